@@ -1,0 +1,3 @@
+//! Rotates the passwords of PostgreSQL users.
+
+fn main() {}

@@ -1,0 +1,18 @@
+//! A local AWS for rotations.
+//!
+//! * [`secretsmanager`]: the service, with AWS's label semantics, independent of the rotation code it tests
+//! * [`lambda`]: runs unmodified function binaries over the Lambda Runtime API
+//! * [`endpoint`]: both behind one HTTP port, as an AWS SDK or the AWS CLI expects them
+//! * [`servers`]: throwaway real databases with a test CA
+//! * [`provision`]: obtains those servers and AWS's emulator without root and without a container engine
+//! * [`relay`] and [`disturb`]: the means to delay, throttle, fail, cut and kill
+//! * [`cli`]: the `cargo lab` command
+
+pub mod cli;
+pub mod disturb;
+pub mod endpoint;
+pub mod lambda;
+pub mod provision;
+pub mod relay;
+pub mod secretsmanager;
+pub mod servers;

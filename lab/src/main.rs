@@ -1,0 +1,3 @@
+//! The `cargo lab` command.
+
+fn main() {}

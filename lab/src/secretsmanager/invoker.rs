@@ -1,0 +1,23 @@
+//! The one thing that the service needs from outside: someone who invokes a rotation function.
+
+use std::future::Future;
+use std::pin::Pin;
+
+/// Invokes Lambda functions, synchronously as Secrets Manager does.
+pub trait Invoker: Send + Sync + 'static {
+    /// Invokes `function_arn` with `payload` and waits for its answer.
+    fn invoke<'a>(
+        &'a self,
+        function_arn: &'a str,
+        payload: Vec<u8>,
+    ) -> Pin<Box<dyn Future<Output = Invocation> + Send + 'a>>;
+}
+
+/// The answer of an invocation.
+#[derive(Clone, Debug)]
+pub struct Invocation {
+    /// The function's response, or the error object `{"errorType", "errorMessage"}`.
+    pub payload: Vec<u8>,
+    /// `Unhandled` where the function failed, as in the `X-Amz-Function-Error` header.
+    pub function_error: Option<String>,
+}

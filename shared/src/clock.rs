@@ -1,0 +1,67 @@
+//! Time. The only module that reads a clock; tests pause it with `tokio::time::pause`.
+
+use std::future::Future;
+use std::time::{Duration, SystemTime};
+use tokio::time::{Instant, timeout_at};
+
+/// The moment by which something must have happened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Deadline(Instant);
+
+/// A deadline has passed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Elapsed;
+
+impl Deadline {
+    /// The moment `time` from now.
+    pub fn after(time: Duration) -> Self {
+        Self(Instant::now() + time)
+    }
+
+    /// The moment `time` after the Unix epoch by the system's clock, which is how Lambda states a deadline.
+    pub fn at_epoch(time: Duration) -> Self {
+        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        Self::after(time.saturating_sub(now))
+    }
+
+    /// How much time is left; zero once it has passed.
+    pub fn left(self) -> Duration {
+        self.0.saturating_duration_since(Instant::now())
+    }
+
+    /// The sooner of this deadline and `limit` from now.
+    #[must_use]
+    pub fn within(self, limit: Duration) -> Self {
+        self.min(Self::after(limit))
+    }
+
+    /// A deadline that is sooner by `margin`.
+    #[must_use]
+    pub fn less(self, margin: Duration) -> Self {
+        Self(self.0.checked_sub(margin).unwrap_or(self.0))
+    }
+
+    /// Runs `work`, and drops it when the deadline passes.
+    ///
+    /// # Errors
+    /// [`Elapsed`] if the deadline passed first.
+    pub async fn limit<F: Future>(self, work: F) -> Result<F::Output, Elapsed> {
+        timeout_at(self.0, work).await.map_err(|_| Elapsed)
+    }
+}
+
+/// Measures how long something took.
+#[derive(Clone, Copy, Debug)]
+pub struct Stopwatch(Instant);
+
+impl Stopwatch {
+    /// Starts to measure.
+    pub fn start() -> Self {
+        Self(Instant::now())
+    }
+
+    /// The time since the start.
+    pub fn elapsed(self) -> Duration {
+        self.0.elapsed()
+    }
+}

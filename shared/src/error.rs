@@ -1,0 +1,508 @@
+//! What can go wrong, in a form that is safe to print.
+//!
+//! An [`Error`] is a stable [`Code`] and a list of [`Fact`]s. It never holds another error's text: servers, SDKs and
+//! parsers quote what they were given, and what they were given may be a password.
+
+use std::fmt;
+
+/// Whether invoking the same step again, with nothing else changed, can succeed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Class {
+    /// Someone has to change something first.
+    Permanent,
+    /// The cause passes by itself: a network, a lock, a throttle, a replica that lags.
+    Retryable,
+}
+
+impl Class {
+    /// The word used in logs and results.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Permanent => "permanent",
+            Self::Retryable => "retryable",
+        }
+    }
+}
+
+macro_rules! codes {
+    ($($(#[$doc:meta])* $name:ident = $text:literal, $class:ident, $what:literal, $next:literal;)*) => {
+        /// A stable name for one kind of failure. Codes are never reused and never change their meaning:
+        /// alarms, runbooks and people's scripts match on them.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        #[non_exhaustive]
+        pub enum Code {
+            $($(#[$doc])* #[doc = ""] #[doc = concat!("`", $text, "`: ", $what, ".")] $name,)*
+        }
+
+        impl Code {
+            /// Every code there is, for documentation and for tests that cover them all.
+            pub const ALL: &[Self] = &[$(Self::$name),*];
+
+            /// The code as it stands in logs, results and runbooks.
+            pub fn as_str(self) -> &'static str {
+                match self { $(Self::$name => $text,)* }
+            }
+
+            /// Whether trying again can help.
+            pub fn class(self) -> Class {
+                match self { $(Self::$name => Class::$class,)* }
+            }
+
+            /// What happened, in one clause.
+            pub fn summary(self) -> &'static str {
+                match self { $(Self::$name => $what,)* }
+            }
+
+            /// What the reader should do next, in one sentence.
+            pub fn next_action(self) -> &'static str {
+                match self { $(Self::$name => $next,)* }
+            }
+        }
+    };
+}
+
+codes! {
+    // ---- the event and the labels
+    /// The invocation payload lacks a field or has one of the wrong kind.
+    EventMalformed = "event-malformed", Permanent,
+        "the event is not one that Secrets Manager sends",
+        "Send the four fields of events/*.json: SecretId, ClientRequestToken, Step and, optionally, RotationToken.";
+    /// `Step` is none of the four.
+    StepUnknown = "step-unknown", Permanent,
+        "the step is not one of the four of a rotation",
+        "Use createSecret, setSecret, testSecret or finishSecret.";
+    /// DescribeSecret says `RotationEnabled: false`.
+    RotationDisabled = "rotation-disabled", Permanent,
+        "rotation is not enabled for the secret",
+        "Turn rotation on with `aws secretsmanager rotate-secret`, or do not invoke the function by hand for this secret.";
+    /// The token is not among the secret's versions.
+    VersionUnknown = "version-unknown", Permanent,
+        "the version has no stage for rotation of the secret",
+        "Start the rotation with `aws secretsmanager rotate-secret`; it registers the version before it invokes the function.";
+    /// The version lost `AWSPENDING`, or never had it.
+    VersionNotPending = "version-not-pending", Permanent,
+        "the version is not set as AWSPENDING",
+        "Look at the labels with `aws secretsmanager describe-secret`; another rotation or a manual PutSecretValue took AWSPENDING. Start a new rotation.";
+    /// No version carries `AWSCURRENT`.
+    CurrentMissing = "current-missing", Permanent,
+        "no version of the secret is AWSCURRENT",
+        "Give the secret a value with `aws secretsmanager put-secret-value`.";
+    /// The pending version has no value, although a step that needs it was invoked.
+    PendingMissing = "pending-missing", Retryable,
+        "the AWSPENDING version has no value",
+        "createSecret has to run before this step; start the rotation again with `aws secretsmanager rotate-secret`.";
+    /// What the token's version holds was not made by this function's createSecret.
+    PendingMismatch = "pending-mismatch", Permanent,
+        "the AWSPENDING version does not describe the same target as AWSCURRENT",
+        "Nothing was sent anywhere. Compare the two versions' fields; remove AWSPENDING from the version and start a new rotation.";
+
+    // ---- the secret's document
+    /// `SecretString` is not a JSON object, or the value is binary.
+    SecretNotJson = "secret-not-json", Permanent,
+        "the secret's value is not a JSON object",
+        "Store the secret as a JSON object with engine, host, username and password.";
+    /// A required key is absent.
+    FieldMissing = "field-missing", Permanent,
+        "the secret lacks a required field",
+        "Add the field to the secret's JSON.";
+    /// A key has the wrong type or an impossible value.
+    FieldInvalid = "field-invalid", Permanent,
+        "a field of the secret has a value that cannot be used",
+        "Correct the field in the secret's JSON.";
+    /// `engine` names a database that this function does not rotate.
+    EngineMismatch = "engine-mismatch", Permanent,
+        "the secret is for another engine than this function rotates",
+        "Attach the function that rotates this engine, or correct the field `engine`.";
+    /// A key under `rotation` that no version of this function knows.
+    OptionUnknown = "option-unknown", Permanent,
+        "the secret's `rotation` object has an option that does not exist",
+        "Remove or correct the option; docs/secrets.md lists them all.";
+    /// A new document would exceed 65,536 bytes.
+    SecretTooLarge = "secret-too-large", Permanent,
+        "the secret would be larger than Secrets Manager allows",
+        "Remove unused fields from the secret; the limit is 65,536 bytes.";
+
+    // ---- configuration of the function
+    /// An environment variable cannot be understood.
+    ConfigurationInvalid = "configuration-invalid", Permanent,
+        "an environment variable of the function has a value that cannot be used",
+        "Correct the variable in the function's configuration.";
+    /// The password policy excludes everything, or requires more classes than the length has room for.
+    PolicyImpossible = "policy-impossible", Permanent,
+        "no password can satisfy the password policy",
+        "Relax EXCLUDE_CHARACTERS, the other EXCLUDE_ variables or PASSWORD_LENGTH.";
+    /// A setting would make the SDK print secret values.
+    UnsafeLogging = "unsafe-logging", Permanent,
+        "LOG_SENSITIVE_BODIES would make the AWS SDK print secret values",
+        "Remove LOG_SENSITIVE_BODIES from the function's environment.";
+    /// A custom CA bundle is not PEM, or holds no certificate.
+    CaBundleInvalid = "ca-bundle-invalid", Permanent,
+        "the custom CA bundle holds no usable certificate",
+        "Give PEM text with at least one CERTIFICATE block.";
+
+    // ---- Secrets Manager
+    /// The service kept answering with a throttle until the time budget was spent.
+    ServiceThrottled = "service-throttled", Retryable,
+        "Secrets Manager kept throttling the call until the step's time was spent",
+        "Nothing to do for one rotation: it is tried again. If it recurs, spread the schedules or ask for a higher quota.";
+    /// No answer, or a 5xx, until the time budget was spent.
+    ServiceUnavailable = "service-unavailable", Retryable,
+        "Secrets Manager could not be reached within the step's time",
+        "Check the function's route to Secrets Manager: a VPC endpoint, a NAT, the security group's egress on 443.";
+    /// AccessDenied.
+    ServiceDenied = "service-denied", Permanent,
+        "the function's role may not make this call",
+        "Grant the action on this secret (and kms:Decrypt, kms:GenerateDataKey on its key) to the function's role.";
+    /// The secret (not the version's value) does not exist or is marked for deletion.
+    SecretNotFound = "secret-not-found", Permanent,
+        "the secret does not exist or is scheduled for deletion",
+        "Check the ARN; restore the secret with `aws secretsmanager restore-secret` if it was deleted.";
+    /// Any other answer of the service.
+    ServiceRefused = "service-refused", Permanent,
+        "Secrets Manager refused the call",
+        "Look the call up in CloudTrail under its error code.";
+    /// A write was refused since another write with other content came first.
+    WriteConflict = "write-conflict", Retryable,
+        "another writer changed the secret's versions at the same time",
+        "Nothing to do: the rotation is tried again from what is there now.";
+
+    // ---- reaching the target
+    /// The host name does not resolve.
+    HostUnresolved = "host-unresolved", Retryable,
+        "the host's name could not be resolved",
+        "Check the secret's `host`, and the function's VPC DNS settings.";
+    /// The TCP connection was refused.
+    ConnectionRefused = "connection-refused", Retryable,
+        "the host refuses connections on this port",
+        "Check that the server runs and the secret's `port` is right.";
+    /// No answer to the TCP connect.
+    ConnectTimeout = "connect-timeout", Retryable,
+        "nothing answered on the host and port",
+        "Check security groups, network ACLs and routes between the function's subnets and the server.";
+    /// Connected, then silence during the handshake or login.
+    ServerSilent = "server-silent", Retryable,
+        "the server accepted the connection and then did not answer",
+        "Check the server's health, and that the port belongs to the database.";
+    /// The connection broke.
+    ConnectionLost = "connection-lost", Retryable,
+        "the connection to the server broke",
+        "Nothing to do for one rotation: it is tried again. If it recurs, look at the server's log and at proxies in between.";
+    /// The server says it is starting, stopping or recovering.
+    ServerNotReady = "server-not-ready", Retryable,
+        "the server is starting, stopping or in recovery",
+        "Nothing to do: the rotation is tried again.";
+    /// Connection limits reached.
+    TooManyConnections = "too-many-connections", Retryable,
+        "the server has no connection slot left",
+        "Raise max_connections or the role's CONNECTION LIMIT, or find what holds the connections.";
+    /// The server does not offer TLS.
+    TlsNotOffered = "tls-not-offered", Permanent,
+        "the server does not offer TLS, and the secret does not allow plaintext",
+        "Turn TLS on at the server. Only if the network is trusted, set `\"ssl\": false` in the secret.";
+    /// The certificate is past its date or not yet valid.
+    TlsCertificateExpired = "tls-certificate-expired", Permanent,
+        "the server's certificate is not valid at this time",
+        "Renew the server's certificate.";
+    /// The chain ends in a root that is not trusted.
+    TlsUnknownIssuer = "tls-unknown-issuer", Permanent,
+        "the server's certificate is not issued by a CA that this function trusts",
+        "Trust your CA with `rotation.caBundle` in the secret or CA_BUNDLE in the function's environment.";
+    /// The certificate is for another name.
+    TlsNameMismatch = "tls-name-mismatch", Permanent,
+        "the server's certificate is for another name",
+        "If `host` is an alias, put the certificate's name in `rotation.tlsServerName`.";
+    /// Another failure of the TLS handshake.
+    TlsFailed = "tls-failed", Permanent,
+        "the TLS handshake failed",
+        "Check that the server offers TLS 1.2 or 1.3 with a valid certificate.";
+
+    // ---- logging in and changing the password
+    /// Current, pending and previous were all refused, and no superuser may help.
+    LockedOut = "locked-out", Permanent,
+        "neither the pending, the current nor the previous password opens the target",
+        "Set the current password at the server by hand, or allow the superuser to (`rotation.superuserRescue: true` with `masterarn`).";
+    /// The new credential does not open the target.
+    PendingRejected = "pending-rejected", Permanent,
+        "the server refuses the pending credential",
+        "setSecret has to run before this step; start the rotation again with `aws secretsmanager rotate-secret`.";
+    /// Superuser refused.
+    SuperuserRejected = "superuser-rejected", Permanent,
+        "the server refuses the superuser's credential",
+        "Correct the secret that `masterarn` names.";
+    /// The current credential is refused where only a test was asked for.
+    CurrentRejected = "current-rejected", Permanent,
+        "the server refuses the current credential",
+        "Correct the password in the secret's AWSCURRENT version.";
+    /// A login is refused for a reason other than the password.
+    LoginForbidden = "login-forbidden", Permanent,
+        "the server does not let this user log in, whatever the password",
+        "Check pg_hba.conf, and that the role has LOGIN.";
+    /// The server asks for a way of authentication that would give the password away, or is not supported.
+    AuthenticationUnsupported = "authentication-unsupported", Permanent,
+        "the server asks for a way to authenticate that this function does not use",
+        "Use scram-sha-256 (or md5) for this user in pg_hba.conf.";
+    /// The database in `dbname` does not exist or may not be used.
+    DatabaseUnusable = "database-unusable", Permanent,
+        "the database does not exist or the user may not connect to it",
+        "Correct `dbname` in the secret, or grant CONNECT.";
+    /// A read replica or a server in recovery.
+    ServerReadOnly = "server-read-only", Permanent,
+        "the server is a read-only replica",
+        "Point the secret's `host` at the writer.";
+    /// A lock was not granted in time.
+    LockTimeout = "lock-timeout", Retryable,
+        "another session holds a lock on the user's row",
+        "Find and end the transaction that altered this role: see pg_locks and pg_stat_activity.";
+    /// A statement ran into its limit.
+    StatementTimeout = "statement-timeout", Retryable,
+        "the server did not finish a statement in time",
+        "Look at the server's load and locks.";
+    /// Insufficient privilege.
+    PrivilegeMissing = "privilege-missing", Permanent,
+        "the user may not make this change",
+        "Grant the privilege that the facts name.";
+    /// The role to rotate does not exist.
+    RoleMissing = "role-missing", Permanent,
+        "the user does not exist at the server",
+        "Create the user, or correct `username` in the secret.";
+    /// The role can never log in, or not any more.
+    RoleUnusable = "role-unusable", Permanent,
+        "the user cannot log in: NOLOGIN, or VALID UNTIL has passed",
+        "Correct it with ALTER ROLE … LOGIN or ALTER ROLE … VALID UNTIL.";
+    /// A role that a rotation must not touch.
+    RoleProtected = "role-protected", Permanent,
+        "the user is too powerful to be rotated through a superuser secret",
+        "Rotate it as a single user, or set ALLOW_POWERFUL_ROLES=true in the function's environment.";
+    /// Two names that cannot be proven to be a pair.
+    PairUnproven = "pair-unproven", Permanent,
+        "the partner user exists but is not a member of the base user, so it may be somebody else's",
+        "Name both users in `rotation.users`, or drop or rename the unrelated user.";
+    /// The two users' effective privileges differ.
+    PrivilegesDiffer = "privileges-differ", Permanent,
+        "the pending user does not have the same effective privileges as the base user",
+        "Run the rotation again, so that setSecret converges them; the facts name the difference.";
+    /// The name is longer than the server allows.
+    NameTooLong = "name-too-long", Permanent,
+        "the partner user's name would be longer than the server allows",
+        "Name the pair yourself in `rotation.users`.";
+    /// The superuser's secret is not on the same host.
+    SuperuserMismatch = "superuser-mismatch", Permanent,
+        "the superuser secret is for another server than the secret being rotated",
+        "Correct `masterarn`, or the superuser secret's host and engine.";
+    /// Any other error of the target.
+    TargetRefused = "target-refused", Permanent,
+        "the server refused the request",
+        "Look the error code up in the server's manual and the moment in the server's log.";
+
+    // ---- the function itself
+    /// The step's time ran out between two calls.
+    TimeSpent = "time-spent", Retryable,
+        "the step's time was spent before its work was done",
+        "Raise the function's timeout, or look at what was slow.";
+    /// The OS did not give random bytes.
+    EntropyUnavailable = "entropy-unavailable", Retryable,
+        "the operating system gave no random bytes",
+        "Nothing to do for one rotation: it is tried again.";
+    /// A bug.
+    Internal = "internal", Permanent,
+        "the function has a bug",
+        "Report it with this code and the log lines of the same request; the secret was not changed by the failing statement.";
+}
+
+impl fmt::Display for Code {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// The facts that an error may carry. What is not in this list cannot be in an error.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Fact {
+    /// An AWS API action, or a phase of a connection.
+    Call,
+    /// The service's own error code, e.g. `ThrottlingException`.
+    ServiceCode,
+    /// The ARN or name of a secret.
+    Secret,
+    /// A version id (the client request token).
+    Version,
+    /// The labels that a version carries.
+    Labels,
+    /// A step's name as it was sent.
+    Step,
+    /// The name of a JSON field, an environment variable or an option.
+    Field,
+    /// What was found there: a type or a shape, never a value that could be secret.
+    Found,
+    /// What would have been right.
+    Expected,
+    /// A host name or address.
+    Host,
+    /// A port.
+    Port,
+    /// A user or role name.
+    User,
+    /// The other user of an alternating pair.
+    Partner,
+    /// A database name.
+    Database,
+    /// Which credential: current, pending, previous, superuser.
+    Credential,
+    /// A SQLSTATE (PostgreSQL, Appendix A) or MySQL error number.
+    SqlState,
+    /// What differs or is missing: an attribute, a setting, a privilege.
+    What,
+    /// A duration in whole milliseconds.
+    Milliseconds,
+    /// How often something was tried.
+    Attempts,
+}
+
+impl Fact {
+    /// The key under which the fact stands in logs.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Call => "call",
+            Self::ServiceCode => "serviceCode",
+            Self::Secret => "secret",
+            Self::Version => "version",
+            Self::Labels => "labels",
+            Self::Step => "step",
+            Self::Field => "field",
+            Self::Found => "found",
+            Self::Expected => "expected",
+            Self::Host => "host",
+            Self::Port => "port",
+            Self::User => "user",
+            Self::Partner => "partner",
+            Self::Database => "database",
+            Self::Credential => "credential",
+            Self::SqlState => "sqlState",
+            Self::What => "what",
+            Self::Milliseconds => "milliseconds",
+            Self::Attempts => "attempts",
+        }
+    }
+}
+
+/// Facts are cut to this many characters: longer than any name or ARN that AWS or a database allows, short enough
+/// that an attacker's field cannot flood a log line.
+const FACT_LIMIT: usize = 256;
+
+/// A failure: a code and the facts of this occurrence. Safe to print in every form.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Error {
+    code: Code,
+    // Boxed so that `Result<_, Error>` stays small.
+    facts: Box<Vec<(Fact, String)>>,
+}
+
+/// The result of everything here that can fail.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+impl Error {
+    /// An error with no facts yet.
+    pub fn new(code: Code) -> Self {
+        Self { code, facts: Box::default() }
+    }
+
+    /// Adds a fact. Control characters are escaped, and the text is cut to 256 characters.
+    #[must_use]
+    pub fn with(mut self, fact: Fact, value: impl fmt::Display) -> Self {
+        let mut text = String::new();
+        for character in value.to_string().chars().take(FACT_LIMIT) {
+            if character.is_control() {
+                text.extend(character.escape_default());
+            } else {
+                text.push(character);
+            }
+        }
+        self.facts.push((fact, text));
+        self
+    }
+
+    /// Adds a fact unless one of that kind is there already: the innermost place knows best.
+    #[must_use]
+    pub fn with_default(self, fact: Fact, value: impl fmt::Display) -> Self {
+        if self.fact(fact).is_some() { self } else { self.with(fact, value) }
+    }
+
+    /// The stable code.
+    pub fn code(&self) -> Code {
+        self.code
+    }
+
+    /// Whether trying again can help.
+    pub fn class(&self) -> Class {
+        self.code.class()
+    }
+
+    /// The first fact of this kind.
+    pub fn fact(&self, fact: Fact) -> Option<&str> {
+        self.facts.iter().find(|(kind, _)| *kind == fact).map(|(_, value)| value.as_str())
+    }
+
+    /// All facts, in the order in which they were added.
+    pub fn facts(&self) -> impl Iterator<Item = (Fact, &str)> {
+        self.facts.iter().map(|(kind, value)| (*kind, value.as_str()))
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "[{}] {}", self.code, self.code.summary())?;
+        for (index, (fact, value)) in self.facts().enumerate() {
+            write!(f, "{}{}={value:?}", if index == 0 { " (" } else { ", " }, fact.as_str())?;
+        }
+        if !self.facts.is_empty() {
+            f.write_str(")")?;
+        }
+        write!(f, ". {}", self.code.next_action())
+    }
+}
+
+/// The same text as [`Display`](fmt::Display): `lambda_runtime` logs a handler's error with `{:?}`.
+impl fmt::Debug for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+impl std::error::Error for Error {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::HashSet;
+
+    #[test]
+    fn codes_are_unique_kebab_case_and_say_what_to_do() {
+        let mut seen = HashSet::new();
+        for code in Code::ALL {
+            let text = code.as_str();
+            assert!(seen.insert(text), "{text} twice");
+            assert!(text.chars().all(|c| c.is_ascii_lowercase() || c == '-'), "{text}");
+            assert!(code.next_action().ends_with('.'), "{text}: {}", code.next_action());
+            assert!(!code.summary().ends_with('.'), "{text}: {}", code.summary());
+        }
+    }
+
+    #[test]
+    fn a_fact_cannot_forge_a_log_line_or_flood_it() {
+        let error = Error::new(Code::FieldInvalid).with(Fact::Host, format!("a\n{}", "b".repeat(9_000)));
+        let host = error.fact(Fact::Host).unwrap();
+        assert!(host.starts_with("a\\nbbb"), "{host}");
+        assert!(host.len() < 300);
+    }
+
+    #[test]
+    fn debug_and_display_are_the_same_text() {
+        let error = Error::new(Code::FieldMissing).with(Fact::Field, "host");
+        assert_eq!(format!("{error:?}"), format!("{error}"));
+        assert_eq!(
+            error.to_string(),
+            "[field-missing] the secret lacks a required field (field=\"host\"). Add the field to the secret's JSON."
+        );
+    }
+}

@@ -1,0 +1,13 @@
+//! The rotation protocol of AWS Secrets Manager, written once.
+//!
+//! [`protocol`] carries out the four steps over two seams: a secret store and a [`target`]. The pure core (`event`, `document`,
+//! `password`, `plan`, `error`) knows no AWS and no network; the shell (`store`, `lambda`, `tls`, `telemetry`,
+//! `environment`) is where effects live. [`database`] is what all database targets share.
+
+pub mod clock;
+pub mod database;
+pub mod error;
+pub mod secret;
+pub mod tls;
+
+pub use error::{Class, Code, Error, Fact, Result};

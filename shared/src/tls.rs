@@ -1,0 +1,107 @@
+//! Whom to trust: the bundled Amazon roots, and a CA of the deployer's or the secret's own.
+
+use crate::error::{Code, Error, Fact, Result};
+use rustls::crypto::CryptoProvider;
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject;
+use rustls::{ClientConfig, RootCertStore};
+use std::fmt;
+use std::sync::{Arc, OnceLock};
+
+/// The Amazon RDS root certificates of all regions and the Amazon Trust Services roots, which RDS Proxy and Aurora
+/// Serverless use. shared/data/README.md says where they come from.
+const AMAZON_ROOTS: &[u8] = include_bytes!("../data/rds-ca-bundle.pem");
+
+/// A TLS client configuration: verified certificates, TLS 1.2 or 1.3, one crypto provider. Cheap to clone.
+#[derive(Clone)]
+pub struct Verifier(Arc<ClientConfig>);
+
+impl Verifier {
+    /// Trusts the bundled Amazon roots and, in addition, the certificates in each of `extra` (PEM text with the name of the
+    /// field or variable it came from).
+    ///
+    /// # Errors
+    /// [`Code::CaBundleInvalid`] if a bundle is not PEM or holds no certificate.
+    pub fn new(extra: &[(&str, &str)]) -> Result<Self> {
+        let mut roots = amazon_roots()?;
+        for (field, pem) in extra {
+            let invalid =
+                |found: &str| Error::new(Code::CaBundleInvalid).with(Fact::Field, field).with(Fact::Found, found);
+            let mut added = 0;
+            for certificate in CertificateDer::pem_slice_iter(pem.as_bytes()) {
+                let certificate = certificate.map_err(|_| invalid("text that is not PEM"))?;
+                roots.add(certificate).map_err(|_| invalid("a CERTIFICATE block that is not an X.509 certificate"))?;
+                added += 1;
+            }
+            if added == 0 {
+                return Err(invalid("no CERTIFICATE block"));
+            }
+        }
+        let config = ClientConfig::builder_with_provider(provider())
+            .with_safe_default_protocol_versions()
+            .map_err(|_| Error::new(Code::Internal).with(Fact::What, "TLS protocol versions"))?
+            .with_root_certificates(roots)
+            .with_no_client_auth();
+        Ok(Self(Arc::new(config)))
+    }
+
+    /// The configuration for a TLS library built on rustls.
+    pub fn config(&self) -> Arc<ClientConfig> {
+        Arc::clone(&self.0)
+    }
+}
+
+impl fmt::Debug for Verifier {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Verifier")
+    }
+}
+
+fn provider() -> Arc<CryptoProvider> {
+    static PROVIDER: OnceLock<Arc<CryptoProvider>> = OnceLock::new();
+    Arc::clone(PROVIDER.get_or_init(|| Arc::new(rustls::crypto::aws_lc_rs::default_provider())))
+}
+
+fn amazon_roots() -> Result<RootCertStore> {
+    static ROOTS: OnceLock<Option<RootCertStore>> = OnceLock::new();
+    let parse = || {
+        let mut roots = RootCertStore::empty();
+        for certificate in CertificateDer::pem_slice_iter(AMAZON_ROOTS) {
+            roots.add(certificate.ok()?).ok()?;
+        }
+        Some(roots)
+    };
+    ROOTS.get_or_init(parse).clone().ok_or_else(|| Error::new(Code::Internal).with(Fact::What, "the bundled roots"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_bundle_holds_the_rds_and_the_trust_services_roots() {
+        let subjects: Vec<String> = amazon_roots()
+            .unwrap()
+            .roots
+            .iter()
+            .map(|root| String::from_utf8_lossy(&root.subject).into_owned())
+            .collect();
+        assert!(subjects.iter().filter(|subject| subject.contains("Amazon RDS")).count() >= 87);
+        for name in ["Amazon Root CA 1", "Amazon Root CA 2", "Amazon Root CA 3", "Amazon Root CA 4"] {
+            assert!(subjects.iter().any(|subject| subject.contains(name)), "{name}");
+        }
+    }
+
+    #[test]
+    fn a_bundle_without_a_certificate_is_named() {
+        for (pem, found) in [
+            ("", "no CERTIFICATE block"),
+            ("-----BEGIN CERTIFICATE-----\n!!\n-----END CERTIFICATE-----\n", "text that is not PEM"),
+        ] {
+            let error = Verifier::new(&[("rotation.caBundle", pem)]).unwrap_err();
+            assert_eq!(error.code(), Code::CaBundleInvalid);
+            assert_eq!(error.fact(Fact::Field), Some("rotation.caBundle"));
+            assert_eq!(error.fact(Fact::Found), Some(found));
+        }
+    }
+}
