@@ -6,7 +6,11 @@
 
 pub mod clock;
 pub mod database;
+pub mod document;
+pub mod environment;
 pub mod error;
+pub mod event;
+pub mod password;
 pub mod secret;
 pub mod tls;
 

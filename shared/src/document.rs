@@ -1,0 +1,352 @@
+//! A secret's JSON, read and changed in place.
+//!
+//! The text is kept as it was stored, and a change replaces only the bytes of the value that changes. Keys, numbers,
+//! order and white space that this project knows nothing about stay exactly as their owner wrote them.
+
+use crate::error::{Code, Error, Fact, Result};
+use crate::event::kind;
+use crate::secret::{Password, SecretText};
+use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
+use serde_json::Value;
+use serde_json::value::RawValue;
+use std::fmt;
+use std::ops::Range;
+
+/// Secrets Manager's limit for a secret's value, in bytes.
+/// <https://docs.aws.amazon.com/secretsmanager/latest/userguide/reference_limits.html>
+pub const MAX_BYTES: usize = 65_536;
+
+/// A JSON object whose values are not printed.
+#[derive(Clone)]
+pub struct Document {
+    text: SecretText,
+    /// Where each top-level value stands in the text.
+    fields: Vec<(String, Range<usize>)>,
+    /// What this object is called in error messages: empty, or `rotation.`.
+    prefix: &'static str,
+}
+
+impl Document {
+    /// Reads a secret's value.
+    ///
+    /// # Errors
+    /// [`Code::SecretNotJson`] if it is not a JSON object; [`Code::FieldInvalid`] if a key stands in it twice.
+    pub fn parse(text: SecretText) -> Result<Self> {
+        Self::parse_object(text, "")
+    }
+
+    fn parse_object(text: SecretText, prefix: &'static str) -> Result<Self> {
+        let source = text.expose();
+        let not_json = |found: &str| Error::new(Code::SecretNotJson).with(Fact::Found, found);
+        let Fields(raw) = serde_json::from_str(source).map_err(|_| match serde_json::from_str::<Value>(source) {
+            Ok(value) => not_json(kind(&value)),
+            Err(error) => not_json("text that is not JSON")
+                .with(Fact::What, format_args!("line {}, column {}", error.line(), error.column())),
+        })?;
+        let mut fields: Vec<(String, Range<usize>)> = Vec::with_capacity(raw.len());
+        for (key, value) in raw {
+            if fields.iter().any(|(known, _)| *known == key) {
+                return Err(invalid(prefix, &key, "the same key twice", "each key once"));
+            }
+            // A `&RawValue` borrows from `source`, so the difference of the addresses is its offset there.
+            let start = value.get().as_ptr().addr() - source.as_ptr().addr();
+            fields.push((key, start..start + value.get().len()));
+        }
+        Ok(Self { text, fields, prefix })
+    }
+
+    /// The whole text, as it is stored.
+    pub fn text(&self) -> &SecretText {
+        &self.text
+    }
+
+    /// The object's keys, in order.
+    pub fn keys(&self) -> impl Iterator<Item = &str> {
+        self.fields.iter().map(|(key, _)| key.as_str())
+    }
+
+    /// The same document with these string values in place of the ones its keys have now.
+    ///
+    /// # Errors
+    /// [`Code::FieldMissing`] if the document has no such key; [`Code::SecretTooLarge`].
+    pub fn with(&self, changes: &[(&str, &str)]) -> Result<Self> {
+        let mut places = Vec::with_capacity(changes.len());
+        for (key, value) in changes {
+            let (_, range) = self
+                .fields
+                .iter()
+                .find(|(known, _)| known == key)
+                .ok_or_else(|| Error::new(Code::FieldMissing).with(Fact::Field, key))?;
+            places.push((range.clone(), Value::from(*value).to_string()));
+        }
+        // From the back, so that the ranges in front stay true.
+        places.sort_by_key(|(range, _)| std::cmp::Reverse(range.start));
+        let mut text = self.text.expose().to_owned();
+        for (range, value) in places {
+            text.replace_range(range, &value);
+        }
+        if text.len() > MAX_BYTES {
+            return Err(Error::new(Code::SecretTooLarge).with(Fact::Found, format_args!("{} bytes", text.len())));
+        }
+        Self::parse(text.into())
+    }
+
+    /// A string that has to be there.
+    ///
+    /// # Errors
+    /// [`Code::FieldMissing`]; [`Code::FieldInvalid`] if it is no string, empty, or has a NUL character, which neither
+    /// PostgreSQL nor MySQL can take.
+    pub fn string(&self, key: &str) -> Result<String> {
+        self.optional_string(key)?
+            .ok_or_else(|| Error::new(Code::FieldMissing).with(Fact::Field, format_args!("{}{key}", self.prefix)))
+    }
+
+    /// A string that may be absent or null.
+    ///
+    /// # Errors
+    /// [`Code::FieldInvalid`], as for [`string`](Self::string).
+    pub fn optional_string(&self, key: &str) -> Result<Option<String>> {
+        let expected = "a string that is not empty";
+        match self.value(key) {
+            None | Some(Value::Null) => Ok(None),
+            Some(Value::String(text)) if text.is_empty() => Err(self.invalid(key, "an empty string", expected)),
+            Some(Value::String(text)) if text.contains('\0') => Err(self.invalid(key, "a NUL character", expected)),
+            Some(Value::String(text)) => Ok(Some(text)),
+            Some(other) => Err(self.invalid(key, kind(&other), expected)),
+        }
+    }
+
+    /// The password under this key.
+    ///
+    /// # Errors
+    /// As for [`string`](Self::string).
+    pub fn password(&self, key: &str) -> Result<Password> {
+        self.string(key).map(Password::from)
+    }
+
+    /// A TCP port: a number, or a string of digits.
+    ///
+    /// # Errors
+    /// [`Code::FieldInvalid`].
+    pub fn port(&self, key: &str) -> Result<Option<u16>> {
+        let number = match self.value(key) {
+            None | Some(Value::Null) => return Ok(None),
+            Some(Value::Number(number)) => number.as_u64(),
+            Some(Value::String(text)) => text.trim().parse().ok(),
+            Some(other) => return Err(self.invalid(key, kind(&other), "a port, 1 to 65535")),
+        };
+        match number.and_then(|number| u16::try_from(number).ok()).filter(|&port| port > 0) {
+            Some(port) => Ok(Some(port)),
+            None => Err(self.invalid(key, "a value that is no port", "a port, 1 to 65535")),
+        }
+    }
+
+    /// A boolean, or the strings "true" and "false" in any case.
+    ///
+    /// # Errors
+    /// [`Code::FieldInvalid`].
+    pub fn boolean(&self, key: &str) -> Result<Option<bool>> {
+        match self.value(key) {
+            None | Some(Value::Null) => Ok(None),
+            Some(Value::Bool(value)) => Ok(Some(value)),
+            Some(Value::String(text)) if text.eq_ignore_ascii_case("true") => Ok(Some(true)),
+            Some(Value::String(text)) if text.eq_ignore_ascii_case("false") => Ok(Some(false)),
+            Some(Value::String(_)) => Err(self.invalid(key, "another string", "true or false")),
+            Some(other) => Err(self.invalid(key, kind(&other), "true or false")),
+        }
+    }
+
+    /// Two different names.
+    ///
+    /// # Errors
+    /// [`Code::FieldInvalid`].
+    pub fn pair_of_names(&self, key: &str) -> Result<Option<(String, String)>> {
+        let expected = "an array of two different names";
+        let names = match self.value(key) {
+            None | Some(Value::Null) => return Ok(None),
+            Some(Value::Array(names)) => names,
+            Some(other) => return Err(self.invalid(key, kind(&other), expected)),
+        };
+        match names.as_slice() {
+            [Value::String(one), Value::String(two)]
+                if one != two && [one, two].iter().all(|name| !name.is_empty() && !name.contains('\0')) =>
+            {
+                Ok(Some((one.clone(), two.clone())))
+            }
+            _ => Err(self.invalid(key, "an array of something else", expected)),
+        }
+    }
+
+    /// The object under `rotation`, whose keys are this project's options.
+    ///
+    /// # Errors
+    /// [`Code::FieldInvalid`] if it is no object; [`Code::OptionUnknown`] naming each key that is not in `known`.
+    pub fn options(&self, known: &[&str]) -> Result<Option<Self>> {
+        let Some(range) = self.range("rotation") else { return Ok(None) };
+        let text = self.text.expose().get(range).unwrap_or_default();
+        if text == "null" {
+            return Ok(None);
+        }
+        if !text.starts_with('{') {
+            return Err(self.invalid("rotation", "a value that is no object", "an object"));
+        }
+        let options = Self::parse_object(text.into(), "rotation.")?;
+        let unknown: Vec<&str> = options.keys().filter(|key| !known.contains(key)).collect();
+        if unknown.is_empty() {
+            return Ok(Some(options));
+        }
+        Err(Error::new(Code::OptionUnknown)
+            .with(Fact::Found, format_args!("rotation.{}", unknown.join(", rotation.")))
+            .with(Fact::Expected, known.join(", ")))
+    }
+
+    /// A [`Code::FieldInvalid`] for one of this document's keys.
+    pub fn invalid(&self, key: &str, found: &str, expected: &str) -> Error {
+        invalid(self.prefix, key, found, expected)
+    }
+
+    fn range(&self, key: &str) -> Option<Range<usize>> {
+        self.fields.iter().find(|(known, _)| known == key).map(|(_, range)| range.clone())
+    }
+
+    fn value(&self, key: &str) -> Option<Value> {
+        let text = self.text.expose().get(self.range(key)?)?;
+        serde_json::from_str(text).ok()
+    }
+}
+
+fn invalid(prefix: &str, key: &str, found: &str, expected: &str) -> Error {
+    Error::new(Code::FieldInvalid)
+        .with(Fact::Field, format_args!("{prefix}{key}"))
+        .with(Fact::Found, found)
+        .with(Fact::Expected, expected)
+}
+
+/// Prints the keys alone.
+impl fmt::Debug for Document {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Document")?;
+        f.debug_set().entries(self.keys()).finish()
+    }
+}
+
+/// An object's entries, in order and with repetitions.
+struct Fields<'a>(Vec<(String, &'a RawValue)>);
+
+impl<'de> Deserialize<'de> for Fields<'de> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Entries;
+        impl<'de> Visitor<'de> for Entries {
+            type Value = Fields<'de>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a JSON object")
+            }
+
+            fn visit_map<M: MapAccess<'de>>(self, mut map: M) -> Result<Self::Value, M::Error> {
+                let mut entries = Vec::new();
+                while let Some(entry) = map.next_entry()? {
+                    entries.push(entry);
+                }
+                Ok(Fields(entries))
+            }
+        }
+        deserializer.deserialize_map(Entries)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn document(text: &str) -> Document {
+        Document::parse(text.into()).unwrap()
+    }
+
+    #[test]
+    fn a_change_touches_nothing_else() {
+        let before = "{\n  \"z\": 1.50e+3, \"password\" :\"old\",\t\"big\": 123456789012345678901234567890,\n \"username\":\"u\", \"a\": {\"b\" : [ ]} }";
+        let after = document(before).with(&[("username", "u_clone"), ("password", "n\"ew\\")]).unwrap();
+        assert_eq!(
+            after.text().expose(),
+            "{\n  \"z\": 1.50e+3, \"password\" :\"n\\\"ew\\\\\",\t\"big\": 123456789012345678901234567890,\n \"username\":\"u_clone\", \"a\": {\"b\" : [ ]} }"
+        );
+        assert_eq!(after.string("password").unwrap(), "n\"ew\\");
+    }
+
+    #[test]
+    fn what_is_not_an_object_is_described_without_being_shown() {
+        for (text, found) in [
+            ("hunter2", "text that is not JSON"),
+            ("{\"password\": \"hunter2\"", "text that is not JSON"),
+            ("\"hunter2\"", "a string"),
+            ("[\"hunter2\"]", "an array"),
+            ("", "text that is not JSON"),
+        ] {
+            let error = Document::parse(text.into()).unwrap_err();
+            assert_eq!((error.code(), error.fact(Fact::Found)), (Code::SecretNotJson, Some(found)));
+            assert!(!error.to_string().contains("hunter2"));
+        }
+    }
+
+    #[test]
+    fn a_repeated_key_is_refused() {
+        let error = Document::parse("{\"host\":\"a\",\"host\":\"b\"}".into()).unwrap_err();
+        assert_eq!((error.code(), error.fact(Fact::Field)), (Code::FieldInvalid, Some("host")));
+    }
+
+    #[test]
+    fn ports_and_booleans_in_all_forms_that_aws_accepts() {
+        for text in ["{\"port\":5432}", "{\"port\":\"5432\"}"] {
+            assert_eq!(document(text).port("port").unwrap(), Some(5432));
+        }
+        for bad in ["0", "65536", "-1", "5432.5", "\"x\"", "true", "[]"] {
+            assert_eq!(
+                document(&format!("{{\"port\":{bad}}}")).port("port").unwrap_err().code(),
+                Code::FieldInvalid,
+                "{bad}"
+            );
+        }
+        for (text, value) in [("true", true), ("false", false), ("\"True\"", true), ("\"FALSE\"", false)] {
+            assert_eq!(document(&format!("{{\"ssl\":{text}}}")).boolean("ssl").unwrap(), Some(value));
+        }
+        for bad in ["1", "\"yes\"", "{}"] {
+            assert_eq!(document(&format!("{{\"ssl\":{bad}}}")).boolean("ssl").unwrap_err().code(), Code::FieldInvalid);
+        }
+    }
+
+    #[test]
+    fn unknown_options_are_named() {
+        let error =
+            document(r#"{"rotation":{"users":["a","b"],"superUserRescue":true}}"#).options(&["users"]).unwrap_err();
+        assert_eq!((error.code(), error.fact(Fact::Found)), (Code::OptionUnknown, Some("rotation.superUserRescue")));
+        let error = document(r#"{"rotation":[]}"#).options(&["users"]).unwrap_err();
+        assert_eq!((error.code(), error.fact(Fact::Field)), (Code::FieldInvalid, Some("rotation")));
+    }
+
+    #[test]
+    fn a_document_beyond_the_limit_is_refused() {
+        let long = "x".repeat(MAX_BYTES);
+        assert_eq!(
+            document("{\"password\":\"\"}").with(&[("password", &long)]).unwrap_err().code(),
+            Code::SecretTooLarge
+        );
+    }
+
+    #[test]
+    fn debug_shows_keys_only() {
+        assert_eq!(format!("{:?}", document("{\"password\":\"hunter2\"}")), "Document{\"password\"}");
+    }
+
+    proptest! {
+        #[test]
+        fn any_string_survives_the_round_trip(password in "\\PC{1,40}", extra in "\\PC{0,20}") {
+            let before = serde_json::json!({"a": extra, "password": "old", "z": [1, null, {"q": extra}]}).to_string();
+            let after = document(&before).with(&[("password", &password)]).unwrap();
+            prop_assert_eq!(after.string("password").unwrap(), password.clone());
+            let restored = after.with(&[("password", "old")]).unwrap();
+            prop_assert_eq!(restored.text().expose(), before);
+        }
+    }
+}

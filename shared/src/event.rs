@@ -1,0 +1,157 @@
+//! What Secrets Manager sends: one step of one rotation.
+//!
+//! <https://docs.aws.amazon.com/secretsmanager/latest/userguide/rotate-secrets_lambda-functions.html>
+
+use crate::error::{Code, Error, Fact, Result};
+use crate::secret::RotationToken;
+use serde_json::Value;
+use std::fmt;
+
+/// One of the four steps.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Step {
+    /// Make the new credential and store it as AWSPENDING.
+    Create,
+    /// Put the new credential into effect at the target.
+    Set,
+    /// Prove that the new credential works.
+    Test,
+    /// Move AWSCURRENT to the new version.
+    Finish,
+}
+
+impl Step {
+    /// Both spellings occur in AWS's documentation.
+    fn parse(text: &str) -> Option<Self> {
+        match text {
+            "createSecret" | "create_secret" => Some(Self::Create),
+            "setSecret" | "set_secret" => Some(Self::Set),
+            "testSecret" | "test_secret" => Some(Self::Test),
+            "finishSecret" | "finish_secret" => Some(Self::Finish),
+            _ => None,
+        }
+    }
+
+    /// The spelling that the service uses.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Create => "createSecret",
+            Self::Set => "setSecret",
+            Self::Test => "testSecret",
+            Self::Finish => "finishSecret",
+        }
+    }
+}
+
+impl fmt::Display for Step {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// An invocation.
+#[derive(Clone, Debug)]
+pub struct Event {
+    /// The secret's ARN (or its name, when invoked by hand).
+    pub secret: String,
+    /// The id of the version that is being made. Everything this invocation reads or writes as "pending" is this version.
+    pub token: String,
+    /// What to do.
+    pub step: Step,
+    /// To be handed on to PutSecretValue: cross-account and assumed-role rotations are refused without it.
+    pub rotation_token: Option<RotationToken>,
+}
+
+impl Event {
+    /// Reads an invocation's payload.
+    ///
+    /// # Errors
+    /// [`Code::EventMalformed`] naming the field and what was found there, [`Code::StepUnknown`].
+    pub fn parse(payload: &Value) -> Result<Self> {
+        let Value::Object(fields) = payload else {
+            return Err(malformed("(the payload)", kind(payload), "a JSON object"));
+        };
+        let text = |name: &str| match fields.get(name) {
+            None => Err(malformed(name, "nothing", "a string")),
+            Some(Value::String(text)) if text.is_empty() => Err(malformed(name, "an empty string", "a string")),
+            Some(Value::String(text)) => Ok(text.as_str()),
+            Some(other) => Err(malformed(name, kind(other), "a string")),
+        };
+        let (secret, token, step) = (text("SecretId")?, text("ClientRequestToken")?, text("Step")?);
+        let rotation_token = match fields.get("RotationToken") {
+            None | Some(Value::Null) => None,
+            Some(_) => Some(text("RotationToken")?.into()),
+        };
+        let step = Step::parse(step).ok_or_else(|| Error::new(Code::StepUnknown).with(Fact::Step, step))?;
+        Ok(Self { secret: secret.to_owned(), token: token.to_owned(), step, rotation_token })
+    }
+}
+
+fn malformed(field: &str, found: &str, expected: &str) -> Error {
+    Error::new(Code::EventMalformed).with(Fact::Field, field).with(Fact::Found, found).with(Fact::Expected, expected)
+}
+
+/// A JSON value's type, for error messages: never the value.
+pub(crate) fn kind(value: &Value) -> &'static str {
+    match value {
+        Value::Null => "null",
+        Value::Bool(_) => "a boolean",
+        Value::Number(_) => "a number",
+        Value::String(_) => "a string",
+        Value::Array(_) => "an array",
+        Value::Object(_) => "an object",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn both_spellings_of_each_step() {
+        for (text, step) in [
+            ("createSecret", Step::Create),
+            ("create_secret", Step::Create),
+            ("setSecret", Step::Set),
+            ("set_secret", Step::Set),
+            ("testSecret", Step::Test),
+            ("test_secret", Step::Test),
+            ("finishSecret", Step::Finish),
+            ("finish_secret", Step::Finish),
+        ] {
+            let event = Event::parse(&json!({"SecretId": "a", "ClientRequestToken": "b", "Step": text})).unwrap();
+            assert_eq!(event.step, step);
+            assert!(event.rotation_token.is_none());
+        }
+    }
+
+    #[test]
+    fn the_rotation_token_is_kept_and_never_printed() {
+        let event =
+            json!({"SecretId": "a", "ClientRequestToken": "b", "Step": "setSecret", "RotationToken": "opaque-1"});
+        let event = Event::parse(&event).unwrap();
+        assert_eq!(event.rotation_token.as_ref().unwrap().expose(), "opaque-1");
+        assert!(!format!("{event:?}").contains("opaque-1"));
+    }
+
+    #[test]
+    fn what_is_wrong_is_named_without_its_value() {
+        let good = json!({"SecretId": "a", "ClientRequestToken": "b", "Step": "setSecret", "RotationToken": "c"});
+        for field in ["SecretId", "ClientRequestToken", "Step", "RotationToken"] {
+            for (value, found) in
+                [(json!(7), "a number"), (json!(""), "an empty string"), (json!(["sensitive"]), "an array")]
+            {
+                let mut event = good.clone();
+                event[field] = value;
+                let error = Event::parse(&event).unwrap_err();
+                assert_eq!(error.code(), Code::EventMalformed);
+                assert_eq!((error.fact(Fact::Field), error.fact(Fact::Found)), (Some(field), Some(found)));
+                assert!(!error.to_string().contains("sensitive"));
+            }
+        }
+        assert_eq!(Event::parse(&json!([1])).unwrap_err().fact(Fact::Found), Some("an array"));
+        let event = json!({"SecretId": "a", "ClientRequestToken": "b", "Step": "dropSecret"});
+        assert_eq!(Event::parse(&event).unwrap_err().code(), Code::StepUnknown);
+    }
+}
