@@ -394,8 +394,7 @@ const FACT_LIMIT: usize = 256;
 #[derive(Clone, PartialEq, Eq)]
 pub struct Error {
     code: Code,
-    // Boxed so that `Result<_, Error>` stays small.
-    facts: Box<Vec<(Fact, String)>>,
+    facts: Vec<(Fact, String)>,
 }
 
 /// The result of everything here that can fail.
@@ -404,7 +403,7 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 impl Error {
     /// An error with no facts yet.
     pub fn new(code: Code) -> Self {
-        Self { code, facts: Box::default() }
+        Self { code, facts: Vec::new() }
     }
 
     /// Adds a fact. Control characters are escaped, and the text is cut to 256 characters.
@@ -426,6 +425,12 @@ impl Error {
     #[must_use]
     pub fn with_default(self, fact: Fact, value: impl fmt::Display) -> Self {
         if self.fact(fact).is_some() { self } else { self.with(fact, value) }
+    }
+
+    /// The same facts under another code: what a failed login means depends on whose it was.
+    #[must_use]
+    pub fn recoded(self, code: Code) -> Self {
+        Self { code, ..self }
     }
 
     /// The stable code.

@@ -1,8 +1,9 @@
 //! The rotation protocol of AWS Secrets Manager, written once.
 //!
-//! [`protocol`] carries out the four steps over two seams: a secret store and a [`target`]. The pure core (`event`, `document`,
-//! `password`, `plan`, `error`) knows no AWS and no network; the shell (`store`, `lambda`, `tls`, `telemetry`,
-//! `environment`) is where effects live. [`database`] is what all database targets share.
+//! [`protocol`] carries out the four steps over two seams, a secret [`store`] and a [`target`]. The pure core ([`event`],
+//! [`document`], [`password`], [`error`], [`database::plan`]) knows no AWS and no network; the shell ([`store::SecretsManager`],
+//! [`lambda`], [`tls`], [`telemetry`], [`environment`]) is where effects live. [`database`] is what all database
+//! targets share.
 
 pub mod clock;
 pub mod database;
@@ -10,8 +11,13 @@ pub mod document;
 pub mod environment;
 pub mod error;
 pub mod event;
+pub mod lambda;
 pub mod password;
+pub mod protocol;
 pub mod secret;
+pub mod store;
+pub mod target;
+pub mod telemetry;
 pub mod tls;
 
 pub use error::{Class, Code, Error, Fact, Result};

@@ -1,7 +1,17 @@
-//! What the database functions share: where a server is, how a login can end, and which users are touched.
+//! What the database functions share: the facts in a secret, the pair of alternating users, what to do after which login
+//! succeeded or failed, and the flow from one to the other. An [`Engine`] adds how a server is spoken to.
 
 mod endpoint;
+mod engine;
+mod facts;
 mod observation;
+mod pair;
+pub mod plan;
+mod target;
 
 pub use endpoint::{Endpoint, Transport};
+pub use engine::{Engine, Login};
+pub use facts::Facts;
 pub use observation::{LoginFailure, Observation};
+pub use pair::{Pair, Side};
+pub use target::DatabaseTarget;

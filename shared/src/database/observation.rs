@@ -1,6 +1,6 @@
 //! How a login can end.
 
-use crate::error::Error;
+use crate::error::{Code, Error};
 
 /// What a login attempt tells about a credential. Only [`Rejected`](Self::Rejected) means that the password is not in
 /// effect; [`Unreachable`](Self::Unreachable) and [`Unknown`](Self::Unknown) say nothing about it.
@@ -26,4 +26,14 @@ pub struct LoginFailure {
     pub observation: Observation,
     /// What to report if nothing else can be done.
     pub error: Error,
+}
+
+impl LoginFailure {
+    /// What to report: `code` if the password was refused, else what came between.
+    pub(crate) fn or_rejected(self, code: Code) -> Error {
+        match self.observation {
+            Observation::Rejected => self.error.recoded(code),
+            _ => self.error,
+        }
+    }
 }

@@ -1,0 +1,313 @@
+//! What a secret says about a database user. Keys and defaults are those of AWS's own functions.
+//!
+//! <https://docs.aws.amazon.com/secretsmanager/latest/userguide/reference_secret_json_structure.html>
+
+use super::endpoint::{Endpoint, Transport};
+use super::engine::Engine;
+use crate::document::Document;
+use crate::error::{Code, Error, Fact, Result};
+use crate::secret::Password;
+use crate::tls::Verifier;
+
+const OPTIONS: &[&str] = &["users", "superuserRescue", "caBundle", "tlsServerName"];
+
+/// A database user's secret, read and checked.
+#[derive(Clone, Debug)]
+pub struct Facts {
+    /// Host name or address.
+    pub host: String,
+    /// TCP port.
+    pub port: u16,
+    /// User name.
+    pub username: String,
+    /// Password.
+    pub password: Password,
+    /// Database, or the engine's default.
+    pub database: Option<String>,
+    /// `"ssl": false`.
+    pub plaintext: bool,
+    /// `masterarn`: the superuser's secret.
+    pub superuser: Option<String>,
+    /// `rotation.users`: base and clone.
+    pub users: Option<(String, String)>,
+    /// `rotation.superuserRescue`: single user, but the superuser may help a user that is locked out.
+    pub rescue: bool,
+    /// `rotation.caBundle`: PEM text of further CAs.
+    pub ca_bundle: Option<String>,
+    /// `rotation.tlsServerName`: the name in the server's certificate, where it is not the host.
+    pub tls_server_name: Option<String>,
+}
+
+/// Which users a rotation changes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Strategy {
+    /// The user changes its own password.
+    SingleUser,
+    /// A superuser changes the password of the user that is not in use.
+    AlternatingUsers,
+}
+
+impl Facts {
+    /// Reads a secret for engine `E`.
+    ///
+    /// # Errors
+    /// [`Code::FieldMissing`], [`Code::FieldInvalid`], [`Code::EngineMismatch`], [`Code::OptionUnknown`].
+    pub fn read<E: Engine>(document: &Document) -> Result<Self> {
+        let engine = document.string("engine")?;
+        if !E::NAMES.contains(&engine.as_str()) {
+            return Err(Error::new(Code::EngineMismatch)
+                .with(Fact::Found, engine)
+                .with(Fact::Expected, E::NAMES.join(" or ")));
+        }
+        let default_database = || E::DEFAULT_DATABASE.map(str::to_owned);
+        let mut facts = Self {
+            host: document.string("host")?,
+            port: document.port("port")?.unwrap_or(E::DEFAULT_PORT),
+            username: document.string("username")?,
+            password: document.password("password")?,
+            database: document.optional_string("dbname")?.or_else(default_database),
+            plaintext: document.boolean("ssl")? == Some(false),
+            superuser: document.optional_string("masterarn")?,
+            users: None,
+            rescue: false,
+            ca_bundle: None,
+            tls_server_name: None,
+        };
+        if let Some(options) = document.options(OPTIONS)? {
+            facts.users = options.pair_of_names("users")?;
+            facts.rescue = options.boolean("superuserRescue")? == Some(true);
+            facts.ca_bundle = options.optional_string("caBundle")?;
+            facts.tls_server_name = options.optional_string("tlsServerName")?;
+            let needs_superuser = match (&facts.superuser, &facts.users, facts.rescue) {
+                (None, Some(_), _) => Some("users"),
+                (None, None, true) => Some("superuserRescue"),
+                _ => None,
+            };
+            if let Some(option) = needs_superuser {
+                return Err(Error::new(Code::FieldMissing)
+                    .with(Fact::Field, "masterarn")
+                    .with(Fact::What, format_args!("rotation.{option} needs a superuser's secret")));
+            }
+            if facts.users.is_some() && facts.rescue {
+                return Err(options.invalid("superuserRescue", "together with rotation.users", "one of the two"));
+            }
+        }
+        Ok(facts)
+    }
+
+    /// The superuser's secret of engine `E`, for the server of `child`.
+    ///
+    /// Secrets that RDS manages hold a user name and a password alone; the rest is then taken from the child. In any case
+    /// the superuser talks in plaintext only if both secrets say so.
+    ///
+    /// # Errors
+    /// Those of [`read`](Self::read); [`Code::SuperuserMismatch`] if it is for another server.
+    pub(crate) fn read_superuser<E: Engine>(document: &Document, child: &Self) -> Result<Superuser> {
+        let alone = document.keys().all(|key| key == "username" || key == "password");
+        if alone {
+            let facts = Self {
+                username: document.string("username")?,
+                password: document.password("password")?,
+                plaintext: false,
+                ..child.clone()
+            };
+            return Ok(Superuser { facts, address_is_vouched_for: false });
+        }
+        let own = Self::read::<E>(document)?;
+        if !own.host.eq_ignore_ascii_case(&child.host) || own.port != child.port {
+            return Err(Error::new(Code::SuperuserMismatch)
+                .with(Fact::Found, format_args!("{}:{}", own.host, own.port))
+                .with(Fact::Expected, format_args!("{}:{}", child.host, child.port)));
+        }
+        // Whom the child trusts is not whom the superuser trusts, unless it says so itself.
+        let address_is_vouched_for = own.ca_bundle == child.ca_bundle && own.tls_server_name == child.tls_server_name
+            || child.ca_bundle.is_none() && child.tls_server_name.is_none();
+        let facts = Self {
+            database: child.database.clone(),
+            plaintext: own.plaintext && child.plaintext,
+            ca_bundle: own.ca_bundle.or_else(|| child.ca_bundle.clone()),
+            tls_server_name: own.tls_server_name.or_else(|| child.tls_server_name.clone()),
+            username: own.username,
+            password: own.password,
+            ..child.clone()
+        };
+        Ok(Superuser { facts, address_is_vouched_for })
+    }
+
+    pub(crate) fn strategy(&self) -> Strategy {
+        if self.superuser.is_some() && !self.rescue { Strategy::AlternatingUsers } else { Strategy::SingleUser }
+    }
+
+    /// Where this secret's server is, and whom to trust there.
+    ///
+    /// # Errors
+    /// [`Code::CaBundleInvalid`].
+    pub(crate) fn endpoint(&self, deployers_ca: Option<&str>) -> Result<Endpoint> {
+        let transport = if self.plaintext {
+            Transport::Plaintext
+        } else {
+            let deployer = deployers_ca.map(|pem| ("CA_BUNDLE", pem));
+            let own = self.ca_bundle.as_deref().map(|pem| ("rotation.caBundle", pem));
+            let extra: Vec<(&str, &str)> = deployer.into_iter().chain(own).collect();
+            let server_name = self.tls_server_name.clone().unwrap_or_else(|| self.host.clone());
+            Transport::Tls { server_name, verifier: Verifier::new(&extra)? }
+        };
+        Ok(Endpoint { host: self.host.clone(), port: self.port, database: self.database.clone(), transport })
+    }
+
+    /// Checks that another version is about the same server, before any of its credentials is sent there.
+    ///
+    /// # Errors
+    /// [`Code::PendingMismatch`] naming the first field that differs.
+    pub(crate) fn same_target(&self, other: &Self) -> Result<()> {
+        let same = [
+            ("host", self.host.eq_ignore_ascii_case(&other.host)),
+            ("port", self.port == other.port),
+            ("dbname", self.database == other.database),
+            ("ssl", self.plaintext == other.plaintext),
+            ("masterarn", self.superuser == other.superuser),
+            ("rotation.users", self.users == other.users),
+            ("rotation.superuserRescue", self.rescue == other.rescue),
+            ("rotation.caBundle", self.ca_bundle == other.ca_bundle),
+            ("rotation.tlsServerName", self.tls_server_name == other.tls_server_name),
+        ];
+        match same.iter().find(|(_, same)| !same) {
+            None => Ok(()),
+            Some((field, _)) => Err(Error::new(Code::PendingMismatch).with(Fact::Field, field)),
+        }
+    }
+}
+
+/// A superuser, ready to log in.
+#[derive(Clone, Debug)]
+pub(crate) struct Superuser {
+    pub(crate) facts: Facts,
+    /// Whether the superuser's own secret names the server and whom to trust there. If not, whoever may write the child
+    /// secret does, and the password must not be given to a server that cannot prove to know it.
+    pub(crate) address_is_vouched_for: bool,
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+    use crate::clock::Deadline;
+    use crate::database::{Login, LoginFailure, Pair, Side};
+
+    /// An engine that is never asked to connect.
+    pub(crate) struct Postgres;
+
+    impl Engine for Postgres {
+        type Session = ();
+        const NAMES: &'static [&'static str] = &["postgres", "aurora-postgresql"];
+        const DEFAULT_PORT: u16 = 5432;
+        const DEFAULT_DATABASE: Option<&'static str> = Some("postgres");
+
+        fn name_fits(&self, user: &str) -> bool {
+            user.len() <= 63
+        }
+        async fn connect(&self, _: Login<'_>, _: Deadline) -> Result<(), LoginFailure> {
+            unreachable!()
+        }
+        async fn change_own_password(&self, (): (), _: &str, _: &Password, _: Deadline) -> Result<()> {
+            unreachable!()
+        }
+        async fn rescue(&self, (): (), _: &str, _: &Password, _: Deadline) -> Result<()> {
+            unreachable!()
+        }
+        async fn converge(&self, (): (), _: &Pair, _: Side, _: &Password, _: Deadline) -> Result<()> {
+            unreachable!()
+        }
+        async fn prove(&self, (): (), _: &str, _: Option<&Pair>, _: Deadline) -> Result<()> {
+            unreachable!()
+        }
+    }
+
+    fn document(fields: &str) -> Document {
+        let rest = r#""engine":"postgres","host":"db.example","password":"p","masterarn":"arn:superuser""#;
+        Document::parse(format!("{{{fields},{rest}}}").as_str().into()).unwrap()
+    }
+
+    pub(crate) fn facts(fields: &str) -> Facts {
+        Facts::read::<Postgres>(&document(fields)).unwrap()
+    }
+
+    fn read(text: &str) -> Result<Facts> {
+        Facts::read::<Postgres>(&Document::parse(text.into()).unwrap())
+    }
+
+    #[test]
+    fn defaults_are_those_of_aws_except_that_tls_is_demanded() {
+        let facts = read(r#"{"engine":"postgres","host":"h","username":"u","password":"p"}"#).unwrap();
+        assert_eq!((facts.port, facts.database.as_deref(), facts.plaintext), (5432, Some("postgres"), false));
+        assert_eq!(facts.strategy(), Strategy::SingleUser);
+        assert!(matches!(facts.endpoint(None).unwrap().transport, Transport::Tls { .. }));
+    }
+
+    #[test]
+    fn each_required_field_is_missed_by_name() {
+        for field in ["engine", "host", "username", "password"] {
+            let mut all = serde_json::json!({"engine":"postgres","host":"h","username":"u","password":"p"});
+            all.as_object_mut().unwrap().remove(field);
+            let error = read(&all.to_string()).unwrap_err();
+            assert_eq!((error.code(), error.fact(Fact::Field)), (Code::FieldMissing, Some(field)));
+        }
+    }
+
+    #[test]
+    fn another_engine_is_refused() {
+        let error = read(r#"{"engine":"mysql","host":"h","username":"u","password":"p"}"#).unwrap_err();
+        assert_eq!((error.code(), error.fact(Fact::Found)), (Code::EngineMismatch, Some("mysql")));
+    }
+
+    #[test]
+    fn a_superuser_of_another_server_is_refused() {
+        let child = facts(r#""username":"app""#);
+        let other =
+            Document::parse(r#"{"engine":"postgres","host":"evil.example","username":"s","password":"p"}"#.into());
+        let error = Facts::read_superuser::<Postgres>(&other.unwrap(), &child).unwrap_err();
+        assert_eq!(error.code(), Code::SuperuserMismatch);
+    }
+
+    #[test]
+    fn the_superuser_is_never_weaker_than_its_own_secret() {
+        let plain_child = facts(r#""username":"app","ssl":false"#);
+        let own = |text: &str| Document::parse(text.into()).unwrap();
+        let alone =
+            Facts::read_superuser::<Postgres>(&own(r#"{"username":"s","password":"p"}"#), &plain_child).unwrap();
+        assert!(!alone.facts.plaintext && !alone.address_is_vouched_for);
+        let silent = r#"{"engine":"postgres","host":"DB.example","username":"s","password":"p"}"#;
+        let silent = Facts::read_superuser::<Postgres>(&own(silent), &plain_child).unwrap();
+        assert!(!silent.facts.plaintext && silent.address_is_vouched_for);
+        let agreeing = r#"{"engine":"postgres","host":"db.example","username":"s","password":"p","ssl":false}"#;
+        assert!(Facts::read_superuser::<Postgres>(&own(agreeing), &plain_child).unwrap().facts.plaintext);
+
+        let child_with_ca = facts(r#""username":"app","rotation":{"caBundle":"pem"}"#);
+        let full = r#"{"engine":"postgres","host":"db.example","username":"s","password":"p"}"#;
+        assert!(!Facts::read_superuser::<Postgres>(&own(full), &child_with_ca).unwrap().address_is_vouched_for);
+    }
+
+    #[test]
+    fn a_difference_between_versions_is_named() {
+        let current = facts(r#""username":"app""#);
+        for (fields, field) in [
+            (r#""username":"app","port":5433"#, "port"),
+            (r#""username":"app","ssl":"false""#, "ssl"),
+            (r#""username":"app","dbname":"other""#, "dbname"),
+            (r#""username":"app","rotation":{"tlsServerName":"x"}"#, "rotation.tlsServerName"),
+        ] {
+            let error = current.same_target(&facts(fields)).unwrap_err();
+            assert_eq!((error.code(), error.fact(Fact::Field)), (Code::PendingMismatch, Some(field)));
+        }
+        assert!(current.same_target(&facts(r#""username":"other","port":"5432""#)).is_ok());
+    }
+
+    #[test]
+    fn options_that_need_a_superuser_say_so() {
+        let error = read(
+            r#"{"engine":"postgres","host":"h","username":"u","password":"p","rotation":{"superuserRescue":true}}"#,
+        );
+        assert_eq!(error.unwrap_err().fact(Fact::Field), Some("masterarn"));
+        assert_eq!(facts(r#""username":"app","rotation":{"superuserRescue":true}"#).strategy(), Strategy::SingleUser);
+        assert_eq!(facts(r#""username":"app""#).strategy(), Strategy::AlternatingUsers);
+    }
+}

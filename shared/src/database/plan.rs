@@ -1,0 +1,197 @@
+//! What to do with what the logins told: a pure function from observations to the next move.
+
+use super::observation::Observation;
+use std::fmt;
+
+/// A credential that may open the database.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Credential {
+    /// AWSCURRENT's.
+    Current,
+    /// AWSPENDING's.
+    Pending,
+    /// AWSPREVIOUS's.
+    Previous,
+    /// The superuser's.
+    Superuser,
+}
+
+impl Credential {
+    /// The word used in errors and results.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Current => "current",
+            Self::Pending => "pending",
+            Self::Previous => "previous",
+            Self::Superuser => "superuser",
+        }
+    }
+}
+
+impl fmt::Display for Credential {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// What is known so far; `None` is what has not been tried.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Observations {
+    /// The current credential.
+    pub current: Option<Observation>,
+    /// The pending one.
+    pub pending: Option<Observation>,
+    /// The previous one.
+    pub previous: Option<Observation>,
+    /// The superuser's.
+    pub superuser: Option<Observation>,
+}
+
+/// What a single-user rotation may fall back on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Fallbacks {
+    /// There is an AWSPREVIOUS version of the same user on the same server.
+    pub previous: bool,
+    /// The secret allows the superuser to help.
+    pub superuser: bool,
+}
+
+/// The next move.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Move {
+    /// Try to log in with this credential.
+    Try(Credential),
+    /// Change the password in the session of this credential.
+    ChangeAs(Credential),
+    /// The pending password is in effect; nothing to change.
+    AlreadyInEffect,
+    /// Report why this credential's login failed. Nothing was learned about its password, so nothing else is tried.
+    Report(Credential),
+    /// Every password was refused.
+    LockedOut,
+}
+
+/// Decides the next move of a single-user setSecret.
+///
+/// The current credential comes first, so that a healthy rotation makes no refused login. The others follow only when
+/// the one before was *refused*: an unreachable server says nothing about passwords, and trying more of them would only
+/// count towards a lock-out.
+pub fn next_move(seen: Observations, fallbacks: Fallbacks) -> Move {
+    use Credential::{Current, Pending, Previous, Superuser};
+    let order = [
+        (Current, seen.current, true),
+        (Pending, seen.pending, true),
+        (Previous, seen.previous, fallbacks.previous),
+        (Superuser, seen.superuser, fallbacks.superuser),
+    ];
+    for (credential, observation, available) in order {
+        if !available {
+            continue;
+        }
+        match observation {
+            None => return Move::Try(credential),
+            Some(Observation::Works) if credential == Pending => return Move::AlreadyInEffect,
+            Some(Observation::Works) => return Move::ChangeAs(credential),
+            Some(Observation::Unreachable | Observation::Unknown) => return Move::Report(credential),
+            // A refused superuser is a broken fallback: that is what to report.
+            Some(Observation::Rejected) if credential == Superuser => return Move::Report(Superuser),
+            Some(Observation::Rejected) => {}
+        }
+    }
+    Move::LockedOut
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use Credential::{Current, Pending, Previous, Superuser};
+    use Observation::{Rejected, Unknown, Unreachable, Works};
+
+    const ALL: [Option<Observation>; 5] = [None, Some(Works), Some(Rejected), Some(Unreachable), Some(Unknown)];
+
+    fn matrix() -> impl Iterator<Item = (Observations, Fallbacks)> {
+        (0..5_usize.pow(4) * 4).map(|n| {
+            let pick = |place: u32| ALL[n / 4 / 5_usize.pow(place) % 5];
+            let seen = Observations { current: pick(0), pending: pick(1), previous: pick(2), superuser: pick(3) };
+            (seen, Fallbacks { previous: n & 1 == 1, superuser: n & 2 == 2 })
+        })
+    }
+
+    fn observation(seen: &Observations, credential: Credential) -> Option<Observation> {
+        match credential {
+            Current => seen.current,
+            Pending => seen.pending,
+            Previous => seen.previous,
+            Superuser => seen.superuser,
+        }
+    }
+
+    /// The table that `next_move` has to agree with, written as rules over the whole matrix of 2,500 rows.
+    #[test]
+    fn every_row_of_the_matrix() {
+        let mut rows = 0;
+        for (seen, fallbacks) in matrix() {
+            rows += 1;
+            let decided = next_move(seen, fallbacks);
+            let row = format!("{seen:?} {fallbacks:?} → {decided:?}");
+            let before: &[Credential] = match decided {
+                Move::Try(credential) | Move::ChangeAs(credential) | Move::Report(credential) => match credential {
+                    Current => &[],
+                    Pending => &[Current],
+                    Previous => &[Current, Pending],
+                    Superuser => &[Current, Pending, Previous],
+                },
+                Move::AlreadyInEffect => &[Current],
+                Move::LockedOut => &[Current, Pending, Previous],
+            };
+            // Nothing is tried, used or given up before everything ahead of it was refused, or is not to be had.
+            for &credential in before {
+                let skipped = credential == Previous && !fallbacks.previous;
+                assert!(skipped || observation(&seen, credential) == Some(Rejected), "{row}");
+            }
+            match decided {
+                Move::Try(credential) => {
+                    assert_eq!(observation(&seen, credential), None, "{row}");
+                    assert!(credential != Previous || fallbacks.previous, "{row}");
+                    assert!(credential != Superuser || fallbacks.superuser, "{row}");
+                }
+                Move::ChangeAs(credential) => {
+                    assert_eq!(observation(&seen, credential), Some(Works), "{row}");
+                    assert_ne!(credential, Pending, "{row}");
+                    assert!(credential != Superuser || fallbacks.superuser, "{row}");
+                }
+                Move::AlreadyInEffect => assert_eq!(seen.pending, Some(Works), "{row}"),
+                Move::Report(Superuser) => assert!(!matches!(seen.superuser, None | Some(Works)), "{row}"),
+                Move::Report(credential) => {
+                    assert!(matches!(observation(&seen, credential), Some(Unreachable | Unknown)), "{row}");
+                }
+                Move::LockedOut => assert!(!fallbacks.superuser, "{row}"),
+            }
+        }
+        assert_eq!(rows, 2500);
+    }
+
+    /// From nothing known, trying what is asked for always ends, after at most one login per credential.
+    #[test]
+    fn every_sequence_of_logins_ends() {
+        for (truth, fallbacks) in
+            matrix().filter(|(seen, _)| ![seen.current, seen.pending, seen.previous, seen.superuser].contains(&None))
+        {
+            let mut seen = Observations::default();
+            let mut tried = Vec::new();
+            while let Move::Try(credential) = next_move(seen, fallbacks) {
+                assert!(!tried.contains(&credential));
+                tried.push(credential);
+                match credential {
+                    Current => seen.current = truth.current,
+                    Pending => seen.pending = truth.pending,
+                    Previous => seen.previous = truth.previous,
+                    Superuser => seen.superuser = truth.superuser,
+                }
+            }
+            if truth.current == Some(Works) {
+                assert_eq!(tried, [Current], "a healthy rotation logs in once");
+            }
+        }
+    }
+}

@@ -1,0 +1,269 @@
+//! A database user as a rotation's target: observe, decide, act, prove.
+
+use super::engine::{Engine, Login};
+use super::facts::{Facts, Strategy, Superuser};
+use super::observation::{LoginFailure, Observation};
+use super::pair::Pair;
+use super::plan::{Credential, Fallbacks, Move, Observations, next_move};
+use crate::clock::Deadline;
+use crate::document::Document;
+use crate::environment::Settings;
+use crate::error::{Code, Error, Fact, Result};
+use crate::password::{OsEntropy, Policy};
+use crate::store::SecretStore;
+use crate::target::{Applied, Reader, Target, Versions};
+
+/// Rotates the users of one kind of database.
+pub struct DatabaseTarget<E> {
+    engine: E,
+    policy: Policy,
+    deployers_ca: Option<String>,
+}
+
+impl<E: Engine> DatabaseTarget<E> {
+    /// A target over `engine`, with the deployer's password policy and CA.
+    pub fn new(engine: E, settings: &Settings) -> Self {
+        Self { engine, policy: settings.policy.clone(), deployers_ca: settings.ca_bundle.clone() }
+    }
+
+    async fn log_in(
+        &self,
+        facts: &Facts,
+        credential: Credential,
+        deadline: Deadline,
+    ) -> Result<E::Session, LoginFailure> {
+        self.log_in_with(facts, credential, false, deadline).await
+    }
+
+    async fn log_in_superuser(&self, superuser: &Superuser, deadline: Deadline) -> Result<E::Session, LoginFailure> {
+        let binding = !superuser.address_is_vouched_for;
+        self.log_in_with(&superuser.facts, Credential::Superuser, binding, deadline).await
+    }
+
+    async fn log_in_with(
+        &self,
+        facts: &Facts,
+        credential: Credential,
+        channel_binding_required: bool,
+        deadline: Deadline,
+    ) -> Result<E::Session, LoginFailure> {
+        let endpoint = facts
+            .endpoint(self.deployers_ca.as_deref())
+            .map_err(|error| LoginFailure { observation: Observation::Unknown, error })?;
+        let login = Login {
+            endpoint: &endpoint,
+            user: &facts.username,
+            password: &facts.password,
+            credential,
+            channel_binding_required,
+        };
+        self.engine.connect(login, deadline).await.map_err(|failure| LoginFailure {
+            error: failure
+                .error
+                .with_default(Fact::Credential, credential)
+                .with_default(Fact::Host, &facts.host)
+                .with_default(Fact::Port, facts.port)
+                .with_default(Fact::User, &facts.username),
+            ..failure
+        })
+    }
+
+    /// The superuser's secret, checked against the child before its password goes anywhere.
+    async fn superuser<S: SecretStore>(&self, reader: &Reader<'_, S>, child: &Facts) -> Result<Option<Superuser>> {
+        let Some(id) = &child.superuser else { return Ok(None) };
+        let document = reader.other_secret(id).await?;
+        let superuser = Facts::read_superuser::<E>(&document, child);
+        superuser.map(Some).map_err(|error| error.with_default(Fact::Secret, id))
+    }
+
+    async fn apply_single<S: SecretStore>(
+        &self,
+        reader: &Reader<'_, S>,
+        current: &Facts,
+        pending: &Facts,
+    ) -> Result<Applied> {
+        let deadline = reader.deadline();
+        let mut seen = Observations::default();
+        // Fetched when the current and the pending password were refused, and not before.
+        let mut previous: Option<Facts> = None;
+        let mut fallbacks = Fallbacks { previous: true, superuser: current.rescue };
+        let mut failure: Option<Error> = None;
+        let mut session: Option<E::Session> = None;
+        loop {
+            match next_move(seen, fallbacks) {
+                Move::Try(Credential::Previous) if previous.is_none() => {
+                    previous = self.previous_of(reader, current).await?;
+                    fallbacks.previous = previous.is_some();
+                }
+                Move::Try(credential) => {
+                    let attempt = match credential {
+                        Credential::Current => self.log_in(current, credential, deadline).await,
+                        Credential::Pending => self.log_in(pending, credential, deadline).await,
+                        Credential::Previous => match &previous {
+                            Some(previous) => self.log_in(previous, credential, deadline).await,
+                            None => return Err(internal()),
+                        },
+                        Credential::Superuser => match self.superuser(reader, current).await? {
+                            Some(superuser) => self.log_in_superuser(&superuser, deadline).await,
+                            None => return Err(internal()),
+                        },
+                    };
+                    let observation = match attempt {
+                        Ok(open) => {
+                            session = Some(open);
+                            Observation::Works
+                        }
+                        Err(failed) => {
+                            failure = Some(failed.error);
+                            failed.observation
+                        }
+                    };
+                    match credential {
+                        Credential::Current => seen.current = Some(observation),
+                        Credential::Pending => seen.pending = Some(observation),
+                        Credential::Previous => seen.previous = Some(observation),
+                        Credential::Superuser => seen.superuser = Some(observation),
+                    }
+                }
+                Move::AlreadyInEffect => return Ok(Applied::AlreadyInEffect),
+                Move::ChangeAs(credential) => {
+                    // The password may be proven without a session that can do anything: then the failure says why.
+                    let Some(session) = session else {
+                        return Err(failure.unwrap_or_else(|| Error::new(Code::Internal)));
+                    };
+                    let (user, new) = (&pending.username, &pending.password);
+                    match credential {
+                        Credential::Superuser => self.engine.rescue(session, user, new, deadline).await?,
+                        _ => self.engine.change_own_password(session, user, new, deadline).await?,
+                    }
+                    return Ok(Applied::Changed(credential.as_str()));
+                }
+                Move::Report(Credential::Superuser) if seen.superuser == Some(Observation::Rejected) => {
+                    return Err(failure.map_or_else(internal, |error| error.recoded(Code::SuperuserRejected)));
+                }
+                Move::Report(_) => return Err(failure.unwrap_or_else(internal)),
+                Move::LockedOut => {
+                    return Err(failure.map_or_else(internal, |error| error.recoded(Code::LockedOut)));
+                }
+            }
+        }
+    }
+
+    /// The previous version, if it is about the same user on the same server. Anything else is not ours to try.
+    async fn previous_of<S: SecretStore>(&self, reader: &Reader<'_, S>, current: &Facts) -> Result<Option<Facts>> {
+        let previous = reader.previous().await?.and_then(|document| Facts::read::<E>(&document).ok());
+        Ok(previous.filter(|previous| previous.username == current.username && current.same_target(previous).is_ok()))
+    }
+
+    async fn apply_alternating<S: SecretStore>(
+        &self,
+        reader: &Reader<'_, S>,
+        current: &Facts,
+        pending: &Facts,
+    ) -> Result<Applied> {
+        let pair = pair_of_versions(current, pending)?;
+        let side = pair.side(&pending.username).ok_or_else(internal)?;
+        let superuser = self.superuser(reader, current).await?.ok_or_else(internal)?;
+        let session = self.log_in_superuser(&superuser, reader.deadline()).await;
+        let session = session.map_err(|failure| failure.or_rejected(Code::SuperuserRejected))?;
+        self.engine.converge(session, &pair, side, &pending.password, reader.deadline()).await?;
+        Ok(Applied::Changed(Credential::Superuser.as_str()))
+    }
+}
+
+impl<E: Engine> Target for DatabaseTarget<E> {
+    fn companion(&self, current: &Document) -> Option<String> {
+        let facts = Facts::read::<E>(current).ok()?;
+        // A rescue is rare; its secret is read when it is needed.
+        facts.superuser.clone().filter(|_| facts.strategy() == Strategy::AlternatingUsers)
+    }
+
+    async fn propose<S: SecretStore>(&self, reader: &Reader<'_, S>, current: &Document) -> Result<Document> {
+        let facts = Facts::read::<E>(current)?;
+        // A CA that cannot be used is better found before anything has changed.
+        facts.endpoint(self.deployers_ca.as_deref())?;
+        let user = match facts.strategy() {
+            Strategy::SingleUser => facts.username.clone(),
+            Strategy::AlternatingUsers => {
+                let previous = if Pair::needs_previous(&facts) { reader.previous().await? } else { None };
+                let previous_user = previous.and_then(|document| document.string("username").ok());
+                Pair::of(&facts, previous_user.as_deref())?.partner(&facts.username).to_owned()
+            }
+        };
+        if !self.engine.name_fits(&user) {
+            return Err(Error::new(Code::NameTooLong)
+                .with(Fact::User, &user)
+                .with(Fact::Found, format_args!("{} bytes, {} characters", user.len(), user.chars().count())));
+        }
+        let password = self.policy.generate(&OsEntropy)?;
+        current.with(&[("username", &user), ("password", password.expose())])
+    }
+
+    async fn apply<S: SecretStore>(&self, reader: &Reader<'_, S>, versions: Versions<'_>) -> Result<Applied> {
+        let (current, pending) = read_both::<E>(versions)?;
+        match current.strategy() {
+            Strategy::SingleUser => self.apply_single(reader, &current, &pending).await,
+            Strategy::AlternatingUsers => self.apply_alternating(reader, &current, &pending).await,
+        }
+    }
+
+    async fn verify(&self, versions: Versions<'_>, deadline: Deadline) -> Result<()> {
+        let (current, pending) = read_both::<E>(versions)?;
+        let pair = match current.strategy() {
+            Strategy::SingleUser => None,
+            Strategy::AlternatingUsers => Some(pair_of_versions(&current, &pending)?),
+        };
+        let session = self.log_in(&pending, Credential::Pending, deadline).await;
+        let session = session.map_err(|failure| failure.or_rejected(Code::PendingRejected))?;
+        self.engine.prove(session, &pending.username, pair.as_ref(), deadline).await
+    }
+
+    async fn check<S: SecretStore>(&self, reader: &Reader<'_, S>, current: &Document) -> Result<()> {
+        let facts = Facts::read::<E>(current)?;
+        let session = self.log_in(&facts, Credential::Current, reader.deadline()).await;
+        let session = session.map_err(|failure| failure.or_rejected(Code::CurrentRejected))?;
+        self.engine.prove(session, &facts.username, None, reader.deadline()).await?;
+        if let Some(superuser) = self.superuser(reader, &facts).await? {
+            let session = self.log_in_superuser(&superuser, reader.deadline()).await;
+            session.map_err(|failure| failure.or_rejected(Code::SuperuserRejected))?;
+        }
+        Ok(())
+    }
+}
+
+/// Both versions, after the checks that come before any password is sent: the pending one is for the same server and for
+/// the user that this rotation may touch.
+fn read_both<E: Engine>(versions: Versions<'_>) -> Result<(Facts, Facts)> {
+    let current = Facts::read::<E>(versions.current)?;
+    let pending = Facts::read::<E>(versions.pending)?;
+    current.same_target(&pending)?;
+    if current.strategy() == Strategy::SingleUser {
+        if current.username != pending.username {
+            return Err(other_user(&current, &pending, &current.username));
+        }
+    } else {
+        pair_of_versions(&current, &pending)?;
+    }
+    Ok((current, pending))
+}
+
+/// The pair, judged by both versions: createSecret looked at AWSPREVIOUS to choose the pending user, and its choice
+/// shows which of the two is the clone. The database has the last word on whether they belong together.
+fn pair_of_versions(current: &Facts, pending: &Facts) -> Result<Pair> {
+    let pair = Pair::of(current, Some(&pending.username))?;
+    let partner = pair.partner(&current.username);
+    if pending.username == partner { Ok(pair) } else { Err(other_user(current, pending, partner)) }
+}
+
+fn other_user(current: &Facts, pending: &Facts, expected: &str) -> Error {
+    Error::new(Code::PendingMismatch)
+        .with(Fact::Field, "username")
+        .with(Fact::Found, &pending.username)
+        .with(Fact::Expected, expected)
+        .with(Fact::User, &current.username)
+}
+
+/// A state that the types allow and the code does not reach.
+fn internal() -> Error {
+    Error::new(Code::Internal).with(Fact::What, "an impossible state in setSecret")
+}

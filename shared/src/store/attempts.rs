@@ -1,0 +1,49 @@
+//! What the SDK's retries saw. When the time is spent, "throttled eleven times" is worth more than "timed out".
+
+use aws_sdk_secretsmanager::config::interceptors::FinalizerInterceptorContextRef;
+use aws_sdk_secretsmanager::config::{ConfigBag, Intercept, RuntimeComponents};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+
+/// Counts the attempts of one call, and remembers whether the last one was throttled.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Attempts(Arc<Seen>);
+
+#[derive(Debug, Default)]
+struct Seen {
+    count: AtomicU32,
+    throttled: AtomicBool,
+}
+
+impl Attempts {
+    pub(super) fn count(&self) -> u32 {
+        self.0.count.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn throttled(&self) -> bool {
+        self.0.throttled.load(Ordering::Relaxed)
+    }
+}
+
+impl Intercept for Attempts {
+    fn name(&self) -> &'static str {
+        "Attempts"
+    }
+
+    fn read_after_attempt(
+        &self,
+        context: &FinalizerInterceptorContextRef<'_>,
+        _: &RuntimeComponents,
+        _: &mut ConfigBag,
+    ) -> Result<(), aws_sdk_secretsmanager::error::BoxError> {
+        let throttled = context.response().is_some_and(|response| {
+            let body = response.body().bytes().unwrap_or_default();
+            response.status().as_u16() == 429
+                || (response.status().is_client_error()
+                    && super::secrets_manager::is_throttle(&String::from_utf8_lossy(body)))
+        });
+        self.0.count.fetch_add(1, Ordering::Relaxed);
+        self.0.throttled.store(throttled, Ordering::Relaxed);
+        Ok(())
+    }
+}

@@ -1,0 +1,220 @@
+//! The store on the AWS SDK. Error texts of the SDK and the service are never passed on: only the service's error codes.
+
+use super::attempts::Attempts;
+use super::{CURRENT, Description, PENDING, PREVIOUS, Put, SecretStore, Select};
+use crate::clock::Deadline;
+use crate::error::{Code, Error, Fact, Result};
+use crate::secret::{RotationToken, SecretText};
+use aws_config::BehaviorVersion;
+use aws_config::retry::RetryConfig;
+use aws_config::timeout::TimeoutConfig;
+use aws_sdk_secretsmanager::Client;
+use aws_sdk_secretsmanager::error::{ProvideErrorMetadata, SdkError};
+use std::future::Future;
+use std::time::Duration;
+
+/// The budget ends the retries, not a count: this is only more than fit into 15 minutes at the longest pause.
+const MAX_ATTEMPTS: u32 = 500;
+/// Writes share 50 calls a second over an account. A pause of at most two seconds lets one rotation try about ten times
+/// within a 30 s function.
+const MAX_PAUSE: Duration = Duration::from_secs(2);
+/// The service answers in tens of milliseconds; a connection that takes longer than this goes nowhere, and another
+/// attempt (to another address) is worth more than waiting.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
+/// One attempt, for the same reason.
+const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Secrets Manager, as the SDK's environment describes it.
+#[derive(Clone)]
+pub struct SecretsManager {
+    client: Client,
+}
+
+impl SecretsManager {
+    /// Region, credentials and endpoint come from the SDK's usual places; `endpoint` overrides the latter.
+    pub async fn from_env(endpoint: Option<&str>) -> Self {
+        let retries = RetryConfig::standard()
+            .with_max_attempts(MAX_ATTEMPTS)
+            .with_initial_backoff(Duration::from_millis(200))
+            .with_max_backoff(MAX_PAUSE);
+        let timeouts = TimeoutConfig::builder()
+            .connect_timeout(CONNECT_TIMEOUT)
+            .operation_attempt_timeout(ATTEMPT_TIMEOUT)
+            .build();
+        let mut loader =
+            aws_config::defaults(BehaviorVersion::v2026_01_12()).retry_config(retries).timeout_config(timeouts);
+        if let Some(endpoint) = endpoint {
+            loader = loader.endpoint_url(endpoint);
+        }
+        Self { client: Client::new(&loader.load().await) }
+    }
+}
+
+impl SecretStore for SecretsManager {
+    async fn describe(&self, secret: &str, deadline: Deadline) -> Result<Description> {
+        let attempts = Attempts::default();
+        let call = self.client.describe_secret().secret_id(secret).customize().interceptor(attempts.clone()).send();
+        let output =
+            finish("DescribeSecret", secret, deadline, &attempts, call).await?.map_err(|failure| {
+                match failure.code() {
+                    Some("ResourceNotFoundException") => Error::new(Code::SecretNotFound).with(Fact::Secret, secret),
+                    _ => failure.into_error(),
+                }
+            })?;
+        Ok(Description {
+            rotation_enabled: output.rotation_enabled,
+            labels: output.version_ids_to_stages.unwrap_or_default(),
+        })
+    }
+
+    async fn value(&self, secret: &str, select: Select<'_>, deadline: Deadline) -> Result<Option<SecretText>> {
+        let request = self.client.get_secret_value().secret_id(secret);
+        let request = match select {
+            Select::Current => request.version_stage(CURRENT),
+            Select::Previous => request.version_stage(PREVIOUS),
+            Select::Pending(version) => request.version_id(version).version_stage(PENDING),
+        };
+        let attempts = Attempts::default();
+        let call = request.customize().interceptor(attempts.clone()).send();
+        match finish("GetSecretValue", secret, deadline, &attempts, call).await? {
+            Ok(output) => match output.secret_string {
+                Some(text) => Ok(Some(text.into())),
+                None => {
+                    Err(Error::new(Code::SecretNotJson).with(Fact::Secret, secret).with(Fact::Found, "a binary value"))
+                }
+            },
+            // The second wording is the service's answer while the version exists without a value.
+            Err(failure) if failure.code() == Some("ResourceNotFoundException") => Ok(None),
+            Err(failure) => Err(failure.into_error()),
+        }
+    }
+
+    async fn put_pending(
+        &self,
+        secret: &str,
+        token: &str,
+        rotation_token: Option<&RotationToken>,
+        value: &SecretText,
+        deadline: Deadline,
+    ) -> Result<Put> {
+        let attempts = Attempts::default();
+        let call = self
+            .client
+            .put_secret_value()
+            .secret_id(secret)
+            .client_request_token(token)
+            .set_rotation_token(rotation_token.map(|token| token.expose().to_owned()))
+            .secret_string(value.expose())
+            .version_stages(PENDING)
+            .customize()
+            .interceptor(attempts.clone())
+            .send();
+        match finish("PutSecretValue", secret, deadline, &attempts, call).await? {
+            Ok(_) => Ok(Put::Stored),
+            Err(failure) if failure.code() == Some("ResourceExistsException") => Ok(Put::OtherValueThere),
+            Err(failure) => Err(failure.into_error()),
+        }
+    }
+
+    async fn promote(&self, secret: &str, to: &str, from: Option<&str>, deadline: Deadline) -> Result<()> {
+        let attempts = Attempts::default();
+        let call = self
+            .client
+            .update_secret_version_stage()
+            .secret_id(secret)
+            .version_stage(CURRENT)
+            .move_to_version_id(to)
+            .set_remove_from_version_id(from.map(str::to_owned))
+            .customize()
+            .interceptor(attempts.clone())
+            .send();
+        match finish("UpdateSecretVersionStage", secret, deadline, &attempts, call).await? {
+            Ok(_) => Ok(()),
+            // RemoveFromVersionId no longer names the version that has the label.
+            Err(failure) if failure.code() == Some("InvalidParameterException") => {
+                Err(failure.into_error_as(Code::WriteConflict))
+            }
+            Err(failure) => Err(failure.into_error()),
+        }
+    }
+}
+
+/// A call that the service answered with an error.
+struct Failure {
+    code: Code,
+    service_code: Option<String>,
+    call: &'static str,
+    secret: String,
+    attempts: u32,
+}
+
+impl Failure {
+    fn code(&self) -> Option<&str> {
+        self.service_code.as_deref()
+    }
+
+    fn into_error(self) -> Error {
+        let code = self.code;
+        self.into_error_as(code)
+    }
+
+    fn into_error_as(self, code: Code) -> Error {
+        let mut error = Error::new(code).with(Fact::Call, self.call).with(Fact::Secret, self.secret);
+        if let Some(service_code) = self.service_code {
+            error = error.with(Fact::ServiceCode, service_code);
+        }
+        error.with(Fact::Attempts, self.attempts)
+    }
+}
+
+/// Waits for a call until the deadline; an answer of the service, good or bad, is the inner result.
+async fn finish<T, E: ProvideErrorMetadata>(
+    call: &'static str,
+    secret: &str,
+    deadline: Deadline,
+    attempts: &Attempts,
+    work: impl Future<Output = Result<T, SdkError<E>>>,
+) -> Result<Result<T, Failure>> {
+    let failure = |code, service_code: Option<&str>| Failure {
+        code,
+        service_code: service_code.map(str::to_owned),
+        call,
+        secret: secret.to_owned(),
+        attempts: attempts.count(),
+    };
+    match deadline.limit(work).await {
+        Err(_) if attempts.throttled() => Err(failure(Code::ServiceThrottled, None).into_error()),
+        Err(_) => Err(failure(Code::ServiceUnavailable, None).into_error()),
+        Ok(Ok(output)) => Ok(Ok(output)),
+        Ok(Err(SdkError::ServiceError(answer))) => {
+            let code = answer.err().code();
+            Ok(Err(failure(classify(code, answer.raw().status().as_u16()), code)))
+        }
+        // No credentials, no region, no route, a connection that breaks: none of these is an answer.
+        Ok(Err(other)) => {
+            let phase = match other {
+                SdkError::ConstructionFailure(_) => "request could not be built: region or credentials missing",
+                SdkError::TimeoutError(_) => "no answer in time",
+                SdkError::DispatchFailure(_) => "no connection, or no credentials",
+                _ => "the answer could not be read",
+            };
+            Err(failure(Code::ServiceUnavailable, None).into_error().with(Fact::What, phase))
+        }
+    }
+}
+
+fn classify(code: Option<&str>, status: u16) -> Code {
+    match code.unwrap_or_default() {
+        code if is_throttle(code) => Code::ServiceThrottled,
+        // KMS refusals reach us as AccessDeniedException or DecryptionFailure.
+        "AccessDeniedException" | "AccessDenied" | "DecryptionFailure" | "EncryptionFailure" => Code::ServiceDenied,
+        "ExpiredTokenException" | "UnrecognizedClientException" | "InvalidSignatureException" => Code::ServiceDenied,
+        _ if status >= 500 => Code::ServiceUnavailable,
+        _ => Code::ServiceRefused,
+    }
+}
+
+/// Whether an error code, or a body that holds one, is a request to slow down.
+pub(super) fn is_throttle(text: &str) -> bool {
+    ["Throttl", "TooManyRequests", "RequestLimitExceeded", "SlowDown"].iter().any(|word| text.contains(word))
+}

@@ -1,0 +1,107 @@
+//! The seam to what a credential opens.
+
+use crate::clock::Deadline;
+use crate::document::Document;
+use crate::error::{Code, Error, Fact, Result};
+use crate::store::{SecretStore, Select};
+use std::future::Future;
+
+/// A database user, an API key: something whose credential can be changed and tried.
+///
+/// Every method may be called twice, after a crash, and by two invocations at once.
+pub trait Target: Send + Sync {
+    /// Another secret that `apply` will read, if the current value names one. It is read ahead.
+    fn companion(&self, current: &Document) -> Option<String>;
+
+    /// Makes the next credential. Where the caller chooses the value, nothing is sent to the target.
+    fn propose<S: SecretStore>(
+        &self,
+        reader: &Reader<'_, S>,
+        current: &Document,
+    ) -> impl Future<Output = Result<Document>> + Send;
+
+    /// Puts the pending credential into effect, or finds that it is.
+    fn apply<S: SecretStore>(
+        &self,
+        reader: &Reader<'_, S>,
+        versions: Versions<'_>,
+    ) -> impl Future<Output = Result<Applied>> + Send;
+
+    /// Proves by use that the pending credential is in effect.
+    fn verify(&self, versions: Versions<'_>, deadline: Deadline) -> impl Future<Output = Result<()>> + Send;
+
+    /// Proves that a rotation could begin: the configuration is sound and the current credential works.
+    fn check<S: SecretStore>(
+        &self,
+        reader: &Reader<'_, S>,
+        current: &Document,
+    ) -> impl Future<Output = Result<()>> + Send;
+}
+
+/// The two versions that a step works with.
+#[derive(Clone, Copy, Debug)]
+pub struct Versions<'a> {
+    /// AWSCURRENT.
+    pub current: &'a Document,
+    /// AWSPENDING, fenced by the token.
+    pub pending: &'a Document,
+}
+
+/// What `apply` did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Applied {
+    /// The credential was changed, with the rights of this one: `current`, `previous` or `superuser`.
+    Changed(&'static str),
+    /// An earlier run had done it.
+    AlreadyInEffect,
+}
+
+/// Read access to secrets, for what a target seldom needs.
+pub struct Reader<'a, S> {
+    store: &'a S,
+    secret: &'a str,
+    deadline: Deadline,
+    ahead: Option<(String, Result<Document>)>,
+}
+
+impl<'a, S: SecretStore> Reader<'a, S> {
+    pub(crate) fn new(store: &'a S, secret: &'a str, deadline: Deadline) -> Self {
+        Self { store, secret, deadline, ahead: None }
+    }
+
+    pub(crate) fn with_ahead(self, ahead: Option<(String, Result<Document>)>) -> Self {
+        Self { ahead, ..self }
+    }
+
+    /// When the step must have answered.
+    pub fn deadline(&self) -> Deadline {
+        self.deadline
+    }
+
+    /// The AWSPREVIOUS version, if there is one and it is a JSON object.
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub async fn previous(&self) -> Result<Option<Document>> {
+        let text = self.store.value(self.secret, Select::Previous, self.deadline).await?;
+        Ok(text.and_then(|text| Document::parse(text).ok()))
+    }
+
+    /// The AWSCURRENT version of another secret.
+    ///
+    /// # Errors
+    /// Those of the store; [`Code::SecretNotFound`]; those of [`Document::parse`]. Each names the secret.
+    pub async fn other_secret(&self, id: &str) -> Result<Document> {
+        match &self.ahead {
+            Some((known, document)) if known == id => document.clone(),
+            _ => read_other(self.store, id, self.deadline).await,
+        }
+    }
+}
+
+pub(crate) async fn read_other<S: SecretStore>(store: &S, id: &str, deadline: Deadline) -> Result<Document> {
+    let named = |error: Error| error.with_default(Fact::Secret, id);
+    let text = store.value(id, Select::Current, deadline).await.map_err(named)?;
+    let text = text.ok_or_else(|| named(Error::new(Code::SecretNotFound)))?;
+    Document::parse(text).map_err(named)
+}
