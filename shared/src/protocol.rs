@@ -195,8 +195,17 @@ impl<S: SecretStore, T: Target> Rotation<S, T> {
         let (current, pending) = (read_current(current)?, read_pending(pending, &event.token)?);
         // Whatever called us in whatever order: what does not open the target is not promoted.
         self.target.verify(Versions { current: &current, pending: &pending }, deadline).await?;
-        self.store.promote(&event.secret, &event.token, description.current_version(), deadline).await?;
-        Ok(Outcome::Promoted)
+        match self.store.promote(&event.secret, &event.token, description.current_version(), deadline).await {
+            // The label is not where it was. If it is where we wanted it, an attempt whose reply was lost has moved it.
+            Err(error) if error.code() == Code::WriteConflict => {
+                let description = self.store.describe(&event.secret, deadline).await?;
+                match standing(&description, &event.token)? {
+                    Standing::Current => Ok(Outcome::Promoted),
+                    Standing::Pending => Err(error),
+                }
+            }
+            moved => moved.map(|()| Outcome::Promoted),
+        }
     }
 
     /// The pending value, read again a few times if it is missing.

@@ -1,6 +1,14 @@
 //! The Lambda function that rotates the passwords of PostgreSQL users.
 
+mod connect;
 mod engine;
+mod pair;
+mod quote;
+mod roles;
+mod single;
+mod sqlstate;
+mod transaction;
+mod verifier;
 
 use engine::Postgres;
 use rotation::database::DatabaseTarget;

@@ -1,0 +1,227 @@
+//! One connection, one login: TCP, TLS, authentication, each with a limit and an error of its own.
+
+use crate::sqlstate;
+use rotation::clock::Deadline;
+use rotation::database::{Login, LoginFailure, Observation, Transport};
+use rotation::{Code, Error, Fact, Result};
+use rustls::CertificateError;
+use std::io;
+use std::net::SocketAddr;
+use std::time::Duration;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::task::JoinHandle;
+use tokio_postgres::config::{ChannelBinding, SslMode, SslNegotiation};
+use tokio_postgres::tls::MakeTlsConnect;
+use tokio_postgres::{Client, Config, NoTls, SimpleQueryMessage};
+use tokio_postgres_rustls::MakeRustlsConnect;
+
+/// TCP connects within a VPC take milliseconds; one lost SYN costs one second and two cost three. Five seconds are the
+/// sign of a firewall. With the limits below, one login and one change fit into AWS's default of 30 s.
+const CONNECT_LIMIT: Duration = Duration::from_secs(5);
+/// TLS and SCRAM take tens of milliseconds, seconds on a small server under load.
+const LOGIN_LIMIT: Duration = Duration::from_secs(5);
+/// Not longer than a rotation may stand in the way of others, and not shorter than a busy server's hiccup.
+pub(crate) const LOCK_LIMIT: Duration = Duration::from_secs(5);
+/// Changing a role touches a few catalog rows. The lock's limit comes first, so that the error can name it.
+pub(crate) const STATEMENT_LIMIT: Duration = Duration::from_secs(8);
+/// The server's own limits end a statement this much before the client gives up on the server.
+const CLIENT_MARGIN: Duration = Duration::from_secs(1);
+
+/// The message that asks for TLS (PostgreSQL manual, 55.7 "Message Formats", SSLRequest).
+const SSL_REQUEST: [u8; 8] = [0, 0, 0, 8, 4, 210, 22, 47];
+
+/// An open connection. Dropped, it is closed.
+pub(crate) struct Session {
+    client: Client,
+    driver: Driver,
+}
+
+/// The task that moves bytes for a client.
+struct Driver(JoinHandle<()>);
+
+impl Drop for Driver {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+/// Logs in: one connection, one attempt.
+///
+/// # Errors
+/// What the attempt tells about the password, and why there is no session.
+pub(crate) async fn connect(login: Login<'_>, deadline: Deadline) -> Result<Session, LoginFailure> {
+    let endpoint = login.endpoint;
+    let stream = open(&endpoint.host, endpoint.port, deadline).await.map_err(unreachable)?;
+    let limit = deadline.within(LOGIN_LIMIT);
+    match &endpoint.transport {
+        Transport::Plaintext => authenticate(stream, NoTls, &login, limit).await,
+        Transport::Tls { server_name, verifier } => {
+            let stream = ask_for_tls(stream, limit).await.map_err(unreachable)?;
+            let mut tls = MakeRustlsConnect::new((*verifier.config()).clone());
+            let Ok(tls) = MakeTlsConnect::<TcpStream>::make_tls_connect(&mut tls, server_name);
+            authenticate(stream, tls, &login, limit).await
+        }
+    }
+}
+
+/// A TCP connection to the first address that answers.
+async fn open(host: &str, port: u16, deadline: Deadline) -> Result<TcpStream> {
+    let limit = deadline.within(CONNECT_LIMIT);
+    let addresses: Vec<SocketAddr> = match limit.limit(tokio::net::lookup_host((host, port))).await {
+        Ok(Ok(addresses)) => addresses.collect(),
+        Ok(Err(_)) => return Err(Error::new(Code::HostUnresolved)),
+        Err(_) => return Err(Error::new(Code::HostUnresolved).with(Fact::What, "the name server did not answer")),
+    };
+    let mut last = Error::new(Code::HostUnresolved).with(Fact::What, "the name has no address");
+    let count = u32::try_from(addresses.len()).unwrap_or(u32::MAX).max(1);
+    for address in addresses {
+        // A share for each address, so that one that drops packets leaves time for the next.
+        match deadline.within(CONNECT_LIMIT / count).limit(TcpStream::connect(address)).await {
+            Ok(Ok(stream)) => {
+                // Every message here waits for its answer; batching would only add delay.
+                let _ = stream.set_nodelay(true);
+                return Ok(stream);
+            }
+            Ok(Err(error)) if error.kind() == io::ErrorKind::ConnectionRefused => {
+                last = Error::new(Code::ConnectionRefused);
+            }
+            Ok(Err(_)) | Err(_) => last = Error::new(Code::ConnectTimeout),
+        }
+    }
+    Err(last)
+}
+
+/// Asks for TLS and waits for the server's one-letter answer. Done here rather than in tokio-postgres, whose errors do not
+/// tell a server without TLS from one whose certificate is refused.
+async fn ask_for_tls(mut stream: TcpStream, limit: Deadline) -> Result<TcpStream> {
+    let ask = async {
+        stream.write_all(&SSL_REQUEST).await?;
+        stream.read_u8().await
+    };
+    match limit.limit(ask).await {
+        Ok(Ok(b'S')) => Ok(stream),
+        Ok(Ok(b'N')) => Err(Error::new(Code::TlsNotOffered)),
+        // 'E': a server too old to know the request, or too full to answer it. Neither is to be read before TLS is up
+        // (CVE-2021-23222).
+        Ok(Ok(_)) => Err(Error::new(Code::ServerNotReady).with(Fact::Call, "the request for TLS")),
+        Ok(Err(_)) => Err(Error::new(Code::ConnectionLost).with(Fact::Call, "the request for TLS")),
+        Err(_) => Err(Error::new(Code::ServerSilent).with(Fact::Call, "the request for TLS")),
+    }
+}
+
+async fn authenticate<T>(stream: TcpStream, tls: T, login: &Login<'_>, limit: Deadline) -> Result<Session, LoginFailure>
+where
+    T: tokio_postgres::tls::TlsConnect<TcpStream> + Send,
+    T::Stream: Send + 'static,
+    T::Future: Send,
+{
+    let mut config = Config::new();
+    config.user(login.user).password(login.password.expose()).application_name("lockstep");
+    if let Some(database) = &login.endpoint.database {
+        config.dbname(database);
+    }
+    match login.endpoint.transport {
+        Transport::Plaintext => config.ssl_mode(SslMode::Disable),
+        // The server has agreed to TLS already: what follows is the handshake itself.
+        Transport::Tls { .. } => config.ssl_mode(SslMode::Require).ssl_negotiation(SslNegotiation::Direct),
+    };
+    if login.channel_binding_required {
+        config.channel_binding(ChannelBinding::Require);
+    }
+    match limit.limit(config.connect_raw(stream, tls)).await {
+        Ok(Ok((client, connection))) => {
+            // Errors of the connection reach the client as the failure of its next statement.
+            let driver = Driver(tokio::spawn(async { drop(connection.await) }));
+            Ok(Session { client, driver })
+        }
+        Ok(Err(error)) => Err(of_login(&error, login)),
+        Err(_) => Err(unreachable(Error::new(Code::ServerSilent).with(Fact::Call, "the login"))),
+    }
+}
+
+impl Session {
+    /// Runs statements in one round trip and gives the messages of them all.
+    ///
+    /// # Errors
+    /// By SQLSTATE; [`Code::ServerSilent`] if the server does not answer; [`Code::ConnectionLost`].
+    pub(crate) async fn run(&self, sql: &str, deadline: Deadline) -> Result<Vec<SimpleQueryMessage>> {
+        match deadline.within(STATEMENT_LIMIT + CLIENT_MARGIN).limit(self.client.simple_query(sql)).await {
+            Ok(Ok(messages)) => Ok(messages),
+            Ok(Err(error)) => Err(of_statement(&error)),
+            Err(_) => Err(Error::new(Code::ServerSilent).with(Fact::Call, "a statement")),
+        }
+    }
+
+    /// Says good-bye, so that the server does not count a broken connection.
+    pub(crate) async fn close(self, deadline: Deadline) {
+        let Self { client, mut driver } = self;
+        drop(client);
+        let _ = deadline.within(Duration::from_millis(200)).limit(&mut driver.0).await;
+    }
+}
+
+fn unreachable(error: Error) -> LoginFailure {
+    LoginFailure { observation: Observation::Unreachable, error }
+}
+
+fn of_login(error: &tokio_postgres::Error, login: &Login<'_>) -> LoginFailure {
+    if let Some(state) = error.code() {
+        let observation = sqlstate::observation(state.code());
+        let mut error = sqlstate::error(state.code());
+        if let Some(database) = &login.endpoint.database {
+            error = error.with(Fact::Database, database);
+        }
+        return LoginFailure { observation, error };
+    }
+    if let Some(tls) = cause::<rustls::Error>(error) {
+        return unreachable(of_tls(tls));
+    }
+    if error.is_closed() || cause::<io::Error>(error).is_some() {
+        return unreachable(Error::new(Code::ConnectionLost).with(Fact::Call, "the login"));
+    }
+    // What is left is authentication: a method that is not supported, no channel binding where it is required, or a
+    // server that could not prove that it knows the password.
+    LoginFailure { observation: Observation::Unknown, error: Error::new(Code::AuthenticationUnsupported) }
+}
+
+fn of_statement(error: &tokio_postgres::Error) -> Error {
+    match error.code() {
+        Some(state) => sqlstate::error(state.code()),
+        None => Error::new(Code::ConnectionLost).with(Fact::Call, "a statement"),
+    }
+}
+
+fn of_tls(error: &rustls::Error) -> Error {
+    let code = match error {
+        rustls::Error::InvalidCertificate(certificate) => match certificate {
+            CertificateError::Expired
+            | CertificateError::ExpiredContext { .. }
+            | CertificateError::NotValidYet
+            | CertificateError::NotValidYetContext { .. } => Code::TlsCertificateExpired,
+            CertificateError::UnknownIssuer | CertificateError::BadSignature => Code::TlsUnknownIssuer,
+            CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
+                Code::TlsNameMismatch
+            }
+            _ => Code::TlsFailed,
+        },
+        _ => Code::TlsFailed,
+    };
+    Error::new(code)
+}
+
+/// The first error of this type among the causes. An `io::Error` hides its own cause from `source`.
+fn cause<'a, T: std::error::Error + 'static>(error: &'a (dyn std::error::Error + 'static)) -> Option<&'a T> {
+    let mut next = Some(error);
+    while let Some(error) = next {
+        if let Some(found) = error.downcast_ref::<T>() {
+            return Some(found);
+        }
+        let inner = error.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
+        if let Some(found) = inner.and_then(|inner| inner.downcast_ref::<T>()) {
+            return Some(found);
+        }
+        next = error.source();
+    }
+    None
+}

@@ -1,0 +1,107 @@
+//! The frame of every change: what is asked first, the limits inside the server, and the lock against ourselves.
+
+use crate::connect::{LOCK_LIMIT, STATEMENT_LIMIT, Session};
+use rotation::clock::Deadline;
+use rotation::{Code, Error, Fact, Result};
+use std::time::Duration;
+use tokio_postgres::{SimpleQueryMessage, SimpleQueryRow};
+
+/// Left for the answer when the server's own limits are cut to what the step has left.
+const ANSWER_MARGIN: Duration = Duration::from_secs(1);
+
+/// The first half of the key of our advisory lock: "Lock" in ASCII. The second is the user's name.
+const LOCK_CLASS: i32 = 0x4C6F_636B;
+
+/// Whose rights a transaction runs with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum As {
+    /// The user who logged in, whatever `role` its settings switch it to: only it may change its own password.
+    SessionUser,
+    /// The superuser as its settings make it: its rights may come from a `role` setting.
+    Superuser,
+}
+
+/// The statements that open a transaction on `user`, to be sent together with the first questions.
+///
+/// * `READ WRITE`, since the user's settings may say `default_transaction_read_only`.
+/// * A pinned `search_path`: with somebody else's, `=` could be anybody's operator (CVE-2018-1058).
+/// * An advisory lock, so that two invocations at once queue here. Two concurrent ALTER ROLEs of one user would end one of
+///   them in "tuple concurrently updated".
+///
+/// # Errors
+/// [`Code::TimeSpent`] if too little time is left to begin.
+pub(crate) fn begin(user: &str, rights: As, deadline: Deadline) -> Result<String> {
+    let left = deadline.left().saturating_sub(ANSWER_MARGIN);
+    if left.is_zero() {
+        return Err(Error::new(Code::TimeSpent));
+    }
+    let (lock, statement) = (LOCK_LIMIT.min(left).as_millis(), STATEMENT_LIMIT.min(left).as_millis());
+    let role = if rights == As::SessionUser { "SET LOCAL ROLE NONE; " } else { "" };
+    Ok(format!(
+        "BEGIN READ WRITE; SET LOCAL lock_timeout = {lock}; SET LOCAL statement_timeout = {statement}; {role}\
+         SET LOCAL search_path = pg_catalog, pg_temp; SELECT pg_advisory_xact_lock({LOCK_CLASS}, {})",
+        lock_key(user)
+    ))
+}
+
+/// A user's name as 32 bits (FNV-1a). Two names may share them; then they queue, and nothing else happens.
+fn lock_key(user: &str) -> i32 {
+    let hash = user.bytes().fold(0x811C_9DC5_u32, |hash, byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193));
+    i32::from_ne_bytes(hash.to_ne_bytes())
+}
+
+/// What the server says about itself and the session.
+#[derive(Debug)]
+pub(crate) struct Server {
+    pub(crate) password_encryption: String,
+    pub(crate) session_user: String,
+}
+
+impl Server {
+    /// A query whose row [`read`](Self::read) understands.
+    pub(crate) const QUERY: &'static str =
+        "SELECT 'server', current_setting('password_encryption'), pg_is_in_recovery(), session_user";
+
+    /// # Errors
+    /// [`Code::ServerReadOnly`] on a standby.
+    pub(crate) fn read(messages: &[SimpleQueryMessage]) -> Result<Self> {
+        let row =
+            rows(messages, "server").next().ok_or_else(|| Error::new(Code::Internal).with(Fact::What, "no row"))?;
+        if text(row, 2) == "t" {
+            return Err(Error::new(Code::ServerReadOnly));
+        }
+        Ok(Self { password_encryption: text(row, 1).to_owned(), session_user: text(row, 3).to_owned() })
+    }
+}
+
+/// The rows that begin with this tag, out of the answers to several queries.
+pub(crate) fn rows<'a>(messages: &'a [SimpleQueryMessage], tag: &'a str) -> impl Iterator<Item = &'a SimpleQueryRow> {
+    messages.iter().filter_map(move |message| match message {
+        SimpleQueryMessage::Row(row) if row.try_get(0).ok().flatten() == Some(tag) => Some(row),
+        _ => None,
+    })
+}
+
+/// A column's text; NULL reads as nothing.
+pub(crate) fn text(row: &SimpleQueryRow, column: usize) -> &str {
+    row.try_get(column).ok().flatten().unwrap_or_default()
+}
+
+/// Whether a boolean column is true.
+pub(crate) fn flag(row: &SimpleQueryRow, column: usize) -> bool {
+    text(row, column) == "t"
+}
+
+/// Begins a transaction on `user` and asks `questions`, in one round trip.
+///
+/// # Errors
+/// Those of [`begin`] and by SQLSTATE.
+pub(crate) async fn ask(
+    session: &Session,
+    user: &str,
+    rights: As,
+    questions: &str,
+    deadline: Deadline,
+) -> Result<Vec<SimpleQueryMessage>> {
+    session.run(&format!("{}; {}; {questions}", begin(user, rights, deadline)?, Server::QUERY), deadline).await
+}

@@ -1,0 +1,84 @@
+//! What the server gets instead of a password: a value that verifies it and does not reveal it.
+
+use crate::connect::Session;
+use crate::quote;
+use postgres_protocol::password::{md5, scram_sha_256};
+use rotation::Result;
+use rotation::clock::Deadline;
+use rotation::secret::Password;
+use secrecy::{ExposeSecret, SecretString};
+
+/// How the server would store a password by itself (`password_encryption`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Encryption {
+    /// `scram-sha-256`, and whatever else we do not know.
+    ScramSha256,
+    /// `md5`: clients that know nothing else still exist.
+    Md5,
+}
+
+impl Encryption {
+    /// `md5` only where the server asks for it *and* the deployer allows it: it can be replayed by whoever reads it. A
+    /// SCRAM verifier also serves `md5` lines in pg_hba.conf (PostgreSQL manual 20.5).
+    pub(crate) fn choose(password_encryption: &str, allow_md5: bool) -> Self {
+        // Servers before 14 call it `on`, too.
+        if allow_md5 && matches!(password_encryption, "md5" | "on") { Self::Md5 } else { Self::ScramSha256 }
+    }
+}
+
+/// The verifier to store for a user's password.
+fn verifier(encryption: Encryption, user: &str, password: &Password) -> SecretString {
+    let password = password.expose().as_bytes();
+    match encryption {
+        Encryption::ScramSha256 => scram_sha_256(password),
+        Encryption::Md5 => md5(password, user),
+    }
+    .into()
+}
+
+/// Sets a user's password and commits the session's transaction, in one round trip.
+///
+/// # Errors
+/// [`Code::LockTimeout`](rotation::Code::LockTimeout), [`Code::PrivilegeMissing`](rotation::Code::PrivilegeMissing) and
+/// others by SQLSTATE. The transaction is then rolled back with the session's end.
+pub(crate) async fn set_password(
+    session: Session,
+    user: &str,
+    new: &Password,
+    encryption: Encryption,
+    deadline: Deadline,
+) -> Result<()> {
+    let statement = alter_role_password(user, &verifier(encryption, user, new));
+    session.run(&format!("{}; COMMIT", statement.expose_secret()), deadline).await?;
+    session.close(deadline).await;
+    Ok(())
+}
+
+/// `ALTER ROLE … PASSWORD …`, as a value that is not printed.
+fn alter_role_password(user: &str, verifier: &SecretString) -> SecretString {
+    let (user, verifier) = (quote::identifier(user), quote::literal(verifier.expose_secret()));
+    format!("ALTER ROLE {user} PASSWORD {verifier}").into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn md5_needs_both_to_agree() {
+        assert_eq!(Encryption::choose("md5", true), Encryption::Md5);
+        assert_eq!(Encryption::choose("md5", false), Encryption::ScramSha256);
+        assert_eq!(Encryption::choose("scram-sha-256", true), Encryption::ScramSha256);
+    }
+
+    #[test]
+    fn a_statement_holds_the_verifier_and_not_the_password() {
+        let password = Password::from("hunter2");
+        for encryption in [Encryption::ScramSha256, Encryption::Md5] {
+            let statement = alter_role_password("u\"x", &verifier(encryption, "u\"x", &password));
+            assert!(statement.expose_secret().starts_with("ALTER ROLE \"u\"\"x\" PASSWORD '"));
+            assert!(!statement.expose_secret().contains("hunter2"));
+            assert!(!format!("{statement:?}").contains("ALTER"));
+        }
+    }
+}
