@@ -1,18 +1,20 @@
 //! One connection, one login: TCP, TLS, authentication, each with a limit and an error of its own.
 
+use crate::plaintext::{CleartextRequested, Guarded};
 use crate::sqlstate;
 use rotation::clock::Deadline;
 use rotation::database::{Login, LoginFailure, Observation, Transport};
 use rotation::{Code, Error, Fact, Result};
 use rustls::CertificateError;
+use rustls::pki_types::ServerName;
 use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::task::JoinHandle;
 use tokio_postgres::config::{ChannelBinding, SslMode, SslNegotiation};
-use tokio_postgres::tls::MakeTlsConnect;
+use tokio_postgres::tls::{MakeTlsConnect, TlsConnect};
 use tokio_postgres::{Client, Config, NoTls, SimpleQueryMessage};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
@@ -55,11 +57,16 @@ pub(crate) async fn connect(login: Login<'_>, deadline: Deadline) -> Result<Sess
     let stream = open(&endpoint.host, endpoint.port, deadline).await.map_err(unreachable)?;
     let limit = deadline.within(LOGIN_LIMIT);
     match &endpoint.transport {
-        Transport::Plaintext => authenticate(stream, NoTls, &login, limit).await,
+        Transport::Plaintext => authenticate(Guarded::new(stream), NoTls, &login, limit).await,
         Transport::Tls { server_name, verifier } => {
-            let stream = ask_for_tls(stream, limit).await.map_err(unreachable)?;
+            let no_name = || {
+                let error = Error::new(Code::FieldInvalid).with(Fact::Found, "a name that no certificate can be for");
+                unknown(error.with(Fact::Expected, "a DNS name or an IP address"))
+            };
+            ServerName::try_from(server_name.as_str()).map_err(|_| no_name())?;
             let mut tls = MakeRustlsConnect::new((*verifier.config()).clone());
             let Ok(tls) = MakeTlsConnect::<TcpStream>::make_tls_connect(&mut tls, server_name);
+            let stream = ask_for_tls(stream, limit).await.map_err(unreachable)?;
             authenticate(stream, tls, &login, limit).await
         }
     }
@@ -110,11 +117,10 @@ async fn ask_for_tls(mut stream: TcpStream, limit: Deadline) -> Result<TcpStream
     }
 }
 
-async fn authenticate<T>(stream: TcpStream, tls: T, login: &Login<'_>, limit: Deadline) -> Result<Session, LoginFailure>
+async fn authenticate<S, T>(stream: S, tls: T, login: &Login<'_>, limit: Deadline) -> Result<Session, LoginFailure>
 where
-    T: tokio_postgres::tls::TlsConnect<TcpStream> + Send,
-    T::Stream: Send + 'static,
-    T::Future: Send,
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    T: TlsConnect<S, Stream: Send + 'static, Future: Send> + Send,
 {
     let mut config = Config::new();
     config.user(login.user).password(login.password.expose()).application_name("lockstep");
@@ -165,6 +171,10 @@ fn unreachable(error: Error) -> LoginFailure {
     LoginFailure { observation: Observation::Unreachable, error }
 }
 
+fn unknown(error: Error) -> LoginFailure {
+    LoginFailure { observation: Observation::Unknown, error }
+}
+
 fn of_login(error: &tokio_postgres::Error, login: &Login<'_>) -> LoginFailure {
     if let Some(state) = error.code() {
         let observation = sqlstate::observation(state.code());
@@ -177,12 +187,16 @@ fn of_login(error: &tokio_postgres::Error, login: &Login<'_>) -> LoginFailure {
     if let Some(tls) = cause::<rustls::Error>(error) {
         return unreachable(of_tls(tls));
     }
+    if cause::<CleartextRequested>(error).is_some() {
+        let found = "a request for the password in clear, without TLS";
+        return unknown(Error::new(Code::AuthenticationUnsupported).with(Fact::Found, found));
+    }
     if error.is_closed() || cause::<io::Error>(error).is_some() {
         return unreachable(Error::new(Code::ConnectionLost).with(Fact::Call, "the login"));
     }
     // What is left is authentication: a method that is not supported, no channel binding where it is required, or a
     // server that could not prove that it knows the password.
-    LoginFailure { observation: Observation::Unknown, error: Error::new(Code::AuthenticationUnsupported) }
+    unknown(Error::new(Code::AuthenticationUnsupported))
 }
 
 fn of_statement(error: &tokio_postgres::Error) -> Error {

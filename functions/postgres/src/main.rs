@@ -3,6 +3,7 @@
 mod connect;
 mod engine;
 mod pair;
+mod plaintext;
 mod quote;
 mod roles;
 mod single;

@@ -8,9 +8,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use tokio_postgres::SimpleQueryMessage;
 
 /// Roles whose members can do what a superuser can: read and write the server's files, or run programs
-/// (PostgreSQL manual 21.5), or be the administrator on RDS.
-const POWERFUL_GROUPS: &str =
-    "'rds_superuser', 'pg_execute_server_program', 'pg_write_server_files', 'pg_read_server_files'";
+/// (PostgreSQL manual 21.5), or be the administrator of a managed server.
+const POWERFUL_GROUPS: &str = "'pg_execute_server_program', 'pg_write_server_files', 'pg_read_server_files', \
+    'rds_superuser', 'cloudsqlsuperuser', 'azure_pg_admin'";
 
 /// A setting's place: a database, or all of them (the empty name), and the parameter.
 pub(crate) type Place = (String, String);

@@ -24,6 +24,7 @@ pub(crate) enum As {
 /// The statements that open a transaction on `user`, to be sent together with the first questions.
 ///
 /// * `READ WRITE`, since the user's settings may say `default_transaction_read_only`.
+/// * READ COMMITTED, since what the lock's last owner did has to be seen.
 /// * A pinned `search_path`: with somebody else's, `=` could be anybody's operator (CVE-2018-1058).
 /// * An advisory lock, so that two invocations at once queue here. Two concurrent ALTER ROLEs of one user would end one of
 ///   them in "tuple concurrently updated".
@@ -38,7 +39,7 @@ pub(crate) fn begin(user: &str, rights: As, deadline: Deadline) -> Result<String
     let (lock, statement) = (LOCK_LIMIT.min(left).as_millis(), STATEMENT_LIMIT.min(left).as_millis());
     let role = if rights == As::SessionUser { "SET LOCAL ROLE NONE; " } else { "" };
     Ok(format!(
-        "BEGIN READ WRITE; SET LOCAL lock_timeout = {lock}; SET LOCAL statement_timeout = {statement}; {role}\
+        "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE; SET LOCAL lock_timeout = {lock}; SET LOCAL statement_timeout = {statement}; {role}\
          SET LOCAL search_path = pg_catalog, pg_temp; SELECT pg_advisory_xact_lock({LOCK_CLASS}, {})",
         lock_key(user)
     ))
