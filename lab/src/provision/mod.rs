@@ -1,1 +1,92 @@
-//! To be written.
+//! Obtains what the lab and the tests need and cargo does not bring, without root and with nothing installed system-wide.
+//!
+//! Everything lands under `target/lab`, once; several processes may ask at the same time, and an interrupted download
+//! leaves nothing that a later run would take for complete. What a person already has is used instead:
+//!
+//! | needed | looked for first | else obtained from | the person's own |
+//! |---|---|---|---|
+//! | PostgreSQL 15 | `/usr/lib/postgresql/15/bin` | Debian *bookworm*, unpacked privately | `LOCKSTEP_POSTGRES_BIN`: a directory with `postgres`, `initdb` and `pg_basebackup` |
+//! | PostgreSQL 18 | `/usr/lib/postgresql/18/bin` | Debian *sid*, unpacked privately | `LOCKSTEP_POSTGRES_18_BIN`: the same, of version 16 or later |
+//! | Python with boto3 and psycopg | | PyPI, in a virtual environment | `LOCKSTEP_PYTHON`: a Python program that has both |
+//! | moto's server | | PyPI, in that environment | `LOCKSTEP_MOTO`: the program `moto_server` |
+//! | AWS's Runtime Interface Emulator | | PyPI, out of the wheel of `aws-sam-cli` | `LOCKSTEP_RIE`: the program |
+//!
+//! Debian's packages come through the machine's own `apt-get`, from the mirror and with the keyring in its own sources.
+//! Every function here blocks, for minutes at worst: in async code call it in `tokio::task::spawn_blocking`.
+
+pub(crate) mod account;
+mod apt;
+pub(crate) mod command;
+mod postgres;
+mod python;
+mod store;
+
+pub use postgres::{Version, postgres};
+pub use python::{moto, python, rie};
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+/// Why something could not be obtained, as one text for the person who asked.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// It cannot be obtained on this machine; the text says what to install or which variable to set.
+    #[error("{what} is not available: {found}. {remedy}")]
+    Unavailable {
+        /// What was needed.
+        what: String,
+        /// What was found instead.
+        found: String,
+        /// What the person can do.
+        remedy: String,
+    },
+    /// A program could not be started, failed, or did not end in time.
+    #[error("`{command}` {outcome}{}", if .tail.is_empty() { String::new() } else { format!(":\n{tail}") })]
+    Command {
+        /// The program and its arguments.
+        command: String,
+        /// How it ended.
+        outcome: String,
+        /// The last lines that it wrote.
+        tail: String,
+    },
+    /// A file or directory could not be read or written.
+    #[error("cannot {doing} {}: {source}", .path.display())]
+    Io {
+        /// A verb: what was being done.
+        doing: &'static str,
+        /// To which file or directory.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+}
+
+/// The result of obtaining something.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+impl Error {
+    pub(crate) fn io(doing: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
+        let path = path.to_owned();
+        move |source| Self::Io { doing, path, source }
+    }
+}
+
+/// The path that a variable holds; `None` when it is absent or empty.
+fn own(variable: &str) -> Option<PathBuf> {
+    std::env::var_os(variable).filter(|value| !value.is_empty()).map(PathBuf::from)
+}
+
+/// A program that a person named in a variable.
+fn own_program(variable: &str) -> Result<Option<PathBuf>> {
+    let Some(path) = own(variable) else { return Ok(None) };
+    if path.is_file() {
+        return Ok(Some(path));
+    }
+    Err(Error::Unavailable {
+        what: format!("the program named in {variable}"),
+        found: format!("{} is not a file", path.display()),
+        remedy: format!("Correct {variable}, or unset it to have the program obtained"),
+    })
+}

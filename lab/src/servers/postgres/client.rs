@@ -1,0 +1,130 @@
+//! Connections to a throwaway PostgreSQL, for tests and for setting the scene.
+
+use super::{Postgres, Tls};
+use crate::servers::{Error, Password, Result};
+use postgres_protocol::password::{md5, scram_sha_256};
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject as _;
+use rustls::{ClientConfig, RootCertStore};
+use std::error::Error as _;
+use std::time::Duration;
+use tokio_postgres::config::SslMode;
+use tokio_postgres::error::SqlState;
+use tokio_postgres::{Client, Config, NoTls};
+use tokio_postgres_rustls::MakeRustlsConnect;
+
+/// A server on the same machine that has not answered by then does not answer.
+const CONNECT_LIMIT: Duration = Duration::from_secs(10);
+
+impl Postgres {
+    /// Connects as the superuser to the database `postgres`: with verified TLS, unless the server has none.
+    ///
+    /// # Errors
+    /// [`Error::Database`] if the server refuses or its certificate is not good.
+    pub async fn connect_superuser(&self) -> Result<Client> {
+        self.connect(self.superuser(), self.superuser_password(), "postgres").await
+    }
+
+    /// Connects as `user` to `database`: with verified TLS, unless the server has none.
+    ///
+    /// # Errors
+    /// As for [`connect_superuser`](Self::connect_superuser).
+    pub async fn connect(&self, user: &str, password: &Password, database: &str) -> Result<Client> {
+        self.try_connect(user, password, database)
+            .await
+            .map_err(failed(format!("cannot connect to {self} as {user:?}")))
+    }
+
+    /// Whether the password opens the database `postgres` for the user.
+    ///
+    /// # Errors
+    /// [`Error::Database`] for everything but a good log-in and a wrong password or unknown user (28P01).
+    pub async fn can_login(&self, user: &str, password: &Password) -> Result<bool> {
+        match self.try_connect(user, password, "postgres").await {
+            Ok(_) => Ok(true),
+            Err(error) if error.code() == Some(&SqlState::INVALID_PASSWORD) => Ok(false),
+            Err(error) => Err(failed(format!("cannot tell whether {user:?} can log in"))(error)),
+        }
+    }
+
+    /// Creates a role that can log in, with a verifier of the kind that the server's `password_encryption` says.
+    ///
+    /// # Errors
+    /// [`Error::Database`], for instance if there is such a role.
+    pub async fn create_user(&self, name: &str, password: &Password) -> Result<()> {
+        let client = self.connect_superuser().await?;
+        let create = async {
+            // Tests search this server's log for secrets; these would be the lab's own.
+            client.batch_execute("SET log_statement = none; SET log_min_error_statement = panic").await?;
+            let kind: String = client.query_one("SHOW password_encryption", &[]).await?.try_get(0)?;
+            let verifier = match kind.as_str() {
+                "md5" => md5(password.expose().as_bytes(), name),
+                _ => scram_sha_256(password.expose().as_bytes()),
+            };
+            client.batch_execute(&format!("CREATE ROLE {} LOGIN PASSWORD '{verifier}'", quoted(name))).await
+        };
+        create.await.map_err(failed(format!("cannot create the user {name:?}")))
+    }
+
+    async fn try_connect(
+        &self,
+        user: &str,
+        password: &Password,
+        database: &str,
+    ) -> Result<Client, tokio_postgres::Error> {
+        let mut config = Config::new();
+        config.host(self.host()).port(self.port()).user(user).password(password.expose()).dbname(database);
+        config.connect_timeout(CONNECT_LIMIT);
+        if self.tls() == Tls::Off {
+            let (client, connection) = config.ssl_mode(SslMode::Disable).connect(NoTls).await?;
+            tokio::spawn(connection);
+            return Ok(client);
+        }
+        let tls = MakeRustlsConnect::new(trusting(self.ca_pem()));
+        let (client, connection) = config.ssl_mode(SslMode::Require).connect(tls).await?;
+        // It ends when the client is dropped, or with an error that the client reports as well.
+        tokio::spawn(connection);
+        Ok(client)
+    }
+}
+
+/// A name as it stands in SQL, whatever its characters (PostgreSQL manual, 4.1.1).
+pub fn quoted(name: &str) -> String {
+    format!("\"{}\"", name.replace('"', "\"\""))
+}
+
+/// Trusts one CA and nothing else; no CA at all if the text holds none, so that every server is refused.
+fn trusting(ca_pem: &str) -> ClientConfig {
+    let mut roots = RootCertStore::empty();
+    roots.add_parsable_certificates(CertificateDer::pem_slice_iter(ca_pem.as_bytes()).flatten());
+    ClientConfig::builder().with_root_certificates(roots).with_no_client_auth()
+}
+
+/// Keeps of an error what the server meant for people, never its `detail` or a statement.
+fn failed(doing: String) -> impl FnOnce(tokio_postgres::Error) -> Error {
+    move |error| {
+        let found = match error.as_db_error() {
+            Some(refusal) => format!("{} ({})", refusal.message(), refusal.code().code()),
+            None => {
+                let mut text = error.to_string();
+                let mut source = error.source();
+                while let Some(cause) = source {
+                    text = format!("{text}: {cause}");
+                    source = cause.source();
+                }
+                text
+            }
+        };
+        Error::Database { doing, found }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_is_quoted_as_sql_wants_it() {
+        assert_eq!(quoted(r#"o"hara; DROP 'x' \ %"#), r#""o""hara; DROP 'x' \ %""#);
+    }
+}

@@ -1,0 +1,143 @@
+//! How a throwaway PostgreSQL is set up.
+
+use super::Version;
+use crate::servers::certificates::Certificate;
+use std::path::PathBuf;
+
+/// Whether the server has TLS, and whether it insists.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum Tls {
+    /// Connections without TLS are refused, as on RDS with `rds.force_ssl`, the default there since PostgreSQL 15.
+    #[default]
+    Required,
+    /// With and without.
+    Offered,
+    /// Without only.
+    Off,
+}
+
+/// How a throwaway PostgreSQL is set up. The default is version 15 with TLS required and a certificate for `localhost` and
+/// `127.0.0.1` from a CA of its own.
+#[derive(Clone, Debug, Default)]
+pub struct Options {
+    pub(super) version: Version,
+    pub(super) tls: Tls,
+    pub(super) certificate: Option<Certificate>,
+    pub(super) settings: Vec<(String, String)>,
+    pub(super) hba: Vec<String>,
+}
+
+/// A server for tests loses nothing of worth in a power cut, so nothing waits for the disk. Commits are synchronous all the
+/// same: what is still in the server's own memory when it is stopped at once would be gone after `down` and `up`.
+const SETTINGS: &[(&str, &str)] = &[
+    ("listen_addresses", "127.0.0.1"),
+    ("unix_socket_directories", ""),
+    ("password_encryption", "scram-sha-256"),
+    ("fsync", "off"),
+    ("full_page_writes", "off"),
+    ("shared_buffers", "16MB"),
+    ("jit", "off"),
+    ("timezone", "GMT"),
+    ("log_timezone", "GMT"),
+    ("log_line_prefix", "%m [%p] %u@%d "),
+];
+
+impl Options {
+    /// The version of the server.
+    #[must_use]
+    pub fn version(mut self, version: Version) -> Self {
+        self.version = version;
+        self
+    }
+
+    /// Whether the server has TLS.
+    #[must_use]
+    pub fn tls(mut self, tls: Tls) -> Self {
+        self.tls = tls;
+        self
+    }
+
+    /// The certificate that the server presents. Clients of [`Postgres`](super::Postgres) trust the CA that issued it.
+    #[must_use]
+    pub fn certificate(mut self, certificate: Certificate) -> Self {
+        self.certificate = Some(certificate);
+        self
+    }
+
+    /// A setting of `postgresql.conf`, such as `max_connections`. The last one of a name counts.
+    #[must_use]
+    pub fn setting(mut self, name: &str, value: &str) -> Self {
+        self.settings.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
+    /// A line for `pg_hba.conf`. It comes before the usual ones, and the first that matches counts; several keep their order.
+    #[must_use]
+    pub fn hba(mut self, line: &str) -> Self {
+        self.hba.push(line.to_owned());
+        self
+    }
+
+    /// Has every statement and connection logged, for tests that look for secrets in the log.
+    #[must_use]
+    pub fn log_statements(self) -> Self {
+        self.setting("log_statement", "all").setting("log_connections", "on").setting("log_disconnections", "on")
+    }
+
+    /// The text of `postgresql.conf`.
+    pub(super) fn configuration(&self, port: u16, certificate_files: Option<&(PathBuf, PathBuf)>) -> String {
+        let mut text = format!("port = {port}\n");
+        let mut set = |name: &str, value: &str| {
+            let value = value.replace('\\', "\\\\").replace('\'', "''");
+            text.push_str(&format!("{name} = '{value}'\n"));
+        };
+        for (name, value) in SETTINGS {
+            set(name, value);
+        }
+        if let Some((certificate, key)) = certificate_files {
+            set("ssl", "on");
+            set("ssl_cert_file", &certificate.to_string_lossy());
+            set("ssl_key_file", &key.to_string_lossy());
+        }
+        for (name, value) in &self.settings {
+            set(name, value);
+        }
+        text
+    }
+
+    /// The text of `pg_hba.conf`.
+    pub(super) fn access(&self) -> String {
+        let connection = match self.tls {
+            Tls::Required => "hostssl",
+            Tls::Offered | Tls::Off => "host",
+        };
+        let mut text: String = self.hba.iter().map(|line| format!("{line}\n")).collect();
+        for database in ["all", "replication"] {
+            text.push_str(&format!("{connection} {database} all 127.0.0.1/32 scram-sha-256\n"));
+        }
+        text
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_persons_settings_come_last_and_their_quotes_do_no_harm() {
+        let text = Options::default().setting("search_path", r"'a\b'").configuration(1, None);
+        assert!(text.ends_with("search_path = '''a\\\\b'''\n"), "{text}");
+        assert!(!text.contains("ssl ="), "{text}");
+    }
+
+    #[test]
+    fn access_lines_of_a_person_come_first() {
+        let options = Options::default().hba("host all md5_user 127.0.0.1/32 md5").tls(Tls::Offered);
+        assert_eq!(
+            options.access(),
+            "host all md5_user 127.0.0.1/32 md5\nhost all all 127.0.0.1/32 scram-sha-256\n\
+             host replication all 127.0.0.1/32 scram-sha-256\n"
+        );
+        assert!(Options::default().access().starts_with("hostssl all all "));
+    }
+}
