@@ -2,8 +2,10 @@
 #![expect(clippy::unwrap_used, reason = "a panic in a helper of tests is a failed test")]
 
 use lab::provision::{Version, moto, postgres, python, rie};
-use std::process::Command;
+use std::net::{TcpListener, TcpStream};
+use std::process::{Command, Stdio};
 use std::thread;
+use std::time::{Duration, Instant};
 
 fn output(command: &mut Command) -> String {
     let output = command.output().unwrap();
@@ -25,15 +27,35 @@ fn several_that_ask_at_once_all_get_a_postgresql_that_runs() {
 
 #[test]
 fn the_emulator_of_lambda_runs() {
-    let said = output(Command::new(rie().unwrap()).arg("--help"));
-    assert!(said.contains("--runtime-interface-emulator-address"), "{said}");
+    let free_port = || TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let (address, api) = (free_port(), free_port());
+    // It takes every argument that it does not know for the function, `--help` too, so it is asked to serve instead.
+    let mut emulator = Command::new(rie().unwrap())
+        .args(["--runtime-interface-emulator-address", &address.to_string()])
+        .args(["--runtime-api-address", &api.to_string(), "/bin/true"])
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let start = Instant::now();
+    let serves = loop {
+        let serves = TcpStream::connect(address).is_ok();
+        if serves || start.elapsed() > Duration::from_secs(20) {
+            break serves;
+        }
+        thread::sleep(Duration::from_millis(50));
+    };
+    emulator.kill().unwrap();
+    emulator.wait().unwrap();
+    assert!(serves);
 }
 
 #[test]
 fn python_has_the_other_implementations() {
-    let script = "import boto3, psycopg; print(boto3.__version__, psycopg.__version__, psycopg.pq.__impl__)";
+    let script = "import boto3, psycopg
+from importlib.metadata import version
+print(boto3.__version__, psycopg.__version__, psycopg.pq.__impl__, version('moto'))";
     let said = output(Command::new(python().unwrap()).args(["-c", script]));
-    assert_eq!(said.trim(), "1.43.11 3.3.9 binary");
-    let said = output(Command::new(moto().unwrap()).arg("--version"));
-    assert!(said.contains("5.2.1"), "{said}");
+    assert_eq!(said.trim(), "1.43.11 3.3.9 binary 5.2.1");
+    let said = output(Command::new(moto().unwrap()).arg("--help"));
+    assert!(said.contains("usage: moto_server"), "{said}");
 }
