@@ -162,7 +162,8 @@ fn is_needed_library(package: &str) -> bool {
 }
 
 fn configuration(directory: &Path) -> String {
-    // Quoted in apt's configuration language, which has no escape; cargo's own paths do not contain a quote either.
+    // Apt's configuration language quotes, but has no escape: a path with a quote cannot be written in it.
+    // Error-Mode: without it `apt-get update` succeeds when the mirror cannot be reached.
     let directory = directory.display();
     format!(
         r#"Dir::Etc::SourceList "{directory}/debian.sources";
@@ -183,6 +184,7 @@ Acquire::IndexTargets::deb::DEP-11-icons::DefaultEnabled "false";
 Acquire::IndexTargets::deb::DEP-11-icons-small::DefaultEnabled "false";
 Acquire::IndexTargets::deb::CNF::DefaultEnabled "false";
 Acquire::Retries "3";
+APT::Update::Error-Mode "any";
 "#
     )
 }

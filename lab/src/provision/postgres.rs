@@ -2,7 +2,7 @@
 
 use super::account::reachable;
 use super::apt::Unpacked;
-use super::command::run;
+use super::command::{progress, run};
 use super::store::{Item, Store};
 use super::{Error, Result, own};
 use std::fmt;
@@ -119,7 +119,11 @@ fn obtain(store: &Store, version: Version) -> Result<PathBuf> {
     );
     let directory = store.obtain(&item, |directory| {
         let packages = [format!("postgresql-{number}"), format!("postgresql-client-{number}")];
-        let unpacked = Unpacked::new(directory, version.suite(), &packages, &remedy)?;
+        let unpacked = Unpacked::new(directory, version.suite(), &packages, &remedy).inspect_err(|error| {
+            if !matches!(error, Error::Unavailable { .. }) {
+                progress(&format!("{version} cannot be obtained. {remedy}"));
+            }
+        })?;
         for program in PROGRAMS {
             let program = directory.join(&bin).join(program);
             unpacked.bind(&program)?;
