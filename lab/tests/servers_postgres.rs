@@ -49,8 +49,8 @@ async fn a_server_starts_quickly_once_its_programs_are_there() {
     drop(Postgres::start(Options::default()).await.unwrap());
     let start = Instant::now();
     let server = Postgres::start(Options::default()).await.unwrap();
-    // Under 3 s by itself; other tests share the processors.
-    assert!(start.elapsed() < Duration::from_secs(15), "{:?}", start.elapsed());
+    // Under 2 s by itself; but other tests, and perhaps a compiler, share the processors.
+    assert!(start.elapsed() < Duration::from_secs(30), "{:?}", start.elapsed());
     server.stop().unwrap();
 }
 
