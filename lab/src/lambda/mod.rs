@@ -1,1 +1,69 @@
-//! To be written.
+//! A Lambda host: runs unmodified function binaries over the [Lambda Runtime API] (2018-06-01).
+//!
+//! Each *execution environment* is one child process with a Runtime API of its own on a loopback port. An environment
+//! serves one invocation at a time and is used again while it lives; invocations at the same time get an environment
+//! each. Time-outs, crashes and failed initialisation end as they do on AWS, in the same error objects.
+//!
+//! What it does not do: freeze an environment between invocations, limit memory, or retry asynchronous invocations.
+//!
+//! [Lambda Runtime API]: https://docs.aws.amazon.com/lambda/latest/dg/runtimes-api.html
+
+mod environment;
+mod host;
+mod log;
+mod outcome;
+mod runtime_api;
+
+pub use host::{Host, UnknownFunction};
+pub use outcome::Outcome;
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// The region that the lab pretends to be in.
+pub const REGION: &str = "us-east-1";
+
+/// The account that the lab pretends to be: AWS's documentation's own example.
+pub const ACCOUNT: &str = "123456789012";
+
+/// The access key ids of execution environments begin with this. The endpoint tells by it who calls.
+pub const ACCESS_KEY_PREFIX: &str = "ASIALOCKSTEP";
+
+/// The largest request or response of a synchronous invocation: 6 MB and a little, as on AWS.
+pub const PAYLOAD_LIMIT: usize = 6_291_556;
+
+/// A function to deploy: what CreateFunction would be told.
+#[derive(Clone, Debug)]
+pub struct Function {
+    /// Its name, the last part of its ARN.
+    pub name: String,
+    /// The executable, i.e. the `bootstrap` of a deployment package.
+    pub binary: PathBuf,
+    /// Environment variables; they win over the ones that the host sets.
+    pub environment: Vec<(String, String)>,
+    /// How long an invocation may take. AWS's default is 3 s, its limit 15 min.
+    pub timeout: Duration,
+    /// How long an environment may take to start before it is started again within the invocation's own time.
+    pub init_timeout: Duration,
+    /// Told to the function, not enforced.
+    pub memory_mb: u32,
+}
+
+impl Function {
+    /// A function with AWS's defaults: 3 s, 128 MB, and 10 s to initialise.
+    pub fn new(name: impl Into<String>, binary: impl Into<PathBuf>) -> Self {
+        Self {
+            name: name.into(),
+            binary: binary.into(),
+            environment: Vec::new(),
+            timeout: Duration::from_secs(3),
+            init_timeout: Duration::from_secs(10),
+            memory_mb: 128,
+        }
+    }
+
+    /// Its ARN in the lab's region and account.
+    pub fn arn(&self) -> String {
+        format!("arn:aws:lambda:{REGION}:{ACCOUNT}:function:{}", self.name)
+    }
+}
