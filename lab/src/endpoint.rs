@@ -1,1 +1,301 @@
-//! To be written.
+//! One HTTP port for what the AWS SDKs and the AWS CLI are pointed at: Secrets Manager (JSON 1.1), Lambda's Invoke
+//! (REST), and STS's GetCallerIdentity.
+//!
+//! Signatures are not checked: any credentials will do. The access key id tells whether an execution environment of the
+//! [`Host`] calls; only its calls are counted and disturbed.
+
+use crate::disturb::{Disturb, Fault};
+use crate::lambda::{ACCESS_KEY_PREFIX, ACCOUNT, Host, Outcome, PAYLOAD_LIMIT};
+use crate::secretsmanager::{Consistency, Reply, Service};
+use axum::body::{Body, Bytes};
+use axum::extract::{DefaultBodyLimit, Path, Query, State};
+use axum::http::{HeaderMap, HeaderValue, Request, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::post;
+use axum::{Json, Router};
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::TokioIo;
+use serde::Deserialize;
+use serde_json::{Value, json};
+use std::io;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::time::Duration;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::{JoinHandle, JoinSet};
+use tower::ServiceExt;
+
+/// The served port. Dropping it closes all connections.
+pub struct Endpoint {
+    address: SocketAddr,
+    task: JoinHandle<()>,
+}
+
+impl Endpoint {
+    /// Binds a loopback port; 0 picks a free one. Nothing is answered before [`Bound::serve`].
+    ///
+    /// # Errors
+    /// The port is taken or may not be used.
+    pub async fn bind(port: u16) -> io::Result<Bound> {
+        Ok(Bound(TcpListener::bind((Ipv4Addr::LOCALHOST, port)).await?))
+    }
+
+    /// The URL to give to an SDK as `AWS_ENDPOINT_URL`.
+    pub fn url(&self) -> String {
+        format!("http://{}", self.address)
+    }
+}
+
+impl Drop for Endpoint {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+/// A port that is ours but not served yet: functions and services can be told its URL.
+pub struct Bound(TcpListener);
+
+impl Bound {
+    /// The URL that will be served.
+    ///
+    /// # Errors
+    /// The socket does not tell its address.
+    pub fn url(&self) -> io::Result<String> {
+        Ok(format!("http://{}", self.0.local_addr()?))
+    }
+
+    /// Serves `service` and the functions of `host`, under the rules of `disturb`.
+    ///
+    /// # Errors
+    /// The socket does not tell its address.
+    pub fn serve(self, service: Service, host: Host, disturb: Disturb) -> io::Result<Endpoint> {
+        let address = self.0.local_addr()?;
+        let router = Router::new()
+            .route("/", post(query_or_json))
+            .route("/2015-03-31/functions/{function}/invocations", post(invoke))
+            .fallback(unknown_operation)
+            .layer(DefaultBodyLimit::max(PAYLOAD_LIMIT + 1))
+            .with_state(Parts { service, host, disturb });
+        Ok(Endpoint { address, task: tokio::spawn(accept(self.0, router)) })
+    }
+}
+
+#[derive(Clone)]
+struct Parts {
+    service: Service,
+    host: Host,
+    disturb: Disturb,
+}
+
+async fn accept(listener: TcpListener, router: Router) {
+    let mut connections = JoinSet::new();
+    loop {
+        tokio::select! {
+            accepted = listener.accept() => match accepted {
+                Ok((stream, _)) => drop(connections.spawn(serve(stream, router.clone()))),
+                // Out of file descriptors, most likely; it passes.
+                Err(_) => tokio::time::sleep(Duration::from_millis(10)).await,
+            },
+            Some(_) = connections.join_next() => {}
+        }
+    }
+}
+
+/// Serves one connection. On hyper rather than `axum::serve`, because a response that must be lost takes the connection
+/// with it, which a router cannot ask for.
+async fn serve(stream: TcpStream, router: Router) {
+    let _ = stream.set_nodelay(true);
+    let service = service_fn(move |request: Request<hyper::body::Incoming>| {
+        let router = router.clone();
+        async move {
+            let Ok(response) = router.oneshot(request.map(Body::new)).await;
+            if response.extensions().get::<HangUp>().is_some() { Err(HangUp) } else { Ok(response) }
+        }
+    });
+    // An error is the client's business: it hung up, or we did.
+    let _ = http1::Builder::new().serve_connection(TokioIo::new(stream), service).await;
+}
+
+/// Marks a response that must not be sent: the connection closes instead.
+#[derive(Clone, Copy, Debug)]
+struct HangUp;
+
+impl std::fmt::Display for HangUp {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("the reply is lost on purpose")
+    }
+}
+
+impl std::error::Error for HangUp {}
+
+fn hang_up() -> Response {
+    let mut response = Response::default();
+    response.extensions_mut().insert(HangUp);
+    response
+}
+
+/// Secrets Manager by its `X-Amz-Target`, STS by its form.
+async fn query_or_json(State(parts): State<Parts>, headers: HeaderMap, body: Bytes) -> Response {
+    let target = headers.get("x-amz-target").and_then(|value| value.to_str().ok());
+    match target.and_then(|target| target.strip_prefix("secretsmanager.")) {
+        Some(operation) => secrets_manager(&parts, &headers, operation, body).await,
+        None if target.is_none() && body.windows(24).any(|part| part == b"Action=GetCallerIdentity") => {
+            caller_identity()
+        }
+        None => unknown_operation().await,
+    }
+}
+
+async fn secrets_manager(parts: &Parts, headers: &HeaderMap, operation: &str, body: Bytes) -> Response {
+    let Some(caller) = access_key(headers).filter(|key| key.starts_with(ACCESS_KEY_PREFIX)) else {
+        return json_1_1(&act(parts, operation, body, Consistency::Strong).await);
+    };
+    let ticket = parts.disturb.begin(operation, None);
+    tokio::time::sleep(ticket.latency).await;
+    let mut consistency = Consistency::Strong;
+    match ticket.fault {
+        Some(Fault::KillBefore) => {
+            parts.disturb.kill(Some(caller.to_owned())).await;
+            return hang_up();
+        }
+        Some(Fault::Throttle) => {
+            ticket.error("ThrottlingException");
+            return json_1_1(&Reply::failure("ThrottlingException", "Rate exceeded"));
+        }
+        Some(Fault::Fail(status)) => {
+            let kind = if status == 503 { "ServiceUnavailable" } else { "InternalServiceError" };
+            ticket.error(kind);
+            return json_1_1(&Reply { status, ..Reply::failure(kind, "An error occurred on the server side.") });
+        }
+        Some(Fault::Delay(time)) => tokio::time::sleep(time).await,
+        Some(Fault::StaleRead) => consistency = Consistency::Stale,
+        Some(Fault::KillAfter | Fault::LoseReply) | None => {}
+    }
+    let reply = act(parts, operation, body, consistency).await;
+    if let Some(error) = &reply.error_type {
+        ticket.error(error);
+    }
+    match ticket.fault {
+        Some(Fault::KillAfter) => parts.disturb.kill(Some(caller.to_owned())).await,
+        Some(Fault::LoseReply) => {}
+        _ => return json_1_1(&reply),
+    }
+    hang_up()
+}
+
+/// Calls the service in a task of its own: a client that hangs up halfway does not leave half an operation.
+async fn act(parts: &Parts, operation: &str, body: Bytes, consistency: Consistency) -> Reply {
+    let (service, operation) = (parts.service.clone(), operation.to_owned());
+    let call = tokio::spawn(async move { service.call(&operation, &body, consistency).await });
+    call.await.unwrap_or_else(|_| Reply::failure("InternalServiceError", "The lab has a bug: the call panicked."))
+}
+
+fn json_1_1(reply: &Reply) -> Response {
+    let mut response = Response::new(Body::from(reply.bytes()));
+    *response.status_mut() = StatusCode::from_u16(reply.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    set(&mut response, "content-type", "application/x-amz-json-1.1");
+    set(&mut response, "x-amzn-requestid", &uuid::Uuid::new_v4().to_string());
+    if let Some(kind) = &reply.error_type {
+        set(&mut response, "x-amzn-errortype", kind);
+    }
+    response
+}
+
+/// The access key id in a Signature Version 4 `Authorization` header.
+fn access_key(headers: &HeaderMap) -> Option<&str> {
+    let authorization = headers.get(header::AUTHORIZATION)?.to_str().ok()?;
+    authorization.split_once("Credential=")?.1.split('/').next()
+}
+
+#[derive(Deserialize)]
+struct Qualifier {
+    #[serde(rename = "Qualifier")]
+    qualifier: Option<String>,
+}
+
+/// Lambda's [Invoke](https://docs.aws.amazon.com/lambda/latest/api/API_Invoke.html).
+async fn invoke(
+    State(parts): State<Parts>,
+    Path(function): Path<String>,
+    Query(Qualifier { qualifier }): Query<Qualifier>,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Response {
+    let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
+    if qualifier.is_some_and(|qualifier| qualifier != "$LATEST") || !parts.host.knows(&function) {
+        let message = format!("Function not found: {function}");
+        return lambda_error(StatusCode::NOT_FOUND, "ResourceNotFoundException", &message);
+    }
+    let payload = if body.is_empty() { b"{}".to_vec() } else { body.to_vec() };
+    if payload.len() > PAYLOAD_LIMIT {
+        let message = format!("Request must be smaller than {PAYLOAD_LIMIT} bytes for the InvokeFunction operation");
+        return lambda_error(StatusCode::PAYLOAD_TOO_LARGE, "RequestTooLargeException", &message);
+    }
+    if serde_json::from_slice::<Value>(&payload).is_err() {
+        let message = "Could not parse request body into json";
+        return lambda_error(StatusCode::BAD_REQUEST, "InvalidRequestContentException", message);
+    }
+    match text("x-amz-invocation-type").unwrap_or("RequestResponse") {
+        "DryRun" => StatusCode::NO_CONTENT.into_response(),
+        "Event" => {
+            tokio::spawn(async move { parts.host.invoke(&function, payload).await });
+            StatusCode::ACCEPTED.into_response()
+        }
+        "RequestResponse" => match parts.host.invoke(&function, payload).await {
+            Ok(outcome) => invoked(outcome, text("x-amz-log-type") == Some("Tail")),
+            Err(unknown) => lambda_error(StatusCode::NOT_FOUND, "ResourceNotFoundException", &unknown.to_string()),
+        },
+        other => {
+            let message = format!("InvocationType {other:?} is none of RequestResponse, Event, DryRun");
+            lambda_error(StatusCode::BAD_REQUEST, "InvalidParameterValueException", &message)
+        }
+    }
+}
+
+/// How much of the log `LogType=Tail` answers with (API reference, Invoke: "last 4 KB").
+const TAIL: usize = 4096;
+
+fn invoked(outcome: Outcome, tail: bool) -> Response {
+    let mut response = Response::new(Body::from(outcome.payload));
+    set(&mut response, "content-type", "application/json");
+    set(&mut response, "x-amzn-requestid", &outcome.request_id);
+    set(&mut response, "x-amz-executed-version", "$LATEST");
+    if let Some(error) = &outcome.function_error {
+        set(&mut response, "x-amz-function-error", error);
+    }
+    if tail {
+        let last = outcome.log.get(outcome.log.len().saturating_sub(TAIL)..).unwrap_or_default();
+        set(&mut response, "x-amz-log-result", &BASE64_STANDARD.encode(last));
+    }
+    response
+}
+
+fn lambda_error(status: StatusCode, kind: &str, message: &str) -> Response {
+    let mut response = (status, Json(json!({ "Type": "User", "Message": message }))).into_response();
+    set(&mut response, "x-amzn-errortype", kind);
+    set(&mut response, "x-amzn-requestid", &uuid::Uuid::new_v4().to_string());
+    response
+}
+
+fn caller_identity() -> Response {
+    let id = uuid::Uuid::new_v4();
+    let body = format!(
+        "<GetCallerIdentityResponse xmlns=\"https://sts.amazonaws.com/doc/2011-06-15/\"><GetCallerIdentityResult>\
+         <Arn>arn:aws:iam::{ACCOUNT}:user/lab</Arn><UserId>AIDALOCKSTEPLAB000000</UserId><Account>{ACCOUNT}</Account>\
+         </GetCallerIdentityResult><ResponseMetadata><RequestId>{id}</RequestId></ResponseMetadata></GetCallerIdentityResponse>"
+    );
+    ([(header::CONTENT_TYPE, "text/xml")], body).into_response()
+}
+
+async fn unknown_operation() -> Response {
+    let message = "The lab serves Secrets Manager, Lambda's Invoke and STS's GetCallerIdentity.";
+    json_1_1(&Reply { status: 404, ..Reply::failure("UnknownOperationException", message) })
+}
+
+fn set(response: &mut Response, name: &'static str, value: &str) {
+    if let Ok(value) = HeaderValue::from_str(value) {
+        response.headers_mut().insert(name, value);
+    }
+}

@@ -3,6 +3,7 @@
 //! * [`secretsmanager`]: the service, with AWS's label semantics, independent of the rotation code it tests
 //! * [`lambda`]: runs unmodified function binaries over the Lambda Runtime API
 //! * [`endpoint`]: both behind one HTTP port, as an AWS SDK or the AWS CLI expects them
+//! * [`stack`]: all of these assembled, as tests and the command use them
 //! * [`servers`]: throwaway real databases with a test CA
 //! * [`provision`]: obtains those servers and AWS's emulator without root and without a container engine
 //! * [`relay`] and [`disturb`]: the means to delay, throttle, fail, cut and kill
@@ -16,3 +17,6 @@ pub mod provision;
 pub mod relay;
 pub mod secretsmanager;
 pub mod servers;
+pub mod stack;
+
+pub use stack::Lab;

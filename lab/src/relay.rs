@@ -204,11 +204,11 @@ impl Connection {
         loop {
             let step = tokio::select! {
                 read = self.client.read(&mut up) => match read {
-                    Ok(length) if length > 0 => self.to_server(up.get(..length).unwrap_or_default()).await,
+                    Ok(length) if length > 0 => self.pass_up(up.get(..length).unwrap_or_default()).await,
                     _ => Err(Closed),
                 },
                 read = self.server.read(&mut down) => match read {
-                    Ok(length) if length > 0 => self.to_client(down.get(..length).unwrap_or_default()).await,
+                    Ok(length) if length > 0 => self.pass_down(down.get(..length).unwrap_or_default()).await,
                     _ => Err(Closed),
                 },
             };
@@ -222,7 +222,7 @@ impl Connection {
         }
     }
 
-    async fn to_server(&mut self, bytes: &[u8]) -> Result<(), Closed> {
+    async fn pass_up(&mut self, bytes: &[u8]) -> Result<(), Closed> {
         if !self.asking {
             self.asking = true;
             self.take_off().await?;
@@ -255,10 +255,9 @@ impl Connection {
         }
     }
 
-    async fn to_client(&mut self, bytes: &[u8]) -> Result<(), Closed> {
-        match self.flight.as_ref().and_then(|flight| flight.fault) {
-            Some(Fault::KillAfter | Fault::LoseReply) => return Err(Closed),
-            _ => {}
+    async fn pass_down(&mut self, bytes: &[u8]) -> Result<(), Closed> {
+        if let Some(Fault::KillAfter | Fault::LoseReply) = self.flight.as_ref().and_then(|flight| flight.fault) {
+            return Err(Closed);
         }
         self.asking = false;
         self.client.write_all(bytes).await.map_err(|_| Closed)?;

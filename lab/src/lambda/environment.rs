@@ -109,9 +109,14 @@ impl Environment {
 }
 
 impl Process {
+    /// Has the process killed, without waiting for its end.
+    pub(super) fn kill_soon(&self) {
+        self.kill.notify_one();
+    }
+
     /// Kills the process and returns once it is reaped.
     pub(super) async fn kill(&self) {
-        self.kill.notify_one();
+        self.kill_soon();
         // An error means that the supervisor is gone, and the process with it.
         let _ = self.exit.clone().wait_for(Option::is_some).await;
     }
@@ -131,7 +136,7 @@ impl Process {
 
 impl Drop for Environment {
     fn drop(&mut self) {
-        self.process.kill.notify_one();
+        self.process.kill_soon();
     }
 }
 

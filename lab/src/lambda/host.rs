@@ -12,7 +12,7 @@ use std::path::PathBuf;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 use tempfile::TempDir;
 use tokio::time::Instant;
 
@@ -125,11 +125,18 @@ impl Host {
         }
     }
 
-    /// Kills and reaps every process.
+    /// Kills and reaps every process. Nothing can be invoked afterwards.
     pub async fn shutdown(&self) {
-        self.state().functions.clear();
+        self.stop();
         self.kill(None).await;
-        drop(std::mem::take(&mut self.state().idle));
+    }
+
+    /// Like [`shutdown`](Self::shutdown), without waiting for the processes to end.
+    pub fn stop(&self) {
+        let mut state = self.state();
+        state.functions.clear();
+        state.idle.clear();
+        state.processes.iter().for_each(Process::kill_soon);
     }
 
     fn find(&self, function: &str) -> Result<Arc<Function>, UnknownFunction> {
@@ -141,16 +148,7 @@ impl Host {
     }
 
     async fn run(&self, function: &Arc<Function>, payload: Vec<u8>) -> Outcome {
-        let request_id = uuid::Uuid::new_v4().to_string();
-        let mut outcome = Outcome {
-            request_id: request_id.clone(),
-            payload: Vec::new(),
-            function_error: None,
-            log: Vec::new(),
-            duration: Duration::ZERO,
-            init_duration: None,
-            peak_memory: None,
-        };
+        let mut outcome = Outcome::pending();
         let mut environment = None;
         let result = self.attempt(function, payload, &mut environment, &mut outcome).await;
         let status = result.as_ref().err().map(Failure::report).unwrap_or_default();
@@ -163,7 +161,7 @@ impl Host {
             Ok(payload) => outcome.payload = payload,
             Err(failure) => {
                 outcome.function_error = Some("Unhandled".to_owned());
-                outcome.payload = failure.payload(&request_id, function.timeout);
+                outcome.payload = failure.payload(&outcome.request_id, function.timeout);
             }
         }
         self.release(function, environment);
@@ -255,12 +253,16 @@ impl Invoker for Host {
         Box::pin(async move {
             match Self::invoke(self, function_arn, payload).await {
                 Ok(Outcome { payload, function_error, .. }) => Invocation { payload, function_error },
-                Err(unknown) => Invocation {
-                    payload: super::outcome::error_object("ResourceNotFoundException", &unknown.to_string()),
-                    function_error: Some("Unhandled".to_owned()),
-                },
+                Err(unknown) => unknown.into(),
             }
         })
+    }
+}
+
+impl From<UnknownFunction> for Invocation {
+    fn from(unknown: UnknownFunction) -> Self {
+        let Outcome { payload, function_error, .. } = Outcome::not_run(&unknown);
+        Self { payload, function_error }
     }
 }
 

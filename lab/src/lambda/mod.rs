@@ -13,9 +13,11 @@ mod host;
 mod log;
 mod outcome;
 mod runtime_api;
+mod steps;
 
 pub use host::{Host, UnknownFunction};
-pub use outcome::Outcome;
+pub use outcome::{Outcome, StepError};
+pub use steps::{StepEvent, StepReport, Steps};
 
 use std::path::PathBuf;
 use std::time::Duration;

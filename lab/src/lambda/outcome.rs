@@ -1,7 +1,8 @@
 //! How an invocation ends, in AWS's words.
 
-use super::PAYLOAD_LIMIT;
-use serde_json::json;
+use super::{PAYLOAD_LIMIT, UnknownFunction};
+use serde::Deserialize;
+use serde_json::{Value, json};
 use std::os::unix::process::ExitStatusExt;
 use std::process::ExitStatus;
 use std::time::Duration;
@@ -23,6 +24,53 @@ pub struct Outcome {
     pub init_duration: Option<Duration>,
     /// The most memory that the process ever had resident, in bytes; `None` once it is dead.
     pub peak_memory: Option<u64>,
+}
+
+/// A function's failure: the two fields of Lambda's error object.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct StepError {
+    /// The stable code of the failure, or Lambda's own, e.g. `Sandbox.Timedout`.
+    #[serde(default)]
+    pub error_type: String,
+    /// What happened, and what to do.
+    #[serde(default)]
+    pub error_message: String,
+}
+
+impl Outcome {
+    /// The JSON that the function answered with, or its error.
+    ///
+    /// # Errors
+    /// The function failed.
+    pub fn result(&self) -> Result<Value, StepError> {
+        if self.function_error.is_none() {
+            return Ok(serde_json::from_slice(&self.payload).unwrap_or_default());
+        }
+        Err(serde_json::from_slice(&self.payload).unwrap_or_else(|_| StepError {
+            error_type: "unreadable".to_owned(),
+            error_message: "The function's error is not an error object.".to_owned(),
+        }))
+    }
+
+    /// An invocation that has not begun.
+    pub(super) fn pending() -> Self {
+        Self {
+            request_id: uuid::Uuid::new_v4().to_string(),
+            payload: Vec::new(),
+            function_error: None,
+            log: Vec::new(),
+            duration: Duration::ZERO,
+            init_duration: None,
+            peak_memory: None,
+        }
+    }
+
+    /// The outcome of invoking a function that is not there, e.g. after a shutdown.
+    pub(crate) fn not_run(unknown: &UnknownFunction) -> Self {
+        let payload = error_object("ResourceNotFoundException", &unknown.to_string());
+        Self { payload, function_error: Some("Unhandled".to_owned()), ..Self::pending() }
+    }
 }
 
 /// Why an invocation has no response.

@@ -1,0 +1,354 @@
+//! A whole local AWS for one function: Secrets Manager, Lambda, the endpoint in front of both, and the means to disturb.
+
+use crate::disturb::{Call, Disturb};
+use crate::endpoint::{Bound, Endpoint};
+use crate::lambda::{ACCOUNT, Function, Host, Outcome, REGION, StepError, StepEvent, StepReport, Steps};
+use crate::relay::Relay;
+use crate::secretsmanager::{Consistency, Options, RotationEventKind, RotationOutcome, Service};
+use serde_json::{Value, json};
+use std::future::Future;
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::broadcast;
+use tokio::sync::broadcast::error::RecvError;
+
+/// A running lab. Dropping it ends its processes; [`shutdown`](Self::shutdown) also waits for that.
+///
+/// ```no_run
+/// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+/// let lab = lab::Lab::builder("target/release/lockstep-postgres").start().await?;
+/// let arn = lab.create_secret("app", r#"{"engine":"postgres"}"#).await?;
+/// let report = lab.rotate(&arn).await?;
+/// assert!(report.rotated(), "{:?}", report.error());
+/// # Ok(()) }
+/// ```
+pub struct Lab {
+    service: Service,
+    host: Host,
+    steps: Steps,
+    disturb: Disturb,
+    endpoint: Endpoint,
+    function_arn: String,
+}
+
+/// Describes a [`Lab`].
+#[derive(Clone, Debug)]
+#[must_use]
+pub struct Builder {
+    function: Function,
+    port: u16,
+}
+
+/// What the service answered instead of doing it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ServiceError {
+    /// The error's type, e.g. `ResourceNotFoundException`.
+    pub kind: String,
+    /// The service's message.
+    pub message: String,
+}
+
+/// How a rotation went.
+#[derive(Clone, Debug)]
+pub struct RotationReport {
+    /// The version that the rotation was to make current.
+    pub token: String,
+    /// The steps that were carried out, in order.
+    pub steps: Vec<StepReport>,
+    /// How the service says it ended.
+    pub outcome: RotationOutcome,
+}
+
+impl Builder {
+    /// The function's name; `rotation` unless given.
+    pub fn name(mut self, name: &str) -> Self {
+        name.clone_into(&mut self.function.name);
+        self
+    }
+
+    /// An environment variable of the function.
+    pub fn env(mut self, name: &str, value: impl Into<String>) -> Self {
+        self.function.environment.push((name.to_owned(), value.into()));
+        self
+    }
+
+    /// How long a step may take; 30 s unless given, as in our deployment template.
+    pub fn timeout(mut self, timeout: Duration) -> Self {
+        self.function.timeout = timeout;
+        self
+    }
+
+    /// How long the function may take to start; 10 s unless given.
+    pub fn init_timeout(mut self, timeout: Duration) -> Self {
+        self.function.init_timeout = timeout;
+        self
+    }
+
+    /// The memory that the function is told it has, in MB.
+    pub fn memory(mut self, megabytes: u32) -> Self {
+        self.function.memory_mb = megabytes;
+        self
+    }
+
+    /// The endpoint's port; a free one unless given.
+    pub fn port(mut self, port: u16) -> Self {
+        self.port = port;
+        self
+    }
+
+    /// Starts everything.
+    ///
+    /// # Errors
+    /// The port is taken, or no temporary directory could be made.
+    pub async fn start(self) -> io::Result<Lab> {
+        let bound = Endpoint::bind(self.port).await?;
+        self.start_on(bound)
+    }
+
+    /// Starts everything on a port that was bound before.
+    ///
+    /// # Errors
+    /// No temporary directory could be made.
+    pub fn start_on(mut self, bound: Bound) -> io::Result<Lab> {
+        // Before the caller's own variables, so that those win.
+        self.function.environment.insert(0, ("AWS_ENDPOINT_URL_SECRETS_MANAGER".to_owned(), bound.url()?));
+        let disturb = Disturb::new();
+        let host = Host::new(&disturb)?;
+        let function_arn = host.deploy(self.function);
+        let steps = Steps::new(host.clone());
+        let options = Options { region: REGION.to_owned(), account_id: ACCOUNT.to_owned(), ..Options::default() };
+        let service = Service::new(options).with_invoker(Arc::new(steps.clone()));
+        let endpoint = bound.serve(service.clone(), host.clone(), disturb.clone())?;
+        Ok(Lab { service, host, steps, disturb, endpoint, function_arn })
+    }
+}
+
+impl Lab {
+    /// A lab for the function whose binary is `binary`.
+    pub fn builder(binary: impl Into<PathBuf>) -> Builder {
+        let mut function = Function::new("rotation", binary);
+        function.timeout = Duration::from_secs(30);
+        Builder { function, port: 0 }
+    }
+
+    /// The URL for `AWS_ENDPOINT_URL`.
+    pub fn url(&self) -> String {
+        self.endpoint.url()
+    }
+
+    /// The ARN of the function.
+    pub fn function_arn(&self) -> &str {
+        &self.function_arn
+    }
+
+    /// Secrets Manager itself.
+    pub fn service(&self) -> &Service {
+        &self.service
+    }
+
+    /// The Lambda host.
+    pub fn host(&self) -> &Host {
+        &self.host
+    }
+
+    /// The rules for the function's calls, and their record.
+    pub fn disturb(&self) -> &Disturb {
+        &self.disturb
+    }
+
+    /// The function's external calls since the last [`Disturb::restart`].
+    pub fn calls(&self) -> Vec<Call> {
+        self.disturb.calls()
+    }
+
+    /// All that the function ever printed.
+    pub fn function_output(&self) -> String {
+        self.host.output(&self.function_arn)
+    }
+
+    /// Follows the rotation steps from now on.
+    pub fn watch_steps(&self) -> broadcast::Receiver<StepEvent> {
+        self.steps.watch()
+    }
+
+    /// A relay to a local port, under the same rules and in the same count as the Secrets Manager calls.
+    ///
+    /// # Errors
+    /// No port could be bound.
+    pub async fn relay(&self, target_port: u16) -> io::Result<Relay> {
+        Relay::start(target_port, self.disturb.clone()).await
+    }
+
+    /// Calls a Secrets Manager operation, undisturbed, with a `ClientRequestToken` where AWS's SDKs would add one.
+    ///
+    /// # Errors
+    /// The service's error.
+    pub async fn call(&self, operation: &str, request: Value) -> Result<Value, ServiceError> {
+        let request = with_idempotency_token(operation, request);
+        let reply = self.service.call(operation, request.to_string().as_bytes(), Consistency::Strong).await;
+        match reply.error_type {
+            Some(kind) => Err(ServiceError::from_reply(kind, &reply.body)),
+            None => Ok(reply.body),
+        }
+    }
+
+    /// Creates a secret and returns its ARN.
+    ///
+    /// # Errors
+    /// The service's error.
+    pub async fn create_secret(&self, name: &str, value: &str) -> Result<String, ServiceError> {
+        let created = self.call("CreateSecret", json!({ "Name": name, "SecretString": value })).await?;
+        Ok(text(&created, "ARN"))
+    }
+
+    /// The value of the version with this staging label.
+    ///
+    /// # Errors
+    /// The service's error.
+    pub async fn secret_value(&self, secret: &str, stage: &str) -> Result<String, ServiceError> {
+        let value = self.call("GetSecretValue", json!({ "SecretId": secret, "VersionStage": stage })).await?;
+        Ok(text(&value, "SecretString"))
+    }
+
+    /// The labels of each version that has any: `VersionIdsToStages`.
+    ///
+    /// # Errors
+    /// The service's error.
+    pub async fn labels(&self, secret: &str) -> Result<Value, ServiceError> {
+        let described = self.call("DescribeSecret", json!({ "SecretId": secret })).await?;
+        Ok(described.get("VersionIdsToStages").cloned().unwrap_or_default())
+    }
+
+    /// Rotates a secret with the lab's function, and waits for the end of it.
+    ///
+    /// # Errors
+    /// The service refused to begin.
+    pub async fn rotate(&self, secret: &str) -> Result<RotationReport, ServiceError> {
+        self.rotate_to(secret, &uuid::Uuid::new_v4().to_string()).await
+    }
+
+    /// Rotates to the version `token`: with a token used before, the retry of that rotation.
+    ///
+    /// # Errors
+    /// The service refused to begin.
+    pub async fn rotate_to(&self, secret: &str, token: &str) -> Result<RotationReport, ServiceError> {
+        let earlier = self.steps.of(token).len();
+        let end = self.rotation_end(token);
+        let request =
+            json!({ "SecretId": secret, "ClientRequestToken": token, "RotationLambdaARN": self.function_arn });
+        self.call("RotateSecret", request).await?;
+        let outcome = end.await;
+        let steps = self.steps.of(token).split_off(earlier);
+        Ok(RotationReport { token: token.to_owned(), steps, outcome })
+    }
+
+    /// Waits for the end of the rotation to the version `token`, from the moment of this call, not of the first poll.
+    pub fn rotation_end(&self, token: &str) -> impl Future<Output = RotationOutcome> + Send + use<> {
+        let mut events = self.service.subscribe();
+        let token = token.to_owned();
+        async move {
+            loop {
+                match events.recv().await {
+                    Ok(event) if event.token == token => {
+                        if let Some(outcome) = end(event.kind) {
+                            return outcome;
+                        }
+                    }
+                    // Falling behind by hundreds of events is possible only for whoever does not wait.
+                    Ok(_) | Err(RecvError::Lagged(_)) => {}
+                    Err(RecvError::Closed) => return RotationOutcome::Abandoned,
+                }
+            }
+        }
+    }
+
+    /// Invokes the function for one step, as the service would, without the service. `step` in either spelling.
+    pub async fn invoke_step(&self, step: &str, secret: &str, token: &str) -> Outcome {
+        self.invoke(&json!({ "Step": step, "SecretId": secret, "ClientRequestToken": token })).await
+    }
+
+    /// Invokes the function with any event.
+    pub async fn invoke(&self, event: &Value) -> Outcome {
+        self.invoke_bytes(event.to_string().into_bytes()).await
+    }
+
+    /// Invokes the function with any bytes.
+    pub async fn invoke_bytes(&self, event: Vec<u8>) -> Outcome {
+        match self.host.invoke(&self.function_arn, event).await {
+            Ok(outcome) => outcome,
+            Err(unknown) => Outcome::not_run(&unknown),
+        }
+    }
+
+    /// Ends and reaps the function's processes. What they printed can still be read.
+    pub async fn shutdown(&self) {
+        self.host.shutdown().await;
+    }
+}
+
+impl ServiceError {
+    pub(crate) fn from_reply(kind: String, body: &Value) -> Self {
+        // AWS itself writes `Message` in some services and `message` in others.
+        let message = body.get("Message").or_else(|| body.get("message")).and_then(Value::as_str);
+        Self { kind, message: message.unwrap_or_default().to_owned() }
+    }
+}
+
+impl Drop for Lab {
+    fn drop(&mut self) {
+        // A rotation under way would otherwise keep the host, and its processes, until its end.
+        self.host.stop();
+    }
+}
+
+impl RotationReport {
+    /// Whether the service calls the rotation a success.
+    pub fn rotated(&self) -> bool {
+        self.outcome == RotationOutcome::Succeeded
+    }
+
+    /// The failure of the last step, if it failed.
+    pub fn error(&self) -> Option<StepError> {
+        self.steps.last()?.result().err()
+    }
+}
+
+/// The outcome that an event means, if it is the last of its rotation.
+fn end(event: RotationEventKind) -> Option<RotationOutcome> {
+    match event {
+        RotationEventKind::RotationSucceeded | RotationEventKind::TestRotationSucceeded => {
+            Some(RotationOutcome::Succeeded)
+        }
+        RotationEventKind::RotationFailed { reason, will_retry: false }
+        | RotationEventKind::TestRotationFailed { reason } => Some(RotationOutcome::Failed(reason)),
+        RotationEventKind::RotationAbandoned => Some(RotationOutcome::Abandoned),
+        RotationEventKind::RotationFailed { will_retry: true, .. }
+        | RotationEventKind::RotationStarted
+        | RotationEventKind::StepStarted { .. }
+        | RotationEventKind::StepFinished { .. } => None,
+    }
+}
+
+/// Adds a `ClientRequestToken` where the API's model marks it as an idempotency token: AWS's SDKs fill those in.
+pub(crate) fn with_idempotency_token(operation: &str, mut request: Value) -> Value {
+    if let ("CreateSecret" | "PutSecretValue" | "UpdateSecret" | "RotateSecret", Some(fields)) =
+        (operation, request.as_object_mut())
+    {
+        fields.entry("ClientRequestToken").or_insert_with(|| uuid::Uuid::new_v4().to_string().into());
+    }
+    request
+}
+
+fn text(object: &Value, key: &str) -> String {
+    object.get(key).and_then(Value::as_str).unwrap_or_default().to_owned()
+}
+
+impl std::fmt::Display for ServiceError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}: {}", self.kind, self.message)
+    }
+}
+
+impl std::error::Error for ServiceError {}
