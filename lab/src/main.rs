@@ -1,3 +1,5 @@
 //! The `cargo lab` command.
 
-fn main() {}
+fn main() -> std::process::ExitCode {
+    lab::cli::main()
+}

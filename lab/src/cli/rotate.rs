@@ -1,0 +1,161 @@
+//! `cargo lab`, the demonstration, and `cargo lab rotate`.
+
+use super::proof::{Before, Holder, Proof, prove};
+use super::screen::{Screen, Style};
+use super::setup::{Bench, set_up};
+use super::steps::{self, Rotated, milliseconds, rounded};
+use super::{Stop, Strategy, Target};
+use crate::lambda::StepReport;
+use serde_json::{Map, Value, json};
+use std::time::Duration;
+
+/// The demonstration: one rotation with all its proofs.
+pub(super) async fn demonstrate(screen: &Screen) -> Result<(), Stop> {
+    screen.line(&screen.paint(Style::Bold, "Lockstep: a PostgreSQL password rotates on this machine, on real parts"));
+    rotate(screen, &Target::default(), 1).await?;
+    screen.line(
+        "\nNext: `cargo lab rotate postgres --strategy alternating-users`, `cargo lab serve`, `cargo lab --help`.",
+    );
+    Ok(())
+}
+
+/// Rotates `times` times and proves each rotation.
+pub(super) async fn rotate(screen: &Screen, target: &Target, times: u32) -> Result<(), Stop> {
+    let bench = set_up(screen, target, 0).await.inspect_err(|stop| setup_json(screen, stop))?;
+    let mut tally = Tally::default();
+    for number in 1..=times {
+        one(&bench, screen, number, &mut tally).await?;
+    }
+    bench.lab.shutdown().await;
+    if times > 1 {
+        tally.show(screen, times);
+    }
+    screen.json(&tally.json(target.strategy, times));
+    Ok(())
+}
+
+fn setup_json(screen: &Screen, stop: &Stop) {
+    if let Stop::Setup(reason) = stop {
+        screen.json(&json!({ "outcome": "failed", "code": "setup", "message": reason }));
+    }
+}
+
+async fn one(bench: &Bench, screen: &Screen, number: u32, tally: &mut Tally) -> Result<(), Stop> {
+    screen.heading(&format!("Rotation {number}"));
+    let before = Before::read(bench).await.map_err(|error| unreadable(screen, number, &error))?;
+    let holder = (bench.strategy == Strategy::AlternatingUsers).then(|| Holder::start(bench, &before));
+    let rotated = steps::rotate(bench, screen, number).await?;
+    screen.line(&format!("    rotated in {:.0} ms", milliseconds(rotated.duration())));
+    let mut proofs = prove(bench, &before, &rotated).await;
+    if let Some(holder) = holder {
+        proofs.push(tally.held(holder.finish().await));
+    }
+    show_proofs(screen, number, &proofs)?;
+    tally.rotations.push(rotated);
+    Ok(())
+}
+
+fn unreadable(screen: &Screen, number: u32, error: &str) -> Stop {
+    screen.settle(false, &format!("the secret could not be read: {error}"));
+    screen.json(&json!({ "outcome": "failed", "rotation": number, "code": "secret-unreadable", "message": error }));
+    Stop::Failed
+}
+
+fn show_proofs(screen: &Screen, number: u32, proofs: &[Proof]) -> Result<(), Stop> {
+    screen.line(&screen.paint(Style::Dim, "  proved:"));
+    for proof in proofs {
+        screen.settle(proof.holds, &proof.text);
+    }
+    let Some(failed) = proofs.iter().find(|proof| !proof.holds) else { return Ok(()) };
+    screen.json(&json!({ "outcome": "failed", "rotation": number, "code": "proof-failed", "message": failed.text }));
+    Err(Stop::Failed)
+}
+
+/// What all rotations together show.
+#[derive(Default)]
+struct Tally {
+    rotations: Vec<Rotated>,
+    /// Logins with a credential that was already superseded or about to be, none of them refused.
+    logins: u32,
+}
+
+impl Tally {
+    fn held(&mut self, logins: Result<u32, String>) -> Proof {
+        match logins {
+            Ok(logins) => {
+                self.logins += logins;
+                let text =
+                    format!("a client that kept the previous credential logged in {logins} times, never refused");
+                Proof { holds: true, text }
+            }
+            Err(error) => {
+                Proof { holds: false, text: format!("a client that kept the previous credential was {error}") }
+            }
+        }
+    }
+
+    /// The median time of each step, in the order of the steps, and of whole rotations.
+    fn medians(&self) -> Vec<(String, Duration)> {
+        let names: Option<Vec<_>> =
+            self.rotations.first().map(|first| first.steps.iter().map(|step| step.step.clone()).collect());
+        let mut medians: Vec<_> = names
+            .unwrap_or_default()
+            .into_iter()
+            .map(|name| {
+                let steps = self.rotations.iter().flat_map(|rotated| &rotated.steps);
+                let times = steps.filter(|step| step.step == name).map(StepReport::duration).collect();
+                (name, median(times))
+            })
+            .collect();
+        medians.push(("rotation".to_owned(), median(self.rotations.iter().map(Rotated::duration).collect())));
+        medians
+    }
+
+    fn show(&self, screen: &Screen, times: u32) {
+        screen.heading(&format!("{times} rotations, all proved; median times"));
+        for (name, time) in self.medians() {
+            screen.line(&format!("  {name:<13}{:>8.1} ms", milliseconds(time)));
+        }
+        if self.logins > 0 {
+            screen.line(&format!("  {} logins with a previous credential, none refused", self.logins));
+        }
+    }
+
+    fn json(&self, strategy: Strategy, times: u32) -> Value {
+        let medians: Map<_, _> = self.medians().into_iter().map(|(name, time)| (name, rounded(time))).collect();
+        let mut line = json!({
+            "outcome": "rotated",
+            "rotations": times,
+            "strategy": strategy.to_string(),
+            "medianMilliseconds": medians,
+        });
+        if let (Strategy::AlternatingUsers, Some(fields)) = (strategy, line.as_object_mut()) {
+            fields.insert("loginsWithPreviousCredential".to_owned(), self.logins.into());
+            fields.insert("refusedLogins".to_owned(), 0.into());
+        }
+        line
+    }
+}
+
+fn median(mut times: Vec<Duration>) -> Duration {
+    times.sort_unstable();
+    let upper = times.len() / 2;
+    let lower = times.len().saturating_sub(1) / 2;
+    match (times.get(lower), times.get(upper)) {
+        (Some(lower), Some(upper)) => (*lower + *upper) / 2,
+        _ => Duration::ZERO,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_median_is_the_middle_or_between_the_two_middles() {
+        let of = |times: &[u64]| median(times.iter().copied().map(Duration::from_millis).collect());
+        assert_eq!(of(&[]), Duration::ZERO);
+        assert_eq!(of(&[9, 1, 5]), Duration::from_millis(5));
+        assert_eq!(of(&[4, 1, 2, 100]), Duration::from_millis(3));
+    }
+}

@@ -1,0 +1,105 @@
+//! What the command prints: text for people, and JSON for programs.
+
+use serde_json::Value;
+use std::io::{self, IsTerminal, Write};
+use tokio::sync::Notify;
+
+/// Where output goes. Text goes to stdout, or to stderr where stdout is for JSON. A closed pipe is never a panic: it
+/// ends the command, see [`Screen::unread`].
+pub(super) struct Screen {
+    json: bool,
+    /// Colours, and lines that are replaced when a step ends.
+    terminal: bool,
+    colour: bool,
+    unread: Notify,
+}
+
+/// How a word is set off on a terminal.
+#[derive(Clone, Copy)]
+pub(super) enum Style {
+    Good,
+    Bad,
+    Dim,
+    Bold,
+}
+
+impl Screen {
+    pub(super) fn new(json: bool) -> Self {
+        let terminal = if json { io::stderr().is_terminal() } else { io::stdout().is_terminal() };
+        // https://no-color.org: set and not empty.
+        let no_color = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+        Self { json, terminal, colour: terminal && !no_color, unread: Notify::new() }
+    }
+
+    /// Waits until a write finds that nobody reads.
+    pub(super) async fn unread(&self) {
+        self.unread.notified().await;
+    }
+
+    pub(super) fn paint(&self, style: Style, text: &str) -> String {
+        let code = match style {
+            Style::Good => "32",
+            Style::Bad => "31",
+            Style::Dim => "2",
+            Style::Bold => "1",
+        };
+        if self.colour { format!("\x1b[{code}m{text}\x1b[0m") } else { text.to_owned() }
+    }
+
+    /// One line of text.
+    pub(super) fn line(&self, text: &str) {
+        self.put(&format!("{text}\n"));
+    }
+
+    /// A heading, with an empty line before it.
+    pub(super) fn heading(&self, text: &str) {
+        self.line(&format!("\n{}", self.paint(Style::Bold, text)));
+    }
+
+    /// A named fact.
+    pub(super) fn fact(&self, name: &str, text: &str) {
+        self.line(&format!("  {} {text}", self.paint(Style::Dim, &format!("{name:<9}"))));
+    }
+
+    /// A line that says that something is under way; the next [`settle`](Self::settle) replaces it. Terminals only.
+    pub(super) fn pending(&self, text: &str) {
+        if self.terminal {
+            self.put(&format!("  {} {text} …", self.paint(Style::Dim, "·")));
+        }
+    }
+
+    /// A line with a tick or a cross.
+    pub(super) fn settle(&self, good: bool, text: &str) {
+        let mark = if good { self.paint(Style::Good, "✓") } else { self.paint(Style::Bad, "✗") };
+        let erase = if self.terminal { "\r\x1b[2K" } else { "" };
+        self.put(&format!("{erase}  {mark} {text}\n"));
+    }
+
+    /// A remark beside the output proper.
+    pub(super) fn note(&self, text: &str) {
+        let start = if self.terminal { "\r\x1b[2K" } else { "" };
+        self.write(io::stderr(), &format!("{start}cargo lab: {text}\n"));
+    }
+
+    /// Why the command cannot go on.
+    pub(super) fn complain(&self, text: &str) {
+        self.note(&format!("{} {text}", self.paint(Style::Bad, "error:")));
+    }
+
+    /// One JSON object on a line of its own, if JSON was asked for.
+    pub(super) fn json(&self, object: &Value) {
+        if self.json {
+            self.write(io::stdout(), &format!("{object}\n"));
+        }
+    }
+
+    fn put(&self, text: &str) {
+        if self.json { self.write(io::stderr(), text) } else { self.write(io::stdout(), text) }
+    }
+
+    fn write(&self, mut to: impl Write, text: &str) {
+        if to.write_all(text.as_bytes()).and_then(|()| to.flush()).is_err() {
+            self.unread.notify_one();
+        }
+    }
+}

@@ -1,0 +1,78 @@
+//! `cargo lab serve`: a local AWS that stays up.
+
+use super::screen::{Screen, Style};
+use super::setup::{Bench, SECRET, set_up};
+use super::steps::show_report;
+use super::{Stop, Target};
+use crate::lambda::{REGION, StepEvent};
+use serde_json::json;
+use std::io::Write;
+use tempfile::NamedTempFile;
+use tokio::sync::broadcast;
+
+/// Serves until interrupted.
+pub(super) async fn serve(screen: &Screen, port: u16, target: &Target) -> Result<(), Stop> {
+    let bench = set_up(screen, target, port).await?;
+    let ca = ca_file(&bench)?;
+    // From before rotation is turned on: that already runs testSecret.
+    let events = bench.lab.watch_steps();
+    enable_rotation(&bench).await?;
+    introduce(screen, &bench, &ca);
+    log_rotations(screen, events).await
+}
+
+/// The CA in a file, for psql. Removed when dropped.
+fn ca_file(bench: &Bench) -> Result<NamedTempFile, Stop> {
+    let write = || {
+        let mut file = tempfile::Builder::new().prefix("lockstep-lab-ca-").suffix(".pem").tempfile()?;
+        file.write_all(bench.database.ca_pem().as_bytes())?;
+        Ok(file)
+    };
+    write().map_err(|error: std::io::Error| Stop::Setup(format!("the CA could not be written to a file: {error}")))
+}
+
+/// Attaches the function to the secret without rotating it, so that `rotate-secret` needs only the secret's name.
+async fn enable_rotation(bench: &Bench) -> Result<(), Stop> {
+    let request = json!({
+        "SecretId": SECRET,
+        "RotationLambdaARN": bench.lab.function_arn(),
+        "RotationRules": { "AutomaticallyAfterDays": 30 },
+        "RotateImmediately": false,
+    });
+    let answer = bench.client.call("RotateSecret", request).await;
+    answer.map(drop).map_err(|error| Stop::Setup(format!("rotation could not be turned on: {error}")))
+}
+
+fn introduce(screen: &Screen, bench: &Bench, ca: &NamedTempFile) {
+    let (host, port) = (bench.database.host(), bench.database.port());
+    let read = format!("aws secretsmanager get-secret-value --secret-id {SECRET}");
+    screen.heading("In another terminal");
+    screen.line(&format!("  export AWS_ENDPOINT_URL={} AWS_DEFAULT_REGION={REGION}", bench.lab.url()));
+    screen.line("  export AWS_ACCESS_KEY_ID=lab AWS_SECRET_ACCESS_KEY=lab");
+    screen.heading("Read, rotate and watch the secret");
+    screen.line(&format!("  {read}"));
+    screen.line(&format!("  aws secretsmanager rotate-secret --secret-id {SECRET}"));
+    screen.line(&format!("  aws secretsmanager describe-secret --secret-id {SECRET}"));
+    screen.heading("Open the database with it (needs jq and psql)");
+    screen.line(&format!("  secret=$({read} --query SecretString --output text)"));
+    screen.line("  PGUSER=$(jq -r .username <<<\"$secret\") PGPASSWORD=$(jq -r .password <<<\"$secret\") \\");
+    let ca = ca.path().display();
+    screen.line(&format!("    psql 'host={host} port={port} dbname=postgres sslmode=verify-full sslrootcert={ca}'"));
+    screen.line(&screen.paint(Style::Dim, "\nRotations appear here. Ctrl-C stops and cleans up."));
+}
+
+async fn log_rotations(screen: &Screen, mut events: broadcast::Receiver<StepEvent>) -> Result<(), Stop> {
+    loop {
+        match events.recv().await {
+            Ok(StepEvent::Started { step, secret_id }) => {
+                if step == "createSecret" {
+                    screen.heading(&format!("Rotation of {secret_id}"));
+                }
+                screen.pending(&step);
+            }
+            Ok(StepEvent::Ended(report)) => show_report(screen, &report),
+            // Too many to show in time: the next ones will do. It does not end while the lab lives.
+            Err(_) => tokio::task::yield_now().await,
+        }
+    }
+}

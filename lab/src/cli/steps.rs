@@ -1,0 +1,159 @@
+//! One rotation, shown step by step while it happens.
+
+use super::Stop;
+use super::screen::{Screen, Style};
+use super::setup::{Bench, SECRET};
+use crate::lambda::{StepError, StepEvent, StepReport};
+use crate::secretsmanager::RotationOutcome;
+use serde_json::{Value, json};
+use std::time::Duration;
+use tokio::sync::broadcast;
+
+/// A rotation that succeeded.
+pub(super) struct Rotated {
+    pub(super) token: String,
+    pub(super) steps: Vec<StepReport>,
+}
+
+impl Rotated {
+    /// The four steps together.
+    pub(super) fn duration(&self) -> Duration {
+        self.steps.iter().map(StepReport::duration).sum()
+    }
+}
+
+/// Calls RotateSecret and shows the steps. `number` counts rotations, for the JSON.
+pub(super) async fn rotate(bench: &Bench, screen: &Screen, number: u32) -> Result<Rotated, Stop> {
+    let token = uuid::Uuid::new_v4().to_string();
+    let mut steps = Vec::new();
+    let mut events = bench.lab.watch_steps();
+    let end = bench.lab.rotation_end(&token);
+    let request = json!({
+        "SecretId": SECRET,
+        "ClientRequestToken": token,
+        "RotationLambdaARN": bench.lab.function_arn(),
+    });
+    if let Err(error) = bench.client.call("RotateSecret", request).await {
+        return Err(refused(screen, number, &error.kind, &error.message));
+    }
+    tokio::pin!(end);
+    let outcome = loop {
+        tokio::select! {
+            // Steps first: the end comes after the last of them.
+            biased;
+            Ok(event) = events.recv() => show(screen, number, event, &mut steps),
+            outcome = &mut end => break outcome,
+        }
+    };
+    drain(screen, number, &mut events, &mut steps);
+    if outcome == RotationOutcome::Succeeded {
+        return Ok(Rotated { token, steps });
+    }
+    Err(failed(screen, number, &outcome, steps.last()))
+}
+
+fn drain(screen: &Screen, number: u32, events: &mut broadcast::Receiver<StepEvent>, steps: &mut Vec<StepReport>) {
+    while let Ok(event) = events.try_recv() {
+        show(screen, number, event, steps);
+    }
+}
+
+fn show(screen: &Screen, number: u32, event: StepEvent, steps: &mut Vec<StepReport>) {
+    match event {
+        StepEvent::Started { step, .. } => screen.pending(&step),
+        StepEvent::Ended(report) => {
+            show_report(screen, &report);
+            screen.json(&step_json(number, &report));
+            steps.push(report);
+        }
+    }
+}
+
+/// The line of a step that is over, and below it, what is wrong.
+pub(super) fn show_report(screen: &Screen, report: &StepReport) {
+    let time = format!("{:>6.0} ms", milliseconds(report.duration()));
+    let cold = match report.outcome.init_duration {
+        Some(init) => screen.paint(Style::Dim, &format!("  (cold start {:.0} ms)", milliseconds(init))),
+        None => String::new(),
+    };
+    match report.result() {
+        Ok(result) => screen.settle(true, &format!("{:<13}{time}  {}{cold}", report.step, describe(&result))),
+        Err(StepError { error_type, error_message }) => {
+            screen.settle(false, &format!("{:<13}{time}  {}", report.step, screen.paint(Style::Bad, &error_type)));
+            screen.line(&format!("    {error_message}"));
+        }
+    }
+}
+
+/// The function's result in words: its outcome, then its facts.
+fn describe(result: &Value) -> String {
+    let outcome = result.get("outcome").and_then(Value::as_str).unwrap_or("done").replace('-', " ");
+    let facts = result.as_object().into_iter().flatten().filter(|(key, _)| !matches!(key.as_str(), "outcome" | "step"));
+    let facts: Vec<_> = facts.map(|(key, value)| format!("{key} {}", plain(value))).collect();
+    if facts.is_empty() { outcome } else { format!("{outcome}: {}", facts.join(", ")) }
+}
+
+fn plain(value: &Value) -> String {
+    value.as_str().map_or_else(|| value.to_string(), str::to_owned)
+}
+
+fn step_json(number: u32, report: &StepReport) -> Value {
+    let mut line = json!({ "rotation": number, "step": report.step });
+    let (outcome, detail) = match report.result() {
+        Ok(result) => ("ok", json!({ "result": result })),
+        Err(error) => ("failed", json!({ "code": error.error_type, "message": error.error_message })),
+    };
+    let mut add = |key: &str, value: Value| {
+        if let Some(fields) = line.as_object_mut() {
+            fields.insert(key.to_owned(), value);
+        }
+    };
+    add("outcome", outcome.into());
+    add("milliseconds", rounded(report.duration()));
+    if let Some(init) = report.outcome.init_duration {
+        add("coldStartMilliseconds", rounded(init));
+    }
+    for (key, value) in detail.as_object().into_iter().flatten() {
+        add(key, value.clone());
+    }
+    line
+}
+
+fn refused(screen: &Screen, number: u32, kind: &str, message: &str) -> Stop {
+    screen.settle(false, &format!("RotateSecret  {}", screen.paint(Style::Bad, kind)));
+    screen.line(&format!("    {message}"));
+    screen.json(&json!({ "outcome": "failed", "rotation": number, "code": kind, "message": message }));
+    Stop::Failed
+}
+
+/// The code where no step failed and yet the secret is not rotated.
+const INCOMPLETE: &str = "rotation-incomplete";
+
+fn failed(screen: &Screen, number: u32, outcome: &RotationOutcome, last: Option<&StepReport>) -> Stop {
+    let outcome = match outcome {
+        RotationOutcome::Succeeded => "succeeded",
+        RotationOutcome::Failed(reason) => reason,
+        RotationOutcome::Abandoned => "somebody else changed the secret during the rotation",
+    };
+    let error = last.and_then(|report| report.result().err());
+    let (code, message) = match error {
+        Some(error) => (error.error_type, error.error_message),
+        None => (INCOMPLETE.to_owned(), format!("No step failed, but: {outcome}.")),
+    };
+    if code == INCOMPLETE {
+        screen.settle(false, &message);
+    }
+    screen.line(&screen.paint(Style::Bad, "  not rotated"));
+    let step = last.map(|report| report.step.as_str());
+    screen.json(&json!({ "outcome": "failed", "rotation": number, "step": step, "code": code, "message": message }));
+    Stop::Failed
+}
+
+pub(super) fn milliseconds(time: Duration) -> f64 {
+    time.as_secs_f64() * 1000.0
+}
+
+/// Milliseconds to a tenth, as JSON.
+pub(super) fn rounded(time: Duration) -> Value {
+    json!((milliseconds(time) * 10.0).round() / 10.0)
+}
