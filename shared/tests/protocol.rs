@@ -1,0 +1,341 @@
+//! The four steps against the lab's Secrets Manager, in process and in virtual time: every call to the service takes one
+//! second there, so the seconds a step takes are the calls that waited for one another.
+
+use lab::secretsmanager::{Consistency, Options, Service};
+use rotation::clock::Deadline;
+use rotation::document::Document;
+use rotation::event::Event;
+use rotation::protocol::{Outcome, Rotation};
+use rotation::secret::{RotationToken, SecretText};
+use rotation::store::{Description, Put, SecretStore, Select};
+use rotation::target::{Applied, Reader, Target, Versions};
+use rotation::{Code, Error, Fact, Result};
+use serde_json::{Value, json};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+use tokio::time::Instant;
+
+const TOKEN: &str = "aaaaaaaa-0000-4000-8000-000000000001";
+
+/// The seam's calls as requests to the lab's service.
+#[derive(Clone)]
+struct Store {
+    service: Service,
+    calls: Arc<Mutex<Vec<String>>>,
+    /// Reads of the pending version that still miss its value.
+    stale_reads: Arc<Mutex<u32>>,
+    put_bodies: Arc<Mutex<Vec<Value>>>,
+}
+
+impl Store {
+    async fn call(&self, operation: &str, body: Value) -> Result<Value, String> {
+        self.calls.lock().unwrap().push(operation.to_owned());
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        let reply = self.service.call(operation, body.to_string().as_bytes(), Consistency::Strong).await;
+        let answer: Value = serde_json::from_slice(&reply.body).unwrap();
+        if reply.status == 200 { Ok(answer) } else { Err(answer["__type"].as_str().unwrap().to_owned()) }
+    }
+}
+
+impl SecretStore for Store {
+    async fn describe(&self, secret: &str, _: Deadline) -> Result<Description> {
+        let answer = self.call("DescribeSecret", json!({"SecretId": secret})).await;
+        let answer = answer.map_err(|code| Error::new(Code::SecretNotFound).with(Fact::ServiceCode, code))?;
+        let labels = answer.get("VersionIdsToStages").cloned().unwrap_or(json!({}));
+        Ok(Description {
+            rotation_enabled: answer.get("RotationEnabled").and_then(Value::as_bool),
+            labels: serde_json::from_value(labels).unwrap(),
+        })
+    }
+
+    async fn value(&self, secret: &str, select: Select<'_>, _: Deadline) -> Result<Option<SecretText>> {
+        let body = match select {
+            Select::Current => json!({"SecretId": secret, "VersionStage": "AWSCURRENT"}),
+            Select::Previous => json!({"SecretId": secret, "VersionStage": "AWSPREVIOUS"}),
+            Select::Pending(id) => json!({"SecretId": secret, "VersionId": id, "VersionStage": "AWSPENDING"}),
+        };
+        let answer = self.call("GetSecretValue", body).await;
+        if matches!(select, Select::Pending(_)) {
+            let mut stale = self.stale_reads.lock().unwrap();
+            if *stale > 0 {
+                *stale -= 1;
+                return Ok(None);
+            }
+        }
+        match answer {
+            Ok(answer) => Ok(Some(answer["SecretString"].as_str().unwrap().into())),
+            Err(code) if code == "ResourceNotFoundException" => Ok(None),
+            Err(code) => Err(Error::new(Code::ServiceRefused).with(Fact::ServiceCode, code)),
+        }
+    }
+
+    async fn put_pending(
+        &self,
+        secret: &str,
+        token: &str,
+        rotation_token: Option<&RotationToken>,
+        value: &SecretText,
+        _: Deadline,
+    ) -> Result<Put> {
+        self.put_bodies.lock().unwrap().push(json!({"rotationToken": rotation_token.map(RotationToken::expose)}));
+        let body = json!({"SecretId": secret, "ClientRequestToken": token, "SecretString": value.expose(),
+            "VersionStages": ["AWSPENDING"]});
+        match self.call("PutSecretValue", body).await {
+            Ok(_) => Ok(Put::Stored),
+            Err(code) if code == "ResourceExistsException" => Ok(Put::OtherValueThere),
+            Err(code) => Err(Error::new(Code::ServiceRefused).with(Fact::ServiceCode, code)),
+        }
+    }
+
+    async fn promote(&self, secret: &str, to: &str, from: Option<&str>, _: Deadline) -> Result<()> {
+        let body = json!({"SecretId": secret, "VersionStage": "AWSCURRENT", "MoveToVersionId": to, "RemoveFromVersionId": from});
+        let answer = self.call("UpdateSecretVersionStage", body).await;
+        answer.map(|_| ()).map_err(|code| Error::new(Code::WriteConflict).with(Fact::ServiceCode, code))
+    }
+}
+
+/// Something with one password, and a count of what was asked of it.
+#[derive(Clone, Default)]
+struct Lock(Arc<Mutex<State>>);
+
+#[derive(Default)]
+struct State {
+    password: String,
+    proposed: u32,
+    companion: Option<String>,
+    companion_read: Option<String>,
+    checked: u32,
+}
+
+impl Lock {
+    fn opens(&self, document: &Document) -> Result<()> {
+        let matches = self.0.lock().unwrap().password == document.string("password")?;
+        if matches { Ok(()) } else { Err(Error::new(Code::PendingRejected)) }
+    }
+}
+
+impl Target for Lock {
+    fn companion(&self, _: &Document) -> Option<String> {
+        self.0.lock().unwrap().companion.clone()
+    }
+
+    async fn propose<S: SecretStore>(&self, _: &Reader<'_, S>, current: &Document) -> Result<Document> {
+        let mut state = self.0.lock().unwrap();
+        state.proposed += 1;
+        current.with(&[("password", &format!("proposal-{}", state.proposed))])
+    }
+
+    async fn apply<S: SecretStore>(&self, reader: &Reader<'_, S>, versions: Versions<'_>) -> Result<Applied> {
+        let companion = self.0.lock().unwrap().companion.clone();
+        if let Some(companion) = companion {
+            let document = reader.other_secret(&companion).await?;
+            self.0.lock().unwrap().companion_read = Some(document.string("password")?);
+        }
+        if self.opens(versions.pending).is_ok() {
+            return Ok(Applied::AlreadyInEffect);
+        }
+        self.0.lock().unwrap().password = versions.pending.string("password")?;
+        Ok(Applied::Changed("current"))
+    }
+
+    async fn verify(&self, versions: Versions<'_>, _: Deadline) -> Result<()> {
+        self.opens(versions.pending)
+    }
+
+    async fn check<S: SecretStore>(&self, _: &Reader<'_, S>, current: &Document) -> Result<()> {
+        self.0.lock().unwrap().checked += 1;
+        self.opens(current)
+    }
+}
+
+struct Bench {
+    store: Store,
+    lock: Lock,
+    rotation: Rotation<Store, Lock>,
+}
+
+impl Bench {
+    /// A secret with a password that opens the lock, and a version registered by RotateSecret: pending, without a value.
+    async fn new() -> Self {
+        let store = Store {
+            service: Service::new(Options::default()),
+            calls: Arc::default(),
+            stale_reads: Arc::default(),
+            put_bodies: Arc::default(),
+        };
+        let lock = Lock::default();
+        "old".clone_into(&mut lock.0.lock().unwrap().password);
+        let secret = json!({"Name": "s", "SecretString": json!({"password": "old"}).to_string()});
+        store.call("CreateSecret", secret).await.unwrap();
+        let rotate = json!({"SecretId": "s", "ClientRequestToken": TOKEN,
+            "RotationLambdaARN": "arn:aws:lambda:us-east-1:123456789012:function:f",
+            "RotationRules": {"AutomaticallyAfterDays": 30}});
+        store.call("RotateSecret", rotate).await.unwrap();
+        let rotation = Rotation::new(store.clone(), lock.clone());
+        Self { store, lock, rotation }
+    }
+
+    fn event(step: &str) -> Event {
+        Event::parse(&json!({"SecretId": "s", "ClientRequestToken": TOKEN, "Step": step, "RotationToken": "opaque"})).unwrap()
+    }
+
+    async fn step(&self, step: &str) -> Result<Outcome> {
+        self.rotation.run(&Self::event(step), Deadline::after(Duration::from_secs(60))).await
+    }
+
+    /// A step's outcome and how many calls waited for one another.
+    async fn timed(&self, step: &str) -> (Result<Outcome>, u64) {
+        let start = Instant::now();
+        let outcome = self.step(step).await;
+        (outcome, start.elapsed().as_secs())
+    }
+
+    async fn current_password(&self) -> String {
+        let value = self.store.value("s", Select::Current, Deadline::after(Duration::from_secs(9))).await.unwrap();
+        Document::parse(value.unwrap()).unwrap().string("password").unwrap()
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_rotation_and_its_critical_path() {
+    let bench = Bench::new().await;
+    let mut seconds = Vec::new();
+    for (step, expected) in [
+        ("createSecret", Outcome::Proposed),
+        ("setSecret", Outcome::Changed("current")),
+        ("testSecret", Outcome::Verified),
+        ("finishSecret", Outcome::Promoted),
+    ] {
+        let (outcome, taken) = bench.timed(step).await;
+        assert_eq!(outcome.unwrap(), expected);
+        seconds.push(taken);
+    }
+    assert_eq!(seconds, [2, 1, 1, 2]);
+    assert_eq!(bench.current_password().await, "proposal-1");
+    assert_eq!(bench.store.put_bodies.lock().unwrap().as_slice(), [json!({"rotationToken": "opaque"})]);
+    assert!(!bench.store.calls.lock().unwrap().iter().any(|call| call == "GetRandomPassword"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn every_step_can_run_twice() {
+    let bench = Bench::new().await;
+    for (step, again) in [
+        ("createSecret", Outcome::AlreadyProposed),
+        ("setSecret", Outcome::AlreadyInEffect),
+        ("testSecret", Outcome::Verified),
+        ("finishSecret", Outcome::AlreadyCurrent),
+    ] {
+        bench.step(step).await.unwrap();
+        assert_eq!(bench.step(step).await.unwrap(), again);
+    }
+    assert_eq!(bench.lock.0.lock().unwrap().proposed, 1);
+    for step in ["createSecret", "setSecret", "testSecret"] {
+        assert_eq!(bench.step(step).await.unwrap(), Outcome::AlreadyCurrent, "{step} after the end does nothing");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn two_create_secrets_at_once_end_with_one_value() {
+    let bench = Bench::new().await;
+    let (one, two) = tokio::join!(bench.step("createSecret"), bench.step("createSecret"));
+    let mut outcomes = [one.unwrap().as_str(), two.unwrap().as_str()];
+    outcomes.sort_unstable();
+    assert_eq!(outcomes, ["already-proposed", "proposed"]);
+    for step in ["setSecret", "testSecret", "finishSecret"] {
+        bench.step(step).await.unwrap();
+    }
+    assert_eq!(bench.current_password().await, bench.lock.0.lock().unwrap().password);
+}
+
+#[tokio::test(start_paused = true)]
+async fn finish_does_not_promote_what_was_never_set() {
+    let bench = Bench::new().await;
+    bench.step("createSecret").await.unwrap();
+    assert_eq!(bench.step("finishSecret").await.unwrap_err().code(), Code::PendingRejected);
+    assert_eq!(bench.current_password().await, "old");
+}
+
+#[tokio::test(start_paused = true)]
+async fn steps_that_need_a_value_miss_it_by_name_and_a_test_alone_checks_the_configuration() {
+    let bench = Bench::new().await;
+    for step in ["setSecret", "finishSecret"] {
+        assert_eq!(bench.step(step).await.unwrap_err().code(), Code::PendingMissing);
+    }
+    assert_eq!(bench.step("testSecret").await.unwrap(), Outcome::ConfigurationVerified);
+    assert_eq!(bench.lock.0.lock().unwrap().checked, 1);
+    "other".clone_into(&mut bench.lock.0.lock().unwrap().password);
+    assert!(bench.step("testSecret").await.is_err(), "a current credential that does not work fails the test");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_late_value_is_waited_for_in_set_test_and_finish_and_not_in_create() {
+    for step in ["setSecret", "testSecret", "finishSecret"] {
+        let bench = Bench::new().await;
+        bench.step("createSecret").await.unwrap();
+        if step != "setSecret" {
+            bench.step("setSecret").await.unwrap();
+        }
+        *bench.store.stale_reads.lock().unwrap() = 2;
+        let outcome = bench.step(step).await.unwrap();
+        assert!(!matches!(outcome, Outcome::ConfigurationVerified), "{step}");
+    }
+    let bench = Bench::new().await;
+    bench.step("createSecret").await.unwrap();
+    *bench.store.stale_reads.lock().unwrap() = 1;
+    // The value is there, and only the read misses it: the service keeps the first value, and so do we.
+    assert_eq!(bench.step("createSecret").await.unwrap(), Outcome::AlreadyProposed);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_checks_that_come_before_any_step() {
+    for step in ["createSecret", "setSecret", "testSecret", "finishSecret"] {
+        let bench = Bench::new().await;
+        let event = json!({"SecretId": "s", "ClientRequestToken": "bbbbbbbb-0000-4000-8000-000000000002", "Step": step});
+        let run = async |event: Value| {
+            let event = Event::parse(&event).unwrap();
+            bench.rotation.run(&event, Deadline::after(Duration::from_secs(60))).await.unwrap_err()
+        };
+        assert_eq!(run(event.clone()).await.code(), Code::VersionUnknown);
+
+        let mut missing = event.clone();
+        missing["SecretId"] = json!("no-such-secret");
+        assert_eq!(run(missing).await.code(), Code::SecretNotFound);
+
+        bench.step("createSecret").await.unwrap();
+        let strip = json!({"SecretId": "s", "VersionStage": "AWSPENDING", "RemoveFromVersionId": TOKEN});
+        bench.store.call("UpdateSecretVersionStage", strip).await.unwrap();
+        let label = json!({"SecretId": "s", "VersionStage": "MINE", "MoveToVersionId": TOKEN});
+        bench.store.call("UpdateSecretVersionStage", label).await.unwrap();
+        let error = bench.step(step).await.unwrap_err();
+        assert_eq!((error.code(), error.fact(Fact::Labels)), (Code::VersionNotPending, Some("MINE")));
+
+        bench.store.call("CancelRotateSecret", json!({"SecretId": "s"})).await.unwrap();
+        assert_eq!(bench.step(step).await.unwrap_err().code(), Code::RotationDisabled);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_companion_is_read_together_with_the_rest_once_it_is_known() {
+    let bench = Bench::new().await;
+    let other = json!({"Name": "superuser", "SecretString": json!({"password": "root"}).to_string()});
+    bench.store.call("CreateSecret", other).await.unwrap();
+    bench.lock.0.lock().unwrap().companion = Some("superuser".to_owned());
+    bench.step("createSecret").await.unwrap();
+    let (outcome, seconds) = bench.timed("setSecret").await;
+    assert_eq!((outcome.unwrap(), seconds), (Outcome::Changed("current"), 1));
+    assert_eq!(bench.lock.0.lock().unwrap().companion_read.as_deref(), Some("root"));
+
+    // In a new process there is no hint, and the companion is read when the current value has named it.
+    let cold = Rotation::new(bench.store.clone(), bench.lock.clone());
+    let start = Instant::now();
+    cold.run(&Bench::event("setSecret"), Deadline::after(Duration::from_secs(60))).await.unwrap();
+    assert_eq!(start.elapsed().as_secs(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_step_ends_by_its_deadline() {
+    let bench = Bench::new().await;
+    let error = bench.rotation.run(&Bench::event("createSecret"), Deadline::after(Duration::from_millis(500))).await;
+    let error = error.unwrap_err();
+    assert_eq!((error.code(), error.fact(Fact::Secret)), (Code::TimeSpent, Some("s")));
+}
