@@ -7,8 +7,10 @@
 //! * [`servers`]: throwaway real databases with a test CA
 //! * [`provision`]: obtains those servers and AWS's emulator without root and without a container engine
 //! * [`relay`] and [`disturb`]: the means to delay, throttle, fail, cut and kill
+//! * [`build`]: makes the functions' release binaries
 //! * [`cli`]: the `cargo lab` command
 
+pub mod build;
 pub mod cli;
 pub mod disturb;
 pub mod endpoint;

@@ -176,7 +176,8 @@ impl Bench {
     }
 
     fn event(step: &str) -> Event {
-        Event::parse(&json!({"SecretId": "s", "ClientRequestToken": TOKEN, "Step": step, "RotationToken": "opaque"})).unwrap()
+        Event::parse(&json!({"SecretId": "s", "ClientRequestToken": TOKEN, "Step": step, "RotationToken": "opaque"}))
+            .unwrap()
     }
 
     async fn step(&self, step: &str) -> Result<Outcome> {
@@ -290,7 +291,8 @@ async fn a_late_value_is_waited_for_in_set_test_and_finish_and_not_in_create() {
 async fn the_checks_that_come_before_any_step() {
     for step in ["createSecret", "setSecret", "testSecret", "finishSecret"] {
         let bench = Bench::new().await;
-        let event = json!({"SecretId": "s", "ClientRequestToken": "bbbbbbbb-0000-4000-8000-000000000002", "Step": step});
+        let event =
+            json!({"SecretId": "s", "ClientRequestToken": "bbbbbbbb-0000-4000-8000-000000000002", "Step": step});
         let run = async |event: Value| {
             let event = Event::parse(&event).unwrap();
             bench.rotation.run(&event, Deadline::after(Duration::from_secs(60))).await.unwrap_err()

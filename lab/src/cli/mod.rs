@@ -1,6 +1,5 @@
 //! The `cargo lab` command.
 
-mod build;
 mod client;
 mod proof;
 mod rotate;

@@ -2,8 +2,9 @@
 
 use super::client::Client;
 use super::screen::Screen;
-use super::{Major, Stop, Strategy, Target, build};
+use super::{Major, Stop, Strategy, Target};
 use crate::Lab;
+use crate::build::release_binary;
 use crate::endpoint::Endpoint;
 use crate::servers::Password;
 use crate::servers::postgres::{Options, Postgres, Version};
@@ -12,6 +13,9 @@ use serde_json::{Value, json};
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
+
+/// The package of the PostgreSQL function, and the name of its binary.
+const FUNCTION: &str = "lockstep-postgres";
 
 /// The secret that the command rotates.
 pub(super) const SECRET: &str = "lab/postgres";
@@ -37,11 +41,8 @@ pub(super) async fn set_up(screen: &Screen, target: &Target, port: u16) -> Resul
     let bound = Endpoint::bind(port).await.map_err(|error| cannot_listen(&error, port))?;
     let function = function(screen, target).await?;
     let database = database(screen, target.postgres).await?;
-    let lab = Lab::builder(function)
-        .name("lockstep-postgres")
-        .env("CA_BUNDLE", database.ca_pem())
-        .start_on(bound)
-        .map_err(setup)?;
+    let lab =
+        Lab::builder(function).name(FUNCTION).env("CA_BUNDLE", database.ca_pem()).start_on(bound).map_err(setup)?;
     let client = Client::new(lab.url());
     screen.fact("aws", &format!("{}: Secrets Manager and Lambda", lab.url()));
     let bench = Bench { lab, client, database: Arc::new(database), strategy: target.strategy };
@@ -50,7 +51,10 @@ pub(super) async fn set_up(screen: &Screen, target: &Target, port: u16) -> Resul
 }
 
 async fn function(screen: &Screen, target: &Target) -> Result<PathBuf, Stop> {
-    let Some(given) = &target.function else { return build::build(screen).await };
+    let Some(given) = &target.function else {
+        screen.fact("build", &format!("{FUNCTION}, release profile"));
+        return release_binary(FUNCTION).await.map_err(setup);
+    };
     let path = given.canonicalize().map_err(|error| Stop::Setup(format!("--function {}: {error}", given.display())))?;
     screen.fact("function", &path.display().to_string());
     Ok(path)

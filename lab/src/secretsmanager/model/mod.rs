@@ -124,6 +124,9 @@ mod tests {
         let uuid = bench.with_context(|_, context| context.uuid());
         assert_eq!(uuid.len(), 36);
         let fields: Vec<_> = uuid.split('-').collect();
-        assert!(fields[2].starts_with('4') && "89ab".contains(&fields[3].chars().next().unwrap().to_string()), "{uuid}");
+        assert!(
+            fields[2].starts_with('4') && "89ab".contains(&fields[3].chars().next().unwrap().to_string()),
+            "{uuid}"
+        );
     }
 }
