@@ -104,5 +104,10 @@ pub(crate) async fn ask(
     questions: &str,
     deadline: Deadline,
 ) -> Result<Vec<SimpleQueryMessage>> {
-    session.run(&format!("{}; {}; {questions}", begin(user, rights, deadline)?, Server::QUERY), deadline).await
+    let sql = format!("{}; {}; {questions}", begin(user, rights, deadline)?, Server::QUERY);
+    session.run(&sql, deadline).await.map_err(|error| match error.fact(Fact::SqlState) {
+        // feature_not_supported: a standby has no READ WRITE.
+        Some("0A000") => error.recoded(Code::ServerReadOnly),
+        _ => error,
+    })
 }
