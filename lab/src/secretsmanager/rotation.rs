@@ -113,3 +113,6 @@ fn outcome(invocation: &Invocation) -> Result<String, String> {
     let payload = String::from_utf8_lossy(&invocation.payload).into_owned();
     if invocation.function_error.is_some() { Err(payload) } else { Ok(payload) }
 }
+
+#[cfg(test)]
+mod tests;

@@ -12,6 +12,9 @@ mod secret;
 mod state;
 mod version;
 
+#[cfg(test)]
+mod tests;
+
 pub(crate) use operation::Operation;
 pub(crate) use rotate::{Attempt, AttemptEnd, Start};
 pub(crate) use schedule::Timestamp;
@@ -113,20 +116,5 @@ pub(crate) mod testing {
     /// A version id of the permitted length that a test can recognise.
     pub(crate) fn token(n: u32) -> String {
         format!("{n:032}")
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    #[test]
-    fn uuids_have_version_4_and_the_rfc_variant() {
-        let mut bench = super::testing::Bench::new();
-        let uuid = bench.with_context(|_, context| context.uuid());
-        assert_eq!(uuid.len(), 36);
-        let fields: Vec<_> = uuid.split('-').collect();
-        assert!(
-            fields[2].starts_with('4') && "89ab".contains(&fields[3].chars().next().unwrap().to_string()),
-            "{uuid}"
-        );
     }
 }

@@ -104,7 +104,8 @@ impl RotationRules {
 
     fn check_duration(&self) -> Result<(), ServiceError> {
         let Some(duration) = &self.duration else { return Ok(()) };
-        let hours = duration.strip_suffix('h').and_then(|hours| hours.parse::<u8>().ok());
+        let digits = duration.strip_suffix('h').filter(|hours| hours.chars().all(|c| c.is_ascii_digit()));
+        let hours = digits.and_then(|hours| hours.parse::<u8>().ok());
         // "The length of the rotation window in hours, for example 3h"; a window ends within the day it began.
         match hours {
             Some(1..=24) if duration.len() <= 3 => Ok(()),
