@@ -1,7 +1,7 @@
 //! The same operations on moto, an independent implementation: every difference is listed here with a reason, and a
 //! listed difference that no longer occurs fails the test as an unlisted one does.
 //!
-//! moto is started from `LOCKSTEP_MOTO`, or from `moto_server` on the path.
+//! moto comes from [`lab::provision::moto`].
 
 #![allow(
     clippy::indexing_slicing,
@@ -222,15 +222,12 @@ impl Drop for Moto {
     }
 }
 
-fn moto_command() -> Command {
-    Command::new(std::env::var("LOCKSTEP_MOTO").unwrap_or_else(|_| "moto_server".into()))
-}
-
 async fn start_moto() -> Moto {
     let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-    let mut command = moto_command();
+    let program = tokio::task::spawn_blocking(lab::provision::moto).await.unwrap().unwrap();
+    let mut command = Command::new(program);
     command.args(["--host", "127.0.0.1", "--port", &port.to_string()]).stdout(Stdio::null()).stderr(Stdio::null());
-    let child = command.spawn().expect("moto_server: install moto[server], or name it in LOCKSTEP_MOTO");
+    let child = command.spawn().unwrap();
     let moto = Moto { child, url: format!("http://127.0.0.1:{port}/") };
     let deadline = Instant::now() + Duration::from_secs(60);
     while reqwest::get(format!("{}moto-api/", moto.url)).await.is_err() {
