@@ -179,6 +179,10 @@ fn of_login(error: &tokio_postgres::Error, login: &Login<'_>) -> LoginFailure {
     if let Some(state) = error.code() {
         let observation = sqlstate::observation(state.code());
         let mut error = sqlstate::error(state.code());
+        if error.code() == Code::PrivilegeMissing {
+            // The only privilege that a login needs is CONNECT.
+            error = error.recoded(Code::DatabaseUnusable);
+        }
         if let Some(database) = &login.endpoint.database {
             error = error.with(Fact::Database, database);
         }

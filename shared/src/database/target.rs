@@ -58,12 +58,7 @@ impl<E: Engine> DatabaseTarget<E> {
             channel_binding_required,
         };
         self.engine.connect(login, deadline).await.map_err(|failure| LoginFailure {
-            error: failure
-                .error
-                .with_default(Fact::Credential, credential)
-                .with_default(Fact::Host, &facts.host)
-                .with_default(Fact::Port, facts.port)
-                .with_default(Fact::User, &facts.username),
+            error: placed(failure.error.with_default(Fact::Credential, credential), facts),
             ..failure
         })
     }
@@ -201,10 +196,11 @@ impl<E: Engine> Target for DatabaseTarget<E> {
 
     async fn apply<S: SecretStore>(&self, reader: &Reader<'_, S>, versions: Versions<'_>) -> Result<Applied> {
         let (current, pending) = read_both::<E>(versions)?;
-        match current.strategy() {
+        let applied = match current.strategy() {
             Strategy::SingleUser => self.apply_single(reader, &current, &pending).await,
             Strategy::AlternatingUsers => self.apply_alternating(reader, &current, &pending).await,
-        }
+        };
+        applied.map_err(|error| placed(error, &pending))
     }
 
     async fn verify(&self, versions: Versions<'_>, deadline: Deadline) -> Result<()> {
@@ -215,14 +211,16 @@ impl<E: Engine> Target for DatabaseTarget<E> {
         };
         let session = self.log_in(&pending, Credential::Pending, deadline).await;
         let session = session.map_err(|failure| failure.or_rejected(Code::PendingRejected))?;
-        self.engine.prove(session, &pending.username, pair.as_ref(), deadline).await
+        let proven = self.engine.prove(session, &pending.username, pair.as_ref(), deadline).await;
+        proven.map_err(|error| placed(error, &pending))
     }
 
     async fn check<S: SecretStore>(&self, reader: &Reader<'_, S>, current: &Document) -> Result<()> {
         let facts = Facts::read::<E>(current)?;
         let session = self.log_in(&facts, Credential::Current, reader.deadline()).await;
         let session = session.map_err(|failure| failure.or_rejected(Code::CurrentRejected))?;
-        self.engine.prove(session, &facts.username, None, reader.deadline()).await?;
+        let proven = self.engine.prove(session, &facts.username, None, reader.deadline()).await;
+        proven.map_err(|error| placed(error, &facts))?;
         if let Some(superuser) = self.superuser(reader, &facts).await? {
             let session = self.log_in_superuser(&superuser, reader.deadline()).await;
             session.map_err(|failure| failure.or_rejected(Code::SuperuserRejected))?;
@@ -261,6 +259,14 @@ fn other_user(current: &Facts, pending: &Facts, expected: &str) -> Error {
         .with(Fact::Found, &pending.username)
         .with(Fact::Expected, expected)
         .with(Fact::User, &current.username)
+}
+
+/// Says where it happened, and to whom, unless that was said closer to it.
+fn placed(error: Error, facts: &Facts) -> Error {
+    error
+        .with_default(Fact::Host, &facts.host)
+        .with_default(Fact::Port, facts.port)
+        .with_default(Fact::User, &facts.username)
 }
 
 /// A state that the types allow and the code does not reach.
