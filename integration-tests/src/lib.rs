@@ -105,6 +105,11 @@ impl World {
         Secret { world: self, arn }
     }
 
+    /// The secret with this ARN, for tests that change the world in between.
+    pub fn known(&self, arn: &str) -> Secret<'_> {
+        Secret { world: self, arn: arn.to_owned() }
+    }
+
     /// Runs SQL as the superuser, past the relay.
     pub async fn sql(&self, sql: &str) {
         self.postgres.connect_superuser().await.expect("the superuser logs in").batch_execute(sql).await.expect(sql);
