@@ -15,6 +15,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::time::Instant;
 
+const FIRST: &str = "aaaaaaaa-0000-4000-8000-000000000000";
 const TOKEN: &str = "aaaaaaaa-0000-4000-8000-000000000001";
 
 /// The seam's calls as requests to the lab's service.
@@ -24,7 +25,7 @@ struct Store {
     calls: Arc<Mutex<Vec<String>>>,
     /// Reads of the pending version that still miss its value.
     stale_reads: Arc<Mutex<u32>>,
-    put_bodies: Arc<Mutex<Vec<Value>>>,
+    puts: Arc<Mutex<Vec<Value>>>,
 }
 
 impl Store {
@@ -32,8 +33,7 @@ impl Store {
         self.calls.lock().unwrap().push(operation.to_owned());
         tokio::time::sleep(Duration::from_secs(1)).await;
         let reply = self.service.call(operation, body.to_string().as_bytes(), Consistency::Strong).await;
-        let answer: Value = serde_json::from_slice(&reply.body).unwrap();
-        if reply.status == 200 { Ok(answer) } else { Err(answer["__type"].as_str().unwrap().to_owned()) }
+        reply.error_type.map_or(Ok(reply.body), Err)
     }
 }
 
@@ -77,9 +77,9 @@ impl SecretStore for Store {
         value: &SecretText,
         _: Deadline,
     ) -> Result<Put> {
-        self.put_bodies.lock().unwrap().push(json!({"rotationToken": rotation_token.map(RotationToken::expose)}));
         let body = json!({"SecretId": secret, "ClientRequestToken": token, "SecretString": value.expose(),
-            "VersionStages": ["AWSPENDING"]});
+            "RotationToken": rotation_token.map(RotationToken::expose), "VersionStages": ["AWSPENDING"]});
+        self.puts.lock().unwrap().push(body.clone());
         match self.call("PutSecretValue", body).await {
             Ok(_) => Ok(Put::Stored),
             Err(code) if code == "ResourceExistsException" => Ok(Put::OtherValueThere),
@@ -152,6 +152,7 @@ struct Bench {
     store: Store,
     lock: Lock,
     rotation: Rotation<Store, Lock>,
+    rotation_token: String,
 }
 
 impl Bench {
@@ -161,27 +162,28 @@ impl Bench {
             service: Service::new(Options::default()),
             calls: Arc::default(),
             stale_reads: Arc::default(),
-            put_bodies: Arc::default(),
+            puts: Arc::default(),
         };
         let lock = Lock::default();
         "old".clone_into(&mut lock.0.lock().unwrap().password);
-        let secret = json!({"Name": "s", "SecretString": json!({"password": "old"}).to_string()});
+        let value = json!({"password": "old"}).to_string();
+        let secret = json!({"Name": "s", "SecretString": value, "ClientRequestToken": FIRST});
         store.call("CreateSecret", secret).await.unwrap();
-        let rotate = json!({"SecretId": "s", "ClientRequestToken": TOKEN,
-            "RotationLambdaARN": "arn:aws:lambda:us-east-1:123456789012:function:f",
-            "RotationRules": {"AutomaticallyAfterDays": 30}});
-        store.call("RotateSecret", rotate).await.unwrap();
+        let function = "arn:aws:lambda:us-east-1:000000000000:function:f";
+        let staged = store.service.stage_rotation("s", function, TOKEN).unwrap();
+        let rotation_token = staged.rotation_token;
         let rotation = Rotation::new(store.clone(), lock.clone());
-        Self { store, lock, rotation }
+        Self { store, lock, rotation, rotation_token }
     }
 
-    fn event(step: &str) -> Event {
-        Event::parse(&json!({"SecretId": "s", "ClientRequestToken": TOKEN, "Step": step, "RotationToken": "opaque"}))
-            .unwrap()
+    fn event(&self, step: &str) -> Event {
+        let event =
+            json!({"SecretId": "s", "ClientRequestToken": TOKEN, "Step": step, "RotationToken": self.rotation_token});
+        Event::parse(&event).unwrap()
     }
 
     async fn step(&self, step: &str) -> Result<Outcome> {
-        self.rotation.run(&Self::event(step), Deadline::after(Duration::from_secs(60))).await
+        self.rotation.run(&self.event(step), Deadline::after(Duration::from_secs(60))).await
     }
 
     /// A step's outcome and how many calls waited for one another.
@@ -213,7 +215,9 @@ async fn a_rotation_and_its_critical_path() {
     }
     assert_eq!(seconds, [2, 1, 1, 2]);
     assert_eq!(bench.current_password().await, "proposal-1");
-    assert_eq!(bench.store.put_bodies.lock().unwrap().as_slice(), [json!({"rotationToken": "opaque"})]);
+    let puts = bench.store.puts.lock().unwrap();
+    assert_eq!(puts.len(), 1);
+    assert_eq!(puts[0]["RotationToken"], json!(bench.rotation_token), "the event's token is handed on");
     assert!(!bench.store.calls.lock().unwrap().iter().any(|call| call == "GetRandomPassword"));
 }
 
@@ -319,7 +323,7 @@ async fn the_checks_that_come_before_any_step() {
 #[tokio::test(start_paused = true)]
 async fn a_companion_is_read_together_with_the_rest_once_it_is_known() {
     let bench = Bench::new().await;
-    let other = json!({"Name": "superuser", "SecretString": json!({"password": "root"}).to_string()});
+    let other = json!({"Name": "superuser", "SecretString": json!({"password": "root"}).to_string(), "ClientRequestToken": FIRST});
     bench.store.call("CreateSecret", other).await.unwrap();
     bench.lock.0.lock().unwrap().companion = Some("superuser".to_owned());
     bench.step("createSecret").await.unwrap();
@@ -330,14 +334,14 @@ async fn a_companion_is_read_together_with_the_rest_once_it_is_known() {
     // In a new process there is no hint, and the companion is read when the current value has named it.
     let cold = Rotation::new(bench.store.clone(), bench.lock.clone());
     let start = Instant::now();
-    cold.run(&Bench::event("setSecret"), Deadline::after(Duration::from_secs(60))).await.unwrap();
+    cold.run(&bench.event("setSecret"), Deadline::after(Duration::from_secs(60))).await.unwrap();
     assert_eq!(start.elapsed().as_secs(), 2);
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_step_ends_by_its_deadline() {
     let bench = Bench::new().await;
-    let error = bench.rotation.run(&Bench::event("createSecret"), Deadline::after(Duration::from_millis(500))).await;
+    let error = bench.rotation.run(&bench.event("createSecret"), Deadline::after(Duration::from_millis(500))).await;
     let error = error.unwrap_err();
     assert_eq!((error.code(), error.fact(Fact::Secret)), (Code::TimeSpent, Some("s")));
 }

@@ -1,0 +1,44 @@
+//! What the documentation lists is what the code has.
+
+use rotation::Code;
+use std::fs;
+
+fn read(path: &str) -> String {
+    let path = format!("{}/../{path}", env!("CARGO_MANIFEST_DIR"));
+    fs::read_to_string(&path).unwrap_or_else(|error| panic!("{path}: {error}"))
+}
+
+#[test]
+fn every_error_code_stands_in_the_table_with_its_own_words() {
+    let page = read("docs/errors.md");
+    let rows: Vec<&str> = page.lines().filter(|line| line.starts_with("| `")).collect();
+    let expected: Vec<String> = Code::ALL
+        .iter()
+        .map(|code| {
+            let (class, summary, next) = (code.class().as_str(), code.summary(), code.next_action());
+            format!("| `{code}` | {class} | {summary} | {next} |")
+        })
+        .collect();
+    for (row, expected) in rows.iter().zip(&expected) {
+        assert_eq!(row, expected);
+    }
+    assert_eq!(rows.len(), expected.len());
+}
+
+#[test]
+fn every_environment_variable_and_option_is_documented() {
+    let source = read("shared/src/environment.rs");
+    let page = read("docs/configuration.md");
+    let quoted = source.split('"').skip(1).step_by(2);
+    let variables: Vec<&str> = quoted
+        .filter(|text| text.len() > 4 && text.chars().all(|c| c.is_ascii_uppercase() || c == '_' || c.is_ascii_digit()))
+        .collect();
+    assert!(variables.contains(&"PASSWORD_LENGTH"), "{variables:?}");
+    for variable in variables {
+        assert!(page.contains(variable), "{variable} is missing in docs/configuration.md");
+    }
+    let page = read("docs/secrets.md");
+    for option in ["users", "superuserRescue", "caBundle", "tlsServerName"] {
+        assert!(page.contains(option), "{option} is missing in docs/secrets.md");
+    }
+}
