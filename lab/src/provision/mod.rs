@@ -8,6 +8,7 @@
 //! | PostgreSQL 15 | `/usr/lib/postgresql/15/bin` | Debian *bookworm*, unpacked privately | `LOCKSTEP_POSTGRES_BIN`: a directory with `postgres`, `initdb` and `pg_basebackup` |
 //! | PostgreSQL 18 | `/usr/lib/postgresql/18/bin` | Debian *sid*, unpacked privately | `LOCKSTEP_POSTGRES_18_BIN`: the same, of version 16 or later |
 //! | Python with boto3 and psycopg | | PyPI, in a virtual environment | `LOCKSTEP_PYTHON`: a Python program that has both |
+//! | the AWS CLI | | PyPI, in that environment | `LOCKSTEP_AWS`: the program `aws` |
 //! | moto's server | | PyPI, in that environment | `LOCKSTEP_MOTO`: the program `moto_server` |
 //! | AWS's Runtime Interface Emulator | | PyPI, out of the wheel of `aws-sam-cli` | `LOCKSTEP_RIE`: the program |
 //!
@@ -22,7 +23,7 @@ mod python;
 mod store;
 
 pub use postgres::{Version, postgres};
-pub use python::{moto, python, rie};
+pub use python::{aws, moto, python, rie};
 
 use std::io;
 use std::path::{Path, PathBuf};

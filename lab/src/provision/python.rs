@@ -10,7 +10,7 @@ use std::process::Command;
 use std::time::Duration;
 
 /// The versions that the tests were written against.
-const PACKAGES: [&str; 3] = ["moto[server]==5.2.1", "boto3==1.43.11", "psycopg[binary]==3.3.9"];
+const PACKAGES: [&str; 4] = ["moto[server]==5.2.1", "boto3==1.43.11", "awscli==1.45.11", "psycopg[binary]==3.3.9"];
 /// Brings AWS's Runtime Interface Emulator; nothing else of it is used.
 const SAM: &str = "aws-sam-cli==1.170.0";
 
@@ -27,6 +27,17 @@ pub fn python() -> Result<PathBuf> {
     match own_program("LOCKSTEP_PYTHON")? {
         Some(own) => Ok(own),
         None => Ok(environment()?.join("bin/python")),
+    }
+}
+
+/// The AWS CLI.
+///
+/// # Errors
+/// As for [`python`].
+pub fn aws() -> Result<PathBuf> {
+    match own_program("LOCKSTEP_AWS")? {
+        Some(own) => Ok(own),
+        None => Ok(environment()?.join("bin/aws")),
     }
 }
 
@@ -72,7 +83,12 @@ pub fn rie() -> Result<PathBuf> {
 
 fn environment() -> Result<PathBuf> {
     let recipe = PACKAGES.join(" ");
-    let item = Item { name: "python", title: "moto, boto3 and psycopg", recipe: &recipe, product: "bin/moto_server" };
+    let item = Item {
+        name: "python",
+        title: "moto, boto3, the AWS CLI and psycopg",
+        recipe: &recipe,
+        product: "bin/moto_server",
+    };
     Store::of_this_build().obtain(&item, |directory| {
         make_environment(directory)?;
         let mut install = pip(directory);
