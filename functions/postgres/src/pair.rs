@@ -3,9 +3,9 @@
 
 use crate::connect::Session;
 use crate::quote::{identifier, literal, setting_name, setting_value};
-use crate::roles::{Attributes, Role};
+use crate::roles::{Membership, Place, Role};
 use crate::single::{Allowed, expect_session_user};
-use crate::transaction::{As, Server, ask, rows, text};
+use crate::transaction::{As, PINNED, Server, ask, rows, text};
 use crate::verifier::{Encryption, set_password};
 use rotation::clock::Deadline;
 use rotation::database::{Pair, Side};
@@ -21,8 +21,23 @@ struct Change {
     sql: String,
     /// What it changes, in words: for the log of a failure, and for a comparison that finds a difference.
     what: String,
-    /// What the superuser may lack if the server refuses it.
-    needs: Option<String>,
+    /// What the superuser lacks if the server refuses it.
+    needs: Need,
+}
+
+/// A right that a change takes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Need {
+    /// To make roles.
+    CreateRole,
+    /// To administer this role.
+    Admin(String),
+    /// To act in place of this role, which has granted what is to be revoked.
+    RightsOf(String),
+    /// To have these attributes oneself, and to administer the clone.
+    Attributes(String),
+    /// To set this parameter, and to administer the clone.
+    Parameter(String),
 }
 
 /// Makes the clone if it is absent and this is its turn, makes it follow the base, and sets the pending side's password
@@ -45,17 +60,17 @@ pub(crate) async fn converge(
     let roles = Observed::new(pair, Role::read(&answers));
     let base = roles.provable(pair, pending)?;
     for role in [Some(base), roles.clone.as_ref()].into_iter().flatten() {
-        role.unprotected(&server.session_user, allowed)?;
+        role.unprotected(&server, allowed)?;
     }
     base.usable()?;
     for change in changes(base, roles.clone.as_ref(), &pair.clone) {
         let done = superuser.run(&change.sql, deadline).await;
-        done.map_err(|error| explain(error, &change, &server.session_user))?;
+        done.map_err(|error| explain(error, &change.what, &change.needs, &server.current_user))?;
     }
     let encryption = Encryption::choose(&server.password_encryption, allowed.md5);
     let user = pair.user(pending);
     let set = set_password(superuser, user, new, encryption, deadline).await;
-    set.map_err(|error| lacking(error, "the password", &admin_option(user, &server.session_user)))
+    set.map_err(|error| explain(error, "the password", &Need::Admin(user.to_owned()), &server.current_user))
 }
 
 /// As one of the pair: proves whose session it is, and that nothing is left to converge. One round trip.
@@ -64,9 +79,8 @@ pub(crate) async fn converge(
 /// [`Code::LoginForbidden`], [`Code::PrivilegesDiffer`] naming the first difference.
 pub(crate) async fn prove(session: Session, user: &str, pair: &Pair, deadline: Deadline) -> Result<()> {
     let questions = Role::query(&related_names(pair));
-    // The first column is read before the path is pinned: `current_database` and the users are no matter of paths.
     let sql = format!(
-        "BEGIN READ ONLY; SET LOCAL search_path = pg_catalog, pg_temp; \
+        "BEGIN READ ONLY; {PINNED}; \
          SELECT 'session', session_user, current_user, current_database(); {questions}; COMMIT"
     );
     let answers = session.run(&sql, deadline).await?;
@@ -123,17 +137,17 @@ impl Observed {
         let Some(base) = &self.base else {
             return Err(Error::new(Code::RoleMissing).with(Fact::User, &pair.base).with(Fact::Partner, &pair.clone));
         };
-        if base.member_of.contains_key(&pair.clone) {
+        if base.reach.contains_key(&pair.clone) {
             return unproven("the base user is a member of the other one");
         }
         let stripped = base.name.strip_suffix(CLONE_SUFFIX);
-        if !pair.named && stripped.is_some_and(|original| base.member_of.contains_key(original)) {
+        if !pair.named && stripped.is_some_and(|original| base.is_in(original)) {
             return unproven(
                 "the secret's user is itself a clone, and the secret's previous version does not say of whom",
             );
         }
         match &self.clone {
-            Some(clone) if !pair.named && !clone.member_of.contains_key(&pair.base) => {
+            Some(clone) if !pair.named && !clone.is_in(&pair.base) => {
                 unproven("the partner exists and is not a member of the base user")
             }
             None if pending == Side::Base => {
@@ -153,17 +167,17 @@ fn changes(base: &Role, clone: Option<&Role>, name: &str) -> Vec<Change> {
         list.push(Change {
             sql: format!("CREATE ROLE {quoted}"),
             what: "the user does not exist".to_owned(),
-            needs: Some("CREATEROLE".to_owned()),
+            needs: Need::CreateRole,
         });
     }
     let clone = clone.unwrap_or(&absent);
     membership(base, clone, &quoted, &mut list);
-    let attributes = attribute_options(&base.attributes, &clone.attributes);
+    let attributes = attribute_options(base, clone).join(" ");
     if !attributes.is_empty() {
         list.push(Change {
-            sql: format!("ALTER ROLE {quoted} {}", attributes.join(" ")),
-            what: format!("attributes: {}", attributes.join(" ")),
-            needs: Some(format!("the attributes it is to give ({})", attributes.join(" "))),
+            sql: format!("ALTER ROLE {quoted} {attributes}"),
+            what: format!("attributes: {attributes}"),
+            needs: Need::Attributes(attributes),
         });
     }
     settings(base, clone, &quoted, &mut list);
@@ -171,32 +185,45 @@ fn changes(base: &Role, clone: Option<&Role>, name: &str) -> Vec<Change> {
 }
 
 fn membership(base: &Role, clone: &Role, quoted: &str, list: &mut Vec<Change>) {
-    let group = identifier(&base.name);
-    // With SET FALSE (PostgreSQL 16) the clone's sessions could not start as the base.
-    let grant = match clone.member_of.get(&base.name) {
-        None => Some(format!("GRANT {group} TO {quoted}")),
-        Some(false) => Some(format!("GRANT {group} TO {quoted} WITH SET TRUE")),
-        Some(true) => None,
-    };
-    if let Some(sql) = grant {
-        list.push(Change { sql, what: format!("not a member of {}", base.name), needs: Some(base.name.clone()) });
-    }
-    // Through the base it has every other membership that it should have.
-    for group in clone.member_of.keys().filter(|group| **group != base.name) {
+    let (own, others): (Vec<_>, Vec<_>) = clone.member_of.iter().partition(|grant| grant.group == base.name);
+    // Without SET the clone's sessions could not start as the base. CONNECT is checked before they do, which takes INHERIT.
+    if !own.iter().any(|grant| grant.set) || !own.iter().any(|grant| grant.inherit) {
+        let options = if base.grants_have_options { " WITH INHERIT TRUE, SET TRUE" } else { "" };
         list.push(Change {
-            sql: format!("REVOKE {} FROM {quoted}", identifier(group)),
-            what: format!("a member of {group} by itself"),
-            needs: Some(group.clone()),
+            sql: format!("GRANT {} TO {quoted}{options}", identifier(&base.name)),
+            what: format!("not a full member of {}", base.name),
+            needs: Need::Admin(base.name.clone()),
         });
     }
+    for grant in own.iter().filter(|grant| grant.admin) {
+        list.push(revoke("ADMIN OPTION FOR ", grant, quoted, format!("may grant {} to others", grant.group)));
+    }
+    // Through the base it has every other membership that it should have.
+    for grant in others {
+        list.push(revoke("", grant, quoted, format!("a member of {} by itself", grant.group)));
+    }
+}
+
+/// From PostgreSQL 16, REVOKE takes away what one grantor gave: the one that it names (manual, REVOKE).
+fn revoke(option: &str, grant: &Membership, quoted: &str, what: String) -> Change {
+    let group = identifier(&grant.group);
+    let (by, needs) = match &grant.grantor {
+        Some(grantor) => (format!(" GRANTED BY {}", identifier(grantor)), Need::RightsOf(grantor.clone())),
+        None => (String::new(), Need::Admin(grant.group.clone())),
+    };
+    Change { sql: format!("REVOKE {option}{group} FROM {quoted}{by}"), what, needs }
 }
 
 /// Only what differs: a superuser that is not one may give just the attributes that it has itself, and asking for the
 /// absence of the others would be refused, too.
-fn attribute_options(base: &Attributes, clone: &Attributes) -> Vec<String> {
+fn attribute_options(base: &Role, clone: &Role) -> Vec<String> {
+    let (base, clone, grants_have_options) = (&base.attributes, &clone.attributes, base.grants_have_options);
+    // Before PostgreSQL 16, NOINHERIT would take away the base's own privileges, which no NOINHERIT takes from the base:
+    // CONNECT on a database, which is checked before the session starts as the base. Later it is an option of the grant.
+    let inherit = base.inherit || !grants_have_options;
     let flags = [
         ("SUPERUSER", base.superuser, clone.superuser),
-        ("INHERIT", base.inherit, clone.inherit),
+        ("INHERIT", inherit, clone.inherit),
         ("CREATEROLE", base.create_role, clone.create_role),
         ("CREATEDB", base.create_db, clone.create_db),
         ("LOGIN", base.login, clone.login),
@@ -216,69 +243,75 @@ fn attribute_options(base: &Attributes, clone: &Attributes) -> Vec<String> {
 }
 
 fn settings(base: &Role, clone: &Role, quoted: &str, list: &mut Vec<Change>) {
-    let mut wanted = base.settings.clone();
-    let everywhere = (String::new(), "role".to_owned());
-    // Sessions of the clone start as the base, so that what they create belongs to the base. Where the base's sessions
-    // start as a third role, so do the clone's.
-    let own_role = wanted.get(&everywhere).is_none_or(|role| role == "none");
-    if own_role {
-        wanted.insert(everywhere, base.name.clone());
-    }
-    for database in base.databases() {
-        let place = (database.to_owned(), "role".to_owned());
-        if wanted.get(&place).is_some_and(|role| role == "none") {
-            wanted.insert(place, base.name.clone());
+    let wanted = wanted_settings(base);
+    let change = |(database, name): &Place, action: String| {
+        let (place, place_in_words) = match database.as_str() {
+            "" => (String::new(), String::new()),
+            database => (format!(" IN DATABASE {}", identifier(database)), format!(" in database {database}")),
+        };
+        Change {
+            sql: format!("ALTER ROLE {quoted}{place} {action}"),
+            what: format!("setting {name}{place_in_words}"),
+            needs: Need::Parameter(name.clone()),
         }
-    }
-    let target = |database: &str| match database {
-        "" => format!("ALTER ROLE {quoted}"),
-        name => format!("ALTER ROLE {quoted} IN DATABASE {}", identifier(name)),
     };
-    for ((database, name), value) in &wanted {
-        if clone.settings.get(&(database.clone(), name.clone())) != Some(value) {
-            list.push(Change {
-                sql: format!("{} SET {} TO {}", target(database), setting_name(name), setting_value(name, value)),
-                what: format!("setting {name}"),
-                needs: Some(format!("the right to set {name}, and ADMIN OPTION on the clone")),
-            });
+    for (place, value) in wanted.iter().filter(|(place, value)| clone.settings.get(*place) != Some(*value)) {
+        let (_, name) = place;
+        list.push(change(place, format!("SET {} TO {}", setting_name(name), setting_value(name, value))));
+    }
+    for place in clone.settings.keys().filter(|place| !wanted.contains_key(*place)) {
+        list.push(change(place, format!("RESET {}", setting_name(&place.1))));
+    }
+}
+
+/// The base's settings. What its sessions start as, so do the clone's: the base itself as a rule, so that what they create
+/// belongs to the base.
+fn wanted_settings(base: &Role) -> BTreeMap<Place, String> {
+    let mut wanted = base.settings.clone();
+    let mut starts = |database: &str| {
+        wanted.insert((database.to_owned(), "role".to_owned()), base.starts_as(database).to_owned());
+    };
+    starts("");
+    // The clone has a role for all databases now, which outranks what a database has for all roles.
+    base.role_databases().into_iter().for_each(&mut starts);
+    wanted
+}
+
+/// Says which change was refused and, if it was for want of privilege, what would help.
+fn explain(error: Error, what: &str, needs: &Need, superuser: &str) -> Error {
+    if error.code() != Code::PrivilegeMissing {
+        return error.with_default(Fact::What, what);
+    }
+    let to = identifier(superuser);
+    let help = match needs {
+        Need::CreateRole => format!("run ALTER ROLE {to} CREATEROLE"),
+        // From PostgreSQL 16, CREATEROLE is not enough to administer a role that one has not created (manual 21.2).
+        Need::Admin(role) => format!("run GRANT {} TO {to} WITH ADMIN OPTION", identifier(role)),
+        Need::RightsOf(grantor) => format!("{to} needs the rights of {}, which granted it", identifier(grantor)),
+        Need::Attributes(options) => format!("{to} needs {options} itself, and ADMIN OPTION on the clone"),
+        Need::Parameter(name) => {
+            format!(
+                "run GRANT SET ON PARAMETER {} TO {to}; it needs ADMIN OPTION on the clone, too",
+                setting_name(name)
+            )
         }
-    }
-    for (database, name) in clone.settings.keys().filter(|place| !wanted.contains_key(*place)) {
-        list.push(Change {
-            sql: format!("{} RESET {}", target(database), setting_name(name)),
-            what: format!("setting {name}"),
-            needs: Some(format!("the right to set {name}, and ADMIN OPTION on the clone")),
-        });
-    }
-}
-
-fn explain(error: Error, change: &Change, superuser: &str) -> Error {
-    match &change.needs {
-        Some(group) if change.sql.starts_with("GRANT") || change.sql.starts_with("REVOKE") => {
-            lacking(error, &change.what, &admin_option(group, superuser))
-        }
-        Some(needs) => lacking(error, &change.what, &format!("{superuser} needs {needs}")),
-        None => error,
-    }
-}
-
-/// Adds to a refusal for want of privilege what would help.
-fn lacking(error: Error, what: &str, help: &str) -> Error {
-    if error.code() == Code::PrivilegeMissing { error.with(Fact::What, format_args!("{what}; {help}")) } else { error }
-}
-
-/// From PostgreSQL 16, CREATEROLE is not enough to administer a role that one has not created (manual 22.2).
-fn admin_option(role: &str, superuser: &str) -> String {
-    format!("run GRANT {} TO {} WITH ADMIN OPTION", identifier(role), identifier(superuser))
+    };
+    error.with(Fact::What, format_args!("{what}; {help}"))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::roles::Attributes;
 
     fn role(name: &str) -> Role {
         let attributes = Attributes { login: true, ..Attributes::default() };
-        Role { name: name.to_owned(), attributes, ..Role::default() }
+        let reach = BTreeMap::from([(name.to_owned(), false)]);
+        Role { name: name.to_owned(), attributes, reach, ..Role::default() }
+    }
+
+    fn member(group: &str) -> Membership {
+        Membership { group: group.to_owned(), admin: false, inherit: true, set: true, grantor: None }
     }
 
     fn sql(base: &Role, clone: Option<&Role>) -> Vec<String> {
@@ -288,7 +321,7 @@ mod tests {
     /// The clone after its changes, as the catalogs would show it.
     fn followed(base: &Role) -> Role {
         let mut clone = Role { name: "app_clone".to_owned(), ..base.clone() };
-        clone.member_of = BTreeMap::from([(base.name.clone(), true)]);
+        clone.member_of = vec![member(&base.name)];
         let place = (String::new(), "role".to_owned());
         clone.settings.entry(place).or_insert_with(|| base.name.clone());
         clone
@@ -326,7 +359,7 @@ mod tests {
         let mut clone = followed(&base);
         clone.attributes.create_db = true;
         clone.attributes.valid_until = "2030-01-01 00:00:00+00".to_owned();
-        clone.member_of.insert("reporting".to_owned(), true);
+        clone.member_of.push(member("reporting"));
         clone.settings.insert(place("db", "work_mem"), "64MB".to_owned());
         assert_eq!(
             sql(&base, Some(&clone)),
@@ -347,11 +380,49 @@ mod tests {
     }
 
     #[test]
-    fn a_membership_that_cannot_be_set_is_granted_again() {
-        let base = role("app");
+    fn a_role_for_a_whole_database_holds_for_the_clone() {
+        let mut base = role("app");
+        base.role_for_all.insert("db".to_owned(), "owner".to_owned());
+        let statements = sql(&base, None);
+        assert!(statements.contains(&r#"ALTER ROLE "app_clone" SET "role" TO 'app'"#.to_owned()));
+        assert!(statements.contains(&r#"ALTER ROLE "app_clone" IN DATABASE "db" SET "role" TO 'owner'"#.to_owned()));
+        assert_eq!((base.starts_as("db"), base.starts_as("other")), ("owner", "app"));
+        // The base's own setting for all databases outranks the database's for all roles.
+        base.settings.insert(place("", "role"), "none".to_owned());
+        assert_eq!(base.starts_as("db"), "app");
+    }
+
+    #[test]
+    fn from_16_on_a_membership_is_granted_with_its_options_and_revoked_from_its_grantor() {
+        let mut base = role("app");
+        base.grants_have_options = true;
+        base.attributes.inherit = false;
         let mut clone = followed(&base);
-        clone.member_of.insert("app".to_owned(), false);
-        assert_eq!(sql(&base, Some(&clone)), [r#"GRANT "app" TO "app_clone" WITH SET TRUE"#]);
+        let by = |grantor: &str, group| Membership { grantor: Some(grantor.to_owned()), ..member(group) };
+        clone.member_of = vec![
+            Membership { set: false, admin: true, ..by("boss", "app") },
+            by("boss", "reporting"),
+            by("deputy", "reporting"),
+        ];
+        assert_eq!(
+            sql(&base, Some(&clone)),
+            [
+                r#"GRANT "app" TO "app_clone" WITH INHERIT TRUE, SET TRUE"#,
+                r#"REVOKE ADMIN OPTION FOR "app" FROM "app_clone" GRANTED BY "boss""#,
+                r#"REVOKE "reporting" FROM "app_clone" GRANTED BY "boss""#,
+                r#"REVOKE "reporting" FROM "app_clone" GRANTED BY "deputy""#,
+            ]
+        );
+    }
+
+    #[test]
+    fn before_16_the_clone_inherits_in_any_case() {
+        let mut base = role("app");
+        base.attributes.inherit = false;
+        let mut clone = followed(&base);
+        assert_eq!(sql(&base, Some(&clone)), [r#"ALTER ROLE "app_clone" INHERIT"#]);
+        clone.attributes.inherit = true;
+        assert_eq!(sql(&base, Some(&clone)), Vec::<String>::new());
     }
 
     #[test]
@@ -367,12 +438,12 @@ mod tests {
         assert_eq!(observed.provable(&pair, Side::Clone).unwrap_err().code(), Code::RoleMissing);
 
         let mut clone_of_clone = role("app");
-        clone_of_clone.member_of.insert("app_clone".to_owned(), true);
+        clone_of_clone.reach.insert("app_clone".to_owned(), false);
         let observed = Observed { base: Some(clone_of_clone), clone: Some(followed(&role("app"))) };
         assert_eq!(observed.provable(&named, Side::Clone).unwrap_err().code(), Code::PairUnproven);
 
         let mut base = role("x_clone");
-        base.member_of.insert("x".to_owned(), true);
+        base.member_of.push(member("x"));
         let pair = Pair { base: "x_clone".to_owned(), clone: "x_clone_clone".to_owned(), named: false };
         let observed = Observed { base: Some(base), clone: None };
         assert_eq!(observed.provable(&pair, Side::Clone).unwrap_err().code(), Code::PairUnproven);

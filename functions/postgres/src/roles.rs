@@ -2,10 +2,10 @@
 
 use crate::quote::literal;
 use crate::single::Allowed;
-use crate::transaction::{flag, rows, text};
+use crate::transaction::{Server, flag, rows, text};
 use rotation::{Code, Error, Fact, Result};
 use std::collections::{BTreeMap, BTreeSet};
-use tokio_postgres::SimpleQueryMessage;
+use tokio_postgres::{SimpleQueryMessage, SimpleQueryRow};
 
 /// Roles whose members can do what a superuser can: read and write the server's files, or run programs
 /// (PostgreSQL manual 21.5), or be the administrator of a managed server.
@@ -22,12 +22,28 @@ pub(crate) struct Role {
     pub(crate) attributes: Attributes,
     /// `VALID UNTIL` has passed.
     pub(crate) expired: bool,
-    /// Superuser, or a member of a group that amounts to it.
-    pub(crate) powerful: bool,
-    /// The roles it is a direct member of, and whether it may SET ROLE to each.
-    pub(crate) member_of: BTreeMap<String, bool>,
+    /// What it can do through memberships, direct and indirect: itself and each role that it is in, and whether that role is
+    /// a superuser or amounts to one.
+    pub(crate) reach: BTreeMap<String, bool>,
+    /// Its direct memberships.
+    pub(crate) member_of: Vec<Membership>,
     /// `ALTER ROLE … [IN DATABASE …] SET …`.
     pub(crate) settings: BTreeMap<Place, String>,
+    /// `ALTER DATABASE … SET role` and `ALTER ROLE ALL SET role`, by database: they hold for a role without its own.
+    pub(crate) role_for_all: BTreeMap<String, String>,
+    /// Whether memberships have INHERIT and SET options, and one grant for each grantor (PostgreSQL 16 and later).
+    pub(crate) grants_have_options: bool,
+}
+
+/// A grant of a role.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Membership {
+    pub(crate) group: String,
+    pub(crate) admin: bool,
+    pub(crate) inherit: bool,
+    pub(crate) set: bool,
+    /// Who granted it, where that makes a difference.
+    pub(crate) grantor: Option<String>,
 }
 
 /// The attributes of CREATE ROLE.
@@ -66,58 +82,72 @@ impl Role {
     /// Queries whose rows [`read`](Self::read) understands. `search_path` has to be pinned.
     pub(crate) fn query(names: &[&str]) -> String {
         let names = names.iter().map(|name| literal(name)).collect::<Vec<_>>().join(", ");
-        // `to_jsonb` reads set_option where there is one: the column came with version 16.
+        // `to_jsonb` reads the options where there are any: the columns came with version 16. Compared as text, a name that is
+        // too long is not cut to another one's.
         format!(
             "SELECT 'role', rolname, rolsuper, rolinherit, rolcreaterole, rolcreatedb, rolcanlogin, rolreplication, \
                rolbypassrls, rolconnlimit, coalesce(rolvaliduntil::text, 'infinity'), \
-               coalesce(rolvaliduntil <= now(), false), \
-               rolsuper OR EXISTS (WITH RECURSIVE groups AS ( \
-                   SELECT roleid FROM pg_auth_members WHERE member = r.oid \
-                   UNION SELECT m.roleid FROM pg_auth_members m JOIN groups ON m.member = groups.roleid) \
-                 SELECT FROM groups JOIN pg_roles g ON g.oid = groups.roleid \
-                 WHERE g.rolsuper OR g.rolname IN ({POWERFUL_GROUPS})) \
-             FROM pg_roles r WHERE rolname IN ({names}); \
-             SELECT 'member', m.rolname, g.rolname, bool_or(coalesce((to_jsonb(a) ->> 'set_option')::boolean, true)) \
+               coalesce(rolvaliduntil <= now(), false), current_setting('server_version_num')::int4 >= 160000 \
+             FROM pg_roles WHERE rolname::text IN ({names}); \
+             WITH RECURSIVE reach AS (SELECT oid AS role, oid FROM pg_roles WHERE rolname::text IN ({names}) \
+               UNION SELECT role, m.roleid FROM reach JOIN pg_auth_members m ON m.member = reach.oid) \
+             SELECT 'reach', r.rolname, g.rolname, g.rolsuper OR g.rolname IN ({POWERFUL_GROUPS}) \
+             FROM reach JOIN pg_roles r ON r.oid = reach.role JOIN pg_roles g ON g.oid = reach.oid; \
+             SELECT 'member', m.rolname, g.rolname, a.admin_option, \
+               coalesce((to_jsonb(a) ->> 'inherit_option')::boolean, true), \
+               coalesce((to_jsonb(a) ->> 'set_option')::boolean, true), \
+               CASE WHEN to_jsonb(a) ? 'set_option' THEN b.rolname END \
              FROM pg_auth_members a JOIN pg_roles m ON m.oid = a.member JOIN pg_roles g ON g.oid = a.roleid \
-             WHERE m.rolname IN ({names}) GROUP BY m.rolname, g.rolname; \
-             SELECT 'setting', r.rolname, coalesce(d.datname, ''), split_part(c, '=', 1), substr(c, strpos(c, '=') + 1) \
-             FROM pg_db_role_setting s JOIN pg_roles r ON r.oid = s.setrole \
+             LEFT JOIN pg_roles b ON b.oid = a.grantor WHERE m.rolname::text IN ({names}) ORDER BY 2, 3, 7; \
+             SELECT 'setting', coalesce(r.rolname, ''), coalesce(d.datname, ''), split_part(c, '=', 1), \
+               substr(c, strpos(c, '=') + 1) \
+             FROM pg_db_role_setting s LEFT JOIN pg_roles r ON r.oid = s.setrole \
              LEFT JOIN pg_database d ON d.oid = s.setdatabase CROSS JOIN unnest(s.setconfig) c \
-             WHERE r.rolname IN ({names})"
+             WHERE (s.setdatabase = 0 OR d.oid IS NOT NULL) \
+               AND (r.rolname::text IN ({names}) OR s.setrole = 0 AND split_part(c, '=', 1) = 'role')"
         )
     }
 
     /// The roles that exist.
     pub(crate) fn read(messages: &[SimpleQueryMessage]) -> Vec<Self> {
-        let role = |row| Self {
-            name: text(row, 1).to_owned(),
-            attributes: Attributes {
-                superuser: flag(row, 2),
-                inherit: flag(row, 3),
-                create_role: flag(row, 4),
-                create_db: flag(row, 5),
-                login: flag(row, 6),
-                replication: flag(row, 7),
-                bypass_rls: flag(row, 8),
-                connection_limit: text(row, 9).to_owned(),
-                valid_until: text(row, 10).to_owned(),
-            },
-            expired: flag(row, 11),
-            powerful: flag(row, 12),
-            member_of: BTreeMap::new(),
-            settings: BTreeMap::new(),
-        };
-        let mut roles: Vec<Self> = rows(messages, "role").map(role).collect();
+        let mut roles: Vec<Self> = rows(messages, "role").map(Self::of_row).collect();
+        let named = |tag, name: String| rows(messages, tag).filter(move |row| text(row, 1) == name);
         for role in &mut roles {
-            let of_role = |row: &&tokio_postgres::SimpleQueryRow| text(row, 1) == role.name;
-            role.member_of =
-                rows(messages, "member").filter(of_role).map(|row| (text(row, 2).to_owned(), flag(row, 3))).collect();
-            role.settings = rows(messages, "setting")
-                .filter(of_role)
+            role.reach = named("reach", role.name.clone()).map(|row| (text(row, 2).to_owned(), flag(row, 3))).collect();
+            role.member_of = named("member", role.name.clone()).map(Membership::of_row).collect();
+            role.settings = named("setting", role.name.clone())
                 .map(|row| ((text(row, 2).to_owned(), text(row, 3).to_owned()), text(row, 4).to_owned()))
                 .collect();
+            role.role_for_all =
+                named("setting", String::new()).map(|row| (text(row, 2).to_owned(), text(row, 4).to_owned())).collect();
         }
         roles
+    }
+
+    fn of_row(row: &SimpleQueryRow) -> Self {
+        let attributes = Attributes {
+            superuser: flag(row, 2),
+            inherit: flag(row, 3),
+            create_role: flag(row, 4),
+            create_db: flag(row, 5),
+            login: flag(row, 6),
+            replication: flag(row, 7),
+            bypass_rls: flag(row, 8),
+            connection_limit: text(row, 9).to_owned(),
+            valid_until: text(row, 10).to_owned(),
+        };
+        Self {
+            name: text(row, 1).to_owned(),
+            attributes,
+            expired: flag(row, 11),
+            grants_have_options: flag(row, 12),
+            ..Self::default()
+        }
+    }
+
+    /// Whether it is a direct member of another role.
+    pub(crate) fn is_in(&self, group: &str) -> bool {
+        self.member_of.iter().any(|membership| membership.group == group)
     }
 
     /// # Errors
@@ -136,28 +166,48 @@ impl Role {
     ///
     /// # Errors
     /// [`Code::RoleProtected`].
-    pub(crate) fn unprotected(&self, superuser: &str, allowed: Allowed) -> Result<()> {
-        let what = if self.name == superuser {
-            "it is the superuser secret's own user"
-        } else if self.powerful && !allowed.powerful_roles {
-            "it is a superuser, or a member of a role that amounts to one"
-        } else {
-            return Ok(());
-        };
-        Err(Error::new(Code::RoleProtected).with(Fact::User, &self.name).with(Fact::What, what))
+    pub(crate) fn unprotected(&self, server: &Server, allowed: Allowed) -> Result<()> {
+        let protected =
+            |what: &str| Err(Error::new(Code::RoleProtected).with(Fact::User, &self.name).with(Fact::What, what));
+        if self.name == server.session_user {
+            return protected("it is the superuser secret's own user");
+        }
+        let own = |role: &str| role == server.session_user || role == server.current_user;
+        match self.reach.iter().find(|(role, powerful)| **powerful || own(role)) {
+            Some(_) if allowed.powerful_roles => Ok(()),
+            Some((role, _)) if *role == self.name => protected("it is a superuser, or amounts to one"),
+            Some((role, _)) => protected(&format!("it is a member of {role}, and as powerful as that")),
+            None => Ok(()),
+        }
     }
 
-    /// Which user the role's sessions in a database become: its `role` setting there or for all databases, or itself.
+    /// Which user the role's sessions in a database (the empty name: in one without settings) become: by its own `role`
+    /// setting or by the one for all roles, in this order of precedence, or itself.
     pub(crate) fn starts_as<'a>(&'a self, database: &str) -> &'a str {
-        let setting = |database: &str| self.settings.get(&(database.to_owned(), "role".to_owned()));
-        match setting(database).or_else(|| setting("")).map(String::as_str) {
+        let own = |database: &str| self.settings.get(&(database.to_owned(), "role".to_owned()));
+        let all = |database: &str| self.role_for_all.get(database);
+        let setting = own(database).or_else(|| own("")).or_else(|| all(database)).or_else(|| all(""));
+        match setting.map(String::as_str) {
             None | Some("none") => &self.name,
             Some(role) => role,
         }
     }
 
-    /// The names of the databases that the role has settings for.
-    pub(crate) fn databases(&self) -> BTreeSet<&str> {
-        self.settings.keys().map(|(database, _)| database.as_str()).collect()
+    /// The names of the databases in which something decides what the role's sessions become.
+    pub(crate) fn role_databases(&self) -> BTreeSet<&str> {
+        let own = self.settings.keys().filter(|(_, name)| name == "role").map(|(database, _)| database);
+        own.chain(self.role_for_all.keys()).map(String::as_str).filter(|database| !database.is_empty()).collect()
+    }
+}
+
+impl Membership {
+    fn of_row(row: &SimpleQueryRow) -> Self {
+        Self {
+            group: text(row, 2).to_owned(),
+            admin: flag(row, 3),
+            inherit: flag(row, 4),
+            set: flag(row, 5),
+            grantor: Some(text(row, 6)).filter(|grantor| !grantor.is_empty()).map(str::to_owned),
+        }
     }
 }

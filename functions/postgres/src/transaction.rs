@@ -9,6 +9,10 @@ use tokio_postgres::{SimpleQueryMessage, SimpleQueryRow};
 /// Left for the answer when the server's own limits are cut to what the step has left.
 const ANSWER_MARGIN: Duration = Duration::from_secs(1);
 
+/// Settings whose meaning must not be the user's choice.
+pub(crate) const PINNED: &str =
+    "SET LOCAL search_path = pg_catalog, pg_temp; SET LOCAL \"DateStyle\" = 'ISO, YMD'; SET LOCAL \"TimeZone\" = 'UTC'";
+
 /// The first half of the key of our advisory lock: "Lock" in ASCII. The second is the user's name.
 const LOCK_CLASS: i32 = 0x4C6F_636B;
 
@@ -26,6 +30,7 @@ pub(crate) enum As {
 /// * `READ WRITE`, since the user's settings may say `default_transaction_read_only`.
 /// * READ COMMITTED, since what the lock's last owner did has to be seen.
 /// * A pinned `search_path`: with somebody else's, `=` could be anybody's operator (CVE-2018-1058).
+/// * The date style and the time zone in which VALID UNTIL is read as it is printed: `SQL` prints abbreviations of zones.
 /// * An advisory lock, so that two invocations at once queue here. Two concurrent ALTER ROLEs of one user would end one of
 ///   them in "tuple concurrently updated".
 ///
@@ -40,7 +45,7 @@ pub(crate) fn begin(user: &str, rights: As, deadline: Deadline) -> Result<String
     let role = if rights == As::SessionUser { "SET LOCAL ROLE NONE; " } else { "" };
     Ok(format!(
         "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE; SET LOCAL lock_timeout = {lock}; SET LOCAL statement_timeout = {statement}; {role}\
-         SET LOCAL search_path = pg_catalog, pg_temp; SELECT pg_advisory_xact_lock({LOCK_CLASS}, {})",
+         {PINNED}; SELECT pg_advisory_xact_lock({LOCK_CLASS}, {})",
         lock_key(user)
     ))
 }
@@ -56,12 +61,14 @@ fn lock_key(user: &str) -> i32 {
 pub(crate) struct Server {
     pub(crate) password_encryption: String,
     pub(crate) session_user: String,
+    /// Whose rights the session has.
+    pub(crate) current_user: String,
 }
 
 impl Server {
     /// A query whose row [`read`](Self::read) understands.
     pub(crate) const QUERY: &'static str =
-        "SELECT 'server', current_setting('password_encryption'), pg_is_in_recovery(), session_user";
+        "SELECT 'server', current_setting('password_encryption'), pg_is_in_recovery(), session_user, current_user";
 
     /// # Errors
     /// [`Code::ServerReadOnly`] on a standby.
@@ -71,7 +78,11 @@ impl Server {
         if text(row, 2) == "t" {
             return Err(Error::new(Code::ServerReadOnly));
         }
-        Ok(Self { password_encryption: text(row, 1).to_owned(), session_user: text(row, 3).to_owned() })
+        Ok(Self {
+            password_encryption: text(row, 1).to_owned(),
+            session_user: text(row, 3).to_owned(),
+            current_user: text(row, 4).to_owned(),
+        })
     }
 }
 
