@@ -69,22 +69,35 @@ async fn old_password(bench: &Bench, before: &Before) -> Proof {
 }
 
 async fn new_password(bench: &Bench) -> Proof {
-    match acting_role(bench).await {
-        Ok((user, role)) if role == USER => {
-            let acting = if user == role { String::new() } else { format!(", acting as {role}") };
-            Proof::holds(format!("the new password opens the database as {user}{acting}"))
-        }
-        Ok((user, role)) => Proof::fails(format!("{user} acts as {role} in the database, not as {USER}")),
-        Err(error) => Proof::fails(format!("the new password does not open the database: {error}")),
+    let session = match Session::open(bench).await {
+        Ok(session) => session,
+        Err(error) => return Proof::fails(format!("the new password does not open the database: {error}")),
+    };
+    let Session { user, role, length } = session;
+    if role != USER {
+        return Proof::fails(format!("{user} acts as {role} in the database, not as {USER}"));
     }
+    let acting = if user == role { String::new() } else { format!(", acting as {role}") };
+    Proof::holds(format!("the new password ({length} characters) opens the database as {user}{acting}"))
 }
 
-/// The current secret's user, and the role as which its sessions act.
-async fn acting_role(bench: &Bench) -> Result<(String, String), String> {
-    let Credential { user, password } = Credential::read(bench, "AWSCURRENT").await?;
-    let session = bench.database.connect(&user, &password, "postgres").await.map_err(|error| error.to_string())?;
-    let row = session.query_one("SELECT current_user::text", &[]).await.map_err(|error| error.to_string())?;
-    Ok((user, row.try_get(0).map_err(|error| error.to_string())?))
+/// A session that was opened with the current secret.
+struct Session {
+    user: String,
+    /// As whom its statements run.
+    role: String,
+    /// Of the password, in characters.
+    length: usize,
+}
+
+impl Session {
+    async fn open(bench: &Bench) -> Result<Self, String> {
+        let Credential { user, password } = Credential::read(bench, "AWSCURRENT").await?;
+        let client = bench.database.connect(&user, &password, "postgres").await.map_err(|error| error.to_string())?;
+        let row = client.query_one("SELECT current_user::text", &[]).await.map_err(|error| error.to_string())?;
+        let role = row.try_get(0).map_err(|error| error.to_string())?;
+        Ok(Self { user, role, length: password.expose().chars().count() })
+    }
 }
 
 async fn labels(bench: &Bench, before: &Before, rotated: &Rotated) -> Proof {

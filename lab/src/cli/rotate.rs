@@ -3,10 +3,10 @@
 use super::proof::{Before, Holder, Proof, prove};
 use super::screen::{Screen, Style};
 use super::setup::{Bench, set_up};
-use super::steps::{self, Rotated, milliseconds, rounded};
+use super::steps::{self, FailedLine, Rotated, milliseconds, rounded};
 use super::{Stop, Strategy, Target};
 use crate::lambda::StepReport;
-use serde_json::{Map, Value, json};
+use serde::{Serialize, Serializer};
 use std::time::Duration;
 
 /// The demonstration: one rotation with all its proofs.
@@ -30,13 +30,13 @@ pub(super) async fn rotate(screen: &Screen, target: &Target, times: u32) -> Resu
     if times > 1 {
         tally.show(screen, times);
     }
-    screen.json(&tally.json(target.strategy, times));
+    screen.json(&tally.last_line(target.strategy, times));
     Ok(())
 }
 
 fn setup_json(screen: &Screen, stop: &Stop) {
     if let Stop::Setup(reason) = stop {
-        screen.json(&json!({ "outcome": "failed", "code": "setup", "message": reason }));
+        screen.json(&FailedLine::new(None, None, "setup", reason));
     }
 }
 
@@ -57,7 +57,7 @@ async fn one(bench: &Bench, screen: &Screen, number: u32, tally: &mut Tally) -> 
 
 fn unreadable(screen: &Screen, number: u32, error: &str) -> Stop {
     screen.settle(false, &format!("the secret could not be read: {error}"));
-    screen.json(&json!({ "outcome": "failed", "rotation": number, "code": "secret-unreadable", "message": error }));
+    screen.json(&FailedLine::new(Some(number), None, "secret-unreadable", error));
     Stop::Failed
 }
 
@@ -67,7 +67,7 @@ fn show_proofs(screen: &Screen, number: u32, proofs: &[Proof]) -> Result<(), Sto
         screen.settle(proof.holds, &proof.text);
     }
     let Some(failed) = proofs.iter().find(|proof| !proof.holds) else { return Ok(()) };
-    screen.json(&json!({ "outcome": "failed", "rotation": number, "code": "proof-failed", "message": failed.text }));
+    screen.json(&FailedLine::new(Some(number), None, "proof-failed", &failed.text));
     Err(Stop::Failed)
 }
 
@@ -121,19 +121,40 @@ impl Tally {
         }
     }
 
-    fn json(&self, strategy: Strategy, times: u32) -> Value {
-        let medians: Map<_, _> = self.medians().into_iter().map(|(name, time)| (name, rounded(time))).collect();
-        let mut line = json!({
-            "outcome": "rotated",
-            "rotations": times,
-            "strategy": strategy.to_string(),
-            "medianMilliseconds": medians,
-        });
-        if let (Strategy::AlternatingUsers, Some(fields)) = (strategy, line.as_object_mut()) {
-            fields.insert("loginsWithPreviousCredential".to_owned(), self.logins.into());
-            fields.insert("refusedLogins".to_owned(), 0.into());
-        }
-        line
+    fn last_line(&self, strategy: Strategy, times: u32) -> RotatedLine {
+        let held = (strategy == Strategy::AlternatingUsers)
+            .then_some(HeldFields { logins_with_previous_credential: self.logins, refused_logins: 0 });
+        let median_milliseconds = Medians(self.medians());
+        RotatedLine { outcome: "rotated", rotations: times, strategy: strategy.to_string(), median_milliseconds, held }
+    }
+}
+
+/// The last line of `--json` where everything is proved.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct RotatedLine {
+    outcome: &'static str,
+    rotations: u32,
+    strategy: String,
+    median_milliseconds: Medians,
+    #[serde(flatten, skip_serializing_if = "Option::is_none")]
+    held: Option<HeldFields>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct HeldFields {
+    logins_with_previous_credential: u32,
+    /// Always 0: one refused login is a failed proof. Stated because it is the promise.
+    refused_logins: u32,
+}
+
+/// Times by name, in the order of the steps.
+struct Medians(Vec<(String, Duration)>);
+
+impl Serialize for Medians {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_map(self.0.iter().map(|(name, time)| (name, rounded(*time))))
     }
 }
 

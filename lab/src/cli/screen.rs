@@ -1,6 +1,6 @@
 //! What the command prints: text for people, and JSON for programs.
 
-use serde_json::Value;
+use serde::Serialize;
 use std::io::{self, IsTerminal, Write};
 use tokio::sync::Notify;
 
@@ -87,9 +87,11 @@ impl Screen {
     }
 
     /// One JSON object on a line of its own, if JSON was asked for.
-    pub(super) fn json(&self, object: &Value) {
-        if self.json {
-            self.write(io::stdout(), &format!("{object}\n"));
+    pub(super) fn json(&self, object: &impl Serialize) {
+        if self.json
+            && let Ok(text) = serde_json::to_string(object)
+        {
+            self.write(io::stdout(), &format!("{text}\n"));
         }
     }
 

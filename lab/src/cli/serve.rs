@@ -15,8 +15,13 @@ pub(super) async fn serve(screen: &Screen, port: u16, target: &Target) -> Result
     let bench = set_up(screen, target, port).await?;
     let ca = ca_file(&bench)?;
     // From before rotation is turned on: that already runs testSecret.
-    let events = bench.lab.watch_steps();
+    let mut events = bench.lab.watch_steps();
     enable_rotation(&bench).await?;
+    // Until the test is over, the service would refuse a rotation as "A previous rotation isn't complete".
+    bench.lab.service().wait_rotation(SECRET).await;
+    while let Ok(event) = events.try_recv() {
+        show(screen, event);
+    }
     introduce(screen, &bench, &ca);
     log_rotations(screen, events).await
 }
@@ -31,7 +36,7 @@ fn ca_file(bench: &Bench) -> Result<NamedTempFile, Stop> {
     write().map_err(|error: std::io::Error| Stop::Setup(format!("the CA could not be written to a file: {error}")))
 }
 
-/// Attaches the function to the secret without rotating it, so that `rotate-secret` needs only the secret's name.
+/// Attaches the function to the secret without rotating it (the service only has it test the configuration), so that `rotate-secret` needs only the secret's name.
 async fn enable_rotation(bench: &Bench) -> Result<(), Stop> {
     let request = json!({
         "SecretId": SECRET,
@@ -64,15 +69,21 @@ fn introduce(screen: &Screen, bench: &Bench, ca: &NamedTempFile) {
 async fn log_rotations(screen: &Screen, mut events: broadcast::Receiver<StepEvent>) -> Result<(), Stop> {
     loop {
         match events.recv().await {
-            Ok(StepEvent::Started { step, secret_id }) => {
-                if step == "createSecret" {
-                    screen.heading(&format!("Rotation of {secret_id}"));
-                }
-                screen.pending(&step);
-            }
-            Ok(StepEvent::Ended(report)) => show_report(screen, &report),
+            Ok(event) => show(screen, event),
             // Too many to show in time: the next ones will do. It does not end while the lab lives.
             Err(_) => tokio::task::yield_now().await,
         }
+    }
+}
+
+fn show(screen: &Screen, event: StepEvent) {
+    match event {
+        StepEvent::Started { step, secret_id } => {
+            if step == "createSecret" {
+                screen.heading(&format!("Rotation of {secret_id}"));
+            }
+            screen.pending(&step);
+        }
+        StepEvent::Ended(report) => show_report(screen, &report),
     }
 }

@@ -5,6 +5,7 @@ use super::screen::{Screen, Style};
 use super::setup::{Bench, SECRET};
 use crate::lambda::{StepError, StepEvent, StepReport};
 use crate::secretsmanager::RotationOutcome;
+use serde::Serialize;
 use serde_json::{Value, json};
 use std::time::Duration;
 use tokio::sync::broadcast;
@@ -63,7 +64,7 @@ fn show(screen: &Screen, number: u32, event: StepEvent, steps: &mut Vec<StepRepo
         StepEvent::Started { step, .. } => screen.pending(&step),
         StepEvent::Ended(report) => {
             show_report(screen, &report);
-            screen.json(&step_json(number, &report));
+            screen.json(&StepLine::new(number, &report));
             steps.push(report);
         }
     }
@@ -85,44 +86,99 @@ pub(super) fn show_report(screen: &Screen, report: &StepReport) {
     }
 }
 
-/// The function's result in words: its outcome, then its facts.
+/// The function's result in words: its outcome and its facts, e.g. "changed as superuser".
 fn describe(result: &Value) -> String {
     let outcome = result.get("outcome").and_then(Value::as_str).unwrap_or("done").replace('-', " ");
     let facts = result.as_object().into_iter().flatten().filter(|(key, _)| !matches!(key.as_str(), "outcome" | "step"));
-    let facts: Vec<_> = facts.map(|(key, value)| format!("{key} {}", plain(value))).collect();
-    if facts.is_empty() { outcome } else { format!("{outcome}: {}", facts.join(", ")) }
+    let facts: Vec<_> = facts.map(|(key, value)| format!("{} {}", words(key), plain(value))).collect();
+    match facts.join(", ") {
+        facts if facts.is_empty() => outcome,
+        // "changed as superuser" says what "changed" says.
+        facts if facts.starts_with(&outcome) => facts,
+        facts => format!("{outcome}: {facts}"),
+    }
+}
+
+/// `changedAs` as "changed as".
+fn words(key: &str) -> String {
+    let mut words = String::new();
+    for letter in key.chars() {
+        if letter.is_ascii_uppercase() {
+            words.push(' ');
+        }
+        words.push(letter.to_ascii_lowercase());
+    }
+    words
 }
 
 fn plain(value: &Value) -> String {
     value.as_str().map_or_else(|| value.to_string(), str::to_owned)
 }
 
-fn step_json(number: u32, report: &StepReport) -> Value {
-    let mut line = json!({ "rotation": number, "step": report.step });
-    let (outcome, detail) = match report.result() {
-        Ok(result) => ("ok", json!({ "result": result })),
-        Err(error) => ("failed", json!({ "code": error.error_type, "message": error.error_message })),
-    };
-    let mut add = |key: &str, value: Value| {
-        if let Some(fields) = line.as_object_mut() {
-            fields.insert(key.to_owned(), value);
+/// A step in `--json`.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct StepLine<'a> {
+    rotation: u32,
+    step: &'a str,
+    outcome: &'static str,
+    milliseconds: f64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cold_start_milliseconds: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    result: Option<Value>,
+    #[serde(flatten, skip_serializing_if = "Option::is_none")]
+    error: Option<ErrorFields>,
+}
+
+#[derive(Serialize)]
+struct ErrorFields {
+    code: String,
+    message: String,
+}
+
+/// The last line of `--json` where something failed.
+#[derive(Serialize)]
+pub(super) struct FailedLine<'a> {
+    outcome: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    rotation: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    step: Option<&'a str>,
+    code: &'a str,
+    message: &'a str,
+}
+
+impl<'a> FailedLine<'a> {
+    pub(super) fn new(rotation: Option<u32>, step: Option<&'a str>, code: &'a str, message: &'a str) -> Self {
+        Self { outcome: "failed", rotation, step, code, message }
+    }
+}
+
+impl<'a> StepLine<'a> {
+    fn new(rotation: u32, report: &'a StepReport) -> Self {
+        let (outcome, result, error) = match report.result() {
+            Ok(result) => ("ok", Some(result), None),
+            Err(StepError { error_type: code, error_message: message }) => {
+                ("failed", None, Some(ErrorFields { code, message }))
+            }
+        };
+        Self {
+            rotation,
+            step: &report.step,
+            outcome,
+            milliseconds: rounded(report.duration()),
+            cold_start_milliseconds: report.outcome.init_duration.map(rounded),
+            result,
+            error,
         }
-    };
-    add("outcome", outcome.into());
-    add("milliseconds", rounded(report.duration()));
-    if let Some(init) = report.outcome.init_duration {
-        add("coldStartMilliseconds", rounded(init));
     }
-    for (key, value) in detail.as_object().into_iter().flatten() {
-        add(key, value.clone());
-    }
-    line
 }
 
 fn refused(screen: &Screen, number: u32, kind: &str, message: &str) -> Stop {
     screen.settle(false, &format!("RotateSecret  {}", screen.paint(Style::Bad, kind)));
     screen.line(&format!("    {message}"));
-    screen.json(&json!({ "outcome": "failed", "rotation": number, "code": kind, "message": message }));
+    screen.json(&FailedLine::new(Some(number), None, kind, message));
     Stop::Failed
 }
 
@@ -145,7 +201,7 @@ fn failed(screen: &Screen, number: u32, outcome: &RotationOutcome, last: Option<
     }
     screen.line(&screen.paint(Style::Bad, "  not rotated"));
     let step = last.map(|report| report.step.as_str());
-    screen.json(&json!({ "outcome": "failed", "rotation": number, "step": step, "code": code, "message": message }));
+    screen.json(&FailedLine::new(Some(number), step, &code, &message));
     Stop::Failed
 }
 
@@ -153,7 +209,24 @@ pub(super) fn milliseconds(time: Duration) -> f64 {
     time.as_secs_f64() * 1000.0
 }
 
-/// Milliseconds to a tenth, as JSON.
-pub(super) fn rounded(time: Duration) -> Value {
-    json!((milliseconds(time) * 10.0).round() / 10.0)
+/// Milliseconds to a tenth.
+pub(super) fn rounded(time: Duration) -> f64 {
+    (milliseconds(time) * 10.0).round() / 10.0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_result_is_put_in_words() {
+        for (result, words) in [
+            (json!({ "step": "setSecret", "outcome": "changed", "changedAs": "superuser" }), "changed as superuser"),
+            (json!({ "step": "testSecret", "outcome": "already-current" }), "already current"),
+            (json!({ "outcome": "created", "grants": 3 }), "created: grants 3"),
+            (Value::Null, "done"),
+        ] {
+            assert_eq!(describe(&result), words);
+        }
+    }
 }
