@@ -6,6 +6,7 @@ use crate::lambda::{ACCOUNT, Function, Host, Outcome, REGION, StepError, StepEve
 use crate::relay::Relay;
 use crate::secretsmanager::{Consistency, Options, RotationEventKind, RotationOutcome, Service};
 use serde_json::{Value, json};
+use std::collections::BTreeSet;
 use std::future::Future;
 use std::io;
 use std::path::PathBuf;
@@ -39,6 +40,7 @@ pub struct Lab {
 pub struct Builder {
     function: Function,
     port: u16,
+    retries: u32,
 }
 
 /// What the service answered instead of doing it.
@@ -98,6 +100,13 @@ impl Builder {
         self
     }
 
+    /// How often the service runs a failed rotation again by itself, under the same token; never unless given. AWS does
+    /// retry, but how often and when is undocumented.
+    pub fn retries(mut self, retries: u32) -> Self {
+        self.retries = retries;
+        self
+    }
+
     /// Starts everything.
     ///
     /// # Errors
@@ -118,7 +127,12 @@ impl Builder {
         let host = Host::new(&disturb)?;
         let function_arn = host.deploy(self.function);
         let steps = Steps::new(host.clone());
-        let options = Options { region: REGION.to_owned(), account_id: ACCOUNT.to_owned(), ..Options::default() };
+        let options = Options {
+            region: REGION.to_owned(),
+            account_id: ACCOUNT.to_owned(),
+            rotation_retries: self.retries,
+            ..Options::default()
+        };
         let service = Service::new(options).with_invoker(Arc::new(steps.clone()));
         let endpoint = bound.serve(service.clone(), host.clone(), disturb.clone())?;
         Ok(Lab { service, host, steps, disturb, endpoint, function_arn })
@@ -130,7 +144,7 @@ impl Lab {
     pub fn builder(binary: impl Into<PathBuf>) -> Builder {
         let mut function = Function::new("rotation", binary);
         function.timeout = Duration::from_secs(30);
-        Builder { function, port: 0 }
+        Builder { function, port: 0, retries: 0 }
     }
 
     /// The URL for `AWS_ENDPOINT_URL`.
@@ -229,19 +243,32 @@ impl Lab {
         self.rotate_to(secret, &uuid::Uuid::new_v4().to_string()).await
     }
 
-    /// Rotates to the version `token`: with a token used before, the retry of that rotation.
+    /// Rotates to the version `token`. Where an earlier rotation is unfinished, the service runs that one again instead,
+    /// under its own token; this waits for it just the same. For a token that was promoted already the service runs
+    /// nothing: then there are no steps, and the outcome is that of the last rotation.
     ///
     /// # Errors
     /// The service refused to begin.
     pub async fn rotate_to(&self, secret: &str, token: &str) -> Result<RotationReport, ServiceError> {
-        let earlier = self.steps.of(token).len();
-        let end = self.rotation_end(token);
+        let unfinished = self.pending(secret);
+        let token = unfinished.unwrap_or_else(|| token.to_owned());
+        let earlier = self.steps.of(&token).len();
         let request =
             json!({ "SecretId": secret, "ClientRequestToken": token, "RotationLambdaARN": self.function_arn });
-        self.call("RotateSecret", request).await?;
-        let outcome = end.await;
-        let steps = self.steps.of(token).split_off(earlier);
-        Ok(RotationReport { token: token.to_owned(), steps, outcome })
+        match self.call("RotateSecret", request).await {
+            Err(error) if !error.message.starts_with(PREVIOUS_INCOMPLETE) => return Err(error),
+            _ => {}
+        }
+        let outcome = self.service.wait_rotation(secret).await.unwrap_or(RotationOutcome::Abandoned);
+        let steps = self.steps.of(&token).split_off(earlier);
+        Ok(RotationReport { token, steps, outcome })
+    }
+
+    /// The version that holds AWSPENDING and not AWSCURRENT: that of an unfinished rotation.
+    fn pending(&self, secret: &str) -> Option<String> {
+        let labels = self.service.labels(secret)?;
+        let unfinished = |stages: &BTreeSet<String>| stages.contains("AWSPENDING") && !stages.contains("AWSCURRENT");
+        labels.into_iter().find(|(_, stages)| unfinished(stages)).map(|(version, _)| version)
     }
 
     /// Waits for the end of the rotation to the version `token`, from the moment of this call, not of the first poll.
@@ -330,6 +357,9 @@ fn end(event: RotationEventKind) -> Option<RotationOutcome> {
         | RotationEventKind::StepFinished { .. } => None,
     }
 }
+
+/// How RotateSecret's answer begins when it runs an unfinished rotation again instead of a new one.
+const PREVIOUS_INCOMPLETE: &str = "A previous rotation isn't complete";
 
 /// Adds a `ClientRequestToken` where the API's model marks it as an idempotency token: AWS's SDKs fill those in.
 pub(crate) fn with_idempotency_token(operation: &str, mut request: Value) -> Value {

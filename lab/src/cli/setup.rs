@@ -9,6 +9,7 @@ use crate::endpoint::Endpoint;
 use crate::servers::Password;
 use crate::servers::postgres::{Options, Postgres, Version};
 use crate::stack::ServiceError;
+use serde::Serialize;
 use serde_json::{Value, json};
 use std::io;
 use std::path::PathBuf;
@@ -78,10 +79,7 @@ impl Bench {
         let mut value = self.credential(USER, &password);
         if self.strategy == Strategy::AlternatingUsers {
             let superuser = self.credential(self.database.superuser(), self.database.superuser_password());
-            let arn = self.create(SUPERUSER_SECRET, &superuser).await.map_err(setup)?;
-            if let Some(fields) = value.as_object_mut() {
-                fields.insert("masterarn".to_owned(), arn);
-            }
+            value.masterarn = Some(self.create(SUPERUSER_SECRET, &superuser).await.map_err(setup)?);
         }
         self.create(SECRET, &value).await.map_err(setup)?;
         let length = password.expose().chars().count();
@@ -89,22 +87,37 @@ impl Bench {
         Ok(())
     }
 
-    /// A secret in AWS's format.
-    fn credential(&self, user: &str, password: &Password) -> Value {
-        json!({
-            "engine": "postgres",
-            "host": self.database.host(),
-            "port": self.database.port(),
-            "username": user,
-            "password": password.expose(),
-            "dbname": "postgres",
-        })
+    fn credential<'a>(&'a self, username: &'a str, password: &'a Password) -> SecretValue<'a> {
+        SecretValue {
+            engine: "postgres",
+            host: self.database.host(),
+            port: self.database.port(),
+            username,
+            password: password.expose(),
+            dbname: "postgres",
+            masterarn: None,
+        }
     }
 
-    async fn create(&self, name: &str, value: &Value) -> Result<Value, ServiceError> {
-        let request = json!({ "Name": name, "SecretString": value.to_string() });
-        Ok(self.client.call("CreateSecret", request).await?.get("ARN").cloned().unwrap_or_default())
+    /// Creates a secret and returns its ARN.
+    async fn create(&self, name: &str, value: &SecretValue<'_>) -> Result<String, ServiceError> {
+        let text = serde_json::to_string(value).unwrap_or_default();
+        let created = self.client.call("CreateSecret", json!({ "Name": name, "SecretString": text })).await?;
+        Ok(created.get("ARN").and_then(Value::as_str).unwrap_or_default().to_owned())
     }
+}
+
+/// A secret in AWS's format, with the fields in the order of AWS's documentation.
+#[derive(Serialize)]
+struct SecretValue<'a> {
+    engine: &'static str,
+    host: &'a str,
+    port: u16,
+    username: &'a str,
+    password: &'a str,
+    dbname: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    masterarn: Option<String>,
 }
 
 fn setup(error: impl std::fmt::Display) -> Stop {

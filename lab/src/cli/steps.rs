@@ -28,7 +28,6 @@ pub(super) async fn rotate(bench: &Bench, screen: &Screen, number: u32) -> Resul
     let token = uuid::Uuid::new_v4().to_string();
     let mut steps = Vec::new();
     let mut events = bench.lab.watch_steps();
-    let end = bench.lab.rotation_end(&token);
     let request = json!({
         "SecretId": SECRET,
         "ClientRequestToken": token,
@@ -37,13 +36,14 @@ pub(super) async fn rotate(bench: &Bench, screen: &Screen, number: u32) -> Resul
     if let Err(error) = bench.client.call("RotateSecret", request).await {
         return Err(refused(screen, number, &error.kind, &error.message));
     }
+    let end = bench.lab.service().wait_rotation(SECRET);
     tokio::pin!(end);
     let outcome = loop {
         tokio::select! {
             // Steps first: the end comes after the last of them.
             biased;
             Ok(event) = events.recv() => show(screen, number, event, &mut steps),
-            outcome = &mut end => break outcome,
+            outcome = &mut end => break outcome.unwrap_or(RotationOutcome::Abandoned),
         }
     };
     drain(screen, number, &mut events, &mut steps);
