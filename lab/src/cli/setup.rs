@@ -54,7 +54,10 @@ pub(super) async fn set_up(screen: &Screen, target: &Target, port: u16) -> Resul
 async fn function(screen: &Screen, target: &Target) -> Result<PathBuf, Stop> {
     let Some(given) = &target.function else {
         screen.fact("build", &format!("{FUNCTION}, release profile"));
-        return release_binary(FUNCTION).await.map_err(setup);
+        let binary = release_binary(FUNCTION).await.map_err(setup)?;
+        let bytes = binary.metadata().map(|metadata| metadata.len()).unwrap_or_default();
+        screen.fact("function", &format!("{FUNCTION}, {}.{} MB", bytes / 1_000_000, bytes % 1_000_000 / 100_000));
+        return Ok(binary);
     };
     let path = given.canonicalize().map_err(|error| Stop::Setup(format!("--function {}: {error}", given.display())))?;
     screen.fact("function", &path.display().to_string());
