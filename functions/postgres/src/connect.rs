@@ -205,6 +205,11 @@ fn of_login(error: &tokio_postgres::Error, login: &Login<'_>) -> LoginFailure {
 
 fn of_statement(error: &tokio_postgres::Error) -> Error {
     match error.code() {
+        // Another session altered the role, and committed while this one waited. That has no SQLSTATE but the one of all
+        // internal errors; its text is not translated (`elog` in simple_heap_update, heapam.c).
+        Some(state) if error.as_db_error().is_some_and(|error| error.message() == "tuple concurrently updated") => {
+            Error::new(Code::LockTimeout).with(Fact::SqlState, state.code())
+        }
         Some(state) => sqlstate::error(state.code()),
         None => Error::new(Code::ConnectionLost).with(Fact::Call, "a statement"),
     }

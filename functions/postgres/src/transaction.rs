@@ -41,7 +41,8 @@ pub(crate) fn begin(user: &str, rights: As, deadline: Deadline) -> Result<String
     if left.is_zero() {
         return Err(Error::new(Code::TimeSpent));
     }
-    let (lock, statement) = (LOCK_LIMIT.min(left).as_millis(), STATEMENT_LIMIT.min(left).as_millis());
+    // The lock's limit comes first however little is left, so that the error can name it.
+    let (lock, statement) = (LOCK_LIMIT.min(left / 4 * 3).as_millis(), STATEMENT_LIMIT.min(left).as_millis());
     let role = if rights == As::SessionUser { "SET LOCAL ROLE NONE; " } else { "" };
     Ok(format!(
         "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE; SET LOCAL lock_timeout = {lock}; SET LOCAL statement_timeout = {statement}; {role}\
