@@ -38,6 +38,8 @@ enum Need {
     Attributes(String),
     /// To set this parameter, and to administer the clone.
     Parameter(String),
+    /// To act in place of both users.
+    RightsOfBoth(String, String),
 }
 
 /// Makes the clone if it is absent and this is its turn, makes it follow the base, and sets the pending side's password
@@ -63,7 +65,9 @@ pub(crate) async fn converge(
         role.unprotected(&server, allowed)?;
     }
     base.usable()?;
-    for change in changes(base, roles.clone.as_ref(), &pair.clone) {
+    let clone = roles.clone.as_ref();
+    for change in changes(base, clone, &pair.clone).into_iter().chain(clone.and_then(|clone| inheritance(base, clone)))
+    {
         let done = superuser.run(&change.sql, deadline).await;
         done.map_err(|error| explain(error, &change.what, &change.needs, &server.current_user))?;
     }
@@ -277,17 +281,31 @@ fn wanted_settings(base: &Role) -> BTreeMap<Place, String> {
     wanted
 }
 
+/// What the clone made before its sessions started as the base, as those of AWS's function do not, would be out of reach of
+/// both users' sessions from now on.
+fn inheritance(base: &Role, clone: &Role) -> Option<Change> {
+    clone.owns.then(|| Change {
+        sql: format!("REASSIGN OWNED BY {} TO {}", identifier(&clone.name), identifier(&base.name)),
+        what: format!("what {} owns", clone.name),
+        needs: Need::RightsOfBoth(base.name.clone(), clone.name.clone()),
+    })
+}
+
 /// Says which change was refused and, if it was for want of privilege, what would help.
 fn explain(error: Error, what: &str, needs: &Need, superuser: &str) -> Error {
     if error.code() != Code::PrivilegeMissing {
         return error.with_default(Fact::What, what);
     }
-    let to = identifier(superuser);
+    let to = readable(superuser);
     let help = match needs {
         Need::CreateRole => format!("run ALTER ROLE {to} CREATEROLE"),
         // From PostgreSQL 16, CREATEROLE is not enough to administer a role that one has not created (manual 21.2).
-        Need::Admin(role) => format!("run GRANT {} TO {to} WITH ADMIN OPTION", identifier(role)),
-        Need::RightsOf(grantor) => format!("{to} needs the rights of {}, which granted it", identifier(grantor)),
+        Need::Admin(role) => format!("run GRANT {} TO {to} WITH ADMIN OPTION", readable(role)),
+        Need::RightsOf(grantor) => format!("{to} needs the rights of {}, which granted it", readable(grantor)),
+        Need::RightsOfBoth(base, clone) => {
+            let (base, clone) = (readable(base), readable(clone));
+            format!("run REASSIGN OWNED BY {clone} TO {base}, or GRANT {base}, {clone} TO {to}")
+        }
         Need::Attributes(options) => format!("{to} needs {options} itself, and ADMIN OPTION on the clone"),
         Need::Parameter(name) => {
             format!(
@@ -296,7 +314,14 @@ fn explain(error: Error, what: &str, needs: &Need, superuser: &str) -> Error {
             )
         }
     };
-    error.with(Fact::What, format_args!("{what}; {help}"))
+    // Who may not is the superuser, whatever the user is that the rotation is about.
+    error.with(Fact::User, superuser).with(Fact::What, format_args!("{what}; {help}"))
+}
+
+/// A name for people to paste: the quotes only where a name needs them.
+fn readable(name: &str) -> String {
+    let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_';
+    if name.chars().all(plain) { name.to_owned() } else { identifier(name) }
 }
 
 #[cfg(test)]

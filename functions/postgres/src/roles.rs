@@ -27,6 +27,8 @@ pub(crate) struct Role {
     pub(crate) reach: BTreeMap<String, bool>,
     /// Its direct memberships.
     pub(crate) member_of: Vec<Membership>,
+    /// Whether anything in this database belongs to it, or a whole database.
+    pub(crate) owns: bool,
     /// `ALTER ROLE … [IN DATABASE …] SET …`.
     pub(crate) settings: BTreeMap<Place, String>,
     /// `ALTER DATABASE … SET role` and `ALTER ROLE ALL SET role`, by database: they hold for a role without its own.
@@ -87,8 +89,11 @@ impl Role {
         format!(
             "SELECT 'role', rolname, rolsuper, rolinherit, rolcreaterole, rolcreatedb, rolcanlogin, rolreplication, \
                rolbypassrls, rolconnlimit, coalesce(rolvaliduntil::text, 'infinity'), \
-               coalesce(rolvaliduntil <= now(), false), current_setting('server_version_num')::int4 >= 160000 \
-             FROM pg_roles WHERE rolname::text IN ({names}); \
+               coalesce(rolvaliduntil <= now(), false), current_setting('server_version_num')::int4 >= 160000, \
+               EXISTS (SELECT FROM pg_shdepend d WHERE d.refclassid = 'pg_authid'::regclass AND d.refobjid = r.oid \
+                 AND d.deptype = 'o' \
+                 AND d.dbid IN (SELECT 0 UNION SELECT oid FROM pg_database WHERE datname = current_database())) \
+             FROM pg_roles r WHERE rolname::text IN ({names}); \
              WITH RECURSIVE reach AS (SELECT oid AS role, oid FROM pg_roles WHERE rolname::text IN ({names}) \
                UNION SELECT role, m.roleid FROM reach JOIN pg_auth_members m ON m.member = reach.oid) \
              SELECT 'reach', r.rolname, g.rolname, g.rolsuper OR g.rolname IN ({POWERFUL_GROUPS}) \
@@ -141,6 +146,7 @@ impl Role {
             attributes,
             expired: flag(row, 11),
             grants_have_options: flag(row, 12),
+            owns: flag(row, 13),
             ..Self::default()
         }
     }

@@ -21,7 +21,8 @@ const LOCK_CLASS: i32 = 0x4C6F_636B;
 pub(crate) enum As {
     /// The user who logged in, whatever `role` its settings switch it to: only it may change its own password.
     SessionUser,
-    /// The superuser as its settings make it: its rights may come from a `role` setting.
+    /// The superuser as its settings make it, since its rights may come from a `role` setting; unless they are lost by one,
+    /// as where ALTER DATABASE has all sessions start as the owner.
     Superuser,
 }
 
@@ -43,10 +44,16 @@ pub(crate) fn begin(user: &str, rights: As, deadline: Deadline) -> Result<String
     }
     // The lock's limit comes first however little is left, so that the error can name it.
     let (lock, statement) = (LOCK_LIMIT.min(left / 4 * 3).as_millis(), STATEMENT_LIMIT.min(left).as_millis());
-    let role = if rights == As::SessionUser { "SET LOCAL ROLE NONE; " } else { "" };
+    let role = match rights {
+        As::SessionUser => "SET LOCAL ROLE NONE",
+        As::Superuser => {
+            "SELECT set_config('role', 'none', true) FROM pg_roles \
+             WHERE rolname = current_user AND NOT (rolsuper OR rolcreaterole)"
+        }
+    };
     Ok(format!(
-        "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE; SET LOCAL lock_timeout = {lock}; SET LOCAL statement_timeout = {statement}; {role}\
-         {PINNED}; SELECT pg_advisory_xact_lock({LOCK_CLASS}, {})",
+        "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE; SET LOCAL lock_timeout = {lock}; SET LOCAL statement_timeout = {statement}; \
+         {PINNED}; {role}; SELECT pg_advisory_xact_lock({LOCK_CLASS}, {})",
         lock_key(user)
     ))
 }
