@@ -5,10 +5,12 @@
 
 use crate::error::{Code, Error, Fact, Result};
 use crate::event::kind;
+use crate::password::Policy;
 use crate::secret::{Password, SecretText};
 use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 use serde_json::Value;
 use serde_json::value::RawValue;
+use std::collections::HashSet;
 use std::fmt;
 use std::ops::Range;
 
@@ -44,8 +46,9 @@ impl Document {
                 .with(Fact::What, format_args!("line {}, column {}", error.line(), error.column())),
         })?;
         let mut fields: Vec<(String, Range<usize>)> = Vec::with_capacity(raw.len());
+        let mut seen = HashSet::with_capacity(raw.len());
         for (key, value) in raw {
-            if fields.iter().any(|(known, _)| *known == key) {
+            if !seen.insert(key.clone()) {
                 return Err(invalid(prefix, &key, "the same key twice", "each key once"));
             }
             // A `&RawValue` borrows from `source`, so the difference of the addresses is its offset there.
@@ -107,7 +110,7 @@ impl Document {
     /// [`Code::FieldInvalid`], as for [`string`](Self::string).
     pub fn optional_string(&self, key: &str) -> Result<Option<String>> {
         let expected = "a string that is not empty";
-        match self.value(key) {
+        match self.value(key)? {
             None | Some(Value::Null) => Ok(None),
             Some(Value::String(text)) if text.is_empty() => Err(self.invalid(key, "an empty string", expected)),
             Some(Value::String(text)) if text.contains('\0') => Err(self.invalid(key, "a NUL character", expected)),
@@ -121,7 +124,12 @@ impl Document {
     /// # Errors
     /// As for [`string`](Self::string).
     pub fn password(&self, key: &str) -> Result<Password> {
-        self.string(key).map(Password::from)
+        let password = self.string(key)?;
+        // SCRAM hashes it as often as the server says, so its length has to end somewhere.
+        if password.len() > Policy::MAX_LENGTH {
+            return Err(self.invalid(key, "more than 4,096 bytes", "a password of at most 4,096 bytes"));
+        }
+        Ok(password.into())
     }
 
     /// A TCP port: a number, or a string of digits.
@@ -129,7 +137,7 @@ impl Document {
     /// # Errors
     /// [`Code::FieldInvalid`].
     pub fn port(&self, key: &str) -> Result<Option<u16>> {
-        let number = match self.value(key) {
+        let number = match self.value(key)? {
             None | Some(Value::Null) => return Ok(None),
             Some(Value::Number(number)) => number.as_u64(),
             Some(Value::String(text)) => text.trim().parse().ok(),
@@ -146,7 +154,7 @@ impl Document {
     /// # Errors
     /// [`Code::FieldInvalid`].
     pub fn boolean(&self, key: &str) -> Result<Option<bool>> {
-        match self.value(key) {
+        match self.value(key)? {
             None | Some(Value::Null) => Ok(None),
             Some(Value::Bool(value)) => Ok(Some(value)),
             Some(Value::String(text)) if text.eq_ignore_ascii_case("true") => Ok(Some(true)),
@@ -162,7 +170,7 @@ impl Document {
     /// [`Code::FieldInvalid`].
     pub fn pair_of_names(&self, key: &str) -> Result<Option<(String, String)>> {
         let expected = "an array of two different names";
-        let names = match self.value(key) {
+        let names = match self.value(key)? {
             None | Some(Value::Null) => return Ok(None),
             Some(Value::Array(names)) => names,
             Some(other) => return Err(self.invalid(key, kind(&other), expected)),
@@ -209,9 +217,12 @@ impl Document {
         self.fields.iter().find(|(known, _)| known == key).map(|(_, range)| range.clone())
     }
 
-    fn value(&self, key: &str) -> Option<Value> {
-        let text = self.text.expose().get(self.range(key)?)?;
-        serde_json::from_str(text).ok()
+    /// JSON allows texts that no string or number can hold, such as half a surrogate pair.
+    fn value(&self, key: &str) -> Result<Option<Value>> {
+        let Some(range) = self.range(key) else { return Ok(None) };
+        let text = self.text.expose().get(range).unwrap_or_default();
+        let unreadable = |_| self.invalid(key, "a value that cannot be read", "a JSON value");
+        serde_json::from_str(text).map(Some).map_err(unreadable)
     }
 }
 
@@ -314,6 +325,14 @@ mod tests {
         for bad in ["1", "\"yes\"", "{}"] {
             assert_eq!(document(&format!("{{\"ssl\":{bad}}}")).boolean("ssl").unwrap_err().code(), Code::FieldInvalid);
         }
+    }
+
+    #[test]
+    fn a_value_that_cannot_be_read_is_not_taken_for_an_absent_one() {
+        let document = document(r#"{"masterarn":"\ud800","port":1e999,"password":"\udfff"}"#);
+        assert_eq!(document.optional_string("masterarn").unwrap_err().code(), Code::FieldInvalid);
+        assert_eq!(document.port("port").unwrap_err().code(), Code::FieldInvalid);
+        assert_eq!(document.password("password").unwrap_err().code(), Code::FieldInvalid);
     }
 
     #[test]

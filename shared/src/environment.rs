@@ -13,6 +13,8 @@ pub struct Settings {
     pub endpoint: Option<String>,
     /// `CA_BUNDLE`: PEM text of further CAs to trust.
     pub ca_bundle: Option<String>,
+    /// `SUPERUSER_SECRET_ARNS`: the only secrets that `masterarn` may name. `None`: any that the function's role can read.
+    pub superuser_secrets: Option<Vec<String>>,
     /// `ALLOW_MD5`: whether an md5 verifier may be stored where the server's `password_encryption` asks for one.
     pub allow_md5: bool,
     /// `ALLOW_POWERFUL_ROLES`: whether a superuser secret may be used to rotate roles that are superusers themselves.
@@ -69,10 +71,17 @@ impl Settings {
             policy,
             endpoint: variable("SECRETS_MANAGER_ENDPOINT")?.filter(|value| !value.is_empty()),
             ca_bundle: variable("CA_BUNDLE")?.filter(|value| !value.is_empty()).map(read_bundle).transpose()?,
+            superuser_secrets: variable("SUPERUSER_SECRET_ARNS")?
+                .map(|list| list.split(',').map(str::trim).filter(|arn| !arn.is_empty()).map(str::to_owned).collect()),
             allow_md5: flag("ALLOW_MD5", false)?,
             allow_powerful_roles: flag("ALLOW_POWERFUL_ROLES", false)?,
         })
     }
+}
+
+/// Whether Lambda has started this process.
+pub(crate) fn in_lambda() -> bool {
+    env::var_os("AWS_LAMBDA_RUNTIME_API").is_some()
 }
 
 /// The level at which this project's own events are logged: `LOG_LEVEL`, else Lambda's `AWS_LAMBDA_LOG_LEVEL`, else
@@ -147,6 +156,14 @@ mod tests {
         let error = read(&[("PASSWORD_LENGTH", "many")]).unwrap_err();
         assert_eq!((error.code(), error.fact(Fact::Field)), (Code::ConfigurationInvalid, Some("PASSWORD_LENGTH")));
         assert_eq!(read(&[("PASSWORD_LENGTH", "3")]).unwrap_err().code(), Code::PolicyImpossible);
+    }
+
+    #[test]
+    fn a_list_of_superusers_is_a_limit_even_if_it_is_empty() {
+        assert_eq!(read(&[]).unwrap().superuser_secrets, None);
+        assert_eq!(read(&[("SUPERUSER_SECRET_ARNS", "")]).unwrap().superuser_secrets, Some(Vec::new()));
+        let listed = read(&[("SUPERUSER_SECRET_ARNS", "a, b")]).unwrap().superuser_secrets;
+        assert_eq!(listed, Some(vec!["a".to_owned(), "b".to_owned()]));
     }
 
     #[test]

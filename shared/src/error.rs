@@ -241,6 +241,10 @@ codes! {
     AuthenticationUnsupported = "authentication-unsupported", Permanent,
         "the server asks for a way to authenticate that this function does not use",
         "Use scram-sha-256 (or md5) for this user in pg_hba.conf.";
+    /// SCRAM lets the server prove itself, too; this one could not.
+    ServerUnproven = "server-unproven", Permanent,
+        "the server did not prove that it knows the user's password, as SCRAM demands",
+        "Find out who answers on this host and port: it may not be your server.";
     /// The database in `dbname` does not exist or may not be used.
     DatabaseUnusable = "database-unusable", Permanent,
         "the database does not exist or the user may not connect to it",
@@ -251,8 +255,8 @@ codes! {
         "Point the secret's `host` at the writer.";
     /// A lock was not granted in time.
     LockTimeout = "lock-timeout", Retryable,
-        "another session holds a lock on the user's row",
-        "Find and end the transaction that altered this role: see pg_locks and pg_stat_activity.";
+        "another session holds a lock on the user",
+        "Find and end the transaction that altered this role, or that holds an advisory lock with classid 1282368363: see pg_locks and pg_stat_activity.";
     /// A statement ran into its limit.
     StatementTimeout = "statement-timeout", Retryable,
         "the server did not finish a statement in time",
@@ -275,16 +279,20 @@ codes! {
         "Rotate it as a single user, or set ALLOW_POWERFUL_ROLES=true in the function's environment.";
     /// Two names that cannot be proven to be a pair.
     PairUnproven = "pair-unproven", Permanent,
-        "the partner user exists but is not a member of the base user, so it may be somebody else's",
-        "Name both users in `rotation.users`, or drop or rename the unrelated user.";
+        "the two users cannot be proven to belong together, so the partner may be somebody else's",
+        "If they do, make the partner a member of the base user (GRANT base TO partner), or name both in `rotation.users`; otherwise rename one.";
     /// The two users' effective privileges differ.
     PrivilegesDiffer = "privileges-differ", Permanent,
         "the pending user does not have the same effective privileges as the base user",
         "Run the rotation again, so that setSecret converges them; the facts name the difference.";
     /// The name is longer than the server allows.
     NameTooLong = "name-too-long", Permanent,
-        "the partner user's name would be longer than the server allows",
-        "Name the pair yourself in `rotation.users`.";
+        "the user's name is longer than the server allows",
+        "If it is a partner's, name the pair yourself in `rotation.users`; otherwise correct `username`.";
+    /// The deployer's list does not have the secret that `masterarn` names.
+    SuperuserNotAllowed = "superuser-not-allowed", Permanent,
+        "`masterarn` names a secret that the deployer has not listed as a superuser's",
+        "Add the secret's ARN to SUPERUSER_SECRET_ARNS (the template's parameter SuperuserSecretArns), or correct `masterarn`.";
     /// The superuser's secret is not on the same host.
     SuperuserMismatch = "superuser-mismatch", Permanent,
         "the superuser secret is for another server than the secret being rotated",
@@ -306,7 +314,7 @@ codes! {
     /// A bug.
     Internal = "internal", Permanent,
         "the function has a bug",
-        "Report it with this code and the log lines of the same request; the secret was not changed by the failing statement.";
+        "Report it with this code and the log lines of the same request.";
 }
 
 impl fmt::Display for Code {
@@ -325,6 +333,8 @@ pub enum Fact {
     ServiceCode,
     /// The ARN or name of a secret.
     Secret,
+    /// The secret that the rotated one names: the superuser's.
+    OtherSecret,
     /// A version id (the client request token).
     Version,
     /// The labels that a version carries.
@@ -353,8 +363,6 @@ pub enum Fact {
     SqlState,
     /// What differs or is missing: an attribute, a setting, a privilege.
     What,
-    /// A duration in whole milliseconds.
-    Milliseconds,
     /// How often something was tried.
     Attempts,
 }
@@ -366,6 +374,7 @@ impl Fact {
             Self::Call => "call",
             Self::ServiceCode => "serviceCode",
             Self::Secret => "secret",
+            Self::OtherSecret => "otherSecret",
             Self::Version => "version",
             Self::Labels => "labels",
             Self::Step => "step",
@@ -380,15 +389,14 @@ impl Fact {
             Self::Credential => "credential",
             Self::SqlState => "sqlState",
             Self::What => "what",
-            Self::Milliseconds => "milliseconds",
             Self::Attempts => "attempts",
         }
     }
 }
 
-/// Facts are cut to this many characters: longer than any name or ARN that AWS or a database allows, short enough
-/// that an attacker's field cannot flood a log line.
-const FACT_LIMIT: usize = 256;
+/// Facts are cut to this many characters: longer than any ARN (a secret's name has up to 512 characters), short enough that an
+/// attacker's field cannot flood a log line.
+const FACT_LIMIT: usize = 1024;
 
 /// A failure: a code and the facts of this occurrence. Safe to print in every form.
 #[derive(Clone, PartialEq, Eq)]
@@ -406,7 +414,7 @@ impl Error {
         Self { code, facts: Vec::new() }
     }
 
-    /// Adds a fact. Control characters are escaped, and the text is cut to 256 characters.
+    /// Adds a fact. Control characters are escaped, and the text is cut to 1,024 characters.
     #[must_use]
     pub fn with(mut self, fact: Fact, value: impl fmt::Display) -> Self {
         let mut text = String::new();
@@ -431,6 +439,17 @@ impl Error {
     #[must_use]
     pub fn recoded(self, code: Code) -> Self {
         Self { code, ..self }
+    }
+
+    /// The same error with the facts of one kind turned into another.
+    #[must_use]
+    pub fn renamed(mut self, from: Fact, to: Fact) -> Self {
+        for (fact, _) in &mut self.facts {
+            if *fact == from {
+                *fact = to;
+            }
+        }
+        self
     }
 
     /// The stable code.
@@ -498,7 +517,7 @@ mod tests {
         let error = Error::new(Code::FieldInvalid).with(Fact::Host, format!("a\n{}", "b".repeat(9_000)));
         let host = error.fact(Fact::Host).unwrap();
         assert!(host.starts_with("a\\nbbb"), "{host}");
-        assert!(host.len() < 300);
+        assert!(host.len() < 1_100);
     }
 
     #[test]

@@ -7,6 +7,10 @@ use crate::secret::RotationToken;
 use serde_json::Value;
 use std::fmt;
 
+/// The API's limits for the two ids: `SecretIdType` and `ClientRequestTokenType` in the service's model.
+const MAX_SECRET_ID: usize = 2048;
+const MAX_TOKEN: usize = 64;
+
 /// One of the four steps.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Step {
@@ -78,6 +82,12 @@ impl Event {
             Some(other) => Err(malformed(name, kind(other), "a string")),
         };
         let (secret, token, step) = (text("SecretId")?, text("ClientRequestToken")?, text("Step")?);
+        for (name, value, limit) in [("SecretId", secret, MAX_SECRET_ID), ("ClientRequestToken", token, MAX_TOKEN)] {
+            if value.len() > limit {
+                let found = format!("{} bytes", value.len());
+                return Err(malformed(name, &found, &format!("at most {limit} bytes")));
+            }
+        }
         let rotation_token = match fields.get("RotationToken") {
             None | Some(Value::Null) => None,
             Some(_) => Some(text("RotationToken")?.into()),
@@ -150,6 +160,9 @@ mod tests {
                 assert!(!error.to_string().contains("sensitive"));
             }
         }
+        let mut event = good;
+        event["ClientRequestToken"] = json!("x".repeat(65));
+        assert_eq!(Event::parse(&event).unwrap_err().fact(Fact::Found), Some("65 bytes"));
         assert_eq!(Event::parse(&json!([1])).unwrap_err().fact(Fact::Found), Some("an array"));
         let event = json!({"SecretId": "a", "ClientRequestToken": "b", "Step": "dropSecret"});
         assert_eq!(Event::parse(&event).unwrap_err().code(), Code::StepUnknown);

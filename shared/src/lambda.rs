@@ -1,10 +1,10 @@
 //! The function as Lambda sees it: from a payload to an answer, within the invocation's time.
 
 use crate::clock::{Deadline, Stopwatch};
-use crate::environment::{Defaults, Settings};
+use crate::environment::{self, Defaults, Settings};
 use crate::error::{Code, Error, Fact, Result};
 use crate::event::Event;
-use crate::protocol::Rotation;
+use crate::protocol::{Outcome, Rotation};
 use crate::store::SecretsManager;
 use crate::target::Target;
 use crate::telemetry;
@@ -30,7 +30,7 @@ pub fn main<T: Target + 'static>(
         Ok(runtime) => runtime,
         Err(_) => return fail("the async runtime could not be started"),
     };
-    if std::env::var_os("AWS_LAMBDA_RUNTIME_API").is_none() {
+    if !environment::in_lambda() {
         return fail("this is an AWS Lambda function: deploy it with `sam deploy`, or run it locally with `cargo lab`");
     }
     match runtime.block_on(serve(defaults, target)) {
@@ -41,7 +41,7 @@ pub fn main<T: Target + 'static>(
 
 fn fail(why: &'static str) -> ExitCode {
     tracing::error!(why, "cannot run");
-    // Where a log level of `off` would hide the line above, a person at a terminal still sees why.
+    // The line above is JSON on standard output; a person at a terminal gets it plainly, too.
     let _ = std::io::Write::write_all(&mut std::io::stderr(), format!("{why}\n").as_bytes());
     ExitCode::FAILURE
 }
@@ -60,10 +60,13 @@ async fn serve<T: Target + 'static>(
         Err(error) => Err(error),
     };
     lambda_runtime::run(service_fn(async |invocation: LambdaEvent<Value>| {
-        let rotation = rotation.clone()?;
-        let deadline = Deadline::at_epoch(Duration::from_millis(invocation.context.deadline)).less(REPLY_MARGIN);
+        let LambdaEvent { payload, context } = invocation;
+        let log = Log { request: context.request_id };
+        let rotation = rotation.clone().inspect_err(|error| log.failure(error))?;
+        let deadline = Deadline::at_epoch(Duration::from_millis(context.deadline)).less(REPLY_MARGIN);
+        let work = async move { answer(&rotation, &payload, &log, deadline).await };
         // A task of its own, so that a panic comes back as a value whose text nobody prints.
-        match tokio::spawn(async move { answer(&rotation, &invocation.payload, deadline).await }).await {
+        match tokio::spawn(work).await {
             Ok(answer) => answer,
             Err(_) => Err(Error::new(Code::Internal).with(Fact::What, "panic; its place is in the log")),
         }
@@ -74,46 +77,65 @@ async fn serve<T: Target + 'static>(
 async fn answer<T: Target>(
     rotation: &Rotation<SecretsManager, T>,
     payload: &Value,
+    log: &Log,
     deadline: Deadline,
 ) -> Result<Value> {
     let watch = Stopwatch::start();
-    let event = Event::parse(payload).inspect_err(log_error)?;
-    tracing::info!(secret = event.secret, version = event.token, step = event.step.as_str(), "step started");
-    match rotation.run(&event, deadline).await {
-        Ok(outcome) => {
-            tracing::info!(
-                secret = event.secret,
-                version = event.token,
-                step = event.step.as_str(),
-                outcome = outcome.as_str(),
-                changed_as = outcome.changed_as(),
-                milliseconds = watch.elapsed().as_millis(),
-                "step done"
-            );
-            let mut answer = json!({"step": event.step.as_str(), "outcome": outcome.as_str()});
-            if let (Some(fields), Some(credential)) = (answer.as_object_mut(), outcome.changed_as()) {
-                fields.insert("changedAs".to_owned(), credential.into());
-            }
-            Ok(answer)
-        }
-        Err(error) => {
-            let error = error.with_default(Fact::Step, event.step).with_default(Fact::Version, &event.token);
-            log_error(&error);
-            Err(error)
-        }
+    let event = Event::parse(payload).inspect_err(|error| log.failure(error))?;
+    log.started(&event);
+    let outcome = rotation.run(&event, deadline).await.map_err(|error| {
+        let error = error.with_default(Fact::Step, event.step).with_default(Fact::Version, &event.token);
+        log.failure(&error);
+        error
+    })?;
+    log.done(&event, outcome, watch.elapsed());
+    let mut answer = json!({"step": event.step.as_str(), "outcome": outcome.as_str()});
+    if let (Some(fields), Some(credential)) = (answer.as_object_mut(), outcome.changed_as()) {
+        fields.insert("changedAs".to_owned(), credential.into());
     }
+    Ok(answer)
 }
 
-fn log_error(error: &Error) {
-    let facts: Value = error.facts().map(|(fact, value)| (fact.as_str(), value)).collect();
-    tracing::error!(
-        code = error.code().as_str(),
-        class = error.class().as_str(),
-        %facts,
-        next = error.code().next_action(),
-        "{}",
-        error.code().summary()
-    );
+/// The log of one invocation: each line can be found by request, secret and version.
+struct Log {
+    request: String,
+}
+
+impl Log {
+    fn started(&self, event: &Event) {
+        tracing::info!(
+            request = self.request,
+            secret = event.secret,
+            version = event.token,
+            step = event.step.as_str(),
+            "step started"
+        );
+    }
+
+    fn done(&self, event: &Event, outcome: Outcome, time: Duration) {
+        tracing::info!(
+            request = self.request,
+            secret = event.secret,
+            version = event.token,
+            step = event.step.as_str(),
+            outcome = outcome.as_str(),
+            changed_as = outcome.changed_as(),
+            milliseconds = time.as_millis(),
+            "step done"
+        );
+    }
+
+    fn failure(&self, error: &Error) {
+        tracing::error!(
+            request = self.request,
+            secret = error.fact(Fact::Secret),
+            version = error.fact(Fact::Version),
+            step = error.fact(Fact::Step),
+            code = error.code().as_str(),
+            class = error.class().as_str(),
+            "{error}"
+        );
+    }
 }
 
 impl From<Error> for Diagnostic {

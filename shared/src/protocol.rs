@@ -3,14 +3,14 @@
 //! <https://docs.aws.amazon.com/secretsmanager/latest/userguide/rotate-secrets_lambda-functions.html>
 //!
 //! Critical path, in calls to Secrets Manager that wait for one another, on the normal path:
-//! create 2 (3 where the target asks for AWSPREVIOUS), set 1, test 1, finish 2.
+//! create 2 (3 where the target asks for AWSPREVIOUS), set 1 (2 where it needs another secret that createSecret has not
+//! named to this process), test 1, finish 2.
 
 use crate::clock::Deadline;
 use crate::document::Document;
 use crate::error::{Code, Error, Fact, Result};
 use crate::event::{Event, Step};
-use crate::secret::SecretText;
-use crate::store::{CURRENT, Description, PENDING, Put, SecretStore, Select};
+use crate::store::{Put, SecretStore, Select, Standing, Version};
 use crate::target::{Applied, Reader, Target, Versions, read_other};
 use std::sync::Mutex;
 use std::time::Duration;
@@ -89,7 +89,7 @@ impl<S: SecretStore, T: Target> Rotation<S, T> {
     /// Carries out one step.
     ///
     /// # Errors
-    /// Any [`Code`], with the secret's ARN among the facts. The step can be run again.
+    /// Any [`Code`], with the rotated secret as [`Fact::Secret`]. The step can be run again.
     pub async fn run(&self, event: &Event, deadline: Deadline) -> Result<Outcome> {
         let step = async {
             match event.step {
@@ -106,21 +106,14 @@ impl<S: SecretStore, T: Target> Rotation<S, T> {
 
     async fn create(&self, event: &Event, deadline: Deadline) -> Result<Outcome> {
         // A missing value is the normal case here, so it is never read twice.
-        let (description, current, pending) = tokio::join!(
-            self.store.describe(&event.secret, deadline),
-            self.store.value(&event.secret, Select::Current, deadline),
-            self.store.value(&event.secret, Select::Pending(&event.token), deadline),
-        );
-        if standing(&description?, &event.token)? == Standing::Current {
-            return Ok(Outcome::AlreadyCurrent);
-        }
-        let current = read_current(current)?;
-        self.remember(event, &current);
+        let (now, pending) = tokio::join!(self.now(event, deadline), self.pending_once(event, deadline));
+        let Some(now) = now? else { return Ok(Outcome::AlreadyCurrent) };
+        self.remember(event, &now.document);
         if pending?.is_some() {
             return Ok(Outcome::AlreadyProposed);
         }
-        let reader = Reader::new(&self.store, &event.secret, deadline);
-        let proposal = self.target.propose(&reader, &current).await?;
+        let reader = Reader::new(&self.store, &event.secret, &event.token, deadline);
+        let proposal = self.target.propose(&reader, &now.document).await?;
         let token = event.rotation_token.as_ref();
         match self.store.put_pending(&event.secret, &event.token, token, proposal.text(), deadline).await? {
             Put::Stored => Ok(Outcome::Proposed),
@@ -130,76 +123,51 @@ impl<S: SecretStore, T: Target> Rotation<S, T> {
     }
 
     async fn set(&self, event: &Event, deadline: Deadline) -> Result<Outcome> {
-        let hint = self.hint_for(&event.secret);
-        let ahead = async {
-            match hint {
-                Some(companion) => {
-                    let document = read_other(&self.store, &companion, deadline).await;
-                    Some((companion, document))
-                }
-                None => None,
-            }
-        };
-        let (description, current, pending, ahead) = tokio::join!(
-            self.store.describe(&event.secret, deadline),
-            self.store.value(&event.secret, Select::Current, deadline),
-            self.pending(event, deadline),
-            ahead,
+        let (now, pending, ahead) = tokio::join!(
+            self.now(event, deadline),
+            self.pending_once(event, deadline),
+            self.companion_ahead(event, deadline),
         );
-        if standing(&description?, &event.token)? == Standing::Current {
-            return Ok(Outcome::AlreadyCurrent);
-        }
-        let (current, pending) = (read_current(current)?, read_pending(pending, &event.token)?);
-        let reader = Reader::new(&self.store, &event.secret, deadline).with_ahead(ahead);
-        match self.target.apply(&reader, Versions { current: &current, pending: &pending }).await? {
+        let Some(now) = now? else { return Ok(Outcome::AlreadyCurrent) };
+        let reader = Reader::new(&self.store, &event.secret, &event.token, deadline).with_ahead(ahead);
+        let pending = needed(self.pending_again(pending?, event, deadline).await?, event)?;
+        match self.target.apply(&reader, Versions { current: &now.document, pending: &pending }).await? {
             Applied::Changed(credential) => Ok(Outcome::Changed(credential)),
             Applied::AlreadyInEffect => Ok(Outcome::AlreadyInEffect),
         }
     }
 
     async fn test(&self, event: &Event, deadline: Deadline) -> Result<Outcome> {
-        let (description, current, pending) = tokio::join!(
-            self.store.describe(&event.secret, deadline),
-            self.store.value(&event.secret, Select::Current, deadline),
-            self.pending(event, deadline),
-        );
-        if standing(&description?, &event.token)? == Standing::Current {
-            return Ok(Outcome::AlreadyCurrent);
-        }
-        let current = read_current(current)?;
-        match pending? {
+        let (now, pending) = tokio::join!(self.now(event, deadline), self.pending_once(event, deadline));
+        let Some(now) = now? else { return Ok(Outcome::AlreadyCurrent) };
+        match self.pending_again(pending?, event, deadline).await? {
             Some(pending) => {
-                let pending = Document::parse(pending)?;
-                self.target.verify(Versions { current: &current, pending: &pending }, deadline).await?;
+                let pending = Document::parse(pending.text)?;
+                self.target.verify(Versions { current: &now.document, pending: &pending }, deadline).await?;
                 Ok(Outcome::Verified)
             }
             // RotateImmediately=false runs this step alone, against a version that may never get a value. If a rotation is
             // under way after all, finishSecret will not promote what has no value.
             None => {
-                self.target.check(&Reader::new(&self.store, &event.secret, deadline), &current).await?;
+                let reader = Reader::new(&self.store, &event.secret, &event.token, deadline);
+                self.target.check(&reader, &now.document).await?;
                 Ok(Outcome::ConfigurationVerified)
             }
         }
     }
 
     async fn finish(&self, event: &Event, deadline: Deadline) -> Result<Outcome> {
-        let (description, current, pending) = tokio::join!(
-            self.store.describe(&event.secret, deadline),
-            self.store.value(&event.secret, Select::Current, deadline),
-            self.pending(event, deadline),
-        );
-        let description = description?;
-        if standing(&description, &event.token)? == Standing::Current {
-            return Ok(Outcome::AlreadyCurrent);
-        }
-        let (current, pending) = (read_current(current)?, read_pending(pending, &event.token)?);
+        let (now, pending) = tokio::join!(self.now(event, deadline), self.pending_once(event, deadline));
+        let Some(now) = now? else { return Ok(Outcome::AlreadyCurrent) };
+        let pending = needed(self.pending_again(pending?, event, deadline).await?, event)?;
         // Whatever called us in whatever order: what does not open the target is not promoted.
-        self.target.verify(Versions { current: &current, pending: &pending }, deadline).await?;
-        match self.store.promote(&event.secret, &event.token, description.current_version(), deadline).await {
+        self.target.verify(Versions { current: &now.document, pending: &pending }, deadline).await?;
+        // Only from the version that was compared with the pending one: a value that somebody stored meanwhile stays.
+        match self.store.promote(&event.secret, &event.token, &now.version, deadline).await {
             // The label is not where it was. If it is where we wanted it, an attempt whose reply was lost has moved it.
             Err(error) if error.code() == Code::WriteConflict => {
                 let description = self.store.describe(&event.secret, deadline).await?;
-                match standing(&description, &event.token)? {
+                match description.standing(&event.token)? {
                     Standing::Current => Ok(Outcome::Promoted),
                     Standing::Pending => Err(error),
                 }
@@ -208,16 +176,64 @@ impl<S: SecretStore, T: Target> Rotation<S, T> {
         }
     }
 
-    /// The pending value, read again a few times if it is missing.
-    async fn pending(&self, event: &Event, deadline: Deadline) -> Result<Option<SecretText>> {
+    /// The current version, and that the token's version is pending; `None` if the token's version is current already.
+    ///
+    /// Reads are eventually consistent, and acting on a version that is current no more could change a user that is in
+    /// use. The labels know about the token, so they are at least as new as this rotation: the value has to agree with them.
+    async fn now(&self, event: &Event, deadline: Deadline) -> Result<Option<Now>> {
+        let mut pauses = READ_AGAIN_AFTER.into_iter();
+        loop {
+            let (description, current) = tokio::join!(
+                self.store.describe(&event.secret, deadline),
+                self.store.value(&event.secret, Select::Current, deadline),
+            );
+            let description = description?;
+            let behind = match description.standing(&event.token) {
+                Ok(Standing::Current) => return Ok(None),
+                Ok(Standing::Pending) => {
+                    let current = current?.ok_or_else(|| Error::new(Code::CurrentMissing))?;
+                    if description.current_version() == Some(&current.id) {
+                        return Ok(Some(Now { document: Document::parse(current.text)?, version: current.id }));
+                    }
+                    Error::new(Code::WriteConflict).with(Fact::Version, current.id)
+                }
+                // RotateSecret turned rotation on and registered the version just before it invoked us.
+                Err(error) if matches!(error.code(), Code::RotationDisabled | Code::VersionUnknown) => error,
+                Err(error) => return Err(error),
+            };
+            match pauses.next() {
+                Some(pause) => tokio::time::sleep(pause).await,
+                None => return Err(behind),
+            }
+        }
+    }
+
+    async fn pending_once(&self, event: &Event, deadline: Deadline) -> Result<Option<Version>> {
+        self.store.value(&event.secret, Select::Pending(&event.token), deadline).await
+    }
+
+    /// The pending value, read again a few times if the first read missed it.
+    async fn pending_again(
+        &self,
+        first: Option<Version>,
+        event: &Event,
+        deadline: Deadline,
+    ) -> Result<Option<Version>> {
+        let mut value = first;
         for pause in READ_AGAIN_AFTER {
-            let value = self.store.value(&event.secret, Select::Pending(&event.token), deadline).await?;
             if value.is_some() {
-                return Ok(value);
+                break;
             }
             tokio::time::sleep(pause).await;
+            value = self.pending_once(event, deadline).await?;
         }
-        self.store.value(&event.secret, Select::Pending(&event.token), deadline).await
+        Ok(value)
+    }
+
+    async fn companion_ahead(&self, event: &Event, deadline: Deadline) -> Option<(String, Result<Document>)> {
+        let companion = self.hint_for(&event.secret)?;
+        let document = read_other(&self.store, &companion, deadline).await;
+        Some((companion, document))
     }
 
     fn remember(&self, event: &Event, current: &Document) {
@@ -233,35 +249,13 @@ impl<S: SecretStore, T: Target> Rotation<S, T> {
     }
 }
 
-/// Where the token's version stands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Standing {
-    Pending,
-    Current,
+/// The current version, as both the labels and the value have it.
+struct Now {
+    version: String,
+    document: Document,
 }
 
-/// The checks that AWS's own functions make before any step, in their order.
-fn standing(description: &Description, token: &str) -> Result<Standing> {
-    if description.rotation_enabled == Some(false) {
-        return Err(Error::new(Code::RotationDisabled));
-    }
-    let Some(labels) = description.labels.get(token) else {
-        return Err(Error::new(Code::VersionUnknown).with(Fact::Version, token));
-    };
-    let has = |label: &str| labels.iter().any(|known| known == label);
-    if has(CURRENT) {
-        Ok(Standing::Current)
-    } else if has(PENDING) {
-        Ok(Standing::Pending)
-    } else {
-        Err(Error::new(Code::VersionNotPending).with(Fact::Version, token).with(Fact::Labels, labels.join(", ")))
-    }
-}
-
-fn read_current(value: Result<Option<SecretText>>) -> Result<Document> {
-    Document::parse(value?.ok_or_else(|| Error::new(Code::CurrentMissing))?)
-}
-
-fn read_pending(value: Result<Option<SecretText>>, token: &str) -> Result<Document> {
-    Document::parse(value?.ok_or_else(|| Error::new(Code::PendingMissing).with(Fact::Version, token))?)
+fn needed(pending: Option<Version>, event: &Event) -> Result<Document> {
+    let missing = || Error::new(Code::PendingMissing).with(Fact::Version, &event.token);
+    Document::parse(pending.ok_or_else(missing)?.text)
 }

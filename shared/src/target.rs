@@ -1,10 +1,11 @@
 //! The seam to what a credential opens.
 
-use crate::clock::Deadline;
+use crate::clock::{Deadline, Stopwatch};
 use crate::document::Document;
 use crate::error::{Code, Error, Fact, Result};
-use crate::store::{SecretStore, Select};
+use crate::store::{SecretStore, Select, Standing};
 use std::future::Future;
+use std::time::Duration;
 
 /// A database user, an API key: something whose credential can be changed and tried.
 ///
@@ -56,17 +57,24 @@ pub enum Applied {
     AlreadyInEffect,
 }
 
+/// How old the labels may be when a credential is changed. A healthy step is faster; a slower one may have been overtaken
+/// by an operator and another rotation, and would put back a password that nothing remembers.
+const LABELS_ARE_FRESH_FOR: Duration = Duration::from_secs(2);
+
 /// Read access to secrets, for what a target seldom needs.
 pub struct Reader<'a, S> {
     store: &'a S,
     secret: &'a str,
+    token: &'a str,
+    since: Stopwatch,
     deadline: Deadline,
     ahead: Option<(String, Result<Document>)>,
 }
 
 impl<'a, S: SecretStore> Reader<'a, S> {
-    pub(crate) fn new(store: &'a S, secret: &'a str, deadline: Deadline) -> Self {
-        Self { store, secret, deadline, ahead: None }
+    /// For a secret whose version `token` was just seen to be pending.
+    pub(crate) fn new(store: &'a S, secret: &'a str, token: &'a str, deadline: Deadline) -> Self {
+        Self { store, secret, token, since: Stopwatch::start(), deadline, ahead: None }
     }
 
     pub(crate) fn with_ahead(self, ahead: Option<(String, Result<Document>)>) -> Self {
@@ -78,13 +86,31 @@ impl<'a, S: SecretStore> Reader<'a, S> {
         self.deadline
     }
 
+    /// To be asked right before a credential is changed: whether the version is pending still. Costs a call only if the
+    /// labels were read more than two seconds ago.
+    ///
+    /// # Errors
+    /// [`Code::VersionNotPending`] and those of the store.
+    pub async fn still_pending(&self) -> Result<()> {
+        if self.since.elapsed() < LABELS_ARE_FRESH_FOR {
+            return Ok(());
+        }
+        match self.store.describe(self.secret, self.deadline).await?.standing(self.token)? {
+            Standing::Pending => Ok(()),
+            Standing::Current => Err(Error::new(Code::VersionNotPending).with(Fact::Version, self.token)),
+        }
+    }
+
     /// The AWSPREVIOUS version, if there is one and it is a JSON object.
     ///
     /// # Errors
     /// Those of the store.
     pub async fn previous(&self) -> Result<Option<Document>> {
-        let text = self.store.value(self.secret, Select::Previous, self.deadline).await?;
-        Ok(text.and_then(|text| Document::parse(text).ok()))
+        match self.store.value(self.secret, Select::Previous, self.deadline).await {
+            Ok(version) => Ok(version.and_then(|version| Document::parse(version.text).ok())),
+            Err(error) if error.code() == Code::SecretNotJson => Ok(None),
+            Err(error) => Err(error),
+        }
     }
 
     /// The AWSCURRENT version of another secret.
@@ -100,8 +126,9 @@ impl<'a, S: SecretStore> Reader<'a, S> {
 }
 
 pub(crate) async fn read_other<S: SecretStore>(store: &S, id: &str, deadline: Deadline) -> Result<Document> {
-    let named = |error: Error| error.with_default(Fact::Secret, id);
-    let text = store.value(id, Select::Current, deadline).await.map_err(named)?;
-    let text = text.ok_or_else(|| named(Error::new(Code::SecretNotFound)))?;
-    Document::parse(text).map_err(named)
+    // `secret` is the one that is being rotated, in every error.
+    let named = |error: Error| error.renamed(Fact::Secret, Fact::OtherSecret).with_default(Fact::OtherSecret, id);
+    let version = store.value(id, Select::Current, deadline).await.map_err(named)?;
+    let version = version.ok_or_else(|| named(Error::new(Code::SecretNotFound)))?;
+    Document::parse(version.text).map_err(named)
 }

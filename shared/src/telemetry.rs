@@ -20,7 +20,7 @@ pub fn install(function: &'static str) {
         // The runtime logs the handler's error once more, after we have logged it with its facts.
         .with_target("lambda_runtime", LevelFilter::OFF);
     let lines =
-        tracing_subscriber::fmt::layer().json().flatten_event(true).with_current_span(true).with_span_list(false);
+        tracing_subscriber::fmt::layer().json().flatten_event(true).with_current_span(false).with_span_list(false);
     // Fails only if a log is installed already, as in tests; then that one stays.
     let _ = tracing_subscriber::registry().with(levels).with(lines).try_init();
     std::panic::set_hook(Box::new(|panic| {

@@ -1,5 +1,7 @@
 //! What the documentation lists is what the code has.
 
+#![allow(clippy::panic, reason = "a helper of a test")]
+
 use rotation::Code;
 use std::fs;
 
@@ -34,7 +36,8 @@ fn every_environment_variable_and_option_is_documented() {
         .filter(|text| text.len() > 4 && text.chars().all(|c| c.is_ascii_uppercase() || c == '_' || c.is_ascii_digit()))
         .collect();
     assert!(variables.contains(&"PASSWORD_LENGTH"), "{variables:?}");
-    for variable in variables {
+    // Lambda's own sign that the process is a function; nobody sets it.
+    for variable in variables.into_iter().filter(|name| *name != "AWS_LAMBDA_RUNTIME_API") {
         assert!(page.contains(variable), "{variable} is missing in docs/configuration.md");
     }
     let page = read("docs/secrets.md");

@@ -1,13 +1,19 @@
 //! The four steps against the lab's Secrets Manager, in process and in virtual time: every call to the service takes one
 //! second there, so the seconds a step takes are the calls that waited for one another.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "helpers of a test: a panic is a failure with a line number"
+)]
+
 use lab::secretsmanager::{Consistency, Options, Service};
 use rotation::clock::Deadline;
 use rotation::document::Document;
 use rotation::event::Event;
 use rotation::protocol::{Outcome, Rotation};
 use rotation::secret::{RotationToken, SecretText};
-use rotation::store::{Description, Put, SecretStore, Select};
+use rotation::store::{Description, Put, SecretStore, Select, Version};
 use rotation::target::{Applied, Reader, Target, Versions};
 use rotation::{Code, Error, Fact, Result};
 use serde_json::{Value, json};
@@ -25,6 +31,8 @@ struct Store {
     calls: Arc<Mutex<Vec<String>>>,
     /// Reads of the pending version that still miss its value.
     stale_reads: Arc<Mutex<u32>>,
+    /// Whether the next read of the current version still sees the previous one.
+    stale_current: Arc<Mutex<bool>>,
     puts: Arc<Mutex<Vec<Value>>>,
 }
 
@@ -48,7 +56,11 @@ impl SecretStore for Store {
         })
     }
 
-    async fn value(&self, secret: &str, select: Select<'_>, _: Deadline) -> Result<Option<SecretText>> {
+    async fn value(&self, secret: &str, select: Select<'_>, _: Deadline) -> Result<Option<Version>> {
+        let select = match select {
+            Select::Current if std::mem::take(&mut *self.stale_current.lock().unwrap()) => Select::Previous,
+            other => other,
+        };
         let body = match select {
             Select::Current => json!({"SecretId": secret, "VersionStage": "AWSCURRENT"}),
             Select::Previous => json!({"SecretId": secret, "VersionStage": "AWSPREVIOUS"}),
@@ -63,7 +75,10 @@ impl SecretStore for Store {
             }
         }
         match answer {
-            Ok(answer) => Ok(Some(answer["SecretString"].as_str().unwrap().into())),
+            Ok(answer) => {
+                let text = answer["SecretString"].as_str().unwrap().into();
+                Ok(Some(Version { id: answer["VersionId"].as_str().unwrap().to_owned(), text }))
+            }
             Err(code) if code == "ResourceNotFoundException" => Ok(None),
             Err(code) => Err(Error::new(Code::ServiceRefused).with(Fact::ServiceCode, code)),
         }
@@ -87,7 +102,7 @@ impl SecretStore for Store {
         }
     }
 
-    async fn promote(&self, secret: &str, to: &str, from: Option<&str>, _: Deadline) -> Result<()> {
+    async fn promote(&self, secret: &str, to: &str, from: &str, _: Deadline) -> Result<()> {
         let body = json!({"SecretId": secret, "VersionStage": "AWSCURRENT", "MoveToVersionId": to, "RemoveFromVersionId": from});
         let answer = self.call("UpdateSecretVersionStage", body).await;
         answer.map(|_| ()).map_err(|code| Error::new(Code::WriteConflict).with(Fact::ServiceCode, code))
@@ -105,6 +120,9 @@ struct State {
     companion: Option<String>,
     companion_read: Option<String>,
     checked: u32,
+    seen_current: Option<String>,
+    /// Setting takes so long that the labels may have changed.
+    slow: bool,
 }
 
 impl Lock {
@@ -122,10 +140,16 @@ impl Target for Lock {
     async fn propose<S: SecretStore>(&self, _: &Reader<'_, S>, current: &Document) -> Result<Document> {
         let mut state = self.0.lock().unwrap();
         state.proposed += 1;
+        state.seen_current = Some(current.string("password")?);
         current.with(&[("password", &format!("proposal-{}", state.proposed))])
     }
 
     async fn apply<S: SecretStore>(&self, reader: &Reader<'_, S>, versions: Versions<'_>) -> Result<Applied> {
+        self.0.lock().unwrap().seen_current = Some(versions.current.string("password")?);
+        if self.0.lock().unwrap().slow {
+            tokio::time::sleep(Duration::from_secs(5)).await;
+        }
+        reader.still_pending().await?;
         let companion = self.0.lock().unwrap().companion.clone();
         if let Some(companion) = companion {
             let document = reader.other_secret(&companion).await?;
@@ -139,6 +163,7 @@ impl Target for Lock {
     }
 
     async fn verify(&self, versions: Versions<'_>, _: Deadline) -> Result<()> {
+        self.0.lock().unwrap().seen_current = Some(versions.current.string("password")?);
         self.opens(versions.pending)
     }
 
@@ -162,6 +187,7 @@ impl Bench {
             service: Service::new(Options::default()),
             calls: Arc::default(),
             stale_reads: Arc::default(),
+            stale_current: Arc::default(),
             puts: Arc::default(),
         };
         let lock = Lock::default();
@@ -195,7 +221,7 @@ impl Bench {
 
     async fn current_password(&self) -> String {
         let value = self.store.value("s", Select::Current, Deadline::after(Duration::from_secs(9))).await.unwrap();
-        Document::parse(value.unwrap()).unwrap().string("password").unwrap()
+        Document::parse(value.unwrap().text).unwrap().string("password").unwrap()
     }
 }
 
@@ -289,6 +315,58 @@ async fn a_late_value_is_waited_for_in_set_test_and_finish_and_not_in_create() {
     *bench.store.stale_reads.lock().unwrap() = 1;
     // The value is there, and only the read misses it: the service keeps the first value, and so do we.
     assert_eq!(bench.step("createSecret").await.unwrap(), Outcome::AlreadyProposed);
+}
+
+/// A value that is current no more, read by a step, could make it change a user that is in use.
+#[tokio::test(start_paused = true)]
+async fn a_current_value_that_the_labels_contradict_is_read_again() {
+    let bench = Bench::new().await;
+    let newer = json!({"password": "newer"}).to_string();
+    let put =
+        json!({"SecretId": "s", "SecretString": newer, "ClientRequestToken": "aaaaaaaa-0000-4000-8000-000000000007"});
+    bench.store.call("PutSecretValue", put).await.unwrap();
+    // Putting a value by hand ended the rotation; this is the next one.
+    let token = "aaaaaaaa-0000-4000-8000-000000000008";
+    let staged =
+        bench.store.service.stage_rotation("s", "arn:aws:lambda:us-east-1:000000000000:function:f", token).unwrap();
+    for step in ["createSecret", "setSecret", "testSecret", "finishSecret"] {
+        *bench.store.stale_current.lock().unwrap() = true;
+        let event =
+            json!({"SecretId": "s", "ClientRequestToken": token, "Step": step, "RotationToken": staged.rotation_token});
+        let event = Event::parse(&event).unwrap();
+        bench.rotation.run(&event, Deadline::after(Duration::from_secs(60))).await.unwrap();
+        let seen = bench.lock.0.lock().unwrap().seen_current.clone();
+        assert_eq!(seen.as_deref(), Some("newer"), "{step}");
+    }
+}
+
+/// An operator and another rotation may overtake a step that waits long.
+#[tokio::test(start_paused = true)]
+async fn a_slow_step_looks_again_before_it_changes_anything() {
+    let bench = Bench::new().await;
+    bench.step("createSecret").await.unwrap();
+    bench.lock.0.lock().unwrap().slow = true;
+    let strip = json!({"SecretId": "s", "VersionStage": "AWSPENDING", "RemoveFromVersionId": TOKEN});
+    let stripped = async {
+        tokio::time::sleep(Duration::from_millis(2_500)).await;
+        bench.store.call("UpdateSecretVersionStage", strip).await.unwrap();
+    };
+    let (outcome, ()) = tokio::join!(bench.step("setSecret"), stripped);
+    assert!(matches!(outcome.unwrap_err().code(), Code::VersionNotPending | Code::VersionUnknown));
+    assert_eq!(bench.lock.0.lock().unwrap().password, "old");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_version_that_is_current_already_costs_one_call() {
+    let bench = Bench::new().await;
+    for step in ["createSecret", "setSecret", "testSecret", "finishSecret"] {
+        bench.step(step).await.unwrap();
+    }
+    for step in ["createSecret", "setSecret", "testSecret", "finishSecret"] {
+        let start = Instant::now();
+        assert_eq!(bench.step(step).await.unwrap(), Outcome::AlreadyCurrent);
+        assert_eq!(start.elapsed(), Duration::from_secs(1), "{step}");
+    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -1,6 +1,6 @@
 //! One connection, one login: TCP, TLS, authentication, each with a limit and an error of its own.
 
-use crate::plaintext::{CleartextRequested, Guarded};
+use crate::guard::{CleartextRequested, Guarded};
 use crate::sqlstate;
 use rotation::clock::Deadline;
 use rotation::database::{Login, LoginFailure, Observation, Transport};
@@ -19,7 +19,8 @@ use tokio_postgres::{Client, Config, NoTls, SimpleQueryMessage};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
 /// TCP connects within a VPC take milliseconds; one lost SYN costs one second and two cost three. Five seconds are the
-/// sign of a firewall. With the limits below, one login and one change fit into AWS's default of 30 s.
+/// sign of a firewall. The limits of one login and one change add up to about AWS's default of 30 s, and the step's own
+/// deadline cuts whatever would exceed it.
 const CONNECT_LIMIT: Duration = Duration::from_secs(5);
 /// TLS and SCRAM take tens of milliseconds, seconds on a small server under load.
 const LOGIN_LIMIT: Duration = Duration::from_secs(5);
@@ -57,17 +58,18 @@ pub(crate) async fn connect(login: Login<'_>, deadline: Deadline) -> Result<Sess
     let stream = open(&endpoint.host, endpoint.port, deadline).await.map_err(unreachable)?;
     let limit = deadline.within(LOGIN_LIMIT);
     match &endpoint.transport {
-        Transport::Plaintext => authenticate(Guarded::new(stream), NoTls, &login, limit).await,
+        Transport::Plaintext => authenticate(Guarded::plaintext(stream), NoTls, &login, limit).await,
         Transport::Tls { server_name, verifier } => {
             let no_name = || {
                 let error = Error::new(Code::FieldInvalid).with(Fact::Found, "a name that no certificate can be for");
+                let error = error.with(Fact::Field, "host, or rotation.tlsServerName");
                 unknown(error.with(Fact::Expected, "a DNS name or an IP address"))
             };
             ServerName::try_from(server_name.as_str()).map_err(|_| no_name())?;
             let mut tls = MakeRustlsConnect::new((*verifier.config()).clone());
-            let Ok(tls) = MakeTlsConnect::<TcpStream>::make_tls_connect(&mut tls, server_name);
+            let Ok(tls) = MakeTlsConnect::<Guarded<TcpStream>>::make_tls_connect(&mut tls, server_name);
             let stream = ask_for_tls(stream, limit).await.map_err(unreachable)?;
-            authenticate(stream, tls, &login, limit).await
+            authenticate(Guarded::tls(stream), tls, &login, limit).await
         }
     }
 }
@@ -195,12 +197,14 @@ fn of_login(error: &tokio_postgres::Error, login: &Login<'_>) -> LoginFailure {
         let found = "a request for the password in clear, without TLS";
         return unknown(Error::new(Code::AuthenticationUnsupported).with(Fact::Found, found));
     }
-    if error.is_closed() || cause::<io::Error>(error).is_some() {
-        return unreachable(Error::new(Code::ConnectionLost).with(Fact::Call, "the login"));
+    // The driver keeps the kind of its errors to itself, but for these fixed words. Below them is an `io::Error` where the
+    // SCRAM exchange failed, and a plain text where a method is not supported or channel binding is required and missing.
+    let authentication = error.to_string() == "authentication error";
+    match (authentication, cause::<io::Error>(error).is_some()) {
+        (true, true) => unknown(Error::new(Code::ServerUnproven)),
+        (true, false) => unknown(Error::new(Code::AuthenticationUnsupported)),
+        (false, _) => unreachable(Error::new(Code::ConnectionLost).with(Fact::Call, "the login")),
     }
-    // What is left is authentication: a method that is not supported, no channel binding where it is required, or a
-    // server that could not prove that it knows the password.
-    unknown(Error::new(Code::AuthenticationUnsupported))
 }
 
 fn of_statement(error: &tokio_postgres::Error) -> Error {

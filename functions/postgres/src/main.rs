@@ -2,8 +2,8 @@
 
 mod connect;
 mod engine;
+mod guard;
 mod pair;
-mod plaintext;
 mod quote;
 mod roles;
 mod single;

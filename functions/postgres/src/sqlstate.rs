@@ -65,7 +65,10 @@ pub(crate) fn observation(sqlstate: &str) -> Observation {
 /// The error for a SQLSTATE. The server's own words stay out of it: they may quote the statement.
 pub(crate) fn error(sqlstate: &str) -> Error {
     let code = row(sqlstate).map_or(Code::TargetRefused, |row| row.2);
-    Error::new(code).with(Fact::SqlState, sqlstate)
+    // A hostile server may send anything in its place, even what it was just sent.
+    let genuine =
+        sqlstate.len() == 5 && sqlstate.bytes().all(|byte| byte.is_ascii_digit() || byte.is_ascii_uppercase());
+    Error::new(code).with(Fact::SqlState, if genuine { sqlstate } else { "not a SQLSTATE" })
 }
 
 #[cfg(test)]
@@ -83,6 +86,7 @@ mod tests {
         assert_eq!(observation("08006"), Unreachable);
         assert_eq!(observation("XX000"), Unknown);
         assert_eq!(error("XX000").code(), Code::TargetRefused);
+        assert_eq!(error("SCRAM-SHA-256$4096:").fact(Fact::SqlState), Some("not a SQLSTATE"));
         assert_eq!(error("53200").code(), Code::ServerNotReady);
     }
 

@@ -18,12 +18,18 @@ pub struct DatabaseTarget<E> {
     engine: E,
     policy: Policy,
     deployers_ca: Option<String>,
+    superuser_secrets: Option<Vec<String>>,
 }
 
 impl<E: Engine> DatabaseTarget<E> {
     /// A target over `engine`, with the deployer's password policy and CA.
     pub fn new(engine: E, settings: &Settings) -> Self {
-        Self { engine, policy: settings.policy.clone(), deployers_ca: settings.ca_bundle.clone() }
+        Self {
+            engine,
+            policy: settings.policy.clone(),
+            deployers_ca: settings.ca_bundle.clone(),
+            superuser_secrets: settings.superuser_secrets.clone(),
+        }
     }
 
     async fn log_in(
@@ -66,9 +72,18 @@ impl<E: Engine> DatabaseTarget<E> {
     /// The superuser's secret, checked against the child before its password goes anywhere.
     async fn superuser<S: SecretStore>(&self, reader: &Reader<'_, S>, child: &Facts) -> Result<Option<Superuser>> {
         let Some(id) = &child.superuser else { return Ok(None) };
+        if !self.may_read(id) {
+            return Err(Error::new(Code::SuperuserNotAllowed).with(Fact::OtherSecret, id));
+        }
         let document = reader.other_secret(id).await?;
         let superuser = Facts::read_superuser::<E>(&document, child);
-        superuser.map(Some).map_err(|error| error.with_default(Fact::Secret, id))
+        superuser.map(Some).map_err(|error| error.with_default(Fact::OtherSecret, id))
+    }
+
+    /// The function's role reaches more secrets than the superusers': those that it rotates, too. Whoever may write one of
+    /// them must not borrow another as a superuser's.
+    fn may_read(&self, superuser: &str) -> bool {
+        self.superuser_secrets.as_ref().is_none_or(|allowed| allowed.iter().any(|arn| arn == superuser))
     }
 
     async fn apply_single<S: SecretStore>(
@@ -127,6 +142,7 @@ impl<E: Engine> DatabaseTarget<E> {
                         return Err(failure.unwrap_or_else(|| Error::new(Code::Internal)));
                     };
                     let (user, new) = (&pending.username, &pending.password);
+                    reader.still_pending().await?;
                     match credential {
                         Credential::Superuser => self.engine.rescue(session, user, new, deadline).await?,
                         _ => self.engine.change_own_password(session, user, new, deadline).await?,
@@ -161,6 +177,7 @@ impl<E: Engine> DatabaseTarget<E> {
         let superuser = self.superuser(reader, current).await?.ok_or_else(internal)?;
         let session = self.log_in_superuser(&superuser, reader.deadline()).await;
         let session = session.map_err(|failure| failure.or_rejected(Code::SuperuserRejected))?;
+        reader.still_pending().await?;
         self.engine.converge(session, &pair, side, &pending.password, reader.deadline()).await?;
         Ok(Applied::Changed(Credential::Superuser.as_str()))
     }
@@ -170,7 +187,7 @@ impl<E: Engine> Target for DatabaseTarget<E> {
     fn companion(&self, current: &Document) -> Option<String> {
         let facts = Facts::read::<E>(current).ok()?;
         // A rescue is rare; its secret is read when it is needed.
-        facts.superuser.clone().filter(|_| facts.strategy() == Strategy::AlternatingUsers)
+        facts.superuser.clone().filter(|id| facts.strategy() == Strategy::AlternatingUsers && self.may_read(id))
     }
 
     async fn propose<S: SecretStore>(&self, reader: &Reader<'_, S>, current: &Document) -> Result<Document> {

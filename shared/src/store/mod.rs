@@ -6,7 +6,7 @@ mod secrets_manager;
 pub use secrets_manager::SecretsManager;
 
 use crate::clock::Deadline;
-use crate::error::Result;
+use crate::error::{Code, Error, Fact, Result};
 use crate::secret::{RotationToken, SecretText};
 use std::collections::HashMap;
 use std::future::Future;
@@ -32,6 +32,46 @@ impl Description {
     pub fn current_version(&self) -> Option<&str> {
         self.labels.iter().find(|(_, labels)| labels.iter().any(|label| label == CURRENT)).map(|(id, _)| id.as_str())
     }
+
+    /// Where a version stands in a rotation: the checks that AWS's own functions make before any step, in their order.
+    ///
+    /// # Errors
+    /// [`Code::RotationDisabled`], [`Code::VersionUnknown`], [`Code::VersionNotPending`].
+    pub fn standing(&self, version: &str) -> Result<Standing> {
+        if self.rotation_enabled == Some(false) {
+            return Err(Error::new(Code::RotationDisabled));
+        }
+        let Some(labels) = self.labels.get(version) else {
+            return Err(Error::new(Code::VersionUnknown).with(Fact::Version, version));
+        };
+        let has = |label: &str| labels.iter().any(|known| known == label);
+        if has(CURRENT) {
+            Ok(Standing::Current)
+        } else if has(PENDING) {
+            Ok(Standing::Pending)
+        } else {
+            let error = Error::new(Code::VersionNotPending).with(Fact::Version, version);
+            Err(error.with(Fact::Labels, labels.join(", ")))
+        }
+    }
+}
+
+/// Where a version stands in a rotation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Standing {
+    /// It is being made.
+    Pending,
+    /// It is what consumers read.
+    Current,
+}
+
+/// A version's id and value.
+#[derive(Clone, Debug)]
+pub struct Version {
+    /// The version's id.
+    pub id: String,
+    /// The value. Not printed.
+    pub text: SecretText,
 }
 
 /// Which version to read.
@@ -65,7 +105,7 @@ pub trait SecretStore: Send + Sync {
         secret: &str,
         select: Select<'_>,
         deadline: Deadline,
-    ) -> impl Future<Output = Result<Option<SecretText>>> + Send;
+    ) -> impl Future<Output = Result<Option<Version>>> + Send;
 
     /// PutSecretValue of the version `token`, labelled AWSPENDING.
     fn put_pending(
@@ -82,7 +122,7 @@ pub trait SecretStore: Send + Sync {
         &self,
         secret: &str,
         to: &str,
-        from: Option<&str>,
+        from: &str,
         deadline: Deadline,
     ) -> impl Future<Output = Result<()>> + Send;
 }

@@ -1,7 +1,7 @@
 //! The store on the AWS SDK. Error texts of the SDK and the service are never passed on: only the service's error codes.
 
 use super::attempts::Attempts;
-use super::{CURRENT, Description, PENDING, PREVIOUS, Put, SecretStore, Select};
+use super::{CURRENT, Description, PENDING, PREVIOUS, Put, SecretStore, Select, Version};
 use crate::clock::Deadline;
 use crate::error::{Code, Error, Fact, Result};
 use crate::secret::{RotationToken, SecretText};
@@ -9,6 +9,7 @@ use aws_config::BehaviorVersion;
 use aws_config::retry::RetryConfig;
 use aws_config::timeout::TimeoutConfig;
 use aws_sdk_secretsmanager::Client;
+use aws_sdk_secretsmanager::config::retry::{RetryPartition, TokenBucket};
 use aws_sdk_secretsmanager::error::{ProvideErrorMetadata, SdkError};
 use std::future::Future;
 use std::time::Duration;
@@ -46,7 +47,11 @@ impl SecretsManager {
         if let Some(endpoint) = endpoint {
             loader = loader.endpoint_url(endpoint);
         }
-        Self { client: Client::new(&loader.load().await) }
+        // The SDK rations retries by a bucket that all calls of a process share: after a few throttled rotations, a warm
+        // function would give up at the first throttle. Each step has a deadline, which rations better.
+        let unrationed = RetryPartition::custom("rotation").token_bucket(TokenBucket::unlimited()).build();
+        let config = aws_sdk_secretsmanager::config::Builder::from(&loader.load().await);
+        Self { client: Client::from_conf(config.retry_partition(unrationed).build()) }
     }
 }
 
@@ -61,13 +66,18 @@ impl SecretStore for SecretsManager {
                     _ => failure.into_error(),
                 }
             })?;
+        // Only DescribeSecret still answers for a secret that is scheduled for deletion.
+        if output.deleted_date.is_some() {
+            let error = Error::new(Code::SecretNotFound).with(Fact::Secret, secret);
+            return Err(error.with(Fact::Found, "a date of deletion"));
+        }
         Ok(Description {
             rotation_enabled: output.rotation_enabled,
             labels: output.version_ids_to_stages.unwrap_or_default(),
         })
     }
 
-    async fn value(&self, secret: &str, select: Select<'_>, deadline: Deadline) -> Result<Option<SecretText>> {
+    async fn value(&self, secret: &str, select: Select<'_>, deadline: Deadline) -> Result<Option<Version>> {
         let request = self.client.get_secret_value().secret_id(secret);
         let request = match select {
             Select::Current => request.version_stage(CURRENT),
@@ -78,7 +88,7 @@ impl SecretStore for SecretsManager {
         let call = request.customize().interceptor(attempts.clone()).send();
         match finish("GetSecretValue", secret, deadline, &attempts, call).await? {
             Ok(output) => match output.secret_string {
-                Some(text) => Ok(Some(text.into())),
+                Some(text) => Ok(Some(Version { id: output.version_id.unwrap_or_default(), text: text.into() })),
                 None => {
                     Err(Error::new(Code::SecretNotJson).with(Fact::Secret, secret).with(Fact::Found, "a binary value"))
                 }
@@ -116,7 +126,7 @@ impl SecretStore for SecretsManager {
         }
     }
 
-    async fn promote(&self, secret: &str, to: &str, from: Option<&str>, deadline: Deadline) -> Result<()> {
+    async fn promote(&self, secret: &str, to: &str, from: &str, deadline: Deadline) -> Result<()> {
         let attempts = Attempts::default();
         let call = self
             .client
@@ -124,7 +134,7 @@ impl SecretStore for SecretsManager {
             .secret_id(secret)
             .version_stage(CURRENT)
             .move_to_version_id(to)
-            .set_remove_from_version_id(from.map(str::to_owned))
+            .remove_from_version_id(from)
             .customize()
             .interceptor(attempts.clone())
             .send();

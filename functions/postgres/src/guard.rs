@@ -1,13 +1,19 @@
-//! Plaintext connections, on which a server must not be given the password itself.
+//! Limits on what a server may say during a connection.
 //!
 //! The driver answers a request for a cleartext password (AuthenticationCleartextPassword; manual, "Message Formats")
-//! with the password. On a connection without TLS anyone on the path could ask for it, so the request is refused here.
-//! Over verified TLS it is the server itself that asks, and LDAP or PAM users have no other way.
+//! with the password. On a connection without TLS anyone on the path could ask for it, so the request is refused there. Over
+//! verified TLS it is the server itself that asks, as `password` lines in pg_hba.conf make it do.
+//!
+//! And the driver keeps what it has not understood yet, up to the 2 GB that a message may announce.
 
 use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+/// What a server may send on one connection, in bytes. A rotation's answers take kilobytes, and tens of them for a role
+/// with hundreds of settings and memberships; a Lambda function has 128 MB at the least.
+const MOST_BYTES: usize = 16 << 20;
 
 /// `R`, length 8, request 3.
 const CLEARTEXT_REQUEST: [u8; 9] = [b'R', 0, 0, 0, 8, 0, 0, 0, 3];
@@ -24,20 +30,28 @@ impl std::fmt::Display for CleartextRequested {
 
 impl std::error::Error for CleartextRequested {}
 
-/// A stream that fails if the server's first message asks for the password in clear.
+/// A stream that fails if the server says too much or, without TLS, asks for the password in clear.
 #[derive(Debug)]
 pub(crate) struct Guarded<S> {
     stream: S,
-    /// How many bytes of [`CLEARTEXT_REQUEST`] were seen; `None` once another message came.
+    /// How many bytes of [`CLEARTEXT_REQUEST`] the server's first message has brought; `None` once it is another one.
     seen: Option<usize>,
+    left: usize,
 }
 
 impl<S> Guarded<S> {
-    pub(crate) fn new(stream: S) -> Self {
-        Self { stream, seen: Some(0) }
+    /// For a connection that stays in plaintext.
+    pub(crate) fn plaintext(stream: S) -> Self {
+        Self { stream, seen: Some(0), left: MOST_BYTES }
+    }
+
+    /// For a connection that TLS goes over.
+    pub(crate) fn tls(stream: S) -> Self {
+        Self { stream, seen: None, left: MOST_BYTES }
     }
 
     fn inspect(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.left = self.left.checked_sub(bytes.len()).ok_or_else(|| io::Error::other("the server says too much"))?;
         for byte in bytes {
             let Some(seen) = self.seen else { return Ok(()) };
             self.seen = CLEARTEXT_REQUEST.get(seen).filter(|expected| *expected == byte).map(|_| seen + 1);
@@ -82,18 +96,25 @@ mod tests {
 
     #[test]
     fn only_a_request_for_the_password_itself_is_refused() {
-        assert!(Guarded::new(()).inspect(&CLEARTEXT_REQUEST).is_err());
-        assert!(Guarded::new(()).inspect(&[b'R', 0, 0, 0, 8, 0, 0, 0, 0]).is_ok());
-        assert!(Guarded::new(()).inspect(&[b'R', 0, 0, 0, 12, 0, 0, 0, 5, 1, 2, 3, 4]).is_ok());
+        assert!(Guarded::plaintext(()).inspect(&CLEARTEXT_REQUEST).is_err());
+        assert!(Guarded::plaintext(()).inspect(&[b'R', 0, 0, 0, 8, 0, 0, 0, 0]).is_ok());
+        assert!(Guarded::plaintext(()).inspect(&[b'R', 0, 0, 0, 12, 0, 0, 0, 5, 1, 2, 3, 4]).is_ok());
     }
 
     #[test]
     fn the_request_is_seen_when_it_comes_in_pieces() {
-        let mut guarded = Guarded::new(());
+        let mut guarded = Guarded::plaintext(());
         let (last, first) = CLEARTEXT_REQUEST.split_last().unwrap();
         for byte in first {
             guarded.inspect(&[*byte]).unwrap();
         }
         assert!(guarded.inspect(&[*last]).is_err());
+    }
+
+    #[test]
+    fn a_server_that_never_stops_is_stopped() {
+        let mut guarded = Guarded::tls(());
+        assert!(guarded.inspect(&vec![0; MOST_BYTES]).is_ok());
+        assert!(guarded.inspect(&[0]).is_err());
     }
 }
