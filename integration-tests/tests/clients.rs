@@ -1,0 +1,217 @@
+//! The lab as its clients see it: boto3, the AWS CLI and psql notice no difference to AWS in what they read.
+
+use integration_tests::{World, function};
+use lab::{Lab, provision};
+use std::fs;
+use std::io::{BufRead, BufReader, Write};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::mpsc::{Receiver, channel};
+use std::time::{Duration, Instant};
+
+/// A rotation takes a second; the clients are Python programs, which take that long to start.
+const PATIENCE: Duration = Duration::from_secs(60);
+/// `cargo lab serve` may have to build itself and the function first.
+const BUILD: Duration = Duration::from_secs(1500);
+
+#[tokio::test(flavor = "multi_thread")]
+async fn boto3_reads_a_secret_rotates_it_and_reads_it_again() {
+    let world = World::start().await;
+    let secret = world.user("app").await;
+    let directory = tempfile::tempdir().expect("a directory");
+    let ca = directory.path().join("ca.pem");
+    fs::write(&ca, world.postgres.ca_pem()).expect("the CA is written");
+    let ca = ca.to_str().expect("text");
+    let said = python("rotate.py", &world.lab.url(), &[&secret.arn, ca, world.lab.function_arn()]).await;
+    assert_eq!(said.trim(), "rotated");
+    // Once more, with the function that the secret has by now.
+    let said = python("rotate.py", &world.lab.url(), &[&secret.arn, ca]).await;
+    assert_eq!(said.trim(), "rotated");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn boto3_finds_the_types_and_the_exceptions_of_aws_model() {
+    let lab = Lab::builder(function().await).start().await.expect("the lab starts");
+    let event = root().join("events/testSecret.json");
+    let said = python("operations.py", &lab.url(), &[lab.function_arn(), event.to_str().expect("text")]).await;
+    assert_eq!(said.trim(), "ok");
+}
+
+/// What `cargo lab serve` tells people to type is typed.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_lines_that_serve_shows_work() {
+    // Built before the clock of the next line starts.
+    function().await;
+    let mut serve = tokio::task::spawn_blocking(Serve::start).await.expect("no panic");
+    let lines = serve.read_until("Ctrl-C", BUILD);
+    let commands = commands(&lines);
+    let rotation = commands.iter().position(|line| line.contains("rotate-secret")).expect("a line that rotates");
+    let (before, after) = commands.split_at(rotation + 1);
+    let exports: Vec<_> = commands.iter().filter(|line| line.starts_with("export ")).cloned().collect();
+    assert_eq!(exports.len(), 2, "{commands:#?}");
+
+    let first = shell(before).await;
+    assert!(first.contains("\"SecretString\"") && first.contains("\"VersionId\""), "{first}");
+    let rotated = serve.read_until("finishSecret", PATIENCE);
+    assert_eq!(rotated.iter().filter(|line| line.contains('✓')).count(), 4, "{rotated:#?}");
+    let second = shell(&[exports.as_slice(), after].concat()).await;
+    assert!(second.contains("\"RotationEnabled\": true") && second.contains("\"AWSPREVIOUS\""), "{second}");
+    // psql was given a query, and answers last.
+    assert_eq!(second.lines().last(), Some("app"), "{second}");
+    assert_ne!(password(&first), password(&shell(before).await), "the password is still the same");
+    serve.read_until("finishSecret", PATIENCE);
+
+    // The line of events/README.md. Version 1 of the CLI takes raw payloads without being told to.
+    let readme = fs::read_to_string(root().join("events/README.md")).expect("the file is there");
+    let invoke = readme.split("aws lambda invoke").nth(1).and_then(|rest| rest.split("```").next()).expect("a command");
+    let invoke = format!("aws lambda invoke{}", invoke.replace("--cli-binary-format raw-in-base64-out", ""));
+    let answer = serve.directory.path().join("answer.json");
+    let invoke = invoke.replace("answer.json", answer.to_str().expect("text"));
+    let said = shell(&[exports.as_slice(), &[invoke]].concat()).await;
+    assert!(said.contains("\"FunctionError\": \"Unhandled\""), "{said}");
+    let answer = fs::read_to_string(answer).expect("an answer");
+    assert!(answer.contains("\"errorType\":\"secret-not-found\""), "{answer}");
+
+    // And a program instead of the CLI.
+    let value = |name: &str| exports.iter().find_map(|line| line.split(' ').find_map(|it| it.strip_prefix(name)));
+    let url = value("AWS_ENDPOINT_URL=").expect("a URL");
+    let ca = after.iter().find_map(|line| line.split("sslrootcert=").nth(1)).expect("a CA").trim_end_matches('\'');
+    assert_eq!(python("rotate.py", url, &["lab/postgres", ca]).await.trim(), "rotated");
+    serve.interrupt();
+    assert!(!Path::new(ca).exists(), "the CA's file is left");
+}
+
+/// A child process that serves, as people start it.
+struct Serve {
+    process: Child,
+    lines: Receiver<String>,
+    directory: tempfile::TempDir,
+}
+
+impl Serve {
+    fn start() -> Self {
+        let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+        let mut process = Command::new(cargo)
+            .args(["lab", "serve", "--port", "0"])
+            .current_dir(root())
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::inherit())
+            .spawn()
+            .expect("cargo starts");
+        let output = BufReader::new(process.stdout.take().expect("a pipe"));
+        let (sender, lines) = channel();
+        // Ends with the process's output.
+        std::thread::spawn(move || output.lines().map_while(Result::ok).try_for_each(|line| sender.send(line)));
+        Self { process, lines, directory: tempfile::tempdir().expect("a directory") }
+    }
+
+    /// The lines up to the one that contains this.
+    fn read_until(&self, end: &str, limit: Duration) -> Vec<String> {
+        let start = Instant::now();
+        let mut lines = Vec::new();
+        while lines.last().is_none_or(|line: &String| !line.contains(end)) {
+            let rest = limit.saturating_sub(start.elapsed());
+            let line = self.lines.recv_timeout(rest);
+            lines.push(line.unwrap_or_else(|_| panic!("no line with {end:?} after {lines:#?}")));
+        }
+        lines
+    }
+
+    /// Ctrl-C, after which it cleans up and says so by its exit code.
+    fn interrupt(&mut self) {
+        let pid = self.process.id().to_string();
+        assert!(Command::new("kill").args(["-INT", &pid]).status().expect("kill runs").success());
+        let start = Instant::now();
+        while start.elapsed() < PATIENCE {
+            if let Some(status) = self.process.try_wait().expect("its own child") {
+                assert_eq!(status.code(), Some(130));
+                return;
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        panic!("it does not end");
+    }
+}
+
+impl Drop for Serve {
+    fn drop(&mut self) {
+        // SIGTERM, so that it still cleans up if a test failed.
+        if matches!(self.process.try_wait(), Ok(None)) {
+            let _ = Command::new("kill").arg(self.process.id().to_string()).status();
+            let _ = self.process.wait();
+        }
+    }
+}
+
+/// The lines that are to be typed: the indented ones after the first heading, with continued lines joined.
+fn commands(output: &[String]) -> Vec<String> {
+    let shown = output.iter().skip_while(|line| !line.contains("In another terminal"));
+    let typed: Vec<_> = shown.filter_map(|line| line.strip_prefix("  ")).collect();
+    let typed = typed.join("\n").replace("\\\n", "");
+    typed.lines().map(|line| line.split_whitespace().collect::<Vec<_>>().join(" ")).collect()
+}
+
+/// Runs lines in bash, with a query for psql as its input, and returns what they print.
+async fn shell(lines: &[String]) -> String {
+    let aws = provisioned(provision::aws).await;
+    let python = provisioned(provision::python).await;
+    let path = format!("{}:{}", aws.parent().expect("its directory").display(), std::env::var("PATH").expect("a PATH"));
+    // Only the lines are under test. Where the machine lacks the programs, others on the same ground stand in: psql and
+    // psycopg are both libpq.
+    let stand_ins = format!(
+        "set -euo pipefail\n\
+         command -v jq >/dev/null || jq() {{ '{python}' -c 'import json, sys; print(json.load(sys.stdin)[sys.argv[1][1:]])' \"$2\"; }}\n\
+         command -v psql >/dev/null || psql() {{ '{python}' -c 'import psycopg, sys; \
+         print(psycopg.connect(sys.argv[1]).execute(sys.stdin.read().splitlines()[-1]).fetchone()[0])' \"$1\"; }}\n",
+        python = python.display()
+    );
+    let script = stand_ins + &lines.join("\n");
+    let mut command = Command::new("bash");
+    command.args(["-c", &script]).current_dir(root()).env("PATH", path);
+    run(command, "\\pset format unaligned\n\\pset tuples_only on\nSELECT current_user;\n").await
+}
+
+/// Runs a Python program of `support/` with boto3 pointed to a lab.
+async fn python(program: &str, url: &str, arguments: &[&str]) -> String {
+    let mut command = Command::new(provisioned(provision::python).await);
+    command.arg(root().join("integration-tests/tests/support").join(program)).args(arguments);
+    command.envs([("AWS_ENDPOINT_URL", url), ("AWS_DEFAULT_REGION", "us-east-1")]);
+    command.envs([("AWS_ACCESS_KEY_ID", "lab"), ("AWS_SECRET_ACCESS_KEY", "lab")]);
+    run(command, "").await
+}
+
+/// Runs a program on which nothing of the machine's own AWS configuration has an influence. It has to succeed.
+async fn run(mut command: Command, input: &'static str) -> String {
+    for name in ["AWS_PROFILE", "AWS_REGION", "AWS_SESSION_TOKEN", "PGSSLMODE", "PGSSLROOTCERT"] {
+        command.env_remove(name);
+    }
+    command.envs([("AWS_CONFIG_FILE", "/dev/null"), ("AWS_SHARED_CREDENTIALS_FILE", "/dev/null"), ("AWS_PAGER", "")]);
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let work = move || {
+        let mut child = command.spawn().expect("the program starts");
+        // A program that does not read its input may have ended by now.
+        let _ = child.stdin.take().expect("a pipe").write_all(input.as_bytes());
+        child.wait_with_output().expect("the program is waited for")
+    };
+    let output = tokio::task::spawn_blocking(work).await.expect("no panic");
+    let (said, complained) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert!(output.status.success(), "{}\n{said}\n{complained}", output.status);
+    said.into_owned()
+}
+
+async fn provisioned(what: fn() -> provision::Result<PathBuf>) -> PathBuf {
+    let obtained = tokio::task::spawn_blocking(what).await.expect("no panic");
+    obtained.unwrap_or_else(|error| panic!("{error}"))
+}
+
+/// The password in what `get-secret-value` printed.
+fn password(output: &str) -> String {
+    let line = output.lines().find(|line| line.contains("\"SecretString\"")).expect("a value");
+    let value = line.split("password").nth(1).expect("a password");
+    value.split("\\\"").nth(2).expect("its text").to_owned()
+}
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
+}
