@@ -177,12 +177,12 @@ async fn a_secret_can_name_its_two_users() {
     let world = World::start().await;
     let superuser = world.superuser().await;
     let named = |users: [&str; 2]| json!({"masterarn": superuser.arn, "rotation": {"users": users}});
-    world.sql("CREATE ROLE green LOGIN CREATEDB; CREATE ROLE \"Blue_clone\" LOGIN").await;
+    world.sql("CREATE ROLE green LOGIN CREATEDB").await;
     let existing = world.user_with("blue", named(["blue", "green"])).await;
     let absent = world.user_with("red", named(["red", "Rouge 2"])).await;
     // The secret holds the clone: the base is the one that is named first.
     let second = world.user_with("left", named(["right", "left"])).await;
-    world.sql("CREATE ROLE right LOGIN CREATEDB".replace("right", "\"right\"").as_str()).await;
+    world.sql("CREATE ROLE \"right\" LOGIN CREATEDB").await;
     for turn in 0..3 {
         for (secret, users, base, clone) in [
             (&existing, ["green", "blue"], "blue", "green"),
@@ -284,15 +284,12 @@ async fn attributes_and_settings_follow_the_base_every_time() {
         assert_eq!(one(&clone, "SHOW work_mem").await, "3MB");
 
         // Now the base's turn, and everything is taken away again; and once more while the base is in use.
-        for (_, change) in [
-            (
-                1,
-                "ALTER ROLE app NOCREATEDB NOCREATEROLE INHERIT CONNECTION LIMIT -1 VALID UNTIL 'infinity'; \
+        for change in [
+            "ALTER ROLE app NOCREATEDB NOCREATEROLE INHERIT CONNECTION LIMIT -1 VALID UNTIL 'infinity'; \
                  ALTER ROLE app RESET ALL; ALTER ROLE app IN DATABASE \"other db\" RESET ALL; \
                  ALTER ROLE app_clone SET enable_seqscan = off; ALTER ROLE app_clone REPLICATION",
-            ),
-            (2, "ALTER ROLE app CREATEDB; ALTER ROLE app SET search_path = pg_catalog"),
-            (3, "ALTER ROLE app_clone RESET ALL; ALTER ROLE app_clone NOCREATEDB VALID UNTIL '2030-01-01'"),
+            "ALTER ROLE app CREATEDB; ALTER ROLE app SET search_path = pg_catalog",
+            "ALTER ROLE app_clone RESET ALL; ALTER ROLE app_clone NOCREATEDB VALID UNTIL '2030-01-01'",
         ] {
             world.sql(change).await;
             secret.rotated().await;
@@ -506,7 +503,8 @@ async fn powerful_users_are_left_alone_unless_the_deployer_allows_them() {
             }
         }
         // A changed password would lock the superuser's own secret out.
-        let own = world.at_own_user(&superuser).await;
+        let own = merged(superuser.at("AWSCURRENT").await, json!({"masterarn": superuser.arn}));
+        let own = world.secret(own).await;
         refused_without_a_trace(&world, &own, "role-protected", "own user").await;
         // A powerful clone of a harmless base would be one password away from its power.
         let secret = world.user_with("lamb", json!({"masterarn": superuser.arn})).await;
@@ -623,17 +621,6 @@ async fn administered<'a>(world: &'a World, user: &str) -> (Secret<'a>, Secret<'
     let superuser = world.secret(world.document("admin", password.expose())).await;
     let secret = world.user_with(user, json!({"masterarn": superuser.arn})).await;
     (secret, superuser)
-}
-
-trait OwnUser {
-    async fn at_own_user(&self, superuser: &Secret<'_>) -> Secret<'_>;
-}
-
-impl OwnUser for World {
-    /// A secret that would have the superuser alternate with a clone of its own.
-    async fn at_own_user(&self, superuser: &Secret<'_>) -> Secret<'_> {
-        self.secret(merged(superuser.at("AWSCURRENT").await, json!({"masterarn": superuser.arn}))).await
-    }
 }
 
 async fn session(world: &World, secret: &Secret<'_>, label: &str) -> Client {
