@@ -61,7 +61,6 @@ async fn a_malformed_secret_is_refused_with_the_field_that_is_wrong() {
         (rotation(json!({"caBundle": 7})), "field-invalid", field("rotation.caBundle")),
         (rotation(json!({"caBundle": password})), "ca-bundle-invalid", field("rotation.caBundle")),
         (rotation(json!({"tlsServerName": ""})), "field-invalid", field("rotation.tlsServerName")),
-        (rotation(json!({"tlsServerName": "a b"})), "field-invalid", field("rotation.tlsServerName")),
         (
             with(json!({"masterarn": "arn", "rotation": {"users": ["b", "c"]}})),
             "field-invalid",
@@ -106,6 +105,17 @@ async fn a_malformed_secret_is_refused_with_the_field_that_is_wrong() {
     }
     assert!(!world.lab.function_output().contains("S3cr3t"));
     assert_eq!(world.relay.connections(), 0);
+}
+
+#[tokio::test]
+async fn a_name_that_no_certificate_can_be_for_is_refused_before_the_login() {
+    let world = World::start().await;
+    let secret = world.user_with("app", json!({"rotation": {"tlsServerName": "a b"}})).await;
+    let (error, step) = refused(&world, &secret).await;
+    assert_eq!((error.error_type.as_str(), step.as_str()), ("field-invalid", "setSecret"), "{}", error.error_message);
+    assert!(error.error_message.contains("rotation.tlsServerName"), "{}", error.error_message);
+    assert!(world.lab.calls().iter().all(|call| call.flight.is_none()), "something was sent to the server");
+    assert!(secret.opens("AWSCURRENT").await);
 }
 
 #[tokio::test]
