@@ -255,7 +255,9 @@ async fn only_a_provable_pair_is_touched() {
 #[tokio::test(flavor = "multi_thread")]
 async fn attributes_and_settings_follow_the_base_every_time() {
     for version in [Version::V15, Version::V18] {
-        let world = World::on(version).await;
+        // Before 16, CREATEROLE is as good as SUPERUSER.
+        let options = Options::default().version(version);
+        let world = World::with(options, |function| function.env("ALLOW_POWERFUL_ROLES", "true")).await;
         let secret = world.alternating_user("app").await;
         world.sql("CREATE DATABASE \"other db\"").await;
         world
@@ -492,6 +494,7 @@ async fn powerful_users_are_left_alone_unless_the_deployer_allows_them() {
             ("mighty", "ALTER ROLE mighty SUPERUSER"),
             ("managed", "GRANT middle TO managed"),
             ("runner", "GRANT pg_execute_server_program TO runner"),
+            ("maker", "ALTER ROLE maker CREATEROLE"),
         ] {
             let secret = world.user_with(user, json!({"masterarn": superuser.arn})).await;
             world.sql(power).await;

@@ -8,7 +8,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use tokio_postgres::{SimpleQueryMessage, SimpleQueryRow};
 
 /// Roles whose members can do what a superuser can: read and write the server's files, or run programs
-/// (PostgreSQL manual 21.5), or be the administrator of a managed server.
+/// (PostgreSQL manual 21.5), or be the administrator of a managed server. Before version 16, whoever has CREATEROLE can make
+/// itself a member of these.
 const POWERFUL_GROUPS: &str = "'pg_execute_server_program', 'pg_write_server_files', 'pg_read_server_files', \
     'rds_superuser', 'cloudsqlsuperuser', 'azure_pg_admin'";
 
@@ -97,6 +98,7 @@ impl Role {
              WITH RECURSIVE reach AS (SELECT oid AS role, oid FROM pg_roles WHERE rolname::text IN ({names}) \
                UNION SELECT role, m.roleid FROM reach JOIN pg_auth_members m ON m.member = reach.oid) \
              SELECT 'reach', r.rolname, g.rolname, g.rolsuper OR g.rolname IN ({POWERFUL_GROUPS}) \
+               OR (g.rolcreaterole AND current_setting('server_version_num')::int4 < 160000) \
              FROM reach JOIN pg_roles r ON r.oid = reach.role JOIN pg_roles g ON g.oid = reach.oid; \
              SELECT 'member', m.rolname, g.rolname, a.admin_option, \
                coalesce((to_jsonb(a) ->> 'inherit_option')::boolean, true), \

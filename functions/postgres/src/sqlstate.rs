@@ -42,6 +42,9 @@ const TABLE: &[Row] = &[
     Row("40001", Unknown, Code::LockTimeout),
     // read_only_sql_transaction: a standby.
     Row("25006", Unknown, Code::ServerReadOnly),
+    // invalid_grant_operation, invalid_grantor: what is missing is an ADMIN OPTION.
+    Row("0LP01", Unknown, Code::PrivilegeMissing),
+    Row("0L000", Unknown, Code::PrivilegeMissing),
     // undefined_object: the role.
     Row("42704", Unknown, Code::RoleMissing),
     // Class 08, connection exceptions; 08P01 (protocol violation) is what poolers answer to almost everything.
