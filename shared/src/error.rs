@@ -78,7 +78,7 @@ codes! {
     /// The token is not among the secret's versions.
     VersionUnknown = "version-unknown", Permanent,
         "the version has no stage for rotation of the secret",
-        "Start the rotation with `aws secretsmanager rotate-secret`; it registers the version before it invokes the function.";
+        "Nothing was changed. The version was never registered by RotateSecret, or lost all its labels when somebody stored a value by hand; start a rotation with `aws secretsmanager rotate-secret`.";
     /// The version lost `AWSPENDING`, or never had it.
     VersionNotPending = "version-not-pending", Permanent,
         "the version is not set as AWSPENDING",

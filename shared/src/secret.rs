@@ -36,6 +36,17 @@
 //! let token = RotationToken::from("opaque".to_owned());
 //! serde_json::to_string(&token).unwrap();
 //! ```
+//! and for a whole secret:
+//! ```compile_fail,E0277
+//! # use rotation::secret::SecretText;
+//! let text = SecretText::from("{}".to_owned());
+//! println!("{text}");
+//! ```
+//! ```compile_fail,E0277
+//! # use rotation::secret::SecretText;
+//! let text = SecretText::from("{}".to_owned());
+//! serde_json::to_string(&text).unwrap();
+//! ```
 
 use secrecy::{ExposeSecret, SecretString};
 use std::fmt;

@@ -5,7 +5,7 @@ use crate::connect::Session;
 use crate::quote::{identifier, literal, setting_name, setting_value};
 use crate::roles::{Membership, Place, Role};
 use crate::single::{Allowed, expect_session_user};
-use crate::transaction::{As, PINNED, Server, ask, rows, text};
+use crate::transaction::{As, PINNED, Server, ask, limits, rows, text};
 use crate::verifier::{Encryption, set_password};
 use rotation::clock::Deadline;
 use rotation::database::{Pair, Side};
@@ -68,7 +68,7 @@ pub(crate) async fn converge(
     let clone = roles.clone.as_ref();
     for change in changes(base, clone, &pair.clone).into_iter().chain(clone.and_then(|clone| inheritance(base, clone)))
     {
-        let done = superuser.run(&change.sql, deadline).await;
+        let done = superuser.run(&format!("{}; {}", limits(deadline)?, change.sql), deadline).await;
         done.map_err(|error| explain(error, &change.what, &change.needs, &server.current_user))?;
     }
     let encryption = Encryption::choose(&server.password_encryption, allowed.md5);

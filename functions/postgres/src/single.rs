@@ -2,7 +2,7 @@
 
 use crate::connect::Session;
 use crate::roles::Role;
-use crate::transaction::{As, Server, ask};
+use crate::transaction::{As, Server, ask, rows, text};
 use crate::verifier::{Encryption, set_password};
 use rotation::clock::Deadline;
 use rotation::secret::Password;
@@ -28,7 +28,7 @@ pub(crate) async fn change_own_password(
     allowed: Allowed,
     deadline: Deadline,
 ) -> Result<()> {
-    let answers = ask(&session, user, As::SessionUser, "SELECT 'nothing else'", deadline).await?;
+    let answers = ask(&session, user, As::SessionUser, "", deadline).await?;
     let server = Server::read(&answers)?;
     expect_session_user(&server.session_user, user)?;
     let encryption = Encryption::choose(&server.password_encryption, allowed.md5);
@@ -75,7 +75,7 @@ pub(crate) fn expect_session_user(found: &str, expected: &str) -> Result<()> {
 /// [`Code::LoginForbidden`] if it is another's; by SQLSTATE.
 pub(crate) async fn prove(session: Session, user: &str, deadline: Deadline) -> Result<()> {
     let answers = session.run("SELECT 'session', session_user", deadline).await?;
-    let found = crate::transaction::rows(&answers, "session").next().map(|row| crate::transaction::text(row, 1));
+    let found = rows(&answers, "session").next().map(|row| text(row, 1));
     expect_session_user(found.unwrap_or_default(), user)?;
     session.close(deadline).await;
     Ok(())

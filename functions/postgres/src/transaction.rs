@@ -37,13 +37,8 @@ pub(crate) enum As {
 ///
 /// # Errors
 /// [`Code::TimeSpent`] if too little time is left to begin.
-pub(crate) fn begin(user: &str, rights: As, deadline: Deadline) -> Result<String> {
-    let left = deadline.left().saturating_sub(ANSWER_MARGIN);
-    if left.is_zero() {
-        return Err(Error::new(Code::TimeSpent));
-    }
-    // The lock's limit comes first however little is left, so that the error can name it.
-    let (lock, statement) = (LOCK_LIMIT.min(left / 4 * 3).as_millis(), STATEMENT_LIMIT.min(left).as_millis());
+fn begin(user: &str, rights: As, deadline: Deadline) -> Result<String> {
+    let limits = limits(deadline)?;
     let role = match rights {
         As::SessionUser => "SET LOCAL ROLE NONE",
         As::Superuser => {
@@ -52,10 +47,26 @@ pub(crate) fn begin(user: &str, rights: As, deadline: Deadline) -> Result<String
         }
     };
     Ok(format!(
-        "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE; SET LOCAL lock_timeout = {lock}; SET LOCAL statement_timeout = {statement}; \
-         {PINNED}; {role}; SELECT pg_advisory_xact_lock({LOCK_CLASS}, {})",
+        "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE; {limits}; {PINNED}; {role}; SELECT pg_advisory_xact_lock({LOCK_CLASS}, {})",
         lock_key(user)
     ))
+}
+
+/// Statements that set the server's own limits by the time that is left: to be sent in front of every later statement of
+/// the transaction, since the one before may have waited.
+///
+/// # Errors
+/// [`Code::TimeSpent`] if too little time is left to begin.
+pub(crate) fn limits(deadline: Deadline) -> Result<String> {
+    let left = deadline.left().saturating_sub(ANSWER_MARGIN);
+    if left.is_zero() {
+        return Err(Error::new(Code::TimeSpent));
+    }
+    // The lock's limit comes first however little is left, so that the error can name it.
+    let (lock, statement) = (LOCK_LIMIT.min(left / 4 * 3).as_millis(), STATEMENT_LIMIT.min(left).as_millis());
+    // Zero would mean no limit.
+    let (lock, statement) = (lock.max(1), statement.max(1));
+    Ok(format!("SET LOCAL lock_timeout = {lock}; SET LOCAL statement_timeout = {statement}"))
 }
 
 /// A user's name as 32 bits (FNV-1a). Two names may share them; then they queue, and nothing else happens.
@@ -112,7 +123,7 @@ pub(crate) fn flag(row: &SimpleQueryRow, column: usize) -> bool {
     text(row, column) == "t"
 }
 
-/// Begins a transaction on `user` and asks `questions`, in one round trip.
+/// Begins a transaction on `user` and asks about the server and `questions`, in one round trip.
 ///
 /// # Errors
 /// Those of [`begin`] and by SQLSTATE.
@@ -123,7 +134,8 @@ pub(crate) async fn ask(
     questions: &str,
     deadline: Deadline,
 ) -> Result<Vec<SimpleQueryMessage>> {
-    let sql = format!("{}; {}; {questions}", begin(user, rights, deadline)?, Server::QUERY);
+    let begin = begin(user, rights, deadline)?;
+    let sql = [&begin, Server::QUERY, questions].join("; ");
     session.run(&sql, deadline).await.map_err(|error| match error.fact(Fact::SqlState) {
         // feature_not_supported: a standby has no READ WRITE.
         Some("0A000") => error.recoded(Code::ServerReadOnly),

@@ -2,6 +2,7 @@
 
 use crate::connect::Session;
 use crate::quote;
+use crate::transaction::limits;
 use postgres_protocol::password::{md5, scram_sha_256};
 use rotation::Result;
 use rotation::clock::Deadline;
@@ -49,7 +50,7 @@ pub(crate) async fn set_password(
     deadline: Deadline,
 ) -> Result<()> {
     let statement = alter_role_password(user, &verifier(encryption, user, new));
-    session.run(&format!("{}; COMMIT", statement.expose_secret()), deadline).await?;
+    session.run(&format!("{}; {}; COMMIT", limits(deadline)?, statement.expose_secret()), deadline).await?;
     session.close(deadline).await;
     Ok(())
 }
