@@ -1,71 +1,59 @@
 //! A fault at each external call of a rotation in turn: the n-th request to Secrets Manager or database round trip, for
 //! n = 1, 2, … until a rotation makes fewer. Right after the fault somebody can still get in, and the same rotation,
 //! begun again from createSecret, converges.
-//!
-//! Kills of a single user's and a new clone's rotation are tried at every call. The rest tries every third call, and every
-//! one with `LOCKSTEP_FULL=1`.
 
 use integration_tests::{STEPS, Secret, World, uuid};
 use lab::disturb::Fault;
 use lab::secretsmanager::RotationOutcome;
 use lab::stack::RotationReport;
 use serde_json::{Value, json};
-use std::env;
 use std::time::Duration;
 use tokio_postgres::{Client, SimpleQueryMessage};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_single_user_survives_a_kill_before_any_call() {
-    each_call_of_a_single_user(Fault::KillBefore, ALL).await;
+    each_call_of_a_single_user(Fault::KillBefore).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_single_user_survives_a_kill_after_any_call() {
-    each_call_of_a_single_user(Fault::KillAfter, ALL).await;
+    each_call_of_a_single_user(Fault::KillAfter).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_single_user_survives_the_loss_of_any_reply() {
-    each_call_of_a_single_user(Fault::LoseReply, some()).await;
+    each_call_of_a_single_user(Fault::LoseReply).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_new_clone_survives_a_kill_before_any_call() {
-    each_call_of_a_new_clone(Fault::KillBefore, ALL).await;
+    each_call_of_a_new_clone(Fault::KillBefore).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_new_clone_survives_a_kill_after_any_call() {
-    each_call_of_a_new_clone(Fault::KillAfter, ALL).await;
+    each_call_of_a_new_clone(Fault::KillAfter).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_new_clone_survives_the_loss_of_any_reply() {
-    each_call_of_a_new_clone(Fault::LoseReply, some()).await;
+    each_call_of_a_new_clone(Fault::LoseReply).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_pair_survives_a_kill_before_any_call() {
-    each_call_of_a_pair(Fault::KillBefore, some()).await;
+    each_call_of_a_pair(Fault::KillBefore).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_pair_survives_a_kill_after_any_call() {
-    each_call_of_a_pair(Fault::KillAfter, some()).await;
+    each_call_of_a_pair(Fault::KillAfter).await;
 }
 
 /// The least number of calls that a rotation makes: one login alone takes five flights, and there are three.
 const FEWEST_CALLS: usize = 25;
 
-/// Every call.
-const ALL: usize = 1;
-
-/// Every third call, unless all are wanted.
-fn some() -> usize {
-    if env::var_os("LOCKSTEP_FULL").is_some_and(|value| value == "1") { ALL } else { 3 }
-}
-
-async fn each_call_of_a_single_user(fault: Fault, stride: usize) {
+async fn each_call_of_a_single_user(fault: Fault) {
     let world = World::start().await;
     let stage = Stage::new(&world).await;
     let mut call = 1;
@@ -75,13 +63,13 @@ async fn each_call_of_a_single_user(fault: Fault, stride: usize) {
         if !stage.strike(&secret, None, call, fault).await {
             break;
         }
-        call += stride;
+        call += 1;
     }
     assert!(call > FEWEST_CALLS, "only {call} calls");
 }
 
 /// The first rotation of a pair: the clone does not exist yet.
-async fn each_call_of_a_new_clone(fault: Fault, stride: usize) {
+async fn each_call_of_a_new_clone(fault: Fault) {
     let world = World::start().await;
     let stage = Stage::new(&world).await;
     let mut call = 1;
@@ -92,13 +80,13 @@ async fn each_call_of_a_new_clone(fault: Fault, stride: usize) {
         if !stage.strike(&secret, Some(&base), call, fault).await {
             break;
         }
-        call += stride;
+        call += 1;
     }
     assert!(call > FEWEST_CALLS, "only {call} calls");
 }
 
 /// All later rotations of a pair, in both directions.
-async fn each_call_of_a_pair(fault: Fault, stride: usize) {
+async fn each_call_of_a_pair(fault: Fault) {
     let world = World::start().await;
     let stage = Stage::new(&world).await;
     let secret = world.alternating_user("app").await;
@@ -113,7 +101,7 @@ async fn each_call_of_a_pair(fault: Fault, stride: usize) {
         if !to_the_base && !to_the_clone {
             break;
         }
-        call += stride;
+        call += 1;
     }
     assert!(call > FEWEST_CALLS, "only {call} calls");
 }
