@@ -8,6 +8,16 @@ use tokio::time::{Instant, timeout_at};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Deadline(Instant);
 
+/// The time since a moment that is stated as the time since the Unix epoch; zero if it is yet to come.
+pub fn age_of(moment: Duration) -> Duration {
+    since_epoch().saturating_sub(moment)
+}
+
+/// The time since the Unix epoch, by the system's clock.
+pub fn since_epoch() -> Duration {
+    SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default()
+}
+
 /// A deadline has passed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Elapsed;
@@ -20,8 +30,7 @@ impl Deadline {
 
     /// The moment `time` after the Unix epoch by the system's clock, which is how Lambda states a deadline.
     pub fn at_epoch(time: Duration) -> Self {
-        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-        Self::after(time.saturating_sub(now))
+        Self::after(time.saturating_sub(since_epoch()))
     }
 
     /// How much time is left; zero once it has passed.

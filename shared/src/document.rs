@@ -13,6 +13,7 @@ use serde_json::value::RawValue;
 use std::collections::HashSet;
 use std::fmt;
 use std::ops::Range;
+use std::time::Duration;
 
 /// Secrets Manager's limit for a secret's value, in bytes.
 /// <https://docs.aws.amazon.com/secretsmanager/latest/userguide/reference_limits.html>
@@ -161,6 +162,23 @@ impl Document {
             Some(Value::String(text)) if text.eq_ignore_ascii_case("false") => Ok(Some(false)),
             Some(Value::String(_)) => Err(self.invalid(key, "another string", "true or false")),
             Some(other) => Err(self.invalid(key, kind(&other), "true or false")),
+        }
+    }
+
+    /// A whole number of hours, at most a year's: what is longer is no limit but a mistake.
+    ///
+    /// # Errors
+    /// [`Code::FieldInvalid`].
+    pub fn hours(&self, key: &str) -> Result<Option<Duration>> {
+        const YEAR: u64 = 366 * 24;
+        let hours = match self.value(key)? {
+            None | Some(Value::Null) => return Ok(None),
+            Some(Value::Number(number)) => number.as_u64(),
+            Some(other) => return Err(self.invalid(key, kind(&other), "hours, 0 to 8784")),
+        };
+        match hours.filter(|&hours| hours <= YEAR) {
+            Some(hours) => Ok(Some(Duration::from_secs(hours * 3600))),
+            None => Err(self.invalid(key, "another number", "hours, 0 to 8784")),
         }
     }
 

@@ -15,6 +15,8 @@ pub struct Settings {
     pub ca_bundle: Option<String>,
     /// `SUPERUSER_SECRET_ARNS`: the only secrets that `masterarn` may name. `None`: any that the function's role can read.
     pub superuser_secrets: Option<Vec<String>>,
+    /// `USERNAME_CHARACTER_LIMIT`: the longest user name, where it is not the engine's own limit.
+    pub username_limit: Option<usize>,
     /// `ALLOW_MD5`: whether an md5 verifier may be stored where the server's `password_encryption` asks for one.
     pub allow_md5: bool,
     /// `ALLOW_POWERFUL_ROLES`: whether a superuser secret may be used to rotate roles that are superusers themselves.
@@ -56,6 +58,13 @@ impl Settings {
                 invalid("PASSWORD_LENGTH", "text that is not a whole number", "a whole number, e.g. 32")
             })?,
         };
+        let username_limit = match variable("USERNAME_CHARACTER_LIMIT")?.filter(|value| !value.trim().is_empty()) {
+            None => None,
+            Some(value) => Some(value.trim().parse().ok().filter(|&limit: &usize| limit > 0).ok_or_else(|| {
+                let found = "text that is not a whole number above zero";
+                invalid("USERNAME_CHARACTER_LIMIT", found, "a whole number, e.g. 32")
+            })?),
+        };
         let policy = Policy {
             length,
             exclude_characters: variable("EXCLUDE_CHARACTERS")?
@@ -73,10 +82,16 @@ impl Settings {
             ca_bundle: variable("CA_BUNDLE")?.filter(|value| !value.is_empty()).map(read_bundle).transpose()?,
             superuser_secrets: variable("SUPERUSER_SECRET_ARNS")?
                 .map(|list| list.split(',').map(str::trim).filter(|arn| !arn.is_empty()).map(str::to_owned).collect()),
+            username_limit,
             allow_md5: flag("ALLOW_MD5", false)?,
             allow_powerful_roles: flag("ALLOW_POWERFUL_ROLES", false)?,
         })
     }
+}
+
+/// The function's name, as Lambda states it.
+pub(crate) fn function_name() -> String {
+    env::var("AWS_LAMBDA_FUNCTION_NAME").unwrap_or_default()
 }
 
 /// Whether Lambda has started this process.

@@ -236,11 +236,15 @@ codes! {
     /// A login is refused for a reason other than the password.
     LoginForbidden = "login-forbidden", Permanent,
         "the server does not let this user log in, whatever the password",
-        "Check pg_hba.conf, and that the role has LOGIN.";
+        "PostgreSQL: check pg_hba.conf, and that the role has LOGIN. MySQL and MariaDB: check that the account is not locked, and has the privileges that the server wants for a login.";
+    /// Refused before any password was looked at, because there were too many failures.
+    LoginBlocked = "login-blocked", Retryable,
+        "the server blocks the user, or this function's address, after too many failed logins or connections",
+        "Find out who keeps failing. Then ALTER USER … ACCOUNT UNLOCK for the user (MariaDB: FLUSH PRIVILEGES), or TRUNCATE performance_schema.host_cache (MariaDB: FLUSH HOSTS) for the address.";
     /// The server asks for a way of authentication that would give the password away, or is not supported.
     AuthenticationUnsupported = "authentication-unsupported", Permanent,
         "the server asks for a way to authenticate that this function does not use",
-        "Use scram-sha-256 (or md5) for this user in pg_hba.conf.";
+        "PostgreSQL: use scram-sha-256 (or md5) for this user in pg_hba.conf. MySQL: use caching_sha2_password or mysql_native_password for the account. MariaDB: mysql_native_password or ed25519.";
     /// SCRAM lets the server prove itself, too; this one could not.
     ServerUnproven = "server-unproven", Permanent,
         "the server did not prove that it knows the user's password, as SCRAM demands",
@@ -256,7 +260,7 @@ codes! {
     /// A lock was not granted in time.
     LockTimeout = "lock-timeout", Retryable,
         "another session holds a lock on the user",
-        "Find and end the transaction that altered this role, or that holds an advisory lock with classid 1282368363: see pg_locks and pg_stat_activity.";
+        "PostgreSQL: find and end the transaction that altered this role, or that holds an advisory lock with classid 1282368363: see pg_locks and pg_stat_activity. MySQL and MariaDB: end the transaction that reads the grant tables, or who holds the user lock that the facts name: see SHOW PROCESSLIST.";
     /// A statement ran into its limit.
     StatementTimeout = "statement-timeout", Retryable,
         "the server did not finish a statement in time",
@@ -271,8 +275,8 @@ codes! {
         "Create the user, or correct `username` in the secret.";
     /// The role can never log in, or not any more.
     RoleUnusable = "role-unusable", Permanent,
-        "the user cannot log in: NOLOGIN, or VALID UNTIL has passed",
-        "Correct it with ALTER ROLE … LOGIN or ALTER ROLE … VALID UNTIL.";
+        "the user cannot log in: NOLOGIN, a locked account, or a password whose time has passed",
+        "PostgreSQL: correct it with ALTER ROLE … LOGIN or ALTER ROLE … VALID UNTIL. MySQL and MariaDB: ALTER USER … ACCOUNT UNLOCK; an expired password is replaced by a rotation with a superuser's help (`rotation.superuserRescue`), or by hand.";
     /// A role that a rotation must not touch.
     RoleProtected = "role-protected", Permanent,
         "the user is too powerful to be rotated through a superuser secret",
@@ -280,7 +284,23 @@ codes! {
     /// Two names that cannot be proven to be a pair.
     PairUnproven = "pair-unproven", Permanent,
         "the two users cannot be proven to belong together, so the partner may be somebody else's",
-        "If they do, make the partner a member of the base user (GRANT base TO partner), or name both in `rotation.users`; otherwise rename one.";
+        "If they do, name both in `rotation.users` (on PostgreSQL you can also make the partner a member of the base user: GRANT base TO partner); otherwise rename one.";
+    /// The user, or part of its privileges, is of a kind that cannot be given to another user.
+    PrivilegeUnknown = "privilege-unknown", Permanent,
+        "the base user has something that this function cannot give to the other user of the pair",
+        "Take it from the base user, rotate it as a single user, or report it with the facts.";
+    /// The server's own rules refuse the new password.
+    PasswordRefused = "password-refused", Permanent,
+        "the server's password rules refuse the new password",
+        "Nothing was changed. Compare the server's rules (validate_password.%, password history; MariaDB: simple_password_check_%, cracklib) with PASSWORD_LENGTH and the EXCLUDE_ variables of the function.";
+    /// The change would carry the password in clear text.
+    TlsRequired = "tls-required", Permanent,
+        "the connection has no TLS, and this login or change needs it",
+        "Remove `\"ssl\": false` from the secret. MySQL and MariaDB let users change their own password only in ways that carry it, or that the server's rules demand to see.";
+    /// A superuser's password would go to a server that only the child's secret names.
+    SuperuserAddressUnproven = "superuser-address-unproven", Permanent,
+        "the superuser's secret does not say which server it is for, and MySQL's protocol gives a server no way to prove that it is that one",
+        "Put engine, host and port into the superuser's secret (and rotation.caBundle or rotation.tlsServerName, where the rotated secret has them).";
     /// The two users' effective privileges differ.
     PrivilegesDiffer = "privileges-differ", Permanent,
         "the pending user does not have the same effective privileges as the base user",
@@ -359,8 +379,10 @@ pub enum Fact {
     Database,
     /// Which credential: current, pending, previous, superuser.
     Credential,
-    /// A SQLSTATE (PostgreSQL, Appendix A) or MySQL error number.
+    /// A SQLSTATE (PostgreSQL, Appendix A).
     SqlState,
+    /// A MySQL or MariaDB error number.
+    ErrorNumber,
     /// What differs or is missing: an attribute, a setting, a privilege.
     What,
     /// How often something was tried.
@@ -388,6 +410,7 @@ impl Fact {
             Self::Database => "database",
             Self::Credential => "credential",
             Self::SqlState => "sqlState",
+            Self::ErrorNumber => "errorNumber",
             Self::What => "what",
             Self::Attempts => "attempts",
         }

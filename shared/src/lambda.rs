@@ -4,12 +4,13 @@ use crate::clock::{Deadline, Stopwatch};
 use crate::environment::{self, Defaults, Settings};
 use crate::error::{Code, Error, Fact, Result};
 use crate::event::Event;
+use crate::metric;
 use crate::protocol::{Outcome, Rotation};
 use crate::store::SecretsManager;
-use crate::target::Target;
+use crate::target::{PreviousCredential, Retired, Target};
 use crate::telemetry;
 use lambda_runtime::{Diagnostic, LambdaEvent, service_fn};
-use serde_json::{Value, json};
+use serde_json::Value;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
@@ -88,12 +89,30 @@ async fn answer<T: Target>(
         log.failure(&error);
         error
     })?;
-    log.done(&event, outcome, watch.elapsed());
-    let mut answer = json!({"step": event.step.as_str(), "outcome": outcome.as_str()});
-    if let (Some(fields), Some(credential)) = (answer.as_object_mut(), outcome.changed_as()) {
-        fields.insert("changedAs".to_owned(), credential.into());
+    log.done(&event, &outcome, watch.elapsed());
+    Ok(described(&event, &outcome))
+}
+
+/// The answer. Secrets Manager looks only at whether there is one; people and tests read it.
+fn described(event: &Event, outcome: &Outcome) -> Value {
+    let mut fields = vec![("step", event.step.as_str()), ("outcome", outcome.as_str())];
+    if let Some(change) = outcome.change() {
+        fields.push(("changedAs", change.by));
+        fields.push(("previousCredential", change.previous.as_str()));
+        if let PreviousCredential::NotKept(because) = change.previous {
+            fields.push(("because", because));
+        }
     }
-    Ok(answer)
+    match outcome.retired() {
+        Ok(Retired::Nothing) => {}
+        Ok(Retired::Previous) => fields.push(("retired", "previous")),
+        Err(error) => fields.push(("notRetired", error.code().as_str())),
+    }
+    fields
+        .into_iter()
+        .map(|(name, value)| (name.to_owned(), Value::from(value)))
+        .collect::<serde_json::Map<_, _>>()
+        .into()
 }
 
 /// The log of one invocation: each line can be found by request, secret and version.
@@ -112,14 +131,36 @@ impl Log {
         );
     }
 
-    fn done(&self, event: &Event, outcome: Outcome, time: Duration) {
+    fn done(&self, event: &Event, outcome: &Outcome, time: Duration) {
+        let change = outcome.change();
+        if let Some(PreviousCredential::NotKept(because)) = change.map(|change| change.previous) {
+            tracing::warn!(
+                request = self.request,
+                secret = event.secret,
+                version = event.token,
+                because,
+                "the previous password could not be kept: it is refused until finishSecret"
+            );
+            metric::count("PreviousPasswordNotKept");
+        }
+        if let Err(error) = outcome.retired() {
+            tracing::warn!(
+                request = self.request,
+                secret = event.secret,
+                version = event.token,
+                code = error.code().as_str(),
+                "the rotation succeeded, but the previous password still works: {error}"
+            );
+            metric::count("PreviousPasswordNotDiscarded");
+        }
         tracing::info!(
             request = self.request,
             secret = event.secret,
             version = event.token,
             step = event.step.as_str(),
             outcome = outcome.as_str(),
-            changed_as = outcome.changed_as(),
+            changed_as = change.map(|change| change.by),
+            previous_credential = change.map(|change| change.previous.as_str()),
             milliseconds = time.as_millis(),
             "step done"
         );

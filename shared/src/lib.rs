@@ -12,6 +12,7 @@ pub mod environment;
 pub mod error;
 pub mod event;
 pub mod lambda;
+mod metric;
 pub mod password;
 pub mod protocol;
 pub mod secret;

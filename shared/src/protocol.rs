@@ -4,14 +4,14 @@
 //!
 //! Critical path, in calls to Secrets Manager that wait for one another, on the normal path:
 //! create 2 (3 where the target asks for AWSPREVIOUS), set 1 (2 where it needs another secret that createSecret has not
-//! named to this process), test 1, finish 2.
+//! named to this process), test 1 (likewise, where a proof needs it), finish 2.
 
 use crate::clock::Deadline;
 use crate::document::Document;
 use crate::error::{Code, Error, Fact, Result};
 use crate::event::{Event, Step};
 use crate::store::{Put, SecretStore, Select, Standing, Version};
-use crate::target::{Applied, Reader, Target, Versions, read_other};
+use crate::target::{Applied, Change, Dated, Proof, Reader, Retired, Target, Versions, read_other};
 use std::sync::Mutex;
 use std::time::Duration;
 
@@ -36,46 +36,56 @@ struct Hint {
 }
 
 /// What a step did.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Outcome {
     /// createSecret stored a new credential.
     Proposed,
     /// createSecret found the version's value there.
     AlreadyProposed,
-    /// setSecret changed the credential at the target, with the rights of the credential named.
-    Changed(&'static str),
+    /// setSecret changed the credential at the target.
+    Changed(Change),
     /// setSecret found the new credential in effect.
     AlreadyInEffect,
     /// testSecret proved the new credential.
     Verified,
     /// testSecret had no new credential to try (RotateImmediately=false) and proved the current one.
-    ConfigurationVerified,
-    /// finishSecret moved AWSCURRENT.
-    Promoted,
+    ConfigurationVerified(Retired),
+    /// finishSecret moved AWSCURRENT. What became of the credential before can be an error: that of a rotation that has
+    /// succeeded even so.
+    Promoted(Result<Retired>),
     /// The version is AWSCURRENT already; nothing was done.
     AlreadyCurrent,
 }
 
 impl Outcome {
     /// The word used in results and logs.
-    pub fn as_str(self) -> &'static str {
+    pub fn as_str(&self) -> &'static str {
         match self {
             Self::Proposed => "proposed",
             Self::AlreadyProposed => "already-proposed",
             Self::Changed(_) => "changed",
             Self::AlreadyInEffect => "already-in-effect",
             Self::Verified => "verified",
-            Self::ConfigurationVerified => "configuration-verified",
-            Self::Promoted => "promoted",
+            Self::ConfigurationVerified(_) => "configuration-verified",
+            Self::Promoted(_) => "promoted",
             Self::AlreadyCurrent => "already-current",
         }
     }
 
-    /// Which credential setSecret used to change the password.
-    pub fn changed_as(self) -> Option<&'static str> {
+    /// What setSecret changed.
+    pub fn change(&self) -> Option<Change> {
         match self {
-            Self::Changed(credential) => Some(credential),
+            Self::Changed(change) => Some(*change),
             _ => None,
+        }
+    }
+
+    /// Whether old credentials were ended, and why not if they should have been.
+    pub fn retired(&self) -> Result<Retired, &Error> {
+        match self {
+            Self::ConfigurationVerified(retired) => Ok(*retired),
+            Self::Promoted(retired) => retired.as_ref().copied(),
+            _ => Ok(Retired::Nothing),
         }
     }
 }
@@ -126,32 +136,37 @@ impl<S: SecretStore, T: Target> Rotation<S, T> {
         let (now, pending, ahead) = tokio::join!(
             self.now(event, deadline),
             self.pending_once(event, deadline),
-            self.companion_ahead(event, deadline),
+            self.companion_ahead(event, true, deadline),
         );
         let Some(now) = now? else { return Ok(Outcome::AlreadyCurrent) };
         let reader = Reader::new(&self.store, &event.secret, &event.token, deadline).with_ahead(ahead);
         let pending = needed(self.pending_again(pending?, event, deadline).await?, event)?;
         match self.target.apply(&reader, Versions { current: &now.document, pending: &pending }).await? {
-            Applied::Changed(credential) => Ok(Outcome::Changed(credential)),
+            Applied::Changed(change) => Ok(Outcome::Changed(change)),
             Applied::AlreadyInEffect => Ok(Outcome::AlreadyInEffect),
         }
     }
 
     async fn test(&self, event: &Event, deadline: Deadline) -> Result<Outcome> {
-        let (now, pending) = tokio::join!(self.now(event, deadline), self.pending_once(event, deadline));
+        let (now, pending, ahead) = tokio::join!(
+            self.now(event, deadline),
+            self.pending_once(event, deadline),
+            self.companion_ahead(event, T::COMPANION_VERIFIES, deadline),
+        );
         let Some(now) = now? else { return Ok(Outcome::AlreadyCurrent) };
+        let reader = Reader::new(&self.store, &event.secret, &event.token, deadline).with_ahead(ahead);
         match self.pending_again(pending?, event, deadline).await? {
             Some(pending) => {
                 let pending = Document::parse(pending.text)?;
-                self.target.verify(Versions { current: &now.document, pending: &pending }, deadline).await?;
+                let versions = Versions { current: &now.document, pending: &pending };
+                self.target.verify(&reader, versions, Proof::Full).await?;
                 Ok(Outcome::Verified)
             }
             // RotateImmediately=false runs this step alone, against a version that may never get a value. If a rotation is
             // under way after all, finishSecret will not promote what has no value.
             None => {
-                let reader = Reader::new(&self.store, &event.secret, &event.token, deadline);
-                self.target.check(&reader, &now.document).await?;
-                Ok(Outcome::ConfigurationVerified)
+                let current = Dated { document: &now.document, age: now.age };
+                self.target.check(&reader, current).await.map(Outcome::ConfigurationVerified)
             }
         }
     }
@@ -161,19 +176,22 @@ impl<S: SecretStore, T: Target> Rotation<S, T> {
         let Some(now) = now? else { return Ok(Outcome::AlreadyCurrent) };
         let pending = needed(self.pending_again(pending?, event, deadline).await?, event)?;
         // Whatever called us in whatever order: what does not open the target is not promoted.
-        self.target.verify(Versions { current: &now.document, pending: &pending }, deadline).await?;
+        let reader = Reader::new(&self.store, &event.secret, &event.token, deadline);
+        let versions = Versions { current: &now.document, pending: &pending };
+        self.target.verify(&reader, versions, Proof::Works).await?;
         // Only from the version that was compared with the pending one: a value that somebody stored meanwhile stays.
         match self.store.promote(&event.secret, &event.token, &now.version, deadline).await {
             // The label is not where it was. If it is where we wanted it, an attempt whose reply was lost has moved it.
             Err(error) if error.code() == Code::WriteConflict => {
                 let description = self.store.describe(&event.secret, deadline).await?;
                 match description.standing(&event.token)? {
-                    Standing::Current => Ok(Outcome::Promoted),
-                    Standing::Pending => Err(error),
+                    Standing::Current => {}
+                    Standing::Pending => return Err(error),
                 }
             }
-            moved => moved.map(|()| Outcome::Promoted),
+            moved => moved?,
         }
+        Ok(Outcome::Promoted(self.target.retire(&reader, &pending).await))
     }
 
     /// The current version, and that the token's version is pending; `None` if the token's version is current already.
@@ -193,7 +211,11 @@ impl<S: SecretStore, T: Target> Rotation<S, T> {
                 Ok(Standing::Pending) => {
                     let current = current?.ok_or_else(|| Error::new(Code::CurrentMissing))?;
                     if description.current_version() == Some(&current.id) {
-                        return Ok(Some(Now { document: Document::parse(current.text)?, version: current.id }));
+                        return Ok(Some(Now {
+                            document: Document::parse(current.text)?,
+                            version: current.id,
+                            age: current.age,
+                        }));
                     }
                     Error::new(Code::WriteConflict).with(Fact::Version, current.id)
                 }
@@ -230,7 +252,15 @@ impl<S: SecretStore, T: Target> Rotation<S, T> {
         Ok(value)
     }
 
-    async fn companion_ahead(&self, event: &Event, deadline: Deadline) -> Option<(String, Result<Document>)> {
+    async fn companion_ahead(
+        &self,
+        event: &Event,
+        wanted: bool,
+        deadline: Deadline,
+    ) -> Option<(String, Result<Document>)> {
+        if !wanted {
+            return None;
+        }
         let companion = self.hint_for(&event.secret)?;
         let document = read_other(&self.store, &companion, deadline).await;
         Some((companion, document))
@@ -253,6 +283,7 @@ impl<S: SecretStore, T: Target> Rotation<S, T> {
 struct Now {
     version: String,
     document: Document,
+    age: Option<Duration>,
 }
 
 fn needed(pending: Option<Version>, event: &Event) -> Result<Document> {

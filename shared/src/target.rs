@@ -11,6 +11,9 @@ use std::time::Duration;
 ///
 /// Every method may be called twice, after a crash, and by two invocations at once.
 pub trait Target: Send + Sync {
+    /// Whether `verify` reads the companion, too.
+    const COMPANION_VERIFIES: bool;
+
     /// Another secret that `apply` will read, if the current value names one. It is read ahead.
     fn companion(&self, current: &Document) -> Option<String>;
 
@@ -29,14 +32,76 @@ pub trait Target: Send + Sync {
     ) -> impl Future<Output = Result<Applied>> + Send;
 
     /// Proves by use that the pending credential is in effect.
-    fn verify(&self, versions: Versions<'_>, deadline: Deadline) -> impl Future<Output = Result<()>> + Send;
+    fn verify<S: SecretStore>(
+        &self,
+        reader: &Reader<'_, S>,
+        versions: Versions<'_>,
+        proof: Proof,
+    ) -> impl Future<Output = Result<()>> + Send;
 
-    /// Proves that a rotation could begin: the configuration is sound and the current credential works.
-    fn check<S: SecretStore>(
+    /// Ends credentials that have lost their labels, once `current` has been promoted. The rotation has succeeded by then,
+    /// whatever comes of this.
+    fn retire<S: SecretStore>(
         &self,
         reader: &Reader<'_, S>,
         current: &Document,
-    ) -> impl Future<Output = Result<()>> + Send;
+    ) -> impl Future<Output = Result<Retired>> + Send;
+
+    /// Proves that a rotation could begin: the configuration is sound and the current credential works. Ends what has
+    /// outlived its grace period since the current version was made.
+    fn check<S: SecretStore>(
+        &self,
+        reader: &Reader<'_, S>,
+        current: Dated<'_>,
+    ) -> impl Future<Output = Result<Retired>> + Send;
+}
+
+/// A version and its age, by the service's clock and ours.
+#[derive(Clone, Copy, Debug)]
+pub struct Dated<'a> {
+    /// Its value.
+    pub document: &'a Document,
+    /// The time since it was made, if the service said when that was.
+    pub age: Option<Duration>,
+}
+
+/// How much of a proof is wanted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Proof {
+    /// testSecret's: the credential works, and opens all that it should.
+    Full,
+    /// finishSecret's: the credential works. A step that was left out shows by that.
+    Works,
+}
+
+/// Whether old credentials were ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Retired {
+    /// There was nothing to end, or nobody asked for it yet.
+    Nothing,
+    /// The previous credential was ended.
+    Previous,
+}
+
+/// What a change made of the credential before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PreviousCredential {
+    /// It keeps working.
+    Works,
+    /// It is refused from now on, as usual.
+    Refused,
+    /// It is refused from now on, although the target could have kept it. Why it could not here.
+    NotKept(&'static str),
+}
+
+impl PreviousCredential {
+    /// The word used in results and logs.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Works => "works",
+            Self::Refused | Self::NotKept(_) => "refused",
+        }
+    }
 }
 
 /// The two versions that a step works with.
@@ -51,10 +116,19 @@ pub struct Versions<'a> {
 /// What `apply` did.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Applied {
-    /// The credential was changed, with the rights of this one: `current`, `previous` or `superuser`.
-    Changed(&'static str),
+    /// The credential was changed.
+    Changed(Change),
     /// An earlier run had done it.
     AlreadyInEffect,
+}
+
+/// A credential was changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Change {
+    /// With whose rights: `current`, `previous` or `superuser`.
+    pub by: &'static str,
+    /// What became of the one before.
+    pub previous: PreviousCredential,
 }
 
 /// How old the labels may be when a credential is changed. A healthy step is faster; a slower one may have been overtaken

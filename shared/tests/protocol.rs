@@ -14,7 +14,7 @@ use rotation::event::Event;
 use rotation::protocol::{Outcome, Rotation};
 use rotation::secret::{RotationToken, SecretText};
 use rotation::store::{Description, Put, SecretStore, Select, Version};
-use rotation::target::{Applied, Reader, Target, Versions};
+use rotation::target::{Applied, Change, Dated, PreviousCredential, Proof, Reader, Retired, Target, Versions};
 use rotation::{Code, Error, Fact, Result};
 use serde_json::{Value, json};
 use std::sync::{Arc, Mutex};
@@ -77,7 +77,7 @@ impl SecretStore for Store {
         match answer {
             Ok(answer) => {
                 let text = answer["SecretString"].as_str().unwrap().into();
-                Ok(Some(Version { id: answer["VersionId"].as_str().unwrap().to_owned(), text }))
+                Ok(Some(Version { id: answer["VersionId"].as_str().unwrap().to_owned(), text, age: None }))
             }
             Err(code) if code == "ResourceNotFoundException" => Ok(None),
             Err(code) => Err(Error::new(Code::ServiceRefused).with(Fact::ServiceCode, code)),
@@ -113,6 +113,8 @@ impl SecretStore for Store {
 #[derive(Clone, Default)]
 struct Lock(Arc<Mutex<State>>);
 
+const CHANGED: Outcome = Outcome::Changed(Change { by: "current", previous: PreviousCredential::Refused });
+
 #[derive(Default)]
 struct State {
     password: String,
@@ -120,6 +122,11 @@ struct State {
     companion: Option<String>,
     companion_read: Option<String>,
     checked: u32,
+    /// What verify was asked for.
+    proofs: Vec<Proof>,
+    /// Of what was promoted, when retire was called.
+    retired: Vec<String>,
+    retirement_fails: bool,
     seen_current: Option<String>,
     /// Setting takes so long that the labels may have changed.
     slow: bool,
@@ -133,6 +140,8 @@ impl Lock {
 }
 
 impl Target for Lock {
+    const COMPANION_VERIFIES: bool = true;
+
     fn companion(&self, _: &Document) -> Option<String> {
         self.0.lock().unwrap().companion.clone()
     }
@@ -159,17 +168,24 @@ impl Target for Lock {
             return Ok(Applied::AlreadyInEffect);
         }
         self.0.lock().unwrap().password = versions.pending.string("password")?;
-        Ok(Applied::Changed("current"))
+        Ok(Applied::Changed(Change { by: "current", previous: PreviousCredential::Refused }))
     }
 
-    async fn verify(&self, versions: Versions<'_>, _: Deadline) -> Result<()> {
+    async fn verify<S: SecretStore>(&self, _: &Reader<'_, S>, versions: Versions<'_>, proof: Proof) -> Result<()> {
+        self.0.lock().unwrap().proofs.push(proof);
         self.0.lock().unwrap().seen_current = Some(versions.current.string("password")?);
         self.opens(versions.pending)
     }
 
-    async fn check<S: SecretStore>(&self, _: &Reader<'_, S>, current: &Document) -> Result<()> {
+    async fn retire<S: SecretStore>(&self, _: &Reader<'_, S>, current: &Document) -> Result<Retired> {
+        let mut state = self.0.lock().unwrap();
+        state.retired.push(current.string("password")?);
+        if state.retirement_fails { Err(Error::new(Code::ConnectionLost)) } else { Ok(Retired::Previous) }
+    }
+
+    async fn check<S: SecretStore>(&self, _: &Reader<'_, S>, current: Dated<'_>) -> Result<Retired> {
         self.0.lock().unwrap().checked += 1;
-        self.opens(current)
+        self.opens(current.document).map(|()| Retired::Nothing)
     }
 }
 
@@ -231,9 +247,9 @@ async fn a_rotation_and_its_critical_path() {
     let mut seconds = Vec::new();
     for (step, expected) in [
         ("createSecret", Outcome::Proposed),
-        ("setSecret", Outcome::Changed("current")),
+        ("setSecret", CHANGED),
         ("testSecret", Outcome::Verified),
-        ("finishSecret", Outcome::Promoted),
+        ("finishSecret", Outcome::Promoted(Ok(Retired::Previous))),
     ] {
         let (outcome, taken) = bench.timed(step).await;
         assert_eq!(outcome.unwrap(), expected);
@@ -292,7 +308,7 @@ async fn steps_that_need_a_value_miss_it_by_name_and_a_test_alone_checks_the_con
     for step in ["setSecret", "finishSecret"] {
         assert_eq!(bench.step(step).await.unwrap_err().code(), Code::PendingMissing);
     }
-    assert_eq!(bench.step("testSecret").await.unwrap(), Outcome::ConfigurationVerified);
+    assert_eq!(bench.step("testSecret").await.unwrap(), Outcome::ConfigurationVerified(Retired::Nothing));
     assert_eq!(bench.lock.0.lock().unwrap().checked, 1);
     "other".clone_into(&mut bench.lock.0.lock().unwrap().password);
     assert!(bench.step("testSecret").await.is_err(), "a current credential that does not work fails the test");
@@ -308,7 +324,7 @@ async fn a_late_value_is_waited_for_in_set_test_and_finish_and_not_in_create() {
         }
         *bench.store.stale_reads.lock().unwrap() = 2;
         let outcome = bench.step(step).await.unwrap();
-        assert!(!matches!(outcome, Outcome::ConfigurationVerified), "{step}");
+        assert!(!matches!(outcome, Outcome::ConfigurationVerified(_)), "{step}");
     }
     let bench = Bench::new().await;
     bench.step("createSecret").await.unwrap();
@@ -406,7 +422,7 @@ async fn a_companion_is_read_together_with_the_rest_once_it_is_known() {
     bench.lock.0.lock().unwrap().companion = Some("superuser".to_owned());
     bench.step("createSecret").await.unwrap();
     let (outcome, seconds) = bench.timed("setSecret").await;
-    assert_eq!((outcome.unwrap(), seconds), (Outcome::Changed("current"), 1));
+    assert_eq!((outcome.unwrap(), seconds), (CHANGED, 1));
     assert_eq!(bench.lock.0.lock().unwrap().companion_read.as_deref(), Some("root"));
 
     // In a new process there is no hint, and the companion is read when the current value has named it.
@@ -422,4 +438,20 @@ async fn a_step_ends_by_its_deadline() {
     let error = bench.rotation.run(&bench.event("createSecret"), Deadline::after(Duration::from_millis(500))).await;
     let error = error.unwrap_err();
     assert_eq!((error.code(), error.fact(Fact::Secret)), (Code::TimeSpent, Some("s")));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_promoted_is_proven_and_then_retires_what_was_before() {
+    let bench = Bench::new().await;
+    bench.lock.0.lock().unwrap().retirement_fails = true;
+    for step in ["createSecret", "setSecret", "testSecret"] {
+        bench.step(step).await.unwrap();
+    }
+    assert!(bench.lock.0.lock().unwrap().retired.is_empty(), "nothing is retired before AWSCURRENT has moved");
+    let outcome = bench.step("finishSecret").await.unwrap();
+    assert_eq!(outcome.retired().unwrap_err().code(), Code::ConnectionLost);
+    assert_eq!(bench.current_password().await, "proposal-1", "the rotation has succeeded even so");
+    let state = bench.lock.0.lock().unwrap();
+    assert_eq!(state.proofs, [Proof::Full, Proof::Works]);
+    assert_eq!(state.retired, ["proposal-1"]);
 }

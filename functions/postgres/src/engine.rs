@@ -3,11 +3,12 @@
 use crate::connect::{Session, connect};
 use crate::single::Allowed;
 use crate::{pair, single};
-use rotation::Result;
 use rotation::clock::Deadline;
-use rotation::database::{Engine, Login, LoginFailure, Pair, Side};
+use rotation::database::{Engine, Evidence, Facts, Login, LoginFailure, OwnChange, Pair, Turn};
 use rotation::environment::Settings;
 use rotation::secret::Password;
+use rotation::target::PreviousCredential;
+use rotation::{Code, Error, Fact, Result};
 
 /// NAMEDATALEN - 1, in bytes; the server cuts what is longer (manual 4.1.1).
 const MAX_NAME_BYTES: usize = 63;
@@ -31,8 +32,17 @@ impl Engine for Postgres {
     const DEFAULT_PORT: u16 = 5432;
     const DEFAULT_DATABASE: Option<&'static str> = Some("postgres");
 
-    fn name_fits(&self, user: &str) -> bool {
-        user.len() <= MAX_NAME_BYTES
+    const DUAL_PASSWORDS: bool = false;
+    const SUPERUSER_COMPARES: bool = false;
+
+    fn check_name(&self, _: &Facts, user: &str) -> Result<()> {
+        if user.len() <= MAX_NAME_BYTES {
+            return Ok(());
+        }
+        Err(Error::new(Code::NameTooLong)
+            .with(Fact::User, user)
+            .with(Fact::Found, format_args!("{} bytes", user.len()))
+            .with(Fact::Expected, format_args!("at most {MAX_NAME_BYTES}")))
     }
 
     async fn connect(&self, login: Login<'_>, deadline: Deadline) -> Result<Session, LoginFailure> {
@@ -42,26 +52,28 @@ impl Engine for Postgres {
     async fn change_own_password(
         &self,
         session: Session,
-        user: &str,
-        new: &Password,
+        change: OwnChange<'_>,
         deadline: Deadline,
-    ) -> Result<()> {
-        single::change_own_password(session, user, new, self.allowed, deadline).await
+    ) -> Result<PreviousCredential> {
+        single::change_own_password(session, change.user, change.to, self.allowed, deadline).await?;
+        Ok(PreviousCredential::Refused)
+    }
+
+    async fn discard_previous_password(&self, _: Session, _: &str, _: &Password, _: Deadline) -> Result<bool> {
+        Ok(false)
     }
 
     async fn rescue(&self, superuser: Session, user: &str, new: &Password, deadline: Deadline) -> Result<()> {
         single::rescue(superuser, user, new, self.allowed, deadline).await
     }
 
-    async fn converge(
-        &self,
-        superuser: Session,
-        pair: &Pair,
-        pending: Side,
-        new: &Password,
-        deadline: Deadline,
-    ) -> Result<()> {
-        pair::converge(superuser, pair, pending, new, self.allowed, deadline).await
+    async fn converge(&self, superuser: Session, turn: Turn<'_>, _: &impl Evidence, deadline: Deadline) -> Result<()> {
+        pair::converge(superuser, turn, self.allowed, deadline).await
+    }
+
+    /// The pending user has compared already: every role may read the catalog.
+    async fn compare(&self, _: Session, _: &Pair, _: Deadline) -> Result<()> {
+        Ok(())
     }
 
     async fn prove(&self, session: Session, user: &str, pair: Option<&Pair>, deadline: Deadline) -> Result<()> {

@@ -8,8 +8,7 @@ use crate::single::{Allowed, expect_session_user};
 use crate::transaction::{As, PINNED, Server, ask, limits, rows, text};
 use crate::verifier::{Encryption, set_password};
 use rotation::clock::Deadline;
-use rotation::database::{Pair, Side};
-use rotation::secret::Password;
+use rotation::database::{Pair, Side, Turn};
 use rotation::{Code, Error, Fact, Result};
 use std::collections::BTreeMap;
 
@@ -50,9 +49,7 @@ enum Need {
 /// changed; [`Code::PrivilegeMissing`] naming the grant; others by SQLSTATE.
 pub(crate) async fn converge(
     superuser: Session,
-    pair: &Pair,
-    pending: Side,
-    new: &Password,
+    Turn { pair, pending, new }: Turn<'_>,
     allowed: Allowed,
     deadline: Deadline,
 ) -> Result<()> {

@@ -1,12 +1,14 @@
 //! The seam to a kind of database server.
 
 use super::endpoint::Endpoint;
+use super::facts::Facts;
 use super::observation::LoginFailure;
 use super::pair::{Pair, Side};
 use super::plan::Credential;
 use crate::clock::Deadline;
 use crate::error::Result;
 use crate::secret::Password;
+use crate::target::PreviousCredential;
 use std::future::Future;
 
 /// One login.
@@ -25,6 +27,37 @@ pub struct Login<'a> {
     pub channel_binding_required: bool,
 }
 
+/// A user's own password, to be changed.
+#[derive(Clone, Copy, Debug)]
+pub struct OwnChange<'a> {
+    /// Whose.
+    pub user: &'a str,
+    /// The password that opened the session.
+    pub from: &'a Password,
+    /// The pending one.
+    pub to: &'a Password,
+}
+
+/// What the superuser has to do for a pair.
+#[derive(Clone, Copy, Debug)]
+pub struct Turn<'a> {
+    /// The two users.
+    pub pair: &'a Pair,
+    /// Whose turn it is.
+    pub pending: Side,
+    /// That user's next password.
+    pub new: &'a Password,
+}
+
+/// What the versions of a secret tell about a pair, for servers that know nothing of it themselves.
+pub trait Evidence: Send + Sync {
+    /// The user in the AWSPREVIOUS version, if that is about the same server. Costs a call.
+    ///
+    /// # Errors
+    /// Those of the store.
+    fn previous_user(&self) -> impl Future<Output = Result<Option<String>>> + Send;
+}
+
 /// A kind of database server: how to log in, and how to change passwords.
 ///
 /// Every method ends before the deadline with an error that names what it waited for.
@@ -38,9 +71,16 @@ pub trait Engine: Send + Sync {
     const DEFAULT_PORT: u16;
     /// Used where the secret has no `dbname`.
     const DEFAULT_DATABASE: Option<&'static str>;
+    /// Whether an account can have two passwords at a time, so that the one before keeps working.
+    const DUAL_PASSWORDS: bool;
+    /// Whether the superuser has to compare the privileges of a pair, since neither user may see the other's.
+    const SUPERUSER_COMPARES: bool;
 
-    /// Whether the server takes a user name of this length.
-    fn name_fits(&self, user: &str) -> bool;
+    /// Checks that the server takes a user name of this length.
+    ///
+    /// # Errors
+    /// [`NameTooLong`](crate::Code::NameTooLong) with what was found and expected.
+    fn check_name(&self, facts: &Facts, user: &str) -> Result<()>;
 
     /// Logs in: one connection, one attempt.
     fn connect(
@@ -49,16 +89,25 @@ pub trait Engine: Send + Sync {
         deadline: Deadline,
     ) -> impl Future<Output = Result<Self::Session, LoginFailure>> + Send;
 
-    /// Changes the password of the user who is logged in.
+    /// Changes the password of the user who is logged in. Says what became of the one before.
     fn change_own_password(
         &self,
         session: Self::Session,
-        user: &str,
-        new: &Password,
+        change: OwnChange<'_>,
         deadline: Deadline,
-    ) -> impl Future<Output = Result<()>> + Send;
+    ) -> impl Future<Output = Result<PreviousCredential>> + Send;
 
-    /// Changes another user's password, as a superuser.
+    /// Where there are [`DUAL_PASSWORDS`](Self::DUAL_PASSWORDS): ends every password of the user who is logged in but the
+    /// one that opened the session. `false` if it was the only one.
+    fn discard_previous_password(
+        &self,
+        session: Self::Session,
+        user: &str,
+        current: &Password,
+        deadline: Deadline,
+    ) -> impl Future<Output = Result<bool>> + Send;
+
+    /// Changes another user's password, as a superuser, when none that is known opens the database.
     fn rescue(
         &self,
         superuser: Self::Session,
@@ -68,18 +117,28 @@ pub trait Engine: Send + Sync {
     ) -> impl Future<Output = Result<()>> + Send;
 
     /// As a superuser: makes the clone if it is absent, makes its privileges those of the base, and sets the password of
-    /// the `pending` side last.
+    /// the pending side last.
     fn converge(
         &self,
         superuser: Self::Session,
-        pair: &Pair,
-        pending: Side,
-        new: &Password,
+        turn: Turn<'_>,
+        evidence: &impl Evidence,
         deadline: Deadline,
     ) -> impl Future<Output = Result<()>> + Send;
 
-    /// As the user who is logged in: proves that the session is that user's and can work and, for a pair, that its
-    /// effective privileges are the base user's.
+    /// Where [`SUPERUSER_COMPARES`](Self::SUPERUSER_COMPARES): that the clone's effective privileges are the base's.
+    ///
+    /// # Errors
+    /// [`PrivilegesDiffer`](crate::Code::PrivilegesDiffer) naming the first difference.
+    fn compare(
+        &self,
+        superuser: Self::Session,
+        pair: &Pair,
+        deadline: Deadline,
+    ) -> impl Future<Output = Result<()>> + Send;
+
+    /// As the user who is logged in: proves that the session is that user's and can work and, for a pair whose users may
+    /// see each other's privileges, that those are the base user's.
     fn prove(
         &self,
         session: Self::Session,

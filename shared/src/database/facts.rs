@@ -8,12 +8,16 @@ use crate::document::Document;
 use crate::error::{Code, Error, Fact, Result};
 use crate::secret::Password;
 use crate::tls::Verifier;
+use std::time::Duration;
 
 const OPTIONS: &[&str] = &["users", "superuserRescue", "caBundle", "tlsServerName"];
+const DISCARD: &str = "discardPreviousPasswordAfterHours";
 
 /// A database user's secret, read and checked.
 #[derive(Clone, Debug)]
 pub struct Facts {
+    /// Which of the engine's names the secret has.
+    pub engine: String,
     /// Host name or address.
     pub host: String,
     /// TCP port.
@@ -36,6 +40,9 @@ pub struct Facts {
     pub ca_bundle: Option<String>,
     /// `rotation.tlsServerName`: the name in the server's certificate, where it is not the host.
     pub tls_server_name: Option<String>,
+    /// `rotation.discardPreviousPasswordAfterHours`: how long a previous password that the server keeps may go on working;
+    /// without it, until the next rotation.
+    pub discard_after: Option<Duration>,
 }
 
 /// Which users a rotation changes.
@@ -59,8 +66,10 @@ impl Facts {
                 .with(Fact::Found, engine)
                 .with(Fact::Expected, E::NAMES.join(" or ")));
         }
+        let options: Vec<&str> = OPTIONS.iter().copied().chain(E::DUAL_PASSWORDS.then_some(DISCARD)).collect();
         let default_database = || E::DEFAULT_DATABASE.map(str::to_owned);
         let mut facts = Self {
+            engine,
             host: document.string("host")?,
             port: document.port("port")?.unwrap_or(E::DEFAULT_PORT),
             username: document.string("username")?,
@@ -72,12 +81,14 @@ impl Facts {
             rescue: false,
             ca_bundle: None,
             tls_server_name: None,
+            discard_after: None,
         };
-        if let Some(options) = document.options(OPTIONS)? {
+        if let Some(options) = document.options(&options)? {
             facts.users = options.pair_of_names("users")?;
             facts.rescue = options.boolean("superuserRescue")? == Some(true);
             facts.ca_bundle = options.optional_string("caBundle")?;
             facts.tls_server_name = options.optional_string("tlsServerName")?;
+            facts.discard_after = options.hours(DISCARD)?;
             let needs_superuser = match (&facts.superuser, &facts.users, facts.rescue) {
                 (None, Some(_), _) => Some("users"),
                 (None, None, true) => Some("superuserRescue"),
@@ -90,6 +101,13 @@ impl Facts {
             }
             if facts.users.is_some() && facts.rescue {
                 return Err(options.invalid("superuserRescue", "together with rotation.users", "one of the two"));
+            }
+            if facts.discard_after.is_some() && facts.strategy() == Strategy::AlternatingUsers {
+                return Err(options.invalid(
+                    DISCARD,
+                    "together with alternating users",
+                    "a single user: the previous one of a pair works until its turn",
+                ));
             }
         }
         Ok(facts)
@@ -170,6 +188,7 @@ impl Facts {
             ("rotation.superuserRescue", self.rescue == other.rescue),
             ("rotation.caBundle", self.ca_bundle == other.ca_bundle),
             ("rotation.tlsServerName", self.tls_server_name == other.tls_server_name),
+            ("rotation.discardPreviousPasswordAfterHours", self.discard_after == other.discard_after),
         ];
         match same.iter().find(|(_, same)| !same) {
             None => Ok(()),
@@ -191,7 +210,8 @@ pub(crate) struct Superuser {
 pub(crate) mod tests {
     use super::*;
     use crate::clock::Deadline;
-    use crate::database::{Login, LoginFailure, Pair, Side};
+    use crate::database::{Evidence, Login, LoginFailure, OwnChange, Pair, Turn};
+    use crate::target::PreviousCredential;
 
     /// An engine that is never asked to connect.
     pub(crate) struct Postgres;
@@ -201,20 +221,28 @@ pub(crate) mod tests {
         const NAMES: &'static [&'static str] = &["postgres", "aurora-postgresql"];
         const DEFAULT_PORT: u16 = 5432;
         const DEFAULT_DATABASE: Option<&'static str> = Some("postgres");
+        const DUAL_PASSWORDS: bool = false;
+        const SUPERUSER_COMPARES: bool = false;
 
-        fn name_fits(&self, user: &str) -> bool {
-            user.len() <= 63
+        fn check_name(&self, _: &Facts, _: &str) -> Result<()> {
+            Ok(())
         }
         async fn connect(&self, _: Login<'_>, _: Deadline) -> Result<(), LoginFailure> {
             unreachable!()
         }
-        async fn change_own_password(&self, (): (), _: &str, _: &Password, _: Deadline) -> Result<()> {
+        async fn change_own_password(&self, (): (), _: OwnChange<'_>, _: Deadline) -> Result<PreviousCredential> {
+            unreachable!()
+        }
+        async fn discard_previous_password(&self, (): (), _: &str, _: &Password, _: Deadline) -> Result<bool> {
             unreachable!()
         }
         async fn rescue(&self, (): (), _: &str, _: &Password, _: Deadline) -> Result<()> {
             unreachable!()
         }
-        async fn converge(&self, (): (), _: &Pair, _: Side, _: &Password, _: Deadline) -> Result<()> {
+        async fn converge(&self, (): (), _: Turn<'_>, _: &impl Evidence, _: Deadline) -> Result<()> {
+            unreachable!()
+        }
+        async fn compare(&self, (): (), _: &Pair, _: Deadline) -> Result<()> {
             unreachable!()
         }
         async fn prove(&self, (): (), _: &str, _: Option<&Pair>, _: Deadline) -> Result<()> {

@@ -10,7 +10,7 @@ pub mod plan;
 mod target;
 
 pub use endpoint::{Endpoint, Transport};
-pub use engine::{Engine, Login};
+pub use engine::{Engine, Evidence, Login, OwnChange, Turn};
 pub use facts::Facts;
 pub use observation::{LoginFailure, Observation};
 pub use pair::{Pair, Side};

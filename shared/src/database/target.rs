@@ -1,6 +1,6 @@
 //! A database user as a rotation's target: observe, decide, act, prove.
 
-use super::engine::{Engine, Login};
+use super::engine::{Engine, Evidence, Login, OwnChange, Turn};
 use super::facts::{Facts, Strategy, Superuser};
 use super::observation::{LoginFailure, Observation};
 use super::pair::Pair;
@@ -11,7 +11,8 @@ use crate::environment::Settings;
 use crate::error::{Code, Error, Fact, Result};
 use crate::password::{OsEntropy, Policy};
 use crate::store::SecretStore;
-use crate::target::{Applied, Reader, Target, Versions};
+use crate::target::{Applied, Change, Dated, PreviousCredential, Proof, Reader, Retired, Target, Versions};
+use std::time::Duration;
 
 /// Rotates the users of one kind of database.
 pub struct DatabaseTarget<E> {
@@ -143,11 +144,18 @@ impl<E: Engine> DatabaseTarget<E> {
                     };
                     let (user, new) = (&pending.username, &pending.password);
                     reader.still_pending().await?;
-                    match credential {
-                        Credential::Superuser => self.engine.rescue(session, user, new, deadline).await?,
-                        _ => self.engine.change_own_password(session, user, new, deadline).await?,
-                    }
-                    return Ok(Applied::Changed(credential.as_str()));
+                    let from = match (credential, &previous) {
+                        (Credential::Previous, Some(previous)) => &previous.password,
+                        _ => &current.password,
+                    };
+                    let previous = if credential == Credential::Superuser {
+                        self.engine.rescue(session, user, new, deadline).await?;
+                        PreviousCredential::Refused
+                    } else {
+                        let change = OwnChange { user, from, to: new };
+                        self.engine.change_own_password(session, change, deadline).await?
+                    };
+                    return Ok(Applied::Changed(Change { by: credential.as_str(), previous }));
                 }
                 Move::Report(Credential::Superuser) if seen.superuser == Some(Observation::Rejected) => {
                     return Err(failure.map_or_else(internal, |error| error.recoded(Code::SuperuserRejected)));
@@ -178,12 +186,62 @@ impl<E: Engine> DatabaseTarget<E> {
         let session = self.log_in_superuser(&superuser, reader.deadline()).await;
         let session = session.map_err(|failure| failure.or_rejected(Code::SuperuserRejected))?;
         reader.still_pending().await?;
-        self.engine.converge(session, &pair, side, &pending.password, reader.deadline()).await?;
-        Ok(Applied::Changed(Credential::Superuser.as_str()))
+        let turn = Turn { pair: &pair, pending: side, new: &pending.password };
+        let evidence = VersionsOfSecret { reader, current };
+        self.engine.converge(session, turn, &evidence, reader.deadline()).await?;
+        Ok(Applied::Changed(Change { by: Credential::Superuser.as_str(), previous: PreviousCredential::Works }))
+    }
+
+    /// Neither of a pair may see the other's privileges where this is needed.
+    async fn compare_as_superuser<S: SecretStore>(
+        &self,
+        reader: &Reader<'_, S>,
+        current: &Facts,
+        pair: &Pair,
+    ) -> Result<()> {
+        let superuser = self.superuser(reader, current).await?.ok_or_else(internal)?;
+        let session = self.log_in_superuser(&superuser, reader.deadline()).await;
+        let session = session.map_err(|failure| failure.or_rejected(Code::SuperuserRejected))?;
+        self.engine.compare(session, pair, reader.deadline()).await
+    }
+
+    /// Ends the passwords before `current`, if the secret asks for that `age` after it was made.
+    async fn discard(&self, current: &Facts, age: Option<Duration>, deadline: Deadline) -> Result<Retired> {
+        let due = current.discard_after.zip(age).is_some_and(|(after, age)| age >= after);
+        if !due {
+            return Ok(Retired::Nothing);
+        }
+        let session = self.log_in(current, Credential::Current, deadline).await;
+        let session = session.map_err(|failure| failure.or_rejected(Code::CurrentRejected))?;
+        let discarded = self
+            .engine
+            .discard_previous_password(session, &current.username, &current.password, deadline)
+            .await
+            .map_err(|error| placed(error, current))?;
+        Ok(if discarded { Retired::Previous } else { Retired::Nothing })
+    }
+}
+
+/// What the secret's versions tell about a pair.
+struct VersionsOfSecret<'a, S> {
+    reader: &'a Reader<'a, S>,
+    current: &'a Facts,
+}
+
+impl<S: SecretStore> Evidence for VersionsOfSecret<'_, S> {
+    async fn previous_user(&self) -> Result<Option<String>> {
+        let document = self.reader.previous().await?;
+        let about_here = |document: &Document| {
+            let text = |key| document.optional_string(key).ok().flatten();
+            text("host").is_some_and(|host| host.eq_ignore_ascii_case(&self.current.host))
+        };
+        Ok(document.filter(about_here).and_then(|document| document.string("username").ok()))
     }
 }
 
 impl<E: Engine> Target for DatabaseTarget<E> {
+    const COMPANION_VERIFIES: bool = E::SUPERUSER_COMPARES;
+
     fn companion(&self, current: &Document) -> Option<String> {
         let facts = Facts::read::<E>(current).ok()?;
         // A rescue is rare; its secret is read when it is needed.
@@ -202,11 +260,7 @@ impl<E: Engine> Target for DatabaseTarget<E> {
                 Pair::of(&facts, previous_user.as_deref())?.partner(&facts.username).to_owned()
             }
         };
-        if !self.engine.name_fits(&user) {
-            return Err(Error::new(Code::NameTooLong)
-                .with(Fact::User, &user)
-                .with(Fact::Found, format_args!("{} bytes, {} characters", user.len(), user.chars().count())));
-        }
+        self.engine.check_name(&facts, &user)?;
         let password = self.policy.generate(&OsEntropy)?;
         current.with(&[("username", &user), ("password", password.expose())])
     }
@@ -220,7 +274,8 @@ impl<E: Engine> Target for DatabaseTarget<E> {
         applied.map_err(|error| placed(error, &pending))
     }
 
-    async fn verify(&self, versions: Versions<'_>, deadline: Deadline) -> Result<()> {
+    async fn verify<S: SecretStore>(&self, reader: &Reader<'_, S>, versions: Versions<'_>, proof: Proof) -> Result<()> {
+        let deadline = reader.deadline();
         let (current, pending) = read_both::<E>(versions)?;
         let pair = match current.strategy() {
             Strategy::SingleUser => None,
@@ -229,11 +284,22 @@ impl<E: Engine> Target for DatabaseTarget<E> {
         let session = self.log_in(&pending, Credential::Pending, deadline).await;
         let session = session.map_err(|failure| failure.or_rejected(Code::PendingRejected))?;
         let proven = self.engine.prove(session, &pending.username, pair.as_ref(), deadline).await;
-        proven.map_err(|error| placed(error, &pending))
+        proven.map_err(|error| placed(error, &pending))?;
+        match pair {
+            Some(pair) if E::SUPERUSER_COMPARES && proof == Proof::Full => {
+                self.compare_as_superuser(reader, &current, &pair).await.map_err(|error| placed(error, &pending))
+            }
+            _ => Ok(()),
+        }
     }
 
-    async fn check<S: SecretStore>(&self, reader: &Reader<'_, S>, current: &Document) -> Result<()> {
+    async fn retire<S: SecretStore>(&self, reader: &Reader<'_, S>, current: &Document) -> Result<Retired> {
         let facts = Facts::read::<E>(current)?;
+        self.discard(&facts, Some(Duration::ZERO), reader.deadline()).await
+    }
+
+    async fn check<S: SecretStore>(&self, reader: &Reader<'_, S>, current: Dated<'_>) -> Result<Retired> {
+        let facts = Facts::read::<E>(current.document)?;
         let session = self.log_in(&facts, Credential::Current, reader.deadline()).await;
         let session = session.map_err(|failure| failure.or_rejected(Code::CurrentRejected))?;
         let proven = self.engine.prove(session, &facts.username, None, reader.deadline()).await;
@@ -242,7 +308,7 @@ impl<E: Engine> Target for DatabaseTarget<E> {
             let session = self.log_in_superuser(&superuser, reader.deadline()).await;
             session.map_err(|failure| failure.or_rejected(Code::SuperuserRejected))?;
         }
-        Ok(())
+        self.discard(&facts, current.age, reader.deadline()).await
     }
 }
 

@@ -10,6 +10,7 @@ use crate::error::{Code, Error, Fact, Result};
 use crate::secret::{RotationToken, SecretText};
 use std::collections::HashMap;
 use std::future::Future;
+use std::time::Duration;
 
 /// The label of the version that consumers read.
 pub const CURRENT: &str = "AWSCURRENT";
@@ -72,6 +73,8 @@ pub struct Version {
     pub id: String,
     /// The value. Not printed.
     pub text: SecretText,
+    /// The time since the version was made, if the service said when that was.
+    pub age: Option<Duration>,
 }
 
 /// Which version to read.

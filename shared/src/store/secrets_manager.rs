@@ -2,7 +2,7 @@
 
 use super::attempts::Attempts;
 use super::{CURRENT, Description, PENDING, PREVIOUS, Put, SecretStore, Select, Version};
-use crate::clock::Deadline;
+use crate::clock::{Deadline, age_of};
 use crate::error::{Code, Error, Fact, Result};
 use crate::secret::{RotationToken, SecretText};
 use aws_config::BehaviorVersion;
@@ -88,7 +88,11 @@ impl SecretStore for SecretsManager {
         let call = request.customize().interceptor(attempts.clone()).send();
         match finish("GetSecretValue", secret, deadline, &attempts, call).await? {
             Ok(output) => match output.secret_string {
-                Some(text) => Ok(Some(Version { id: output.version_id.unwrap_or_default(), text: text.into() })),
+                Some(text) => {
+                    let created = output.created_date.and_then(|date| u64::try_from(date.secs()).ok());
+                    let age = created.map(|seconds| age_of(Duration::from_secs(seconds)));
+                    Ok(Some(Version { id: output.version_id.unwrap_or_default(), text: text.into(), age }))
+                }
                 None => {
                     Err(Error::new(Code::SecretNotJson).with(Fact::Secret, secret).with(Fact::Found, "a binary value"))
                 }
