@@ -4,8 +4,8 @@ use super::Result;
 use crate::provision::Error;
 use crate::provision::account::{Account, temporary_directory};
 use crate::provision::command::run;
-use std::fs::{File, OpenOptions};
-use std::io::Write as _;
+use std::fs::{self, File, OpenOptions};
+use std::io::{ErrorKind, Write as _};
 use std::os::unix::fs::{OpenOptionsExt as _, chown};
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
@@ -15,7 +15,8 @@ use tempfile::TempDir;
 
 /// Runs until its standard input ends. A line there means that the lab has cleaned up by itself; an end without one, that
 /// the lab was killed. Then whatever works in the directory is a server, or part of one, that nobody will stop: it is
-/// known by its working directory, because a process id may be another's by now. SIGQUIT is PostgreSQL's immediate shutdown.
+/// known by its working directory, because a process id may be another's by now. SIGQUIT is PostgreSQL's immediate shutdown,
+/// and for MySQL one like any other.
 const WATCHDOG: &str = r#"
 trap '' HUP INT TERM
 read -r _ && exit
@@ -75,6 +76,15 @@ impl Home {
         Ok((path, file))
     }
 
+    /// What such a file holds so far; nothing if it is not there yet.
+    pub(super) fn read_log(&self, name: &str) -> Result<Vec<u8>> {
+        let path = self.path().join(name);
+        match fs::read(&path) {
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(Vec::new()),
+            result => Ok(result.map_err(Error::io("read", &path))?),
+        }
+    }
+
     fn open(&self, path: &Path, options: &mut OpenOptions) -> Result<File> {
         let file = options.mode(0o600).open(path).map_err(Error::io("open", path))?;
         self.give_away(path)?;
@@ -87,7 +97,7 @@ impl Home {
     }
 
     /// A program that runs in this directory, under the server's account, with nothing of the lab's environment: that may
-    /// hold `PG…` variables, which mean something to the program, and credentials.
+    /// hold `PG…` and `MYSQL_…` variables, which mean something to the program, and credentials.
     pub(super) fn command(&self, program: &Path) -> Command {
         let mut command = Command::new(program);
         command.current_dir(self.path()).env_clear().env("PATH", "/usr/bin:/bin").env("LC_ALL", "C");

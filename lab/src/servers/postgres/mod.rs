@@ -17,13 +17,15 @@ mod client;
 mod cluster;
 mod options;
 
+pub use super::Tls;
 pub use crate::provision::Version;
 pub use client::quoted;
-pub use options::{Options, Tls};
+pub use options::Options;
 
-use super::certificates::{Certificate, TestCa};
+use super::certificates::Certificate;
+use super::launch::{Launchable as _, launch, launch_on};
 use super::process::Process;
-use super::{Error, Password, Result, blocking};
+use super::{Error, HOST, Password, Result, blocking};
 use cluster::{Cluster, Primary};
 use rustix::process::Signal;
 use std::fmt;
@@ -32,8 +34,6 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 const SUPERUSER: &str = "postgres";
-/// The name in the default certificate, and the one to connect to: certificates are rarely for addresses.
-const HOST: &str = "localhost";
 
 const RELOAD_LIMIT: Duration = Duration::from_secs(10);
 const RELOAD_POLL: Duration = Duration::from_millis(10);
@@ -58,7 +58,8 @@ impl Postgres {
     /// instance because of a setting in `options`.
     pub async fn start(options: Options) -> Result<Self> {
         blocking(move || {
-            let options = with_certificate(options)?;
+            let mut options = options;
+            options.certificate = options.tls.certificate(options.certificate)?;
             let password = Password::random();
             let cluster = Cluster::create(options, &password)?;
             Self::launch(cluster, password)
@@ -82,7 +83,7 @@ impl Postgres {
     }
 
     fn launch(cluster: Cluster, superuser_password: Password) -> Result<Self> {
-        let (process, port) = cluster.launch()?;
+        let (process, port) = launch(&cluster)?;
         let certificate = cluster.options().certificate.clone();
         Ok(Self { process: Some(process), port, superuser_password, certificate, cluster: Arc::new(cluster) })
     }
@@ -174,7 +175,7 @@ impl Postgres {
     pub async fn up(&mut self) -> Result<()> {
         if self.process.is_none() {
             let (cluster, port) = (Arc::clone(&self.cluster), self.port);
-            self.process = Some(blocking(move || cluster.launch_on(port)).await?);
+            self.process = Some(blocking(move || launch_on(&*cluster, port)).await?);
         }
         Ok(())
     }
@@ -193,13 +194,4 @@ impl fmt::Display for Postgres {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} on {HOST}:{}", self.version(), self.port)
     }
-}
-
-fn with_certificate(mut options: Options) -> Result<Options> {
-    if options.tls == Tls::Off {
-        options.certificate = None;
-    } else if options.certificate.is_none() {
-        options.certificate = Some(TestCa::new("Lockstep lab CA")?.issue(&[HOST, "127.0.0.1"])?);
-    }
-    Ok(options)
 }

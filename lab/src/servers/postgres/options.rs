@@ -1,20 +1,9 @@
 //! How a throwaway PostgreSQL is set up.
 
 use super::Version;
+use crate::servers::Tls;
 use crate::servers::certificates::Certificate;
 use std::path::PathBuf;
-
-/// Whether the server has TLS, and whether it insists.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
-pub enum Tls {
-    /// Connections without TLS are refused, as on RDS with `rds.force_ssl`, the default there since PostgreSQL 15.
-    #[default]
-    Required,
-    /// With and without.
-    Offered,
-    /// Without only.
-    Off,
-}
 
 /// How a throwaway PostgreSQL is set up. The default is version 15 with TLS required and a certificate for `localhost` and
 /// `127.0.0.1` from a CA of its own.

@@ -1,0 +1,107 @@
+//! Starting a server's process, and waiting until it accepts connections. Everything here blocks.
+
+use super::home::Home;
+use super::process::Process;
+use super::{Error, Result};
+use crate::provision::{self, command::last_lines};
+use rustix::process::Signal;
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+/// For what makes a server's files. Usually under a second; two processors with a compiler at work on both need a multiple
+/// of it.
+pub(super) const SET_UP_LIMIT: Duration = Duration::from_secs(60);
+/// For the start, likewise.
+const READY_LIMIT: Duration = Duration::from_secs(60);
+const POLL: Duration = Duration::from_millis(10);
+/// Somebody else may take a port between its choice and its use. That is rare; several times in a row is another fault.
+const PORT_ATTEMPTS: u32 = 5;
+/// What is shown of the log of a server that does not start.
+const LOG_LINES: usize = 12;
+/// What the server writes to its standard output and error.
+const LOG: &str = "server.log";
+
+/// What can be started on a port, again and again.
+pub(super) trait Launchable {
+    /// Makes the server end at once, without waiting for its clients.
+    const STOP: Signal;
+
+    /// What a person calls it.
+    fn title(&self) -> String;
+
+    fn home(&self) -> &Home;
+
+    /// The server's program, configured for that port.
+    fn program(&self, port: u16) -> Result<Command>;
+
+    /// Whether the server accepts connections. `news` is what it has logged since this start.
+    fn is_ready(&self, process: &Process, news: &str) -> bool;
+
+    /// All that the server has written to its standard output and error.
+    fn log_text(&self) -> Result<String> {
+        Ok(text(&self.home().read_log(LOG)?))
+    }
+}
+
+/// Starts the server on a free port, and waits until it accepts connections.
+pub(super) fn launch(server: &impl Launchable) -> Result<(Process, u16)> {
+    let mut attempt = 1;
+    loop {
+        let port = free_port()?;
+        let log_before = server.home().read_log(LOG)?.len();
+        match launch_on(server, port) {
+            Err(_) if attempt < PORT_ATTEMPTS && news(server, log_before)?.contains("Address already in use") => {
+                attempt += 1;
+            }
+            result => return result.map(|process| (process, port)),
+        }
+    }
+}
+
+/// Starts the server on this port, and waits until it accepts connections.
+pub(super) fn launch_on<S: Launchable>(server: &S, port: u16) -> Result<Process> {
+    let mut program = server.program(port)?;
+    let path = PathBuf::from(program.get_program());
+    let io = |source| provision::Error::Io { doing: "start", path: path.clone(), source };
+    let log_before = server.home().read_log(LOG)?.len();
+    let (log_path, log) = server.home().log(LOG)?;
+    let log_too = log.try_clone().map_err(provision::Error::io("open", &log_path))?;
+    let mut process = Process::spawn(program.stdout(log).stderr(log_too), S::STOP).map_err(io)?;
+    let start = Instant::now();
+    while !server.is_ready(&process, &news(server, log_before)?) {
+        if let Some(status) = process.ended().map_err(io)? {
+            return Err(not_ready(server, &format!("ended at once ({status})")));
+        }
+        if start.elapsed() >= READY_LIMIT {
+            return Err(not_ready(server, &format!("was not ready after {} s", READY_LIMIT.as_secs())));
+        }
+        sleep(POLL);
+    }
+    Ok(process)
+}
+
+fn not_ready(server: &impl Launchable, found: &str) -> Error {
+    Error::NotReady {
+        server: server.title(),
+        found: found.to_owned(),
+        log: last_lines(&server.log_text().unwrap_or_default(), LOG_LINES),
+    }
+}
+
+/// What the server has logged since its log was that long.
+fn news(server: &impl Launchable, log_before: usize) -> Result<String> {
+    Ok(text(server.home().read_log(LOG)?.get(log_before..).unwrap_or_default()))
+}
+
+/// Names and statements are logged as clients sent them, in whatever encoding.
+fn text(log: &[u8]) -> String {
+    String::from_utf8_lossy(log).into_owned()
+}
+
+fn free_port() -> Result<u16> {
+    let listener = TcpListener::bind(("127.0.0.1", 0)).and_then(|listener| listener.local_addr());
+    Ok(listener.map_err(provision::Error::io("find a free port on", Path::new("127.0.0.1")))?.port())
+}
