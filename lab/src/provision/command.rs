@@ -27,6 +27,14 @@ pub(crate) fn progress(line: &str) {
 /// # Errors
 /// [`Error::Command`] if it cannot be started, does not succeed, or takes longer than `limit` and was killed.
 pub(crate) fn run(command: &mut Command, limit: Duration) -> Result<String> {
+    run_with_input(command, Stdio::null(), limit)
+}
+
+/// The same for a program that reads its standard input.
+///
+/// # Errors
+/// As for [`run`].
+pub(crate) fn run_with_input(command: &mut Command, input: impl Into<Stdio>, limit: Duration) -> Result<String> {
     let failed =
         |command: &Command, outcome: String, tail: String| Error::Command { command: shown(command), outcome, tail };
     // Files and not pipes: a full pipe nobody reads would stop the program.
@@ -35,7 +43,7 @@ pub(crate) fn run(command: &mut Command, limit: Duration) -> Result<String> {
     let (stdout, mut out, mut err) =
         outputs.map_err(|e| failed(command, format!("cannot be recorded ({e})"), String::new()))?;
     let stderr = err.try_clone().map_err(|e| failed(command, format!("cannot be recorded ({e})"), String::new()))?;
-    let status = wait(command.stdin(Stdio::null()).stdout(stdout).stderr(stderr), limit);
+    let status = wait(command.stdin(input).stdout(stdout).stderr(stderr), limit);
     let (out, err) = (text(&mut out), text(&mut err));
     match status {
         Ok(Some(status)) if status.success() => Ok(out),
@@ -106,6 +114,15 @@ mod tests {
     #[test]
     fn returns_what_the_program_wrote_to_standard_output() {
         assert_eq!(run(&mut sh("echo out; echo err >&2"), Duration::from_secs(10)).unwrap(), "out\n");
+    }
+
+    #[test]
+    fn a_program_reads_its_input_where_it_is_given_one_and_nothing_otherwise() {
+        let mut file = tempfile::tempfile().unwrap();
+        file.write_all(b"in").unwrap();
+        file.rewind().unwrap();
+        assert_eq!(run_with_input(&mut sh("cat"), file, Duration::from_secs(10)).unwrap(), "in");
+        assert_eq!(run(&mut sh("cat"), Duration::from_secs(10)).unwrap(), "");
     }
 
     #[test]

@@ -7,6 +7,8 @@
 //! |---|---|---|---|
 //! | PostgreSQL 15 | `/usr/lib/postgresql/15/bin` | Debian *bookworm*, unpacked privately | `LOCKSTEP_POSTGRES_BIN`: a directory with `postgres`, `initdb` and `pg_basebackup` |
 //! | PostgreSQL 18 | `/usr/lib/postgresql/18/bin` | Debian *sid*, unpacked privately | `LOCKSTEP_POSTGRES_18_BIN`: the same, of version 16 or later |
+//! | MySQL 9.7 | | Debian *sid*, unpacked privately | `LOCKSTEP_MYSQL_BIN`: a directory with `mysqld`, of version 8.0 or later |
+//! | MariaDB 10.11 | `/usr/sbin` | Debian *bookworm*, unpacked privately | `LOCKSTEP_MARIADB_BIN`: a directory with `mariadbd`, of version 10.5 or later |
 //! | Python with boto3 and psycopg | | PyPI, in a virtual environment | `LOCKSTEP_PYTHON`: a Python program that has both |
 //! | the AWS CLI | | PyPI, in that environment | `LOCKSTEP_AWS`: the program `aws` |
 //! | moto's server | | PyPI, in that environment | `LOCKSTEP_MOTO`: the program `moto_server` |
@@ -18,10 +20,12 @@
 pub(crate) mod account;
 mod apt;
 pub(crate) mod command;
+mod mysql;
 mod postgres;
 mod python;
 mod store;
 
+pub use mysql::{Kind, Programs, mysql};
 pub use postgres::{Version, postgres};
 pub use python::{aws, moto, python, rie};
 

@@ -2,6 +2,7 @@
 //! when its value is dropped.
 //!
 //! * [`postgres`]: PostgreSQL, also as a read-only standby
+//! * [`mysql`]: MySQL and MariaDB
 //! * [`certificates`]: the test CA
 //!
 //! A server outlives the terminal's Ctrl-C, because it is in a process group of its own: the lab decides when it ends. It
@@ -10,6 +11,7 @@
 pub mod certificates;
 mod home;
 mod launch;
+pub mod mysql;
 pub mod postgres;
 mod process;
 

@@ -1,0 +1,99 @@
+//! A data directory as the server makes it, to be copied for each throwaway server.
+
+use super::{Kind, Programs};
+use crate::provision::account::Account;
+use crate::provision::command::{run, run_with_input};
+use crate::provision::store::{Item, Store};
+use crate::provision::{Error, Result};
+use std::fs::{self, File};
+use std::io::{Seek as _, Write as _};
+use std::os::unix::fs::chown;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+/// Usually three seconds; two processors with a compiler at work on both need a multiple of it.
+const LIMIT: Duration = Duration::from_secs(120);
+
+/// What `mariadb-install-db` feeds the server with (MariaDB KB, "mariadb-install-db"), but for the help texts and the `sys`
+/// schema. The script itself finds its files, and works out its host's name, in more ways than are good for it.
+const MARIADB_SCRIPTS: [&str; 4] = [
+    "mysql_system_tables.sql",
+    "mysql_performance_tables.sql",
+    "mysql_system_tables_data.sql",
+    "maria_add_gis_sp_bootstrap.sql",
+];
+/// A `root` with a password, and not one of the machine's `root` (`@auth_root_socket`).
+const MARIADB_BEFORE: &str = "CREATE DATABASE mysql;\nUSE mysql;\nSET @auth_root_socket = NULL;\n";
+/// `root` without a password from 127.0.0.1 and under this machine's own name would take precedence over `root@'%'`.
+const MARIADB_AFTER: &str = "DELETE FROM global_priv WHERE User = 'root' AND Host <> 'localhost';\n\
+    DELETE FROM proxies_priv WHERE Host <> 'localhost';\n";
+
+/// The directory, made once for each version of the server.
+pub(super) fn obtain(store: &Store, programs: &Programs) -> Result<PathBuf> {
+    let (kind, version) = (programs.kind, programs.version());
+    let item = Item {
+        name: &format!("{}-{version}-data", kind.program()),
+        title: &format!("A data directory of {} {version}", kind.program()),
+        recipe: &format!("{version} 1"),
+        product: "data/ibdata1",
+    };
+    let directory = store.obtain(&item, |directory| {
+        let data = directory.join("data");
+        fs::create_dir(&data).map_err(Error::io("create", &data))?;
+        if let Some(Account { uid, gid }) = Account::for_servers() {
+            chown(&data, Some(uid), Some(gid)).map_err(Error::io("change the owner of", &data))?;
+        }
+        match kind {
+            Kind::MySql => initialize(programs, &data),
+            Kind::MariaDb => bootstrap(programs, &data),
+        }
+    })?;
+    Ok(directory.join("data"))
+}
+
+/// The server with the settings that both ways need; `--no-defaults` has to be the first one.
+fn server(programs: &Programs, data: &Path) -> Command {
+    let mut command = Command::new(programs.server());
+    command.current_dir(data).env_clear().env("PATH", "/usr/bin:/bin").env("LC_ALL", "C");
+    if let Some(account) = Account::for_servers() {
+        account.applies_to(&mut command);
+    }
+    command.arg("--no-defaults").arg(setting("datadir", data));
+    for (name, place) in programs.places() {
+        command.arg(setting(name, &place));
+    }
+    command
+}
+
+fn setting(name: &str, value: &Path) -> String {
+    format!("--{name}={}", value.display())
+}
+
+/// Without TLS's keys, which every server gets for itself. Those of `caching_sha2_password` stay: making them takes longer
+/// than starting the server.
+fn initialize(programs: &Programs, data: &Path) -> Result<()> {
+    let mut server = server(programs, data);
+    server.args(["--initialize-insecure", "--auto-generate-certs=OFF", "--secure-file-priv=NULL"]);
+    server.args(["--loose-innodb-flush-method=nosync", "--innodb-use-native-aio=OFF"]);
+    run(&mut server, LIMIT).map(drop)
+}
+
+fn bootstrap(programs: &Programs, data: &Path) -> Result<()> {
+    let mut text = MARIADB_BEFORE.to_owned();
+    for script in MARIADB_SCRIPTS {
+        let path = programs.share.join(script);
+        text.push_str(&fs::read_to_string(&path).map_err(Error::io("read", &path))?);
+    }
+    text.push_str(MARIADB_AFTER);
+    let mut server = server(programs, data);
+    server.args(["--bootstrap", "--skip-grant-tables", "--innodb-use-native-aio=OFF", "--innodb-log-file-size=4M"]);
+    run_with_input(&mut server, input(&text).map_err(Error::io("write the statements for", data))?, LIMIT).map(drop)
+}
+
+fn input(text: &str) -> std::io::Result<File> {
+    let mut file = tempfile::tempfile()?;
+    file.write_all(text.as_bytes())?;
+    file.rewind()?;
+    Ok(file)
+}

@@ -1,0 +1,155 @@
+//! A throwaway MySQL or MariaDB.
+//!
+//! ```no_run
+//! # async fn example() -> Result<(), lab::servers::Error> {
+//! use lab::servers::Password;
+//! use lab::servers::mysql::{Kind, MySql, Options};
+//!
+//! let server = MySql::start(Options::default().kind(Kind::MariaDb)).await?;
+//! let password = Password::random();
+//! server.create_user("app", &password).await?;
+//! assert!(server.can_login("app", &password).await?);
+//! # Ok(())
+//! # }
+//! ```
+
+mod client;
+mod instance;
+mod options;
+
+pub use super::Tls;
+pub use crate::provision::Kind;
+pub use client::{literal, quoted};
+pub use options::Options;
+
+use super::certificates::Certificate;
+use super::launch::{launch, launch_on};
+use super::process::Process;
+use super::{Error, HOST, Password, Result, blocking};
+use instance::Instance;
+use std::fmt;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+const SUPERUSER: &str = "root";
+
+/// A running MySQL or MariaDB of one's own. Dropping it stops the server at once and removes its directory.
+#[derive(Debug)]
+pub struct MySql {
+    // `None` while it is down. Before the instance, whose directory goes last: fields are dropped in order.
+    process: Option<Process>,
+    port: u16,
+    superuser_password: Password,
+    // Shared with the threads that start it.
+    instance: Arc<Instance>,
+}
+
+impl MySql {
+    /// Makes a new data directory and starts a server on a free port of 127.0.0.1. The server's programs are obtained first
+    /// if need be.
+    ///
+    /// # Errors
+    /// [`Error::Provision`] if there are no programs to be had; [`Error::NotReady`] if the server does not start, for
+    /// instance because of a setting in `options`.
+    pub async fn start(mut options: Options) -> Result<Self> {
+        blocking(move || {
+            options.certificate = options.tls.certificate(options.certificate)?;
+            let superuser_password = Password::random();
+            let instance = Instance::create(options, &superuser_password)?;
+            let (process, port) = launch(&instance)?;
+            instance.was_launched()?;
+            Ok(Self { process: Some(process), port, superuser_password, instance: Arc::new(instance) })
+        })
+        .await
+    }
+
+    /// The name to connect to: `localhost`. The server listens on 127.0.0.1 only.
+    pub fn host(&self) -> &'static str {
+        HOST
+    }
+
+    /// The port, which stays the same over [`down`](Self::down) and [`up`](Self::up).
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// The name of the superuser. The account is `'root'@'%'`.
+    pub fn superuser(&self) -> &'static str {
+        SUPERUSER
+    }
+
+    /// The superuser's password, random for each server.
+    pub fn superuser_password(&self) -> &Password {
+        &self.superuser_password
+    }
+
+    /// The CA that issued the server's certificate; empty if the server has no TLS.
+    pub fn ca_pem(&self) -> &str {
+        self.instance.options().certificate.as_ref().map_or("", Certificate::ca_pem)
+    }
+
+    /// Which of the two it is.
+    pub fn kind(&self) -> Kind {
+        self.instance.options().kind
+    }
+
+    /// The version as the server tells it, e.g. `9.7.4-2` or `10.11.18-MariaDB-0+deb12u1`.
+    pub fn version(&self) -> &str {
+        self.instance.version()
+    }
+
+    /// Whether it has TLS, and whether it insists.
+    pub fn tls(&self) -> Tls {
+        self.instance.options().tls
+    }
+
+    /// The data directory.
+    pub fn data_dir(&self) -> PathBuf {
+        self.instance.data()
+    }
+
+    /// All that the server has logged so far: first its own log, then connections and statements if
+    /// [`log_statements`](Options::log_statements) was chosen.
+    ///
+    /// # Errors
+    /// [`Error::Provision`] if a log cannot be read.
+    pub fn log_text(&self) -> Result<String> {
+        self.instance.logs()
+    }
+
+    /// Stops the server at once, as a failure would: clients are cut off. Its data stays, for [`up`](Self::up).
+    ///
+    /// # Errors
+    /// [`Error::Stop`] if the process does not end.
+    pub fn down(&mut self) -> Result<()> {
+        let Some(mut process) = self.process.take() else { return Ok(()) };
+        process.stop().map_err(|source| Error::Stop { server: self.to_string(), source })
+    }
+
+    /// Starts the server again on the same port, if it is down.
+    ///
+    /// # Errors
+    /// [`Error::NotReady`] if it does not start, for instance because the port was taken meanwhile.
+    pub async fn up(&mut self) -> Result<()> {
+        if self.process.is_none() {
+            let (instance, port) = (Arc::clone(&self.instance), self.port);
+            self.process = Some(blocking(move || launch_on(&*instance, port)).await?);
+        }
+        Ok(())
+    }
+
+    /// Stops the server at once and removes its directory. Dropping it does the same, without telling of a failure.
+    ///
+    /// # Errors
+    /// [`Error::Stop`] if the process does not end.
+    pub fn stop(mut self) -> Result<()> {
+        self.down()
+    }
+}
+
+/// For messages: `MySQL 9.7 on localhost:3306`.
+impl fmt::Display for MySql {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} on {HOST}:{}", self.kind(), self.port)
+    }
+}
