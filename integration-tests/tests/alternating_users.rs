@@ -110,7 +110,7 @@ async fn a_rotation_costs_one_login_a_step_and_few_calls() {
             assert!(calls.iter().all(|call| call.operation != "GetRandomPassword"));
         }
     }
-    assert!(!world.postgres.log_text().unwrap().contains("authentication failed"), "a login was refused");
+    assert!(!world.server.log_text().unwrap().contains("authentication failed"), "a login was refused");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -280,7 +280,7 @@ async fn attributes_and_settings_follow_the_base_every_time() {
              FROM pg_roles WHERE rolname = 'app_clone'";
         assert_eq!(world.ask(attributes).await, ["(t,t,9,t)"]);
         let (user, password) = secret.credential("AWSCURRENT").await;
-        let clone = world.postgres.connect(&user, &password.as_str().into(), "other db").await.unwrap();
+        let clone = world.server.connect(&user, &password.as_str().into(), "other db").await.unwrap();
         assert_eq!(one(&clone, "SHOW search_path").await, r#""$user", "we, ""ird", public"#);
         assert_eq!(one(&clone, "SHOW app.tenant").await, r#"it's \ "x", %s"#);
         assert_eq!(one(&clone, "SHOW work_mem").await, "3MB");
@@ -468,7 +468,7 @@ async fn a_lock_in_the_middle_undoes_what_came_before_it() {
     world.sql("CREATE ROLE reader; GRANT reader TO app_clone").await;
     let before = dump(&world).await;
     // The membership is revoked before anybody notices that the role itself is locked.
-    let holder = world.postgres.connect_superuser().await.unwrap();
+    let holder = world.server.connect_superuser().await.unwrap();
     holder.batch_execute("BEGIN; ALTER ROLE app_clone CREATEDB").await.unwrap();
     let error = secret.refused().await;
     assert_eq!(error.error_type, "lock-timeout", "{error:?}");
@@ -565,7 +565,7 @@ async fn what_is_planted_in_a_search_path_does_not_run() {
     let sprung = "SELECT CASE WHEN is_called THEN last_value ELSE 0 END FROM evil.sprung";
     assert_eq!(world.ask(sprung).await, ["0"]);
     // The trap does spring.
-    let boss = world.postgres.connect("boss", &"boss".into(), "postgres").await.unwrap();
+    let boss = world.server.connect("boss", &"boss".into(), "postgres").await.unwrap();
     let _ = boss.simple_query("SELECT rolname::text IN ('a', 'b') FROM pg_roles; SELECT pg_is_in_recovery()").await;
     assert_ne!(world.ask(sprung).await, ["0"]);
 }
@@ -594,7 +594,7 @@ async fn any_name_will_do_that_leaves_room_for_the_clones() {
 /// superuser's login: so it has to prove that it knows the password, and that nobody is in between.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_superusers_secret_of_user_name_and_password_is_bound_to_the_channel() {
-    let bare = |world: &World| json!({"username": world.postgres.superuser(), "password": world.postgres.superuser_password().expose()});
+    let bare = |world: &World| json!({"username": world.server.superuser(), "password": world.server.superuser_password().expose()});
     let world = World::start().await;
     let superuser = world.secret(bare(&world)).await;
     let secret = world.user_with("app", json!({"masterarn": superuser.arn})).await;
@@ -619,7 +619,7 @@ async fn a_superusers_secret_of_user_name_and_password_is_bound_to_the_channel()
 /// A pair under an administrator that is only CREATEROLE, and that administrator's secret.
 async fn administered<'a>(world: &'a World, user: &str) -> (Secret<'a>, Secret<'a>) {
     let password = Password::random();
-    world.postgres.create_user("admin", &password).await.unwrap();
+    world.server.create_user("admin", &password).await.unwrap();
     world.sql("ALTER ROLE admin CREATEROLE").await;
     let superuser = world.secret(world.document("admin", password.expose())).await;
     let secret = world.user_with(user, json!({"masterarn": superuser.arn})).await;
@@ -628,7 +628,7 @@ async fn administered<'a>(world: &'a World, user: &str) -> (Secret<'a>, Secret<'
 
 async fn session(world: &World, secret: &Secret<'_>, label: &str) -> Client {
     let (user, password) = secret.credential(label).await;
-    world.postgres.connect(&user, &password.as_str().into(), "postgres").await.unwrap()
+    world.server.connect(&user, &password.as_str().into(), "postgres").await.unwrap()
 }
 
 /// The first column of the only row, as text.
@@ -674,7 +674,7 @@ async fn give_up_pending(world: &World, secret: &Secret<'_>) {
 /// Asserts that the clone's attributes and settings are the base's, and that its one membership is the base.
 async fn alike(world: &World, base: &str, clone: &str) {
     let role = |name: &str| format!("'{}'", name.replace('\'', "''"));
-    let inherits = if world.postgres.version() == Version::V18 { "rolinherit" } else { "true" };
+    let inherits = if world.server.version() == Version::V18 { "rolinherit" } else { "true" };
     let attributes = |name: &str| {
         format!(
             "SELECT (rolsuper, {inherits}, rolcreaterole, rolcreatedb, rolcanlogin, rolreplication, rolbypassrls, \

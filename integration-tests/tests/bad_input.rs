@@ -137,7 +137,7 @@ async fn a_secret_of_the_largest_size_is_rotated_and_never_cut() {
     let world = World::start().await;
     for (user, length, fits) in [("same", 32, true), ("shorter", 31, false)] {
         let password = Password::from(&Password::random().expose()[..length]);
-        world.postgres.create_user(user, &password).await.unwrap();
+        world.server.create_user(user, &password).await.unwrap();
         let document = merged(world.document(user, password.expose()), json!({"zz": {"1": [null, 2.5]}}));
         let space = MAX_BYTES - document.to_string().len() - r#","note":"""#.len();
         let document = merged(document, json!({"note": "é".repeat(space / 2) + &"x".repeat(space % 2)}));
@@ -234,7 +234,7 @@ async fn a_user_that_does_not_exist_is_named() {
 async fn a_pending_version_about_something_else_is_never_tried() {
     let world = World::start().await;
     let superuser = world.superuser().await;
-    let elsewhere = world.lab.relay(world.postgres.port()).await.unwrap();
+    let elsewhere = world.lab.relay(world.server.port()).await.unwrap();
     let single = world.user("single").await;
     let pair = world.user_with("pair", json!({"masterarn": superuser.arn})).await;
     let cases = [
@@ -245,7 +245,7 @@ async fn a_pending_version_about_something_else_is_never_tried() {
         (&single, json!({"username": "pair"}), "pending-mismatch", "username"),
         (&single, json!({"username": "single_clone"}), "pending-mismatch", "username"),
         (&single, json!({"masterarn": superuser.arn}), "pending-mismatch", "masterarn"),
-        (&single, json!({"rotation": {"caBundle": world.postgres.ca_pem()}}), "pending-mismatch", "rotation.caBundle"),
+        (&single, json!({"rotation": {"caBundle": world.server.ca_pem()}}), "pending-mismatch", "rotation.caBundle"),
         (&single, json!({"rotation": {"tlsServerName": "127.0.0.1"}}), "pending-mismatch", "rotation.tlsServerName"),
         (&single, json!({"rotation": {"no": 1}}), "option-unknown", ""),
         (&single, json!({"engine": "mysql"}), "engine-mismatch", ""),

@@ -20,7 +20,7 @@ async fn boto3_reads_a_secret_rotates_it_and_reads_it_again() {
     let secret = world.user("app").await;
     let directory = tempfile::tempdir().expect("a directory");
     let ca = directory.path().join("ca.pem");
-    fs::write(&ca, world.postgres.ca_pem()).expect("the CA is written");
+    fs::write(&ca, world.server.ca_pem()).expect("the CA is written");
     let ca = ca.to_str().expect("text");
     let said = python("rotate.py", &world.lab.url(), &[&secret.arn, ca, world.lab.function_arn()]).await;
     assert_eq!(said.trim(), "rotated");

@@ -40,7 +40,7 @@ async fn tls_is_used_unless_the_secret_says_otherwise() {
     ] {
         let secret = world.user_with(user, json!({"ssl": ssl})).await;
         secret.rotated().await;
-        let log = world.postgres.log_text().unwrap();
+        let log = world.server.log_text().unwrap();
         let login = format!("connection authorized: user={user} database=postgres application_name=lockstep");
         let logins: Vec<&str> = log.lines().filter(|line| line.contains(&login)).collect();
         assert_eq!(logins.len(), 3, "{user}: {logins:?}");
@@ -51,9 +51,9 @@ async fn tls_is_used_unless_the_secret_says_otherwise() {
 #[tokio::test]
 async fn a_server_without_tls_is_asked_for_it_and_told_nothing() {
     let world = World::with(Options::default().tls(Tls::Offered), |function| function).await;
-    let tap = Tap::to(world.postgres.port()).await;
+    let tap = Tap::to(world.server.port()).await;
     let secret = world.user_with("app", json!({"port": tap.port})).await;
-    let root = plaintext_superuser(&world.postgres).await;
+    let root = plaintext_superuser(&world.server).await;
     set_and_reload(&root, "ssl", "off").await;
     let token = fails(&world, &secret, "tls-not-offered").await;
     assert_eq!(tap.heard(), [SSL_REQUEST]);
@@ -73,18 +73,18 @@ async fn a_certificate_is_verified_and_what_is_wrong_with_it_is_said() {
         (ca.issue_expired(&["localhost"]).unwrap(), "tls-certificate-expired"),
         (ca.issue(&["db.example.com"]).unwrap(), "tls-name-mismatch"),
     ] {
-        world.postgres.present_certificate(bad).await.unwrap();
+        world.server.present_certificate(bad).await.unwrap();
         let token = fails(&world, &world.known(&arn), code).await;
-        world.postgres.present_certificate(good.clone()).await.unwrap();
+        world.server.present_certificate(good.clone()).await.unwrap();
         converges(&world, &world.known(&arn), &token).await;
     }
 
-    world.postgres.present_certificate(ca.issue(&["db.example.com"]).unwrap()).await.unwrap();
+    world.server.present_certificate(ca.issue(&["db.example.com"]).unwrap()).await.unwrap();
     let secret = world.known(&arn);
     let named = merged(secret.at("AWSCURRENT").await, json!({"rotation": {"tlsServerName": "db.example.com"}}));
     secret.put(&named).await;
     secret.rotated().await;
-    world.postgres.present_certificate(good).await.unwrap();
+    world.server.present_certificate(good).await.unwrap();
     let secret = world.known(&arn);
     assert!(secret.opens("AWSCURRENT").await);
     // The name is demanded, and not one more that would do.
@@ -153,7 +153,7 @@ async fn a_password_in_clear_is_given_to_verified_servers_only() {
     // As users of LDAP and PAM have to.
     world.user("directory_user").await.rotated().await;
 
-    let tap = Tap::to(world.postgres.port()).await;
+    let tap = Tap::to(world.server.port()).await;
     let secret = world.user_with("app", json!({"port": tap.port, "ssl": false})).await;
     let token = fails(&world, &secret, "authentication-unsupported").await;
     let [said] = tap.heard().try_into().expect("one connection");
@@ -191,11 +191,11 @@ async fn a_superuser_secret_without_a_host_is_for_servers_that_know_its_password
 #[tokio::test]
 async fn a_server_that_is_down_refuses_connections() {
     let mut world = World::start().await;
-    let port = world.postgres.port();
+    let port = world.server.port();
     let arn = world.user_with("app", json!({"port": port})).await.arn;
-    world.postgres.down().unwrap();
+    world.server.down().unwrap();
     let token = fails(&world, &world.known(&arn), "connection-refused").await;
-    world.postgres.up().await.unwrap();
+    world.server.up().await.unwrap();
     converges(&world, &world.known(&arn), &token).await;
 }
 
@@ -240,7 +240,7 @@ async fn dropped_syn(world: &World) {
     let secret = world.user_with("dropped", json!({"host": "127.0.0.1", "port": port})).await;
     let token = fails(world, &secret, "connect-timeout").await;
     drop(guests);
-    let server = world.postgres.port();
+    let server = world.server.port();
     tokio::spawn(async move {
         while let Ok((mut client, _)) = listener.accept().await {
             let mut server = TcpStream::connect(("127.0.0.1", server)).await.unwrap();
@@ -251,8 +251,8 @@ async fn dropped_syn(world: &World) {
 }
 
 async fn lock_on_the_row(world: &World) {
-    let secret = world.user_with("locked", json!({"port": world.postgres.port()})).await;
-    let other = world.postgres.connect_superuser().await.unwrap();
+    let secret = world.user_with("locked", json!({"port": world.server.port()})).await;
+    let other = world.server.connect_superuser().await.unwrap();
     other.batch_execute("BEGIN; ALTER ROLE locked CONNECTION LIMIT 7").await.unwrap();
     let token = fails(world, &secret, "lock-timeout").await;
     other.batch_execute("ROLLBACK").await.unwrap();
@@ -261,8 +261,8 @@ async fn lock_on_the_row(world: &World) {
 
 /// Another rotation of the same user holds the function's own lock.
 async fn own_lock(world: &World) {
-    let secret = world.user_with("own", json!({"port": world.postgres.port()})).await;
-    let other = world.postgres.connect_superuser().await.unwrap();
+    let secret = world.user_with("own", json!({"port": world.server.port()})).await;
+    let other = world.server.connect_superuser().await.unwrap();
     // "Lock" in ASCII, and the user's name in FNV-1a.
     let key = "own".bytes().fold(0x811C_9DC5_u32, |hash, byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193));
     let lock = format!("BEGIN; SELECT pg_advisory_xact_lock({}, {})", 0x4C6F_636B, key.cast_signed());
@@ -355,7 +355,7 @@ async fn a_connection_that_breaks_is_said_to_whatever_the_flight() {
 async fn a_change_by_somebody_else_at_the_same_time_is_no_bug_of_the_servers() {
     let world = World::start().await;
     let secret = world.user("app").await;
-    let other = world.postgres.connect_superuser().await.unwrap();
+    let other = world.server.connect_superuser().await.unwrap();
     other.batch_execute("BEGIN; ALTER ROLE app CONNECTION LIMIT 7").await.unwrap();
     let commit = async {
         let waiting = "SELECT count(*) FROM pg_stat_activity WHERE usename = 'app' AND wait_event_type = 'Lock'";
@@ -374,20 +374,20 @@ async fn a_server_without_a_free_slot_is_named() {
     let world = World::with(Options::default().setting("max_connections", "6"), |function| function).await;
     let secret = world.user("app").await;
     let password = Password::random();
-    world.postgres.create_user("guest", &password).await.unwrap();
+    world.server.create_user("guest", &password).await.unwrap();
     // Three of the six are the superuser's.
     let mut guests = Vec::new();
     for _ in 0..3 {
-        guests.push(world.postgres.connect("guest", &password, "postgres").await.unwrap());
+        guests.push(world.server.connect("guest", &password, "postgres").await.unwrap());
     }
     let token = fails(&world, &secret, "too-many-connections").await;
     // Then the three, too, when the server does not even ask who it is.
     for _ in 0..3 {
-        guests.push(world.postgres.connect_superuser().await.unwrap());
+        guests.push(world.server.connect_superuser().await.unwrap());
     }
     fails_again(&world, &secret, &token, "too-many-connections").await;
     drop(guests);
-    while world.postgres.connect_superuser().await.is_err() {
+    while world.server.connect_superuser().await.is_err() {
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
     until(&world, "SELECT count(*) FROM pg_stat_activity WHERE usename = 'guest'", "0").await;
@@ -395,7 +395,7 @@ async fn a_server_without_a_free_slot_is_named() {
 
     world.sql("ALTER ROLE app CONNECTION LIMIT 1").await;
     let (user, password) = secret.credential("AWSCURRENT").await;
-    let guest = world.postgres.connect(&user, &password.as_str().into(), "postgres").await.unwrap();
+    let guest = world.server.connect(&user, &password.as_str().into(), "postgres").await.unwrap();
     let token = fails(&world, &secret, "too-many-connections").await;
     drop(guest);
     world.sql("ALTER ROLE app CONNECTION LIMIT -1").await;
@@ -407,17 +407,17 @@ async fn a_server_that_shuts_down_is_not_ready() {
     let mut world = World::start().await;
     let arn = world.user("app").await.arn;
     // A smart shutdown waits for this client, and refuses new ones.
-    let guest = world.postgres.connect_superuser().await.unwrap();
-    let pid_file = fs::read_to_string(world.postgres.data_dir().join("postmaster.pid")).unwrap();
+    let guest = world.server.connect_superuser().await.unwrap();
+    let pid_file = fs::read_to_string(world.server.data_dir().join("postmaster.pid")).unwrap();
     let pid = pid_file.lines().next().unwrap();
     assert!(tokio::process::Command::new("kill").args(["-TERM", pid]).status().await.unwrap().success());
-    while !world.postgres.log_text().unwrap().contains("smart shutdown") {
+    while !world.server.log_text().unwrap().contains("smart shutdown") {
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
     let token = fails(&world, &world.known(&arn), "server-not-ready").await;
     drop(guest);
-    world.postgres.down().unwrap();
-    world.postgres.up().await.unwrap();
+    world.server.down().unwrap();
+    world.server.up().await.unwrap();
     converges(&world, &world.known(&arn), &token).await;
 }
 
@@ -479,7 +479,7 @@ async fn failure(world: &World, secret: &Secret<'_>, token: &str, code: &str) ->
     assert_eq!(secret.at("AWSCURRENT").await, before);
     let took = report.steps.last().expect("a step").duration();
     assert!(took < ANSWER_LIMIT, "{took:?}: {text}");
-    let superusers = world.postgres.superuser_password().expose().to_owned();
+    let superusers = world.server.superuser_password().expose().to_owned();
     let (current, pending) = (secret.credential("AWSCURRENT").await.1, secret.credential("AWSPENDING").await.1);
     let output = world.lab.function_output();
     for password in [superusers, current, pending] {

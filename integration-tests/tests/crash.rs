@@ -114,7 +114,7 @@ struct Stage<'a> {
 
 impl<'a> Stage<'a> {
     async fn new(world: &'a World) -> Self {
-        let superuser = world.postgres.connect_superuser().await.expect("the superuser logs in");
+        let superuser = world.server.connect_superuser().await.expect("the superuser logs in");
         superuser
             .batch_execute("CREATE TABLE accounts (id int); CREATE ROLE readers; GRANT SELECT ON accounts TO readers")
             .await

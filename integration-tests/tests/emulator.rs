@@ -19,7 +19,7 @@ async fn a_whole_rotation() {
     let world = World::start().await;
     let emulator = Emulator::start(&[
         ("AWS_ENDPOINT_URL_SECRETS_MANAGER", &world.lab.url()),
-        ("CA_BUNDLE", world.postgres.ca_pem()),
+        ("CA_BUNDLE", world.server.ca_pem()),
     ])
     .await;
     let secret = world.user("app").await;

@@ -96,7 +96,7 @@ impl Bench {
         .await;
         tap.forward_to(&world.lab.url());
         let mut secrets = Secrets::default();
-        secrets.add("the superuser's password", world.postgres.superuser_password().expose());
+        secrets.add("the superuser's password", world.server.superuser_password().expose());
         secrets.add("the secret access key", &secret_key);
         secrets.add("the session token", &session);
         let steps = Mutex::new(world.lab.watch_steps());
@@ -110,7 +110,7 @@ impl Bench {
         self.world.sql(&format!("ALTER ROLE {HASHED} SET password_encryption = 'md5'")).await;
         // Characters that are written differently in JSON, SQL, URLs and logs.
         let strange = "quote' \"back\\slash %41 ä€😀 $$ {}".to_owned();
-        self.world.postgres.create_user("strange", &strange.as_str().into()).await.expect("the user is created");
+        self.world.server.create_user("strange", &strange.as_str().into()).await.expect("the user is created");
         let strange = self.world.secret(self.world.document("strange", &strange)).await;
         for _ in 0..2 {
             for secret in [&single, &alternating, &hashed, &strange] {
@@ -280,13 +280,13 @@ impl Bench {
             ("PASSWORD_LENGTH", "3", "policy-impossible"),
             ("AWS_ACCESS_KEY_ID", "", "service-unavailable"),
         ] {
-            let builder = Lab::builder(function().await).env("CA_BUNDLE", self.world.postgres.ca_pem());
+            let builder = Lab::builder(function().await).env("CA_BUNDLE", self.world.server.ca_pem());
             let settings = with_settings(builder.timeout(Duration::from_secs(5)), &self.settings);
             let lab = settings.env(name, value).start().await.expect("the lab starts");
             let user = format!("user_of_{}", name.to_lowercase());
             let password = self.secret("a password");
-            self.world.postgres.create_user(&user, &password.as_str().into()).await.expect("the user is created");
-            let document = merged(self.world.document(&user, &password), json!({"port": self.world.postgres.port()}));
+            self.world.server.create_user(&user, &password.as_str().into()).await.expect("the user is created");
+            let document = merged(self.world.document(&user, &password), json!({"port": self.world.server.port()}));
             let arn = lab.create_secret("app", &document.to_string()).await.expect("the secret is created");
             let report = lab.rotate(&arn).await.expect("the rotation begins");
             assert_eq!(report.error().map(|error| error.error_type).as_deref(), Some(code), "with {name}={value:?}");
@@ -396,7 +396,7 @@ impl Bench {
             self.keep(format!("the environment of process {pid}"), without_credentials(&environment));
         }
         self.keep("the function's output", self.world.lab.function_output());
-        let server_log = self.world.postgres.log_text().expect("the server has a log");
+        let server_log = self.world.server.log_text().expect("the server has a log");
 
         let mut secrets = self.secrets.into_inner().expect("nobody panicked");
         tokens.iter().for_each(|token| secrets.add("the service's RotationToken", token));

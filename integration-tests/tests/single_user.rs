@@ -18,7 +18,7 @@ async fn a_rotation_changes_the_password_and_nothing_else() {
         )
     };
     let password = Password::random();
-    world.postgres.create_user("app", &password).await.unwrap();
+    world.server.create_user("app", &password).await.unwrap();
     let secret = world.secret_text(&text(world.relay.port(), password.expose())).await;
 
     let report = secret.rotated().await;
@@ -55,7 +55,7 @@ async fn the_normal_path_costs_what_it_has_to() {
         paths.push((path, world.relay.connections() - before));
     }
     assert_eq!(paths, [(2, 0), (1, 1), (1, 1), (2, 1)], "calls in sequence and connections, per step");
-    let log = world.postgres.log_text().unwrap();
+    let log = world.server.log_text().unwrap();
     assert!(!log.contains("authentication failed"), "a login was refused:\n{log}");
 }
 
@@ -127,7 +127,7 @@ async fn a_rescue_helps_only_users_that_a_password_would_help() {
     let world = World::start().await;
     let superuser = world.superuser().await;
     let rescue = json!({"masterarn": superuser.arn, "rotation": {"superuserRescue": true}});
-    world.postgres.create_user("app", &Password::random()).await.unwrap();
+    world.server.create_user("app", &Password::random()).await.unwrap();
     for (sql, code) in [
         ("ALTER ROLE app NOLOGIN PASSWORD 'other'", "role-unusable"),
         ("ALTER ROLE app LOGIN VALID UNTIL '2020-01-01'", "role-unusable"),
@@ -141,7 +141,7 @@ async fn a_rescue_helps_only_users_that_a_password_would_help() {
         assert_eq!(error.error_type, code, "{sql}: {error:?}");
     }
     // The superuser's own user is not to be changed through its secret.
-    let own = world.document(world.postgres.superuser(), "unknown");
+    let own = world.document(world.server.superuser(), "unknown");
     let error = world.secret(merged(own, rescue)).await.refused().await;
     assert_eq!(error.error_type, "role-protected");
 }
@@ -161,7 +161,7 @@ async fn names_and_passwords_may_have_any_character() {
     }
     // And the password it starts from.
     for password in ["'\"\\%s$1 {}", "pässwörd ✓", "  spaces  "] {
-        world.postgres.create_user(&format!("u-{password}"), &password.into()).await.unwrap();
+        world.server.create_user(&format!("u-{password}"), &password.into()).await.unwrap();
         let secret = world.secret(world.document(&format!("u-{password}"), password)).await;
         secret.rotated().await;
         assert!(secret.opens("AWSCURRENT").await);
@@ -195,7 +195,7 @@ async fn the_server_gets_a_verifier_and_its_log_no_password() {
     let secret = world.user("app").await;
     secret.rotated().await;
     let (_, new) = secret.credential("AWSCURRENT").await;
-    let log = world.postgres.log_text().unwrap();
+    let log = world.server.log_text().unwrap();
     assert!(log.contains("ALTER ROLE \"app\" PASSWORD 'SCRAM-SHA-256$"), "the statement is logged");
     assert!(!log.contains(&new), "the new password is in the server's log");
 }
