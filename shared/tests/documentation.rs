@@ -37,7 +37,9 @@ fn every_environment_variable_and_option_is_documented() {
         .collect();
     assert!(variables.contains(&"PASSWORD_LENGTH"), "{variables:?}");
     // What Lambda says about the function; nobody sets it.
-    for variable in variables.into_iter().filter(|name| !name.starts_with("AWS_LAMBDA_") || *name == "AWS_LAMBDA_LOG_LEVEL") {
+    for variable in
+        variables.into_iter().filter(|name| !name.starts_with("AWS_LAMBDA_") || *name == "AWS_LAMBDA_LOG_LEVEL")
+    {
         assert!(page.contains(variable), "{variable} is missing in docs/configuration.md");
     }
     let page = read("docs/secrets.md");
