@@ -218,6 +218,14 @@ async fn a_read_only_server_refuses_changes() {
 }
 
 #[tokio::test]
+async fn a_server_can_be_read_only_from_the_start() {
+    for (kind, setting) in [(Kind::MySql, "super_read_only"), (Kind::MariaDb, "read_only")] {
+        let server = MySql::start(Options::default().kind(kind).setting(setting, "ON")).await.unwrap();
+        assert_eq!(one_text(&server, &format!("SELECT @@GLOBAL.{setting}")).await, "1");
+    }
+}
+
+#[tokio::test]
 async fn a_server_that_went_down_comes_up_with_its_data_on_its_port() {
     for kind in KINDS {
         let mut server = MySql::start(Options::default().kind(kind)).await.unwrap();

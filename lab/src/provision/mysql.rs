@@ -77,13 +77,11 @@ impl Kind {
     }
 
     fn remedy(self) -> String {
-        let (variable, program) = (self.variable(), self.program());
-        let found = match self {
-            Self::MySql => String::new(),
-            Self::MariaDb => format!("Install {self}, or "),
-        };
-        let set = if found.is_empty() { "Set" } else { "set" };
-        format!("{found}{set} {variable} to the directory of its program `{program}`")
+        let own = format!("{} to the directory of its program `{}`", self.variable(), self.program());
+        match self {
+            Self::MySql => format!("Set {own}"),
+            Self::MariaDb => format!("Install {self}, or set {own}"),
+        }
     }
 }
 

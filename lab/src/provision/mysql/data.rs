@@ -35,7 +35,7 @@ pub(super) fn obtain(store: &Store, programs: &Programs) -> Result<PathBuf> {
     let item = Item {
         name: &format!("{}-{version}-data", kind.program()),
         title: &format!("A data directory of {} {version}", kind.program()),
-        recipe: &format!("{version} 1"),
+        recipe: &format!("{version} 2"),
         product: "data/ibdata1",
     };
     let directory = store.obtain(&item, |directory| {
@@ -76,6 +76,7 @@ fn initialize(programs: &Programs, data: &Path) -> Result<()> {
     let mut server = server(programs, data);
     server.args(["--initialize-insecure", "--auto-generate-certs=OFF", "--secure-file-priv=NULL"]);
     server.args(["--loose-innodb-flush-method=nosync", "--innodb-use-native-aio=OFF"]);
+    server.arg("--loose-innodb-redo-log-capacity=32M");
     run(&mut server, LIMIT).map(drop)
 }
 

@@ -122,7 +122,7 @@ impl Options {
                 set("ssl_key", &key.to_string_lossy());
                 set("ssl_ca", &ca.to_string_lossy());
             }
-            // MySQL manual, 8.3.1: TLS is off if there is no version to offer.
+            // MySQL manual, 7.1.8, `tls_version`: without a version to offer TLS is off.
             (None, Kind::MySql) => set("tls_version", ""),
             (None, Kind::MariaDb) => set("ssl", "OFF"),
         }
