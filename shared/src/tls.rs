@@ -2,11 +2,11 @@
 
 use crate::error::{Code, Error, Fact, Result};
 use rustls::crypto::CryptoProvider;
-use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
-use rustls::{ClientConfig, RootCertStore};
-use std::fmt;
+use rustls::pki_types::{CertificateDer, ServerName};
+use rustls::{CertificateError, ClientConfig, RootCertStore};
 use std::sync::{Arc, OnceLock};
+use std::{fmt, io};
 
 /// The Amazon RDS root certificates of all regions and the Amazon Trust Services roots, which RDS Proxy and Aurora
 /// Serverless use. shared/data/README.md says where they come from.
@@ -14,7 +14,11 @@ const AMAZON_ROOTS: &[u8] = include_bytes!("../data/rds-ca-bundle.pem");
 
 /// A TLS client configuration: verified certificates, TLS 1.2 or 1.3, one crypto provider. Cheap to clone.
 #[derive(Clone)]
-pub struct Verifier(Arc<ClientConfig>);
+pub struct Verifier {
+    config: Arc<ClientConfig>,
+    /// What is trusted beside the bundled roots, as PEM text.
+    extra: Arc<Vec<String>>,
+}
 
 impl Verifier {
     /// Trusts the bundled Amazon roots and, in addition, the certificates in each of `extra` (PEM text with the name of the
@@ -42,12 +46,18 @@ impl Verifier {
             .map_err(|_| Error::new(Code::Internal).with(Fact::What, "TLS protocol versions"))?
             .with_root_certificates(roots)
             .with_no_client_auth();
-        Ok(Self(Arc::new(config)))
+        let extra = extra.iter().map(|(_, pem)| (*pem).to_owned()).collect();
+        Ok(Self { config: Arc::new(config), extra: Arc::new(extra) })
     }
 
     /// The configuration for a TLS library built on rustls.
     pub fn config(&self) -> Arc<ClientConfig> {
-        Arc::clone(&self.0)
+        Arc::clone(&self.config)
+    }
+
+    /// All that is trusted, as PEM texts, for a TLS library that takes nothing else.
+    pub fn trusted(&self) -> impl Iterator<Item = &[u8]> {
+        [AMAZON_ROOTS].into_iter().chain(self.extra.iter().map(String::as_bytes))
     }
 }
 
@@ -55,6 +65,55 @@ impl fmt::Debug for Verifier {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Verifier")
     }
+}
+
+/// The name that a certificate has to be for.
+///
+/// # Errors
+/// [`Code::FieldInvalid`] if no certificate can be for it.
+pub fn server_name(name: &str) -> Result<ServerName<'static>> {
+    let name = ServerName::try_from(name).map(|name| name.to_owned());
+    name.map_err(|_| {
+        Error::new(Code::FieldInvalid)
+            .with(Fact::Field, "host, or rotation.tlsServerName")
+            .with(Fact::Found, "a name that no certificate can be for")
+            .with(Fact::Expected, "a DNS name or an IP address")
+    })
+}
+
+/// What to report of a failed handshake; `None` if TLS is not why this failed.
+pub fn failure(error: &(dyn std::error::Error + 'static)) -> Option<Error> {
+    let code = match cause::<rustls::Error>(error)? {
+        rustls::Error::InvalidCertificate(certificate) => match certificate {
+            CertificateError::Expired
+            | CertificateError::ExpiredContext { .. }
+            | CertificateError::NotValidYet
+            | CertificateError::NotValidYetContext { .. } => Code::TlsCertificateExpired,
+            CertificateError::UnknownIssuer | CertificateError::BadSignature => Code::TlsUnknownIssuer,
+            CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
+                Code::TlsNameMismatch
+            }
+            _ => Code::TlsFailed,
+        },
+        _ => Code::TlsFailed,
+    };
+    Some(Error::new(code))
+}
+
+/// The first error of this type among the causes. An `io::Error` hides its own cause from `source`.
+pub fn cause<'a, T: std::error::Error + 'static>(error: &'a (dyn std::error::Error + 'static)) -> Option<&'a T> {
+    let mut next = Some(error);
+    while let Some(error) = next {
+        if let Some(found) = error.downcast_ref::<T>() {
+            return Some(found);
+        }
+        let inner = error.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
+        if let Some(found) = inner.and_then(|inner| inner.downcast_ref::<T>()) {
+            return Some(found);
+        }
+        next = error.source();
+    }
+    None
 }
 
 fn provider() -> Arc<CryptoProvider> {

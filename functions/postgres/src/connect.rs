@@ -4,9 +4,7 @@ use crate::guard::{CleartextRequested, Guarded};
 use crate::sqlstate;
 use rotation::clock::Deadline;
 use rotation::database::{Login, LoginFailure, Observation, Transport};
-use rotation::{Code, Error, Fact, Result};
-use rustls::CertificateError;
-use rustls::pki_types::ServerName;
+use rotation::{Code, Error, Fact, Result, tls};
 use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -60,16 +58,11 @@ pub(crate) async fn connect(login: Login<'_>, deadline: Deadline) -> Result<Sess
     match &endpoint.transport {
         Transport::Plaintext => authenticate(Guarded::plaintext(stream), NoTls, &login, limit).await,
         Transport::Tls { server_name, verifier } => {
-            let no_name = || {
-                let error = Error::new(Code::FieldInvalid).with(Fact::Found, "a name that no certificate can be for");
-                let error = error.with(Fact::Field, "host, or rotation.tlsServerName");
-                unknown(error.with(Fact::Expected, "a DNS name or an IP address"))
-            };
-            ServerName::try_from(server_name.as_str()).map_err(|_| no_name())?;
-            let mut tls = MakeRustlsConnect::new((*verifier.config()).clone());
-            let Ok(tls) = MakeTlsConnect::<Guarded<TcpStream>>::make_tls_connect(&mut tls, server_name);
+            tls::server_name(server_name).map_err(unknown)?;
+            let mut connector = MakeRustlsConnect::new((*verifier.config()).clone());
+            let Ok(connector) = MakeTlsConnect::<Guarded<TcpStream>>::make_tls_connect(&mut connector, server_name);
             let stream = ask_for_tls(stream, limit).await.map_err(unreachable)?;
-            authenticate(Guarded::tls(stream), tls, &login, limit).await
+            authenticate(Guarded::tls(stream), connector, &login, limit).await
         }
     }
 }
@@ -190,17 +183,17 @@ fn of_login(error: &tokio_postgres::Error, login: &Login<'_>) -> LoginFailure {
         }
         return LoginFailure { observation, error };
     }
-    if let Some(tls) = cause::<rustls::Error>(error) {
-        return unreachable(of_tls(tls));
+    if let Some(failure) = tls::failure(error) {
+        return unreachable(failure);
     }
-    if cause::<CleartextRequested>(error).is_some() {
+    if tls::cause::<CleartextRequested>(error).is_some() {
         let found = "a request for the password in clear, without TLS";
         return unknown(Error::new(Code::AuthenticationUnsupported).with(Fact::Found, found));
     }
     // The driver keeps the kind of its errors to itself, but for these fixed words. Below them is an `io::Error` where the
     // SCRAM exchange failed, and a plain text where a method is not supported or channel binding is required and missing.
     let authentication = error.to_string() == "authentication error";
-    match (authentication, cause::<io::Error>(error).is_some()) {
+    match (authentication, tls::cause::<io::Error>(error).is_some()) {
         (true, true) => unknown(Error::new(Code::ServerUnproven)),
         (true, false) => unknown(Error::new(Code::AuthenticationUnsupported)),
         (false, _) => unreachable(Error::new(Code::ConnectionLost).with(Fact::Call, "the login")),
@@ -217,38 +210,4 @@ fn of_statement(error: &tokio_postgres::Error) -> Error {
         Some(state) => sqlstate::error(state.code()),
         None => Error::new(Code::ConnectionLost).with(Fact::Call, "a statement"),
     }
-}
-
-fn of_tls(error: &rustls::Error) -> Error {
-    let code = match error {
-        rustls::Error::InvalidCertificate(certificate) => match certificate {
-            CertificateError::Expired
-            | CertificateError::ExpiredContext { .. }
-            | CertificateError::NotValidYet
-            | CertificateError::NotValidYetContext { .. } => Code::TlsCertificateExpired,
-            CertificateError::UnknownIssuer | CertificateError::BadSignature => Code::TlsUnknownIssuer,
-            CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
-                Code::TlsNameMismatch
-            }
-            _ => Code::TlsFailed,
-        },
-        _ => Code::TlsFailed,
-    };
-    Error::new(code)
-}
-
-/// The first error of this type among the causes. An `io::Error` hides its own cause from `source`.
-fn cause<'a, T: std::error::Error + 'static>(error: &'a (dyn std::error::Error + 'static)) -> Option<&'a T> {
-    let mut next = Some(error);
-    while let Some(error) = next {
-        if let Some(found) = error.downcast_ref::<T>() {
-            return Some(found);
-        }
-        let inner = error.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
-        if let Some(found) = inner.and_then(|inner| inner.downcast_ref::<T>()) {
-            return Some(found);
-        }
-        next = error.source();
-    }
-    None
 }

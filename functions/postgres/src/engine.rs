@@ -4,7 +4,7 @@ use crate::connect::{Session, connect};
 use crate::single::Allowed;
 use crate::{pair, single};
 use rotation::clock::Deadline;
-use rotation::database::{Engine, Evidence, Facts, Login, LoginFailure, OwnChange, Pair, Turn};
+use rotation::database::{Engine, Evidence, Facts, Login, LoginFailure, OwnChange, Pair, Side, Turn};
 use rotation::environment::Settings;
 use rotation::secret::Password;
 use rotation::target::PreviousCredential;
@@ -72,7 +72,7 @@ impl Engine for Postgres {
     }
 
     /// The pending user has compared already: every role may read the catalog.
-    async fn compare(&self, _: Session, _: &Pair, _: Deadline) -> Result<()> {
+    async fn compare(&self, _: Session, _: &Pair, _: Side, _: Deadline) -> Result<()> {
         Ok(())
     }
 

@@ -49,7 +49,7 @@ enum Need {
 /// changed; [`Code::PrivilegeMissing`] naming the grant; others by SQLSTATE.
 pub(crate) async fn converge(
     superuser: Session,
-    Turn { pair, pending, new }: Turn<'_>,
+    Turn { pair, pending, new, .. }: Turn<'_>,
     allowed: Allowed,
     deadline: Deadline,
 ) -> Result<()> {

@@ -47,6 +47,8 @@ pub struct Turn<'a> {
     pub pending: Side,
     /// That user's next password.
     pub new: &'a Password,
+    /// The other user's password, which consumers use.
+    pub current: &'a Password,
 }
 
 /// What the versions of a secret tell about a pair, for servers that know nothing of it themselves.
@@ -134,6 +136,7 @@ pub trait Engine: Send + Sync {
         &self,
         superuser: Self::Session,
         pair: &Pair,
+        pending: Side,
         deadline: Deadline,
     ) -> impl Future<Output = Result<()>> + Send;
 

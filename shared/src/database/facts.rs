@@ -210,7 +210,7 @@ pub(crate) struct Superuser {
 pub(crate) mod tests {
     use super::*;
     use crate::clock::Deadline;
-    use crate::database::{Evidence, Login, LoginFailure, OwnChange, Pair, Turn};
+    use crate::database::{Evidence, Login, LoginFailure, OwnChange, Pair, Side, Turn};
     use crate::target::PreviousCredential;
 
     /// An engine that is never asked to connect.
@@ -242,7 +242,7 @@ pub(crate) mod tests {
         async fn converge(&self, (): (), _: Turn<'_>, _: &impl Evidence, _: Deadline) -> Result<()> {
             unreachable!()
         }
-        async fn compare(&self, (): (), _: &Pair, _: Deadline) -> Result<()> {
+        async fn compare(&self, (): (), _: &Pair, _: Side, _: Deadline) -> Result<()> {
             unreachable!()
         }
         async fn prove(&self, (): (), _: &str, _: Option<&Pair>, _: Deadline) -> Result<()> {

@@ -194,7 +194,7 @@ impl<E: Engine> DatabaseTarget<E> {
         let session = self.log_in_superuser(&superuser, reader.deadline()).await;
         let session = session.map_err(|failure| failure.or_rejected(Code::SuperuserRejected))?;
         reader.still_pending().await?;
-        let turn = Turn { pair: &pair, pending: side, new: &pending.password };
+        let turn = Turn { pair: &pair, pending: side, new: &pending.password, current: &current.password };
         let evidence = VersionsOfSecret { reader, current };
         self.engine.converge(session, turn, &evidence, reader.deadline()).await?;
         Ok(Applied::Changed(Change { by: Credential::Superuser.as_str(), previous: PreviousCredential::Works }))
@@ -206,11 +206,13 @@ impl<E: Engine> DatabaseTarget<E> {
         reader: &Reader<'_, S>,
         current: &Facts,
         pair: &Pair,
+        pending: &str,
     ) -> Result<()> {
+        let pending = pair.side(pending).ok_or_else(internal)?;
         let superuser = self.superuser(reader, current).await?.ok_or_else(internal)?;
         let session = self.log_in_superuser(&superuser, reader.deadline()).await;
         let session = session.map_err(|failure| failure.or_rejected(Code::SuperuserRejected))?;
-        self.engine.compare(session, pair, reader.deadline()).await
+        self.engine.compare(session, pair, pending, reader.deadline()).await
     }
 
     /// Ends the passwords before `current`, if the secret asks for that `age` after it was made.
@@ -295,7 +297,8 @@ impl<E: Engine> Target for DatabaseTarget<E> {
         proven.map_err(|error| placed(error, &pending))?;
         match pair {
             Some(pair) if E::SUPERUSER_COMPARES && proof == Proof::Full => {
-                self.compare_as_superuser(reader, &current, &pair).await.map_err(|error| placed(error, &pending))
+                let compared = self.compare_as_superuser(reader, &current, &pair, &pending.username).await;
+                compared.map_err(|error| placed(error, &pending))
             }
             _ => Ok(()),
         }
