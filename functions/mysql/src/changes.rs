@@ -1,0 +1,378 @@
+//! What it takes to make the clone's accounts like the base's: worked out from facts, before the first statement runs. A list
+//! that comes out empty proves that they are alike.
+
+use crate::accounts::Account;
+use crate::frame::Account as Name;
+use crate::grants::{Grants, Level, Privilege, Privileges, list, role};
+use crate::options::Options;
+use crate::quote::{account, literal};
+use serde_json::{Map, Value};
+use std::collections::BTreeSet;
+use std::fmt;
+
+/// GRANT OPTION, among the words of a partial revoke.
+const RESTRICTED_GRANT: &str = "GRANT";
+
+/// An account with what it may do.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) struct Subject {
+    pub(crate) account: Account,
+    pub(crate) grants: Grants,
+}
+
+/// A change to the clone.
+#[derive(Clone, PartialEq, Eq)]
+pub(crate) struct Change {
+    pub(crate) sql: String,
+    /// What it changes, in words: for the log of a failure, and for a comparison that finds a difference.
+    pub(crate) what: String,
+    /// What the superuser lacks if the server refuses it.
+    pub(crate) needs: Need,
+    /// What it grants, where that depends on something that may have been dropped since the base got it.
+    pub(crate) grants: Option<Granted>,
+    /// The account that it ends.
+    pub(crate) drops: Option<Name>,
+}
+
+/// Privileges for a table or a routine.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Granted {
+    pub(crate) level: Level,
+    pub(crate) privileges: Vec<Privilege>,
+    pub(crate) to: Name,
+}
+
+/// A right that a change takes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Need {
+    /// To make, change and drop accounts.
+    CreateUser,
+    /// To have these privileges oneself and pass them on.
+    Privileges(String, Level),
+    /// To administer this role.
+    Admin(String),
+    /// To set other accounts' default roles.
+    DefaultRole,
+    /// To pass on that one may stand for this account.
+    Proxy(String),
+}
+
+/// Statements may hold hashes, or a password.
+impl fmt::Debug for Change {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Change").field("what", &self.what).field("needs", &self.needs).finish_non_exhaustive()
+    }
+}
+
+/// Whose changes, and under which conditions.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Task<'a> {
+    /// The clone's user name.
+    pub(crate) clone: &'a str,
+    pub(crate) mariadb: bool,
+    /// Whether consumers use the clone at the moment: then nothing is done to it that could refuse one of them. What is put
+    /// off happens when it is the clone's turn.
+    pub(crate) in_use: bool,
+}
+
+impl Task<'_> {
+    /// What it takes, in order. A new account is made to be `identified` in this way, and locked.
+    pub(crate) fn changes(
+        self,
+        base: &[Subject],
+        clone: &[Subject],
+        identified: impl Fn(&Account) -> String,
+    ) -> Vec<Change> {
+        let mut changes = Vec::new();
+        let counterpart = |host: &str| clone.iter().find(|subject| subject.account.name.host == host);
+        for wanted in base {
+            let host = &wanted.account.name.host;
+            let name = Name { user: self.clone.to_owned(), host: host.clone() };
+            let mut one = One { name, mariadb: self.mariadb, in_use: self.in_use, changes: Vec::new() };
+            match counterpart(host) {
+                Some(found) => {
+                    one.alter(&wanted.account, &found.account);
+                    one.grant(&wanted.grants, &found.grants);
+                }
+                // The server prefers the narrower host pattern: clients that are served by another account now would be
+                // sent to this one while it is half made.
+                None if self.in_use => {}
+                None => {
+                    one.create(&wanted.account, &identified(&wanted.account));
+                    one.grant(&wanted.grants, &Grants::default());
+                }
+            }
+            changes.append(&mut one.changes);
+        }
+        let stale = clone
+            .iter()
+            .filter(|subject| !base.iter().any(|other| other.account.name.host == subject.account.name.host));
+        for subject in stale.filter(|_| !self.in_use) {
+            changes.push(Change {
+                sql: format!("DROP USER {}", subject.account.shown()),
+                what: format!(
+                    "the account {} is there without one of the base user for that host",
+                    subject.account.shown()
+                ),
+                needs: Need::CreateUser,
+                grants: None,
+                drops: Some(subject.account.name.clone()),
+            });
+        }
+        changes
+    }
+}
+
+/// One account of the clone.
+#[derive(Debug)]
+struct One {
+    name: Name,
+    mariadb: bool,
+    in_use: bool,
+    changes: Vec<Change>,
+}
+
+impl One {
+    fn shown(&self) -> String {
+        account(&self.name.user, &self.name.host)
+    }
+
+    fn push(&mut self, sql: String, what: &str, needs: Need) {
+        let what = format!("{}: {what}", self.shown());
+        self.changes.push(Change { sql, what, needs, grants: None, drops: None });
+    }
+
+    fn create(&mut self, wanted: &Account, identified: &str) {
+        let options = wanted.options.instead_of(&Options::none(self.mariadb), false);
+        let attribute = attribute(&wanted.attribute, &Map::new());
+        let sql = format!("CREATE USER {} {identified}{options} ACCOUNT LOCK{attribute}", self.shown());
+        self.push(sql, "the account does not exist", Need::CreateUser);
+    }
+
+    fn alter(&mut self, wanted: &Account, found: &Account) {
+        let options = wanted.options.instead_of(&found.options, self.in_use);
+        let attribute = attribute(&wanted.attribute, &found.attribute);
+        if !options.is_empty() || !attribute.is_empty() {
+            let what = if options.is_empty() { "the comment or the attribute" } else { options.trim_start() };
+            self.push(format!("ALTER USER {}{options}{attribute}", self.shown()), what, Need::CreateUser);
+        }
+    }
+
+    /// Grants before revokes, so that an account in use never has less than it should have in the end.
+    fn grant(&mut self, wanted: &Grants, found: &Grants) {
+        self.grant_roles(wanted, found);
+        let nothing = Privileges::default();
+        for (level, privileges) in &wanted.privileges {
+            self.grant_privileges(level, privileges, found.privileges.get(level).unwrap_or(&nothing));
+        }
+        self.grant_proxies(wanted, found);
+        self.default_roles(wanted, found);
+        for (level, privileges) in &found.privileges {
+            self.revoke_privileges(level, wanted.privileges.get(level).unwrap_or(&nothing), privileges);
+        }
+        self.revoke_grant_options(wanted, found);
+        self.revoke_roles_and_proxies(wanted, found);
+        self.restrict(wanted, found);
+    }
+
+    fn grant_privileges(&mut self, level: &Level, wanted: &Privileges, found: &Privileges) {
+        let missing: Vec<Privilege> = wanted.words.difference(&found.words).cloned().collect();
+        let option = wanted.grantable && !found.grantable;
+        if missing.is_empty() && !option {
+            return;
+        }
+        let words = match (missing.is_empty(), level) {
+            (false, _) => list(&missing),
+            (true, Level::Dynamic(word)) => word.clone(),
+            (true, _) => "USAGE".to_owned(),
+        };
+        let with = if option { " WITH GRANT OPTION" } else { "" };
+        let what = format!("{words} on {}{with} is missing", level.on());
+        self.push(
+            format!("GRANT {words} ON {} TO {}{with}", level.on(), self.shown()),
+            &what,
+            Need::Privileges(words, level.clone()),
+        );
+        if let (Level::Table(..) | Level::Routine(..), Some(change)) = (level, self.changes.last_mut()) {
+            change.grants = Some(Granted { level: level.clone(), privileges: missing, to: self.name.clone() });
+        }
+    }
+
+    fn revoke_privileges(&mut self, level: &Level, wanted: &Privileges, found: &Privileges) {
+        let surplus: Vec<&Privilege> = found.words.difference(&wanted.words).collect();
+        let (on, to) = (level.on(), self.shown());
+        if !surplus.is_empty() {
+            let words = list(surplus.iter().copied());
+            let mut sql = format!("REVOKE {words} ON {on} FROM {to}");
+            // To take a privilege for a whole table takes the same from all of its columns.
+            let whole: BTreeSet<&str> = surplus
+                .iter()
+                .filter(|privilege| privilege.column.is_none())
+                .map(|privilege| privilege.word.as_str())
+                .collect();
+            let columns =
+                list(wanted.words.iter().filter(|kept| kept.column.is_some() && whole.contains(kept.word.as_str())));
+            if !columns.is_empty() {
+                sql.push_str(&format!("; GRANT {columns} ON {on} TO {to}"));
+            }
+            self.push(sql, &format!("{words} on {on} is too much"), Need::Privileges(words, level.clone()));
+        }
+        let has_option = !matches!(level, Level::Global | Level::Dynamic(_)) && found.grantable;
+        if has_option && !wanted.grantable {
+            self.push(
+                format!("REVOKE GRANT OPTION ON {on} FROM {to}"),
+                &format!("GRANT OPTION on {on} is too much"),
+                Need::Privileges("USAGE".to_owned(), level.clone()),
+            );
+        }
+    }
+
+    /// At the global level, REVOKE GRANT OPTION takes it from all privileges at once, dynamic ones included.
+    fn revoke_grant_options(&mut self, wanted: &Grants, found: &Grants) {
+        let global = |grants: &Grants| -> BTreeSet<Level> {
+            let grantable = grants.privileges.iter().filter(|(_, privileges)| privileges.grantable);
+            let levels = grantable.map(|(level, _)| level.clone());
+            levels.filter(|level| matches!(level, Level::Global | Level::Dynamic(_))).collect()
+        };
+        let (wanted_levels, found_levels) = (global(wanted), global(found));
+        // A dynamic privilege that is taken away takes its own along.
+        let surplus = found_levels
+            .difference(&wanted_levels)
+            .find(|level| !matches!(level, Level::Dynamic(_)) || wanted.privileges.contains_key(level));
+        let Some(surplus) = surplus else { return };
+        let to = self.shown();
+        let mut sql = format!("REVOKE GRANT OPTION ON *.* FROM {to}");
+        for level in &wanted_levels {
+            let word = if let Level::Dynamic(word) = level { word } else { "USAGE" };
+            sql.push_str(&format!("; GRANT {word} ON *.* TO {to} WITH GRANT OPTION"));
+        }
+        let of = if let Level::Dynamic(word) = surplus { format!(" for {word}") } else { String::new() };
+        let needs = Need::Privileges("USAGE".to_owned(), Level::Global);
+        self.push(sql, &format!("GRANT OPTION{of} on *.* is too much"), needs);
+    }
+
+    fn grant_roles(&mut self, wanted: &Grants, found: &Grants) {
+        for (name, &admin) in &wanted.roles {
+            let role = role(name, self.mariadb);
+            let to = self.shown();
+            match found.roles.get(name) {
+                Some(&has) if has == admin => {}
+                Some(false) | None => {
+                    let with = if admin { " WITH ADMIN OPTION" } else { "" };
+                    let sql = format!("GRANT {role} TO {to}{with}");
+                    self.push(sql, &format!("the role {role}{with} is missing"), Need::Admin(role));
+                }
+                Some(true) if self.mariadb => {
+                    let sql = format!("REVOKE ADMIN OPTION FOR {role} FROM {to}");
+                    self.push(sql, &format!("ADMIN OPTION for the role {role} is too much"), Need::Admin(role));
+                }
+                // MySQL has no way to take the option alone, and sessions would lose the role.
+                Some(true) if self.in_use => {}
+                Some(true) => {
+                    let sql = format!("REVOKE {role} FROM {to}; GRANT {role} TO {to}");
+                    self.push(sql, &format!("ADMIN OPTION for the role {role} is too much"), Need::Admin(role));
+                }
+            }
+        }
+    }
+
+    fn grant_proxies(&mut self, wanted: &Grants, found: &Grants) {
+        for (name, &option) in &wanted.proxies {
+            let (other, to) = (account(&name.user, &name.host), self.shown());
+            let grant = |with: &str| format!("GRANT PROXY ON {other} TO {to}{with}");
+            let (sql, what) = match (found.proxies.get(name), option) {
+                (Some(true), true) | (Some(false), false) => continue,
+                (Some(true), false) => (format!("REVOKE PROXY ON {other} FROM {to}; {}", grant("")), "too much"),
+                (_, true) => (grant(" WITH GRANT OPTION"), "missing"),
+                (_, false) => (grant(""), "missing"),
+            };
+            self.push(sql, &format!("PROXY on {other}, or its GRANT OPTION, is {what}"), Need::Proxy(other.clone()));
+        }
+    }
+
+    fn default_roles(&mut self, wanted: &Grants, found: &Grants) {
+        if wanted.default_roles == found.default_roles {
+            return;
+        }
+        let names = wanted.default_roles.iter().map(|name| role(name, self.mariadb)).collect::<Vec<_>>().join(", ");
+        let names = if names.is_empty() { "NONE".to_owned() } else { names };
+        let to = if self.mariadb { "FOR" } else { "TO" };
+        let sql = format!("SET DEFAULT ROLE {names} {to} {}", self.shown());
+        self.push(sql, &format!("the default role is not {names}"), Need::DefaultRole);
+    }
+
+    fn revoke_roles_and_proxies(&mut self, wanted: &Grants, found: &Grants) {
+        let to = self.shown();
+        for name in found.roles.keys().filter(|name| !wanted.roles.contains_key(*name)) {
+            let role = role(name, self.mariadb);
+            self.push(format!("REVOKE {role} FROM {to}"), &format!("the role {role} is too much"), Need::Admin(role));
+        }
+        for name in found.proxies.keys().filter(|name| !wanted.proxies.contains_key(*name)) {
+            let other = account(&name.user, &name.host);
+            let sql = format!("REVOKE PROXY ON {other} FROM {to}");
+            self.push(sql, &format!("PROXY on {other} is too much"), Need::Proxy(other.clone()));
+        }
+    }
+
+    /// Where `partial_revokes` is on, REVOKE for a schema takes out of that schema what is granted for all, and GRANT gives it
+    /// back (MySQL manual, "Privilege Restriction Using Partial Revokes").
+    fn restrict(&mut self, wanted: &Grants, found: &Grants) {
+        let nothing = BTreeSet::new();
+        let global = wanted.privileges.get(&Level::Global);
+        let everywhere = |word: &&String| {
+            let granted = |global: &Privileges| match word.as_str() {
+                RESTRICTED_GRANT => global.grantable,
+                word => global.words.contains(&Privilege::new(word)),
+            };
+            global.is_some_and(granted)
+        };
+        let schemas: BTreeSet<&String> = wanted.restrictions.keys().chain(found.restrictions.keys()).collect();
+        for schema in schemas {
+            let wanted = wanted.restrictions.get(schema).unwrap_or(&nothing);
+            let found = found.restrictions.get(schema).unwrap_or(&nothing);
+            let level = Level::Schema(schema.clone());
+            let (on, to) = (level.on(), self.shown());
+            let missing: Vec<&str> = wanted
+                .difference(found)
+                .map(|word| if word == RESTRICTED_GRANT { "GRANT OPTION" } else { word.as_str() })
+                .collect();
+            if !missing.is_empty() {
+                let missing = missing.join(", ");
+                let needs = Need::Privileges(missing.clone(), level.clone());
+                let what = format!("{missing} on {on} is too much");
+                self.push(format!("REVOKE {missing} ON {on} FROM {to}"), &what, needs);
+            }
+            // What is taken away everywhere takes its restrictions along.
+            let surplus: Vec<&String> = found.difference(wanted).filter(everywhere).collect();
+            if !surplus.is_empty() {
+                let (options, words): (Vec<&str>, Vec<&str>) =
+                    surplus.into_iter().map(String::as_str).partition(|word| *word == RESTRICTED_GRANT);
+                let words = if words.is_empty() { "USAGE".to_owned() } else { words.join(", ") };
+                let with = if options.is_empty() { "" } else { " WITH GRANT OPTION" };
+                let needs = Need::Privileges(words.clone(), level);
+                let what = format!("{words} on {on}{with} is missing");
+                self.push(format!("GRANT {words} ON {on} TO {to}{with}"), &what, needs);
+            }
+        }
+    }
+}
+
+/// The clause that makes one attribute object out of another: it is merged, so that what is too much has to be named
+/// (MySQL manual, "CREATE USER Comment and Attribute Options").
+fn attribute(wanted: &Map<String, Value>, found: &Map<String, Value>) -> String {
+    let patch = merge_patch(wanted, found);
+    if patch.is_empty() { String::new() } else { format!(" ATTRIBUTE {}", literal(&Value::Object(patch).to_string())) }
+}
+
+/// RFC 7396, backwards: the patch that makes `wanted` out of `found`.
+fn merge_patch(wanted: &Map<String, Value>, found: &Map<String, Value>) -> Map<String, Value> {
+    let gone = found.keys().filter(|key| !wanted.contains_key(*key)).map(|key| (key.clone(), Value::Null));
+    let changed = wanted.iter().filter(|(key, value)| found.get(*key) != Some(*value)).map(|(key, value)| {
+        let value = match (value, found.get(key)) {
+            (Value::Object(wanted), Some(Value::Object(found))) => Value::Object(merge_patch(wanted, found)),
+            _ => value.clone(),
+        };
+        (key.clone(), value)
+    });
+    gone.chain(changed).collect()
+}

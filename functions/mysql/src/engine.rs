@@ -1,0 +1,96 @@
+//! MySQL and MariaDB as the rotation's engine.
+
+use crate::connect::{Session, connect};
+use crate::{own, pair, rescue};
+use rotation::clock::Deadline;
+use rotation::database::{Engine, Evidence, Facts, Login, LoginFailure, OwnChange, Pair, Side, Turn};
+use rotation::environment::Settings;
+use rotation::secret::Password;
+use rotation::target::PreviousCredential;
+use rotation::{Code, Error, Fact, Result};
+
+/// MySQL manual, "CREATE USER Statement": user names can be up to 32 characters long.
+const MYSQL_NAME_CHARACTERS: usize = 32;
+/// MariaDB Knowledge Base, "Identifier Names": user names can be up to 80 characters long.
+const MARIADB_NAME_CHARACTERS: usize = 80;
+
+/// MySQL or MariaDB, with what the deployer allows.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct MySql {
+    username_limit: Option<usize>,
+    allow_powerful: bool,
+}
+
+impl MySql {
+    pub(crate) fn new(settings: &Settings) -> Self {
+        Self { username_limit: settings.username_limit, allow_powerful: settings.allow_powerful_roles }
+    }
+}
+
+impl Engine for MySql {
+    type Session = Session;
+
+    const NAMES: &'static [&'static str] = &["mysql", "aurora-mysql", "mariadb"];
+    const DEFAULT_PORT: u16 = 3306;
+    const DEFAULT_DATABASE: Option<&'static str> = None;
+    const DUAL_PASSWORDS: bool = true;
+    /// Only who may read the schema `mysql` sees what another account may do.
+    const SUPERUSER_COMPARES: bool = true;
+
+    fn check_name(&self, facts: &Facts, user: &str) -> Result<()> {
+        let own = if facts.engine == "mariadb" { MARIADB_NAME_CHARACTERS } else { MYSQL_NAME_CHARACTERS };
+        let (limit, found) = (self.username_limit.unwrap_or(own), user.chars().count());
+        if found <= limit {
+            return Ok(());
+        }
+        Err(Error::new(Code::NameTooLong)
+            .with(Fact::User, user)
+            .with(Fact::Found, format_args!("{found} characters"))
+            .with(Fact::Expected, format_args!("at most {limit}")))
+    }
+
+    async fn connect(&self, login: Login<'_>, deadline: Deadline) -> Result<Session, LoginFailure> {
+        connect(login, deadline).await
+    }
+
+    async fn change_own_password(
+        &self,
+        session: Session,
+        change: OwnChange<'_>,
+        deadline: Deadline,
+    ) -> Result<PreviousCredential> {
+        own::change_own_password(session, change, deadline).await
+    }
+
+    async fn discard_previous_password(
+        &self,
+        session: Session,
+        user: &str,
+        current: &Password,
+        deadline: Deadline,
+    ) -> Result<bool> {
+        own::discard_previous_password(session, user, current, deadline).await
+    }
+
+    async fn rescue(&self, superuser: Session, user: &str, new: &Password, deadline: Deadline) -> Result<()> {
+        rescue::rescue(superuser, user, new, self.allow_powerful, deadline).await
+    }
+
+    async fn converge(
+        &self,
+        superuser: Session,
+        turn: Turn<'_>,
+        evidence: &impl Evidence,
+        deadline: Deadline,
+    ) -> Result<()> {
+        pair::converge(superuser, turn, evidence, self.allow_powerful, deadline).await
+    }
+
+    async fn compare(&self, superuser: Session, pair: &Pair, pending: Side, deadline: Deadline) -> Result<()> {
+        pair::compare(superuser, pair, pending, deadline).await
+    }
+
+    async fn prove(&self, session: Session, user: &str, _: Option<&Pair>, deadline: Deadline) -> Result<()> {
+        own::prove(session, user, deadline).await
+    }
+}

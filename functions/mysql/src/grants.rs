@@ -1,0 +1,305 @@
+//! What an account may do, as structured facts: never as the text that SHOW GRANTS prints.
+//!
+//! Privileges for everything and for schemas are read from `information_schema`, which has them as the words that GRANT takes,
+//! dynamic ones included. It knows neither a table's bare GRANT OPTION nor routines, proxies and roles; the grant tables do.
+
+use crate::accounts::{Account, Accounts, QUESTIONS, name};
+use crate::connect::{Row, Rows, text};
+use crate::frame::Account as Name;
+use crate::quote::{account, identifier, literal};
+use rotation::{Code, Error, Fact, Result};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// MySQL's static privileges for everything. Any other is a dynamic one, of which each has a GRANT OPTION of its own
+/// (MySQL manual, "Static Versus Dynamic Privileges").
+const STATIC: &[&str] = &[
+    "ALTER",
+    "ALTER ROUTINE",
+    "CREATE",
+    "CREATE ROLE",
+    "CREATE ROUTINE",
+    "CREATE TABLESPACE",
+    "CREATE TEMPORARY TABLES",
+    "CREATE USER",
+    "CREATE VIEW",
+    "DELETE",
+    "DROP",
+    "DROP ROLE",
+    "EVENT",
+    "EXECUTE",
+    "FILE",
+    "INDEX",
+    "INSERT",
+    "LOCK TABLES",
+    "PROCESS",
+    "REFERENCES",
+    "RELOAD",
+    "REPLICATION CLIENT",
+    "REPLICATION SLAVE",
+    "SELECT",
+    "SHOW DATABASES",
+    "SHOW VIEW",
+    "SHUTDOWN",
+    "SUPER",
+    "TRIGGER",
+    "UPDATE",
+];
+
+/// What the grant tables' sets call privileges, and what GRANT does.
+const SET_WORDS: &[(&str, &str)] = &[
+    ("Alter", "ALTER"),
+    ("Alter Routine", "ALTER ROUTINE"),
+    ("Create", "CREATE"),
+    ("Create View", "CREATE VIEW"),
+    ("Delete", "DELETE"),
+    ("Delete versioning rows", "DELETE HISTORY"),
+    ("Drop", "DROP"),
+    ("Execute", "EXECUTE"),
+    ("Index", "INDEX"),
+    ("Insert", "INSERT"),
+    ("References", "REFERENCES"),
+    ("Select", "SELECT"),
+    ("Show Create Routine", "SHOW CREATE ROUTINE"),
+    ("Show view", "SHOW VIEW"),
+    ("Trigger", "TRIGGER"),
+    ("Update", "UPDATE"),
+];
+/// GRANT OPTION, in those sets.
+const SET_GRANT: &str = "Grant";
+
+/// What a routine can be: FUNCTION and PROCEDURE on both, LIBRARY on MySQL from 9.2, packages on MariaDB.
+const ROUTINES: &[&str] = &["FUNCTION", "LIBRARY", "PACKAGE", "PACKAGE BODY", "PROCEDURE"];
+
+/// Where a privilege holds.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Level {
+    Global,
+    /// One dynamic privilege, by its name.
+    Dynamic(String),
+    /// A schema, or a pattern with `%`, `_` and `\_` as GRANT takes it.
+    Schema(String),
+    Table(String, String),
+    /// The kind, the schema and the name.
+    Routine(String, String, String),
+}
+
+/// A word, and the column that it is limited to.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Privilege {
+    pub(crate) word: String,
+    pub(crate) column: Option<String>,
+}
+
+/// What one account may do at one level.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Privileges {
+    pub(crate) words: BTreeSet<Privilege>,
+    pub(crate) grantable: bool,
+}
+
+/// What one account may do.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Grants {
+    pub(crate) privileges: BTreeMap<Level, Privileges>,
+    /// Roles, and whether WITH ADMIN OPTION. MariaDB's have no host.
+    pub(crate) roles: BTreeMap<Name, bool>,
+    pub(crate) default_roles: BTreeSet<Name>,
+    /// Whom it may stand for, and whether WITH GRANT OPTION.
+    pub(crate) proxies: BTreeMap<Name, bool>,
+    /// MySQL's partial revokes: what it may not do in a schema although it may everywhere.
+    pub(crate) restrictions: BTreeMap<String, BTreeSet<String>>,
+    /// What is there and has no meaning here.
+    pub(crate) unknown: Vec<String>,
+}
+
+/// The questions after those about accounts, in this order.
+#[derive(Clone, Copy, Debug)]
+enum Question {
+    Global,
+    Schemas,
+    Tables,
+    Columns,
+    Routines,
+    DefaultRoles,
+}
+
+impl Level {
+    /// What stands behind ON.
+    pub(crate) fn on(&self) -> String {
+        match self {
+            Self::Global | Self::Dynamic(_) => "*.*".to_owned(),
+            Self::Schema(schema) => format!("{}.*", identifier(schema)),
+            Self::Table(schema, table) => format!("{}.{}", identifier(schema), identifier(table)),
+            Self::Routine(kind, schema, name) => format!("{kind} {}.{}", identifier(schema), identifier(name)),
+        }
+    }
+}
+
+impl Privilege {
+    pub(crate) fn new(word: &str) -> Self {
+        Self { word: word.to_owned(), column: None }
+    }
+}
+
+/// Privileges as GRANT and REVOKE take them.
+pub(crate) fn list<'a>(privileges: impl IntoIterator<Item = &'a Privilege>) -> String {
+    let shown = privileges.into_iter().map(|privilege| match &privilege.column {
+        Some(column) => format!("{} ({})", privilege.word, identifier(column)),
+        None => privilege.word.clone(),
+    });
+    shown.collect::<Vec<_>>().join(", ")
+}
+
+impl Grants {
+    /// Whether there is nothing that it may do.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.privileges.values().all(|privileges| privileges.words.is_empty())
+            && self.roles.is_empty()
+            && self.proxies.is_empty()
+    }
+
+    /// Questions to follow those of [`Accounts::questions`].
+    pub(crate) fn questions(names: &[&str]) -> String {
+        let grantee = names.iter().map(|name| {
+            let start = literal(&grantee(name, ""));
+            format!("LEFT(GRANTEE, CHAR_LENGTH({start}) - 1) = LEFT({start}, CHAR_LENGTH({start}) - 1)")
+        });
+        let grantee = grantee.collect::<Vec<_>>().join(" OR ");
+        let names = names.iter().map(|name| literal(name)).collect::<Vec<_>>().join(", ");
+        [
+            format!(
+                "SELECT GRANTEE, PRIVILEGE_TYPE, IS_GRANTABLE FROM information_schema.USER_PRIVILEGES WHERE {grantee}"
+            ),
+            format!(
+                "SELECT GRANTEE, PRIVILEGE_TYPE, IS_GRANTABLE, TABLE_SCHEMA \
+                 FROM information_schema.SCHEMA_PRIVILEGES WHERE {grantee}"
+            ),
+            format!("SELECT User, Host, Db, Table_name, Table_priv FROM mysql.tables_priv WHERE User IN ({names})"),
+            format!(
+                "SELECT User, Host, Db, Table_name, Column_priv, Column_name FROM mysql.columns_priv \
+                 WHERE User IN ({names})"
+            ),
+            format!(
+                "SELECT User, Host, Db, Routine_name, Proc_priv, Routine_type FROM mysql.procs_priv \
+                 WHERE User IN ({names})"
+            ),
+            format!(
+                "SELECT /*!80014 USER, HOST, DEFAULT_ROLE_USER, DEFAULT_ROLE_HOST FROM mysql.default_roles \
+                 WHERE USER IN ({names}) */ /*M! 0 FROM DUAL WHERE FALSE */"
+            ),
+        ]
+        .join("; ")
+    }
+
+    /// What each of these accounts may do, in their order.
+    ///
+    /// # Errors
+    /// [`Code::PrivilegeMissing`] if the superuser is shown nothing; [`Code::Internal`].
+    pub(crate) fn of_answers(answers: &[Rows], accounts: &[Account], mariadb: bool) -> Result<Vec<Self>> {
+        let answer = |question: Question| answers.get(QUESTIONS + question as usize).map_or(&[][..], Vec::as_slice);
+        if answers.len() != QUESTIONS + Question::DefaultRoles as usize + 1 {
+            return Err(Error::new(Code::Internal).with(Fact::What, "not as many answers as questions"));
+        }
+        let (roles, proxies) = Accounts::edges(answers);
+        let read = |account: &Account| {
+            let own =
+                |rows: &'_ [Row]| rows.iter().filter(|row| name(row) == account.name).cloned().collect::<Vec<_>>();
+            let grantee = grantee(&account.name.user, &account.name.host);
+            let granted = |question| answer(question).iter().filter(|row| text(row, 0) == grantee);
+            // The least that there is about every account is the word USAGE.
+            if granted(Question::Global).next().is_none() {
+                let what = "SELECT on the schema mysql, to see other accounts' privileges";
+                return Err(Error::new(Code::PrivilegeMissing).with(Fact::What, what));
+            }
+            let mut grants = Self {
+                restrictions: account.restrictions.clone(),
+                unknown: account.unknown.clone(),
+                roles: own(roles).iter().map(|row| (other(row), text(row, 4) == "Y")).collect(),
+                proxies: own(proxies).iter().map(|row| (other(row), text(row, 4) == "1")).collect(),
+                ..Self::default()
+            };
+            for row in granted(Question::Global) {
+                let word = text(row, 1);
+                let dynamic = !mariadb && !STATIC.contains(&word) && word != "USAGE";
+                let level = if dynamic { Level::Dynamic(word.to_owned()) } else { Level::Global };
+                grants.word(level, word, text(row, 2) == "YES");
+            }
+            for row in granted(Question::Schemas) {
+                grants.word(Level::Schema(text(row, 3).to_owned()), text(row, 1), text(row, 2) == "YES");
+            }
+            let table = |row: &Row| Level::Table(text(row, 2).to_owned(), text(row, 3).to_owned());
+            for row in own(answer(Question::Tables)) {
+                grants.set(&table(&row), text(&row, 4), None);
+            }
+            for row in own(answer(Question::Columns)) {
+                grants.set(&table(&row), text(&row, 4), Some(text(&row, 5)));
+            }
+            for row in own(answer(Question::Routines)) {
+                let (kind, schema, routine) = (text(&row, 5), text(&row, 2), text(&row, 3));
+                if ROUTINES.contains(&kind) {
+                    let level = Level::Routine(kind.to_owned(), schema.to_owned(), routine.to_owned());
+                    grants.set(&level, text(&row, 4), None);
+                } else {
+                    grants.unknown.push(format!("a privilege for a routine of the kind {kind:?}"));
+                }
+            }
+            grants.default_roles = match &account.default_role {
+                // A default role outlives the grant of the role, without any effect.
+                Some(role) => grants.roles.keys().filter(|granted| granted.user == *role).cloned().collect(),
+                None => own(answer(Question::DefaultRoles)).iter().map(other).collect(),
+            };
+            Ok(grants)
+        };
+        accounts.iter().map(read).collect()
+    }
+
+    /// One word of `information_schema`.
+    fn word(&mut self, level: Level, word: &str, grantable: bool) {
+        if word.is_empty() || !word.chars().all(|c| c.is_ascii_uppercase() || matches!(c, ' ' | '_')) {
+            self.unknown.push(format!("the privilege {word:?} on {}", level.on()));
+            return;
+        }
+        if word == "USAGE" && !grantable {
+            return;
+        }
+        let privileges = self.privileges.entry(level).or_default();
+        privileges.grantable |= grantable;
+        if word != "USAGE" {
+            privileges.words.insert(Privilege::new(word));
+        }
+    }
+
+    /// The words of a column of the type SET.
+    fn set(&mut self, level: &Level, set: &str, column: Option<&str>) {
+        for member in set.split(',').filter(|member| !member.is_empty()) {
+            let known = SET_WORDS.iter().find(|(name, _)| *name == member);
+            if known.is_none() && member != SET_GRANT {
+                self.unknown.push(format!("the privilege {member:?} on {}", level.on()));
+                continue;
+            }
+            let privileges = self.privileges.entry(level.clone()).or_default();
+            match known {
+                Some((_, word)) => {
+                    let column = column.map(str::to_owned);
+                    privileges.words.insert(Privilege { word: (*word).to_owned(), column });
+                }
+                None => privileges.grantable = true,
+            }
+        }
+    }
+}
+
+/// How `information_schema` shows an account: in quotes, with nothing escaped.
+fn grantee(user: &str, host: &str) -> String {
+    format!("'{user}'@'{host}'")
+}
+
+/// The second user and host of a row.
+fn other(row: &Row) -> Name {
+    Name { user: text(row, 2).to_owned(), host: text(row, 3).to_owned() }
+}
+
+/// A role's name as SQL. MariaDB's has no host.
+pub(crate) fn role(name: &Name, mariadb: bool) -> String {
+    if mariadb { identifier(&name.user) } else { account(&name.user, &name.host) }
+}

@@ -1,0 +1,146 @@
+//! The options of CREATE USER and ALTER USER, other than the ones that say who may log in.
+
+use crate::connect::{Row, text};
+use crate::quote::literal;
+use serde_json::{Map, Value};
+use std::collections::BTreeMap;
+
+/// Each option as the clause that gives it, in the order in which both grammars want them.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Options(BTreeMap<Kind, String>);
+
+/// MySQL manual, "ALTER USER Statement"; MariaDB Knowledge Base, "ALTER USER".
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Kind {
+    Require,
+    Queries,
+    Updates,
+    Connections,
+    UserConnections,
+    StatementTime,
+    Lifetime,
+    History,
+    ReuseInterval,
+    RequireCurrent,
+    FailedLogins,
+    LockTime,
+}
+
+impl Options {
+    /// Of an account that CREATE USER has made without any.
+    pub(crate) fn none(mariadb: bool) -> Self {
+        if mariadb { Self::of_mariadb(&Map::new()) } else { Self::of_mysql(&Row::new(), &Map::new()) }
+    }
+
+    /// From a row with the columns from `ssl_type` (at 4) to `Password_require_current`, and `User_attributes`.
+    pub(crate) fn of_mysql(row: &Row, attributes: &Map<String, Value>) -> Self {
+        let require = require(text(row, 4), text(row, 5), text(row, 6), text(row, 7));
+        let limit = |column| Some(text(row, column)).filter(|limit| !limit.is_empty()).unwrap_or("0");
+        let locking = |key: &str| {
+            let value = attributes.get("Password_locking").and_then(|locking| locking.get(key));
+            value.and_then(Value::as_i64).unwrap_or_default()
+        };
+        let lock_time = match locking("password_lock_time_days") {
+            -1 => "UNBOUNDED".to_owned(),
+            days => days.to_string(),
+        };
+        Self(BTreeMap::from([
+            (Kind::Require, require),
+            (Kind::Queries, format!("MAX_QUERIES_PER_HOUR {}", limit(8))),
+            (Kind::Updates, format!("MAX_UPDATES_PER_HOUR {}", limit(9))),
+            (Kind::Connections, format!("MAX_CONNECTIONS_PER_HOUR {}", limit(10))),
+            (Kind::UserConnections, format!("MAX_USER_CONNECTIONS {}", limit(11))),
+            (Kind::Lifetime, lifetime(text(row, 12))),
+            (Kind::History, format!("PASSWORD HISTORY {}", or_default(text(row, 13)))),
+            (
+                Kind::ReuseInterval,
+                match text(row, 14) {
+                    "" => "PASSWORD REUSE INTERVAL DEFAULT".to_owned(),
+                    days => format!("PASSWORD REUSE INTERVAL {days} DAY"),
+                },
+            ),
+            (
+                Kind::RequireCurrent,
+                match text(row, 15) {
+                    "Y" => "PASSWORD REQUIRE CURRENT".to_owned(),
+                    "N" => "PASSWORD REQUIRE CURRENT OPTIONAL".to_owned(),
+                    _ => "PASSWORD REQUIRE CURRENT DEFAULT".to_owned(),
+                },
+            ),
+            (Kind::FailedLogins, format!("FAILED_LOGIN_ATTEMPTS {}", locking("failed_login_attempts"))),
+            (Kind::LockTime, format!("PASSWORD_LOCK_TIME {lock_time}")),
+        ]))
+    }
+
+    /// From the JSON of `mysql.global_priv`.
+    pub(crate) fn of_mariadb(fields: &Map<String, Value>) -> Self {
+        let string = |key: &str| fields.get(key).and_then(Value::as_str).unwrap_or_default();
+        let number = |key: &str| fields.get(key).and_then(Value::as_i64).unwrap_or_default();
+        let kind = match number("ssl_type") {
+            0 => "",
+            1 => "ANY",
+            2 => "X509",
+            _ => "SPECIFIED",
+        };
+        let days = match fields.get("password_lifetime").and_then(Value::as_i64) {
+            None | Some(-1) => String::new(),
+            Some(days) => days.to_string(),
+        };
+        let seconds = fields.get("max_statement_time").and_then(Value::as_f64).unwrap_or_default();
+        Self(BTreeMap::from([
+            (Kind::Require, require(kind, string("ssl_cipher"), string("x509_issuer"), string("x509_subject"))),
+            (Kind::Queries, format!("MAX_QUERIES_PER_HOUR {}", number("max_questions"))),
+            (Kind::Updates, format!("MAX_UPDATES_PER_HOUR {}", number("max_updates"))),
+            (Kind::Connections, format!("MAX_CONNECTIONS_PER_HOUR {}", number("max_connections"))),
+            (Kind::UserConnections, format!("MAX_USER_CONNECTIONS {}", number("max_user_connections"))),
+            (Kind::StatementTime, format!("MAX_STATEMENT_TIME {seconds}")),
+            (Kind::Lifetime, lifetime(&days)),
+        ]))
+    }
+
+    /// The clauses that make these options out of others, as one text that begins with a space; nothing if they are alike.
+    ///
+    /// An account that is in use keeps its password's lifetime: a shorter one could end it at once.
+    pub(crate) fn instead_of(&self, others: &Self, in_use: bool) -> String {
+        let differs = |kind: &Kind, clause: &String| others.0.get(kind) != Some(clause);
+        let clauses =
+            self.0.iter().filter(|(kind, clause)| differs(kind, clause) && !(in_use && **kind == Kind::Lifetime));
+        let mut text = String::new();
+        let mut with = false;
+        for (kind, clause) in clauses {
+            if (Kind::Queries..=Kind::StatementTime).contains(kind) && !with {
+                text.push_str(" WITH");
+                with = true;
+            }
+            text.push(' ');
+            text.push_str(clause);
+        }
+        text
+    }
+}
+
+fn require(kind: &str, cipher: &str, issuer: &str, subject: &str) -> String {
+    match kind {
+        "ANY" => "REQUIRE SSL".to_owned(),
+        "X509" => "REQUIRE X509".to_owned(),
+        "SPECIFIED" => {
+            let parts = [("SUBJECT", subject), ("ISSUER", issuer), ("CIPHER", cipher)];
+            let parts = parts.iter().filter(|(_, value)| !value.is_empty());
+            let parts: Vec<String> = parts.map(|(name, value)| format!("{name} {}", literal(value))).collect();
+            format!("REQUIRE {}", parts.join(" AND "))
+        }
+        _ => "REQUIRE NONE".to_owned(),
+    }
+}
+
+fn lifetime(days: &str) -> String {
+    match days {
+        "" => "PASSWORD EXPIRE DEFAULT".to_owned(),
+        "0" => "PASSWORD EXPIRE NEVER".to_owned(),
+        days => format!("PASSWORD EXPIRE INTERVAL {days} DAY"),
+    }
+}
+
+fn or_default(value: &str) -> &str {
+    if value.is_empty() { "DEFAULT" } else { value }
+}

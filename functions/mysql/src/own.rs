@@ -1,0 +1,230 @@
+//! One user, whose own password is changed.
+//!
+//! MySQL keeps the password before as the account's secondary one (manual, "Dual Password Support") until the next change.
+//! The trap: done twice, the same change would make the *new* password the secondary one as well, and end the old one while
+//! consumers still read it. `REPLACE` is the way out. The server compares it with the primary password alone, within the
+//! same statement, so that a second run is told that it is one (error 3891): no mark that could be lost, no login that could
+//! be refused.
+//!
+//! A user may change its own account only with `IDENTIFIED BY` and the password itself, not with a hash (error 1227), and
+//! `REPLACE` takes the other password in the same way. Hence TLS. MySQL's logs show neither of them.
+//!
+//! MariaDB takes a hash, has no second password, and knows no `REPLACE`.
+
+use crate::connect::{Rows, Session, text};
+use crate::errno::{self, is};
+use crate::frame::{self, Account, Server};
+use crate::hash;
+use crate::quote::{account, identifier, literal};
+use crate::siblings;
+use rotation::clock::Deadline;
+use rotation::database::OwnChange;
+use rotation::secret::Password;
+use rotation::target::PreviousCredential;
+use rotation::{Code, Error, Fact, Result};
+use zeroize::Zeroizing;
+
+const RETAIN: &str = " RETAIN CURRENT PASSWORD";
+
+const NO_PRIVILEGE: &str = "the user lacks APPLICATION_PASSWORD_ADMIN, which keeping the previous password takes: \
+     GRANT APPLICATION_PASSWORD_ADMIN ON *.* TO the user";
+const NO_DUAL_PASSWORDS: &str = "MySQL before 8.0.14 keeps no second password";
+
+/// Changes the password of the user who is logged in. One round trip to begin with, and one for the change.
+///
+/// # Errors
+/// [`Code::LoginForbidden`] if the session is another user's; [`Code::TlsRequired`]; [`Code::PasswordRefused`];
+/// [`Code::ServerReadOnly`], [`Code::LockTimeout`]; others by error number.
+pub(crate) async fn change_own_password(
+    mut session: Session,
+    change: OwnChange<'_>,
+    deadline: Deadline,
+) -> Result<PreviousCredential> {
+    let question = siblings::question(change.user);
+    let (server, answers) = frame::begin(&mut session, change.user, &question, deadline).await?;
+    server.expect_user(change.user)?;
+    let dual = server.has_dual_passwords();
+    let previous = if !siblings::among(answers.first(), &server.account).is_empty() {
+        siblings::change_all(&mut session, change, dual, deadline).await?;
+        if dual { PreviousCredential::Works } else { PreviousCredential::Refused }
+    } else if server.mariadb {
+        change_on_mariadb(&mut session, &server.account, change.to, deadline).await?;
+        PreviousCredential::Refused
+    } else {
+        needs_tls(&session)?;
+        change_on_mysql(&mut session, &server, change, deadline).await?
+    };
+    session.close(deadline).await;
+    Ok(previous)
+}
+
+async fn change_on_mysql(
+    session: &mut Session,
+    server: &Server,
+    change: OwnChange<'_>,
+    deadline: Deadline,
+) -> Result<PreviousCredential> {
+    if !server.has_dual_passwords() {
+        set(session, change.to, Some(change.from), "", deadline).await?;
+        return Ok(PreviousCredential::NotKept(NO_DUAL_PASSWORDS));
+    }
+    let not_kept = match set(session, change.to, Some(change.from), RETAIN, deadline).await {
+        Ok(()) => return Ok(PreviousCredential::Works),
+        Err(error) if is(&error, errno::INCORRECT_CURRENT_PASSWORD) => {
+            // `from` has opened this session and is not the primary password: it is the secondary one. Either an earlier run
+            // of this step made it so, or a rotation that was given up. A change that retains nothing leaves it as it is.
+            set(session, change.to, None, "", deadline).await?;
+            return Ok(PreviousCredential::Works);
+        }
+        Err(error) if error.code() == Code::PrivilegeMissing => NO_PRIVILEGE,
+        Err(error) => return Err(error),
+    };
+    match set(session, change.to, Some(change.from), "", deadline).await {
+        // Secondary, from a time when the account had the privilege.
+        Err(error) if is(&error, errno::INCORRECT_CURRENT_PASSWORD) => {
+            set(session, change.to, None, "", deadline).await?;
+        }
+        done => done?,
+    }
+    Ok(PreviousCredential::NotKept(not_kept))
+}
+
+/// `ALTER USER` on the session's own account.
+async fn set(
+    session: &mut Session,
+    new: &Password,
+    replace: Option<&Password>,
+    retain: &str,
+    deadline: Deadline,
+) -> Result<()> {
+    let mut sql = Zeroizing::new(String::with_capacity(4096));
+    sql.push_str("ALTER USER CURRENT_USER() IDENTIFIED BY ");
+    sql.push_str(&Zeroizing::new(literal(new.expose())));
+    if let Some(replace) = replace {
+        sql.push_str(" REPLACE ");
+        sql.push_str(&Zeroizing::new(literal(replace.expose())));
+    }
+    sql.push_str(retain);
+    session.run(&sql, deadline).await.map(drop)
+}
+
+fn needs_tls(session: &Session) -> Result<()> {
+    if session.encrypted() {
+        return Ok(());
+    }
+    Err(Error::new(Code::TlsRequired).with(Fact::What, "the user's own password, which ALTER USER carries as it is"))
+}
+
+async fn change_on_mariadb(session: &mut Session, own: &Account, new: &Password, deadline: Deadline) -> Result<()> {
+    let shown = session.run("SHOW CREATE USER CURRENT_USER()", deadline).await?;
+    let hashed = hash_of_its_kind(&shown, own, new)?;
+    match session.run(&format!("SET PASSWORD = {}", literal(&hashed)), deadline).await {
+        // A password validation plugin is there, and strict_password_validation wants it to see every password (MariaDB
+        // Knowledge Base, "Password Validation Plugins"). The general log would show it, too.
+        Err(error) if is(&error, errno::OPTION_PREVENTS_STATEMENT) => {
+            if !session.encrypted() {
+                let what = "the new password, which the server's validation plugin wants to see";
+                return Err(Error::new(Code::TlsRequired).with(Fact::What, what));
+            }
+            let password = Zeroizing::new(literal(new.expose()));
+            let sql = Zeroizing::new(format!("SET PASSWORD = PASSWORD({})", *password));
+            session.run(&sql, deadline).await.map(drop)
+        }
+        done => done.map(drop),
+    }
+}
+
+/// A hash for the plugin that the account has. MariaDB shows every user its own account, hash included; read here is the
+/// plugin alone, and anything but one plugin with a password is refused.
+fn hash_of_its_kind(shown: &[Rows], own: &Account, new: &Password) -> Result<Zeroizing<String>> {
+    let row = shown.first().and_then(|rows| rows.first());
+    let definition = row.map_or("", |row| text(row, 0));
+    let name = format!("CREATE USER {}@{} IDENTIFIED ", identifier(&own.user), identifier(&own.host));
+    let how = definition.strip_prefix(&name).unwrap_or_default();
+    let several = how.contains(" OR ");
+    let starts = |start: &str| how.starts_with(start) && !several;
+    if starts("BY PASSWORD '*") || starts("VIA mysql_native_password USING '*") {
+        Ok(hash::native(new))
+    } else if starts("VIA ed25519 USING '") {
+        Ok(hash::ed25519(new))
+    } else {
+        let what = if several { "several authentication plugins at once" } else { "another authentication plugin" };
+        Err(Error::new(Code::AuthenticationUnsupported)
+            .with(Fact::Found, what)
+            .with(Fact::User, account(&own.user, &own.host)))
+    }
+}
+
+/// Ends the secondary password of the user who is logged in with the primary one.
+///
+/// # Errors
+/// [`Code::TargetRefused`] if `current` is not the primary password; those of [`change_own_password`].
+pub(crate) async fn discard_previous_password(
+    mut session: Session,
+    user: &str,
+    current: &Password,
+    deadline: Deadline,
+) -> Result<bool> {
+    let question = siblings::question(user);
+    let (server, answers) = frame::begin(&mut session, user, &question, deadline).await?;
+    server.expect_user(user)?;
+    if !server.has_dual_passwords() {
+        return Ok(false);
+    }
+    needs_tls(&session)?;
+    // What consumers read must not be what is ended here. Only the server can tell, and only when it is asked to put the
+    // same password in place of itself.
+    set(&mut session, current, Some(current), "", deadline).await.map_err(|error| {
+        if is(&error, errno::INCORRECT_CURRENT_PASSWORD) {
+            let what = "the current password is the account's secondary one: a rotation was begun and not finished";
+            error.recoded(Code::TargetRefused).with(Fact::What, what)
+        } else {
+            error
+        }
+    })?;
+    let others = siblings::among(answers.first(), &server.account);
+    let others = others.iter().map(|other| format!(", {} DISCARD OLD PASSWORD", account(&other.user, &other.host)));
+    let sql = format!("ALTER USER CURRENT_USER() DISCARD OLD PASSWORD{}", others.collect::<String>());
+    session.run(&sql, deadline).await.map_err(siblings::explain)?;
+    session.close(deadline).await;
+    Ok(true)
+}
+
+/// Proves that the session is this user's and can work: one round trip.
+///
+/// # Errors
+/// [`Code::LoginForbidden`] if it is another's; by error number.
+pub(crate) async fn prove(mut session: Session, user: &str, deadline: Deadline) -> Result<()> {
+    let answers = session.run("SELECT CURRENT_USER()", deadline).await?;
+    let row = answers.first().and_then(|rows| rows.first());
+    let found = row.and_then(|row| text(row, 0).rsplit_once('@')).map_or("", |(user, _)| user);
+    frame::expect_user(found, user)?;
+    session.close(deadline).await;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn mariadbs_plugin_is_read_and_nothing_else_is_guessed() {
+        let own = Account { user: "a`b IDENTIFIED VIA ed25519 USING '".to_owned(), host: "%".to_owned() };
+        let kind = |rest: &str| {
+            let shown = format!("CREATE USER `a``b IDENTIFIED VIA ed25519 USING '`@`%` {rest}");
+            let shown = vec![vec![vec![Some(shown.into_bytes())]]];
+            hash_of_its_kind(&shown, &own, &"new".into()).map(|hash| hash.len())
+        };
+        assert_eq!(kind("IDENTIFIED BY PASSWORD '*0123' REQUIRE SSL").unwrap(), 41);
+        assert_eq!(kind("IDENTIFIED VIA mysql_native_password USING '*0123'").unwrap(), 41);
+        assert_eq!(kind("IDENTIFIED VIA ed25519 USING 'abc'").unwrap(), 43);
+        for refused in [
+            "IDENTIFIED VIA unix_socket",
+            "IDENTIFIED VIA mysql_native_password USING '*0123' OR unix_socket",
+            "IDENTIFIED VIA pam USING 'service'",
+            "",
+        ] {
+            assert_eq!(kind(refused).unwrap_err().code(), Code::AuthenticationUnsupported, "{refused}");
+        }
+    }
+}

@@ -1,0 +1,389 @@
+//! Two users that take turns. Every account of the base user has one of the clone's beside it, for the same host pattern, which
+//! is made to follow it in everything.
+//!
+//! Account statements commit by themselves, so every prefix of them has to be safe: a new account is made locked, with a
+//! password that nobody knows; it is made like the base's; that this has been achieved is read back; and only then, in the last
+//! statement, it gets the pending password and is unlocked.
+
+use crate::accounts::{Account, Accounts, usable};
+use crate::changes::{Change, Granted, Need, Subject, Task};
+use crate::connect::{Rows, Session, text};
+use crate::frame::{self, Server};
+use crate::grants::{Grants, Level, list};
+use crate::hash;
+use crate::password::{self, Identified, Lock, Plugin, Target};
+use crate::quote::{account, literal};
+use rotation::clock::Deadline;
+use rotation::database::{Evidence, Pair, Side, Turn};
+use rotation::{Code, Error, Fact, Result};
+use std::collections::BTreeSet;
+
+/// How often the difference is worked out anew. One round does it, unless a statement has an effect besides the one that is
+/// wanted, something was dropped, or somebody else changes the same accounts.
+const ROUNDS: usize = 4;
+
+/// A table, a column or a routine does not exist: what depends on it cannot be granted, and the base has it without effect.
+/// ER_BAD_FIELD_ERROR, ER_NO_SUCH_TABLE, ER_SP_DOES_NOT_EXIST, ER_BAD_DB_ERROR.
+const GONE: &[&str] = &["1054", "1146", "1305", "1049"];
+/// Somebody else was faster: an account is there already, or is not any more; a grant is not there any more.
+/// ER_CANNOT_USER, ER_NONEXISTING_GRANT, ER_NONEXISTING_TABLE_GRANT, ER_NONEXISTING_PROC_GRANT.
+const OUTRUN: &[&str] = &["1396", "1141", "1147", "1403"];
+/// How GRANT and REVOKE say that the superuser lacks what it would pass on: by the level, and in two cases as a login that is
+/// refused. ER_DBACCESS_DENIED_ERROR, ER_ACCESS_DENIED_ERROR, ER_TABLEACCESS_DENIED_ERROR, ER_COLUMNACCESS_DENIED_ERROR,
+/// ER_SPECIFIC_ACCESS_DENIED_ERROR, ER_PROCACCESS_DENIED_ERROR, ER_ACCESS_DENIED_NO_PASSWORD_ERROR.
+const DENIED: &[&str] = &["1044", "1045", "1142", "1143", "1227", "1370", "1698"];
+
+/// Makes the clone's accounts if they are absent and this is its turn, makes them follow the base's, and sets the pending
+/// side's password last. Two round trips; if anything has to change, one for each change and one to read the result back.
+///
+/// # Errors
+/// [`Code::RoleMissing`], [`Code::RoleUnusable`], [`Code::RoleProtected`], [`Code::PairUnproven`],
+/// [`Code::AuthenticationUnsupported`], [`Code::PrivilegeUnknown`], [`Code::TlsRequired`] before anything is changed;
+/// [`Code::PrivilegeMissing`] naming the grant; [`Code::PrivilegesDiffer`] if somebody else changes the accounts, too;
+/// [`Code::PasswordRefused`]; others by error number.
+pub(crate) async fn converge(
+    mut session: Session,
+    turn: Turn<'_>,
+    evidence: &impl Evidence,
+    allow_powerful: bool,
+    deadline: Deadline,
+) -> Result<()> {
+    let Turn { pair, pending, new, current } = turn;
+    let (server, mut observed) = Observed::begin(&mut session, pair, deadline).await?;
+    let plugins = observed.ready(pair, pending, &server, allow_powerful)?;
+    prove(turn, &observed, server.mariadb, evidence).await?;
+    // Where the server wants to see passwords, it wants to see one that its rules allow.
+    let first = if observed.accounts.passwords_validated { new.clone() } else { hash::mark(&pair.clone, current) };
+    let identified = Identified::new(&session, &server, &observed.accounts, plugins.iter().copied(), &first)?;
+    let task = Task { clone: &pair.clone, mariadb: server.mariadb, in_use: pending == Side::Base };
+    let mut gone = BTreeSet::new();
+    for round in 0.. {
+        let of_base = |account: &Account| {
+            Plugin::of(account, server.mariadb).map_or("", |plugin| identified.by(plugin)).to_owned()
+        };
+        let mut changes = task.changes(&observed.base, &observed.clone, of_base);
+        changes.retain(|change| !gone.contains(&change.sql));
+        let Some(first) = changes.first() else { break };
+        if round == ROUNDS {
+            return Err(differ(pair, &first.what));
+        }
+        keep_definers(&mut session, pair, &changes, deadline).await?;
+        let mut changed = false;
+        for change in &changes {
+            let done = apply(&mut session, change, &mut gone, deadline).await;
+            changed |= done.map_err(|error| explain(error, change, &server))?;
+        }
+        if !changed {
+            break;
+        }
+        observed = Observed::again(&mut session, pair, &server, deadline).await?;
+    }
+    let targets = observed.targets(pending, server.mariadb)?;
+    let set = password::apply(&mut session, &server, &observed.accounts, &targets, new, deadline).await;
+    let what = "the password";
+    set.map_err(|error| explain_as(error, what, &Need::CreateUser, &server))?;
+    session.close(deadline).await;
+    Ok(())
+}
+
+/// Compares the pair, as a superuser: one round trip.
+///
+/// # Errors
+/// [`Code::PrivilegesDiffer`] naming the first difference; those of reading.
+pub(crate) async fn compare(mut session: Session, pair: &Pair, pending: Side, deadline: Deadline) -> Result<()> {
+    let (server, observed) = Observed::begin(&mut session, pair, deadline).await?;
+    observed.understood()?;
+    let task = Task { clone: &pair.clone, mariadb: server.mariadb, in_use: pending == Side::Base };
+    for change in task.changes(&observed.base, &observed.clone, |_| String::new()) {
+        let counts = match &change.grants {
+            Some(granted) => has_object(&mut session, granted, deadline).await?,
+            None => true,
+        };
+        if counts {
+            return Err(differ(pair, &change.what));
+        }
+    }
+    if pending == Side::Clone
+        && let Some(what) = observed.logs_in_differently()
+    {
+        return Err(differ(pair, &what));
+    }
+    session.close(deadline).await;
+    Ok(())
+}
+
+fn differ(pair: &Pair, what: &str) -> Error {
+    Error::new(Code::PrivilegesDiffer).with(Fact::User, &pair.clone).with(Fact::What, what)
+}
+
+/// The pair as it is.
+#[derive(Debug)]
+struct Observed {
+    accounts: Accounts,
+    base: Vec<Subject>,
+    clone: Vec<Subject>,
+}
+
+impl Observed {
+    fn questions(pair: &Pair) -> String {
+        let names = [pair.base.as_str(), pair.clone.as_str()];
+        format!("{}; {}", Accounts::questions(&names), Grants::questions(&names))
+    }
+
+    async fn begin(session: &mut Session, pair: &Pair, deadline: Deadline) -> Result<(Server, Self)> {
+        let begun = frame::begin(session, &pair.base, &Self::questions(pair), deadline).await;
+        let (server, answers) = begun.map_err(explain_reading)?;
+        let observed = Self::of_answers(&answers, pair, &server)?;
+        Ok((server, observed))
+    }
+
+    async fn again(session: &mut Session, pair: &Pair, server: &Server, deadline: Deadline) -> Result<Self> {
+        let answers = session.run(&Self::questions(pair), deadline).await?;
+        Self::of_answers(&answers, pair, server)
+    }
+
+    fn of_answers(answers: &[Rows], pair: &Pair, server: &Server) -> Result<Self> {
+        let accounts = Accounts::of_answers(answers, &[&pair.base, &pair.clone], server.mariadb)?;
+        let grants = Grants::of_answers(answers, &accounts.list, server.mariadb)?;
+        let subjects = accounts.list.iter().cloned().zip(grants).map(|(account, grants)| Subject { account, grants });
+        let (base, clone) = subjects.partition(|subject| subject.account.name.user == pair.base);
+        Ok(Self { accounts, base, clone })
+    }
+
+    /// That the two may be touched and that everything about them is understood. The base's plugins, which are those that
+    /// passwords are made for.
+    fn ready(&self, pair: &Pair, pending: Side, server: &Server, allow_powerful: bool) -> Result<BTreeSet<Plugin>> {
+        let base = self.accounts.of(&pair.base);
+        usable(&base, &pair.base).map_err(|error| error.with(Fact::Partner, &pair.clone))?;
+        if self.clone.is_empty() && pending == Side::Base {
+            return Err(unproven(pair, "the user that the secret holds now does not exist at the server"));
+        }
+        for account in &self.accounts.list {
+            account.unprotected(server, allow_powerful)?;
+        }
+        self.understood()?;
+        base.into_iter().map(|account| Plugin::of(account, server.mariadb)).collect()
+    }
+
+    fn understood(&self) -> Result<()> {
+        for subject in self.base.iter().chain(&self.clone) {
+            if let Some(what) = subject.grants.unknown.first() {
+                return Err(Error::new(Code::PrivilegeUnknown)
+                    .with(Fact::User, subject.account.shown())
+                    .with(Fact::What, what));
+            }
+        }
+        Ok(())
+    }
+
+    /// The accounts of the base, each with the one of the clone for the same host.
+    fn both(&self) -> impl Iterator<Item = (&Account, Option<&Account>)> {
+        self.base.iter().map(|base| {
+            let same = |clone: &&Subject| clone.account.name.host == base.account.name.host;
+            (&base.account, self.clone.iter().find(same).map(|clone| &clone.account))
+        })
+    }
+
+    /// What gets the pending password. The clone takes the base's plugin and lock, which its own turn is the time for.
+    fn targets(&self, pending: Side, mariadb: bool) -> Result<Vec<Target>> {
+        let target = |(base, clone): (&Account, Option<&Account>)| {
+            let plugin = Plugin::of(base, mariadb)?;
+            Ok(match (pending, clone) {
+                (Side::Base, _) => {
+                    let discard = base.authentication.secondary;
+                    Some(Target { name: base.name.clone(), plugin, lock: Lock::AsItIs, discard })
+                }
+                (Side::Clone, Some(clone)) => Some(Target {
+                    name: clone.name.clone(),
+                    plugin,
+                    lock: if base.locked { Lock::On } else { Lock::Off },
+                    discard: clone.authentication.secondary,
+                }),
+                (Side::Clone, None) => None,
+            })
+        };
+        self.both().filter_map(|both| target(both).transpose()).collect()
+    }
+
+    /// In what a clone's account that has its password differs from the base's nevertheless.
+    fn logs_in_differently(&self) -> Option<String> {
+        self.both().find_map(|(base, clone)| {
+            let clone = clone?;
+            let shown = clone.shown();
+            if clone.locked != base.locked {
+                Some(format!("{shown}: ACCOUNT {} is missing", if base.locked { "LOCK" } else { "UNLOCK" }))
+            } else if clone.authentication.plugin != base.authentication.plugin || clone.authentication.several {
+                Some(format!("{shown}: the authentication plugin is not {}", base.authentication.plugin))
+            } else {
+                None
+            }
+        })
+    }
+}
+
+/// That the two belong together. A name that ends in `_clone` proves nothing: AWS's function resets the unrelated user `x`
+/// when a genuine user is called `x_clone`. The server knows nothing of pairs, so it takes one of these:
+///
+/// * an earlier run of this rotation has made the clone, and left its mark or set the pending password;
+/// * it has all that the base has, and nothing else, and that is something;
+/// * the secret's version before was the clone's.
+async fn prove(turn: Turn<'_>, observed: &Observed, mariadb: bool, evidence: &impl Evidence) -> Result<()> {
+    let Turn { pair, pending, new, current } = turn;
+    // Where the base's turn is next, it was the versions that made the current user the clone of this base.
+    if pair.named || pending == Side::Base || observed.clone.is_empty() {
+        return Ok(());
+    }
+    let mark = hash::mark(&pair.clone, current);
+    let ours = |subject: &Subject| {
+        let stored = &subject.account.authentication.hash.0;
+        hash::matches(stored, &mark) || hash::matches(stored, new)
+    };
+    let task = Task { clone: &pair.clone, mariadb, in_use: false };
+    let alike = || {
+        observed.base.iter().any(|subject| !subject.grants.is_empty())
+            && task.changes(&observed.base, &observed.clone, |_| String::new()).is_empty()
+    };
+    if observed.clone.iter().all(ours) || alike() {
+        return Ok(());
+    }
+    if evidence.previous_user().await?.as_deref() == Some(pair.clone.as_str()) {
+        return Ok(());
+    }
+    let what = "the partner exists, differs from the base user, and is not what the secret's previous version holds";
+    Err(unproven(pair, what))
+}
+
+fn unproven(pair: &Pair, what: &str) -> Error {
+    Error::new(Code::PairUnproven).with(Fact::User, &pair.base).with(Fact::Partner, &pair.clone).with(Fact::What, what)
+}
+
+/// Makes one change; `false` if there was nothing to be done. What cannot be granted since its object is gone is remembered by
+/// its statement.
+async fn apply(
+    session: &mut Session,
+    change: &Change,
+    gone: &mut BTreeSet<String>,
+    deadline: Deadline,
+) -> Result<bool> {
+    match (session.run(&change.sql, deadline).await, &change.grants) {
+        (Err(error), Some(granted)) if is_one_of(&error, GONE) => {
+            gone.insert(change.sql.clone());
+            apply_one_by_one(session, granted, gone, deadline).await
+        }
+        // The next round sees what is there now.
+        (Err(error), _) if is_one_of(&error, OUTRUN) => Ok(true),
+        (done, _) => done.map(|_| true),
+    }
+}
+
+/// One column that is gone fails the statement for all.
+async fn apply_one_by_one(
+    session: &mut Session,
+    granted: &Granted,
+    gone: &mut BTreeSet<String>,
+    deadline: Deadline,
+) -> Result<bool> {
+    let mut changed = false;
+    if granted.privileges.len() < 2 || granted.privileges.iter().all(|privilege| privilege.column.is_none()) {
+        return Ok(changed);
+    }
+    for privilege in &granted.privileges {
+        let to = account(&granted.to.user, &granted.to.host);
+        let sql = format!("GRANT {} ON {} TO {to}", list([privilege]), granted.level.on());
+        match session.run(&sql, deadline).await {
+            Err(error) if is_one_of(&error, GONE) => drop(gone.insert(sql)),
+            done => {
+                done?;
+                changed = true;
+            }
+        }
+    }
+    Ok(changed)
+}
+
+fn is_one_of(error: &Error, numbers: &[&str]) -> bool {
+    error.fact(Fact::ErrorNumber).is_some_and(|number| numbers.contains(&number))
+}
+
+/// An account that goes must not be the one whose rights views and stored programs run with: they would fail from then on
+/// (MySQL manual, "Orphan Stored Objects").
+async fn keep_definers(session: &mut Session, pair: &Pair, changes: &[Change], deadline: Deadline) -> Result<()> {
+    let dropped = changes.iter().filter_map(|change| change.drops.as_ref());
+    for name in dropped {
+        let definer = literal(&format!("{}@{}", name.user, name.host));
+        let places = ["VIEWS", "ROUTINES", "TRIGGERS", "EVENTS"];
+        let count =
+            |place: &str| format!("(SELECT COUNT(*) FROM information_schema.{place} WHERE DEFINER = {definer})");
+        let sql = format!("SELECT {}", places.map(count).join(" + "));
+        let answers = session.run(&sql, deadline).await?;
+        let found = answers.first().and_then(|rows| rows.first()).map_or("", |row| text(row, 0));
+        if found != "0" {
+            let shown = account(&name.user, &name.host);
+            let what = format!(
+                "the base user has no account for that host any more, but {shown} cannot be dropped: it is the definer of \
+                 {found} views or stored programs. Give them another definer, or make the base user's account again"
+            );
+            return Err(differ(pair, &what));
+        }
+    }
+    Ok(())
+}
+
+/// Whether what a privilege is for exists.
+async fn has_object(session: &mut Session, granted: &Granted, deadline: Deadline) -> Result<bool> {
+    let question = match &granted.level {
+        Level::Table(schema, table) => {
+            let place = format!("TABLE_SCHEMA = {} AND TABLE_NAME = {}", literal(schema), literal(table));
+            let columns = granted.privileges.iter().map(|privilege| privilege.column.as_deref());
+            let columns: Option<Vec<String>> = columns.map(|column| column.map(literal)).collect();
+            match columns {
+                // Columns only.
+                Some(columns) if !columns.is_empty() => {
+                    format!("information_schema.COLUMNS WHERE {place} AND COLUMN_NAME IN ({})", columns.join(", "))
+                }
+                _ => format!("information_schema.TABLES WHERE {place}"),
+            }
+        }
+        Level::Routine(kind, schema, name) if kind != "LIBRARY" => format!(
+            "information_schema.ROUTINES WHERE ROUTINE_SCHEMA = {} AND ROUTINE_NAME = {} AND ROUTINE_TYPE = {}",
+            literal(schema),
+            literal(name),
+            literal(kind)
+        ),
+        _ => return Ok(true),
+    };
+    let answers = session.run(&format!("SELECT COUNT(*) FROM {question}"), deadline).await?;
+    Ok(answers.first().and_then(|rows| rows.first()).is_none_or(|row| text(row, 0) != "0"))
+}
+
+fn explain(error: Error, change: &Change, server: &Server) -> Error {
+    explain_as(error, &change.what, &change.needs, server)
+}
+
+/// Says which change was refused and, if it was for want of privilege, what would help.
+fn explain_as(error: Error, what: &str, needs: &Need, server: &Server) -> Error {
+    let denied = is_one_of(&error, DENIED);
+    if !denied && error.code() != Code::PrivilegeMissing {
+        return error.with_default(Fact::What, what);
+    }
+    let to = account(&server.account.user, &server.account.host);
+    let help = match needs {
+        Need::CreateUser if server.mariadb => format!("run GRANT CREATE USER ON *.* TO {to}"),
+        Need::CreateUser => format!("run GRANT CREATE USER ON *.* TO {to}; if the users have SYSTEM_USER, that, too"),
+        Need::Privileges(words, level) => format!("run GRANT {words} ON {} TO {to} WITH GRANT OPTION", level.on()),
+        Need::Admin(role) if server.mariadb => format!("run GRANT {role} TO {to} WITH ADMIN OPTION"),
+        Need::Admin(role) => format!("run GRANT {role} TO {to} WITH ADMIN OPTION, or GRANT ROLE_ADMIN ON *.* TO {to}"),
+        Need::DefaultRole if server.mariadb => format!("run GRANT UPDATE ON mysql.* TO {to}"),
+        Need::DefaultRole => format!("run GRANT CREATE USER ON *.* TO {to}"),
+        Need::Proxy(other) => format!("run GRANT PROXY ON {other} TO {to} WITH GRANT OPTION"),
+    };
+    // Who may not is the superuser, whatever the user is that the rotation is about.
+    error.recoded(Code::PrivilegeMissing).with(Fact::User, &to).with(Fact::What, format_args!("{what}; {help}"))
+}
+
+fn explain_reading(error: Error) -> Error {
+    if error.code() == Code::PrivilegeMissing {
+        return error.with_default(Fact::What, "the superuser needs SELECT on the schema mysql");
+    }
+    error
+}

@@ -1,0 +1,245 @@
+//! A superuser's change of another user's password, on all of that user's accounts in one statement.
+//!
+//! What is sent is a hash, made here, so that no password reaches the server or its logs. MariaDB with a password validation
+//! plugin and `strict_password_validation` refuses hashes; there the password itself has to be sent, over TLS.
+
+use crate::accounts::{Account, Accounts, Authentication};
+use crate::connect::{Session, text};
+use crate::errno;
+use crate::frame::{Account as Name, Server};
+use crate::hash;
+use crate::quote::{account, literal};
+use rotation::clock::Deadline;
+use rotation::database::OwnChange;
+use rotation::password::OsEntropy;
+use rotation::secret::Password;
+use rotation::{Code, Error, Fact, Result};
+use std::collections::BTreeMap;
+use zeroize::Zeroizing;
+
+/// "Your password does not satisfy the current policy requirements."
+const NOT_VALID_PASSWORD: &str = "1819";
+
+/// An authentication plugin whose hashes are made here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Plugin {
+    CachingSha2,
+    Native,
+    Ed25519,
+}
+
+/// What becomes of an account's lock.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Lock {
+    /// The order is that of the statements: what lets somebody in comes last.
+    On,
+    AsItIs,
+    Off,
+}
+
+/// An account to be given a password.
+#[derive(Clone, Debug)]
+pub(crate) struct Target {
+    pub(crate) name: Name,
+    pub(crate) plugin: Plugin,
+    pub(crate) lock: Lock,
+    /// Whether a secondary password is to be ended.
+    pub(crate) discard: bool,
+}
+
+impl Plugin {
+    /// The plugin of an account, which is kept.
+    ///
+    /// # Errors
+    /// [`Code::AuthenticationUnsupported`] if it keeps no password, or one whose hash is unknown here.
+    pub(crate) fn of(subject: &Account, mariadb: bool) -> Result<Self> {
+        let Authentication { plugin, several, .. } = &subject.authentication;
+        let known = match (plugin.as_str(), mariadb, several) {
+            ("caching_sha2_password", false, false) => Some(Self::CachingSha2),
+            ("mysql_native_password", _, false) => Some(Self::Native),
+            ("ed25519", true, false) => Some(Self::Ed25519),
+            _ => None,
+        };
+        known.ok_or_else(|| {
+            let found = if *several { format!("{plugin}, and another way besides") } else { plugin.clone() };
+            let expected = if mariadb {
+                "mysql_native_password or ed25519"
+            } else {
+                "caching_sha2_password or mysql_native_password"
+            };
+            Error::new(Code::AuthenticationUnsupported)
+                .with(Fact::User, subject.shown())
+                .with(Fact::Found, found)
+                .with(Fact::Expected, expected)
+        })
+    }
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::CachingSha2 => "caching_sha2_password",
+            Self::Native => "mysql_native_password",
+            Self::Ed25519 => "ed25519",
+        }
+    }
+
+    /// A hash as strong as those that the accounts have.
+    fn hash(self, password: &Password, accounts: &Accounts) -> Result<Zeroizing<String>> {
+        match self {
+            Self::CachingSha2 => {
+                let stored = accounts.list.iter().map(|account| &account.authentication);
+                let stored = stored.filter(|it| it.plugin == self.name()).map(|it| it.hash.0.as_slice());
+                // The number of rounds is what differs first.
+                hash::caching_sha2(password, stored.max().unwrap_or_default(), &OsEntropy)
+            }
+            Self::Native => Ok(hash::native(password)),
+            Self::Ed25519 => Ok(hash::ed25519(password)),
+        }
+    }
+}
+
+/// The clauses that identify accounts by one password, one for each plugin.
+#[derive(Debug)]
+pub(crate) struct Identified(BTreeMap<Plugin, Zeroizing<String>>);
+
+impl Identified {
+    /// # Errors
+    /// [`Code::EntropyUnavailable`]; [`Code::TlsRequired`] if the server wants to see passwords and the session has no TLS.
+    pub(crate) fn new(
+        session: &Session,
+        server: &Server,
+        accounts: &Accounts,
+        plugins: impl IntoIterator<Item = Plugin>,
+        password: &Password,
+    ) -> Result<Self> {
+        if accounts.passwords_validated && !session.encrypted() {
+            let what = "the new password, which the server's password validation plugin wants to see";
+            return Err(Error::new(Code::TlsRequired).with(Fact::What, what));
+        }
+        let mut clauses = BTreeMap::new();
+        for plugin in plugins {
+            if clauses.contains_key(&plugin) {
+                continue;
+            }
+            let name = plugin.name();
+            let clause = if accounts.passwords_validated {
+                let password = Zeroizing::new(literal(password.expose()));
+                format!("IDENTIFIED VIA {name} USING PASSWORD({})", *password)
+            } else {
+                let hash = plugin.hash(password, accounts)?;
+                let hash = Zeroizing::new(literal(&hash));
+                let (by, with) = if server.mariadb { ("VIA", "USING") } else { ("WITH", "AS") };
+                format!("IDENTIFIED {by} {name} {with} {}", *hash)
+            };
+            clauses.insert(plugin, Zeroizing::new(clause));
+        }
+        Ok(Self(clauses))
+    }
+
+    pub(crate) fn by(&self, plugin: Plugin) -> &str {
+        self.0.get(&plugin).map_or("", |clause| clause.as_str())
+    }
+}
+
+/// Sets a user's password on all of its accounts, and ends any other that one of them has.
+///
+/// # Errors
+/// [`Code::AuthenticationUnsupported`], [`Code::TlsRequired`] before anything is changed; [`Code::PasswordRefused`]; others
+/// by error number.
+pub(crate) async fn set(
+    session: &mut Session,
+    server: &Server,
+    accounts: &Accounts,
+    user: &str,
+    new: &Password,
+    deadline: Deadline,
+) -> Result<()> {
+    let mut targets = Vec::new();
+    for account in accounts.of(user) {
+        let plugin = Plugin::of(account, server.mariadb)?;
+        let discard = account.authentication.secondary;
+        targets.push(Target { name: account.name.clone(), plugin, lock: Lock::AsItIs, discard });
+    }
+    apply(session, server, accounts, &targets, new, deadline).await
+}
+
+/// MySQL: sets a user's password on all of its accounts, and keeps `from` working: retained where it is an account's primary
+/// password, left alone where it is the secondary one. An account that has the new password already is left alone, too: to
+/// retain it would end the one before.
+///
+/// # Errors
+/// Those of [`set`].
+pub(crate) async fn set_and_retain(
+    session: &mut Session,
+    server: &Server,
+    accounts: &Accounts,
+    change: OwnChange<'_>,
+    deadline: Deadline,
+) -> Result<()> {
+    let mut targets = Vec::new();
+    for account in accounts.of(change.user) {
+        let plugin = Plugin::of(account, server.mariadb)?;
+        let primary = &account.authentication.hash.0;
+        if !hash::matches(primary, change.to) {
+            let retain = if hash::matches(primary, change.from) { " RETAIN CURRENT PASSWORD" } else { "" };
+            targets.push((&account.name, plugin, retain));
+        }
+    }
+    if targets.is_empty() {
+        return Ok(());
+    }
+    let plugins = targets.iter().map(|(_, plugin, _)| *plugin);
+    let identified = Identified::new(session, server, accounts, plugins, change.to)?;
+    let parts = targets.iter().map(|(name, plugin, retain)| {
+        format!("{} {}{retain}", account(&name.user, &name.host), identified.by(*plugin))
+    });
+    let sql = Zeroizing::new(format!("ALTER USER {}", parts.collect::<Vec<_>>().join(", ")));
+    session.run(&sql, deadline).await.map(drop)
+}
+
+/// Gives the accounts the password, in one round trip. MySQL changes all accounts of a statement or none; MariaDB those until
+/// one fails, and a second run changes the rest.
+///
+/// # Errors
+/// [`Code::TlsRequired`]; [`Code::PasswordRefused`]; others by error number.
+pub(crate) async fn apply(
+    session: &mut Session,
+    server: &Server,
+    accounts: &Accounts,
+    targets: &[Target],
+    new: &Password,
+    deadline: Deadline,
+) -> Result<()> {
+    let identified = Identified::new(session, server, accounts, targets.iter().map(|target| target.plugin), new)?;
+    let sql = statements(targets, &identified);
+    match session.run(&sql, deadline).await {
+        Err(error) if accounts.passwords_validated && errno::is(&error, errno::CANNOT_USER) => {
+            // Only the list of warnings says why.
+            let warnings = session.run("SHOW WARNINGS", deadline).await?;
+            let refused = warnings.iter().flatten().any(|row| text(row, 1) == NOT_VALID_PASSWORD);
+            Err(if refused { error.recoded(Code::PasswordRefused) } else { error })
+        }
+        done => done.map(drop),
+    }
+}
+
+fn statements(targets: &[Target], identified: &Identified) -> Zeroizing<String> {
+    let shown = |target: &Target| account(&target.name.user, &target.name.host);
+    let mut statements = Vec::new();
+    let discarded: Vec<String> = targets
+        .iter()
+        .filter(|target| target.discard)
+        .map(|target| format!("{} DISCARD OLD PASSWORD", shown(target)))
+        .collect();
+    if !discarded.is_empty() {
+        statements.push(format!("ALTER USER {}", discarded.join(", ")));
+    }
+    for (lock, clause) in [(Lock::On, " ACCOUNT LOCK"), (Lock::AsItIs, ""), (Lock::Off, " ACCOUNT UNLOCK")] {
+        let group = targets.iter().filter(|target| target.lock == lock);
+        let parts: Vec<String> =
+            group.map(|target| format!("{} {}", shown(target), identified.by(target.plugin))).collect();
+        if !parts.is_empty() {
+            statements.push(format!("ALTER USER {}{clause}", parts.join(", ")));
+        }
+    }
+    Zeroizing::new(statements.join("; "))
+}

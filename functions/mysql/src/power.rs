@@ -1,0 +1,122 @@
+//! Which accounts are superusers, or amount to one, by themselves or through what they can become.
+
+use crate::accounts::name;
+use crate::connect::{Row, text};
+use crate::frame::Account as Name;
+use crate::quote::{account, identifier, literal};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// Global privileges that are a way to everything: the word, MySQL's column in `mysql.user`, and MariaDB's bit in
+/// `global_priv.access` (`privilege_t` in sql/privilege.h). To read and write the server's files is one as well.
+const GLOBAL: &[(&str, &str, u32)] = &[
+    ("SUPER", "Super_priv", 15),
+    ("CREATE USER", "Create_user_priv", 25),
+    ("GRANT OPTION", "Grant_priv", 10),
+    ("FILE", "File_priv", 9),
+];
+
+/// These are one in the schema `mysql`, which a global privilege holds for, too.
+const WRITE: &[(&str, &str, u32)] =
+    &[("INSERT", "Insert_priv", 1), ("UPDATE", "Update_priv", 2), ("DELETE", "Delete_priv", 3)];
+
+/// MySQL's dynamic privileges of that kind: to be somebody else, to give rights, or to make the server do what another
+/// one, or a text, tells it (MySQL manual, "Dynamic Privilege Descriptions").
+const DYNAMIC: &[&str] = &[
+    "BINLOG_ADMIN",
+    "CLONE_ADMIN",
+    "GROUP_REPLICATION_ADMIN",
+    "REPLICATION_APPLIER",
+    "REPLICATION_SLAVE_ADMIN",
+    "ROLE_ADMIN",
+    "SET_ANY_DEFINER",
+    "SET_USER_ID",
+    "SYSTEM_USER",
+    "SYSTEM_VARIABLES_ADMIN",
+];
+
+/// MariaDB's of that kind.
+const MARIADB: &[(&str, u32)] = &[("SET USER", 30), ("REPLICATION SLAVE ADMIN", 34), ("BINLOG REPLAY", 37)];
+
+/// What every account on the server can do and become, as far as it matters here.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Powers {
+    own: BTreeMap<Name, String>,
+    becomes: BTreeMap<Name, BTreeSet<Name>>,
+}
+
+impl Powers {
+    /// Rows of user, host and what makes it powerful.
+    pub(crate) fn question() -> String {
+        let held = |(word, column, _): &(&str, &str, u32)| format!("IF({column} = 'Y', '{word}', NULL)");
+        // Taken back for the schema `mysql` by a partial revoke.
+        let written = |(word, column, _): &(&str, &str, u32)| {
+            let restriction = literal(&format!(r#"{{"Database": "mysql", "Privileges": ["{word}"]}}"#));
+            format!(
+                "IF({column} = 'Y' AND NOT COALESCE(JSON_CONTAINS(User_attributes, {restriction}, '$.Restrictions'), 0), \
+                 '{word} on the schema mysql', NULL)"
+            )
+        };
+        let bit = |(word, bit): (&str, u32)| {
+            format!("IF(COALESCE(JSON_VALUE(Priv, '$.access'), 0) & {}, '{word}', NULL)", 1_u64 << bit)
+        };
+        let mysql: Vec<String> = GLOBAL.iter().map(held).chain(WRITE.iter().map(written)).collect();
+        let all = GLOBAL.iter().chain(WRITE).map(|&(word, _, bit)| (word, bit)).chain(MARIADB.iter().copied());
+        let mariadb: Vec<String> = all.map(bit).collect();
+        let columns = WRITE.iter().map(|(_, column, _)| *column).collect::<Vec<_>>().join(", ");
+        let words = WRITE.iter().map(|(word, _, _)| *word).collect::<Vec<_>>().join("|");
+        let dynamic = DYNAMIC.iter().map(|word| literal(word)).collect::<Vec<_>>().join(", ");
+        format!(
+            "SELECT User, Host, what FROM ( \
+               SELECT User, Host /*!80014 , CONCAT_WS(', ', {}) AS what FROM mysql.user */ \
+               /*M! , CONCAT_WS(', ', {}) AS what FROM mysql.global_priv */) AS every WHERE what <> '' \
+             /*!80014 UNION ALL SELECT USER, HOST, PRIV FROM mysql.global_grants WHERE PRIV IN ({dynamic}) */ \
+             UNION ALL SELECT User, Host, 'writing in the schema mysql' FROM mysql.db \
+               WHERE 'mysql' LIKE Db ESCAPE '\\' AND 'Y' IN ({columns}) \
+             UNION ALL SELECT User, Host, 'writing tables of the schema mysql' FROM mysql.tables_priv \
+               WHERE Db = 'mysql' AND CONCAT_WS(',', Table_priv, Column_priv) REGEXP '{words}'",
+            mysql.join(", "),
+            mariadb.join(", ")
+        )
+    }
+
+    /// From those rows, and rows of user, host and the user and host that it can become.
+    pub(crate) fn read<'a>(powers: &[Row], edges: impl Iterator<Item = &'a Row>) -> Self {
+        let mut becomes: BTreeMap<Name, BTreeSet<Name>> = BTreeMap::new();
+        for row in edges {
+            let other = Name { user: text(row, 2).to_owned(), host: text(row, 3).to_owned() };
+            becomes.entry(name(row)).or_default().insert(other);
+        }
+        let own = powers.iter().map(|row| (name(row), text(row, 2).to_owned())).collect();
+        Self { own, becomes }
+    }
+
+    /// What makes the account powerful.
+    pub(crate) fn of(&self, account: &Name) -> Option<String> {
+        let mut reached = BTreeSet::from([account]);
+        let mut next = vec![account];
+        while let Some(current) = next.pop() {
+            if let Some(what) = self.own.get(current) {
+                return Some(if current == account {
+                    what.clone()
+                } else {
+                    format!("{what}, through {}", shown(current))
+                });
+            }
+            for other in self.becomes.get(current).into_iter().flatten() {
+                // Who may stand for the account without a name, may for everyone.
+                if other.user.is_empty() && other.host.is_empty() {
+                    return Some("PROXY on every account".to_owned());
+                }
+                if reached.insert(other) {
+                    next.push(other);
+                }
+            }
+        }
+        None
+    }
+}
+
+/// MariaDB's roles have no host.
+fn shown(name: &Name) -> String {
+    if name.host.is_empty() { identifier(&name.user) } else { account(&name.user, &name.host) }
+}

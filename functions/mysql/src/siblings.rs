@@ -1,0 +1,81 @@
+//! The other accounts of a user: `'app'@'10.%'` beside `'app'@'%'`.
+//!
+//! They share a password, as people see it, since a secret has one. Most users can neither see nor change any account but the
+//! one that they are logged in to. One that may see the others must change them, too, or nothing at all: consumers that the
+//! server matches with another account would be locked out.
+
+use crate::accounts;
+use crate::connect::{Row, Rows, Session, text};
+use crate::frame::{Account, Server};
+use crate::password;
+use crate::quote::literal;
+use rotation::clock::Deadline;
+use rotation::database::OwnChange;
+use rotation::{Code, Error, Fact, Result};
+
+/// A question that nobody is refused: it shows what there is to see. `GRANTEE` is a name in quotes that are not escaped.
+pub(crate) fn question(user: &str) -> String {
+    let start = literal(&start(user));
+    format!(
+        "SELECT DISTINCT GRANTEE FROM information_schema.USER_PRIVILEGES \
+         WHERE LEFT(GRANTEE, CHAR_LENGTH({start})) = {start}"
+    )
+}
+
+/// The accounts in the answer that are not the session's own.
+pub(crate) fn among(answer: Option<&Rows>, own: &Account) -> Vec<Account> {
+    let start = start(&own.user);
+    let host = |row: &Row| Some(text(row, 0).strip_prefix(&start)?.strip_suffix('\'')?.to_owned());
+    let hosts = answer.into_iter().flatten().filter_map(host).filter(|host| *host != own.host);
+    hosts.map(|host| Account { user: own.user.clone(), host }).collect()
+}
+
+fn start(user: &str) -> String {
+    format!("'{user}'@'")
+}
+
+/// Changes the password on all accounts of the user, its own among them, which takes what a superuser has.
+///
+/// # Errors
+/// [`Code::PrivilegeMissing`]; those of [`password::set`].
+pub(crate) async fn change_all(
+    session: &mut Session,
+    change: OwnChange<'_>,
+    retain: bool,
+    deadline: Deadline,
+) -> Result<Server> {
+    let (server, accounts) = accounts::read(session, &[change.user], deadline).await.map_err(explain)?;
+    let changed = if retain {
+        password::set_and_retain(session, &server, &accounts, change, deadline).await
+    } else {
+        password::set(session, &server, &accounts, change.user, change.to, deadline).await
+    };
+    changed.map_err(explain)?;
+    Ok(server)
+}
+
+/// A user that may see its other accounts and not change them has to be told what is missing.
+pub(crate) fn explain(error: Error) -> Error {
+    if error.code() != Code::PrivilegeMissing {
+        return error;
+    }
+    let what = "the user has accounts for other hosts, which have to change together with its own: GRANT CREATE USER and SELECT \
+                on mysql.*, or revoke what lets it see them, or use alternating users";
+    error.with(Fact::What, what)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_accounts_of_that_very_name_are_siblings() {
+        let rows: Rows = ["'app'@'%'", "'app'@'10.%'", "'APP'@'10.%'", "'app'", "'application'@'%'"]
+            .map(|grantee| vec![Some(grantee.as_bytes().to_vec())])
+            .into();
+        let own = Account { user: "app".to_owned(), host: "%".to_owned() };
+        let siblings = among(Some(&rows), &own);
+        assert_eq!(siblings, [Account { user: "app".to_owned(), host: "10.%".to_owned() }]);
+        assert!(among(None, &own).is_empty());
+    }
+}
