@@ -11,7 +11,7 @@ use std::future::Future;
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 use tokio::sync::broadcast;
 use tokio::sync::broadcast::error::RecvError;
 
@@ -41,6 +41,7 @@ pub struct Builder {
     function: Function,
     port: u16,
     retries: u32,
+    clock_behind: Duration,
 }
 
 /// What the service answered instead of doing it.
@@ -107,6 +108,12 @@ impl Builder {
         self
     }
 
+    /// How far the service's clock is behind, so that what it makes is that old at once.
+    pub fn clock_behind(mut self, time: Duration) -> Self {
+        self.clock_behind = time;
+        self
+    }
+
     /// Starts everything.
     ///
     /// # Errors
@@ -131,6 +138,7 @@ impl Builder {
             region: REGION.to_owned(),
             account_id: ACCOUNT.to_owned(),
             rotation_retries: self.retries,
+            clock: Arc::new(move || SystemTime::now() - self.clock_behind),
             ..Options::default()
         };
         let service = Service::new(options).with_invoker(Arc::new(steps.clone()));
@@ -144,7 +152,7 @@ impl Lab {
     pub fn builder(binary: impl Into<PathBuf>) -> Builder {
         let mut function = Function::new("rotation", binary);
         function.timeout = Duration::from_secs(30);
-        Builder { function, port: 0, retries: 0 }
+        Builder { function, port: 0, retries: 0, clock_behind: Duration::ZERO }
     }
 
     /// The URL for `AWS_ENDPOINT_URL`.

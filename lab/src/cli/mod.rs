@@ -8,7 +8,9 @@ mod serve;
 mod setup;
 mod steps;
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::builder::{PossibleValuesParser, TypedValueParser};
+use clap::error::ErrorKind;
+use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
 use screen::Screen;
 use std::fmt;
 use std::path::PathBuf;
@@ -18,9 +20,9 @@ use tokio::signal::unix::{SignalKind, signal};
 
 /// Rotate database passwords on this machine, with the real release binaries.
 ///
-/// Without a subcommand: the demonstration. It builds the PostgreSQL function, starts a local AWS (Secrets Manager and
-/// Lambda) and a throwaway PostgreSQL with TLS, stores a secret, rotates it, and proves the outcome. Nothing is
-/// installed, nothing outside this machine is touched, and everything is cleaned up at the end.
+/// Without a subcommand: the demonstration, once with PostgreSQL and once with MySQL. It builds the function, starts a local
+/// AWS (Secrets Manager and Lambda) and a throwaway server with TLS, stores a secret, rotates it, and proves the outcome.
+/// Nothing is installed, nothing outside this machine is touched, and everything is cleaned up at the end.
 #[derive(Debug, Parser)]
 #[command(name = "cargo lab", bin_name = "cargo lab", version, after_help = EXIT_CODES, max_term_width = 110)]
 struct Arguments {
@@ -46,52 +48,108 @@ enum Command {
     #[command(after_help = EXIT_CODES)]
     Rotate {
         #[command(subcommand)]
-        engine: Engine,
+        engine: Rotate,
     },
-    /// Stay up as a local AWS with one secret, for the AWS CLI, any AWS SDK and psql.
+    /// Stay up as a local AWS with one secret, for the AWS CLI, any AWS SDK and the database's own client.
     #[command(after_help = EXIT_CODES)]
     Serve {
         /// The port to serve AWS on (loopback only).
         #[arg(long, default_value_t = 4566)]
         port: u16,
+        /// The throwaway server.
+        #[arg(long, value_enum, default_value_t = Engine::Postgres)]
+        engine: Engine,
+        /// Whose password changes, and how [default: single-user, or dual-password for mysql].
+        #[arg(long, value_enum)]
+        strategy: Option<Strategy>,
         #[command(flatten)]
-        target: Target,
+        postgres: PostgresVersion,
+        #[command(flatten)]
+        function: OwnFunction,
     },
 }
 
 #[derive(Debug, Subcommand)]
-enum Engine {
+enum Rotate {
     /// Rotate the password of a PostgreSQL user.
     #[command(after_help = EXIT_CODES)]
     Postgres {
+        /// Whose password changes.
+        #[arg(long, value_parser = choice(&[Strategy::SingleUser, Strategy::AlternatingUsers]), default_value_t = Strategy::SingleUser)]
+        strategy: Strategy,
         #[command(flatten)]
-        target: Target,
-        /// How many rotations, one after another.
-        #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
-        times: u32,
-        /// Print one JSON object per step to stdout, and a last one for the whole; everything else goes to stderr.
-        #[arg(long)]
-        json: bool,
+        version: PostgresVersion,
+        #[command(flatten)]
+        run: Run,
+    },
+    /// Rotate the password of a MySQL user.
+    #[command(after_help = EXIT_CODES)]
+    Mysql {
+        /// Whose password changes, and how.
+        #[arg(long, value_parser = choice(&[Strategy::DualPassword, Strategy::SingleUser, Strategy::AlternatingUsers]), default_value_t = Strategy::DualPassword)]
+        strategy: Strategy,
+        #[command(flatten)]
+        run: Run,
+    },
+    /// Rotate the password of a MariaDB user.
+    #[command(after_help = EXIT_CODES)]
+    Mariadb {
+        /// Whose password changes.
+        #[arg(long, value_parser = choice(&[Strategy::SingleUser, Strategy::AlternatingUsers]), default_value_t = Strategy::SingleUser)]
+        strategy: Strategy,
+        #[command(flatten)]
+        run: Run,
     },
 }
 
 #[derive(Args, Clone, Debug)]
-struct Target {
-    /// Whose password changes.
-    #[arg(long, value_enum, default_value_t = Strategy::SingleUser)]
-    strategy: Strategy,
+struct Run {
+    /// How many rotations, one after another.
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
+    times: u32,
+    /// Print one JSON object per step to stdout, and a last one for the whole; everything else goes to stderr.
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    function: OwnFunction,
+}
+
+#[derive(Args, Clone, Debug)]
+struct PostgresVersion {
     /// The major version of the throwaway PostgreSQL.
     #[arg(long, value_enum, default_value_t = Major::V15)]
     postgres: Major,
+}
+
+#[derive(Args, Clone, Debug)]
+struct OwnFunction {
     /// Use this function binary instead of building it.
     #[arg(long, value_name = "PATH")]
     function: Option<PathBuf>,
+}
+
+/// What is rotated, and how.
+#[derive(Clone, Debug)]
+struct Target {
+    engine: Engine,
+    strategy: Strategy,
+    postgres: Major,
+    function: Option<PathBuf>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Engine {
+    Postgres,
+    Mysql,
+    Mariadb,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum Strategy {
     /// The user's own password, changed by that user.
     SingleUser,
+    /// The same, and the server keeps the previous password until the next rotation (MySQL).
+    DualPassword,
     /// Two users in turn, changed by a superuser: the previous credential keeps working.
     AlternatingUsers,
 }
@@ -104,9 +162,28 @@ enum Major {
     V18,
 }
 
-impl Default for Target {
-    fn default() -> Self {
-        Self { strategy: Strategy::SingleUser, postgres: Major::V15, function: None }
+/// A parser that takes, and shows, these strategies alone.
+fn choice(strategies: &'static [Strategy]) -> impl TypedValueParser<Value = Strategy> {
+    let values = strategies.iter().filter_map(ValueEnum::to_possible_value);
+    PossibleValuesParser::new(values).try_map(|name| Strategy::from_str(&name, false))
+}
+
+impl Target {
+    fn new(engine: Engine, strategy: Strategy) -> Self {
+        Self { engine, strategy, postgres: Major::V15, function: None }
+    }
+}
+
+impl Engine {
+    fn default_strategy(self) -> Strategy {
+        if self == Self::Mysql { Strategy::DualPassword } else { Strategy::SingleUser }
+    }
+}
+
+impl Strategy {
+    /// Whether the previous credential goes on opening the database.
+    fn keeps_previous(self) -> bool {
+        self != Self::SingleUser
     }
 }
 
@@ -114,6 +191,7 @@ impl fmt::Display for Strategy {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::SingleUser => "single-user",
+            Self::DualPassword => "dual-password",
             Self::AlternatingUsers => "alternating-users",
         })
     }
@@ -144,7 +222,7 @@ impl Stop {
 
 /// Runs the command that the process's arguments ask for.
 pub fn main() -> ExitCode {
-    let arguments = Arguments::parse();
+    let arguments = Arguments::parse().checked();
     let screen = Screen::new(arguments.wants_json());
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
@@ -170,7 +248,21 @@ fn finish(screen: &Screen, result: Result<(), Stop>) -> ExitCode {
 
 impl Arguments {
     fn wants_json(&self) -> bool {
-        matches!(&self.command, Some(Command::Rotate { engine: Engine::Postgres { json: true, .. } }))
+        let Some(Command::Rotate { engine }) = &self.command else { return false };
+        let (Rotate::Postgres { run, .. } | Rotate::Mysql { run, .. } | Rotate::Mariadb { run, .. }) = engine;
+        run.json
+    }
+
+    /// Ends the process with the usual message where a strategy is not the engine's.
+    fn checked(self) -> Self {
+        if let Some(Command::Serve { engine, strategy: Some(Strategy::DualPassword), .. }) = &self.command
+            && *engine != Engine::Mysql
+        {
+            let message =
+                "--strategy dual-password is for --engine mysql alone: no other server keeps a second password";
+            Self::command().error(ErrorKind::ValueValidation, message).exit();
+        }
+        self
     }
 }
 
@@ -186,10 +278,21 @@ async fn supervise(arguments: Arguments, screen: &Screen) -> Result<(), Stop> {
 async fn run(arguments: Arguments, screen: &Screen) -> Result<(), Stop> {
     match arguments.command {
         None => rotate::demonstrate(screen).await,
-        Some(Command::Rotate { engine: Engine::Postgres { target, times, .. } }) => {
-            rotate::rotate(screen, &target, times).await
+        Some(Command::Rotate { engine }) => {
+            let (target, run) = match engine {
+                Rotate::Postgres { strategy, version, run } => {
+                    (Target { postgres: version.postgres, ..Target::new(Engine::Postgres, strategy) }, run)
+                }
+                Rotate::Mysql { strategy, run } => (Target::new(Engine::Mysql, strategy), run),
+                Rotate::Mariadb { strategy, run } => (Target::new(Engine::Mariadb, strategy), run),
+            };
+            rotate::rotate(screen, &Target { function: run.function.function, ..target }, run.times).await
         }
-        Some(Command::Serve { port, target }) => serve::serve(screen, port, &target).await,
+        Some(Command::Serve { port, engine, strategy, postgres, function }) => {
+            let strategy = strategy.unwrap_or_else(|| engine.default_strategy());
+            let target = Target { engine, strategy, postgres: postgres.postgres, function: function.function };
+            serve::serve(screen, port, &target).await
+        }
     }
 }
 
@@ -217,7 +320,6 @@ async fn interrupted(screen: &Screen) -> Stop {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use clap::CommandFactory;
 
     #[test]
     fn the_definition_is_sound() {
@@ -231,6 +333,9 @@ mod tests {
             &["lab", "rotate", "oracle"],
             &["lab", "rotate", "postgres", "--times", "0"],
             &["lab", "rotate", "postgres", "--strategy", "none"],
+            &["lab", "rotate", "postgres", "--strategy", "dual-password"],
+            &["lab", "rotate", "mariadb", "--strategy", "dual-password"],
+            &["lab", "rotate", "mysql", "--postgres", "18"],
             &["lab", "rotate", "postgres", "--postgres", "9"],
             &["lab", "serve", "--port", "70000"],
         ] {

@@ -1,10 +1,10 @@
 //! Proves a rotation by use: with the passwords themselves, at the database, as a client would.
 
 use super::Strategy;
-use super::setup::{Bench, SECRET, USER};
+use super::setup::{Bench, USER};
 use super::steps::Rotated;
 use crate::servers::Password;
-use crate::servers::postgres::Postgres;
+use crate::servers::database::Database;
 use serde_json::Value;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -20,11 +20,11 @@ pub(super) struct Proof {
 /// What was so before a rotation.
 pub(super) struct Before {
     version: Option<String>,
-    credential: Credential,
+    pub(super) credential: Credential,
 }
 
 #[derive(Clone)]
-struct Credential {
+pub(super) struct Credential {
     user: String,
     password: Password,
 }
@@ -32,26 +32,38 @@ struct Credential {
 impl Before {
     /// Reads the current credential, as a client of the database does.
     pub(super) async fn read(bench: &Bench) -> Result<Self, String> {
-        let version = bench.client.version(SECRET, "AWSCURRENT").await.map_err(|error| error.to_string())?;
+        let version = bench.client.version(bench.secret, "AWSCURRENT").await.map_err(|error| error.to_string())?;
         Ok(Self { version, credential: Credential::read(bench, "AWSCURRENT").await? })
     }
 }
 
 impl Credential {
     async fn read(bench: &Bench, stage: &str) -> Result<Self, String> {
-        let value = bench.client.credential(SECRET, stage).await.map_err(|error| error.to_string())?;
+        let value = bench.client.credential(bench.secret, stage).await.map_err(|error| error.to_string())?;
         let text = |key: &str| value.get(key).and_then(Value::as_str).unwrap_or_default().to_owned();
         Ok(Self { user: text("username"), password: text("password").into() })
     }
 
-    async fn opens(&self, database: &Postgres) -> Result<bool, String> {
+    async fn opens(&self, database: &Database) -> Result<bool, String> {
         database.can_login(&self.user, &self.password).await.map_err(|error| error.to_string())
     }
 }
 
-/// Checks the outcome of a rotation against what was before it.
-pub(super) async fn prove(bench: &Bench, before: &Before, rotated: &Rotated) -> Vec<Proof> {
-    vec![old_password(bench, before).await, new_password(bench).await, labels(bench, before, rotated).await]
+/// Checks the outcome of a rotation against what was before it and, if there was one, before the rotation before.
+pub(super) async fn prove(
+    bench: &Bench,
+    before: &Before,
+    earlier: Option<&Credential>,
+    rotated: &Rotated,
+) -> Vec<Proof> {
+    let mut proofs = vec![old_password(bench, before).await];
+    // With one user, it is a third password of the same account; with two, it is a user's whose turn has come again.
+    if let Some(earlier) = earlier {
+        proofs.push(earlier_password(bench, earlier).await);
+    }
+    proofs.push(new_password(bench).await);
+    proofs.push(labels(bench, before, rotated).await);
+    proofs
 }
 
 async fn old_password(bench: &Bench, before: &Before) -> Proof {
@@ -60,11 +72,21 @@ async fn old_password(bench: &Bench, before: &Before) -> Proof {
     match (bench.strategy, opens) {
         (Strategy::SingleUser, Ok(false)) => Proof::holds("the old password is refused"),
         (Strategy::SingleUser, Ok(true)) => Proof::fails("the old password still opens the database"),
+        (Strategy::DualPassword, Ok(true)) => Proof::holds("the previous password still opens the database"),
+        (Strategy::DualPassword, Ok(false)) => Proof::fails("the previous password is refused"),
         (Strategy::AlternatingUsers, Ok(true)) => {
             Proof::holds(format!("the previous credential ({user}) still opens the database"))
         }
         (Strategy::AlternatingUsers, Ok(false)) => Proof::fails(format!("the previous credential ({user}) is refused")),
         (_, Err(error)) => Proof::fails(format!("the old password could not be tried: {error}")),
+    }
+}
+
+async fn earlier_password(bench: &Bench, earlier: &Credential) -> Proof {
+    match earlier.opens(&bench.database).await {
+        Ok(false) => Proof::holds("the password before that is refused"),
+        Ok(true) => Proof::fails("the password before that still opens the database"),
+        Err(error) => Proof::fails(format!("the password before that could not be tried: {error}")),
     }
 }
 
@@ -74,7 +96,8 @@ async fn new_password(bench: &Bench) -> Proof {
         Err(error) => return Proof::fails(format!("the new password does not open the database: {error}")),
     };
     let Session { user, role, length } = session;
-    if role != USER {
+    // PostgreSQL's second user acts as the first; MySQL's has privileges of its own.
+    if role != USER && role != user {
         return Proof::fails(format!("{user} acts as {role} in the database, not as {USER}"));
     }
     let acting = if user == role { String::new() } else { format!(", acting as {role}") };
@@ -93,17 +116,15 @@ struct Session {
 impl Session {
     async fn open(bench: &Bench) -> Result<Self, String> {
         let Credential { user, password } = Credential::read(bench, "AWSCURRENT").await?;
-        let client = bench.database.connect(&user, &password, "postgres").await.map_err(|error| error.to_string())?;
-        let row = client.query_one("SELECT current_user::text", &[]).await.map_err(|error| error.to_string())?;
-        let role = row.try_get(0).map_err(|error| error.to_string())?;
-        Ok(Self { user, role, length: password.expose().chars().count() })
+        let identity = bench.database.identity(&user, &password).await.map_err(|error| error.to_string())?;
+        Ok(Self { user: identity.user, role: identity.role, length: password.expose().chars().count() })
     }
 }
 
 async fn labels(bench: &Bench, before: &Before, rotated: &Rotated) -> Proof {
     let mut found = Vec::new();
     for label in ["AWSCURRENT", "AWSPREVIOUS", "AWSPENDING"] {
-        match bench.client.version(SECRET, label).await {
+        match bench.client.version(bench.secret, label).await {
             Ok(version) => found.push(version),
             Err(error) => return Proof::fails(format!("the labels could not be read: {error}")),
         }

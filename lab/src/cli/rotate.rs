@@ -1,20 +1,23 @@
 //! `cargo lab`, the demonstration, and `cargo lab rotate`.
 
-use super::proof::{Before, Holder, Proof, prove};
+use super::proof::{Before, Credential, Holder, Proof, prove};
 use super::screen::{Screen, Style};
 use super::setup::{Bench, set_up};
 use super::steps::{self, FailedLine, Rotated, milliseconds, rounded};
-use super::{Stop, Strategy, Target};
+use super::{Engine, Stop, Strategy, Target};
 use crate::lambda::StepReport;
 use serde::{Serialize, Serializer};
 use std::time::Duration;
 
-/// The demonstration: one rotation with all its proofs.
+/// The demonstration: one rotation with all its proofs, on PostgreSQL and on MySQL.
 pub(super) async fn demonstrate(screen: &Screen) -> Result<(), Stop> {
-    screen.line(&screen.paint(Style::Bold, "Lockstep: a PostgreSQL password rotates on this machine, on real parts"));
-    rotate(screen, &Target::default(), 1).await?;
+    let title = |text: &str| screen.line(&screen.paint(Style::Bold, text));
+    title("Lockstep: a PostgreSQL password rotates on this machine, on real parts");
+    rotate(screen, &Target::new(Engine::Postgres, Strategy::SingleUser), 1).await?;
+    title("\nAnd a MySQL password, with no moment in which the previous one is refused");
+    rotate(screen, &Target::new(Engine::Mysql, Strategy::DualPassword), 1).await?;
     screen.line(
-        "\nNext: `cargo lab rotate postgres --strategy alternating-users`, `cargo lab serve`, `cargo lab --help`.",
+        "\nNext: `cargo lab rotate mariadb --strategy alternating-users`, `cargo lab serve`, `cargo lab --help`.",
     );
     Ok(())
 }
@@ -43,15 +46,16 @@ fn setup_json(screen: &Screen, stop: &Stop) {
 async fn one(bench: &Bench, screen: &Screen, number: u32, tally: &mut Tally) -> Result<(), Stop> {
     screen.heading(&format!("Rotation {number}"));
     let before = Before::read(bench).await.map_err(|error| unreadable(screen, number, &error))?;
-    let holder = (bench.strategy == Strategy::AlternatingUsers).then(|| Holder::start(bench, &before));
+    let holder = bench.strategy.keeps_previous().then(|| Holder::start(bench, &before));
     let rotated = steps::rotate(bench, screen, number).await?;
     screen.line(&format!("    rotated in {:.0} ms", milliseconds(rotated.duration())));
-    let mut proofs = prove(bench, &before, &rotated).await;
+    let mut proofs = prove(bench, &before, tally.earlier.as_ref(), &rotated).await;
     if let Some(holder) = holder {
         proofs.push(tally.held(holder.finish().await));
     }
     show_proofs(screen, number, &proofs)?;
     tally.rotations.push(rotated);
+    tally.earlier = Some(before.credential);
     Ok(())
 }
 
@@ -77,6 +81,8 @@ struct Tally {
     rotations: Vec<Rotated>,
     /// Logins with a credential that was already superseded or about to be, none of them refused.
     logins: u32,
+    /// What was current before the last rotation.
+    earlier: Option<Credential>,
 }
 
 impl Tally {
@@ -122,7 +128,8 @@ impl Tally {
     }
 
     fn last_line(&self, strategy: Strategy, times: u32) -> RotatedLine {
-        let held = (strategy == Strategy::AlternatingUsers)
+        let held = strategy
+            .keeps_previous()
             .then_some(HeldFields { logins_with_previous_credential: self.logins, refused_logins: 0 });
         let median_milliseconds = Medians(self.medians());
         RotatedLine { outcome: "rotated", rotations: times, strategy: strategy.to_string(), median_milliseconds, held }

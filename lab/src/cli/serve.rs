@@ -1,7 +1,7 @@
 //! `cargo lab serve`: a local AWS that stays up.
 
 use super::screen::{Screen, Style};
-use super::setup::{Bench, SECRET, set_up};
+use super::setup::{Bench, set_up};
 use super::steps::show_report;
 use super::{Stop, Target};
 use crate::lambda::{REGION, StepEvent};
@@ -18,7 +18,7 @@ pub(super) async fn serve(screen: &Screen, port: u16, target: &Target) -> Result
     let mut events = bench.lab.watch_steps();
     enable_rotation(&bench).await?;
     // Until the test is over, the service would refuse a rotation as "A previous rotation isn't complete".
-    bench.lab.service().wait_rotation(SECRET).await;
+    bench.lab.service().wait_rotation(bench.secret).await;
     while let Ok(event) = events.try_recv() {
         show(screen, event);
     }
@@ -39,7 +39,7 @@ fn ca_file(bench: &Bench) -> Result<NamedTempFile, Stop> {
 /// Attaches the function to the secret without rotating it (the service only has it test the configuration), so that `rotate-secret` needs only the secret's name.
 async fn enable_rotation(bench: &Bench) -> Result<(), Stop> {
     let request = json!({
-        "SecretId": SECRET,
+        "SecretId": bench.secret,
         "RotationLambdaARN": bench.lab.function_arn(),
         "RotationRules": { "AutomaticallyAfterDays": 30 },
         "RotateImmediately": false,
@@ -50,19 +50,37 @@ async fn enable_rotation(bench: &Bench) -> Result<(), Stop> {
 
 fn introduce(screen: &Screen, bench: &Bench, ca: &NamedTempFile) {
     let (host, port) = (bench.database.host(), bench.database.port());
-    let read = format!("aws secretsmanager get-secret-value --secret-id {SECRET}");
+    let secret = bench.secret;
+    let read = format!("aws secretsmanager get-secret-value --secret-id {secret}");
     screen.heading("In another terminal");
     screen.line(&format!("  export AWS_ENDPOINT_URL={} AWS_DEFAULT_REGION={REGION}", bench.lab.url()));
     screen.line("  export AWS_ACCESS_KEY_ID=lab AWS_SECRET_ACCESS_KEY=lab");
     screen.heading("Read, rotate and watch the secret");
     screen.line(&format!("  {read}"));
-    screen.line(&format!("  aws secretsmanager rotate-secret --secret-id {SECRET}"));
-    screen.line(&format!("  aws secretsmanager describe-secret --secret-id {SECRET}"));
-    screen.heading("Open the database with it (needs jq and psql)");
-    screen.line(&format!("  secret=$({read} --query SecretString --output text)"));
-    screen.line("  PGUSER=$(jq -r .username <<<\"$secret\") PGPASSWORD=$(jq -r .password <<<\"$secret\") \\");
+    screen.line(&format!("  aws secretsmanager rotate-secret --secret-id {secret}"));
+    screen.line(&format!("  aws secretsmanager describe-secret --secret-id {secret}"));
     let ca = ca.path().display();
-    screen.line(&format!("    psql 'host={host} port={port} dbname=postgres sslmode=verify-full sslrootcert={ca}'"));
+    let (client, user, password, command) = match bench.database.engine() {
+        "postgres" => {
+            let command =
+                format!("psql 'host={host} port={port} dbname=postgres sslmode=verify-full sslrootcert={ca}'");
+            ("psql", "PGUSER", "PGPASSWORD", command)
+        }
+        "mysql" => {
+            let options = format!("--ssl-mode=VERIFY_IDENTITY --ssl-ca={ca}");
+            ("mysql", "user", "MYSQL_PWD", format!("mysql --host={host} --port={port} --user=\"$user\" {options}"))
+        }
+        _ => {
+            let options = format!("--ssl-verify-server-cert --ssl-ca={ca}");
+            ("mariadb", "user", "MYSQL_PWD", format!("mariadb --host={host} --port={port} --user=\"$user\" {options}"))
+        }
+    };
+    screen.heading(&format!("Open the database with it (needs jq and {client})"));
+    screen.line(&format!("  secret=$({read} --query SecretString --output text)"));
+    screen.line(&format!(
+        "  export {user}=$(jq -r .username <<<\"$secret\") {password}=$(jq -r .password <<<\"$secret\")"
+    ));
+    screen.line(&format!("  {command}"));
     screen.line(&screen.paint(Style::Dim, "\nRotations appear here. Ctrl-C stops and cleans up."));
 }
 

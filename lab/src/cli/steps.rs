@@ -2,7 +2,7 @@
 
 use super::Stop;
 use super::screen::{Screen, Style};
-use super::setup::{Bench, SECRET};
+use super::setup::Bench;
 use crate::lambda::{StepError, StepEvent, StepReport};
 use crate::secretsmanager::RotationOutcome;
 use serde::Serialize;
@@ -29,14 +29,14 @@ pub(super) async fn rotate(bench: &Bench, screen: &Screen, number: u32) -> Resul
     let mut steps = Vec::new();
     let mut events = bench.lab.watch_steps();
     let request = json!({
-        "SecretId": SECRET,
+        "SecretId": bench.secret,
         "ClientRequestToken": token,
         "RotationLambdaARN": bench.lab.function_arn(),
     });
     if let Err(error) = bench.client.call("RotateSecret", request).await {
         return Err(refused(screen, number, &error.kind, &error.message));
     }
-    let end = bench.lab.service().wait_rotation(SECRET);
+    let end = bench.lab.service().wait_rotation(bench.secret);
     tokio::pin!(end);
     let outcome = loop {
         tokio::select! {

@@ -3,12 +3,14 @@
 //!
 //! * [`postgres`]: PostgreSQL, also as a read-only standby
 //! * [`mysql`]: MySQL and MariaDB
+//! * [`database`]: any of them
 //! * [`certificates`]: the test CA
 //!
 //! A server outlives the terminal's Ctrl-C, because it is in a process group of its own: the lab decides when it ends. It
 //! does not outlive the lab: a watchdog ends it and removes its directory even when the lab was killed with SIGKILL.
 
 pub mod certificates;
+pub mod database;
 mod home;
 mod launch;
 pub mod mysql;

@@ -1,0 +1,145 @@
+//! Any of the servers, for those who do not care which.
+
+use super::mysql::{Kind, MySql};
+use super::postgres::Postgres;
+use super::{Error, Password, Result};
+use mysql_async::prelude::Queryable as _;
+use std::fmt;
+
+/// A throwaway server of any kind.
+#[derive(Debug)]
+pub enum Database {
+    /// PostgreSQL.
+    Postgres(Postgres),
+    /// MySQL or MariaDB.
+    MySql(MySql),
+}
+
+/// Who a session is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Identity {
+    /// Who logged in.
+    pub user: String,
+    /// With whose rights its statements run.
+    pub role: String,
+}
+
+impl Database {
+    /// What a secret's `engine` says.
+    pub fn engine(&self) -> &'static str {
+        match self {
+            Self::Postgres(_) => "postgres",
+            Self::MySql(server) => match server.kind() {
+                Kind::MySql => "mysql",
+                Kind::MariaDb => "mariadb",
+            },
+        }
+    }
+
+    /// What a secret's `dbname` says.
+    pub fn database(&self) -> Option<&'static str> {
+        match self {
+            Self::Postgres(_) => Some("postgres"),
+            Self::MySql(_) => None,
+        }
+    }
+
+    /// The host to connect to.
+    pub fn host(&self) -> &str {
+        match self {
+            Self::Postgres(server) => server.host(),
+            Self::MySql(server) => server.host(),
+        }
+    }
+
+    /// The port to connect to.
+    pub fn port(&self) -> u16 {
+        match self {
+            Self::Postgres(server) => server.port(),
+            Self::MySql(server) => server.port(),
+        }
+    }
+
+    /// The CA of its certificate, in PEM.
+    pub fn ca_pem(&self) -> &str {
+        match self {
+            Self::Postgres(server) => server.ca_pem(),
+            Self::MySql(server) => server.ca_pem(),
+        }
+    }
+
+    /// The superuser's name.
+    pub fn superuser(&self) -> &str {
+        match self {
+            Self::Postgres(server) => server.superuser(),
+            Self::MySql(server) => server.superuser(),
+        }
+    }
+
+    /// The superuser's password.
+    pub fn superuser_password(&self) -> &Password {
+        match self {
+            Self::Postgres(server) => server.superuser_password(),
+            Self::MySql(server) => server.superuser_password(),
+        }
+    }
+
+    /// Creates a user that can log in.
+    ///
+    /// # Errors
+    /// [`Error::Database`](super::Error::Database), for instance if there is such a user.
+    pub async fn create_user(&self, name: &str, password: &Password) -> Result<()> {
+        match self {
+            Self::Postgres(server) => server.create_user(name, password).await,
+            Self::MySql(server) => server.create_user(name, password).await,
+        }
+    }
+
+    /// Whether the password opens the server for the user.
+    ///
+    /// # Errors
+    /// [`Error::Database`](super::Error::Database) for everything but a good login and a refused one.
+    pub async fn can_login(&self, user: &str, password: &Password) -> Result<bool> {
+        match self {
+            Self::Postgres(server) => server.can_login(user, password).await,
+            Self::MySql(server) => server.can_login(user, password).await,
+        }
+    }
+
+    /// Logs in and asks who the session is.
+    ///
+    /// # Errors
+    /// [`Error::Database`](super::Error::Database).
+    pub async fn identity(&self, user: &str, password: &Password) -> Result<Identity> {
+        let unasked =
+            |error: String| Error::Database { doing: "cannot ask who the session is".to_owned(), found: error };
+        let (user, role) = match self {
+            Self::Postgres(server) => {
+                let client = server.connect(user, password, "postgres").await?;
+                let row = client.query_one("SELECT session_user::text, current_user::text", &[]).await;
+                let row = row.map_err(|error| unasked(error.to_string()))?;
+                let name = |column| row.try_get(column).map_err(|error| unasked(error.to_string()));
+                (name(0)?, name(1)?)
+            }
+            Self::MySql(server) => {
+                let mut session = server.connect(user, password, None).await?;
+                let sql = "SELECT USER(), CURRENT_USER()";
+                let row = session.query_first::<(String, String), _>(sql).await;
+                let row = row.map_err(|error| unasked(error.to_string()))?.unwrap_or_default();
+                let name =
+                    |account: String| account.rsplit_once('@').map_or(String::new(), |(user, _)| user.to_owned());
+                (name(row.0), name(row.1))
+            }
+        };
+        Ok(Identity { user, role })
+    }
+}
+
+impl fmt::Display for Database {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Postgres(server) => server.fmt(f),
+            Self::MySql(server) => server.fmt(f),
+        }
+    }
+}
