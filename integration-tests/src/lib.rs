@@ -1,5 +1,8 @@
 //! What the tests share: a lab with the real function, a real server behind a relay, and secrets for its users.
 
+pub mod crash;
+pub mod malformed;
+
 use lab::Lab;
 use lab::lambda::StepError;
 use lab::relay::Relay;

@@ -1,6 +1,7 @@
 //! Secrets, labels and settings that cannot be right. Each is refused with the code and the field that say what to correct,
 //! without a word of what the secret holds, before anything is sent anywhere, and with nothing lost.
 
+use integration_tests::malformed::{self, field};
 use integration_tests::{STEPS, Secret, World, function, merged, uuid};
 use lab::Lab;
 use lab::lambda::StepError;
@@ -21,80 +22,23 @@ fn marked() -> String {
 async fn a_malformed_secret_is_refused_with_the_field_that_is_wrong() {
     let world = World::start().await;
     let password = marked();
-    let base = world.document("app", &password);
-    let with = |more: Value| merged(base.clone(), more).to_string();
-    let rotation = |options: Value| with(json!({"rotation": options}));
-    let quoted = format!("\"{password}\"");
-    let mut cases: Vec<(String, &str, String)> = vec![
-        (password.clone(), "secret-not-json", "text that is not JSON".to_owned()),
-        (format!("{{\"password\": {quoted}"), "secret-not-json", "text that is not JSON".to_owned()),
-        (format!("{{'password': '{password}'}}"), "secret-not-json", "text that is not JSON".to_owned()),
-        (quoted.clone(), "secret-not-json", "a string".to_owned()),
-        (format!("[{quoted}]"), "secret-not-json", "an array".to_owned()),
-        ("null".to_owned(), "secret-not-json", "null".to_owned()),
-        ("{}".to_owned(), "field-missing", field("engine")),
-        (with(json!({"engine": "mysql"})), "engine-mismatch", "mysql".to_owned()),
-        (with(json!({"engine": "oracle-19"})), "engine-mismatch", "oracle-19".to_owned()),
-        (with(json!({"engine": "POSTGRES"})), "engine-mismatch", "postgres or aurora-postgresql".to_owned()),
-        (with(json!({"ssl": "maybe"})), "field-invalid", field("ssl")),
-        (with(json!({"ssl": 0})), "field-invalid", field("ssl")),
-        (with(json!({"ssl": {"password": password}})), "field-invalid", field("ssl")),
-        (format!("{{\"note\": 1, \"note\": {quoted}}}"), "field-invalid", "the same key twice".to_owned()),
-        (with(json!({})).replacen('{', &format!("{{\"password\": {quoted},"), 1), "field-invalid", field("password")),
-        (with(json!({"dbname": ""})), "field-invalid", field("dbname")),
-        (with(json!({"dbname": 7})), "field-invalid", field("dbname")),
-        (with(json!({"masterarn": ""})), "field-invalid", field("masterarn")),
-        (with(json!({"masterarn": [password]})), "field-invalid", field("masterarn")),
-        (with(json!({"rotation": [password]})), "field-invalid", field("rotation")),
-        (with(json!({"rotation": password})), "field-invalid", field("rotation")),
-        (rotation(json!({"superUserRescue": true})), "option-unknown", "rotation.superUserRescue".to_owned()),
-        (rotation(json!({"users": "app"})), "field-invalid", field("rotation.users")),
-        (rotation(json!({"users": ["app"]})), "field-invalid", field("rotation.users")),
-        (rotation(json!({"users": ["app", "app"]})), "field-invalid", field("rotation.users")),
-        (rotation(json!({"users": ["app", ""]})), "field-invalid", field("rotation.users")),
-        (rotation(json!({"users": ["app", 7]})), "field-invalid", field("rotation.users")),
-        (rotation(json!({"users": ["app", "b\0"]})), "field-invalid", field("rotation.users")),
-        (rotation(json!({"users": ["app", "b", "c"]})), "field-invalid", field("rotation.users")),
-        (rotation(json!({"users": ["app", "b"]})), "field-missing", field("masterarn")),
-        (rotation(json!({"superuserRescue": true})), "field-missing", field("masterarn")),
-        (rotation(json!({"superuserRescue": "maybe"})), "field-invalid", field("rotation.superuserRescue")),
-        (rotation(json!({"caBundle": 7})), "field-invalid", field("rotation.caBundle")),
-        (rotation(json!({"caBundle": password})), "ca-bundle-invalid", field("rotation.caBundle")),
-        (rotation(json!({"tlsServerName": ""})), "field-invalid", field("rotation.tlsServerName")),
+    let with = |more: Value| merged(world.document("app", &password), more).to_string();
+    let mut cases = malformed::secrets(&world, &password);
+    cases.extend([
+        (with(json!({"engine": "mysql"})), "engine-mismatch", "postgres or aurora-postgresql".to_owned()),
         (
-            with(json!({"masterarn": "arn", "rotation": {"users": ["b", "c"]}})),
-            "field-invalid",
-            field("rotation.users"),
-        ),
-        (
-            with(json!({"masterarn": "arn", "rotation": {"users": ["app", "b"], "superuserRescue": true}})),
-            "field-invalid",
-            field("rotation.superuserRescue"),
+            with(json!({"rotation": {"discardPreviousPasswordAfterHours": 1}})),
+            "option-unknown",
+            "rotation.discardPreviousPasswordAfterHours".to_owned(),
         ),
         // 63 bytes are the most; the letters have two.
-        (with(json!({"username": "é".repeat(32)})), "name-too-long", "64 bytes, 32 characters".to_owned()),
+        (with(json!({"username": "é".repeat(32)})), "name-too-long", "64 bytes".to_owned()),
         (
             with(json!({"username": "x".repeat(58), "masterarn": "arn"})),
             "name-too-long",
             format!("user=\"{}_clone\"", "x".repeat(58)),
         ),
-    ];
-    for required in ["engine", "host", "username", "password"] {
-        for absent in [Value::Null, json!("")] {
-            let code = if absent.is_null() { "field-missing" } else { "field-invalid" };
-            cases.push((with(json!({required: absent})), code, field(required)));
-        }
-        for wrong in [json!(7), json!(true), json!([password]), json!({"a": password}), json!(format!("{password}\0"))]
-        {
-            cases.push((with(json!({required: wrong})), "field-invalid", field(required)));
-        }
-        let null =
-            with(json!({})).replace(&format!("\"{required}\":{}", base[required]), &format!("\"{required}\":null"));
-        cases.push((null, "field-missing", field(required)));
-    }
-    for port in [json!(0), json!(70_000), json!(-1), json!(5432.5), json!("x"), json!(""), json!(true), json!([5432])] {
-        cases.push((with(json!({"port": port})), "field-invalid", field("port")));
-    }
+    ]);
     for (text, code, named) in cases {
         let secret = world.secret_text(&text).await;
         let (error, step) = refused(&world, &secret).await;
@@ -424,11 +368,6 @@ async fn a_setting_that_cannot_be_is_the_answer_to_every_step() {
 }
 
 // ---- what the tests have in common
-
-/// How a message names a field.
-fn field(name: &str) -> String {
-    format!("field={name:?}")
-}
 
 /// A rotation that has to fail and to leave AWSCURRENT as it is; with the step that failed.
 async fn refused(world: &World, secret: &Secret<'_>) -> (StepError, String) {

@@ -1,0 +1,81 @@
+//! Secrets that cannot be right, whatever the server is.
+
+use crate::{Server, World, merged};
+use serde_json::{Value, json};
+
+/// A text, the code that it is refused with, and what the message names. `password` stands in each, to be looked for where
+/// it should not be.
+pub fn secrets<S: Server>(world: &World<S>, password: &str) -> Vec<(String, &'static str, String)> {
+    let base = world.document("app", password);
+    let with = |more: Value| merged(base.clone(), more).to_string();
+    let rotation = |options: Value| with(json!({"rotation": options}));
+    let quoted = format!("\"{password}\"");
+    let mut cases: Vec<(String, &'static str, String)> = vec![
+        (password.to_owned(), "secret-not-json", "text that is not JSON".to_owned()),
+        (format!("{{\"password\": {quoted}"), "secret-not-json", "text that is not JSON".to_owned()),
+        (format!("{{'password': '{password}'}}"), "secret-not-json", "text that is not JSON".to_owned()),
+        (quoted.clone(), "secret-not-json", "a string".to_owned()),
+        (format!("[{quoted}]"), "secret-not-json", "an array".to_owned()),
+        ("null".to_owned(), "secret-not-json", "null".to_owned()),
+        ("{}".to_owned(), "field-missing", field("engine")),
+        (with(json!({"engine": "oracle-19"})), "engine-mismatch", "oracle-19".to_owned()),
+        (with(json!({"engine": "POSTGRES"})), "engine-mismatch", "POSTGRES".to_owned()),
+        (with(json!({"ssl": "maybe"})), "field-invalid", field("ssl")),
+        (with(json!({"ssl": 0})), "field-invalid", field("ssl")),
+        (with(json!({"ssl": {"password": password}})), "field-invalid", field("ssl")),
+        (format!("{{\"note\": 1, \"note\": {quoted}}}"), "field-invalid", "the same key twice".to_owned()),
+        (with(json!({})).replacen('{', &format!("{{\"password\": {quoted},"), 1), "field-invalid", field("password")),
+        (with(json!({"dbname": ""})), "field-invalid", field("dbname")),
+        (with(json!({"dbname": 7})), "field-invalid", field("dbname")),
+        (with(json!({"masterarn": ""})), "field-invalid", field("masterarn")),
+        (with(json!({"masterarn": [password]})), "field-invalid", field("masterarn")),
+        (with(json!({"rotation": [password]})), "field-invalid", field("rotation")),
+        (with(json!({"rotation": password})), "field-invalid", field("rotation")),
+        (rotation(json!({"superUserRescue": true})), "option-unknown", "rotation.superUserRescue".to_owned()),
+        (rotation(json!({"users": "app"})), "field-invalid", field("rotation.users")),
+        (rotation(json!({"users": ["app"]})), "field-invalid", field("rotation.users")),
+        (rotation(json!({"users": ["app", "app"]})), "field-invalid", field("rotation.users")),
+        (rotation(json!({"users": ["app", ""]})), "field-invalid", field("rotation.users")),
+        (rotation(json!({"users": ["app", 7]})), "field-invalid", field("rotation.users")),
+        (rotation(json!({"users": ["app", "b\0"]})), "field-invalid", field("rotation.users")),
+        (rotation(json!({"users": ["app", "b", "c"]})), "field-invalid", field("rotation.users")),
+        (rotation(json!({"users": ["app", "b"]})), "field-missing", field("masterarn")),
+        (rotation(json!({"superuserRescue": true})), "field-missing", field("masterarn")),
+        (rotation(json!({"superuserRescue": "maybe"})), "field-invalid", field("rotation.superuserRescue")),
+        (rotation(json!({"caBundle": 7})), "field-invalid", field("rotation.caBundle")),
+        (rotation(json!({"caBundle": password})), "ca-bundle-invalid", field("rotation.caBundle")),
+        (rotation(json!({"tlsServerName": ""})), "field-invalid", field("rotation.tlsServerName")),
+        (
+            with(json!({"masterarn": "arn", "rotation": {"users": ["b", "c"]}})),
+            "field-invalid",
+            field("rotation.users"),
+        ),
+        (
+            with(json!({"masterarn": "arn", "rotation": {"users": ["app", "b"], "superuserRescue": true}})),
+            "field-invalid",
+            field("rotation.superuserRescue"),
+        ),
+    ];
+    for required in ["engine", "host", "username", "password"] {
+        for absent in [Value::Null, json!("")] {
+            let code = if absent.is_null() { "field-missing" } else { "field-invalid" };
+            cases.push((with(json!({required: absent})), code, field(required)));
+        }
+        for wrong in [json!(7), json!(true), json!([password]), json!({"a": password}), json!(format!("{password}\0"))]
+        {
+            cases.push((with(json!({required: wrong})), "field-invalid", field(required)));
+        }
+        let null =
+            with(json!({})).replace(&format!("\"{required}\":{}", base[required]), &format!("\"{required}\":null"));
+        cases.push((null, "field-missing", field(required)));
+    }
+    for port in [json!(0), json!(70_000), json!(-1), json!(5432.5), json!("x"), json!(""), json!(true), json!([5432])] {
+        cases.push((with(json!({"port": port})), "field-invalid", field("port")));
+    }
+    cases
+}
+
+/// How a message names a field.
+pub fn field(name: &str) -> String {
+    format!("field={name:?}")
+}

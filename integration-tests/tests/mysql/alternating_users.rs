@@ -1,0 +1,374 @@
+//! Two users that take turns.
+
+use crate::pool::Pool;
+use crate::{attached, costs, refused_logins};
+use integration_tests::{Secret, World, merged};
+use lab::servers::Password;
+use lab::servers::mysql::{Kind, MySql, Options, literal};
+use serde_json::json;
+use std::sync::Arc;
+
+const KINDS: [Kind; 2] = [Kind::MySql, Kind::MariaDb];
+
+/// What a user may do, account by account, with its name taken out: what SHOW GRANTS says, limits, TLS, plugin, lock.
+async fn abilities(world: &World<MySql>, user: &str) -> Vec<String> {
+    let hosts = world.ask(&format!("SELECT Host FROM mysql.user WHERE User = {} ORDER BY Host", literal(user))).await;
+    let mut abilities = Vec::new();
+    for host in hosts {
+        let account = format!("{}@{}", literal(user), literal(&host));
+        let mut grants = world.ask(&format!("SHOW GRANTS FOR {account}")).await;
+        grants.extend(world.ask(&format!("SHOW CREATE USER {account}")).await);
+        for line in &mut grants {
+            // The hash is another, as the password is.
+            for start in [" AS '", " USING '", " IDENTIFIED BY PASSWORD '"] {
+                if let Some((before, after)) = line.clone().split_once(start) {
+                    // A salt of the server's own can have a quote in it.
+                    let end = after.find("' REQUIRE").or_else(|| after.find('\''));
+                    let after = end.and_then(|end| after.get(end + 1..)).unwrap_or_default();
+                    *line = format!("{before}{start}…'{after}");
+                }
+            }
+            *line = line.replace(&format!("`{user}`"), "`…`").replace(&format!("'{user}'@"), "'…'@");
+        }
+        grants.sort();
+        abilities.push(format!("{host}: {}", grants.join("\n  ")));
+    }
+    abilities
+}
+
+/// Rotates until it was the clone's turn, and compares.
+async fn clone_is_alike(world: &World<MySql>, secret: &Secret<'_, MySql>, base: &str, clone: &str, at: &str) {
+    loop {
+        secret.rotated().await;
+        if secret.credential("AWSCURRENT").await.0 == clone {
+            break;
+        }
+    }
+    assert_eq!(abilities(world, clone).await, abilities(world, base).await, "{at}");
+    assert!(secret.opens("AWSCURRENT").await && secret.opens("AWSPREVIOUS").await, "{at}");
+}
+
+async fn shop(world: &World<MySql>) {
+    world
+        .sql(
+            "CREATE DATABASE shop; CREATE DATABASE `s_p%`; CREATE TABLE shop.orders (id INT, note TEXT); \
+             CREATE PROCEDURE shop.tidy() SELECT 1; CREATE FUNCTION shop.one() RETURNS INT DETERMINISTIC RETURN 1; \
+             CREATE ROLE readers; GRANT SELECT ON shop.orders TO readers; CREATE ROLE writers",
+        )
+        .await;
+}
+
+#[tokio::test]
+async fn the_clone_gets_what_the_base_has_and_loses_what_it_lost() {
+    for kind in KINDS {
+        let world = World::of(kind).await;
+        shop(&world).await;
+        let secret = world.alternating_user("app").await;
+        let default_role = |role: &str| match kind {
+            Kind::MySql => format!("SET DEFAULT ROLE {role} TO app"),
+            Kind::MariaDb => format!("SET DEFAULT ROLE {role} FOR app"),
+        };
+        let mut changes = vec![
+            "DO 0".to_owned(),
+            "GRANT PROCESS, RELOAD ON *.* TO app".to_owned(),
+            "GRANT SELECT, INSERT ON shop.* TO app WITH GRANT OPTION".to_owned(),
+            "GRANT SELECT ON `s\\_p\\%`.* TO app; GRANT DELETE ON `s_p%`.* TO app".to_owned(),
+            "GRANT SELECT (id, note), UPDATE (note) ON shop.orders TO app; GRANT DROP ON shop.orders TO app".to_owned(),
+            "GRANT EXECUTE ON PROCEDURE shop.tidy TO app; GRANT EXECUTE, ALTER ROUTINE ON FUNCTION shop.one TO app"
+                .to_owned(),
+            "GRANT readers TO app; GRANT writers TO app WITH ADMIN OPTION".to_owned(),
+            default_role("readers"),
+            "ALTER USER app REQUIRE SSL WITH MAX_QUERIES_PER_HOUR 1000 MAX_USER_CONNECTIONS 7".to_owned(),
+            "ALTER USER app PASSWORD EXPIRE INTERVAL 90 DAY".to_owned(),
+            "CREATE USER other; GRANT PROXY ON other TO app".to_owned(),
+            "REVOKE RELOAD ON *.* FROM app; REVOKE INSERT, GRANT OPTION ON shop.* FROM app".to_owned(),
+            "REVOKE UPDATE (note) ON shop.orders FROM app; REVOKE SELECT (id) ON shop.orders FROM app".to_owned(),
+            "REVOKE ALTER ROUTINE ON FUNCTION shop.one FROM app; REVOKE ALL ON `s_p%`.* FROM app".to_owned(),
+            default_role("NONE"),
+            "REVOKE ADMIN OPTION FOR writers FROM app".to_owned(),
+            "REVOKE readers FROM app".to_owned(),
+            "REVOKE PROXY ON other FROM app".to_owned(),
+            "ALTER USER app REQUIRE NONE WITH MAX_QUERIES_PER_HOUR 0 MAX_USER_CONNECTIONS 0".to_owned(),
+            "ALTER USER app PASSWORD EXPIRE DEFAULT".to_owned(),
+        ];
+        if kind == Kind::MySql {
+            // MySQL takes back a role whole.
+            changes.retain(|sql| !sql.starts_with("REVOKE ADMIN OPTION"));
+            changes.extend(
+                [
+                    "GRANT CONNECTION_ADMIN ON *.* TO app; GRANT BACKUP_ADMIN ON *.* TO app WITH GRANT OPTION",
+                    "REVOKE CONNECTION_ADMIN ON *.* FROM app",
+                    "ALTER USER app COMMENT 'the shop''s'",
+                    "ALTER USER app ATTRIBUTE '{\"team\": \"blue\"}'",
+                    "ALTER USER app PASSWORD HISTORY 4 PASSWORD REUSE INTERVAL 30 DAY PASSWORD REQUIRE CURRENT",
+                    "ALTER USER app FAILED_LOGIN_ATTEMPTS 5 PASSWORD_LOCK_TIME 2",
+                    "SET GLOBAL partial_revokes = ON; GRANT SELECT ON *.* TO app; REVOKE SELECT ON shop.* FROM app",
+                ]
+                .map(str::to_owned),
+            );
+        }
+        for sql in &changes {
+            if kind == Kind::MySql && sql.starts_with("SET GLOBAL partial_revokes") {
+                // Where there are partial revokes, schema names are no patterns; and a schema privilege hides the restriction.
+                world.sql("REVOKE ALL ON `s\\_p\\%`.* FROM app; REVOKE ALL ON shop.* FROM app").await;
+            }
+            world.sql(sql).await;
+            clone_is_alike(&world, &secret, "app", "app_clone", &format!("{kind}: {sql}")).await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_the_clone_has_on_its_own_it_loses() {
+    for kind in KINDS {
+        let world = World::of(kind).await;
+        shop(&world).await;
+        let secret = world.alternating_user("app").await;
+        world.sql("GRANT SELECT ON shop.* TO app").await;
+        secret.rotated().await;
+        world
+            .sql(
+                "GRANT INSERT ON shop.* TO app_clone; GRANT RELOAD ON *.* TO app_clone; GRANT writers TO app_clone; \
+                 GRANT EXECUTE ON PROCEDURE shop.tidy TO app_clone; GRANT UPDATE ON shop.orders TO app_clone",
+            )
+            .await;
+        // Already when it is the base's turn, and the clone is in use.
+        let (clone, password) = secret.credential("AWSCURRENT").await;
+        secret.rotated().await;
+        assert_eq!(abilities(&world, "app_clone").await, abilities(&world, "app").await, "{kind}");
+        assert!(world.opens(&clone, &password).await, "{kind}");
+    }
+}
+
+#[tokio::test]
+async fn a_difference_after_set_is_found_by_test() {
+    for kind in KINDS {
+        let world = World::of(kind).await;
+        shop(&world).await;
+        let secret = world.alternating_user("app").await;
+        world.sql("GRANT SELECT ON shop.* TO app").await;
+        let token = secret.registered().await;
+        secret.steps(&["createSecret", "setSecret"], &token).await;
+        world.sql("REVOKE SELECT ON shop.* FROM app_clone").await;
+        let error = secret.step("testSecret", &token).await.unwrap_err();
+        assert_eq!(error.error_type, "privileges-differ", "{error:?}");
+        assert!(error.error_message.contains("SELECT"), "{error:?}");
+        secret.steps(&["setSecret", "testSecret", "finishSecret"], &token).await;
+    }
+}
+
+#[tokio::test]
+async fn all_accounts_of_a_name_take_their_turn_together() {
+    for kind in KINDS {
+        let world = World::of(kind).await;
+        shop(&world).await;
+        let secret = world.alternating_user("app").await;
+        let (_, password) = secret.credential("AWSCURRENT").await;
+        for (host, privilege) in [("10.%", "INSERT"), ("127.0.0.1", "SELECT")] {
+            let account = format!("app@'{host}'");
+            world.sql(&format!("CREATE USER {account} IDENTIFIED BY '{password}'")).await;
+            world.sql(&format!("GRANT {privilege} ON shop.* TO {account}")).await;
+        }
+        clone_is_alike(&world, &secret, "app", "app_clone", &format!("{kind}")).await;
+        secret.rotated().await;
+        assert!(secret.opens("AWSCURRENT").await && secret.opens("AWSPREVIOUS").await, "{kind}");
+        world.sql("DROP USER app@'10.%'").await;
+        clone_is_alike(&world, &secret, "app", "app_clone", &format!("{kind}, one account less")).await;
+        let hosts = world.ask("SELECT Host FROM mysql.user WHERE User = 'app_clone' ORDER BY Host").await;
+        assert_eq!(hosts, ["%", "127.0.0.1"], "{kind}");
+    }
+}
+
+#[tokio::test]
+async fn the_normal_path_costs_what_it_has_to() {
+    for kind in KINDS {
+        let options = Options::default().kind(kind);
+        let options = if kind == Kind::MySql { options.setting("log_error_verbosity", "3") } else { options };
+        let world = World::mysql_with(options, |function| function).await;
+        let superuser = world.superuser().await;
+        world.server.create_user("blue", &Password::random()).await.unwrap();
+        let more = json!({"masterarn": superuser.arn, "rotation": {"users": ["blue", "green"]}});
+        let password = Password::random();
+        world.sql(&format!("ALTER USER blue IDENTIFIED BY '{}'", password.expose())).await;
+        let secret = world.secret(merged(world.document("blue", password.expose()), more)).await;
+        secret.rotated().await;
+        let before = refused_logins(&world).await;
+        // One more connection in test: the superuser's, for nothing but the comparison.
+        for _ in 0..2 {
+            let costs = costs(&world, &secret).await;
+            let without_totals: Vec<_> = costs.iter().map(|(path, _, connections)| (*path, *connections)).collect();
+            assert_eq!(without_totals, [(2, 0), (1, 1), (1, 2), (2, 1)], "{kind}: {costs:?}");
+        }
+        assert_eq!(refused_logins(&world).await, before, "{kind}");
+    }
+}
+
+#[tokio::test]
+async fn a_pool_that_keeps_connecting_is_never_refused_in_twenty_rotations() {
+    for kind in KINDS {
+        let world = Arc::new(World::of(kind).await);
+        let arn = world.alternating_user("app").await.arn;
+        let pool = Pool::start(&world, &arn);
+        for _ in 0..20 {
+            world.known(&arn).rotated().await;
+            pool.refreshed().await;
+        }
+        pool.finish().await;
+    }
+}
+
+#[tokio::test]
+async fn a_partner_that_nothing_proves_is_not_touched() {
+    for kind in KINDS {
+        let world = World::of(kind).await;
+        let secret = world.alternating_user("app").await;
+        let stranger = Password::random();
+        world.server.create_user("app_clone", &stranger).await.unwrap();
+        let error = secret.refused().await;
+        assert_eq!(error.error_type, "pair-unproven", "{kind}: {error:?}");
+        assert!(world.opens("app_clone", stranger.expose()).await, "{kind}");
+        assert!(secret.opens("AWSCURRENT").await, "{kind}");
+        // Named, they are a pair.
+        let named = json!({"rotation": {"users": ["app", "app_clone"]}});
+        secret.put(&merged(secret.at("AWSCURRENT").await, named)).await;
+        secret.rotated().await;
+        assert!(!world.opens("app_clone", stranger.expose()).await, "{kind}");
+        // A user that is called x_clone and has no x: its partner is x_clone_clone.
+        let odd = world.alternating_user("odd_clone").await;
+        odd.rotated().await;
+        assert_eq!(odd.credential("AWSCURRENT").await.0, "odd_clone_clone", "{kind}");
+    }
+}
+
+/// What AWS's function has left: a clone with some of the grants, and two versions that show the pair.
+#[tokio::test]
+async fn a_pair_of_awss_function_goes_on() {
+    for kind in KINDS {
+        let world = World::of(kind).await;
+        shop(&world).await;
+        let superuser = world.superuser().await;
+        let document = async |user: &str| {
+            let password = Password::random();
+            world.server.create_user(user, &password).await.unwrap();
+            merged(world.document(user, password.expose()), json!({"masterarn": superuser.arn}))
+        };
+        let (clone, base) = (document("app_clone").await, document("app").await);
+        world.sql("GRANT SELECT ON shop.* TO app, app_clone; GRANT INSERT ON shop.* TO app").await;
+        let secret = world.secret(clone).await;
+        secret.put(&base).await;
+        clone_is_alike(&world, &secret, "app", "app_clone", &format!("{kind}")).await;
+        secret.rotated().await;
+    }
+}
+
+#[tokio::test]
+async fn users_that_cannot_or_must_not_be_rotated_so_are_refused_untouched() {
+    for kind in KINDS {
+        let world = World::of(kind).await;
+        shop(&world).await;
+        for (sql, code) in [
+            ("ALTER USER app ACCOUNT LOCK", "role-unusable"),
+            ("GRANT CREATE USER ON *.* TO app", "role-protected"),
+            ("GRANT SELECT ON *.* TO app WITH GRANT OPTION", "role-protected"),
+            ("GRANT UPDATE ON mysql.* TO app", "role-protected"),
+            ("GRANT INSERT, UPDATE ON *.* TO app", "role-protected"),
+            ("GRANT SUPER ON *.* TO app", "role-protected"),
+            ("CREATE ROLE mighty; GRANT CREATE USER ON *.* TO mighty; GRANT mighty TO app", "role-protected"),
+            ("DROP USER app", "role-missing"),
+        ] {
+            world.sql("DROP USER IF EXISTS app; DROP USER IF EXISTS app_clone").await;
+            let secret = world.alternating_user("app").await;
+            world.sql(sql).await;
+            let error = secret.refused().await;
+            assert_eq!(error.error_type, code, "{kind}: {sql}: {error:?}");
+            let clones = world.ask("SELECT 1 FROM mysql.user WHERE User = 'app_clone'").await;
+            assert!(clones.is_empty(), "{kind}: {sql}");
+        }
+        // Neither of a pair may be the superuser itself.
+        let own = world.server.superuser().to_owned();
+        world.sql("DROP USER IF EXISTS app; DROP USER IF EXISTS app_clone").await;
+        let pair = json!({"rotation": {"users": ["app", own]}});
+        let secret = world.alternating_user("app").await;
+        secret.put(&merged(secret.at("AWSCURRENT").await, pair)).await;
+        assert_eq!(secret.refused().await.error_type, "role-protected", "{kind}");
+        // The deployer may allow it.
+        let options = Options::default().kind(kind);
+        let world = World::mysql_with(options, |function| function.env("ALLOW_POWERFUL_ROLES", "true")).await;
+        let secret = world.alternating_user("app").await;
+        world.sql("GRANT CREATE USER ON *.* TO app WITH GRANT OPTION").await;
+        clone_is_alike(&world, &secret, "app", "app_clone", &format!("{kind}, allowed")).await;
+    }
+}
+
+#[tokio::test]
+async fn a_superuser_that_lacks_a_privilege_is_told_which() {
+    for kind in KINDS {
+        let world = World::of(kind).await;
+        shop(&world).await;
+        let weak = world.user("weak").await;
+        world.sql("GRANT SELECT ON mysql.* TO weak; GRANT CREATE USER ON *.* TO weak").await;
+        let secret = world.user_with("app", json!({"masterarn": weak.arn})).await;
+        world.sql("GRANT SELECT ON shop.* TO app").await;
+        let error = secret.refused().await;
+        assert_eq!(error.error_type, "privilege-missing", "{kind}: {error:?}");
+        assert!(error.error_message.contains("weak") && error.error_message.contains("shop"), "{kind}: {error:?}");
+        assert!(secret.opens("AWSCURRENT").await, "{kind}");
+        world.sql("GRANT SELECT ON shop.* TO weak WITH GRANT OPTION").await;
+        secret.rotated().await;
+        assert_eq!(attached(&world, &secret).await, "Succeeded", "{kind}");
+    }
+}
+
+#[tokio::test]
+async fn names_may_have_any_character() {
+    for kind in KINDS {
+        let options = Options::default().kind(kind).setting("sql_mode", "ANSI_QUOTES,NO_BACKSLASH_ESCAPES");
+        let world = World::mysql_with(options, |function| function.env("EXCLUDE_CHARACTERS", "")).await;
+        for name in ["o'brien", "a\"b", "back\\slash", "per%cent_x", "ba`ck@tick", "'; DROP USER x; --", "Größe"] {
+            let secret = world.alternating_user(name).await;
+            for _ in 0..3 {
+                secret.rotated().await;
+                assert!(secret.opens("AWSCURRENT").await && secret.opens("AWSPREVIOUS").await, "{kind}: {name}");
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn the_clones_name_has_the_servers_limit_or_the_deployers() {
+    let world = World::mysql_with(Options::default(), |function| function.env("USERNAME_CHARACTER_LIMIT", "16")).await;
+    for (length, limit) in [(11, "16"), (10, "")] {
+        let secret = world.alternating_user(&"x".repeat(length)).await;
+        if limit.is_empty() {
+            secret.rotated().await;
+        } else {
+            let error = secret.refused().await;
+            assert_eq!(error.error_type, "name-too-long", "{error:?}");
+            assert!(error.error_message.contains(limit), "{error:?}");
+        }
+    }
+    let world = World::mysql().await;
+    assert_eq!(world.alternating_user(&"x".repeat(27)).await.refused().await.error_type, "name-too-long");
+    world.alternating_user(&"x".repeat(26)).await.rotated().await;
+    let world = World::mariadb().await;
+    world.alternating_user(&"x".repeat(74)).await.rotated().await;
+    assert_eq!(world.alternating_user(&"x".repeat(75)).await.refused().await.error_type, "name-too-long");
+}
+
+#[tokio::test]
+async fn the_server_gets_hashes_and_its_log_no_password() {
+    for kind in KINDS {
+        let world = World::mysql_with(Options::default().kind(kind).log_statements(), |function| function).await;
+        let secret = world.alternating_user("app").await;
+        secret.rotated().await;
+        secret.rotated().await;
+        let log = world.server.log_text().unwrap();
+        assert!(log.contains("ALTER USER"), "{kind}: statements are logged");
+        for label in ["AWSCURRENT", "AWSPREVIOUS"] {
+            assert!(
+                !log.contains(&secret.credential(label).await.1),
+                "{kind}: {label}'s password is in the server's log"
+            );
+        }
+    }
+}
