@@ -91,7 +91,7 @@ async fn a_crash_at_the_change_ends_no_password() {
             secret.steps(&["createSecret"], &token).await;
             world.lab.disturb().restart();
             let calls_first = 3;
-            world.lab.disturb().on_call(calls_first + flight, fault.clone());
+            world.lab.disturb().on_call(calls_first + flight, fault);
             let first = secret.step("setSecret", &token).await;
             let fired = world.lab.disturb().fired() > 0;
             world.lab.disturb().restart();
