@@ -105,11 +105,27 @@ pub(crate) struct Accounts {
     pub(crate) passwords_validated: bool,
 }
 
+/// The versions whose grant tables are known here: MySQL from 8.0.14 on, MariaDB from 10.4 on. Others have others.
+///
+/// # Errors
+/// [`Code::TargetRefused`] with what was found and expected.
+pub(crate) fn known_tables(session: &Session) -> Result<()> {
+    let version @ (major, minor, patch) = session.version();
+    // MySQL has not come to 10, and MariaDB began there.
+    if ((8, 0, 14)..(10, 0, 0)).contains(&version) || version >= (10, 4, 0) {
+        return Ok(());
+    }
+    Err(Error::new(Code::TargetRefused)
+        .with(Fact::Found, format_args!("a server of version {major}.{minor}.{patch}"))
+        .with(Fact::Expected, "MySQL from 8.0.14 on, or MariaDB from 10.6 on, for whatever a superuser does"))
+}
+
 /// Begins the work on the first of the users, and reads the accounts of all of them, as a superuser. One round trip.
 ///
 /// # Errors
 /// Those of [`frame::begin`]; [`Code::PrivilegeMissing`] if the superuser may not read the grant tables.
 pub(crate) async fn read(session: &mut Session, names: &[&str], deadline: Deadline) -> Result<(Server, Accounts)> {
+    known_tables(session)?;
     let user = names.first().copied().unwrap_or_default();
     let (server, answers) = frame::begin(session, user, &Accounts::questions(names), deadline).await?;
     let accounts = Accounts::of_answers(&answers, names, server.mariadb)?;

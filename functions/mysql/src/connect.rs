@@ -182,8 +182,15 @@ impl Session {
                 sets.push(rows);
             }
         }
+        // The loop ends at a later statement's error as it does at the end. Left there, it would be the next question's answer.
+        answer.drop_result().await?;
         let too_much = || Error::new(Code::ConnectionLost).with(Fact::What, "the server says too much");
         Ok(if bytes > MOST_BYTES { Err(too_much()) } else { Ok(sets) })
+    }
+
+    /// The server's version, as the handshake states it.
+    pub(crate) fn version(&self) -> (u16, u16, u16) {
+        self.conn.server_version()
     }
 
     /// Whether what is sent is encrypted.

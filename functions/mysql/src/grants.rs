@@ -1,7 +1,8 @@
 //! What an account may do, as structured facts: never as the text that SHOW GRANTS prints.
 //!
-//! Privileges for everything and for schemas are read from `information_schema`, which has them as the words that GRANT takes,
-//! dynamic ones included. It knows neither a table's bare GRANT OPTION nor routines, proxies and roles; the grant tables do.
+//! Static privileges for everything and for schemas are read from `information_schema`, which has them as the words that GRANT
+//! takes. It knows neither a table's bare GRANT OPTION nor routines, proxies and roles, and it goes on showing the GRANT OPTION
+//! of a dynamic privilege after REVOKE (MySQL 9.7); for those there are the grant tables.
 
 use crate::accounts::{Account, Accounts, QUESTIONS, name};
 use crate::connect::{Row, Rows, text};
@@ -9,41 +10,6 @@ use crate::frame::Account as Name;
 use crate::quote::{account, identifier, literal};
 use rotation::{Code, Error, Fact, Result};
 use std::collections::{BTreeMap, BTreeSet};
-
-/// MySQL's static privileges for everything. Any other is a dynamic one, of which each has a GRANT OPTION of its own
-/// (MySQL manual, "Static Versus Dynamic Privileges").
-const STATIC: &[&str] = &[
-    "ALTER",
-    "ALTER ROUTINE",
-    "CREATE",
-    "CREATE ROLE",
-    "CREATE ROUTINE",
-    "CREATE TABLESPACE",
-    "CREATE TEMPORARY TABLES",
-    "CREATE USER",
-    "CREATE VIEW",
-    "DELETE",
-    "DROP",
-    "DROP ROLE",
-    "EVENT",
-    "EXECUTE",
-    "FILE",
-    "INDEX",
-    "INSERT",
-    "LOCK TABLES",
-    "PROCESS",
-    "REFERENCES",
-    "RELOAD",
-    "REPLICATION CLIENT",
-    "REPLICATION SLAVE",
-    "SELECT",
-    "SHOW DATABASES",
-    "SHOW VIEW",
-    "SHUTDOWN",
-    "SUPER",
-    "TRIGGER",
-    "UPDATE",
-];
 
 /// What the grant tables' sets call privileges, and what GRANT does.
 const SET_WORDS: &[(&str, &str)] = &[
@@ -116,6 +82,7 @@ pub(crate) struct Grants {
 #[derive(Clone, Copy, Debug)]
 enum Question {
     Global,
+    Dynamic,
     Schemas,
     Tables,
     Columns,
@@ -151,13 +118,6 @@ pub(crate) fn list<'a>(privileges: impl IntoIterator<Item = &'a Privilege>) -> S
 }
 
 impl Grants {
-    /// Whether there is nothing that it may do.
-    pub(crate) fn is_empty(&self) -> bool {
-        self.privileges.values().all(|privileges| privileges.words.is_empty())
-            && self.roles.is_empty()
-            && self.proxies.is_empty()
-    }
-
     /// Questions to follow those of [`Accounts::questions`].
     pub(crate) fn questions(names: &[&str]) -> String {
         let grantee = names.iter().map(|name| {
@@ -169,6 +129,10 @@ impl Grants {
         [
             format!(
                 "SELECT GRANTEE, PRIVILEGE_TYPE, IS_GRANTABLE FROM information_schema.USER_PRIVILEGES WHERE {grantee}"
+            ),
+            format!(
+                "SELECT /*!80014 USER, HOST, PRIV, WITH_GRANT_OPTION FROM mysql.global_grants WHERE USER IN ({names}) */ \
+                 /*M! 0 FROM DUAL WHERE FALSE */"
             ),
             format!(
                 "SELECT GRANTEE, PRIVILEGE_TYPE, IS_GRANTABLE, TABLE_SCHEMA \
@@ -218,11 +182,14 @@ impl Grants {
                 proxies: own(proxies).iter().map(|row| (other(row), text(row, 4) == "1")).collect(),
                 ..Self::default()
             };
-            for row in granted(Question::Global) {
-                let word = text(row, 1);
-                let dynamic = !mariadb && !STATIC.contains(&word) && word != "USAGE";
-                let level = if dynamic { Level::Dynamic(word.to_owned()) } else { Level::Global };
-                grants.word(level, word, text(row, 2) == "YES");
+            // All of MySQL's dynamic privileges have an underscore in their names, and none of the static ones.
+            let dynamic = |row: &&Row| !mariadb && text(row, 1).contains('_');
+            for row in granted(Question::Global).filter(|row| !dynamic(row)) {
+                grants.word(Level::Global, text(row, 1), text(row, 2) == "YES");
+            }
+            for row in own(answer(Question::Dynamic)) {
+                let word = text(&row, 2);
+                grants.word(Level::Dynamic(word.to_owned()), word, text(&row, 3) == "Y");
             }
             for row in granted(Question::Schemas) {
                 grants.word(Level::Schema(text(row, 3).to_owned()), text(row, 1), text(row, 2) == "YES");

@@ -98,6 +98,12 @@ impl Options {
         ]))
     }
 
+    /// Whether a login takes a certificate of the client's.
+    pub(crate) fn want_certificate(&self) -> bool {
+        let require = self.0.get(&Kind::Require).map_or("", String::as_str);
+        ["REQUIRE X509", "REQUIRE SUBJECT ", "REQUIRE ISSUER "].iter().any(|start| require.starts_with(start))
+    }
+
     /// The clauses that make these options out of others, as one text that begins with a space; nothing if they are alike.
     ///
     /// An account that is in use keeps its password's lifetime: a shorter one could end it at once.
@@ -143,4 +149,77 @@ fn lifetime(days: &str) -> String {
 
 fn or_default(value: &str) -> &str {
     if value.is_empty() { "DEFAULT" } else { value }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn mysql(columns: &[(usize, &str)], attributes: &str) -> Options {
+        let mut row: Row = vec![None; 19];
+        for &(column, value) in columns {
+            row[column] = Some(value.into());
+        }
+        Options::of_mysql(&row, &serde_json::from_str(attributes).unwrap())
+    }
+
+    fn mariadb(fields: &str) -> Options {
+        Options::of_mariadb(&serde_json::from_str(fields).unwrap())
+    }
+
+    #[test]
+    fn mysqls_options_in_the_order_of_its_grammar() {
+        let options = mysql(
+            &[
+                (4, "SPECIFIED"),
+                (5, ""),
+                (6, "/CN='a'"),
+                (7, "/CN=\\b"),
+                (8, "1"),
+                (11, "2"),
+                (12, "0"),
+                (13, "3"),
+                (14, "4"),
+                (15, "N"),
+            ],
+            r#"{"Password_locking": {"failed_login_attempts": 5, "password_lock_time_days": -1}}"#,
+        );
+        assert_eq!(
+            options.instead_of(&Options::none(false), false),
+            " REQUIRE SUBJECT '/CN=\\b' AND ISSUER '/CN=''a''' WITH MAX_QUERIES_PER_HOUR 1 MAX_USER_CONNECTIONS 2 \
+             PASSWORD EXPIRE NEVER PASSWORD HISTORY 3 PASSWORD REUSE INTERVAL 4 DAY PASSWORD REQUIRE CURRENT OPTIONAL \
+             FAILED_LOGIN_ATTEMPTS 5 PASSWORD_LOCK_TIME UNBOUNDED"
+        );
+        assert_eq!(options.instead_of(&options, false), "");
+    }
+
+    #[test]
+    fn what_the_base_gave_up_goes_back_to_the_default() {
+        let options = mysql(&[(4, "ANY"), (9, "7"), (12, "30"), (15, "Y")], "{}");
+        assert_eq!(
+            Options::none(false).instead_of(&options, false),
+            " REQUIRE NONE WITH MAX_UPDATES_PER_HOUR 0 PASSWORD EXPIRE DEFAULT PASSWORD REQUIRE CURRENT DEFAULT"
+        );
+    }
+
+    #[test]
+    fn mariadbs_options() {
+        let options = mariadb(
+            r#"{"ssl_type": 2, "max_connections": 3, "max_user_connections": -1, "max_statement_time": 1.500000,
+                "password_lifetime": 30}"#,
+        );
+        assert_eq!(
+            options.instead_of(&Options::none(true), false),
+            " REQUIRE X509 WITH MAX_CONNECTIONS_PER_HOUR 3 MAX_USER_CONNECTIONS -1 MAX_STATEMENT_TIME 1.5 \
+             PASSWORD EXPIRE INTERVAL 30 DAY"
+        );
+        let defaults = r#"{"ssl_type": 0, "ssl_cipher": "", "max_statement_time": 0.000000, "password_lifetime": -1}"#;
+        assert_eq!(mariadb(defaults), Options::none(true));
+    }
+
+    #[test]
+    fn an_account_in_use_is_not_made_to_expire() {
+        let options = mysql(&[(12, "1"), (13, "2")], "{}");
+        assert_eq!(options.instead_of(&Options::none(false), true), " PASSWORD HISTORY 2");
+    }
 }

@@ -5,7 +5,7 @@
 //! password that nobody knows; it is made like the base's; that this has been achieved is read back; and only then, in the last
 //! statement, it gets the pending password and is unlocked.
 
-use crate::accounts::{Account, Accounts, usable};
+use crate::accounts::{Account, Accounts, known_tables, usable};
 use crate::changes::{Change, Granted, Need, Subject, Task};
 use crate::connect::{Rows, Session, text};
 use crate::frame::{self, Server};
@@ -51,7 +51,7 @@ pub(crate) async fn converge(
     let Turn { pair, pending, new, current } = turn;
     let (server, mut observed) = Observed::begin(&mut session, pair, deadline).await?;
     let plugins = observed.ready(pair, pending, &server, allow_powerful)?;
-    prove(turn, &observed, server.mariadb, evidence).await?;
+    prove(turn, &observed, evidence).await?;
     // Where the server wants to see passwords, it wants to see one that its rules allow.
     let first = if observed.accounts.passwords_validated { new.clone() } else { hash::mark(&pair.clone, current) };
     let identified = Identified::new(&session, &server, &observed.accounts, plugins.iter().copied(), &first)?;
@@ -131,6 +131,7 @@ impl Observed {
     }
 
     async fn begin(session: &mut Session, pair: &Pair, deadline: Deadline) -> Result<(Server, Self)> {
+        known_tables(session)?;
         let begun = frame::begin(session, &pair.base, &Self::questions(pair), deadline).await;
         let (server, answers) = begun.map_err(explain_reading)?;
         let observed = Self::of_answers(&answers, pair, &server)?;
@@ -162,6 +163,13 @@ impl Observed {
             account.unprotected(server, allow_powerful)?;
         }
         self.understood()?;
+        // The password could be set, and never be proven.
+        if base.iter().all(|account| account.options.want_certificate()) {
+            return Err(Error::new(Code::AuthenticationUnsupported)
+                .with(Fact::User, &pair.base)
+                .with(Fact::Found, "REQUIRE of a client's certificate, on every account of the user")
+                .with(Fact::Expected, "REQUIRE NONE, SSL or CIPHER"));
+        }
         base.into_iter().map(|account| Plugin::of(account, server.mariadb)).collect()
     }
 
@@ -225,9 +233,10 @@ impl Observed {
 /// when a genuine user is called `x_clone`. The server knows nothing of pairs, so it takes one of these:
 ///
 /// * an earlier run of this rotation has made the clone, and left its mark or set the pending password;
-/// * it has all that the base has, and nothing else, and that is something;
 /// * the secret's version before was the clone's.
-async fn prove(turn: Turn<'_>, observed: &Observed, mariadb: bool, evidence: &impl Evidence) -> Result<()> {
+///
+/// Equal privileges prove nothing: many users have the same.
+async fn prove(turn: Turn<'_>, observed: &Observed, evidence: &impl Evidence) -> Result<()> {
     let Turn { pair, pending, new, current } = turn;
     // Where the base's turn is next, it was the versions that made the current user the clone of this base.
     if pair.named || pending == Side::Base || observed.clone.is_empty() {
@@ -238,19 +247,13 @@ async fn prove(turn: Turn<'_>, observed: &Observed, mariadb: bool, evidence: &im
         let stored = &subject.account.authentication.hash.0;
         hash::matches(stored, &mark) || hash::matches(stored, new)
     };
-    let task = Task { clone: &pair.clone, mariadb, in_use: false };
-    let alike = || {
-        observed.base.iter().any(|subject| !subject.grants.is_empty())
-            && task.changes(&observed.base, &observed.clone, |_| String::new()).is_empty()
-    };
-    if observed.clone.iter().all(ours) || alike() {
+    if observed.clone.iter().all(ours) {
         return Ok(());
     }
     if evidence.previous_user().await?.as_deref() == Some(pair.clone.as_str()) {
         return Ok(());
     }
-    let what = "the partner exists, differs from the base user, and is not what the secret's previous version holds";
-    Err(unproven(pair, what))
+    Err(unproven(pair, "the partner exists, and the secret's previous version does not hold it"))
 }
 
 fn unproven(pair: &Pair, what: &str) -> Error {

@@ -243,3 +243,55 @@ fn statements(targets: &[Target], identified: &Identified) -> Zeroizing<String> 
     }
     Zeroizing::new(statements.join("; "))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn target(host: &str, plugin: Plugin, lock: Lock, discard: bool) -> Target {
+        Target { name: Name { user: "app".to_owned(), host: host.to_owned() }, plugin, lock, discard }
+    }
+
+    #[test]
+    fn what_lets_somebody_in_comes_last_and_in_one_statement() {
+        let clauses = [(Plugin::CachingSha2, "SHA2"), (Plugin::Native, "NATIVE")];
+        let identified = Identified(
+            clauses.map(|(plugin, clause)| (plugin, Zeroizing::new(clause.to_owned()))).into_iter().collect(),
+        );
+        let targets = [
+            target("%", Plugin::CachingSha2, Lock::Off, true),
+            target("closed", Plugin::CachingSha2, Lock::On, false),
+            target("old", Plugin::Native, Lock::Off, true),
+        ];
+        assert_eq!(
+            *statements(&targets, &identified),
+            "ALTER USER 'app'@'%' DISCARD OLD PASSWORD, 'app'@'old' DISCARD OLD PASSWORD; \
+             ALTER USER 'app'@'closed' SHA2 ACCOUNT LOCK; \
+             ALTER USER 'app'@'%' SHA2, 'app'@'old' NATIVE ACCOUNT UNLOCK"
+        );
+    }
+
+    #[test]
+    fn only_plugins_whose_hashes_are_known_get_one() {
+        let subject = |plugin: &str, several| {
+            let authentication = Authentication { plugin: plugin.to_owned(), several, ..Authentication::default() };
+            Account { authentication, ..Account::default() }
+        };
+        for (plugin, mariadb) in [
+            ("caching_sha2_password", true),
+            ("ed25519", false),
+            ("sha256_password", false),
+            ("auth_socket", false),
+            ("AWSAuthenticationPlugin", false),
+            ("unix_socket", true),
+            ("parsec", true),
+            ("pam", true),
+        ] {
+            let error = Plugin::of(&subject(plugin, false), mariadb).unwrap_err();
+            assert_eq!((error.code(), error.fact(Fact::Found)), (Code::AuthenticationUnsupported, Some(plugin)));
+        }
+        assert_eq!(Plugin::of(&subject("ed25519", false), true).unwrap(), Plugin::Ed25519);
+        assert_eq!(Plugin::of(&subject("mysql_native_password", false), false).unwrap(), Plugin::Native);
+        assert!(Plugin::of(&subject("mysql_native_password", true), true).is_err());
+    }
+}

@@ -120,3 +120,32 @@ impl Powers {
 fn shown(name: &Name) -> String {
     if name.host.is_empty() { identifier(&name.user) } else { account(&name.user, &name.host) }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn row(values: &[&str]) -> Row {
+        values.iter().map(|value| Some(value.as_bytes().to_vec())).collect()
+    }
+
+    #[test]
+    fn power_comes_through_roles_of_roles_and_proxies() {
+        let powers = [row(&["boss", "%", "SUPER"]), row(&["admin", "", "CREATE USER"])];
+        let edges = [
+            row(&["app", "%", "writer", ""]),
+            row(&["writer", "", "admin", ""]),
+            row(&["admin", "", "writer", ""]),
+            row(&["deputy", "%", "boss", "%"]),
+            row(&["anyone", "%", "", ""]),
+            row(&["reader", "%", "viewer", "%"]),
+        ];
+        let powers = Powers::read(&powers, edges.iter());
+        let of = |user: &str| powers.of(&Name { user: user.to_owned(), host: "%".to_owned() });
+        assert_eq!(of("boss").unwrap(), "SUPER");
+        assert_eq!(of("app").unwrap(), "CREATE USER, through `admin`");
+        assert_eq!(of("deputy").unwrap(), "SUPER, through 'boss'@'%'");
+        assert_eq!(of("anyone").unwrap(), "PROXY on every account");
+        assert_eq!(of("reader"), None);
+    }
+}
