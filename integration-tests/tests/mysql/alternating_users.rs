@@ -4,7 +4,7 @@ use crate::pool::Pool;
 use crate::{attached, costs, refused_logins};
 use integration_tests::{Secret, World, merged};
 use lab::servers::Password;
-use lab::servers::mysql::{Kind, MySql, Options, literal};
+use lab::servers::mysql::{Kind, MySql, Options, Tls, literal};
 use serde_json::json;
 use std::sync::Arc;
 
@@ -224,6 +224,8 @@ async fn a_partner_that_nothing_proves_is_not_touched() {
         let secret = world.alternating_user("app").await;
         let stranger = Password::random();
         world.server.create_user("app_clone", &stranger).await.unwrap();
+        // Many users have the same privileges.
+        world.sql("CREATE DATABASE shop; GRANT SELECT ON shop.* TO app, app_clone").await;
         let error = secret.refused().await;
         assert_eq!(error.error_type, "pair-unproven", "{kind}: {error:?}");
         assert!(world.opens("app_clone", stranger.expose()).await, "{kind}");
@@ -271,6 +273,8 @@ async fn users_that_cannot_or_must_not_be_rotated_so_are_refused_untouched() {
             ("GRANT CREATE USER ON *.* TO app", "role-protected"),
             ("GRANT SELECT ON *.* TO app WITH GRANT OPTION", "role-protected"),
             ("GRANT UPDATE ON mysql.* TO app", "role-protected"),
+            ("ALTER USER app REQUIRE X509", "authentication-unsupported"),
+            ("ALTER USER app REQUIRE SUBJECT '/CN=app' AND ISSUER '/CN=ca'", "authentication-unsupported"),
             ("GRANT INSERT, UPDATE ON *.* TO app", "role-protected"),
             ("GRANT SUPER ON *.* TO app", "role-protected"),
             ("CREATE ROLE mighty; GRANT CREATE USER ON *.* TO mighty; GRANT mighty TO app", "role-protected"),
@@ -306,9 +310,12 @@ async fn a_superuser_that_lacks_a_privilege_is_told_which() {
         let world = World::of(kind).await;
         shop(&world).await;
         let weak = world.user("weak").await;
-        world.sql("GRANT SELECT ON mysql.* TO weak; GRANT CREATE USER ON *.* TO weak").await;
         let secret = world.user_with("app", json!({"masterarn": weak.arn})).await;
         world.sql("GRANT SELECT ON shop.* TO app").await;
+        let error = secret.refused().await;
+        assert_eq!(error.error_type, "privilege-missing", "{kind}: {error:?}");
+        assert!(error.error_message.contains("SELECT on the schema mysql"), "{kind}: {error:?}");
+        world.sql("GRANT SELECT ON mysql.* TO weak; GRANT CREATE USER ON *.* TO weak").await;
         let error = secret.refused().await;
         assert_eq!(error.error_type, "privilege-missing", "{kind}: {error:?}");
         assert!(error.error_message.contains("weak") && error.error_message.contains("shop"), "{kind}: {error:?}");
@@ -371,4 +378,55 @@ async fn the_server_gets_hashes_and_its_log_no_password() {
             );
         }
     }
+}
+
+/// A superuser sends hashes, which nobody can log in with.
+#[tokio::test]
+async fn without_tls_a_pair_rotates_all_the_same() {
+    for kind in KINDS {
+        let world = World::mysql_with(Options::default().kind(kind).tls(Tls::Off), |function| function).await;
+        let (user, password) = (world.server.superuser(), world.server.superuser_password());
+        let plaintext = json!({"ssl": false});
+        let superuser = world.secret(merged(world.document(user, password.expose()), plaintext.clone())).await;
+        let secret = world.user_with("app", merged(plaintext, json!({"masterarn": superuser.arn}))).await;
+        for _ in 0..3 {
+            secret.rotated().await;
+            assert!(secret.opens("AWSCURRENT").await && secret.opens("AWSPREVIOUS").await, "{kind}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn mariadbs_ed25519_is_kept_and_so_is_its_password_validation() {
+    let world = World::mariadb().await;
+    let superuser = world.superuser().await;
+    world.sql("INSTALL SONAME 'auth_ed25519'; INSTALL SONAME 'simple_password_check'").await;
+    let password = format!("a1-{}", Password::random().expose());
+    world.sql(&format!("CREATE USER app IDENTIFIED VIA ed25519 USING PASSWORD('{password}')")).await;
+    let secret = world.secret(merged(world.document("app", &password), json!({"masterarn": superuser.arn}))).await;
+    for _ in 0..3 {
+        // The function itself logs in as a client does; the lab knows no ed25519.
+        secret.rotated().await;
+        assert_eq!(attached(&world, &secret).await, "Succeeded");
+        let plugins = "SELECT DISTINCT plugin FROM mysql.user WHERE User IN ('app', 'app_clone')";
+        assert_eq!(world.ask(plugins).await, ["ed25519"]);
+    }
+    world.sql("SET GLOBAL simple_password_check_minimal_length = 64").await;
+    let error = secret.refused().await;
+    assert_eq!(error.error_type, "password-refused", "{error:?}");
+}
+
+/// The secondary password of an account, from a time when it was rotated alone, does not outlive its turns.
+#[tokio::test]
+async fn a_pair_of_mysql_has_one_password_each() {
+    let world = World::mysql().await;
+    let secret = world.alternating_user("app").await;
+    world.sql("ALTER USER app IDENTIFIED BY 'second' RETAIN CURRENT PASSWORD").await;
+    let (_, first) = secret.credential("AWSCURRENT").await;
+    for _ in 0..2 {
+        secret.rotated().await;
+    }
+    assert_eq!(secret.credential("AWSCURRENT").await.0, "app");
+    assert!(!world.opens("app", &first).await && !world.opens("app", "second").await);
+    assert!(secret.opens("AWSCURRENT").await && secret.opens("AWSPREVIOUS").await);
 }
