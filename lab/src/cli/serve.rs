@@ -60,6 +60,7 @@ fn introduce(screen: &Screen, bench: &Bench, ca: &NamedTempFile) {
     screen.line(&format!("  aws secretsmanager rotate-secret --secret-id {secret}"));
     screen.line(&format!("  aws secretsmanager describe-secret --secret-id {secret}"));
     let ca = ca.path().display();
+    // To MySQL's clients, localhost alone means a socket file.
     let (client, user, password, command) = match bench.database.engine() {
         "postgres" => {
             let command =
@@ -68,11 +69,21 @@ fn introduce(screen: &Screen, bench: &Bench, ca: &NamedTempFile) {
         }
         "mysql" => {
             let options = format!("--ssl-mode=VERIFY_IDENTITY --ssl-ca={ca}");
-            ("mysql", "user", "MYSQL_PWD", format!("mysql --host={host} --port={port} --user=\"$user\" {options}"))
+            (
+                "mysql",
+                "user",
+                "MYSQL_PWD",
+                format!("mysql --protocol=TCP --host={host} --port={port} --user=\"$user\" {options}"),
+            )
         }
         _ => {
             let options = format!("--ssl-verify-server-cert --ssl-ca={ca}");
-            ("mariadb", "user", "MYSQL_PWD", format!("mariadb --host={host} --port={port} --user=\"$user\" {options}"))
+            (
+                "mariadb",
+                "user",
+                "MYSQL_PWD",
+                format!("mariadb --protocol=TCP --host={host} --port={port} --user=\"$user\" {options}"),
+            )
         }
     };
     screen.heading(&format!("Open the database with it (needs jq and {client})"));

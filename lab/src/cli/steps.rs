@@ -90,6 +90,8 @@ pub(super) fn show_report(screen: &Screen, report: &StepReport) {
 fn describe(result: &Value) -> String {
     let outcome = result.get("outcome").and_then(Value::as_str).unwrap_or("done").replace('-', " ");
     let facts = result.as_object().into_iter().flatten().filter(|(key, _)| !matches!(key.as_str(), "outcome" | "step"));
+    let (reasons, facts): (Vec<_>, Vec<_>) = facts.partition(|(key, _)| *key == "because");
+    let facts = facts.into_iter().chain(reasons);
     let facts: Vec<_> = facts.map(|(key, value)| format!("{} {}", words(key), plain(value))).collect();
     match facts.join(", ") {
         facts if facts.is_empty() => outcome,
@@ -222,6 +224,10 @@ mod tests {
     fn a_result_is_put_in_words() {
         for (result, words) in [
             (json!({ "step": "setSecret", "outcome": "changed", "changedAs": "superuser" }), "changed as superuser"),
+            (
+                json!({ "outcome": "changed", "because": "it must", "changedAs": "current" }),
+                "changed as current, because it must",
+            ),
             (json!({ "step": "testSecret", "outcome": "already-current" }), "already current"),
             (json!({ "outcome": "created", "grants": 3 }), "created: grants 3"),
             (Value::Null, "done"),
