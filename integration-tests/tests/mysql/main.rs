@@ -1,6 +1,8 @@
 //! MySQL and MariaDB.
 
 mod alternating_users;
+mod bad_input;
+mod connection;
 mod crash;
 mod dual_password;
 mod pool;
