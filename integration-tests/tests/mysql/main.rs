@@ -4,6 +4,7 @@ mod alternating_users;
 mod bad_input;
 mod connection;
 mod crash;
+mod disturbed;
 mod dual_password;
 mod pool;
 mod single_user;
