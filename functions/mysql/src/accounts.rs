@@ -105,14 +105,14 @@ pub(crate) struct Accounts {
     pub(crate) passwords_validated: bool,
 }
 
-/// The versions whose grant tables are known here: MySQL from 8.0.14 on, MariaDB from 10.4 on. Others have others.
+/// The versions whose grant tables are known here. Others have others.
 ///
 /// # Errors
 /// [`Code::TargetRefused`] with what was found and expected.
 pub(crate) fn known_tables(session: &Session) -> Result<()> {
     let version @ (major, minor, patch) = session.version();
     // MySQL has not come to 10, and MariaDB began there.
-    if ((8, 0, 14)..(10, 0, 0)).contains(&version) || version >= (10, 4, 0) {
+    if ((8, 0, 14)..(10, 0, 0)).contains(&version) || version >= (10, 6, 0) {
         return Ok(());
     }
     Err(Error::new(Code::TargetRefused)

@@ -158,7 +158,8 @@ impl One {
         }
     }
 
-    /// Grants before revokes, so that an account in use never has less than it should have in the end.
+    /// Grants before revokes, so that an account in use never has less than it should have in the end, but for a moment within a
+    /// round trip where the server can only take more than is too much and has to give the rest back.
     fn grant(&mut self, wanted: &Grants, found: &Grants) {
         self.grant_roles(wanted, found);
         let nothing = Privileges::default();

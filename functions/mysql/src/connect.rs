@@ -30,9 +30,9 @@ const PROBE_LIMIT: Duration = Duration::from_secs(1);
 const STATEMENT_LIMIT: Duration = Duration::from_secs(9);
 /// To say good-bye, so that the server does not count a broken connection.
 const CLOSE_LIMIT: Duration = Duration::from_millis(200);
-/// What a server may say in answer to one batch, in bytes. A rotation's answers take kilobytes, and tens of them for a user
-/// with thousands of grants; a Lambda function has 128 MB at the least.
-const MOST_BYTES: usize = 16 << 20;
+/// What a server may say in answer to one batch, in bytes of our memory. A rotation's answers take kilobytes, and hundreds of
+/// them for users with thousands of grants; a Lambda function has 128 MB at the least.
+const MOST_BYTES: usize = 8 << 20;
 /// Asked of nobody: the driver would query it otherwise.
 const WAIT_TIMEOUT_SECONDS: usize = 60;
 
@@ -64,7 +64,8 @@ pub(crate) async fn connect(login: Login<'_>, deadline: Deadline) -> Result<Sess
     }
     let endpoint = login.endpoint;
     let (options, encrypted) = options(&login).map_err(unknown)?;
-    let limit = deadline.within(LOGIN_LIMIT);
+    // Some of the time is kept for the question whether anything answers there.
+    let limit = deadline.less(PROBE_LIMIT.min(deadline.left() / 4)).within(LOGIN_LIMIT);
     let addresses = addresses(&endpoint.host, endpoint.port, limit).await.map_err(unreachable)?;
     let share = LOGIN_LIMIT / u32::try_from(addresses.len()).unwrap_or(u32::MAX).max(1);
     let mut last = unreachable(Error::new(Code::HostUnresolved).with(Fact::What, "the name has no address"));
@@ -96,7 +97,8 @@ async fn addresses(host: &str, port: u16, limit: Deadline) -> Result<Vec<SocketA
     }
 }
 
-/// The driver does not tell how far it came. Only asked once a login has failed.
+/// The driver does not tell how far it came. Asked only once a login was not answered: to the server this is one more
+/// connection without a handshake.
 async fn answers(address: SocketAddr, deadline: Deadline) -> bool {
     matches!(deadline.within(PROBE_LIMIT).limit(TcpStream::connect(address)).await, Ok(Ok(_)))
 }
@@ -170,15 +172,20 @@ impl Session {
         while let Some(columns) = answer.columns() {
             let take = |mut rows: Rows, row: mysql_async::Row| {
                 let row: Row = row.unwrap().into_iter().map(value).collect();
-                bytes = row.iter().flatten().map(Vec::len).fold(bytes, usize::saturating_add);
+                // A value that holds nothing takes room, too.
+                let size = |value: &Option<Vec<u8>>| size_of_val(value) + value.as_ref().map_or(0, Vec::len);
+                bytes = row.iter().map(size).fold(bytes.saturating_add(size_of_val(&row)), usize::saturating_add);
                 // What is too much is read and forgotten.
                 if bytes <= MOST_BYTES {
                     rows.push(row);
+                } else {
+                    rows.clear();
                 }
                 rows
             };
             let rows = answer.reduce(Rows::new(), take).await?;
-            if !columns.is_empty() {
+            bytes = bytes.saturating_add(size_of::<Rows>());
+            if !columns.is_empty() && bytes <= MOST_BYTES {
                 sets.push(rows);
             }
         }

@@ -9,6 +9,11 @@ use rotation::{Code, Error, Fact};
 
 /// The password that REPLACE names is not the primary one.
 pub(crate) const INCORRECT_CURRENT_PASSWORD: u16 = 3891;
+/// The password is to be changed with REPLACE alone, which was left out (PASSWORD REQUIRE CURRENT).
+pub(crate) const MISSING_CURRENT_PASSWORD: u16 = 3892;
+/// Too few characters differ from the password before (validate_password.changed_characters_percentage). Said only after
+/// REPLACE was compared.
+pub(crate) const TOO_FEW_CHANGED_CHARACTERS: u16 = 4165;
 /// An option of the server forbids the statement: on MariaDB also strict_password_validation.
 pub(crate) const OPTION_PREVENTS_STATEMENT: u16 = 1290;
 /// CREATE, ALTER or DROP USER failed, for a reason that the number does not tell.
@@ -114,6 +119,9 @@ const TABLE: &[Row] = &[
     Row(3638, Unknown, Code::PasswordRefused),
     Row(1372, Unknown, Code::PasswordRefused),
     Row(3892, Unknown, Code::PasswordRefused),
+    Row(4165, Unknown, Code::PasswordRefused),
+    // ER_CANNOT_USER_REFERENCED_AS_DEFINER: the account to drop is the one whose rights something runs with.
+    Row(4006, Unknown, Code::PrivilegesDiffer),
 ];
 
 fn row(number: u16) -> Option<&'static Row> {

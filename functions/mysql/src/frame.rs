@@ -61,7 +61,7 @@ pub(crate) async fn begin(
     let sql = format!(
         "SET NAMES utf8mb4; \
          SET SESSION sql_mode = CONCAT('NO_BACKSLASH_ESCAPES' /*M! , ',NO_AUTO_CREATE_USER' */), \
-         lock_wait_timeout = {seconds}, \
+         sql_quote_show_create = 1, lock_wait_timeout = {seconds}, \
          innodb_lock_wait_timeout = {seconds}; \
          SELECT GET_LOCK('{lock}', {seconds}), VERSION(), CURRENT_USER(), @@GLOBAL.read_only, \
          @@GLOBAL.innodb_read_only; {questions}"

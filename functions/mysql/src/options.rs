@@ -106,11 +106,12 @@ impl Options {
 
     /// The clauses that make these options out of others, as one text that begins with a space; nothing if they are alike.
     ///
-    /// An account that is in use keeps its password's lifetime: a shorter one could end it at once.
+    /// An account that is in use keeps its own: limits, requirements and a lifetime could refuse its consumers at once.
     pub(crate) fn instead_of(&self, others: &Self, in_use: bool) -> String {
-        let differs = |kind: &Kind, clause: &String| others.0.get(kind) != Some(clause);
-        let clauses =
-            self.0.iter().filter(|(kind, clause)| differs(kind, clause) && !(in_use && **kind == Kind::Lifetime));
+        if in_use {
+            return String::new();
+        }
+        let clauses = self.0.iter().filter(|(kind, clause)| others.0.get(*kind) != Some(*clause));
         let mut text = String::new();
         let mut with = false;
         for (kind, clause) in clauses {

@@ -27,7 +27,8 @@ use zeroize::Zeroizing;
 const RETAIN: &str = " RETAIN CURRENT PASSWORD";
 
 const NO_PRIVILEGE: &str = "the user lacks APPLICATION_PASSWORD_ADMIN, which keeping the previous password takes: \
-     GRANT APPLICATION_PASSWORD_ADMIN ON *.* TO the user";
+     GRANT APPLICATION_PASSWORD_ADMIN ON *.* TO the user. A password that was kept earlier works until an administrator runs \
+     ALTER USER … DISCARD OLD PASSWORD";
 const NO_DUAL_PASSWORDS: &str = "MySQL before 8.0.14 keeps no second password";
 
 /// Changes the password of the user who is logged in. One round trip to begin with, and one for the change.
@@ -65,7 +66,8 @@ async fn change_on_mysql(
     deadline: Deadline,
 ) -> Result<PreviousCredential> {
     if !server.has_dual_passwords() {
-        set(session, change.to, Some(change.from), "", deadline).await?;
+        // REPLACE is as new as RETAIN, but for one patch release.
+        set(session, change.to, None, "", deadline).await?;
         return Ok(PreviousCredential::NotKept(NO_DUAL_PASSWORDS));
     }
     let not_kept = match set(session, change.to, Some(change.from), RETAIN, deadline).await {
@@ -73,8 +75,7 @@ async fn change_on_mysql(
         Err(error) if is(&error, errno::INCORRECT_CURRENT_PASSWORD) => {
             // `from` has opened this session and is not the primary password: it is the secondary one. Either an earlier run
             // of this step made it so, or a rotation that was given up. A change that retains nothing leaves it as it is.
-            set(session, change.to, None, "", deadline).await?;
-            return Ok(PreviousCredential::Works);
+            return set_beside_secondary(session, change.to, deadline).await;
         }
         Err(error) if error.code() == Code::PrivilegeMissing => NO_PRIVILEGE,
         Err(error) => return Err(error),
@@ -82,11 +83,22 @@ async fn change_on_mysql(
     match set(session, change.to, Some(change.from), "", deadline).await {
         // Secondary, from a time when the account had the privilege.
         Err(error) if is(&error, errno::INCORRECT_CURRENT_PASSWORD) => {
-            set(session, change.to, None, "", deadline).await?;
+            set_beside_secondary(session, change.to, deadline).await
         }
-        done => done?,
+        done => done.map(|()| PreviousCredential::NotKept(not_kept)),
     }
-    Ok(PreviousCredential::NotKept(not_kept))
+}
+
+/// Puts a password in place of a primary one that is not known, beside the secondary one that has opened the session.
+async fn set_beside_secondary(session: &mut Session, new: &Password, deadline: Deadline) -> Result<PreviousCredential> {
+    match set(session, new, None, "", deadline).await {
+        Err(error) if is(&error, errno::MISSING_CURRENT_PASSWORD) => {
+            let what = "a rotation that was given up has left a primary password that no version holds, and the account has \
+                        PASSWORD REQUIRE CURRENT: let an administrator set the password of AWSCURRENT, and rotate again";
+            Err(error.with(Fact::What, what))
+        }
+        done => done.map(|()| PreviousCredential::Works),
+    }
 }
 
 /// `ALTER USER` on the session's own account.
@@ -174,20 +186,40 @@ pub(crate) async fn discard_previous_password(
     needs_tls(&session)?;
     // What consumers read must not be what is ended here. Only the server can tell, and only when it is asked to put the
     // same password in place of itself.
-    set(&mut session, current, Some(current), "", deadline).await.map_err(|error| {
-        if is(&error, errno::INCORRECT_CURRENT_PASSWORD) {
-            let what = "the current password is the account's secondary one: a rotation was begun and not finished";
-            error.recoded(Code::TargetRefused).with(Fact::What, what)
-        } else {
-            error
-        }
-    })?;
+    match set(&mut session, current, Some(current), "", deadline).await {
+        Ok(()) => {}
+        // It has come to compare the two, and they are too much alike: after REPLACE was found right.
+        Err(error) if is(&error, errno::TOO_FEW_CHANGED_CHARACTERS) => {}
+        Err(error) => return Err(unproven_primary(error)),
+    }
     let others = siblings::among(answers.first(), &server.account);
-    let others = others.iter().map(|other| format!(", {} DISCARD OLD PASSWORD", account(&other.user, &other.host)));
-    let sql = format!("ALTER USER CURRENT_USER() DISCARD OLD PASSWORD{}", others.collect::<String>());
-    session.run(&sql, deadline).await.map_err(siblings::explain)?;
+    let mut accounts = vec!["CURRENT_USER()".to_owned()];
+    if !others.is_empty() {
+        accounts.extend(siblings::with_primary(&mut session, &server.account, current, deadline).await?);
+    }
+    let parts: Vec<String> = accounts.iter().map(|account| format!("{account} DISCARD OLD PASSWORD")).collect();
+    let discarded = session.run(&format!("ALTER USER {}", parts.join(", ")), deadline).await;
+    discarded.map_err(|error| match error.code() {
+        Code::PrivilegeMissing if others.is_empty() => {
+            error.with(Fact::What, "GRANT APPLICATION_PASSWORD_ADMIN ON *.* TO the user")
+        }
+        _ => siblings::explain(error),
+    })?;
     session.close(deadline).await;
     Ok(true)
+}
+
+fn unproven_primary(error: Error) -> Error {
+    if is(&error, errno::INCORRECT_CURRENT_PASSWORD) {
+        let what = "the current password is the account's secondary one: a rotation was begun and not finished";
+        return error.recoded(Code::TargetRefused).with(Fact::What, what);
+    }
+    if error.code() == Code::PasswordRefused {
+        let what = "the server's rules forbid what would prove that the current password is not the one to be ended; an \
+                    administrator can run ALTER USER … DISCARD OLD PASSWORD";
+        return error.with(Fact::What, what);
+    }
+    error
 }
 
 /// Proves that the session is this user's and can work: one round trip.

@@ -67,7 +67,7 @@ pub(crate) async fn converge(
         if round == ROUNDS {
             return Err(differ(pair, &first.what));
         }
-        keep_definers(&mut session, pair, &changes, deadline).await?;
+        keep_definers(&mut session, pair, server.mariadb, &changes, deadline).await?;
         let mut changed = false;
         for change in &changes {
             let done = apply(&mut session, change, &mut gone, deadline).await;
@@ -253,7 +253,9 @@ async fn prove(turn: Turn<'_>, observed: &Observed, evidence: &impl Evidence) ->
     if evidence.previous_user().await?.as_deref() == Some(pair.clone.as_str()) {
         return Ok(());
     }
-    Err(unproven(pair, "the partner exists, and the secret's previous version does not hold it"))
+    let what = "the partner exists, and the secret's previous version does not hold it: it is somebody else's, or was made by a \
+                rotation that was given up";
+    Err(unproven(pair, what))
 }
 
 fn unproven(pair: &Pair, what: &str) -> Error {
@@ -310,9 +312,16 @@ fn is_one_of(error: &Error, numbers: &[&str]) -> bool {
 
 /// An account that goes must not be the one whose rights views and stored programs run with: they would fail from then on
 /// (MySQL manual, "Orphan Stored Objects").
-async fn keep_definers(session: &mut Session, pair: &Pair, changes: &[Change], deadline: Deadline) -> Result<()> {
+async fn keep_definers(
+    session: &mut Session,
+    pair: &Pair,
+    mariadb: bool,
+    changes: &[Change],
+    deadline: Deadline,
+) -> Result<()> {
     let dropped = changes.iter().filter_map(|change| change.drops.as_ref());
     for name in dropped {
+        sees_definers(session, pair, mariadb, deadline).await?;
         let definer = literal(&format!("{}@{}", name.user, name.host));
         let places = ["VIEWS", "ROUTINES", "TRIGGERS", "EVENTS"];
         let count =
@@ -330,6 +339,24 @@ async fn keep_definers(session: &mut Session, pair: &Pair, changes: &[Change], d
         }
     }
     Ok(())
+}
+
+/// MySQL refuses by itself to drop a definer (error 4006). MariaDB drops it, and shows definers only to those who may see
+/// what they define.
+async fn sees_definers(session: &mut Session, pair: &Pair, mariadb: bool, deadline: Deadline) -> Result<()> {
+    if !mariadb {
+        return Ok(());
+    }
+    let sql = "SELECT COUNT(DISTINCT PRIVILEGE_TYPE) FROM information_schema.USER_PRIVILEGES \
+               WHERE PRIVILEGE_TYPE IN ('SELECT', 'SHOW VIEW', 'TRIGGER', 'EVENT') \
+               AND GRANTEE = CONCAT(CHAR(39), REPLACE(CURRENT_USER(), '@', CONCAT(CHAR(39), '@', CHAR(39))), CHAR(39))";
+    let answers = session.run(sql, deadline).await?;
+    if answers.first().and_then(|rows| rows.first()).is_some_and(|row| text(row, 0) == "4") {
+        return Ok(());
+    }
+    let what = "the base user has an account less than the clone, and the superuser cannot see whether views or stored programs \
+                run with the rights of that one: GRANT SELECT, SHOW VIEW, TRIGGER, EVENT ON *.* to it, or drop the account by hand";
+    Err(differ(pair, what))
 }
 
 /// Whether what a privilege is for exists.

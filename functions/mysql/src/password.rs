@@ -159,6 +159,8 @@ pub(crate) async fn set(
         let discard = account.authentication.secondary;
         targets.push(Target { name: account.name.clone(), plugin, lock: Lock::AsItIs, discard });
     }
+    // MariaDB changes one after the other. As long as the session's own account has its old password, a second run begins anew.
+    targets.sort_by_key(|target| target.name == server.account);
     apply(session, server, accounts, &targets, new, deadline).await
 }
 

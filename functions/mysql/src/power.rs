@@ -16,8 +16,14 @@ const GLOBAL: &[(&str, &str, u32)] = &[
 ];
 
 /// These are one in the schema `mysql`, which a global privilege holds for, too.
-const WRITE: &[(&str, &str, u32)] =
-    &[("INSERT", "Insert_priv", 1), ("UPDATE", "Update_priv", 2), ("DELETE", "Delete_priv", 3)];
+/// ALTER gives MariaDB's `global_priv` a default that is a superuser, and DROP makes room for another table.
+const WRITE: &[(&str, &str, u32)] = &[
+    ("INSERT", "Insert_priv", 1),
+    ("UPDATE", "Update_priv", 2),
+    ("DELETE", "Delete_priv", 3),
+    ("DROP", "Drop_priv", 5),
+    ("ALTER", "Alter_priv", 13),
+];
 
 /// MySQL's dynamic privileges of that kind: to be somebody else, to give rights, or to make the server do what another
 /// one, or a text, tells it (MySQL manual, "Dynamic Privilege Descriptions").

@@ -7,10 +7,12 @@
 use crate::accounts;
 use crate::connect::{Row, Rows, Session, text};
 use crate::frame::{Account, Server};
+use crate::hash;
 use crate::password;
 use crate::quote::literal;
 use rotation::clock::Deadline;
 use rotation::database::OwnChange;
+use rotation::secret::Password;
 use rotation::{Code, Error, Fact, Result};
 
 /// A question that nobody is refused: it shows what there is to see. `GRANTEE` is a name in quotes that are not escaped.
@@ -50,8 +52,25 @@ pub(crate) async fn change_all(
     } else {
         password::set(session, &server, &accounts, change.user, change.to, deadline).await
     };
-    changed.map_err(explain)?;
+    changed.map_err(|error| explain(error).with_default(Fact::What, "the accounts of the user, all at once"))?;
     Ok(server)
+}
+
+/// The other accounts that have this password as their primary one, by name: what may be discarded there is not what consumers
+/// read.
+///
+/// # Errors
+/// Those of reading.
+pub(crate) async fn with_primary(
+    session: &mut Session,
+    own: &Account,
+    current: &Password,
+    deadline: Deadline,
+) -> Result<Vec<String>> {
+    let (_, accounts) = accounts::read(session, &[&own.user], deadline).await.map_err(explain)?;
+    let others = accounts.of(&own.user).into_iter().filter(|account| account.name != *own);
+    let others = others.filter(|account| hash::matches(&account.authentication.hash.0, current));
+    Ok(others.map(accounts::Account::shown).collect())
 }
 
 /// A user that may see its other accounts and not change them has to be told what is missing.

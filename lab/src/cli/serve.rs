@@ -60,38 +60,29 @@ fn introduce(screen: &Screen, bench: &Bench, ca: &NamedTempFile) {
     screen.line(&format!("  aws secretsmanager rotate-secret --secret-id {secret}"));
     screen.line(&format!("  aws secretsmanager describe-secret --secret-id {secret}"));
     let ca = ca.path().display();
+    let user = "$(jq -r .username <<<\"$secret\")";
+    let password = "$(jq -r .password <<<\"$secret\")";
     // To MySQL's clients, localhost alone means a socket file.
-    let (client, user, password, command) = match bench.database.engine() {
+    let tcp = format!("--protocol=TCP --host={host} --port={port} --user=\"{user}\"");
+    let (client, variables, command) = match bench.database.engine() {
         "postgres" => {
             let command =
                 format!("psql 'host={host} port={port} dbname=postgres sslmode=verify-full sslrootcert={ca}'");
-            ("psql", "PGUSER", "PGPASSWORD", command)
+            ("psql", format!("PGUSER={user} PGPASSWORD={password}"), command)
         }
         "mysql" => {
-            let options = format!("--ssl-mode=VERIFY_IDENTITY --ssl-ca={ca}");
-            (
-                "mysql",
-                "user",
-                "MYSQL_PWD",
-                format!("mysql --protocol=TCP --host={host} --port={port} --user=\"$user\" {options}"),
-            )
+            let command = format!("mysql {tcp} --ssl-mode=VERIFY_IDENTITY --ssl-ca={ca}");
+            ("mysql", format!("MYSQL_PWD={password}"), command)
         }
         _ => {
-            let options = format!("--ssl-verify-server-cert --ssl-ca={ca}");
-            (
-                "mariadb",
-                "user",
-                "MYSQL_PWD",
-                format!("mariadb --protocol=TCP --host={host} --port={port} --user=\"$user\" {options}"),
-            )
+            let command = format!("mariadb {tcp} --ssl-verify-server-cert --ssl-ca={ca}");
+            ("mariadb", format!("MYSQL_PWD={password}"), command)
         }
     };
     screen.heading(&format!("Open the database with it (needs jq and {client})"));
     screen.line(&format!("  secret=$({read} --query SecretString --output text)"));
-    screen.line(&format!(
-        "  export {user}=$(jq -r .username <<<\"$secret\") {password}=$(jq -r .password <<<\"$secret\")"
-    ));
-    screen.line(&format!("  {command}"));
+    screen.line(&format!("  {variables} \\"));
+    screen.line(&format!("    {command}"));
     screen.line(&screen.paint(Style::Dim, "\nRotations appear here. Ctrl-C stops and cleans up."));
 }
 

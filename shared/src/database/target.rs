@@ -195,7 +195,7 @@ impl<E: Engine> DatabaseTarget<E> {
         let session = session.map_err(|failure| failure.or_rejected(Code::SuperuserRejected))?;
         reader.still_pending().await?;
         let turn = Turn { pair: &pair, pending: side, new: &pending.password, current: &current.password };
-        let evidence = VersionsOfSecret { reader, current };
+        let evidence = VersionsOfSecret { reader, current, engine: &self.engine };
         self.engine.converge(session, turn, &evidence, reader.deadline()).await?;
         Ok(Applied::Changed(Change { by: Credential::Superuser.as_str(), previous: PreviousCredential::Works }))
     }
@@ -233,20 +233,23 @@ impl<E: Engine> DatabaseTarget<E> {
 }
 
 /// What the secret's versions tell about a pair.
-struct VersionsOfSecret<'a, S> {
+struct VersionsOfSecret<'a, S, E> {
     reader: &'a Reader<'a, S>,
     current: &'a Facts,
+    engine: &'a E,
 }
 
-impl<S: SecretStore> Evidence for VersionsOfSecret<'_, S> {
+impl<S: SecretStore, E: Engine> Evidence for VersionsOfSecret<'_, S, E> {
     async fn previous_user(&self) -> Result<Option<String>> {
         let document = self.reader.previous().await?;
-        let about_here = |document: &Document| {
-            let text = |key| document.optional_string(key).ok().flatten();
-            text("host").is_some_and(|host| host.eq_ignore_ascii_case(&self.current.host))
-        };
-        Ok(document.filter(about_here).and_then(|document| document.string("username").ok()))
+        Ok(document.and_then(|document| user_on_same_server(self.engine, &document, self.current)))
     }
+}
+
+/// The user of a version, if that is about the server of another one.
+fn user_on_same_server<E: Engine>(_: &E, document: &Document, other: &Facts) -> Option<String> {
+    let facts = Facts::read::<E>(document).ok()?;
+    (facts.host.eq_ignore_ascii_case(&other.host) && facts.port == other.port).then_some(facts.username)
 }
 
 impl<E: Engine> Target for DatabaseTarget<E> {
@@ -266,7 +269,7 @@ impl<E: Engine> Target for DatabaseTarget<E> {
             Strategy::SingleUser => facts.username.clone(),
             Strategy::AlternatingUsers => {
                 let previous = if Pair::needs_previous(&facts) { reader.previous().await? } else { None };
-                let previous_user = previous.and_then(|document| document.string("username").ok());
+                let previous_user = previous.and_then(|document| user_on_same_server(&self.engine, &document, &facts));
                 Pair::of(&facts, previous_user.as_deref())?.partner(&facts.username).to_owned()
             }
         };
