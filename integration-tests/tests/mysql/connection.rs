@@ -276,7 +276,7 @@ async fn lock_on_the_grant_tables(world: &World<MySql>) {
     let lock = match world.server.kind() {
         // To look is enough.
         Kind::MySql => "BEGIN; SHOW CREATE USER locked",
-        Kind::MariaDb => "LOCK TABLES mysql.global_priv READ",
+        Kind::MariaDb => "FLUSH TABLES WITH READ LOCK",
     };
     let token = while_held(world, lock, fails(world, &secret, "lock-timeout")).await;
     converges(world, &secret, &token).await;
@@ -292,6 +292,22 @@ async fn own_lock(world: &World<MySql>) {
     let lock = format!("DO GET_LOCK('lockstep.{hash:016x}', 0)");
     let token = while_held(world, &lock, fails(world, &secret, "lock-timeout")).await;
     converges(world, &secret, &token).await;
+}
+
+/// No setting for locks limits this wait, and a change that is left behind in the queue takes effect whenever the lock ends.
+#[tokio::test]
+async fn mariadbs_lock_on_a_whole_table_is_not_waited_for_without_end() {
+    let world = World::mariadb().await;
+    let secret = world.user("app").await;
+    let waiting = "SELECT COUNT(*) FROM information_schema.PROCESSLIST WHERE STATE LIKE 'Waiting for table%'";
+    let work = async {
+        let token = fails(&world, &secret, "statement-timeout").await;
+        assert_eq!(world.ask(waiting).await, ["0"], "the change is still to come");
+        token
+    };
+    // As mysqldump does.
+    let token = while_held(&world, "LOCK TABLES mysql.global_priv READ", work).await;
+    converges(&world, &secret, &token).await;
 }
 
 /// Does `work` while a session sleeps that has executed these statements.
