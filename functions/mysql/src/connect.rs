@@ -260,7 +260,7 @@ fn refused(number: u16, login: &Login<'_>) -> LoginFailure {
     }
     if observation == Observation::Rejected {
         let unless = match login.endpoint.transport {
-            Transport::Plaintext => "or the account REQUIREs TLS, which \"ssl\": false leaves out",
+            Transport::Plaintext => "or the account or the server wants TLS, which \"ssl\": false leaves out",
             Transport::Tls { .. } => "or the account REQUIREs a client's certificate",
         };
         error = error.with(Fact::What, unless);

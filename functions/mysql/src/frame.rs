@@ -9,7 +9,10 @@ use std::time::Duration;
 /// Not longer than a rotation may stand in the way of others, and not shorter than a busy server's hiccup. Without it,
 /// ALTER USER would wait a year for a transaction that has read the grant tables (`lock_wait_timeout`'s default).
 const LOCK_LIMIT: Duration = Duration::from_secs(5);
-/// Left for the answer when the lock's limit is cut to what the step has left.
+/// MariaDB's limit for a whole statement: some of its locks heed no other (KB, "max_statement_time"), and a change that is still
+/// queued when nobody waits for it any more could take effect long after. The lock's limit comes first.
+const STATEMENT_LIMIT: Duration = Duration::from_secs(8);
+/// Left for the answer when these limits are cut to what the step has left.
 const ANSWER_MARGIN: Duration = Duration::from_secs(1);
 /// From here on an account can keep its previous password (MySQL manual, "Dual Password Support").
 const DUAL_PASSWORDS_SINCE: (u16, u16, u16) = (8, 0, 14);
@@ -56,13 +59,13 @@ pub(crate) async fn begin(
     questions: &str,
     deadline: Deadline,
 ) -> Result<(Server, Vec<Rows>)> {
-    let seconds = seconds_for_locks(deadline)?;
+    let (seconds, statement) = limits(deadline)?;
     let lock = lock_name(user);
     let sql = format!(
         "SET NAMES utf8mb4; \
          SET SESSION sql_mode = CONCAT('NO_BACKSLASH_ESCAPES' /*M! , ',NO_AUTO_CREATE_USER' */), \
          sql_quote_show_create = 1, lock_wait_timeout = {seconds}, \
-         innodb_lock_wait_timeout = {seconds}; \
+         innodb_lock_wait_timeout = {seconds} /*M! , max_statement_time = {statement} */; \
          SELECT GET_LOCK('{lock}', {seconds}), VERSION(), CURRENT_USER(), @@GLOBAL.read_only, \
          @@GLOBAL.innodb_read_only; {questions}"
     );
@@ -109,13 +112,15 @@ pub(crate) fn expect_user(found: &str, expected: &str) -> Result<()> {
         .with(Fact::What, "the session belongs to another user"))
 }
 
-/// Whole seconds, which is all that the settings take; at least one, as zero would mean not to wait at all.
-fn seconds_for_locks(deadline: Deadline) -> Result<u64> {
+/// Seconds for locks and for a statement. Those for locks are whole, which is all that the settings take, and at least one, as
+/// zero would mean not to wait at all.
+fn limits(deadline: Deadline) -> Result<(u64, f64)> {
     let left = deadline.left().saturating_sub(ANSWER_MARGIN);
     if left.is_zero() {
         return Err(Error::new(Code::TimeSpent));
     }
-    Ok(LOCK_LIMIT.min(left).as_secs().max(1))
+    let lock = LOCK_LIMIT.min(left / 4 * 3).as_secs().max(1);
+    Ok((lock, STATEMENT_LIMIT.min(left).as_secs_f64()))
 }
 
 /// User locks have names of at most 64 characters, without regard to case; user names have more, and mind it. A hash
