@@ -140,6 +140,39 @@ async fn what_the_clone_has_on_its_own_it_loses() {
     }
 }
 
+/// A limit, or a requirement that consumers do not fulfil, would refuse them in the middle of a rotation that is not theirs.
+#[tokio::test]
+async fn limits_and_requirements_of_a_clone_in_use_wait_for_its_turn() {
+    for kind in KINDS {
+        let world = World::of(kind).await;
+        let secret = world.alternating_user("app").await;
+        secret.rotated().await;
+        world.sql("ALTER USER app REQUIRE SSL WITH MAX_USER_CONNECTIONS 5").await;
+        let limits = "SELECT DISTINCT max_user_connections FROM mysql.user WHERE User = 'app_clone'";
+        secret.rotated().await;
+        assert_eq!(world.ask(limits).await, ["0"], "{kind}: the clone was in use");
+        secret.rotated().await;
+        assert_eq!(world.ask(limits).await, ["5"], "{kind}: it was its turn");
+        assert_eq!(abilities(&world, "app_clone").await, abilities(&world, "app").await, "{kind}");
+    }
+}
+
+/// Several servers can share a host, behind a tunnel or a balancer.
+#[tokio::test]
+async fn a_version_about_another_port_proves_no_pair() {
+    let world = World::mysql().await;
+    let superuser = world.superuser().await;
+    let stranger = Password::random();
+    world.server.create_user("app_clone", &stranger).await.unwrap();
+    let elsewhere = merged(world.document("app_clone", "other"), json!({"port": 1, "masterarn": superuser.arn}));
+    let secret = world.secret(elsewhere).await;
+    let password = Password::random();
+    world.server.create_user("app", &password).await.unwrap();
+    secret.put(&merged(world.document("app", password.expose()), json!({"masterarn": superuser.arn}))).await;
+    assert_eq!(secret.refused().await.error_type, "pair-unproven");
+    assert!(world.opens("app_clone", stranger.expose()).await);
+}
+
 #[tokio::test]
 async fn a_difference_after_set_is_found_by_test() {
     for kind in KINDS {
@@ -276,6 +309,9 @@ async fn users_that_cannot_or_must_not_be_rotated_so_are_refused_untouched() {
             ("ALTER USER app REQUIRE X509", "authentication-unsupported"),
             ("ALTER USER app REQUIRE SUBJECT '/CN=app' AND ISSUER '/CN=ca'", "authentication-unsupported"),
             ("GRANT INSERT, UPDATE ON *.* TO app", "role-protected"),
+            // On MariaDB, a default for a column of global_priv makes superusers.
+            ("GRANT ALTER ON *.* TO app", "role-protected"),
+            ("GRANT DROP ON `mysq_`.* TO app", "role-protected"),
             ("GRANT SUPER ON *.* TO app", "role-protected"),
             ("CREATE ROLE mighty; GRANT CREATE USER ON *.* TO mighty; GRANT mighty TO app", "role-protected"),
             ("DROP USER app", "role-missing"),

@@ -273,12 +273,13 @@ async fn dropped_syn(world: &World<MySql>) {
 
 async fn lock_on_the_grant_tables(world: &World<MySql>) {
     let secret = world.user_with("locked", json!({"port": world.server.port()})).await;
-    let lock = match world.server.kind() {
+    let (lock, code) = match world.server.kind() {
         // To look is enough.
-        Kind::MySql => "BEGIN; SHOW CREATE USER locked",
-        Kind::MariaDb => "FLUSH TABLES WITH READ LOCK",
+        Kind::MySql => ("BEGIN; SHOW CREATE USER locked", "lock-timeout"),
+        // This wait heeds no limit for locks.
+        Kind::MariaDb => ("FLUSH TABLES WITH READ LOCK", "statement-timeout"),
     };
-    let token = while_held(world, lock, fails(world, &secret, "lock-timeout")).await;
+    let token = while_held(world, lock, fails(world, &secret, code)).await;
     converges(world, &secret, &token).await;
 }
 

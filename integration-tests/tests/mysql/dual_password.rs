@@ -144,6 +144,23 @@ async fn without_the_privilege_the_reason_is_logged_and_counted() {
     assert!(output.contains("\"level\":\"WARN\"") && output.contains("PreviousPasswordNotKept"), "{output}");
 }
 
+/// What was kept while the user had the privilege is the account's secondary password still.
+#[tokio::test]
+async fn a_privilege_that_was_lost_ends_no_password_that_consumers_read() {
+    let world = World::mysql().await;
+    let secret = world.dual_password_user("app").await;
+    let given_up = secret.registered().await;
+    secret.steps(&["createSecret", "setSecret"], &given_up).await;
+    let request = json!({"SecretId": secret.arn, "VersionStage": "AWSPENDING", "RemoveFromVersionId": given_up});
+    world.lab.call("UpdateSecretVersionStage", request).await.unwrap();
+    world.sql("REVOKE APPLICATION_PASSWORD_ADMIN ON *.* FROM app").await;
+    let token = secret.registered().await;
+    secret.steps(&["createSecret"], &token).await;
+    assert_eq!(secret.step("setSecret", &token).await.unwrap()["previousCredential"], "works");
+    assert!(secret.opens("AWSCURRENT").await && secret.opens("AWSPENDING").await);
+    secret.steps(&["testSecret", "finishSecret"], &token).await;
+}
+
 /// One refused login would lock this account.
 #[tokio::test]
 async fn an_account_that_forgives_no_failure_is_never_locked() {
