@@ -10,16 +10,19 @@
 
 use crate::errno;
 use mysql_async::prelude::Queryable as _;
-use mysql_async::{Conn, DriverError, IoError, Opts, OptsBuilder, SslOpts};
+use mysql_async::{Conn, DriverError, IoError, Opts, OptsBuilder, ServerError, SslOpts};
 use rotation::clock::Deadline;
 use rotation::database::{Login, LoginFailure, Observation, Transport};
 use rotation::tls::{self, Verifier};
 use rotation::{Code, Error, Fact, Result};
+use std::future::poll_fn;
 use std::io;
 use std::net::SocketAddr;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::pin;
+use std::task::Poll;
 use std::time::Duration;
 use tokio::net::TcpStream;
-use tokio::task::JoinHandle;
 
 /// A login in a VPC takes tens of milliseconds, seconds on a small server under load; a lost SYN costs one second, two cost
 /// three. What takes longer is a firewall, or a server that hangs.
@@ -67,20 +70,39 @@ pub(crate) async fn connect(login: Login<'_>, deadline: Deadline) -> Result<Sess
     // Some of the time is kept for the question whether anything answers there.
     let limit = deadline.less(PROBE_LIMIT.min(deadline.left() / 4)).within(LOGIN_LIMIT);
     let addresses = addresses(&endpoint.host, endpoint.port, limit).await.map_err(unreachable)?;
+    let conn = log_in_at(&addresses, &options, &login, limit, deadline).await?;
+    Ok(Session { conn, encrypted })
+}
+
+/// Logs in at the first address where anything answers. The deadline is later than the limit by the time of a probe.
+async fn log_in_at(
+    addresses: &[SocketAddr],
+    options: &OptsBuilder,
+    login: &Login<'_>,
+    limit: Deadline,
+    deadline: Deadline,
+) -> Result<Conn, LoginFailure> {
     let share = LOGIN_LIMIT / u32::try_from(addresses.len()).unwrap_or(u32::MAX).max(1);
     let mut last = unreachable(Error::new(Code::HostUnresolved).with(Fact::What, "the name has no address"));
     for address in addresses {
         let here = Opts::from(options.clone().resolved_ips(Some(vec![address.ip()])));
-        match limit.within(share).limit(Handshake::start(here)).await {
-            Ok(Ok(conn)) => return Ok(Session { conn, encrypted }),
-            Ok(Err(failed)) => match of_login(failed, &login) {
+        let mut handshake = pin!(contained(Conn::new(here)));
+        let mut outcome = limit.within(share).limit(&mut handshake).await;
+        let alive = outcome.is_err() && answers(*address, deadline).await;
+        if alive {
+            // A share is for finding out whether anything is there. What is there gets the rest of the time.
+            outcome = limit.limit(&mut handshake).await;
+        }
+        match outcome {
+            Ok(Ok(conn)) => return Ok(conn),
+            Ok(Err(failed)) => match of_login(failed, login) {
                 // The next address of the same name may be reached; once a server has answered, no other one is tried.
                 unreached if matches!(unreached.error.code(), Code::ConnectionRefused | Code::ConnectTimeout) => {
                     last = unreached;
                 }
                 answered => return Err(answered),
             },
-            Err(_) if answers(address, deadline).await => {
+            Err(_) if alive => {
                 return Err(unreachable(Error::new(Code::ServerSilent).with(Fact::Call, "the login")));
             }
             Err(_) => last = unreachable(Error::new(Code::ConnectTimeout)),
@@ -135,21 +157,16 @@ fn trusting(verifier: &Verifier, server_name: &str) -> SslOpts {
         .with_danger_tls_hostname_override(Some(server_name.to_owned()))
 }
 
-/// The driver's handshake, in a task of its own: a server that does not speak the protocol can make it panic, as with an RSA
-/// key that is none.
-struct Handshake(JoinHandle<mysql_async::Result<Conn>>);
-
-impl Handshake {
-    async fn start(options: Opts) -> Result<Conn, mysql_async::Error> {
-        let mut task = Self(tokio::spawn(Conn::new(options)));
-        (&mut task.0).await.unwrap_or_else(|_| Err(DriverError::PacketOutOfOrder.into()))
-    }
-}
-
-impl Drop for Handshake {
-    fn drop(&mut self) {
-        self.0.abort();
-    }
+/// Turns the driver's panics into errors: a server that does not speak the protocol can cause them, with an RSA key that is
+/// none, a result of more columns than there can be, a row without a byte.
+async fn contained<T>(work: impl Future<Output = mysql_async::Result<T>>) -> mysql_async::Result<T> {
+    let mut work = pin!(work);
+    poll_fn(|context| {
+        // What is left half done is the connection, which is of no use after such an error.
+        let polled = catch_unwind(AssertUnwindSafe(|| work.as_mut().poll(context)));
+        polled.unwrap_or_else(|_| Poll::Ready(Err(DriverError::PacketOutOfOrder.into())))
+    })
+    .await
 }
 
 impl Session {
@@ -158,7 +175,7 @@ impl Session {
     /// # Errors
     /// By error number; [`Code::ServerSilent`] if the server does not answer; [`Code::ConnectionLost`].
     pub(crate) async fn run(&mut self, sql: &str, deadline: Deadline) -> Result<Vec<Rows>> {
-        match deadline.within(STATEMENT_LIMIT).limit(self.answers(sql)).await {
+        match deadline.within(STATEMENT_LIMIT).limit(contained(self.answers(sql))).await {
             Ok(Ok(answers)) => answers,
             Ok(Err(mysql_async::Error::Server(refusal))) => Err(errno::error(refusal.code)),
             Ok(Err(_)) => Err(Error::new(Code::ConnectionLost).with(Fact::Call, "a statement")),
@@ -233,7 +250,7 @@ fn of_login(error: mysql_async::Error, login: &Login<'_>) -> LoginFailure {
         return unreachable(failure);
     }
     match error {
-        mysql_async::Error::Server(refusal) => refused(refusal.code, login),
+        mysql_async::Error::Server(refusal) => refused(&refusal, login),
         mysql_async::Error::Driver(error) => of_driver(&error),
         mysql_async::Error::Io(IoError::Io(error)) => unreachable(match error.kind() {
             io::ErrorKind::ConnectionRefused => Error::new(Code::ConnectionRefused),
@@ -246,9 +263,13 @@ fn of_login(error: mysql_async::Error, login: &Login<'_>) -> LoginFailure {
     }
 }
 
-fn refused(number: u16, login: &Login<'_>) -> LoginFailure {
-    let observation = errno::observation(number);
-    let mut error = errno::error(number);
+fn refused(refusal: &ServerError, login: &Login<'_>) -> LoginFailure {
+    let observation = errno::observation(refusal.code, &refusal.state);
+    let mut error = errno::error(refusal.code);
+    if error.code() == Code::CurrentRejected && observation != Observation::Rejected {
+        let what = "said without the SQLSTATE of a refused password, perhaps before one was asked for";
+        error = error.recoded(Code::TargetRefused).with(Fact::What, what);
+    }
     if error.code() == Code::PrivilegeMissing {
         // The only privilege that a login needs is one on the database.
         error = error.recoded(Code::DatabaseUnusable);
@@ -273,6 +294,7 @@ fn of_driver(error: &DriverError) -> LoginFailure {
     match error {
         DriverError::NoClientSslFlagFromServer => unreachable(Error::new(Code::TlsNotOffered)),
         DriverError::CleartextPluginDisabled => unsupported("mysql_clear_password, which sends the password itself"),
+        DriverError::InvalidParsecSalt => unsupported("parsec"),
         DriverError::MysqlOldPasswordDisabled => unsupported("mysql_old_password, which is as good as none"),
         // MySQL also asks this of users that do not exist, so that nobody can tell them from others.
         DriverError::UnknownAuthPlugin { name } => {
@@ -283,7 +305,101 @@ fn of_driver(error: &DriverError) -> LoginFailure {
         // Its text may quote what the server sent.
         _ => {
             let error = Error::new(Code::ConnectionLost).with(Fact::Call, "the login");
-            unreachable(error.with(Fact::What, "the answer is not one of MySQL's protocol"))
+            unreachable(
+                error.with(Fact::What, "the answer is not one of MySQL's protocol, or asks for MariaDB's parsec"),
+            )
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rotation::database::Endpoint;
+    use rotation::database::plan::Credential;
+    use std::io::{Read as _, Write as _};
+    use std::net::{Ipv4Addr, TcpListener};
+    use std::thread;
+
+    /// Protocol 10, version 8.0.40, all that the driver can do but TLS, `mysql_native_password` (manual, "Protocol::Handshake").
+    const GREETING: &[u8] = b"\x0a8.0.40\0\x01\0\0\x0012345678\0\xff\xf7\xff\x02\0\xff\xdf\x15\0\0\0\0\0\0\0\0\0\0\
+        abcdefghijkl\0mysql_native_password\0";
+    const OK: &[u8] = b"\0\0\0\x02\0\0\0";
+    const REFUSED: &[u8] = b"\xff\x15\x04#28000Access denied";
+
+    /// A server that sends these packets, each but the first in answer to a message.
+    fn server(delay: Duration, packets: &'static [&'static [u8]]) -> u16 {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let port = listener.local_addr().unwrap().port();
+        thread::spawn(move || {
+            for stream in listener.incoming() {
+                thread::spawn(move || {
+                    let mut stream = stream.unwrap();
+                    thread::sleep(delay);
+                    for (index, packet) in packets.iter().enumerate() {
+                        let number = [0, 2, 1].get(index).copied().unwrap_or(2);
+                        let length = u32::try_from(packet.len()).unwrap().to_le_bytes();
+                        let header = [length[0], length[1], length[2], number];
+                        if index > 0 {
+                            let _ = stream.read(&mut [0; 4096]);
+                        }
+                        let _ = stream.write_all(&[&header, *packet].concat());
+                    }
+                    let _ = stream.read(&mut [0; 4096]);
+                });
+            }
+        });
+        port
+    }
+
+    fn endpoint(port: u16, transport: Transport) -> Endpoint {
+        Endpoint { host: "127.0.0.1".to_owned(), port, database: None, transport }
+    }
+
+    async fn log_in(endpoint: &Endpoint) -> Result<Session, LoginFailure> {
+        let password = "password".into();
+        let credential = Credential::Current;
+        let login = Login { endpoint, user: "app", password: &password, credential, channel_binding_required: false };
+        connect(login, Deadline::after(Duration::from_secs(5))).await
+    }
+
+    #[tokio::test]
+    async fn an_error_before_the_password_says_nothing_about_it() {
+        let tls = || Transport::Tls { server_name: "db.example".to_owned(), verifier: Verifier::new(&[]).unwrap() };
+        for transport in [Transport::Plaintext, tls()] {
+            let failure = log_in(&endpoint(server(Duration::ZERO, &[REFUSED]), transport)).await.err().unwrap();
+            assert_eq!((failure.observation, failure.error.code()), (Observation::Unknown, Code::TargetRefused));
+        }
+        let asked = endpoint(server(Duration::ZERO, &[GREETING, REFUSED]), Transport::Plaintext);
+        assert_eq!(log_in(&asked).await.err().unwrap().observation, Observation::Rejected);
+    }
+
+    #[tokio::test]
+    async fn answers_that_make_the_driver_panic_are_errors() {
+        // A result of 2^63 - 1 columns.
+        let port = server(Duration::ZERO, &[GREETING, OK, b"\xfe\xff\xff\xff\xff\xff\xff\xff\x7f"]);
+        let mut session = log_in(&endpoint(port, Transport::Plaintext)).await.ok().unwrap();
+        let error = session.run("SELECT 1", Deadline::after(Duration::from_secs(5))).await.unwrap_err();
+        assert_eq!(error.code(), Code::ConnectionLost);
+        session.close(Deadline::after(Duration::from_secs(1))).await;
+    }
+
+    /// As behind a proxy of many addresses, each of which has a share of the time that is shorter than a slow login.
+    #[tokio::test]
+    async fn an_address_that_answers_late_is_waited_for() {
+        let endpoint = endpoint(server(Duration::from_millis(400), &[GREETING, OK]), Transport::Plaintext);
+        let password = "password".into();
+        let credential = Credential::Current;
+        let login = Login {
+            endpoint: &endpoint,
+            user: "app",
+            password: &password,
+            credential,
+            channel_binding_required: false,
+        };
+        let addresses = [SocketAddr::from((Ipv4Addr::LOCALHOST, endpoint.port)); 32];
+        let (options, _) = options(&login).unwrap();
+        let deadline = Deadline::after(Duration::from_secs(5));
+        assert!(log_in_at(&addresses, &options, &login, deadline, deadline).await.is_ok());
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! Numbers: MySQL 9.7 Server Error Message Reference; MariaDB Knowledge Base, "MariaDB Error Codes". Both check the password
 //! before anything else that is about the account (tried on MySQL 9.7 and MariaDB 10.11, with the right password and with a
-//! wrong one in each state), so what is refused later proves the password.
+//! wrong one in each state), so what is refused later proves the password, if its SQLSTATE shows that it came later.
 
 use rotation::database::Observation;
 use rotation::{Code, Error, Fact};
@@ -18,6 +18,9 @@ pub(crate) const TOO_FEW_CHANGED_CHARACTERS: u16 = 4165;
 pub(crate) const OPTION_PREVENTS_STATEMENT: u16 = 1290;
 /// CREATE, ALTER or DROP USER failed, for a reason that the number does not tell.
 pub(crate) const CANNOT_USER: u16 = 1396;
+
+/// The SQLSTATE of errors that have none, and of most that are MySQL's or MariaDB's alone.
+const NO_STATE: &str = "HY000";
 
 /// One row: an error number, what it tells about a password when a login ends in it, and the code to report.
 struct Row(u16, Observation, Code);
@@ -39,24 +42,23 @@ const TABLE: &[Row] = &[
     Row(3955, Unknown, Code::LoginBlocked),
     // MariaDB's ER_USER_IS_BLOCKED: max_password_errors. Whatever the password is.
     Row(4150, Unknown, Code::LoginBlocked),
-    // ER_ACCOUNT_HAS_BEEN_LOCKED, and MariaDB's: only after the right password.
-    Row(3118, Works, Code::RoleUnusable),
-    Row(4151, Works, Code::RoleUnusable),
-    // ER_MUST_CHANGE_PASSWORD_LOGIN: expired. Only after the right password.
-    Row(1862, Works, Code::RoleUnusable),
-    // ER_MUST_CHANGE_PASSWORD: the same, where the login is let in to change the password and do nothing else.
-    Row(1820, Works, Code::RoleUnusable),
-    // ER_SERVER_OFFLINE_MODE: only after the right password.
-    Row(3032, Works, Code::ServerNotReady),
+    // ER_ACCOUNT_HAS_BEEN_LOCKED, and MariaDB's; ER_MUST_CHANGE_PASSWORD_LOGIN: expired; ER_MUST_CHANGE_PASSWORD: the same,
+    // where the login is let in to change the password and do nothing else; ER_SERVER_OFFLINE_MODE. All of them come only
+    // after the right password, and prove nothing: they have no SQLSTATE of their own (see `observation`).
+    Row(3118, Unknown, Code::RoleUnusable),
+    Row(4151, Unknown, Code::RoleUnusable),
+    Row(1862, Unknown, Code::RoleUnusable),
+    Row(1820, Unknown, Code::RoleUnusable),
+    Row(3032, Unknown, Code::ServerNotReady),
     // ER_BAD_DB_ERROR, ER_DBACCESS_DENIED_ERROR: after the password.
     Row(1049, Works, Code::DatabaseUnusable),
     Row(1044, Works, Code::PrivilegeMissing),
     // ER_TOO_MANY_USER_CONNECTIONS and ER_USER_LIMIT_REACHED: the account's limits, counted after the password.
     Row(1203, Works, Code::TooManyConnections),
     Row(1226, Works, Code::TooManyConnections),
-    // ER_CON_COUNT_ERROR: no slot. MySQL still looks at the password, which is not to be relied upon.
+    // ER_CON_COUNT_ERROR: no slot. MySQL and MariaDB look at the password first, and are the first to be too busy for it.
     Row(1040, Unknown, Code::TooManyConnections),
-    // ER_SECURE_TRANSPORT_REQUIRED.
+    // ER_SECURE_TRANSPORT_REQUIRED, which MySQL says after the right password. MariaDB says 1045 to any.
     Row(3159, Unknown, Code::TlsRequired),
     // ER_NOT_SUPPORTED_AUTH_MODE, ER_SERVER_IS_IN_SECURE_AUTH_MODE, ER_PLUGIN_IS_NOT_LOADED (the account's plugin is gone,
     // as mysql_native_password is in 9.0).
@@ -108,10 +110,12 @@ const TABLE: &[Row] = &[
     Row(1370, Unknown, Code::PrivilegeMissing),
     Row(1410, Unknown, Code::PrivilegeMissing),
     Row(1132, Unknown, Code::PrivilegeMissing),
-    // ER_CANNOT_USER, ER_PASSWORD_NO_MATCH, ER_USER_DOES_NOT_EXIST.
+    // ER_CANNOT_USER, ER_PASSWORD_NO_MATCH, ER_USER_DOES_NOT_EXIST; ER_UNKNOWN_AUTHID and MariaDB's ER_INVALID_ROLE.
     Row(1396, Unknown, Code::RoleMissing),
     Row(1133, Unknown, Code::RoleMissing),
     Row(3162, Unknown, Code::RoleMissing),
+    Row(3523, Unknown, Code::RoleMissing),
+    Row(1959, Unknown, Code::RoleMissing),
     // ER_WRONG_STRING_LENGTH: of a user name.
     Row(1470, Unknown, Code::NameTooLong),
     // ER_NOT_VALID_PASSWORD, ER_CREDENTIALS_CONTRADICT_TO_HISTORY, ER_PASSWD_LENGTH, ER_MISSING_CURRENT_PASSWORD.
@@ -129,8 +133,15 @@ fn row(number: u16) -> Option<&'static Row> {
 }
 
 /// What the end of a login tells about the password.
-pub(crate) fn observation(number: u16) -> Observation {
-    row(number).map_or(Unknown, |row| row.1)
+///
+/// A server that does not know yet what its client understands sends no SQLSTATE, and the driver then says [`NO_STATE`],
+/// whatever stands in its place. Such an error is older than the password and, where there is to be TLS, than TLS: anybody
+/// on the way may have sent it. So what tells anything about the password has a SQLSTATE of its own.
+pub(crate) fn observation(number: u16, state: &str) -> Observation {
+    match row(number).map_or(Unknown, |row| row.1) {
+        Works | Rejected if state == NO_STATE => Unknown,
+        observation => observation,
+    }
 }
 
 /// The error for a number. The server's own words stay out of it: error 1064 quotes the statement.
@@ -155,9 +166,17 @@ mod tests {
 
     #[test]
     fn what_has_no_row_says_nothing_about_the_password() {
-        assert_eq!(observation(1064), Unknown);
+        assert_eq!(observation(1064, "42000"), Unknown);
         assert_eq!(error(1064).code(), Code::TargetRefused);
         assert!(is(&error(1064), 1064) && !is(&error(1064), 106));
+    }
+
+    #[test]
+    fn what_may_be_older_than_the_password_says_nothing_about_it() {
+        assert_eq!([observation(1045, "28000"), observation(1049, "42000")], [Rejected, Works]);
+        for row in TABLE {
+            assert!(!matches!(observation(row.0, NO_STATE), Works | Rejected), "{}", row.0);
+        }
     }
 
     #[test]
