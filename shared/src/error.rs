@@ -276,7 +276,7 @@ codes! {
     /// The role can never log in, or not any more.
     RoleUnusable = "role-unusable", Permanent,
         "the user cannot log in: NOLOGIN, a locked account, or a password whose time has passed",
-        "PostgreSQL: correct it with ALTER ROLE … LOGIN or ALTER ROLE … VALID UNTIL. MySQL and MariaDB: ALTER USER … ACCOUNT UNLOCK; an expired password is replaced by a rotation with a superuser's help (`rotation.superuserRescue`), or by hand.";
+        "PostgreSQL: correct it with ALTER ROLE … LOGIN or ALTER ROLE … VALID UNTIL. MySQL and MariaDB: ALTER USER … ACCOUNT UNLOCK, or set an expired password by hand (and the account's PASSWORD EXPIRE to more than the rotation's interval).";
     /// A role that a rotation must not touch.
     RoleProtected = "role-protected", Permanent,
         "the user is too powerful to be rotated through a superuser secret",

@@ -5,10 +5,12 @@
 
 use crate::connect::{Row, Rows, Session, text};
 use crate::frame::{self, Account as Name, Server};
+use crate::hash;
 use crate::options::Options;
 use crate::power::Powers;
 use crate::quote::{account, literal};
 use rotation::clock::Deadline;
+use rotation::secret::Password;
 use rotation::{Code, Error, Fact, Result};
 use serde_json::{Map, Value};
 use std::collections::{BTreeMap, BTreeSet};
@@ -69,6 +71,7 @@ pub(crate) struct Authentication {
     pub(crate) hash: Hash,
     /// MySQL: whether there is a secondary password.
     pub(crate) secondary: bool,
+    pub(crate) secondary_hash: Hash,
     /// Several factors (MySQL), or several ways of which one suffices (MariaDB).
     pub(crate) several: bool,
 }
@@ -206,6 +209,12 @@ pub(crate) fn usable(accounts: &[&Account], user: &str) -> Result<()> {
 }
 
 impl Account {
+    /// Whether this is a password of the account, by what the server keeps.
+    pub(crate) fn has(&self, password: &Password) -> bool {
+        let Authentication { hash, secondary_hash, .. } = &self.authentication;
+        [hash, secondary_hash].into_iter().any(|stored| hash::matches(&stored.0, password))
+    }
+
     /// Its name for people.
     pub(crate) fn shown(&self) -> String {
         account(&self.name.user, &self.name.host)
@@ -242,6 +251,9 @@ impl Account {
                 plugin: text(row, 2).to_owned(),
                 hash: Hash(row.get(3).cloned().flatten().unwrap_or_default()),
                 secondary: attributes.contains_key("additional_password"),
+                secondary_hash: Hash(
+                    attributes.get("additional_password").and_then(Value::as_str).unwrap_or_default().into(),
+                ),
                 several: attributes.contains_key("multi_factor_authentication"),
             },
             locked: text(row, 16) == "Y",
@@ -272,6 +284,7 @@ impl Account {
                 plugin: string("plugin"),
                 hash: Hash(string("authentication_string").into_bytes()),
                 secondary: false,
+                secondary_hash: Hash::default(),
                 several: fields.contains_key("auth_or"),
             },
             locked: flag("account_locked"),

@@ -72,8 +72,8 @@ impl Engine for MySql {
         own::discard_previous_password(session, user, current, deadline).await
     }
 
-    async fn rescue(&self, superuser: Session, user: &str, new: &Password, deadline: Deadline) -> Result<()> {
-        rescue::rescue(superuser, user, new, self.allow_powerful, deadline).await
+    async fn rescue(&self, superuser: Session, change: OwnChange<'_>, deadline: Deadline) -> Result<()> {
+        rescue::rescue(superuser, change, self.allow_powerful, deadline).await
     }
 
     async fn converge(

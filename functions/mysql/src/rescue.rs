@@ -3,29 +3,35 @@
 use crate::accounts::{self, usable};
 use crate::connect::Session;
 use crate::password;
-use rotation::Result;
 use rotation::clock::Deadline;
-use rotation::secret::Password;
+use rotation::database::OwnChange;
+use rotation::{Code, Error, Fact, Result};
 
 /// Sets a user's password on all of its accounts, and ends every other one. Two round trips.
 ///
 /// # Errors
-/// [`RoleMissing`](rotation::Code::RoleMissing); [`RoleUnusable`](rotation::Code::RoleUnusable) where a new password would
-/// not help; [`RoleProtected`](rotation::Code::RoleProtected); those of [`password::set`].
+/// [`Code::RoleMissing`]; [`Code::RoleUnusable`] and [`Code::LoginForbidden`] where a new password would not help;
+/// [`Code::RoleProtected`]; those of [`password::set`].
 pub(crate) async fn rescue(
     mut superuser: Session,
-    user: &str,
-    new: &Password,
+    change: OwnChange<'_>,
     allow_powerful: bool,
     deadline: Deadline,
 ) -> Result<()> {
-    let (server, accounts) = accounts::read(&mut superuser, &[user], deadline).await?;
-    let own = accounts.of(user);
-    usable(&own, user)?;
+    let (server, accounts) = accounts::read(&mut superuser, &[change.user], deadline).await?;
+    let own = accounts.of(change.user);
+    usable(&own, change.user)?;
     for account in own {
         account.unprotected(&server, allow_powerful)?;
+        // The server says "wrong password" for more than that: for what an account REQUIREs, for plaintext where MariaDB wants
+        // TLS. Consumers that get in must not be locked out for it.
+        if account.has(change.from) {
+            let what = "the password of AWSCURRENT is right, so the server refuses the login for another reason: what the account \
+                        REQUIREs, or TLS";
+            return Err(Error::new(Code::LoginForbidden).with(Fact::User, account.shown()).with(Fact::What, what));
+        }
     }
-    password::set(&mut superuser, &server, &accounts, user, new, deadline).await?;
+    password::set(&mut superuser, &server, &accounts, change.user, change.to, deadline).await?;
     superuser.close(deadline).await;
     Ok(())
 }

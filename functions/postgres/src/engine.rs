@@ -63,8 +63,8 @@ impl Engine for Postgres {
         Ok(false)
     }
 
-    async fn rescue(&self, superuser: Session, user: &str, new: &Password, deadline: Deadline) -> Result<()> {
-        single::rescue(superuser, user, new, self.allowed, deadline).await
+    async fn rescue(&self, superuser: Session, change: OwnChange<'_>, deadline: Deadline) -> Result<()> {
+        single::rescue(superuser, change.user, change.to, self.allowed, deadline).await
     }
 
     async fn converge(&self, superuser: Session, turn: Turn<'_>, _: &impl Evidence, deadline: Deadline) -> Result<()> {

@@ -109,12 +109,11 @@ pub trait Engine: Send + Sync {
         deadline: Deadline,
     ) -> impl Future<Output = Result<bool>> + Send;
 
-    /// Changes another user's password, as a superuser, when none that is known opens the database.
+    /// Changes another user's password, as a superuser, when none that is known opens the database. `from` is the current one.
     fn rescue(
         &self,
         superuser: Self::Session,
-        user: &str,
-        new: &Password,
+        change: OwnChange<'_>,
         deadline: Deadline,
     ) -> impl Future<Output = Result<()>> + Send;
 

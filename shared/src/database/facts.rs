@@ -236,7 +236,7 @@ pub(crate) mod tests {
         async fn discard_previous_password(&self, (): (), _: &str, _: &Password, _: Deadline) -> Result<bool> {
             unreachable!()
         }
-        async fn rescue(&self, (): (), _: &str, _: &Password, _: Deadline) -> Result<()> {
+        async fn rescue(&self, (): (), _: OwnChange<'_>, _: Deadline) -> Result<()> {
             unreachable!()
         }
         async fn converge(&self, (): (), _: Turn<'_>, _: &impl Evidence, _: Deadline) -> Result<()> {

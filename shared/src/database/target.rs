@@ -148,11 +148,11 @@ impl<E: Engine> DatabaseTarget<E> {
                         (Credential::Previous, Some(previous)) => &previous.password,
                         _ => &current.password,
                     };
+                    let change = OwnChange { user, from, to: new };
                     let previous = if credential == Credential::Superuser {
-                        self.engine.rescue(session, user, new, deadline).await?;
+                        self.engine.rescue(session, change, deadline).await?;
                         PreviousCredential::Refused
                     } else {
-                        let change = OwnChange { user, from, to: new };
                         match self.engine.change_own_password(session, change, deadline).await {
                             // A rule against using a password again also meets the second run of a step whose first run
                             // has set it, where the one before still opens sessions.
