@@ -110,6 +110,20 @@ async fn a_rescue_helps_only_users_that_a_password_would_help() {
             let pretended = kind == Kind::MySql && error.error_message.contains("or the user does not exist");
             assert!(error.error_type == code || pretended, "{kind}: {sql}: {error:?}");
         }
+        // A right password that the server refuses for another reason is not replaced: others may fulfil that.
+        for (user, require, more) in [("x509", "X509", json!({})), ("tls", "SSL", json!({"ssl": false}))] {
+            let options = Options::default().kind(kind).tls(Tls::Offered);
+            let world = World::mysql_with(options, |function| function).await;
+            let (name, password) = (world.server.superuser(), world.server.superuser_password());
+            let superuser = world.secret(merged(world.document(name, password.expose()), more.clone())).await;
+            let rescue = json!({"masterarn": superuser.arn, "rotation": {"superuserRescue": true}});
+            let secret = world.user_with(user, merged(more, rescue)).await;
+            world.sql(&format!("ALTER USER {user} REQUIRE {require}")).await;
+            let error = secret.refused().await;
+            assert_eq!(error.error_type, "login-forbidden", "{kind}: {error:?}");
+            world.sql(&format!("ALTER USER {user} REQUIRE NONE")).await;
+            assert!(secret.opens("AWSCURRENT").await, "{kind}: {require}");
+        }
         // The superuser's own user is not to be changed through its secret.
         let own = world.document(world.server.superuser(), "unknown");
         let error = world.secret(merged(own, rescue)).await.refused().await;
