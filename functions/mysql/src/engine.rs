@@ -1,7 +1,7 @@
 //! MySQL and MariaDB as the rotation's engine.
 
 use crate::connect::{Session, connect};
-use crate::{own, pair, rescue};
+use crate::{errno, own, pair, rescue};
 use rotation::clock::Deadline;
 use rotation::database::{Engine, Evidence, Facts, Login, LoginFailure, OwnChange, Pair, Side, Turn};
 use rotation::environment::Settings;
@@ -60,6 +60,11 @@ impl Engine for MySql {
         deadline: Deadline,
     ) -> Result<PreviousCredential> {
         own::change_own_password(session, change, deadline).await
+    }
+
+    /// A new random password is in no history, unless it was set before.
+    fn is_a_second_run(&self, refusal: &Error) -> bool {
+        errno::is(refusal, errno::CONTRADICTS_HISTORY)
     }
 
     async fn discard_previous_password(

@@ -11,6 +11,8 @@ use rotation::{Code, Error, Fact};
 pub(crate) const INCORRECT_CURRENT_PASSWORD: u16 = 3891;
 /// The password is to be changed with REPLACE alone, which was left out (PASSWORD REQUIRE CURRENT).
 pub(crate) const MISSING_CURRENT_PASSWORD: u16 = 3892;
+/// The password is one that the account has had (PASSWORD HISTORY, PASSWORD REUSE INTERVAL).
+pub(crate) const CONTRADICTS_HISTORY: u16 = 3638;
 /// Too few characters differ from the password before (validate_password.changed_characters_percentage). Said only after
 /// REPLACE was compared.
 pub(crate) const TOO_FEW_CHANGED_CHARACTERS: u16 = 4165;

@@ -59,6 +59,11 @@ impl Engine for Postgres {
         Ok(PreviousCredential::Refused)
     }
 
+    /// The password before opens no session then.
+    fn is_a_second_run(&self, _: &Error) -> bool {
+        false
+    }
+
     async fn discard_previous_password(&self, _: Session, _: &str, _: &Password, _: Deadline) -> Result<bool> {
         Ok(false)
     }

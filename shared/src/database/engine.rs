@@ -6,7 +6,7 @@ use super::observation::LoginFailure;
 use super::pair::{Pair, Side};
 use super::plan::Credential;
 use crate::clock::Deadline;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::secret::Password;
 use crate::target::PreviousCredential;
 use std::future::Future;
@@ -98,6 +98,9 @@ pub trait Engine: Send + Sync {
         change: OwnChange<'_>,
         deadline: Deadline,
     ) -> impl Future<Output = Result<PreviousCredential>> + Send;
+
+    /// Whether this refusal of a change is what a second run meets, whose first run has set the pending password.
+    fn is_a_second_run(&self, refusal: &Error) -> bool;
 
     /// Where there are [`DUAL_PASSWORDS`](Self::DUAL_PASSWORDS): ends every password of the user who is logged in but the
     /// one that opened the session. `false` if it was the only one.

@@ -233,6 +233,9 @@ pub(crate) mod tests {
         async fn change_own_password(&self, (): (), _: OwnChange<'_>, _: Deadline) -> Result<PreviousCredential> {
             unreachable!()
         }
+        fn is_a_second_run(&self, _: &Error) -> bool {
+            unreachable!()
+        }
         async fn discard_previous_password(&self, (): (), _: &str, _: &Password, _: Deadline) -> Result<bool> {
             unreachable!()
         }

@@ -154,9 +154,8 @@ impl<E: Engine> DatabaseTarget<E> {
                         PreviousCredential::Refused
                     } else {
                         match self.engine.change_own_password(session, change, deadline).await {
-                            // A rule against using a password again also meets the second run of a step whose first run
-                            // has set it, where the one before still opens sessions.
-                            Err(error) if error.code() == Code::PasswordRefused && E::DUAL_PASSWORDS => {
+                            // The one before still opens sessions. Nothing else is worth a login that may be refused.
+                            Err(error) if self.engine.is_a_second_run(&error) => {
                                 let again = self.log_in(pending, Credential::Pending, deadline).await;
                                 return again.map(|_| Applied::AlreadyInEffect).map_err(|_| error);
                             }
