@@ -195,6 +195,10 @@ async fn mysqls_password_validation_names_the_policy() {
     assert_eq!(error.error_type, "password-refused", "{error:?}");
     assert!(error.error_message.contains("validate_password"), "{error:?}");
     assert!(secret.opens("AWSCURRENT").await);
+    // And nothing is tried that could lock the account.
+    world.sql("ALTER USER app FAILED_LOGIN_ATTEMPTS 1 PASSWORD_LOCK_TIME UNBOUNDED").await;
+    assert_eq!(secret.refused().await.error_type, "password-refused");
+    assert!(secret.opens("AWSCURRENT").await);
     world.sql("SET GLOBAL validate_password.length = 12").await;
     secret.rotated().await;
 }
