@@ -87,7 +87,7 @@ impl Database {
     /// Creates a user that can log in.
     ///
     /// # Errors
-    /// [`Error::Database`](super::Error::Database), for instance if there is such a user.
+    /// [`Error::Database`], for instance if there is such a user.
     pub async fn create_user(&self, name: &str, password: &Password) -> Result<()> {
         match self {
             Self::Postgres(server) => server.create_user(name, password).await,
@@ -98,7 +98,7 @@ impl Database {
     /// Whether the password opens the server for the user.
     ///
     /// # Errors
-    /// [`Error::Database`](super::Error::Database) for everything but a good login and a refused one.
+    /// [`Error::Database`] for everything but a good login and a refused one.
     pub async fn can_login(&self, user: &str, password: &Password) -> Result<bool> {
         match self {
             Self::Postgres(server) => server.can_login(user, password).await,
@@ -109,7 +109,7 @@ impl Database {
     /// Logs in and asks who the session is.
     ///
     /// # Errors
-    /// [`Error::Database`](super::Error::Database).
+    /// [`Error::Database`].
     pub async fn identity(&self, user: &str, password: &Password) -> Result<Identity> {
         let unasked =
             |error: String| Error::Database { doing: "cannot ask who the session is".to_owned(), found: error };
