@@ -89,10 +89,48 @@ impl Document {
         for (range, value) in places {
             text.replace_range(range, &value);
         }
-        if text.len() > MAX_BYTES {
-            return Err(Error::new(Code::SecretTooLarge).with(Fact::Found, format_args!("{} bytes", text.len())));
+        limited(text, self.prefix)
+    }
+
+    /// The same document with these JSON texts under their keys, which are added at the end where they are not there yet.
+    ///
+    /// # Errors
+    /// [`Code::SecretTooLarge`]; [`Code::SecretNotJson`] if a text is not JSON.
+    pub fn with_json(&self, changes: &[(&str, &str)]) -> Result<Self> {
+        let mut text = self.text.expose().to_owned();
+        let mut known: Vec<_> = changes.iter().filter_map(|(key, value)| Some((self.range(key)?, *value))).collect();
+        // From the back, so that the ranges in front stay true.
+        known.sort_by_key(|(range, _)| std::cmp::Reverse(range.start));
+        for (range, value) in known {
+            text.replace_range(range, value);
         }
-        Self::parse(text.into())
+        let end = text.rfind('}').ok_or_else(|| Error::new(Code::SecretNotJson))?;
+        let mut added = String::new();
+        let mut empty = self.fields.is_empty();
+        for (key, value) in changes.iter().filter(|(key, _)| self.range(key).is_none()) {
+            added.push_str(if empty { "" } else { ", " });
+            added.push_str(&format!("{}: {value}", Value::from(*key)));
+            empty = false;
+        }
+        // After the last value, and before whatever white space its owner put in front of the brace.
+        let last = text.get(..end).map_or(end, |before| before.trim_end().len());
+        text.insert_str(last, &added);
+        limited(text, self.prefix)
+    }
+
+    /// A value's JSON text, if there is one.
+    pub fn json(&self, key: &str) -> Option<SecretText> {
+        self.text.expose().get(self.range(key)?).map(SecretText::from)
+    }
+
+    /// A value of any kind, for a type that says itself what it takes. `None` if it is absent or null.
+    ///
+    /// # Errors
+    /// [`Code::FieldInvalid`], with `expected`.
+    pub fn typed<T: serde::de::DeserializeOwned>(&self, key: &str, expected: &str) -> Result<Option<T>> {
+        let Some(text) = self.json(key).filter(|text| text.expose() != "null") else { return Ok(None) };
+        // The parser's own words may quote the value.
+        serde_json::from_str(text.expose()).map(Some).map_err(|_| self.invalid(key, "something else", expected))
     }
 
     /// A string that has to be there.
@@ -244,6 +282,13 @@ impl Document {
     }
 }
 
+fn limited(text: String, prefix: &'static str) -> Result<Document> {
+    if text.len() > MAX_BYTES {
+        return Err(Error::new(Code::SecretTooLarge).with(Fact::Found, format_args!("{} bytes", text.len())));
+    }
+    Document::parse_object(text.into(), prefix)
+}
+
 fn invalid(prefix: &str, key: &str, found: &str, expected: &str) -> Error {
     Error::new(Code::FieldInvalid)
         .with(Fact::Field, format_args!("{prefix}{key}"))
@@ -302,6 +347,18 @@ mod tests {
             "{\n  \"z\": 1.50e+3, \"password\" :\"n\\\"ew\\\\\",\t\"big\": 123456789012345678901234567890,\n \"username\":\"u_clone\", \"a\": {\"b\" : [ ]} }"
         );
         assert_eq!(after.string("password").unwrap(), "n\"ew\\");
+    }
+
+    #[test]
+    fn what_is_added_comes_last_and_what_is_there_stays_in_place() {
+        let before = document("{\n  \"b\": {\"x\": 1.0},\n  \"a\" : \"old\"\n}");
+        let after = before.with_json(&[("a", "null"), ("journal", "[1]"), ("b", "{}"), ("é", "2")]).unwrap();
+        assert_eq!(after.text().expose(), "{\n  \"b\": {},\n  \"a\" : null, \"journal\": [1], \"é\": 2\n}");
+        assert_eq!(
+            document("{ }").with_json(&[("a", "1"), ("b", "2")]).unwrap().text().expose(),
+            "{\"a\": 1, \"b\": 2 }"
+        );
+        assert_eq!(before.with_json(&[("a", "nonsense")]).unwrap_err().code(), Code::SecretNotJson);
     }
 
     #[test]

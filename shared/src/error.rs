@@ -100,7 +100,7 @@ codes! {
     /// `SecretString` is not a JSON object, or the value is binary.
     SecretNotJson = "secret-not-json", Permanent,
         "the secret's value is not a JSON object",
-        "Store the secret as a JSON object with engine, host, username and password.";
+        "Store the secret as a JSON object: engine, host, username and password for a database, issuer and the key for an API.";
     /// A required key is absent.
     FieldMissing = "field-missing", Permanent,
         "the secret lacks a required field",
@@ -322,6 +322,84 @@ codes! {
         "the server refused the request",
         "Look the error code up in the server's manual and the moment in the server's log.";
 
+    // ---- issuers of API keys
+    /// No description goes by the name that the secret has under `issuer`.
+    IssuerUnknown = "issuer-unknown", Permanent,
+        "no issuer of this name is described",
+        "Correct `issuer` in the secret (docs/issuers.md lists the built-in ones), or add a description with ISSUERS.";
+    /// A description of an issuer cannot be used.
+    DescriptionInvalid = "description-invalid", Permanent,
+        "the description of an issuer has a mistake",
+        "Run `cargo lab check-issuer` on it, which explains each mistake.";
+    /// A description's source cannot be read.
+    DescriptionUnreadable = "description-unreadable", Permanent,
+        "a description of an issuer cannot be read",
+        "Check the source that ISSUERS names, and the function's permission to read it.";
+    /// A request would go to a host, or an address, that nobody allowed.
+    HostDenied = "host-denied", Permanent,
+        "requests to this host or address are not allowed",
+        "If it is right, allow it: a public host with ALLOWED_HOSTS, one in a private network with ALLOWED_PRIVATE_HOSTS.";
+    /// The issuer kept asking to slow down.
+    IssuerThrottled = "issuer-throttled", Retryable,
+        "the issuer kept asking to slow down until the step's time was spent",
+        "Nothing to do for one rotation: it is tried again. If it recurs, spread the schedules of the secrets of this issuer.";
+    /// The issuer answers with server errors, or in a way that tells nothing.
+    IssuerUnavailable = "issuer-unavailable", Retryable,
+        "the issuer could not tell, or could not do it",
+        "Look at the issuer's status page; the rotation is tried again.";
+    /// The issuer refused a request that was authenticated.
+    IssuerRefused = "issuer-refused", Permanent,
+        "the issuer refused the request",
+        "Compare the status and the request with the issuer's documentation; `cargo lab check-issuer` shows the requests of a description.";
+    /// The issuer refuses the admin credential.
+    AdminRejected = "admin-rejected", Permanent,
+        "the issuer refuses the admin credential, or gives it too few rights",
+        "Correct the admin secret that `rotation.adminSecretArn` names, or give its credential the right to manage keys.";
+    /// The deployer's list does not have the admin secret.
+    AdminNotAllowed = "admin-not-allowed", Permanent,
+        "`rotation.adminSecretArn` names a secret that the deployer has not listed as an admin secret",
+        "Add the secret's ARN to ADMIN_SECRET_ARNS, or correct `rotation.adminSecretArn`.";
+    /// The issuer allows no further key.
+    KeyLimitReached = "key-limit-reached", Permanent,
+        "the issuer allows no further key",
+        "Delete keys that are not used at the issuer; those that this function has not issued it does not touch.";
+    /// An attempt that may be under way holds the last free place.
+    AttemptUnderWay = "attempt-under-way", Retryable,
+        "the issuer allows no further key, and one that this rotation has made may still be in use by another invocation",
+        "Nothing to do: once that invocation's time is over, the key is removed and the rotation goes on.";
+    /// A success in a form that the description does not expect.
+    AnswerUnexpected = "answer-unexpected", Permanent,
+        "the issuer answered in a form that its description does not expect",
+        "Compare the description with the issuer's documentation. If a key was made, the next rotation removes it where the issuer can list keys.";
+    /// A redirect, which is never followed.
+    RedirectRefused = "redirect-refused", Permanent,
+        "the issuer answered with a redirect, and a credential is never sent after one",
+        "Put the final address into the description.";
+    /// More bytes than any answer about keys has.
+    AnswerTooLarge = "answer-too-large", Permanent,
+        "the issuer's answer is larger than any answer about keys should be",
+        "Check the address and, for lists, the page size in the description.";
+    /// Sent, and not answered: it may or may not have happened.
+    ReplyLost = "reply-lost", Retryable,
+        "the issuer's answer was lost, and what was asked may have happened",
+        "Nothing to do: the rotation is tried again, and what the lost answer was about is found and removed where the issuer can list keys.";
+    /// Another key answers than the one that is being tried.
+    KeyMismatch = "key-mismatch", Permanent,
+        "the issuer says that the key belongs to another id than the secret",
+        "Compare the key and its id in the secret with the issuer's list; correct the id.";
+    /// A warning: a superseded key is alive.
+    KeyNotRevoked = "key-not-revoked", Retryable,
+        "a superseded key could not be revoked and is still alive",
+        "Nothing to do for one rotation: it stays in the journal and is tried again at the next. If it recurs, revoke the key by hand.";
+    /// A warning: the key that a person made.
+    KeyNotOurs = "key-not-ours", Permanent,
+        "a superseded key is left alive, as nothing proves that this function issued it",
+        "Revoke the key by hand at the issuer once nobody uses it.";
+    /// A warning: what a crash may leave.
+    OrphanPossible = "orphan-possible", Permanent,
+        "an issuer that cannot list or name keys may hold one that nothing remembers",
+        "Look at the issuer's list of keys for one that neither the current nor the previous version of the secret has.";
+
     // ---- the function itself
     /// The step's time ran out between two calls.
     TimeSpent = "time-spent", Retryable,
@@ -385,6 +463,12 @@ pub enum Fact {
     ErrorNumber,
     /// What differs or is missing: an attribute, a setting, a privilege.
     What,
+    /// The issuer of a key.
+    Issuer,
+    /// The id of a key, which is no secret.
+    KeyId,
+    /// An HTTP status.
+    Status,
     /// How often something was tried.
     Attempts,
 }
@@ -412,6 +496,9 @@ impl Fact {
             Self::SqlState => "sqlState",
             Self::ErrorNumber => "errorNumber",
             Self::What => "what",
+            Self::Issuer => "issuer",
+            Self::KeyId => "keyId",
+            Self::Status => "status",
             Self::Attempts => "attempts",
         }
     }

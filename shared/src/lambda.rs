@@ -5,12 +5,12 @@ use crate::environment::{self, Defaults, Settings};
 use crate::error::{Code, Error, Fact, Result};
 use crate::event::Event;
 use crate::metric;
-use crate::protocol::{Outcome, Rotation};
+use crate::protocol::{Done, Rotation};
 use crate::store::SecretsManager;
 use crate::target::{PreviousCredential, Retired, Target};
 use crate::telemetry;
 use lambda_runtime::{Diagnostic, LambdaEvent, service_fn};
-use serde_json::Value;
+use serde_json::{Map, Value};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
@@ -84,17 +84,18 @@ async fn answer<T: Target>(
     let watch = Stopwatch::start();
     let event = Event::parse(payload).inspect_err(|error| log.failure(error))?;
     log.started(&event);
-    let outcome = rotation.run(&event, deadline).await.map_err(|error| {
+    let done = rotation.run(&event, deadline).await.map_err(|error| {
         let error = error.with_default(Fact::Step, event.step).with_default(Fact::Version, &event.token);
         log.failure(&error);
         error
     })?;
-    log.done(&event, &outcome, watch.elapsed());
-    Ok(described(&event, &outcome))
+    log.done(&event, &done, watch.elapsed());
+    Ok(described(&event, &done))
 }
 
 /// The answer. Secrets Manager looks only at whether there is one; people and tests read it.
-fn described(event: &Event, outcome: &Outcome) -> Value {
+fn described(event: &Event, done: &Done) -> Value {
+    let outcome = &done.outcome;
     let mut fields = vec![("step", event.step.as_str()), ("outcome", outcome.as_str())];
     if let Some(change) = outcome.change() {
         fields.push(("changedAs", change.by));
@@ -108,11 +109,12 @@ fn described(event: &Event, outcome: &Outcome) -> Value {
         Ok(Retired::Previous) => fields.push(("retired", "previous")),
         Err(error) => fields.push(("notRetired", error.code().as_str())),
     }
-    fields
-        .into_iter()
-        .map(|(name, value)| (name.to_owned(), Value::from(value)))
-        .collect::<serde_json::Map<_, _>>()
-        .into()
+    let mut answer: Map<_, _> = fields.into_iter().map(|(name, value)| (name.to_owned(), Value::from(value))).collect();
+    if !done.warnings.is_empty() {
+        let warnings = done.warnings.iter().map(ToString::to_string).collect::<Vec<_>>();
+        answer.insert("warnings".to_owned(), warnings.into());
+    }
+    answer.into()
 }
 
 /// The log of one invocation: each line can be found by request, secret and version.
@@ -131,7 +133,18 @@ impl Log {
         );
     }
 
-    fn done(&self, event: &Event, outcome: &Outcome, time: Duration) {
+    fn done(&self, event: &Event, done: &Done, time: Duration) {
+        let outcome = &done.outcome;
+        for warning in &done.warnings {
+            tracing::warn!(
+                request = self.request,
+                secret = event.secret,
+                version = event.token,
+                code = warning.code().as_str(),
+                "{warning}"
+            );
+            metric::count(&metric::name(warning.code()));
+        }
         let change = outcome.change();
         if let Some(PreviousCredential::NotKept(because)) = change.map(|change| change.previous) {
             tracing::warn!(

@@ -2,6 +2,7 @@
 //!
 //! <https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/CloudWatch_Embedded_Metric_Format_Specification.html>
 
+use crate::error::Code;
 use crate::{clock, environment};
 use serde_json::{Value, json};
 use std::io::Write as _;
@@ -14,6 +15,15 @@ pub(crate) fn count(name: &str) {
     let line = embedded(name, &environment::function_name(), clock::since_epoch());
     // One write: lines of one process do not mix. A log that cannot be written is no reason to fail.
     let _ = std::io::stdout().write_all(format!("{line}\n").as_bytes());
+}
+
+/// The metric that counts warnings of this code: its words in upper camel case.
+pub(crate) fn name(code: Code) -> String {
+    let capitalized = |word: &str| {
+        let mut letters = word.chars();
+        letters.next().map(|first| first.to_ascii_uppercase()).into_iter().chain(letters).collect::<String>()
+    };
+    code.as_str().split('-').map(capitalized).collect()
 }
 
 fn embedded(name: &str, function: &str, now: Duration) -> Value {
@@ -34,6 +44,11 @@ fn embedded(name: &str, function: &str, now: Duration) -> Value {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_warning_is_counted_under_its_code() {
+        assert_eq!(name(Code::KeyNotRevoked), "KeyNotRevoked");
+    }
 
     #[test]
     fn every_name_that_the_directive_refers_to_is_a_member() {

@@ -10,7 +10,7 @@ use crate::clock::Deadline;
 use crate::document::Document;
 use crate::error::{Code, Error, Fact, Result};
 use crate::event::{Event, Step};
-use crate::store::{Put, SecretStore, Select, Standing, Version};
+use crate::store::{Description, Put, SecretStore, Select, Standing, Version};
 use crate::target::{Applied, Change, Dated, Proof, Reader, Retired, Target, Versions, read_other};
 use std::sync::Mutex;
 use std::time::Duration;
@@ -33,6 +33,27 @@ pub struct Rotation<S, T> {
 struct Hint {
     secret: String,
     companion: String,
+}
+
+/// A step that succeeded.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Done {
+    /// What it did.
+    pub outcome: Outcome,
+    /// What went wrong without being its failure.
+    pub warnings: Vec<Error>,
+}
+
+impl From<Outcome> for Done {
+    fn from(outcome: Outcome) -> Self {
+        Self { outcome, warnings: Vec::new() }
+    }
+}
+
+impl Outcome {
+    fn with<S: SecretStore>(self, reader: Reader<'_, S>) -> Done {
+        Done { outcome: self, warnings: reader.into_warnings() }
+    }
 }
 
 /// What a step did.
@@ -100,7 +121,7 @@ impl<S: SecretStore, T: Target> Rotation<S, T> {
     ///
     /// # Errors
     /// Any [`Code`], with the rotated secret as [`Fact::Secret`]. The step can be run again.
-    pub async fn run(&self, event: &Event, deadline: Deadline) -> Result<Outcome> {
+    pub async fn run(&self, event: &Event, deadline: Deadline) -> Result<Done> {
         let step = async {
             match event.step {
                 Step::Create => self.create(event, deadline).await,
@@ -114,69 +135,74 @@ impl<S: SecretStore, T: Target> Rotation<S, T> {
         outcome.map_err(|error| error.with_default(Fact::Secret, &event.secret))
     }
 
-    async fn create(&self, event: &Event, deadline: Deadline) -> Result<Outcome> {
+    async fn create(&self, event: &Event, deadline: Deadline) -> Result<Done> {
         // A missing value is the normal case here, so it is never read twice.
         let (now, pending) = tokio::join!(self.now(event, deadline), self.pending_once(event, deadline));
-        let Some(now) = now? else { return Ok(Outcome::AlreadyCurrent) };
+        let Some(now) = now? else { return Ok(Outcome::AlreadyCurrent.into()) };
         self.remember(event, &now.document);
         if pending?.is_some() {
-            return Ok(Outcome::AlreadyProposed);
+            return Ok(Outcome::AlreadyProposed.into());
         }
-        let reader = Reader::new(&self.store, &event.secret, &event.token, deadline);
+        let reader = self.reader(event, now.description, deadline);
         let proposal = self.target.propose(&reader, &now.document).await?;
         let token = event.rotation_token.as_ref();
-        match self.store.put_pending(&event.secret, &event.token, token, proposal.text(), deadline).await? {
-            Put::Stored => Ok(Outcome::Proposed),
+        let put = self.store.put_pending(&event.secret, &event.token, token, proposal.text(), deadline).await?;
+        self.target.settle(&reader, proposal, put).await;
+        let outcome = match put {
+            Put::Stored => Outcome::Proposed,
             // Another invocation of this step came first. Its value is as good as ours.
-            Put::OtherValueThere => Ok(Outcome::AlreadyProposed),
-        }
+            Put::OtherValueThere => Outcome::AlreadyProposed,
+        };
+        Ok(outcome.with(reader))
     }
 
-    async fn set(&self, event: &Event, deadline: Deadline) -> Result<Outcome> {
+    async fn set(&self, event: &Event, deadline: Deadline) -> Result<Done> {
         let (now, pending, ahead) = tokio::join!(
             self.now(event, deadline),
             self.pending_once(event, deadline),
             self.companion_ahead(event, true, deadline),
         );
-        let Some(now) = now? else { return Ok(Outcome::AlreadyCurrent) };
-        let reader = Reader::new(&self.store, &event.secret, &event.token, deadline).with_ahead(ahead);
+        let Some(now) = now? else { return Ok(Outcome::AlreadyCurrent.into()) };
+        let reader = self.reader(event, now.description, deadline).with_ahead(ahead);
         let pending = needed(self.pending_again(pending?, event, deadline).await?, event)?;
-        match self.target.apply(&reader, Versions { current: &now.document, pending: &pending }).await? {
-            Applied::Changed(change) => Ok(Outcome::Changed(change)),
-            Applied::AlreadyInEffect => Ok(Outcome::AlreadyInEffect),
-        }
+        let outcome = match self.target.apply(&reader, Versions { current: &now.document, pending: &pending }).await? {
+            Applied::Changed(change) => Outcome::Changed(change),
+            Applied::AlreadyInEffect => Outcome::AlreadyInEffect,
+        };
+        Ok(outcome.with(reader))
     }
 
-    async fn test(&self, event: &Event, deadline: Deadline) -> Result<Outcome> {
+    async fn test(&self, event: &Event, deadline: Deadline) -> Result<Done> {
         let (now, pending, ahead) = tokio::join!(
             self.now(event, deadline),
             self.pending_once(event, deadline),
             self.companion_ahead(event, T::COMPANION_VERIFIES, deadline),
         );
-        let Some(now) = now? else { return Ok(Outcome::AlreadyCurrent) };
-        let reader = Reader::new(&self.store, &event.secret, &event.token, deadline).with_ahead(ahead);
-        match self.pending_again(pending?, event, deadline).await? {
+        let Some(now) = now? else { return Ok(Outcome::AlreadyCurrent.into()) };
+        let reader = self.reader(event, now.description, deadline).with_ahead(ahead);
+        let outcome = match self.pending_again(pending?, event, deadline).await? {
             Some(pending) => {
                 let pending = Document::parse(pending.text)?;
                 let versions = Versions { current: &now.document, pending: &pending };
                 self.target.verify(&reader, versions, Proof::Full).await?;
-                Ok(Outcome::Verified)
+                Outcome::Verified
             }
             // RotateImmediately=false runs this step alone, against a version that may never get a value. If a rotation is
             // under way after all, finishSecret will not promote what has no value.
             None => {
                 let current = Dated { document: &now.document, age: now.age };
-                self.target.check(&reader, current).await.map(Outcome::ConfigurationVerified)
+                self.target.check(&reader, current).await.map(Outcome::ConfigurationVerified)?
             }
-        }
+        };
+        Ok(outcome.with(reader))
     }
 
-    async fn finish(&self, event: &Event, deadline: Deadline) -> Result<Outcome> {
+    async fn finish(&self, event: &Event, deadline: Deadline) -> Result<Done> {
         let (now, pending) = tokio::join!(self.now(event, deadline), self.pending_once(event, deadline));
-        let Some(now) = now? else { return Ok(Outcome::AlreadyCurrent) };
+        let Some(now) = now? else { return Ok(Outcome::AlreadyCurrent.into()) };
         let pending = needed(self.pending_again(pending?, event, deadline).await?, event)?;
         // Whatever called us in whatever order: what does not open the target is not promoted.
-        let reader = Reader::new(&self.store, &event.secret, &event.token, deadline);
+        let reader = self.reader(event, now.description, deadline);
         let versions = Versions { current: &now.document, pending: &pending };
         self.target.verify(&reader, versions, Proof::Works).await?;
         // Only from the version that was compared with the pending one: a value that somebody stored meanwhile stays.
@@ -191,7 +217,12 @@ impl<S: SecretStore, T: Target> Rotation<S, T> {
             }
             moved => moved?,
         }
-        Ok(Outcome::Promoted(self.target.retire(&reader, &pending).await))
+        let retired = self.target.retire(&reader, &pending).await;
+        Ok(Outcome::Promoted(retired).with(reader))
+    }
+
+    fn reader<'a>(&'a self, event: &'a Event, description: Description, deadline: Deadline) -> Reader<'a, S> {
+        Reader::new(&self.store, &event.secret, &event.token, description, deadline)
     }
 
     /// The current version, and that the token's version is pending; `None` if the token's version is current already.
@@ -215,6 +246,7 @@ impl<S: SecretStore, T: Target> Rotation<S, T> {
                             document: Document::parse(current.text)?,
                             version: current.id,
                             age: current.age,
+                            description,
                         }));
                     }
                     Error::new(Code::WriteConflict).with(Fact::Version, current.id)
@@ -284,6 +316,7 @@ struct Now {
     version: String,
     document: Document,
     age: Option<Duration>,
+    description: Description,
 }
 
 fn needed(pending: Option<Version>, event: &Event) -> Result<Document> {

@@ -3,8 +3,9 @@
 use crate::clock::{Deadline, Stopwatch};
 use crate::document::Document;
 use crate::error::{Code, Error, Fact, Result};
-use crate::store::{SecretStore, Select, Standing};
+use crate::store::{Description, Put, SecretStore, Select, Standing};
 use std::future::Future;
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 /// A database user, an API key: something whose credential can be changed and tried.
@@ -23,6 +24,18 @@ pub trait Target: Send + Sync {
         reader: &Reader<'_, S>,
         current: &Document,
     ) -> impl Future<Output = Result<Document>> + Send;
+
+    /// Follows `propose` once the version has a value: the proposal, or another one that was stored first. From now on the
+    /// value cannot change, so what was made outside for this version and is not in the value is nobody's.
+    /// What fails here is not the rotation's failure: it is for [`Reader::warn`].
+    fn settle<S: SecretStore>(
+        &self,
+        _reader: &Reader<'_, S>,
+        _proposal: Document,
+        _put: Put,
+    ) -> impl Future<Output = ()> + Send {
+        std::future::ready(())
+    }
 
     /// Puts the pending credential into effect, or finds that it is.
     fn apply<S: SecretStore>(
@@ -140,19 +153,52 @@ pub struct Reader<'a, S> {
     store: &'a S,
     secret: &'a str,
     token: &'a str,
+    description: Description,
     since: Stopwatch,
     deadline: Deadline,
     ahead: Option<(String, Result<Document>)>,
+    warnings: Mutex<Vec<Error>>,
 }
 
 impl<'a, S: SecretStore> Reader<'a, S> {
     /// For a secret whose version `token` was just seen to be pending.
-    pub(crate) fn new(store: &'a S, secret: &'a str, token: &'a str, deadline: Deadline) -> Self {
-        Self { store, secret, token, since: Stopwatch::start(), deadline, ahead: None }
+    pub(crate) fn new(
+        store: &'a S,
+        secret: &'a str,
+        token: &'a str,
+        description: Description,
+        deadline: Deadline,
+    ) -> Self {
+        let (since, warnings) = (Stopwatch::start(), Mutex::new(Vec::new()));
+        Self { store, secret, token, description, since, deadline, ahead: None, warnings }
     }
 
     pub(crate) fn with_ahead(self, ahead: Option<(String, Result<Document>)>) -> Self {
         Self { ahead, ..self }
+    }
+
+    /// The secret's ARN, or what the event called it where the service did not say.
+    pub fn secret(&self) -> &str {
+        self.description.arn.as_deref().unwrap_or(self.secret)
+    }
+
+    /// The id of the version that is being made: the client request token.
+    pub fn token(&self) -> &str {
+        self.token
+    }
+
+    /// What DescribeSecret said at the beginning of the step.
+    pub fn description(&self) -> &Description {
+        &self.description
+    }
+
+    /// Notes what went wrong without being the step's failure: it is logged, counted, and stands in the answer.
+    pub fn warn(&self, warning: Error) {
+        self.warnings.lock().unwrap_or_else(PoisonError::into_inner).push(warning);
+    }
+
+    pub(crate) fn into_warnings(self) -> Vec<Error> {
+        self.warnings.into_inner().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// When the step must have answered.

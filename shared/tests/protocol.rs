@@ -53,6 +53,7 @@ impl SecretStore for Store {
         Ok(Description {
             rotation_enabled: answer.get("RotationEnabled").and_then(Value::as_bool),
             labels: serde_json::from_value(labels).unwrap(),
+            ..Description::default()
         })
     }
 
@@ -225,7 +226,7 @@ impl Bench {
     }
 
     async fn step(&self, step: &str) -> Result<Outcome> {
-        self.rotation.run(&self.event(step), Deadline::after(Duration::from_secs(60))).await
+        self.rotation.run(&self.event(step), Deadline::after(Duration::from_secs(60))).await.map(|done| done.outcome)
     }
 
     /// A step's outcome and how many calls waited for one another.

@@ -26,12 +26,26 @@ pub struct Description {
     pub rotation_enabled: Option<bool>,
     /// The labels of each version that has any.
     pub labels: HashMap<String, Vec<String>>,
+    /// The secret's ARN, which does not depend on what the caller called it.
+    pub arn: Option<String>,
+    /// When the last rotation succeeded, as the time since the Unix epoch.
+    pub last_rotated: Option<Duration>,
 }
 
 impl Description {
     /// The version that carries AWSCURRENT.
     pub fn current_version(&self) -> Option<&str> {
-        self.labels.iter().find(|(_, labels)| labels.iter().any(|label| label == CURRENT)).map(|(id, _)| id.as_str())
+        self.version(CURRENT)
+    }
+
+    /// The version that carries AWSPREVIOUS.
+    pub fn previous_version(&self) -> Option<&str> {
+        self.version(PREVIOUS)
+    }
+
+    fn version(&self, label: &str) -> Option<&str> {
+        let holds = |labels: &Vec<String>| labels.iter().any(|known| known == label);
+        self.labels.iter().find(|(_, labels)| holds(labels)).map(|(id, _)| id.as_str())
     }
 
     /// Where a version stands in a rotation: the checks that AWS's own functions make before any step, in their order.

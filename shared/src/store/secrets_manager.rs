@@ -74,6 +74,11 @@ impl SecretStore for SecretsManager {
         Ok(Description {
             rotation_enabled: output.rotation_enabled,
             labels: output.version_ids_to_stages.unwrap_or_default(),
+            arn: output.arn,
+            last_rotated: output
+                .last_rotated_date
+                .and_then(|date| u64::try_from(date.secs()).ok())
+                .map(Duration::from_secs),
         })
     }
 
