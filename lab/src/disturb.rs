@@ -1,12 +1,13 @@
 //! Disturbs a function under test, and records what it did.
 //!
-//! The *external calls* of a function are its Secrets Manager requests, seen by the [endpoint](crate::endpoint), and its
-//! database round trips, seen by a [`Relay`](crate::relay::Relay). Both are numbered in one sequence, in the order in
-//! which they begin, so that a test can kill a function before and after each of them in turn. A database round trip is
-//! a *flight*: bytes from the client that follow bytes from the server (or open the connection). That needs no look
-//! inside TLS.
+//! The *external calls* of a function are its Secrets Manager requests, seen by the [endpoint](crate::endpoint), its
+//! database round trips, seen by a [`Relay`](crate::relay::Relay), and its requests to an issuer, seen by
+//! [`Https`](crate::issuer::Https). All are numbered in one sequence, in the order in which they begin, so that a test
+//! can kill a function before and after each of them in turn. A database round trip is a *flight*: bytes from the client
+//! that follow bytes from the server (or open the connection). That needs no look inside TLS.
 //!
-//! Only calls signed with the credentials of an execution environment count; a test's own calls are never disturbed.
+//! Only Secrets Manager calls signed with the credentials of an execution environment count; a test's own are never
+//! disturbed. Databases and issuers cannot tell who calls: whatever reaches a relay or an `Https` counts.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -23,8 +24,10 @@ pub enum Fault {
     /// The call waits before it reaches the service.
     Delay(Duration),
     /// `ThrottlingException`, HTTP 400. A database flight is cut instead: the connection closes, nothing is forwarded.
+    /// An issuer answers 429 with `Retry-After: 1`.
     Throttle,
-    /// This HTTP status, with `InternalServiceError` or `ServiceUnavailable`. A database flight is cut instead.
+    /// This HTTP status, with `InternalServiceError` or `ServiceUnavailable`. A database flight is cut instead. An issuer
+    /// answers the status with `{"error": "unavailable"}`.
     Fail(u16),
     /// The service acts, and the connection closes instead of a reply.
     LoseReply,
@@ -35,9 +38,10 @@ pub enum Fault {
 /// Which calls a rule is about.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Which {
-    /// The n-th external call of either kind since the last [`Disturb::restart`], counted from 1.
+    /// The n-th external call of any kind since the last [`Disturb::restart`], counted from 1.
     Call(usize),
-    /// The next call of this operation, e.g. `GetSecretValue`, or [`DATABASE`] for a flight.
+    /// The next call of this operation, e.g. `GetSecretValue`, [`DATABASE`] for a flight, or `issuer POST`; see
+    /// [`ISSUER`].
     Next(String),
     /// Every call of this operation.
     Every(String),
@@ -46,12 +50,15 @@ pub enum Which {
 /// The operation name of a database flight.
 pub const DATABASE: &str = "database";
 
+/// How the operation name of a request to an issuer begins. A space and the method follow: `issuer POST`.
+pub const ISSUER: &str = "issuer";
+
 /// One external call of a function.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Call {
     /// Its place in the sequence, from 1.
     pub number: usize,
-    /// The Secrets Manager operation, or [`DATABASE`].
+    /// The Secrets Manager operation, [`DATABASE`], or [`ISSUER`] with the method.
     pub operation: String,
     /// For a flight: the relay's connection and the flight on it, each counted from 1.
     pub flight: Option<(usize, usize)>,
@@ -59,7 +66,7 @@ pub struct Call {
     pub started: Duration,
     /// When its answer left; `None` while it is under way.
     pub ended: Option<Duration>,
-    /// The error type that Secrets Manager answered, if it did.
+    /// The error type that Secrets Manager answered, if it did; `HTTP` and the status where an issuer's was not 2xx.
     pub error: Option<String>,
     /// What was done to it.
     pub fault: Option<Fault>,
@@ -83,7 +90,7 @@ pub fn critical_path<'a>(calls: impl IntoIterator<Item = &'a Call>) -> usize {
     length
 }
 
-/// The rules and the record, shared by the endpoint, the relays and the test. Cheap to clone.
+/// The rules and the record, shared by the endpoint, the relays, the issuers and the test. Cheap to clone.
 #[derive(Clone, Default)]
 pub struct Disturb(Arc<Shared>);
 
@@ -135,7 +142,7 @@ impl Disturb {
         self.rule(Which::Every(operation.to_owned()), fault);
     }
 
-    /// How long every Secrets Manager call takes at least, as a network would make it.
+    /// How long every Secrets Manager call and every request to an issuer takes at least, as a network would make it.
     pub fn latency(&self, latency: Duration) {
         self.state().latency = latency;
     }
@@ -207,7 +214,7 @@ pub(crate) struct Ticket {
     generation: u64,
     /// What is to be done to the call.
     pub(crate) fault: Option<Fault>,
-    /// How long a Secrets Manager call takes at least.
+    /// How long a Secrets Manager call or a request to an issuer takes at least.
     pub(crate) latency: Duration,
 }
 

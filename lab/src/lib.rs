@@ -6,6 +6,7 @@
 //! * [`stack`]: all of these assembled, as tests and the command use them
 //! * [`servers`]: throwaway real databases with a test CA
 //! * [`provision`]: obtains those servers and AWS's emulator without root and without a container engine
+//! * [`issuer`]: issuers of API keys over HTTPS
 //! * [`relay`] and [`disturb`]: the means to delay, throttle, fail, cut and kill
 //! * [`build`]: makes the functions' release binaries
 //! * [`cli`]: the `cargo lab` command
@@ -14,6 +15,7 @@ pub mod build;
 pub mod cli;
 pub mod disturb;
 pub mod endpoint;
+pub mod issuer;
 pub mod lambda;
 pub mod provision;
 pub mod relay;
