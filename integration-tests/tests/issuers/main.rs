@@ -1,0 +1,22 @@
+//! The built-in descriptions, each against a double of its issuer's API that was written from the same documentation.
+//!
+//! A double takes nothing that the documentation does not allow, and answers as it says: so a description that is wrong about a
+//! path, a header, a field or a status fails here. What the documentation leaves open is said beside the description, under
+//! `unchecked`, and beside the double's answer.
+
+mod support;
+
+mod auth0;
+mod cloudflare;
+mod confluent;
+mod datadog;
+mod fastly;
+mod gitlab;
+mod grafana;
+mod launchdarkly;
+mod mongodb_atlas;
+mod newrelic;
+mod okta;
+mod openai_admin;
+mod sendgrid;
+mod twilio;

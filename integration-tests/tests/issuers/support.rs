@@ -1,0 +1,204 @@
+//! What the doubles have in common: requests taken apart, answers put together, and keys that are remembered.
+
+use axum::body::{Bytes, to_bytes};
+use axum::extract::{Query, Request};
+use axum::http::{HeaderMap, Method, StatusCode, Uri};
+use axum::response::{IntoResponse, Response};
+use axum::{Json, Router};
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
+use serde_json::Value;
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard};
+
+/// An issuer's API, in memory. Clones are the same one, so that a test can look into what the function talks to.
+pub trait Double: Clone + Send + Sync + 'static {
+    /// Answers a request.
+    fn answer(&self, call: &Call) -> Response;
+
+    /// What is to be served.
+    fn router(&self) -> Router {
+        let double = self.clone();
+        Router::new().fallback(move |request: Request| {
+            let double = double.clone();
+            async move { double.answer(&Call::read(request).await) }
+        })
+    }
+}
+
+/// A request.
+pub struct Call {
+    method: Method,
+    uri: Uri,
+    headers: HeaderMap,
+    body: Bytes,
+}
+
+impl Call {
+    async fn read(request: Request) -> Self {
+        let (head, body) = request.into_parts();
+        let body = to_bytes(body, 1 << 20).await.expect("the body arrives");
+        Self { method: head.method, uri: head.uri, headers: head.headers, body }
+    }
+
+    /// Method and path, for `match` with array patterns: `("GET", ["v1", "keys", id])`.
+    pub fn route(&self) -> (&str, Vec<&str>) {
+        (self.method.as_str(), self.uri.path().split('/').skip(1).collect())
+    }
+
+    /// A header's value.
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers.get(name).map(|value| value.to_str().expect("headers are ASCII"))
+    }
+
+    /// The token of `Authorization: Bearer`.
+    pub fn bearer(&self) -> Option<&str> {
+        self.header("authorization")?.strip_prefix("Bearer ")
+    }
+
+    /// User and password of `Authorization: Basic`.
+    pub fn basic(&self) -> Option<(String, String)> {
+        let encoded = self.header("authorization")?.strip_prefix("Basic ")?;
+        let text = String::from_utf8(BASE64_STANDARD.decode(encoded).ok()?).ok()?;
+        text.split_once(':').map(|(user, password)| (user.to_owned(), password.to_owned()))
+    }
+
+    /// The query's parameters.
+    pub fn query(&self) -> BTreeMap<String, String> {
+        fields(&self.uri)
+    }
+
+    /// The body of a request that says it is JSON, and is.
+    pub fn json(&self) -> Option<Value> {
+        self.is("application/json").then(|| serde_json::from_slice(&self.body).ok()).flatten()
+    }
+
+    /// The fields of a request that says it is a form.
+    pub fn form(&self) -> Option<BTreeMap<String, String>> {
+        // A query is encoded as a form is.
+        let uri: Uri = format!("/?{}", std::str::from_utf8(&self.body).ok()?).parse().ok()?;
+        self.is("application/x-www-form-urlencoded").then(|| fields(&uri))
+    }
+
+    fn is(&self, media_type: &str) -> bool {
+        let sent = self.header("content-type").unwrap_or_default();
+        sent.split(';').next().unwrap_or_default().trim() == media_type
+    }
+}
+
+fn fields(uri: &Uri) -> BTreeMap<String, String> {
+    let Query(pairs) = Query::<Vec<(String, String)>>::try_from_uri(uri).expect("the query can be read");
+    pairs.into_iter().collect()
+}
+
+/// An answer in JSON.
+pub fn answer(status: u16, body: Value) -> Response {
+    (code(status), Json(body)).into_response()
+}
+
+/// An answer without a body.
+pub fn empty(status: u16) -> Response {
+    code(status).into_response()
+}
+
+fn code(status: u16) -> StatusCode {
+    StatusCode::from_u16(status).expect("a status")
+}
+
+/// A key as its issuer remembers it.
+#[derive(Clone, Debug)]
+pub struct Key {
+    pub id: String,
+    pub name: String,
+    pub secret: String,
+    /// What else this issuer remembers.
+    pub more: Value,
+}
+
+/// The keys that live, in the order in which they were made.
+#[derive(Clone, Default)]
+pub struct Keys(Arc<Mutex<Vec<Key>>>);
+
+impl Keys {
+    /// Another key.
+    pub fn add(&self, key: Key) {
+        self.lock().push(key);
+    }
+
+    /// The key with this id lives no more. Whether it did.
+    pub fn remove(&self, id: &str) -> bool {
+        let mut keys = self.lock();
+        let before = keys.len();
+        keys.retain(|key| key.id != id);
+        keys.len() < before
+    }
+
+    /// All of them.
+    pub fn all(&self) -> Vec<Key> {
+        self.lock().clone()
+    }
+
+    /// The key with this value.
+    pub fn with_secret(&self, secret: Option<&str>) -> Option<Key> {
+        self.lock().iter().find(|key| Some(key.secret.as_str()) == secret).cloned()
+    }
+
+    /// The key with this id.
+    pub fn with_id(&self, id: &str) -> Option<Key> {
+        self.lock().iter().find(|key| key.id == id).cloned()
+    }
+
+    /// The ids of those that are not [`others`](Keys::add_others), sorted.
+    pub fn live(&self) -> Vec<String> {
+        let mut ids: Vec<_> =
+            self.lock().iter().filter(|key| !key.name.starts_with(OTHERS)).map(|key| key.id.clone()).collect();
+        ids.sort();
+        ids
+    }
+
+    /// Keys of other people: no rotation may touch one. `make` makes one with this name.
+    pub fn add_others(&self, count: usize, make: impl Fn(&str) -> Key) {
+        for number in 0..count {
+            self.add(make(&format!("{OTHERS}{number}")));
+        }
+    }
+
+    /// How many keys of other people there are.
+    pub fn others(&self) -> usize {
+        self.lock().iter().filter(|key| key.name.starts_with(OTHERS)).count()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Vec<Key>> {
+        self.0.lock().expect("no double panics with the keys")
+    }
+}
+
+const OTHERS: &str = "somebody else's ";
+
+/// The ids in these versions of a secret, sorted: what has to live, and nothing else.
+pub fn ids(field: &str, versions: [Value; 2]) -> Vec<String> {
+    let mut ids = versions.map(|version| version[field].as_str().expect("the version has an id").to_owned());
+    ids.sort();
+    ids.into()
+}
+
+/// These ids without the one of the key that a person made. Such a key is ended only where the issuer says whose it is.
+pub fn but(ids: Vec<String>, by_hand: &Key) -> Vec<String> {
+    ids.into_iter().filter(|id| *id != by_hand.id).collect()
+}
+
+/// So many hexadecimal digits.
+pub fn random(length: usize) -> String {
+    let mut text = String::new();
+    while text.len() < length {
+        text.push_str(&uuid::Uuid::new_v4().simple().to_string());
+    }
+    text.truncate(length);
+    text
+}
+
+/// At most `size` of the items, from the one with this number on.
+pub fn page<T>(items: &[T], from: usize, size: usize) -> &[T] {
+    let from = from.min(items.len());
+    &items[from..items.len().min(from + size)]
+}

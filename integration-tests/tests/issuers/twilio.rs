@@ -1,0 +1,176 @@
+//! Twilio: forms and basic authentication, keys that may not manage keys, and pages that name the next one by its path.
+
+use crate::support::{Call, Double, Key, Keys, answer, but, empty, ids, page, random};
+use axum::response::Response;
+use integration_tests::issuer::World;
+use lab::disturb::Fault;
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
+
+/// There is a cap (error 70151); which is not documented.
+const CAP: usize = 150;
+
+/// The documentation allows pages of 1,000. Smaller ones here, so that there are several.
+const PAGE: usize = 50;
+
+#[derive(Clone)]
+struct Twilio {
+    keys: Keys,
+    account: String,
+    /// A Main key's SID and secret.
+    admin: (String, String),
+}
+
+impl Twilio {
+    fn new() -> Self {
+        let account = format!("AC{}", random(32));
+        Self { keys: Keys::default(), account, admin: (format!("SK{}", random(32)), random(32)) }
+    }
+
+    fn admin(&self) -> Value {
+        json!({"username": self.admin.0, "password": self.admin.1})
+    }
+
+    fn mint(&self, name: &str) -> Key {
+        let key = made(name);
+        self.keys.add(key.clone());
+        key
+    }
+
+    fn written(&self, key: &Key) -> Value {
+        json!({"apiKey": key.secret, "apiKeyId": key.id, "accountSid": self.account})
+    }
+
+    fn list(&self, call: &Call) -> Response {
+        let query = call.query();
+        let size = query.get("PageSize").map_or(Ok(50), |size| size.parse::<usize>());
+        let (Ok(size @ 1..=1000), Some(from)) = (size, self.page_start(&query)) else {
+            return error(400, 20001, "Invalid page");
+        };
+        let keys = self.keys.all();
+        let shown: Vec<_> = page(&keys, from, size.min(PAGE)).iter().map(shown).collect();
+        let end = from + shown.len();
+        let next = (end < keys.len()).then(|| {
+            let account = &self.account;
+            format!("/2010-04-01/Accounts/{account}/Keys.json?PageSize={size}&Page={}&PageToken=PA{end}", end / PAGE)
+        });
+        answer(200, json!({"keys": shown, "page_size": size, "start": from, "end": end, "next_page_uri": next}))
+    }
+
+    /// "Page: this value is simply for client state." Only the token says where a page begins.
+    fn page_start(&self, query: &BTreeMap<String, String>) -> Option<usize> {
+        query.get("PageToken").map_or(Some(0), |token| token.strip_prefix("PA")?.parse().ok())
+    }
+
+    fn create(&self, call: &Call) -> Response {
+        let form = call.form().unwrap_or_default();
+        let Some(name) = form.get("FriendlyName").filter(|name| form.len() == 1 && name.len() <= 64) else {
+            return error(400, 20001, "Invalid FriendlyName");
+        };
+        if self.keys.all().len() >= CAP {
+            return error(400, 70151, "Maximum Number Of API Keys Exceeded");
+        }
+        let key = self.mint(name);
+        let mut made = shown(&key);
+        made["secret"] = json!(key.secret);
+        answer(201, made)
+    }
+}
+
+impl Double for Twilio {
+    fn answer(&self, call: &Call) -> Response {
+        let Some((user, password)) = call.basic() else { return unauthorized() };
+        let is_admin = self.admin == (user.clone(), password.clone());
+        let is_key = self.keys.with_secret(Some(&password)).is_some_and(|key| key.id == user);
+        let (method, path) = call.route();
+        let ["2010-04-01", "Accounts", account, path @ ..] = &path[..] else { return not_found() };
+        match (method, path) {
+            _ if *account != self.account || !(is_admin || is_key) => unauthorized(),
+            ("GET", ["Messages.json"]) => answer(200, json!({"messages": [], "page": 0, "next_page_uri": null})),
+            // A Standard key: "access to all Twilio API resources, except for Accounts or Keys".
+            _ if !is_admin => unauthorized(),
+            ("GET", ["Keys.json"]) => self.list(call),
+            ("POST", ["Keys.json"]) => self.create(call),
+            ("DELETE", ["Keys", id]) if id.strip_suffix(".json").is_some_and(|id| self.keys.remove(id)) => empty(204),
+            _ => not_found(),
+        }
+    }
+}
+
+fn made(name: &str) -> Key {
+    Key { id: format!("SK{}", random(32)), name: name.to_owned(), secret: random(32), more: Value::Null }
+}
+
+fn shown(key: &Key) -> Value {
+    let date = "Mon, 13 Jun 2016 22:50:08 +0000";
+    json!({"sid": key.id, "friendly_name": key.name, "date_created": date, "date_updated": date})
+}
+
+fn error(status: u16, code: u32, message: &str) -> Response {
+    let more = format!("https://www.twilio.com/docs/errors/{code}");
+    answer(status, json!({"code": code, "message": message, "more_info": more, "status": status}))
+}
+
+fn unauthorized() -> Response {
+    error(401, 20003, "Authenticate")
+}
+
+fn not_found() -> Response {
+    error(404, 20404, "The requested resource was not found")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_key_is_created_verified_and_revoked() {
+    let double = Twilio::new();
+    let world = World::start("twilio", double.router(), double.admin()).await;
+    let by_hand = double.mint("by hand");
+    let secret = world.secret(double.written(&by_hand)).await;
+    secret.rotated().await;
+    secret.rotated().await;
+    let kept = ids("apiKeyId", [secret.at("AWSCURRENT").await, secret.at("AWSPREVIOUS").await]);
+    assert_eq!(but(double.keys.live(), &by_hand), but(kept, &by_hand));
+    assert!(double.keys.with_id(&by_hand.id).is_some(), "nothing proves that it is the function's");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_key_whose_reply_was_lost_is_found_on_a_later_page() {
+    let double = Twilio::new();
+    let world = World::start("twilio", double.router(), double.admin()).await;
+    let by_hand = double.mint("by hand");
+    let secret = world.secret(double.written(&by_hand)).await;
+    double.keys.add_others(2 * PAGE + 7, made);
+    world.lab.disturb().on_next("issuer POST", Fault::LoseReply);
+    // Whatever becomes of this one, and of the next, nothing is left after one more.
+    secret.rotate().await;
+    secret.rotated().await;
+    secret.rotated().await;
+    let kept = ids("apiKeyId", [secret.at("AWSCURRENT").await, secret.at("AWSPREVIOUS").await]);
+    assert_eq!(but(double.keys.live(), &by_hand), but(kept, &by_hand));
+    assert_eq!(double.keys.others(), 2 * PAGE + 7);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_standard_key_manages_no_keys() {
+    let double = Twilio::new();
+    let by_hand = double.mint("by hand");
+    let admin = json!({"username": by_hand.id, "password": by_hand.secret});
+    let world = World::start("twilio", double.router(), admin).await;
+    let secret = world.secret(double.written(&by_hand)).await;
+    assert_eq!(secret.refused().await.error_type, "admin-rejected");
+    assert_eq!(double.keys.live(), [by_hand.id]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn at_the_cap_nothing_is_lost() {
+    let double = Twilio::new();
+    let world = World::start("twilio", double.router(), double.admin()).await;
+    let by_hand = double.mint("by hand");
+    double.keys.add_others(CAP - 1, made);
+    let secret = world.secret(double.written(&by_hand)).await;
+    assert_eq!(secret.refused().await.error_type, "key-limit-reached");
+    assert_eq!((double.keys.live(), double.keys.others()), (vec![by_hand.id], CAP - 1));
+    let given_up = double.keys.all().pop().expect("a key of somebody else");
+    double.keys.remove(&given_up.id);
+    secret.rotated().await;
+    assert_eq!((double.keys.live().len(), double.keys.others()), (2, CAP - 2));
+}
