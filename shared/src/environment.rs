@@ -17,6 +17,16 @@ pub struct Settings {
     pub superuser_secrets: Option<Vec<String>>,
     /// `USERNAME_CHARACTER_LIMIT`: the longest user name, where it is not the engine's own limit.
     pub username_limit: Option<usize>,
+    /// `ISSUERS`: where further descriptions of issuers are.
+    pub issuers: Vec<String>,
+    /// `ADMIN_SECRET_ARNS`: the only secrets that `rotation.adminSecretArn` may name. `None`: any that the function's role can read.
+    pub admin_secrets: Option<Vec<String>>,
+    /// `ALLOWED_HOSTS`: hosts of issuers beside those of the descriptions.
+    pub allowed_hosts: Vec<String>,
+    /// `ALLOWED_PRIVATE_HOSTS`: hosts of issuers that may have private and loopback addresses.
+    pub allowed_private_hosts: Vec<String>,
+    /// `ISSUER_ENDPOINT_URL`: where requests to issuers go instead: `https://`, host and port.
+    pub issuer_endpoint: Option<String>,
     /// `ALLOW_MD5`: whether an md5 verifier may be stored where the server's `password_encryption` asks for one.
     pub allow_md5: bool,
     /// `ALLOW_POWERFUL_ROLES`: whether a superuser secret may be used to rotate roles that are superusers themselves.
@@ -76,12 +86,25 @@ impl Settings {
             require_each_included_type: flag("REQUIRE_EACH_INCLUDED_TYPE", true)?,
         };
         policy.check()?;
+        let list = |name: &str| {
+            let split = |list: String| {
+                list.split(',').map(str::trim).filter(|it| !it.is_empty()).map(str::to_owned).collect::<Vec<_>>()
+            };
+            Ok::<_, Error>(variable(name)?.map(split))
+        };
         Ok(Self {
             policy,
             endpoint: variable("SECRETS_MANAGER_ENDPOINT")?.filter(|value| !value.is_empty()),
             ca_bundle: variable("CA_BUNDLE")?.filter(|value| !value.is_empty()).map(read_bundle).transpose()?,
-            superuser_secrets: variable("SUPERUSER_SECRET_ARNS")?
-                .map(|list| list.split(',').map(str::trim).filter(|arn| !arn.is_empty()).map(str::to_owned).collect()),
+            superuser_secrets: list("SUPERUSER_SECRET_ARNS")?,
+            issuers: list("ISSUERS")?.unwrap_or_default(),
+            admin_secrets: list("ADMIN_SECRET_ARNS")?,
+            allowed_hosts: list("ALLOWED_HOSTS")?.unwrap_or_default(),
+            allowed_private_hosts: list("ALLOWED_PRIVATE_HOSTS")?.unwrap_or_default(),
+            issuer_endpoint: variable("ISSUER_ENDPOINT_URL")?
+                .filter(|value| !value.trim().is_empty())
+                .map(|value| authority_of("ISSUER_ENDPOINT_URL", value.trim()))
+                .transpose()?,
             username_limit,
             allow_md5: flag("ALLOW_MD5", false)?,
             allow_powerful_roles: flag("ALLOW_POWERFUL_ROLES", false)?,
@@ -117,6 +140,14 @@ fn parse_flag(name: &str, value: &str) -> Result<bool> {
         "false" | "0" | "n" | "no" | "" => Ok(false),
         _ => Err(invalid(name, "another word", "true, 1, y or yes; false, 0, n or no")),
     }
+}
+
+/// Host and port of an `https://` address.
+fn authority_of(name: &str, value: &str) -> Result<String> {
+    let authority = value.strip_prefix("https://").map(|rest| rest.trim_end_matches('/'));
+    let authority = authority.filter(|it| !it.is_empty() && !it.contains(['/', '?', '#', '@', ' ']));
+    let expected = "https:// and a host, perhaps with a port, and no path";
+    authority.map(str::to_owned).ok_or_else(|| invalid(name, "something else", expected))
 }
 
 /// `CA_BUNDLE` is the PEM text itself, or the path of a file packaged with the function.
@@ -179,6 +210,16 @@ mod tests {
         assert_eq!(read(&[("SUPERUSER_SECRET_ARNS", "")]).unwrap().superuser_secrets, Some(Vec::new()));
         let listed = read(&[("SUPERUSER_SECRET_ARNS", "a, b")]).unwrap().superuser_secrets;
         assert_eq!(listed, Some(vec!["a".to_owned(), "b".to_owned()]));
+    }
+
+    #[test]
+    fn an_endpoint_is_an_origin() {
+        let endpoint = |url: &str| read(&[("ISSUER_ENDPOINT_URL", url)]);
+        assert_eq!(endpoint("https://localhost:8443/").unwrap().issuer_endpoint.as_deref(), Some("localhost:8443"));
+        assert_eq!(endpoint("").unwrap().issuer_endpoint, None);
+        for bad in ["http://localhost", "localhost:1", "https://", "https://a/b", "https://u@h"] {
+            assert_eq!(endpoint(bad).unwrap_err().code(), Code::ConfigurationInvalid, "{bad}");
+        }
     }
 
     #[test]

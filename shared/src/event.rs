@@ -102,7 +102,7 @@ fn malformed(field: &str, found: &str, expected: &str) -> Error {
 }
 
 /// A JSON value's type, for error messages: never the value.
-pub(crate) fn kind(value: &Value) -> &'static str {
+pub fn kind(value: &Value) -> &'static str {
     match value {
         Value::Null => "null",
         Value::Bool(_) => "a boolean",

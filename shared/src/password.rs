@@ -125,6 +125,22 @@ impl Policy {
     }
 }
 
+/// Draws `length` characters of an ASCII alphabet, each as likely as any other.
+///
+/// # Errors
+/// [`Code::EntropyUnavailable`]; [`Code::PolicyImpossible`] if the alphabet is empty.
+pub fn characters(alphabet: &str, length: usize, entropy: &dyn Entropy) -> Result<Password> {
+    if alphabet.is_empty() || !alphabet.is_ascii() {
+        return Err(Error::new(Code::PolicyImpossible).with(Fact::Field, "alphabet"));
+    }
+    let mut source = Bytes::new(entropy);
+    let mut text = Zeroizing::new(String::with_capacity(length));
+    for _ in 0..length {
+        text.push(char::from(source.pick(alphabet.as_bytes())?));
+    }
+    Ok(Password::from(text.as_str()))
+}
+
 /// Random bytes, fetched in blocks: one system call serves a whole password.
 struct Bytes<'a> {
     entropy: &'a dyn Entropy,

@@ -3,6 +3,7 @@
 use crate::clock::{Deadline, Stopwatch};
 use crate::document::Document;
 use crate::error::{Code, Error, Fact, Result};
+use crate::secret::SecretText;
 use crate::store::{Description, Put, SecretStore, Select, Standing};
 use std::future::Future;
 use std::sync::{Mutex, PoisonError};
@@ -15,6 +16,9 @@ pub trait Target: Send + Sync {
     /// Whether `verify` reads the companion, too.
     const COMPANION_VERIFIES: bool;
 
+    /// What `propose` wants to have told to `settle`.
+    type Made: Send;
+
     /// Another secret that `apply` will read, if the current value names one. It is read ahead.
     fn companion(&self, current: &Document) -> Option<String>;
 
@@ -23,7 +27,7 @@ pub trait Target: Send + Sync {
         &self,
         reader: &Reader<'_, S>,
         current: &Document,
-    ) -> impl Future<Output = Result<Document>> + Send;
+    ) -> impl Future<Output = Result<Proposal<Self::Made>>> + Send;
 
     /// Follows `propose` once the version has a value: the proposal, or another one that was stored first. From now on the
     /// value cannot change, so what was made outside for this version and is not in the value is nobody's.
@@ -31,7 +35,7 @@ pub trait Target: Send + Sync {
     fn settle<S: SecretStore>(
         &self,
         _reader: &Reader<'_, S>,
-        _proposal: Document,
+        _made: Self::Made,
         _put: Put,
     ) -> impl Future<Output = ()> + Send {
         std::future::ready(())
@@ -67,6 +71,15 @@ pub trait Target: Send + Sync {
         reader: &Reader<'_, S>,
         current: Dated<'_>,
     ) -> impl Future<Output = Result<Retired>> + Send;
+}
+
+/// The next credential.
+#[derive(Clone, Debug)]
+pub struct Proposal<M> {
+    /// The secret's value with it.
+    pub document: Document,
+    /// What was made outside for it.
+    pub made: M,
 }
 
 /// A version and its age, by the service's clock and ours.
@@ -233,6 +246,14 @@ impl<'a, S: SecretStore> Reader<'a, S> {
         }
     }
 
+    /// The text of the AWSCURRENT version of another secret, whatever it is.
+    ///
+    /// # Errors
+    /// Those of the store; [`Code::SecretNotFound`]. Each names the secret.
+    pub async fn other_text(&self, id: &str) -> Result<SecretText> {
+        read_text(self.store, id, self.deadline).await
+    }
+
     /// The AWSCURRENT version of another secret.
     ///
     /// # Errors
@@ -246,9 +267,15 @@ impl<'a, S: SecretStore> Reader<'a, S> {
 }
 
 pub(crate) async fn read_other<S: SecretStore>(store: &S, id: &str, deadline: Deadline) -> Result<Document> {
-    // `secret` is the one that is being rotated, in every error.
-    let named = |error: Error| error.renamed(Fact::Secret, Fact::OtherSecret).with_default(Fact::OtherSecret, id);
-    let version = store.value(id, Select::Current, deadline).await.map_err(named)?;
-    let version = version.ok_or_else(|| named(Error::new(Code::SecretNotFound)))?;
-    Document::parse(version.text).map_err(named)
+    Document::parse(read_text(store, id, deadline).await?).map_err(|error| of_other(error, id))
+}
+
+async fn read_text<S: SecretStore>(store: &S, id: &str, deadline: Deadline) -> Result<SecretText> {
+    let version = store.value(id, Select::Current, deadline).await.map_err(|error| of_other(error, id))?;
+    version.map(|version| version.text).ok_or_else(|| of_other(Error::new(Code::SecretNotFound), id))
+}
+
+/// `secret` is the one that is being rotated, in every error.
+fn of_other(error: Error, id: &str) -> Error {
+    error.renamed(Fact::Secret, Fact::OtherSecret).with_default(Fact::OtherSecret, id)
 }

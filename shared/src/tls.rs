@@ -3,7 +3,7 @@
 use crate::error::{Code, Error, Fact, Result};
 use rustls::crypto::CryptoProvider;
 use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, ServerName};
+use rustls::pki_types::{CertificateDer, ServerName, TrustAnchor};
 use rustls::{CertificateError, ClientConfig, RootCertStore};
 use std::sync::{Arc, OnceLock};
 use std::{fmt, io};
@@ -27,7 +27,18 @@ impl Verifier {
     /// # Errors
     /// [`Code::CaBundleInvalid`] if a bundle is not PEM or holds no certificate.
     pub fn new(extra: &[(&str, &str)]) -> Result<Self> {
-        let mut roots = amazon_roots()?;
+        Self::over(amazon_roots()?, extra)
+    }
+
+    /// Trusts these roots, and the same certificates in addition: for servers of the public internet.
+    ///
+    /// # Errors
+    /// As for [`new`](Self::new).
+    pub fn with_roots(roots: &[TrustAnchor<'static>], extra: &[(&str, &str)]) -> Result<Self> {
+        Self::over(RootCertStore { roots: roots.to_vec() }, extra)
+    }
+
+    fn over(mut roots: RootCertStore, extra: &[(&str, &str)]) -> Result<Self> {
         for (field, pem) in extra {
             let invalid =
                 |found: &str| Error::new(Code::CaBundleInvalid).with(Fact::Field, field).with(Fact::Found, found);

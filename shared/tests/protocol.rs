@@ -14,7 +14,7 @@ use rotation::event::Event;
 use rotation::protocol::{Outcome, Rotation};
 use rotation::secret::{RotationToken, SecretText};
 use rotation::store::{Description, Put, SecretStore, Select, Version};
-use rotation::target::{Applied, Change, Dated, PreviousCredential, Proof, Reader, Retired, Target, Versions};
+use rotation::target::{Applied, Change, Dated, PreviousCredential, Proof, Proposal, Reader, Retired, Target, Versions};
 use rotation::{Code, Error, Fact, Result};
 use serde_json::{Value, json};
 use std::sync::{Arc, Mutex};
@@ -120,6 +120,7 @@ const CHANGED: Outcome = Outcome::Changed(Change { by: "current", previous: Prev
 struct State {
     password: String,
     proposed: u32,
+    settled: Vec<(String, Put)>,
     companion: Option<String>,
     companion_read: Option<String>,
     checked: u32,
@@ -141,17 +142,27 @@ impl Lock {
 }
 
 impl Target for Lock {
+    type Made = String;
+
     const COMPANION_VERIFIES: bool = true;
 
     fn companion(&self, _: &Document) -> Option<String> {
         self.0.lock().unwrap().companion.clone()
     }
 
-    async fn propose<S: SecretStore>(&self, _: &Reader<'_, S>, current: &Document) -> Result<Document> {
+    async fn propose<S: SecretStore>(&self, _: &Reader<'_, S>, current: &Document) -> Result<Proposal<String>> {
         let mut state = self.0.lock().unwrap();
         state.proposed += 1;
         state.seen_current = Some(current.string("password")?);
-        current.with(&[("password", &format!("proposal-{}", state.proposed))])
+        let made = format!("proposal-{}", state.proposed);
+        Ok(Proposal { document: current.with(&[("password", &made)])?, made })
+    }
+
+    async fn settle<S: SecretStore>(&self, reader: &Reader<'_, S>, made: String, put: Put) {
+        if put == Put::OtherValueThere {
+            reader.warn(Error::new(Code::KeyNotRevoked).with(Fact::KeyId, &made));
+        }
+        self.0.lock().unwrap().settled.push((made, put));
     }
 
     async fn apply<S: SecretStore>(&self, reader: &Reader<'_, S>, versions: Versions<'_>) -> Result<Applied> {

@@ -11,7 +11,7 @@ use crate::environment::Settings;
 use crate::error::{Code, Error, Fact, Result};
 use crate::password::{OsEntropy, Policy};
 use crate::store::SecretStore;
-use crate::target::{Applied, Change, Dated, PreviousCredential, Proof, Reader, Retired, Target, Versions};
+use crate::target::{Applied, Change, Dated, PreviousCredential, Proof, Proposal, Reader, Retired, Target, Versions};
 use std::time::Duration;
 
 /// Rotates the users of one kind of database.
@@ -252,6 +252,7 @@ fn user_on_same_server<E: Engine>(_: &E, document: &Document, other: &Facts) -> 
 }
 
 impl<E: Engine> Target for DatabaseTarget<E> {
+    type Made = ();
     const COMPANION_VERIFIES: bool = E::SUPERUSER_COMPARES;
 
     fn companion(&self, current: &Document) -> Option<String> {
@@ -260,7 +261,7 @@ impl<E: Engine> Target for DatabaseTarget<E> {
         facts.superuser.clone().filter(|id| facts.strategy() == Strategy::AlternatingUsers && self.may_read(id))
     }
 
-    async fn propose<S: SecretStore>(&self, reader: &Reader<'_, S>, current: &Document) -> Result<Document> {
+    async fn propose<S: SecretStore>(&self, reader: &Reader<'_, S>, current: &Document) -> Result<Proposal<()>> {
         let facts = Facts::read::<E>(current)?;
         // A CA that cannot be used is better found before anything has changed.
         facts.endpoint(self.deployers_ca.as_deref())?;
@@ -274,7 +275,8 @@ impl<E: Engine> Target for DatabaseTarget<E> {
         };
         self.engine.check_name(&facts, &user)?;
         let password = self.policy.generate(&OsEntropy)?;
-        current.with(&[("username", &user), ("password", password.expose())])
+        let document = current.with(&[("username", &user), ("password", password.expose())])?;
+        Ok(Proposal { document, made: () })
     }
 
     async fn apply<S: SecretStore>(&self, reader: &Reader<'_, S>, versions: Versions<'_>) -> Result<Applied> {

@@ -1,0 +1,167 @@
+//! Predicates on JSON: what is expected at a place.
+
+use crate::template::{Escape, Scope, Template};
+use rotation::Result;
+use serde::Deserialize;
+use serde_json::Value;
+
+/// What is expected at a place of a JSON document.
+#[derive(Clone, Debug, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(
+    untagged,
+    expecting = "a string, a number, a boolean, null, a list of them, or one of {exists:}, {empty:}, {not:}"
+)]
+pub enum Expected {
+    /// This value.
+    Scalar(Scalar),
+    /// One of these values.
+    OneOf(Vec<Scalar>),
+    /// Something about the value.
+    Is(Is),
+}
+
+/// A value to compare with.
+#[derive(Clone, Debug, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(untagged)]
+pub enum Scalar {
+    /// Text, perhaps with places to fill in.
+    Text(Template),
+    /// A number.
+    Integer(i64),
+    /// True or false.
+    Boolean(bool),
+    /// Null, or nothing there.
+    Null(()),
+}
+
+/// Something about a value.
+#[derive(Clone, Debug, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "camelCase")]
+pub enum Is {
+    /// Whether something other than null is there.
+    Exists(bool),
+    /// Whether there is nothing, null, or an empty array, object or string.
+    Empty(bool),
+    /// Any other value than this one.
+    Not(Scalar),
+}
+
+impl Expected {
+    /// The templates in it.
+    pub fn templates(&self) -> impl Iterator<Item = &Template> {
+        let scalars = match self {
+            Self::Scalar(scalar) | Self::Is(Is::Not(scalar)) => std::slice::from_ref(scalar),
+            Self::OneOf(scalars) => scalars.as_slice(),
+            Self::Is(_) => &[],
+        };
+        scalars.iter().filter_map(|scalar| match scalar {
+            Scalar::Text(template) => Some(template),
+            _ => None,
+        })
+    }
+
+    /// Whether a value, or the absence of one, is as expected.
+    ///
+    /// # Errors
+    /// Those of [`Template::fill`].
+    pub fn holds(&self, found: Option<&Value>, scope: &Scope<'_>) -> Result<bool> {
+        match self {
+            Self::Scalar(scalar) => scalar.equals(found, scope),
+            Self::OneOf(scalars) => {
+                for scalar in scalars {
+                    if scalar.equals(found, scope)? {
+                        return Ok(true);
+                    }
+                }
+                Ok(false)
+            }
+            Self::Is(Is::Exists(wanted)) => Ok(found.is_some_and(|value| !value.is_null()) == *wanted),
+            Self::Is(Is::Empty(wanted)) => Ok(is_empty(found) == *wanted),
+            Self::Is(Is::Not(scalar)) => Ok(!scalar.equals(found, scope)?),
+        }
+    }
+}
+
+impl Scalar {
+    fn equals(&self, found: Option<&Value>, scope: &Scope<'_>) -> Result<bool> {
+        Ok(match (self, found) {
+            (Self::Null(()), found) => found.is_none_or(Value::is_null),
+            (Self::Text(template), Some(Value::String(text))) => {
+                template.fill(scope, Escape::None)?.expose() == text.as_str()
+            }
+            // An id that the description holds for text may be a number in the issuer's JSON.
+            (Self::Text(template), Some(Value::Number(number))) => {
+                template.fill(scope, Escape::None)?.expose() == number.to_string()
+            }
+            (Self::Integer(number), Some(Value::Number(found))) => found.as_i64() == Some(*number),
+            (Self::Boolean(boolean), Some(Value::Bool(found))) => boolean == found,
+            _ => false,
+        })
+    }
+}
+
+fn is_empty(found: Option<&Value>) -> bool {
+    match found {
+        None | Some(Value::Null) => true,
+        Some(Value::Array(items)) => items.is_empty(),
+        Some(Value::Object(fields)) => fields.is_empty(),
+        Some(Value::String(text)) => text.is_empty(),
+        Some(_) => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+    use std::collections::BTreeMap;
+
+    #[test]
+    fn expectations_are_what_they_look_like() {
+        let (vars, admin) = (BTreeMap::new(), BTreeMap::new());
+        let scope = Scope {
+            vars: &vars,
+            admin: &admin,
+            key: None,
+            name: Some("n"),
+            name_prefix: "",
+            grace: None,
+            lifetime: None,
+        };
+        let holds = |expected: Value, found: Option<Value>| {
+            let expected: Expected = serde_json::from_value(expected).unwrap();
+            expected.holds(found.as_ref(), &scope).unwrap()
+        };
+        for (expected, found) in [
+            (json!("{{name}}"), json!("n")),
+            (json!("7"), json!(7)),
+            (json!(7), json!(7)),
+            (json!(true), json!(true)),
+            (json!(null), json!(null)),
+            (json!(["a", 1]), json!(1)),
+            (json!({"exists": true}), json!(0)),
+            (json!({"empty": true}), json!([])),
+            (json!({"empty": false}), json!([1])),
+            (json!({"not": "a"}), json!("b")),
+        ] {
+            assert!(holds(expected.clone(), Some(found.clone())), "{expected} {found}");
+        }
+        for (expected, found) in [
+            (json!("true"), json!(true)),
+            (json!(true), json!("true")),
+            (json!(7), json!(7.5)),
+            (json!(["a"]), json!("b")),
+            (json!({"exists": true}), json!(null)),
+            (json!({"not": "a"}), json!("a")),
+        ] {
+            assert!(!holds(expected.clone(), Some(found.clone())), "{expected} {found}");
+        }
+        assert!(
+            holds(json!(null), None) && holds(json!({"exists": false}), None) && holds(json!({"empty": true}), None)
+        );
+        assert!(!holds(json!(""), None));
+    }
+}

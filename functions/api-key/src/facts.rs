@@ -1,0 +1,142 @@
+//! What a secret says, in the issuer's terms.
+
+use crate::description::{Admin, From, Issuer, KeyValue, Output, Var, written};
+use crate::journal::{Grace, Journal};
+use crate::template::{self, Key, Place};
+use rotation::document::Document;
+use rotation::secret::SecretText;
+use rotation::{Code, Error, Fact, Result};
+use serde_json::Value;
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+/// Options of a secret.
+const OPTIONS: [&str; 5] = ["adminSecretArn", "revokePreviousAfterHours", "keyLifetimeDays", "value", "journal"];
+
+/// What a version of a secret says.
+#[derive(Clone, Debug)]
+pub(crate) struct Facts {
+    pub(crate) key: Key,
+    pub(crate) admin_secret: Option<String>,
+    pub(crate) grace: Grace,
+    /// Of a new key, where the issuer is told it.
+    pub(crate) lifetime: Option<Duration>,
+    pub(crate) value: Option<KeyValue>,
+    pub(crate) journal: Journal,
+    /// The variables that are the secret's own.
+    pub(crate) vars: BTreeMap<String, template::Value>,
+}
+
+/// The name under `issuer`.
+pub(crate) fn issuer_name(document: &Document) -> Result<String> {
+    document.string("issuer")
+}
+
+impl Facts {
+    /// Reads a version's value.
+    pub(crate) fn read(document: &Document, issuer: &Issuer) -> Result<Self> {
+        let options = document.options(&OPTIONS)?;
+        let option = |name: &str| options.as_ref().map_or(Ok(None), |options| options.optional_string(name));
+        let admin_secret = option("adminSecretArn")?;
+        if issuer.admin == Admin::Secret && admin_secret.is_none() {
+            return Err(Error::new(Code::FieldMissing).with(Fact::Field, "rotation.adminSecretArn"));
+        }
+        let hours = options.as_ref().map_or(Ok(None), |options| options.hours("revokePreviousAfterHours"))?;
+        let grace = hours.or(issuer.grace).map_or(Grace::Cycle, Grace::For);
+        Ok(Self {
+            key: key(document, issuer)?,
+            lifetime: lifetime(options.as_ref(), issuer)?,
+            admin_secret,
+            grace,
+            value: value(options.as_ref(), issuer)?,
+            journal: Journal::read(options.as_ref())?,
+            vars: vars(document, issuer, From::Secret)?,
+        })
+    }
+
+    /// That another version is about the same thing at the same place.
+    pub(crate) fn same_target(&self, other: &Self) -> Result<()> {
+        let differs = |field: &str| Err(Error::new(Code::PendingMismatch).with(Fact::Field, field));
+        if self.admin_secret != other.admin_secret {
+            return differs("rotation.adminSecretArn");
+        }
+        match self.vars.iter().find(|(name, value)| other.vars.get(*name) != Some(value)) {
+            Some((name, _)) => differs(name),
+            None => Ok(()),
+        }
+    }
+}
+
+fn lifetime(options: Option<&Document>, issuer: &Issuer) -> Result<Option<Duration>> {
+    let Some(options) = options else { return Ok(issuer.lifetime) };
+    let expected = "days, 1 to 3660";
+    let Some(days) = options.typed::<u64>("keyLifetimeDays", expected)? else { return Ok(issuer.lifetime) };
+    if issuer.lifetime.is_none() || !(1..=3660).contains(&days) {
+        let expected = if issuer.lifetime.is_none() { "nothing: this issuer is told no lifetime" } else { expected };
+        return Err(options.invalid("keyLifetimeDays", "a number", expected));
+    }
+    Ok(Some(Duration::from_secs(days * 86_400)))
+}
+
+/// The key in a version: the fields that a rotation writes, read back.
+fn key(document: &Document, issuer: &Issuer) -> Result<Key> {
+    let mut key = Key { id: None, secret: None, fields: BTreeMap::new() };
+    for (field, output) in &issuer.output {
+        match output {
+            Output::KeySecret => key.secret = Some(document.password(field)?.expose().into()),
+            Output::KeyId => key.id = Some(document.string(field)?),
+            // Absent until the first rotation.
+            Output::KeyField(name) => {
+                let text = document.optional_string(field)?;
+                key.fields.extend(text.map(|text| (name.clone(), SecretText::from(text))));
+            }
+            Output::PreviousSecret | Output::Time => {}
+        }
+    }
+    Ok(key)
+}
+
+/// What a value that is made here looks like: as the secret has it, or the description.
+fn value(options: Option<&Document>, issuer: &Issuer) -> Result<Option<KeyValue>> {
+    let expected = "an object with kind, bytes or length, and perhaps alphabet, prefix and checksum";
+    let Some(options) = options else { return Ok(issuer.value.clone()) };
+    let Some(written) = options.typed::<written::KeyValue>("value", expected)? else { return Ok(issuer.value.clone()) };
+    let problem = |problems: Vec<crate::description::Problem>| {
+        let first = problems.first().map(|problem| problem.path.clone()).unwrap_or_default();
+        let expected = problems.first().map(|problem| problem.message.clone()).unwrap_or_default();
+        let error = Error::new(Code::FieldInvalid).with(Fact::Field, format_args!("rotation.{first}"));
+        error.with(Fact::Expected, expected)
+    };
+    KeyValue::check(&written).map(Some).map_err(problem)
+}
+
+/// The variables that one of the two secrets has.
+pub(crate) fn vars(document: &Document, issuer: &Issuer, from: From) -> Result<BTreeMap<String, template::Value>> {
+    let mut vars = BTreeMap::new();
+    for (name, var) in issuer.vars.iter().filter(|(_, var)| var.from == from) {
+        vars.insert(name.clone(), var_of(document, var)?);
+    }
+    Ok(vars)
+}
+
+fn var_of(document: &Document, var: &Var) -> Result<template::Value> {
+    let found = document.typed::<Value>(&var.field, "a JSON value")?;
+    let value = found.as_ref().or(var.default.as_ref());
+    let value = value.ok_or_else(|| Error::new(Code::FieldMissing).with(Fact::Field, &var.field))?;
+    var.read(value).map_err(|expected| document.invalid(&var.field, "another value", &expected))
+}
+
+/// The fields of the admin secret that the description fills in somewhere, and no others.
+pub(crate) fn admin_fields(document: &Document, issuer: &Issuer) -> Result<BTreeMap<String, SecretText>> {
+    let mut fields = BTreeMap::new();
+    for name in admin_names(issuer) {
+        fields.insert(name.clone(), document.string(&name)?.into());
+    }
+    Ok(fields)
+}
+
+/// Their names.
+pub(crate) fn admin_names(issuer: &Issuer) -> BTreeSet<String> {
+    let places = issuer.places();
+    places.filter_map(|place| if let Place::Admin(name) = place { Some(name.clone()) } else { None }).collect()
+}

@@ -1,0 +1,278 @@
+//! Where requests may go: by name, and by the address that a name turns out to have.
+
+use rotation::clock::Deadline;
+use rotation::{Code, Error, Fact, Result};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+
+/// What the deployer allows.
+#[derive(Clone, Debug, Default)]
+pub struct Allowed {
+    /// Hosts beside those of the descriptions: names, or `*.` and a domain.
+    pub hosts: Vec<String>,
+    /// Hosts that may have private and loopback addresses.
+    pub private_hosts: Vec<String>,
+    /// Where all requests go instead, for tests and proxies: host and port.
+    pub instead: Option<String>,
+}
+
+/// A host that a request may go to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Host {
+    pub(super) name: String,
+    pub(super) port: u16,
+    private: bool,
+}
+
+impl Allowed {
+    /// The host of a request, if it may go there.
+    pub(super) fn destination(&self, authority: &str, hosts: &[String]) -> Result<Host> {
+        let (name, port) = split(authority)?;
+        let listed = |hosts: &[String]| hosts.iter().any(|pattern| matches(pattern, &name));
+        if !hosts.is_empty() && !listed(hosts) && !listed(&self.hosts) && !listed(&self.private_hosts) {
+            return Err(Error::new(Code::HostDenied).with(Fact::Host, &name));
+        }
+        if let Some(instead) = &self.instead {
+            let (name, port) = split(instead)?;
+            return Ok(Host { name, port, private: true });
+        }
+        let private = listed(&self.private_hosts);
+        Ok(Host { name, port, private })
+    }
+
+    /// The addresses of a host that may be connected to.
+    pub(super) async fn resolve(&self, host: &Host, deadline: Deadline) -> Result<Vec<SocketAddr>> {
+        let unresolved = || Error::new(Code::HostUnresolved);
+        let name = host.name.trim_start_matches('[').trim_end_matches(']');
+        let found: Vec<SocketAddr> = match name.parse::<IpAddr>() {
+            Ok(address) => vec![SocketAddr::new(address, host.port)],
+            Err(_) => {
+                let resolved = deadline.limit(tokio::net::lookup_host((name, host.port))).await;
+                resolved.map_err(|_| unresolved())?.map_err(|_| unresolved())?.collect()
+            }
+        };
+        // What is checked here is what is connected to: a name that changes its address in between gains nothing.
+        let usable: Vec<_> = found.iter().copied().filter(|address| may_connect(address.ip(), host.private)).collect();
+        match (usable.is_empty(), found.first()) {
+            (false, _) => Ok(usable),
+            (true, None) => Err(unresolved()),
+            (true, Some(address)) => {
+                let error = Error::new(Code::HostDenied).with(Fact::Host, &host.name);
+                Err(error
+                    .with(Fact::Found, format_args!("the {} address {}", kind(address.ip()).as_str(), address.ip())))
+            }
+        }
+    }
+}
+
+/// Host and port of an authority (RFC 3986, section 3.2); 443 unless it says so.
+fn split(authority: &str) -> Result<(String, u16)> {
+    let invalid = || {
+        let error = Error::new(Code::FieldInvalid).with(Fact::Field, "host");
+        error.with(Fact::Found, "something else").with(Fact::Expected, "a host name, perhaps with a port")
+    };
+    let (name, port) = match authority.rsplit_once(':') {
+        Some((name, port)) if !name.contains(':') || name.ends_with(']') => {
+            (name, port.parse().ok().filter(|&port: &u16| port > 0).ok_or_else(invalid)?)
+        }
+        _ => (authority, 443),
+    };
+    if name.is_empty() {
+        return Err(invalid());
+    }
+    Ok((name.trim_end_matches('.').to_ascii_lowercase(), port))
+}
+
+/// Whether a name is the one listed, or below the domain after `*.`.
+fn matches(pattern: &str, name: &str) -> bool {
+    match pattern.strip_prefix("*.") {
+        Some(domain) => {
+            let below = name.len().checked_sub(domain.len() + 1).and_then(|at| name.split_at_checked(at));
+            below.is_some_and(|(start, rest)| {
+                !start.is_empty() && rest.strip_prefix('.').is_some_and(|rest| rest.eq_ignore_ascii_case(domain))
+            })
+        }
+        None => pattern.eq_ignore_ascii_case(name),
+    }
+}
+
+/// What an address is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    Public,
+    /// Of a network of somebody's own, or of this machine: only where the deployer says so.
+    Private,
+    /// Link-local, which is where clouds keep credentials, and everything that is nobody's to serve HTTPS from.
+    Never,
+}
+
+impl Kind {
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Public => "public",
+            Self::Private => "private or loopback",
+            Self::Never => "link-local or special-purpose",
+        }
+    }
+}
+
+fn may_connect(address: IpAddr, private: bool) -> bool {
+    match kind(address) {
+        Kind::Public => true,
+        Kind::Private => private,
+        Kind::Never => false,
+    }
+}
+
+/// By IANA's registries of special-purpose addresses (RFC 6890):
+/// <https://www.iana.org/assignments/iana-ipv4-special-registry>, <https://www.iana.org/assignments/iana-ipv6-special-registry>.
+fn kind(address: IpAddr) -> Kind {
+    match address {
+        IpAddr::V4(address) => kind_v4(address),
+        IpAddr::V6(address) => kind_v6(address),
+    }
+}
+
+fn kind_v4(address: Ipv4Addr) -> Kind {
+    match address.octets() {
+        [10, ..] | [127, ..] | [192, 168, ..] => Kind::Private,
+        [172, second, ..] if (16..32).contains(&second) => Kind::Private,
+        // Shared address space (RFC 6598), which VPCs use as well.
+        [100, second, ..] if (64..128).contains(&second) => Kind::Private,
+        [0, ..] | [169, 254, ..] | [192, 0, 0 | 2, _] | [192, 88, 99, _] | [198, 18 | 19, ..] => Kind::Never,
+        [198, 51, 100, _] | [203, 0, 113, _] | [224..=255, ..] => Kind::Never,
+        _ => Kind::Public,
+    }
+}
+
+fn kind_v6(address: Ipv6Addr) -> Kind {
+    let embedded = |high: u16, low: u16| {
+        let [[a, b], [c, d]] = [high.to_be_bytes(), low.to_be_bytes()];
+        kind_v4(Ipv4Addr::new(a, b, c, d))
+    };
+    match address.segments() {
+        [0, 0, 0, 0, 0, 0, 0, 1] => Kind::Private,
+        // IPv4-mapped, NAT64 (RFC 6052) and 6to4 addresses are what is in them.
+        [0, 0, 0, 0, 0, 0xffff, high, low] | [0x64, 0xff9b, 0, 0, 0, 0, high, low] | [0x2002, high, low, ..] => {
+            embedded(high, low)
+        }
+        // AWS's own services on an instance, the metadata among them.
+        [0xfd00, 0x0ec2, ..] => Kind::Never,
+        [first, ..] if first & 0xfe00 == 0xfc00 => Kind::Private,
+        // Global unicast is 2000::/3 so far, without documentation, benchmarks and tunnels.
+        [0x2001, 0xdb8 | 0..=0x1ff, ..] | [0x3fff, 0..=0xfff, ..] => Kind::Never,
+        [first, ..] if first & 0xe000 == 0x2000 => Kind::Public,
+        _ => Kind::Never,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_are_public_private_or_never() {
+        for (kinds, addresses) in [
+            (
+                Kind::Public,
+                &[
+                    "8.8.8.8",
+                    "172.15.0.1",
+                    "172.32.0.1",
+                    "100.63.0.1",
+                    "169.253.1.1",
+                    "2606:4700::1111",
+                    "64:ff9b::808:808",
+                ][..],
+            ),
+            (
+                Kind::Private,
+                &[
+                    "10.0.0.1",
+                    "172.16.0.1",
+                    "172.31.255.255",
+                    "192.168.1.1",
+                    "127.0.0.1",
+                    "100.64.0.1",
+                    "::1",
+                    "fd12::1",
+                    "::ffff:10.0.0.1",
+                    "::ffff:127.0.0.1",
+                    "64:ff9b::a00:1",
+                    "2002:a00:1::",
+                ],
+            ),
+            (
+                Kind::Never,
+                &[
+                    "169.254.169.254",
+                    "0.0.0.0",
+                    "::",
+                    "224.0.0.1",
+                    "255.255.255.255",
+                    "fe80::1",
+                    "fd00:ec2::254",
+                    "::ffff:169.254.169.254",
+                    "2002:a9fe:a9fe::",
+                    "64:ff9b::a9fe:a9fe",
+                    "2001:db8::1",
+                    "ff02::1",
+                    "198.18.0.1",
+                    "::7f00:1",
+                ],
+            ),
+        ] {
+            for address in addresses {
+                assert_eq!(kind(address.parse().unwrap()), kinds, "{address}");
+            }
+        }
+    }
+
+    #[test]
+    fn names_are_whole_names_or_below_a_domain() {
+        for (pattern, name, expected) in [
+            ("api.example.com", "api.example.com", true),
+            ("api.example.com", "API.example.com", true),
+            ("api.example.com", "evil-api.example.com", false),
+            ("*.example.com", "a.b.example.com", true),
+            ("*.example.com", "example.com", false),
+            ("*.example.com", "evilexample.com", false),
+            ("*.example.com", ".example.com", false),
+            ("*.example.com", "example.com.evil.net", false),
+        ] {
+            assert_eq!(matches(pattern, name), expected, "{pattern} {name}");
+        }
+    }
+
+    #[test]
+    fn authorities_are_split_at_the_port() {
+        assert_eq!(split("a.example.com").unwrap(), ("a.example.com".to_owned(), 443));
+        assert_eq!(split("A.example.com.:8443").unwrap(), ("a.example.com".to_owned(), 8443));
+        assert_eq!(split("[::1]:8443").unwrap(), ("[::1]".to_owned(), 8443));
+        for bad in ["", ":443", "a:0", "a:x", "a:70000"] {
+            assert_eq!(split(bad).unwrap_err().code(), Code::FieldInvalid, "{bad}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_name_is_judged_by_its_address() {
+        let deadline = Deadline::after(std::time::Duration::from_secs(5));
+        let allowed = Allowed { private_hosts: vec!["localhost".to_owned()], ..Allowed::default() };
+        let open = allowed.destination("localhost:1", &[]).unwrap();
+        assert!(!allowed.resolve(&open, deadline).await.unwrap().is_empty());
+        let shut = Allowed::default().destination("localhost:1", &[]).unwrap();
+        assert_eq!(allowed.resolve(&shut, deadline).await.unwrap_err().code(), Code::HostDenied);
+        let metadata = Allowed { private_hosts: vec!["169.254.169.254".to_owned()], ..Allowed::default() };
+        let host = metadata.destination("169.254.169.254", &[]).unwrap();
+        assert_eq!(metadata.resolve(&host, deadline).await.unwrap_err().code(), Code::HostDenied);
+    }
+
+    #[test]
+    fn a_host_that_is_not_listed_is_denied() {
+        let hosts = ["*.okta.com".to_owned()];
+        assert!(Allowed::default().destination("a.okta.com", &hosts).is_ok());
+        let denied = Allowed::default().destination("a.okta.com.evil.net", &hosts).unwrap_err();
+        assert_eq!((denied.code(), denied.fact(Fact::Host)), (Code::HostDenied, Some("a.okta.com.evil.net")));
+        let more = Allowed { hosts: vec!["id.example.com".to_owned()], ..Allowed::default() };
+        assert!(more.destination("id.example.com", &hosts).is_ok());
+    }
+}

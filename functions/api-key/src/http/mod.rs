@@ -1,0 +1,207 @@
+//! One request, one connection, one answer: TLS always, no redirect, no private address, limits on everything.
+
+mod address;
+
+pub use address::Allowed;
+
+use crate::request::Request;
+use ::http::{HeaderMap, Method, header};
+use http_body_util::{BodyExt, Full, Limited};
+use hyper::body::Bytes;
+use hyper_util::rt::TokioIo;
+use rotation::clock::{Deadline, age_of, since_epoch};
+use rotation::tls::{self, Verifier};
+use rotation::{Code, Error, Fact, Result};
+use serde_json::Value;
+use std::fmt;
+use std::time::{Duration, SystemTime};
+use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
+
+/// An answer about keys has hundreds of bytes, a page of a list some thousands for each key.
+const MAX_ANSWER: usize = 1024 * 1024;
+/// One address. Those that answer do so in a tenth of it.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
+
+/// Sends requests to issuers.
+#[derive(Clone)]
+pub struct Client {
+    tls: TlsConnector,
+    allowed: Allowed,
+}
+
+/// What came back. Its body may hold a key: nothing here prints it.
+pub struct Answer {
+    /// The HTTP status.
+    pub status: u16,
+    /// `Retry-After`: how long to wait (RFC 9110, section 10.2.3).
+    pub retry_after: Option<Duration>,
+    /// `Link` (RFC 8288).
+    pub link: Option<String>,
+    /// The body, if it is JSON.
+    pub body: Option<Value>,
+}
+
+impl fmt::Debug for Answer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Answer").field("status", &self.status).finish_non_exhaustive()
+    }
+}
+
+/// Why there is no answer.
+#[derive(Clone, Debug)]
+pub enum Trouble {
+    /// The request was not sent: nothing has happened at the issuer.
+    NotSent(Error),
+    /// The request was sent, or may have been: what was asked may have happened.
+    Lost(Error),
+}
+
+impl Trouble {
+    /// The error, whichever it is.
+    pub fn into_error(self) -> Error {
+        match self {
+            Self::NotSent(error) | Self::Lost(error) => error,
+        }
+    }
+}
+
+impl Client {
+    /// A client that trusts the public roots and, in addition, the deployer's CA.
+    ///
+    /// # Errors
+    /// [`Code::CaBundleInvalid`].
+    pub fn new(ca_bundle: Option<&str>, allowed: Allowed) -> Result<Self> {
+        let extra: Vec<_> = ca_bundle.iter().map(|pem| ("CA_BUNDLE", *pem)).collect();
+        let verifier = Verifier::with_roots(webpki_roots::TLS_SERVER_ROOTS, &extra)?;
+        Ok(Self { tls: TlsConnector::from(verifier.config()), allowed })
+    }
+
+    /// Sends a request to a host of which the description limits the choice to `hosts`, if it has any.
+    ///
+    /// # Errors
+    /// [`Trouble`], without a word of what was sent or answered.
+    pub async fn send(&self, request: Request, hosts: &[String], deadline: Deadline) -> Result<Answer, Trouble> {
+        let deadline = deadline.within(request.timeout);
+        let host = self.allowed.destination(&request.authority, hosts).map_err(Trouble::NotSent)?;
+        let placed = |error: Error| {
+            let error = error.with_default(Fact::Call, &request.what).with_default(Fact::Host, &host.name);
+            error.with_default(Fact::Port, host.port)
+        };
+        let stream = self.connect(&host, deadline).await.map_err(|error| Trouble::NotSent(placed(error)))?;
+        let message = message(&request).map_err(|error| Trouble::NotSent(placed(error)))?;
+        let lost = |code| Trouble::Lost(placed(Error::new(code)));
+        let work = async {
+            let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
+                .await
+                .map_err(|_| lost(Code::ConnectionLost))?;
+            let exchange = async {
+                let response = sender.send_request(message).await.map_err(|_| lost(Code::ConnectionLost))?;
+                let (head, body) = response.into_parts();
+                let body = Limited::new(body, MAX_ANSWER).collect().await.map_err(|error| {
+                    let too_large = error.is::<http_body_util::LengthLimitError>();
+                    lost(if too_large { Code::AnswerTooLarge } else { Code::ConnectionLost })
+                })?;
+                Ok((head, body.to_bytes()))
+            };
+            tokio::pin!(connection);
+            tokio::pin!(exchange);
+            let mut open = true;
+            loop {
+                tokio::select! {
+                    answer = &mut exchange => return answer,
+                    // The connection is what moves the bytes; its own end says nothing that the exchange does not.
+                    _ = &mut connection, if open => open = false,
+                }
+            }
+        };
+        let (head, body) = deadline.limit(work).await.map_err(|_| lost(Code::ServerSilent))??;
+        if head.status.is_redirection() {
+            let error = Error::new(Code::RedirectRefused).with(Fact::Status, head.status.as_u16());
+            return Err(Trouble::Lost(placed(error)));
+        }
+        Ok(Answer {
+            status: head.status.as_u16(),
+            retry_after: retry_after(&head.headers),
+            link: text(&head.headers, header::LINK),
+            // serde_json refuses what nests deeper than 128.
+            body: serde_json::from_slice(&body).ok(),
+        })
+    }
+
+    async fn connect(
+        &self,
+        host: &address::Host,
+        deadline: Deadline,
+    ) -> Result<tokio_rustls::client::TlsStream<TcpStream>> {
+        let addresses = self.allowed.resolve(host, deadline).await?;
+        let mut failure = Error::new(Code::HostUnresolved);
+        for address in addresses {
+            let tcp = match deadline.within(CONNECT_TIMEOUT).limit(TcpStream::connect(address)).await {
+                Ok(Ok(tcp)) => tcp,
+                Ok(Err(error)) if error.kind() == std::io::ErrorKind::ConnectionRefused => {
+                    failure = Error::new(Code::ConnectionRefused);
+                    continue;
+                }
+                Ok(Err(_)) | Err(_) => {
+                    failure = Error::new(Code::ConnectTimeout);
+                    continue;
+                }
+            };
+            // Small requests, and nothing that follows them.
+            let _ = tcp.set_nodelay(true);
+            let name = tls::server_name(&host.name)?;
+            return match deadline.limit(self.tls.connect(name, tcp)).await {
+                Ok(Ok(stream)) => Ok(stream),
+                Ok(Err(error)) => Err(tls::failure(&error).unwrap_or_else(|| Error::new(Code::ConnectionLost))),
+                Err(_) => Err(Error::new(Code::ServerSilent)),
+            };
+        }
+        Err(failure)
+    }
+}
+
+impl fmt::Debug for Client {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Client")
+    }
+}
+
+fn message(request: &Request) -> Result<::http::Request<Full<Bytes>>> {
+    let impossible = || Error::new(Code::FieldInvalid).with(Fact::What, "a request that HTTP cannot carry");
+    let method = Method::from_bytes(request.method.as_bytes()).map_err(|_| impossible())?;
+    let mut message = ::http::Request::builder().method(method).uri(request.path.expose());
+    message = message.header(header::HOST, &request.authority).header(header::CONNECTION, "close");
+    for (name, value) in &request.headers {
+        if !name.eq_ignore_ascii_case("content-type") {
+            let mut value = ::http::HeaderValue::from_str(value.expose()).map_err(|_| impossible())?;
+            value.set_sensitive(true);
+            message = message.header(name, value);
+        }
+    }
+    let body = match &request.body {
+        None => Bytes::new(),
+        Some((media, body)) => {
+            // A description may name a more precise media type than ours.
+            let own = request.headers.iter().find(|(name, _)| name.eq_ignore_ascii_case("content-type"));
+            message = message.header(header::CONTENT_TYPE, own.map_or(*media, |(_, value)| value.expose()));
+            Bytes::copy_from_slice(body.expose().as_bytes())
+        }
+    };
+    message.body(Full::new(body)).map_err(|_| impossible())
+}
+
+fn text(headers: &HeaderMap, name: header::HeaderName) -> Option<String> {
+    Some(headers.get(name)?.to_str().ok()?.to_owned())
+}
+
+/// A number of seconds, or a date.
+fn retry_after(headers: &HeaderMap) -> Option<Duration> {
+    let text = text(headers, header::RETRY_AFTER)?;
+    if let Ok(seconds) = text.trim().parse() {
+        return Some(Duration::from_secs(seconds));
+    }
+    let date = httpdate::parse_http_date(text.trim()).ok()?;
+    let moment = date.duration_since(SystemTime::UNIX_EPOCH).ok()?;
+    Some(if age_of(moment).is_zero() { moment.saturating_sub(since_epoch()) } else { Duration::ZERO })
+}

@@ -1,0 +1,246 @@
+//! Which keys are still to be ended, kept in the secret itself: a version's journal is written with its value, before it is
+//! promoted, and so nothing that is superseded can be forgotten by a crash.
+
+use aws_lc_rs::{digest, hmac};
+use rotation::document::Document;
+use rotation::secret::SecretText;
+use rotation::{Code, Error, Fact, Result};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+/// What a version knows about keys beside its own.
+#[derive(Clone, Debug, Default, Deserialize, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Journal {
+    /// That the version's own key was issued by this function.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub proof: Option<String>,
+    /// Keys that are superseded, or will be when this version is promoted.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub retire: Vec<Superseded>,
+}
+
+/// A key that is to be ended.
+#[derive(Clone, Debug, Deserialize, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Superseded {
+    /// Its id.
+    pub id: String,
+    /// That this function issued it, or that its holder showed it to be this one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub proof: Option<String>,
+    /// Since when nobody reads it any more, in seconds since the Unix epoch. Absent: since the promotion of the version
+    /// that this stands in.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub since: Option<u64>,
+    /// That it has a name by which it is found in the issuer's list, and so has ended if it is not there.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub listed: bool,
+}
+
+/// A journal is a few entries. One that grows beyond this is not worked off, and must not fill the secret.
+pub const MAX_ENTRIES: usize = 100;
+
+impl Journal {
+    /// The journal under `rotation`.
+    ///
+    /// # Errors
+    /// [`Code::FieldInvalid`] if it is not one.
+    pub fn read(options: Option<&Document>) -> Result<Self> {
+        let Some(options) = options else { return Ok(Self::default()) };
+        let expected = "what this function wrote there; remove the field if it cannot be restored";
+        let journal: Self = options.typed("journal", expected)?.unwrap_or_default();
+        let sound = journal.retire.len() <= MAX_ENTRIES && journal.retire.iter().all(|entry| !entry.id.is_empty());
+        if sound { Ok(journal) } else { Err(options.invalid("journal", "something else", expected)) }
+    }
+
+    /// The document with this journal in it.
+    ///
+    /// # Errors
+    /// Those of [`Document::with_json`].
+    pub fn write(&self, document: &Document) -> Result<Document> {
+        let internal = |_| Error::new(Code::Internal).with(Fact::What, "a journal that is not JSON");
+        let text = serde_json::to_string(self).map_err(internal)?;
+        let options = match document.json("rotation").filter(|text| text.expose() != "null") {
+            Some(options) => options,
+            None => "{}".into(),
+        };
+        let options = Document::parse(options)?.with_json(&[("journal", &text)])?;
+        document.with_json(&[("rotation", options.text().expose())])
+    }
+}
+
+/// How long superseded keys live on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Grace {
+    /// Until the rotation after the one that superseded them.
+    Cycle,
+    /// This long.
+    For(Duration),
+}
+
+impl Superseded {
+    /// Whether its time is over. `promoted` is when the version was promoted that this stands in, `now` is now; both since the
+    /// Unix epoch.
+    pub fn due(&self, grace: Grace, promoted: Option<Duration>, now: Duration) -> bool {
+        let since = self.since.map(Duration::from_secs);
+        match grace {
+            Grace::Cycle => since.is_some(),
+            Grace::For(time) if time.is_zero() => true,
+            // A moment that nobody knows has not come.
+            Grace::For(time) => since.or(promoted).is_some_and(|since| now.saturating_sub(since) >= time),
+        }
+    }
+}
+
+/// Proves that an entry was written by this function: whoever may write the secret could otherwise have any key of the issuer
+/// ended with the admin's credential.
+#[derive(Clone)]
+pub struct Prover {
+    /// `None` with `admin: self`: then the secret's writer has all rights anyway.
+    key: Option<hmac::Key>,
+    context: String,
+}
+
+impl Prover {
+    /// Proofs for the keys of a secret at an issuer, by the admin's credential, which the secret's writer does not know.
+    pub fn new(admin: Option<&BTreeMap<String, SecretText>>, secret: &str, issuer: &str) -> Self {
+        let key = admin.map(|fields| {
+            let mut material = digest::Context::new(&digest::SHA256);
+            for (name, value) in fields {
+                for text in [name.as_str(), value.expose()] {
+                    // With its length, so that no two sets of fields read the same.
+                    material.update(&(text.len() as u64).to_be_bytes());
+                    material.update(text.as_bytes());
+                }
+            }
+            hmac::Key::new(hmac::HMAC_SHA256, material.finish().as_ref())
+        });
+        Self { key, context: format!("{secret}\n{issuer}\n") }
+    }
+
+    /// A proof for a key of this id. Without an admin's credential there is nothing to prove.
+    pub fn prove(&self, id: &str) -> Option<String> {
+        let tag = hmac::sign(self.key.as_ref()?, format!("{}{id}", self.context).as_bytes());
+        // 128 bits.
+        Some(crate::value::hex(tag.as_ref().get(..16).unwrap_or_default()))
+    }
+
+    /// Whether a proof is right.
+    pub fn holds(&self, id: &str, proof: Option<&str>) -> bool {
+        match self.prove(id) {
+            None => true,
+            Some(right) => proof.is_some_and(|proof| {
+                aws_lc_rs::constant_time::verify_slices_are_equal(proof.as_bytes(), right.as_bytes()).is_ok()
+            }),
+        }
+    }
+}
+
+/// How the names of all keys of a secret begin, at most 64 characters with what follows: the shortest limit that an issuer is
+/// known to have.
+pub fn name_prefix(secret: &str) -> String {
+    let digest = digest::digest(&digest::SHA256, secret.as_bytes());
+    format!("lockstep-{}-", crate::value::hex(digest.as_ref().get(..5).unwrap_or_default()))
+}
+
+/// A new key's name: of the version that it is made for, and when.
+pub fn name(prefix: &str, token: &str, now: Duration) -> String {
+    format!("{prefix}{}-{}", token_part(token), base36(now.as_secs()))
+}
+
+/// A version's id as it stands in names: itself, or a digest if it is longer than a UUID.
+pub fn token_part(token: &str) -> String {
+    let plain = token.len() <= 36 && token.chars().all(|c| c.is_ascii_alphanumeric() || c == '-');
+    if plain {
+        return token.to_ascii_lowercase();
+    }
+    let digest = digest::digest(&digest::SHA256, token.as_bytes());
+    crate::value::hex(digest.as_ref().get(..16).unwrap_or_default())
+}
+
+/// Of a name: the part for the version, and the moment, since the Unix epoch.
+pub fn parts<'a>(prefix: &str, name: &'a str) -> Option<(&'a str, Option<Duration>)> {
+    let (token, moment) = name.strip_prefix(prefix)?.rsplit_once('-')?;
+    Some((token, u64::from_str_radix(moment, 36).ok().map(Duration::from_secs)))
+}
+
+fn base36(mut number: u64) -> String {
+    const DIGITS: &[u8; 36] = b"0123456789abcdefghijklmnopqrstuvwxyz";
+    let mut digits = Vec::new();
+    loop {
+        digits.push(DIGITS.get((number % 36) as usize).copied().map_or('0', char::from));
+        number /= 36;
+        if number == 0 {
+            return digits.into_iter().rev().collect();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ARN: &str = "arn:aws:secretsmanager:us-east-1:123456789012:secret:a-AbCdEf";
+
+    fn admin(value: &str) -> BTreeMap<String, SecretText> {
+        BTreeMap::from([("token".to_owned(), value.into())])
+    }
+
+    #[test]
+    fn a_proof_is_for_one_key_of_one_secret_at_one_issuer() {
+        let prover = Prover::new(Some(&admin("a")), ARN, "sendgrid");
+        let proof = prover.prove("k1");
+        assert!(prover.holds("k1", proof.as_deref()));
+        assert!(!prover.holds("k2", proof.as_deref()) && !prover.holds("k1", None));
+        for other in [
+            Prover::new(Some(&admin("b")), ARN, "sendgrid"),
+            Prover::new(Some(&admin("a")), "other", "sendgrid"),
+            Prover::new(Some(&admin("a")), ARN, "datadog"),
+        ] {
+            assert!(!other.holds("k1", proof.as_deref()));
+        }
+    }
+
+    #[test]
+    fn names_are_short_and_can_be_read_back() {
+        let prefix = name_prefix(ARN);
+        let token = "0f6e2a3c-9d8b-4c7a-8e1f-123456789ABC";
+        let name = name(&prefix, token, Duration::from_secs(1_800_000_000));
+        assert!(name.len() <= 64, "{name}");
+        assert_eq!(parts(&prefix, &name), Some((token_part(token).as_str(), Some(Duration::from_secs(1_800_000_000)))));
+        assert_eq!(token_part(&"x".repeat(64)).len(), 32);
+        assert_eq!(parts(&prefix, "lockstep-other-abc-1"), None);
+    }
+
+    #[test]
+    fn a_key_is_due_when_its_grace_is_over() {
+        let entry = |since| Superseded { id: "k".to_owned(), proof: None, since, listed: false };
+        let (hour, now) = (Duration::from_secs(3600), Duration::from_secs(10_000));
+        assert!(!entry(None).due(Grace::Cycle, Some(Duration::ZERO), now));
+        assert!(entry(Some(9_999)).due(Grace::Cycle, None, now));
+        assert!(entry(None).due(Grace::For(Duration::ZERO), None, now));
+        assert!(!entry(None).due(Grace::For(hour), None, now));
+        assert!(entry(None).due(Grace::For(hour), Some(Duration::from_secs(6_400)), now));
+        assert!(!entry(Some(6_401)).due(Grace::For(hour), Some(Duration::ZERO), now));
+    }
+
+    #[test]
+    fn a_journal_is_written_among_options_that_stay_as_they_are() {
+        let document = Document::parse(r#"{"apiKey": "a", "rotation": {"adminSecretArn": "x"} }"#.into()).unwrap();
+        let journal = Journal {
+            proof: Some("p".to_owned()),
+            retire: vec![Superseded { id: "k".to_owned(), proof: None, since: Some(1), listed: false }],
+        };
+        let written = journal.write(&document).unwrap();
+        assert_eq!(
+            written.text().expose(),
+            r#"{"apiKey": "a", "rotation": {"adminSecretArn": "x", "journal": {"proof":"p","retire":[{"id":"k","since":1}]}} }"#
+        );
+        let options = written.options(&["adminSecretArn", "journal"]).unwrap();
+        assert_eq!(Journal::read(options.as_ref()).unwrap(), journal);
+        let bad = Document::parse(r#"{"rotation":{"journal":{"retire":[{"id":""}]}}}"#.into()).unwrap();
+        assert_eq!(Journal::read(bad.options(&["journal"]).unwrap().as_ref()).unwrap_err().code(), Code::FieldInvalid);
+    }
+}

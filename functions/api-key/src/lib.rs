@@ -1,0 +1,24 @@
+//! Rotates API keys at any HTTP issuer.
+//!
+//! A [`description`] says what the issuer's requests and answers look like; [`exchange`] makes the requests; [`target`] is
+//! what the four steps of a rotation mean for a key. [`journal`] remembers which keys are still to be revoked.
+
+pub mod description;
+pub mod exchange;
+pub mod expect;
+mod facts;
+pub mod http;
+pub mod journal;
+mod mint;
+mod ready;
+pub mod request;
+mod retire;
+mod roll;
+pub mod sources;
+mod ssm;
+pub mod target;
+pub mod template;
+pub mod value;
+pub mod when;
+
+pub use description::Issuer;

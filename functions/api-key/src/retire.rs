@@ -1,0 +1,59 @@
+//! Ends the keys whose time is over. Nothing here fails a rotation: what could not be ended stays in the journal.
+
+use crate::exchange::{Exchange, Found};
+use crate::journal::{Prover, Superseded};
+use rotation::store::SecretStore;
+use rotation::target::Reader;
+use rotation::{Code, Error, Fact};
+
+/// What became of a key that should end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum End {
+    /// It has ended, now or before.
+    Ended,
+    /// It may live, and is to be tried again.
+    Kept,
+    /// It lives, and is not ours to end.
+    NotOurs,
+}
+
+/// Ends a key, if this function issued it, and warns if it did not end.
+pub(crate) async fn end<S: SecretStore>(
+    reader: &Reader<'_, S>,
+    exchange: &Exchange<'_>,
+    prover: &Prover,
+    entry: &Superseded,
+    listed: Option<&[Found]>,
+) -> End {
+    if !is_ours(prover, entry, listed) {
+        reader.warn(not_ours(exchange, &entry.id));
+        return End::NotOurs;
+    }
+    match exchange.revoke(&entry.id).await {
+        Ok(()) => End::Ended,
+        Err(error) => {
+            reader.warn(not_revoked(error, &entry.id));
+            End::Kept
+        }
+    }
+}
+
+/// By its proof, or by its name in the issuer's list, which holds only names of this secret's.
+pub(crate) fn is_ours(prover: &Prover, entry: &Superseded, listed: Option<&[Found]>) -> bool {
+    prover.holds(&entry.id, entry.proof.as_deref()) || is_named(&entry.id, listed)
+}
+
+/// Whether the issuer's list has this id under a name that this function gave.
+pub(crate) fn is_named(id: &str, listed: Option<&[Found]>) -> bool {
+    listed.is_some_and(|listed| listed.iter().any(|found| found.id == id && found.name.is_some()))
+}
+
+pub(crate) fn not_ours(exchange: &Exchange<'_>, id: &str) -> Error {
+    Error::new(Code::KeyNotOurs).with(Fact::Issuer, &exchange.issuer().id).with(Fact::KeyId, id)
+}
+
+/// The reason stays as facts; the code is the one that an alarm waits for.
+pub(crate) fn not_revoked(error: Error, id: &str) -> Error {
+    let because = error.code();
+    error.recoded(Code::KeyNotRevoked).with_default(Fact::KeyId, id).with(Fact::What, because)
+}

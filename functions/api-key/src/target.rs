@@ -1,0 +1,226 @@
+//! What the four steps of a rotation mean for an API key.
+
+use crate::description::{Output, Strategy};
+use crate::facts::{Facts, issuer_name};
+use crate::http::{Allowed, Client};
+use crate::journal::{Grace, Superseded};
+use crate::mint::{Minted, mint, settle};
+use crate::ready::{Ground, Ready, Rights};
+use crate::retire::{End, end};
+use crate::roll::roll;
+use crate::sources::Sources;
+use crate::template::Key;
+use crate::value::{conforms, draw};
+use crate::when::rfc3339;
+use rotation::clock::since_epoch;
+use rotation::document::Document;
+use rotation::environment::Settings;
+use rotation::password::{OsEntropy, Policy};
+use rotation::secret::SecretText;
+use rotation::store::{Put, SecretStore};
+use rotation::target::{
+    Applied, Change, Dated, PreviousCredential, Proof, Proposal, Reader, Retired, Target, Versions,
+};
+use rotation::{Code, Error, Fact, Result};
+use std::time::Duration;
+
+/// The keys of HTTP issuers, as a [`Target`].
+pub struct ApiKey {
+    sources: Sources,
+    client: Client,
+    policy: Policy,
+    admin_secrets: Option<Vec<String>>,
+}
+
+/// What createSecret made outside.
+pub struct Made(Option<(Ready, Minted)>);
+
+impl ApiKey {
+    /// A target by these settings.
+    ///
+    /// # Errors
+    /// [`Code::CaBundleInvalid`], and those of the descriptions in files.
+    pub fn new(settings: &Settings) -> Result<Self> {
+        let allowed = Allowed {
+            hosts: settings.allowed_hosts.clone(),
+            private_hosts: settings.allowed_private_hosts.clone(),
+            instead: settings.issuer_endpoint.clone(),
+        };
+        Ok(Self {
+            sources: Sources::new(&settings.issuers)?,
+            client: Client::new(settings.ca_bundle.as_deref(), allowed)?,
+            policy: settings.policy.clone(),
+            admin_secrets: settings.admin_secrets.clone(),
+        })
+    }
+
+    async fn ready<S: SecretStore>(
+        &self,
+        reader: &Reader<'_, S>,
+        document: &Document,
+        rights: Rights,
+    ) -> Result<Ready> {
+        let ground = Ground { sources: &self.sources, admin_secrets: self.admin_secrets.as_deref() };
+        ground.ready(reader, document, rights).await
+    }
+
+    /// The pending version, after the checks that come before anything is sent for it.
+    async fn pending<S: SecretStore>(
+        &self,
+        reader: &Reader<'_, S>,
+        versions: Versions<'_>,
+        rights: Rights,
+    ) -> Result<Ready> {
+        let (one, other) = (issuer_name(versions.current)?, issuer_name(versions.pending)?);
+        if one != other {
+            return Err(Error::new(Code::PendingMismatch).with(Fact::Field, "issuer"));
+        }
+        let ready = self.ready(reader, versions.pending, rights).await?;
+        Facts::read(versions.current, &ready.issuer)?.same_target(&ready.facts)?;
+        Ok(ready)
+    }
+
+    /// Ends what is due in a journal.
+    async fn end_due<S: SecretStore>(
+        &self,
+        reader: &Reader<'_, S>,
+        document: &Document,
+        promoted: Option<Duration>,
+    ) -> Result<Retired> {
+        let holder = self.ready(reader, document, Rights::Holder).await?;
+        let now = since_epoch();
+        let due = |entry: &&Superseded| {
+            entry.due(holder.facts.grace, promoted, now) && holder.facts.key.id.as_ref() != Some(&entry.id)
+        };
+        if holder.issuer.strategy != Strategy::CreateRevoke
+            || !holder.facts.journal.retire.iter().any(|entry| due(&entry))
+        {
+            return Ok(Retired::Nothing);
+        }
+        let ready = self.ready(reader, document, Rights::Admin).await?;
+        let exchange = ready.exchange(&self.client, &ready.facts.key, reader.deadline());
+        let mut ended = false;
+        for entry in ready.facts.journal.retire.iter().filter(due) {
+            ended |= end(reader, &exchange, &ready.prover, entry, None).await == End::Ended;
+        }
+        Ok(if ended { Retired::Previous } else { Retired::Nothing })
+    }
+}
+
+impl Target for ApiKey {
+    type Made = Made;
+
+    const COMPANION_VERIFIES: bool = false;
+
+    /// The admin secret, where setSecret needs it and the description is at hand.
+    fn companion(&self, current: &Document) -> Option<String> {
+        let issuer = self.sources.at_hand(&issuer_name(current).ok()?)?;
+        let facts = Facts::read(current, &issuer).ok()?;
+        let allowed = |id: &String| self.admin_secrets.as_ref().is_none_or(|list| list.contains(id));
+        facts.admin_secret.filter(|id| issuer.strategy == Strategy::SetValue && allowed(id))
+    }
+
+    async fn propose<S: SecretStore>(&self, reader: &Reader<'_, S>, current: &Document) -> Result<Proposal<Made>> {
+        let holder = self.ready(reader, current, Rights::Holder).await?;
+        match holder.issuer.strategy {
+            Strategy::Generate | Strategy::SetValue => {
+                let value = holder.facts.value.as_ref().ok_or_else(no_value)?;
+                let secret = draw(value, &self.policy, &OsEntropy)?;
+                let key = Key { secret: Some(secret), ..holder.facts.key.clone() };
+                Ok(Proposal { document: written(current, &holder, &key)?, made: Made(None) })
+            }
+            Strategy::Roll | Strategy::RollGrace => {
+                let ready = self.ready(reader, current, Rights::Admin).await?;
+                let key = roll(&ready, &self.client, reader).await?;
+                Ok(Proposal { document: written(current, &ready, &key)?, made: Made(None) })
+            }
+            Strategy::CreateRevoke | Strategy::RevokeCreate => {
+                let ready = self.ready(reader, current, Rights::Admin).await?;
+                let minted = mint(&ready, &self.client, reader).await?;
+                let document = minted.journal.write(&written(current, &ready, &minted.key)?)?;
+                Ok(Proposal { document, made: Made(Some((ready, minted))) })
+            }
+        }
+    }
+
+    async fn settle<S: SecretStore>(&self, reader: &Reader<'_, S>, made: Made, put: Put) {
+        if let Made(Some((ready, minted))) = made {
+            settle(&ready, &self.client, reader, &minted, put).await;
+        }
+    }
+
+    async fn apply<S: SecretStore>(&self, reader: &Reader<'_, S>, versions: Versions<'_>) -> Result<Applied> {
+        let holder = self.pending(reader, versions, Rights::Holder).await?;
+        if holder.issuer.strategy != Strategy::SetValue {
+            return Ok(Applied::AlreadyInEffect);
+        }
+        let ready = self.pending(reader, versions, Rights::Admin).await?;
+        let exchange = ready.exchange(&self.client, &ready.facts.key, reader.deadline());
+        reader.still_pending().await?;
+        exchange.set(&ready.facts.key).await?;
+        Ok(Applied::Changed(Change { by: "admin", previous: PreviousCredential::Refused }))
+    }
+
+    async fn verify<S: SecretStore>(&self, reader: &Reader<'_, S>, versions: Versions<'_>, _: Proof) -> Result<()> {
+        let ready = self.pending(reader, versions, Rights::Holder).await?;
+        if ready.issuer.strategy == Strategy::Generate {
+            return looks_right(&ready);
+        }
+        let exchange = ready.exchange(&self.client, &ready.facts.key, reader.deadline());
+        exchange.verify(&ready.facts.key, true).await?.or_rejected(Code::PendingRejected)
+    }
+
+    async fn retire<S: SecretStore>(&self, reader: &Reader<'_, S>, current: &Document) -> Result<Retired> {
+        // The version has just been promoted: what it supersedes is so since now.
+        self.end_due(reader, current, Some(since_epoch())).await
+    }
+
+    async fn check<S: SecretStore>(&self, reader: &Reader<'_, S>, current: Dated<'_>) -> Result<Retired> {
+        let ready = self.ready(reader, current.document, Rights::Admin).await?;
+        if ready.issuer.strategy == Strategy::Generate {
+            return Ok(Retired::Nothing);
+        }
+        let exchange = ready.exchange(&self.client, &ready.facts.key, reader.deadline());
+        exchange.verify(&ready.facts.key, false).await?.or_rejected(Code::CurrentRejected)?;
+        // Shows that the admin's credential may at least look.
+        exchange.find().await?;
+        if ready.facts.grace == Grace::Cycle {
+            return Ok(Retired::Nothing);
+        }
+        self.end_due(reader, current.document, reader.description().last_rotated).await
+    }
+}
+
+/// The document with a new key in the fields that the description names.
+fn written(current: &Document, ready: &Ready, key: &Key) -> Result<Document> {
+    let mut changes = Vec::new();
+    for (field, output) in &ready.issuer.output {
+        let text = match output {
+            Output::KeySecret => key.secret.as_ref().map(|secret| secret.expose().to_owned()),
+            Output::KeyId => key.id.clone(),
+            Output::KeyField(name) => key.fields.get(name).map(|text| text.expose().to_owned()),
+            Output::PreviousSecret => ready.facts.key.secret.as_ref().map(|secret| secret.expose().to_owned()),
+            Output::Time => Some(rfc3339(since_epoch())),
+        };
+        let text = text.ok_or_else(|| Error::new(Code::FieldMissing).with(Fact::Field, field))?;
+        changes.push((field.as_str(), serde_json::Value::from(text).to_string()));
+    }
+    let changes: Vec<_> = changes.iter().map(|(field, json)| (*field, json.as_str())).collect();
+    current.with_json(&changes)
+}
+
+/// A value that was made here can only be looked at: whoever checks it reads the same secret.
+fn looks_right(ready: &Ready) -> Result<()> {
+    let value = ready.facts.value.as_ref().ok_or_else(no_value)?;
+    let text = ready.facts.key.secret.as_ref().map(SecretText::expose).unwrap_or_default();
+    if conforms(value, text) {
+        Ok(())
+    } else {
+        Err(Error::new(Code::PendingMismatch).with(Fact::Field, ready.issuer.key_field()))
+    }
+}
+
+fn no_value() -> Error {
+    let error = Error::new(Code::FieldMissing).with(Fact::Field, "rotation.value");
+    error.with(Fact::Expected, "what a key looks like, e.g. {\"kind\": \"base64url\", \"bytes\": 32}")
+}

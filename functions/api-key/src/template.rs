@@ -1,0 +1,470 @@
+//! Templates without logic: text with `{{names}}` in it, escaped by where they stand.
+
+use crate::when::rfc3339;
+use rotation::clock::since_epoch;
+use rotation::secret::SecretText;
+use rotation::{Code, Error, Fact, Result};
+use serde::de::{self, Deserialize, Deserializer};
+use std::collections::BTreeMap;
+use std::fmt;
+use std::time::Duration;
+
+/// Text with places to fill in.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Template {
+    parts: Vec<Part>,
+}
+
+#[derive(Clone, PartialEq, Eq)]
+enum Part {
+    Text(String),
+    Place(Place),
+}
+
+/// What can be filled in.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Place {
+    /// `vars.X`: a value of the description's own variables.
+    Var(String),
+    /// `admin.X`: a field of the admin secret.
+    Admin(String),
+    /// `key.id`
+    KeyId,
+    /// `key.secret`
+    KeySecret,
+    /// `key.X`: something else that the issuer gave with the key.
+    KeyField(String),
+    /// `name`: that of the new key.
+    Name,
+    /// `namePrefix`: how the names of all keys of this secret begin.
+    NamePrefix,
+    /// `grace.X`: until when, or for how long, the previous key lives on.
+    Grace(Moment),
+    /// `lifetime.X`: the same of the new key.
+    Lifetime(Moment),
+}
+
+/// The forms in which issuers take an end of life.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Moment {
+    /// `untilMilliseconds`, since the Unix epoch.
+    UntilMilliseconds,
+    /// `untilSeconds`, since the Unix epoch.
+    UntilSeconds,
+    /// `until`: date and time, RFC 3339.
+    Until,
+    /// `date`: the day in UTC, `YYYY-MM-DD`.
+    Date,
+    /// `seconds`: how long.
+    Seconds,
+}
+
+impl Moment {
+    const ALL: [Self; 5] = [Self::UntilMilliseconds, Self::UntilSeconds, Self::Until, Self::Date, Self::Seconds];
+
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::UntilMilliseconds => "untilMilliseconds",
+            Self::UntilSeconds => "untilSeconds",
+            Self::Until => "until",
+            Self::Date => "date",
+            Self::Seconds => "seconds",
+        }
+    }
+
+    fn parse(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|moment| moment.as_str() == name)
+    }
+
+    fn of(self, end: End) -> String {
+        match self {
+            Self::UntilMilliseconds => end.at.as_millis().to_string(),
+            Self::UntilSeconds => end.at.as_secs().to_string(),
+            Self::Until => rfc3339(end.at),
+            Self::Date => rfc3339(end.at).split('T').next().unwrap_or_default().to_owned(),
+            Self::Seconds => end.after.as_secs().to_string(),
+        }
+    }
+}
+
+impl Template {
+    /// Reads `text`.
+    ///
+    /// # Errors
+    /// What is wrong with it, in words for whoever wrote it.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        let mut parts = Vec::new();
+        let mut rest = text;
+        while let Some((before, after)) = rest.split_once("{{") {
+            let (name, tail) = after.split_once("}}").ok_or("`{{` without `}}`")?;
+            if !before.is_empty() {
+                parts.push(Part::Text(before.to_owned()));
+            }
+            parts.push(Part::Place(Place::parse(name.trim())?));
+            rest = tail;
+        }
+        if rest.contains("}}") {
+            return Err("`}}` without `{{`".to_owned());
+        }
+        if !rest.is_empty() {
+            parts.push(Part::Text(rest.to_owned()));
+        }
+        Ok(Self { parts })
+    }
+
+    /// No text at all.
+    pub fn empty() -> Self {
+        Self { parts: Vec::new() }
+    }
+
+    /// What it wants to have filled in.
+    pub fn places(&self) -> impl Iterator<Item = &Place> {
+        self.parts.iter().filter_map(|part| match part {
+            Part::Place(place) => Some(place),
+            Part::Text(_) => None,
+        })
+    }
+
+    /// The only place, where the template is nothing else.
+    pub fn only_place(&self) -> Option<&Place> {
+        match self.parts.as_slice() {
+            [Part::Place(place)] => Some(place),
+            _ => None,
+        }
+    }
+
+    /// Whether a secret is filled in.
+    pub fn is_secret(&self) -> bool {
+        self.places().any(Place::is_secret)
+    }
+
+    /// The text it begins with, up to the first place.
+    pub fn start(&self) -> &str {
+        match self.parts.first() {
+            Some(Part::Text(text)) => text,
+            _ => "",
+        }
+    }
+
+    /// The text with everything filled in, each value escaped for its position.
+    ///
+    /// # Errors
+    /// [`Code::FieldMissing`] and [`Code::FieldInvalid`] naming the field of the secret that has no or no usable value.
+    pub fn fill(&self, scope: &Scope<'_>, escape: Escape) -> Result<SecretText> {
+        let mut text = String::new();
+        for part in &self.parts {
+            match part {
+                Part::Text(literal) => text.push_str(literal),
+                Part::Place(place) => text.push_str(&escape.apply(place, scope.value(place)?.expose())?),
+            }
+        }
+        Ok(text.into())
+    }
+}
+
+impl Place {
+    fn parse(name: &str) -> Result<Self, String> {
+        let field = |name: &str| {
+            let sound = !name.is_empty() && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_' || c == '-');
+            if sound { Ok(name.to_owned()) } else { Err(format!("`{name}` is no name of a field")) }
+        };
+        match name.split_once('.') {
+            None if name == "name" => Ok(Self::Name),
+            None if name == "namePrefix" => Ok(Self::NamePrefix),
+            Some(("vars", name)) => Ok(Self::Var(field(name)?)),
+            Some(("admin", name)) => Ok(Self::Admin(field(name)?)),
+            Some(("key", "id")) => Ok(Self::KeyId),
+            Some(("key", "secret")) => Ok(Self::KeySecret),
+            Some(("key", name)) => Ok(Self::KeyField(field(name)?)),
+            Some(("grace", form)) if Moment::parse(form).is_some() => {
+                Ok(Moment::parse(form).map_or(Self::Name, Self::Grace))
+            }
+            Some(("lifetime", form)) if Moment::parse(form).is_some() => {
+                Ok(Moment::parse(form).map_or(Self::Name, Self::Lifetime))
+            }
+            _ => Err(format!(
+                "`{{{{{name}}}}}` is unknown; there are vars.*, admin.*, key.id, key.secret, key.*, name, namePrefix, and grace.* \
+                 and lifetime.* with until, untilSeconds, untilMilliseconds, date or seconds"
+            )),
+        }
+    }
+
+    /// Whether its value must not be seen.
+    pub fn is_secret(&self) -> bool {
+        matches!(self, Self::Admin(_) | Self::KeySecret | Self::KeyField(_))
+    }
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Var(name) => write!(f, "vars.{name}"),
+            Self::Admin(name) => write!(f, "admin.{name}"),
+            Self::KeyId => f.write_str("key.id"),
+            Self::KeySecret => f.write_str("key.secret"),
+            Self::KeyField(name) => write!(f, "key.{name}"),
+            Self::Name => f.write_str("name"),
+            Self::NamePrefix => f.write_str("namePrefix"),
+            Self::Grace(moment) => write!(f, "grace.{}", moment.as_str()),
+            Self::Lifetime(moment) => write!(f, "lifetime.{}", moment.as_str()),
+        }
+    }
+}
+
+/// The template as it was written.
+impl fmt::Display for Template {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.parts.iter().try_for_each(|part| match part {
+            Part::Text(text) => f.write_str(text),
+            Part::Place(place) => write!(f, "{{{{{place}}}}}"),
+        })
+    }
+}
+
+impl fmt::Debug for Template {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?}", self.to_string())
+    }
+}
+
+impl<'de> Deserialize<'de> for Template {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Self::parse(&String::deserialize(deserializer)?).map_err(de::Error::custom)
+    }
+}
+
+#[cfg(feature = "schema")]
+impl schemars::JsonSchema for Template {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "Template".into()
+    }
+
+    fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+        schemars::json_schema!({
+            "type": "string",
+            "description": "Text with {{vars.X}}, {{admin.X}}, {{key.id}}, {{key.secret}}, {{key.X}}, {{name}}, {{namePrefix}}, {{grace.X}} or {{lifetime.X}} in it.",
+        })
+    }
+}
+
+/// Where a value is put, and so what must not be in it as it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Escape {
+    /// Nothing can be escaped from: a JSON string or a form value, which their serializers escape.
+    None,
+    /// A segment of a URL's path: everything but unreserved characters is percent-encoded (RFC 3986, section 2.3).
+    Path,
+    /// A host name, or a part of one: anything else is refused.
+    Host,
+    /// A header's value: control characters, which could begin another header, are refused (RFC 9110, section 5.5).
+    Header,
+}
+
+/// RFC 3986's unreserved characters stay.
+const ENCODED: &percent_encoding::AsciiSet =
+    &percent_encoding::NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
+
+/// Percent-encodes all but unreserved characters.
+pub fn percent_encoded(text: &str) -> String {
+    percent_encoding::utf8_percent_encode(text, ENCODED).to_string()
+}
+
+impl Escape {
+    fn apply(self, place: &Place, value: &str) -> Result<String> {
+        let refused = |found: &str, expected: &str| {
+            let error = Error::new(Code::FieldInvalid).with(Fact::Field, place);
+            error.with(Fact::Found, found).with(Fact::Expected, expected)
+        };
+        match self {
+            Self::None => Ok(value.to_owned()),
+            // Dots are unreserved, and yet these two segments mean other paths (RFC 3986, section 5.2.4).
+            Self::Path if matches!(value, "." | ".." | "") => {
+                Err(refused("nothing, or a dot segment", "text that can stand in a URL's path"))
+            }
+            Self::Path => Ok(percent_encoded(value)),
+            Self::Host
+                if !value.is_empty() && value.chars().all(|c| c.is_ascii_alphanumeric() || ".-:".contains(c)) =>
+            {
+                Ok(value.to_owned())
+            }
+            Self::Host => Err(refused("characters that no host name has", "a host name, without https:// and path")),
+            Self::Header if value.chars().all(|c| ('\u{20}'..='\u{7e}').contains(&c)) => Ok(value.to_owned()),
+            Self::Header => Err(refused("characters that no header can carry", "printable ASCII")),
+        }
+    }
+}
+
+/// The value of a variable.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Value {
+    /// Text.
+    Text(String),
+    /// A number, where a JSON body wants one.
+    Integer(i64),
+    /// A part of a JSON body.
+    Json(serde_json::Value),
+}
+
+impl fmt::Display for Value {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Text(text) => f.write_str(text),
+            Self::Integer(number) => write!(f, "{number}"),
+            Self::Json(value) => write!(f, "{value}"),
+        }
+    }
+}
+
+/// A key at the issuer.
+#[derive(Clone, Debug)]
+pub struct Key {
+    /// What the issuer calls it.
+    pub id: Option<String>,
+    /// The key itself, where it is known.
+    pub secret: Option<SecretText>,
+    /// What else the issuer gave with it.
+    pub fields: BTreeMap<String, SecretText>,
+}
+
+impl End {
+    /// The end of what begins now and lasts this long.
+    pub fn after(time: Duration) -> Self {
+        Self { at: since_epoch() + time, after: time }
+    }
+}
+
+impl Key {
+    /// A key of which only the id is known.
+    pub fn of_id(id: impl Into<String>) -> Self {
+        Self { id: Some(id.into()), secret: None, fields: BTreeMap::new() }
+    }
+}
+
+/// When a key ends that the issuer ends by itself.
+#[derive(Clone, Copy, Debug)]
+pub struct End {
+    /// Since the Unix epoch.
+    pub at: Duration,
+    /// From now.
+    pub after: Duration,
+}
+
+/// Everything that can be filled in at one moment.
+#[derive(Clone, Debug)]
+pub struct Scope<'a> {
+    /// The variables.
+    pub vars: &'a BTreeMap<String, Value>,
+    /// The admin secret's fields.
+    pub admin: &'a BTreeMap<String, SecretText>,
+    /// The key that a call is about.
+    pub key: Option<&'a Key>,
+    /// The new key's name.
+    pub name: Option<&'a str>,
+    /// How the names of this secret's keys begin.
+    pub name_prefix: &'a str,
+    /// The previous key's end.
+    pub grace: Option<End>,
+    /// The new key's.
+    pub lifetime: Option<End>,
+}
+
+impl Scope<'_> {
+    /// The value of a variable.
+    pub fn var(&self, name: &str) -> Option<&Value> {
+        self.vars.get(name)
+    }
+
+    /// What is put in a place.
+    ///
+    /// # Errors
+    /// [`Code::FieldMissing`] naming the place.
+    pub fn value(&self, place: &Place) -> Result<SecretText> {
+        let found = match place {
+            Place::Var(name) => self.vars.get(name).map(|value| value.to_string().into()),
+            Place::Admin(name) => self.admin.get(name).cloned(),
+            Place::KeyId => self.key.and_then(|key| key.id.as_deref()).map(SecretText::from),
+            Place::KeySecret => self.key.and_then(|key| key.secret.clone()),
+            Place::KeyField(name) => self.key.and_then(|key| key.fields.get(name).cloned()),
+            Place::Name => self.name.map(SecretText::from),
+            Place::NamePrefix => Some(self.name_prefix.into()),
+            Place::Grace(moment) => self.grace.map(|end| moment.of(end).into()),
+            Place::Lifetime(moment) => self.lifetime.map(|end| moment.of(end).into()),
+        };
+        found.ok_or_else(|| Error::new(Code::FieldMissing).with(Fact::Field, place))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn names_that_do_not_exist_are_refused() {
+        for (text, mistake) in [
+            ("{{vars.a", "`{{` without `}}`"),
+            ("a}}", "`}}` without `{{`"),
+            ("{{secret}}", "`{{secret}}` is unknown"),
+            ("{{key.}}", "`` is no name of a field"),
+            ("{{vars.a b}}", "`a b` is no name of a field"),
+            ("{{grace.days}}", "`{{grace.days}}` is unknown"),
+        ] {
+            let error = Template::parse(text).unwrap_err();
+            assert!(error.starts_with(mistake), "{text}: {error}");
+        }
+    }
+
+    fn filled(template: &str, value: &str, escape: Escape) -> Result<String> {
+        let vars = BTreeMap::from([("x".to_owned(), Value::Text(value.to_owned()))]);
+        let scope = Scope {
+            vars: &vars,
+            admin: &BTreeMap::new(),
+            key: None,
+            name: None,
+            name_prefix: "lockstep-",
+            grace: None,
+            lifetime: None,
+        };
+        Template::parse(template).unwrap().fill(&scope, escape).map(|text| text.expose().to_owned())
+    }
+
+    #[test]
+    fn a_value_cannot_leave_its_position() {
+        assert_eq!(filled("/k/{{vars.x}}/z", "a/b?c#d%e", Escape::Path).unwrap(), "/k/a%2Fb%3Fc%23d%25e/z");
+        for dots in ["..", ".", ""] {
+            assert_eq!(filled("/k/{{vars.x}}", dots, Escape::Path).unwrap_err().code(), Code::FieldInvalid);
+        }
+        for evil in ["a\r\nHost: b", "a\0", "ü"] {
+            assert_eq!(filled("{{vars.x}}", evil, Escape::Header).unwrap_err().code(), Code::FieldInvalid);
+        }
+        for evil in ["evil.com/", "a@evil.com", "evil.com#", "evil.com?", "a b", "evil.com\\", ""] {
+            assert_eq!(filled("api.{{vars.x}}", evil, Escape::Host).unwrap_err().code(), Code::FieldInvalid, "{evil}");
+        }
+    }
+
+    #[test]
+    fn what_has_no_value_is_named() {
+        let error = filled("{{admin.token}}", "", Escape::None).unwrap_err();
+        assert_eq!((error.code(), error.fact(Fact::Field)), (Code::FieldMissing, Some("admin.token")));
+    }
+
+    proptest! {
+        #[test]
+        fn any_text_is_read_or_refused(text in "\\PC{0,60}|[{}a-z. ]{0,40}") {
+            if let Ok(template) = Template::parse(&text) {
+                // What it prints is what it means.
+                prop_assert_eq!(Template::parse(&template.to_string()).unwrap(), template);
+            }
+        }
+
+        #[test]
+        fn a_path_segment_stays_one_segment(value in "\\PC{1,40}") {
+            let filled = filled("/a/{{vars.x}}", &value, Escape::Path);
+            prop_assume!(filled.is_ok());
+            let url = url::Url::parse(&format!("https://h{}", filled.unwrap())).unwrap();
+            prop_assert_eq!(url.path_segments().unwrap().count(), 2);
+            prop_assert!(url.query().is_none() && url.fragment().is_none());
+            prop_assert_eq!(url.host_str(), Some("h"));
+        }
+    }
+}
