@@ -180,7 +180,7 @@ async fn an_administrator_without_the_scope_changes_nothing() {
     let double = Auth0 { scope: "read:clients", ..Auth0::new() };
     let world = World::start("auth0", double.router(), double.admin()).await;
     let secret = world.secret(double.written()).await;
-    secret.refused().await;
+    assert_eq!(secret.refused().await.error_type, "admin-rejected");
     assert_eq!(double.ended(), [""; 0]);
     assert_eq!(secret.at("AWSCURRENT").await["clientSecret"], double.secret());
 }

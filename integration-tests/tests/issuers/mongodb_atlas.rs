@@ -99,7 +99,7 @@ impl Atlas {
     }
 
     fn create(&self, call: &Call) -> Response {
-        let body = call.json().unwrap_or_default();
+        let body = call.json_as(MEDIA).unwrap_or_default();
         let hours = body["secretExpiresAfterHours"].as_u64().unwrap_or_default();
         // "Anywhere from 8 hours to 365 days."
         if !(8..=365 * 24).contains(&hours) || body != json!({"secretExpiresAfterHours": hours}) {
@@ -182,7 +182,7 @@ async fn a_secret_whose_reply_was_lost_blocks_the_way_and_harms_nobody() {
     let secret = world.secret(double.written(&by_hand)).await;
     double.loses_next.store(true, Ordering::SeqCst);
     secret.refused().await;
-    secret.refused().await;
+    assert_eq!(secret.refused().await.error_type, "issuer-refused");
     assert!(double.works(&by_hand.secret));
     let lost = double.keys.live().into_iter().find(|id| *id != by_hand.id).expect("the one that nobody was told of");
     double.keys.remove(&lost);

@@ -182,7 +182,7 @@ async fn a_secret_of_somebody_else_is_not_sacrificed_to_the_limit() {
     let (by_hand, other) = (double.mint(), double.mint());
     let world = World::start("okta", double.router(), double.admin()).await;
     let secret = world.secret(written(&by_hand)).await;
-    secret.refused().await;
+    assert_eq!(secret.refused().await.error_type, "key-limit-reached");
     assert!(double.is_active(&by_hand.id) && double.is_active(&other.id));
     assert_eq!(secret.at("AWSCURRENT").await["clientSecret"], by_hand.secret);
     double.keys.remove(&other.id);
@@ -197,7 +197,7 @@ async fn a_secret_whose_reply_was_lost_blocks_the_way_and_harms_nobody() {
     let secret = world.secret(written(&by_hand)).await;
     double.loses_next.store(true, Ordering::SeqCst);
     secret.refused().await;
-    secret.refused().await;
+    assert_eq!(secret.refused().await.error_type, "key-limit-reached");
     assert!(double.is_active(&by_hand.id));
     let lost = double.keys.live().into_iter().find(|id| *id != by_hand.id).expect("the one that nobody was told of");
     double.keys.remove(&lost);

@@ -70,7 +70,12 @@ impl Call {
 
     /// The body of a request that says it is JSON, and is.
     pub fn json(&self) -> Option<Value> {
-        self.is("application/json").then(|| serde_json::from_slice(&self.body).ok()).flatten()
+        self.json_as("application/json")
+    }
+
+    /// The body of a request that says it is JSON of a certain kind, and is.
+    pub fn json_as(&self, media_type: &str) -> Option<Value> {
+        self.is(media_type).then(|| serde_json::from_slice(&self.body).ok()).flatten()
     }
 
     /// The fields of a request that says it is a form.
