@@ -35,13 +35,14 @@ pub struct Lab {
 }
 
 /// Describes a [`Lab`].
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 #[must_use]
 pub struct Builder {
     function: Function,
     port: u16,
     retries: u32,
     clock_behind: Duration,
+    disturb: Disturb,
 }
 
 /// What the service answered instead of doing it.
@@ -108,6 +109,12 @@ impl Builder {
         self
     }
 
+    /// The rules and the record to share with what was started before: an issuer, say, whose address the function is told.
+    pub fn disturb(mut self, disturb: Disturb) -> Self {
+        self.disturb = disturb;
+        self
+    }
+
     /// How far the service's clock is behind, so that what it makes is that old at once.
     pub fn clock_behind(mut self, time: Duration) -> Self {
         self.clock_behind = time;
@@ -130,7 +137,7 @@ impl Builder {
     pub fn start_on(mut self, bound: Bound) -> io::Result<Lab> {
         // Before the caller's own variables, so that those win.
         self.function.environment.insert(0, ("AWS_ENDPOINT_URL_SECRETS_MANAGER".to_owned(), bound.url()?));
-        let disturb = Disturb::new();
+        let disturb = self.disturb;
         let host = Host::new(&disturb)?;
         let function_arn = host.deploy(self.function);
         let steps = Steps::new(host.clone());
@@ -152,7 +159,7 @@ impl Lab {
     pub fn builder(binary: impl Into<PathBuf>) -> Builder {
         let mut function = Function::new("rotation", binary);
         function.timeout = Duration::from_secs(30);
-        Builder { function, port: 0, retries: 0, clock_behind: Duration::ZERO }
+        Builder { function, port: 0, retries: 0, clock_behind: Duration::ZERO, disturb: Disturb::new() }
     }
 
     /// The URL for `AWS_ENDPOINT_URL`.

@@ -34,7 +34,7 @@ pub struct Superseded {
     /// that this stands in.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub since: Option<u64>,
-    /// That it has a name by which it is found in the issuer's list, and so has ended if it is not there.
+    /// That it was in the issuer's list, and so has ended when it is not.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub listed: bool,
 }

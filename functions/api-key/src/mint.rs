@@ -37,8 +37,7 @@ pub(crate) async fn mint<S: SecretStore>(ready: &Ready, client: &Client, reader:
     let budget = deadline.left();
     let exchange = ready.exchange(client, &ready.facts.key, deadline);
     let listed = exchange.find().await?;
-    let keys =
-        Keys { ready, reader, exchange: &exchange, listed: listed.as_deref().filter(|_| ready.issuer.finds_by_name()) };
+    let keys = Keys { ready, reader, exchange: &exchange, listed: listed.as_deref() };
     let mut journal = keys.work_off().await;
     keys.supersede_current(&mut journal).await;
     let strays = keys.sort_out(&mut journal).await?;
@@ -79,7 +78,7 @@ struct Keys<'a, S> {
     ready: &'a Ready,
     reader: &'a Reader<'a, S>,
     exchange: &'a Exchange<'a>,
-    /// This secret's keys at the issuer, where they are found by their names.
+    /// The keys that exist: of this secret alone, where keys have names.
     listed: Option<&'a [Found]>,
 }
 
@@ -92,6 +91,10 @@ impl<S: SecretStore> Keys<'_, S> {
         self.facts().key.id.as_deref() == Some(id)
     }
 
+    fn is_listed(&self, id: &str) -> bool {
+        self.listed.is_some_and(|listed| listed.iter().any(|found| found.id == id))
+    }
+
     /// The journal of the current version without what has ended, after trying again to end what was due.
     async fn work_off(&self) -> Journal {
         let (now, promoted) = (since_epoch(), self.reader.description().last_rotated);
@@ -102,7 +105,7 @@ impl<S: SecretStore> Keys<'_, S> {
             if self.is_current(&entry.id) {
                 continue;
             }
-            let has_ended = self.listed.is_some() && entry.listed && !is_named(&entry.id, self.listed);
+            let has_ended = entry.listed && self.listed.is_some() && !self.is_listed(&entry.id);
             if has_ended {
                 continue;
             }
@@ -124,8 +127,9 @@ impl<S: SecretStore> Keys<'_, S> {
         let key = &self.facts().key;
         let Some(id) = &key.id else { return };
         let proof = self.facts().journal.proof.clone();
-        let listed = is_named(id, self.listed);
-        let proven = listed || self.ready.prover.holds(id, proof.as_deref()) || self.holder_proves(key).await;
+        let listed = self.is_listed(id);
+        let proven =
+            is_named(id, self.listed) || self.ready.prover.holds(id, proof.as_deref()) || self.holder_proves(key).await;
         if !proven {
             self.reader.warn(not_ours(self.exchange, id));
             return;

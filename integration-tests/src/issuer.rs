@@ -1,0 +1,138 @@
+//! A lab with the real function for API keys, and an issuer's API over TLS: a double of a known one, or the lab's own.
+
+use crate::{merged, uuid};
+use axum::Router;
+use lab::Lab;
+use lab::disturb::Disturb;
+use lab::issuer::Https;
+use lab::lambda::StepError;
+use lab::stack::{Builder, RotationReport};
+use serde_json::{Value, json};
+use std::path::PathBuf;
+use std::time::Duration;
+use tokio::sync::OnceCell;
+
+/// The release binary, built once per test process.
+pub async fn function() -> PathBuf {
+    static BINARY: OnceCell<PathBuf> = OnceCell::const_new();
+    let build = || async { lab::build::release_binary("lockstep-api-key").await.expect("the function builds") };
+    BINARY.get_or_init(build).await.clone()
+}
+
+/// A lab and an issuer, for one test.
+pub struct World {
+    // Dropped in this order: first who calls the issuer, then the issuer.
+    /// The local AWS with the function.
+    pub lab: Lab,
+    /// The issuer's server.
+    pub https: Https,
+    issuer: String,
+    admin: String,
+}
+
+impl World {
+    /// The function with a description of this name, whose requests go to `router`, and an admin secret with these fields.
+    pub async fn start(issuer: &str, router: Router, admin: Value) -> Self {
+        Self::with(issuer, router, admin, |function| function).await
+    }
+
+    /// The same, and more settings of the function.
+    pub async fn with(issuer: &str, router: Router, admin: Value, settings: impl FnOnce(Builder) -> Builder) -> Self {
+        let disturb = Disturb::new();
+        let https = Https::start(router, disturb.clone()).expect("the issuer is served");
+        let function = Lab::builder(function().await)
+            .disturb(disturb)
+            // Issuers take their time, and tests wait for them.
+            .timeout(Duration::from_secs(60))
+            .env("CA_BUNDLE", https.ca_pem())
+            .env("ISSUER_ENDPOINT_URL", https.url());
+        let lab = settings(function).start().await.expect("the lab starts");
+        let admin = lab.create_secret("test/admin", &admin.to_string()).await.expect("the admin's secret is created");
+        Self { lab, https, issuer: issuer.to_owned(), admin }
+    }
+
+    /// The ARN of the admin secret.
+    pub fn admin(&self) -> &str {
+        &self.admin
+    }
+
+    /// What is in every secret here: the issuer, and where the admin secret is.
+    pub fn document(&self, fields: Value) -> Value {
+        let rotation = merged(json!({"adminSecretArn": self.admin}), fields["rotation"].clone());
+        let all = merged(json!({"issuer": self.issuer}), fields);
+        merged(all, json!({"rotation": rotation}))
+    }
+
+    /// A secret with these fields beside the issuer and the admin's ARN.
+    pub async fn secret(&self, fields: Value) -> Secret<'_> {
+        self.secret_text(&self.document(fields).to_string()).await
+    }
+
+    /// A secret with this text.
+    pub async fn secret_text(&self, text: &str) -> Secret<'_> {
+        let arn = self.lab.create_secret(&format!("test/{}", uuid()), text).await.expect("the secret is created");
+        Secret { world: self, arn }
+    }
+}
+
+/// A secret in a world.
+pub struct Secret<'a> {
+    world: &'a World,
+    /// Its ARN.
+    pub arn: String,
+}
+
+impl Secret<'_> {
+    /// The document of the version with this label.
+    pub async fn at(&self, label: &str) -> Value {
+        let text = self.world.lab.secret_value(&self.arn, label).await.expect("the version has a value");
+        serde_json::from_str(&text).expect("the value is JSON")
+    }
+
+    /// Replaces the current value, as a person would by hand.
+    pub async fn put(&self, value: &Value) {
+        let request = json!({"SecretId": self.arn, "SecretString": value.to_string()});
+        self.world.lab.call("PutSecretValue", request).await.expect("the value is stored");
+    }
+
+    /// The labels of each version.
+    pub async fn labels(&self) -> Value {
+        self.world.lab.labels(&self.arn).await.expect("the secret is there")
+    }
+
+    /// A whole rotation, by the service.
+    pub async fn rotate(&self) -> RotationReport {
+        self.world.lab.rotate(&self.arn).await.expect("the rotation begins")
+    }
+
+    /// A whole rotation that has to succeed.
+    pub async fn rotated(&self) -> RotationReport {
+        let report = self.rotate().await;
+        assert!(report.rotated(), "{:?}", report.error());
+        report
+    }
+
+    /// A whole rotation that has to fail, with the code of its failure.
+    pub async fn refused(&self) -> StepError {
+        let report = self.rotate().await;
+        assert!(!report.rotated(), "the rotation succeeded");
+        report.error().expect("a step failed")
+    }
+
+    /// Registers a version as RotateSecret does, pending and without a value, and carries out nothing. Returns its token.
+    pub async fn registered(&self) -> String {
+        // A rotation with a function that does not exist leaves just that behind.
+        let token = uuid();
+        let end = self.world.lab.rotation_end(&token);
+        let nobody = self.world.lab.function_arn().replace(":function:", ":function:nobody-");
+        let request = json!({"SecretId": self.arn, "ClientRequestToken": token, "RotationLambdaARN": nobody});
+        self.world.lab.call("RotateSecret", request).await.expect("the rotation is registered");
+        end.await;
+        token
+    }
+
+    /// Invokes one step of the function for a token.
+    pub async fn step(&self, step: &str, token: &str) -> Result<Value, StepError> {
+        self.world.lab.invoke_step(step, &self.arn, token).await.result()
+    }
+}
