@@ -53,10 +53,10 @@ impl Confluent {
     }
 
     /// The key that asks, or how it is refused. "Status codes for unsynced API Keys might change over time": 401 or 403.
-    fn caller(&self, call: &Call, resource: &str) -> Result<Key, Response> {
+    fn caller(&self, call: &Call, resource: &str) -> Result<Key, Box<Response>> {
         let asks = |key: &Key| call.basic().is_some_and(|(user, password)| user == key.id && password == key.secret);
         let Some(key) = self.keys.all().into_iter().find(|key| key.more["resource"] == resource && asks(key)) else {
-            return Err(unauthenticated());
+            return Err(Box::new(unauthenticated()));
         };
         let works_from = self.works_from.lock().expect("no double panics with it").get(&key.id).copied();
         if works_from.is_none_or(|moment| moment <= Instant::now()) {
@@ -65,7 +65,11 @@ impl Confluent {
         let mut refusals = self.refusals.lock().expect("no double panics with it");
         let status = if refusals.len() % 2 == 0 { 403 } else { 401 };
         refusals.push(status);
-        Err(if status == 401 { unauthenticated() } else { error(403, "user_unauthorized", "User Access Unauthorized") })
+        Err(Box::new(if status == 401 {
+            unauthenticated()
+        } else {
+            error(403, "user_unauthorized", "User Access Unauthorized")
+        }))
     }
 
     fn list(&self, call: &Call) -> Response {
@@ -123,7 +127,7 @@ impl Double for Confluent {
                 Ok(_) => {
                     answer(200, json!({"api_version": "org/v2", "kind": "EnvironmentList", "metadata": {}, "data": []}))
                 }
-                Err(refusal) => refusal,
+                Err(refusal) => *refusal,
             },
             ("GET", ["kafka", "v3", "clusters", CLUSTER, "topics"]) => match self.caller(call, CLUSTER) {
                 Ok(_) => answer(200, json!({"kind": "KafkaTopicList", "metadata": {"next": null}, "data": []})),

@@ -102,13 +102,13 @@ impl GitLab {
         self.end(|token| family.contains(&token.id));
     }
 
-    fn caller(&self, call: &Call) -> Result<Token, Response> {
+    fn caller(&self, call: &Call) -> Result<Token, Box<Response>> {
         let secret = call.header("private-token").unwrap_or_default();
         match self.all().into_iter().find(|token| token.secret == secret) {
-            None => Err(answer(401, json!({"message": "401 Unauthorized"}))),
+            None => Err(Box::new(answer(401, json!({"message": "401 Unauthorized"})))),
             Some(token) if !token.active => {
                 let description = "Token was revoked. You have to re-authorize from the user.";
-                Err(answer(401, json!({"error": "invalid_token", "error_description": description})))
+                Err(Box::new(answer(401, json!({"error": "invalid_token", "error_description": description}))))
             }
             Some(token) => Ok(token),
         }
@@ -198,7 +198,7 @@ impl Double for GitLab {
     fn answer(&self, call: &Call) -> Response {
         let caller = match self.caller(call) {
             Ok(caller) => caller,
-            Err(refusal) => return refusal,
+            Err(refusal) => return *refusal,
         };
         let (method, path) = call.route();
         let ["api", "v4", path @ ..] = &path[..] else { return answer(404, json!({"error": "404 Not Found"})) };
