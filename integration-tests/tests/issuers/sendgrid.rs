@@ -198,5 +198,6 @@ async fn a_key_that_comes_too_soon_after_another_is_waited_for() {
     // As if somebody else had just made one.
     *double.last.lock().expect("no panics") = Some(Instant::now());
     secret.rotated().await;
+    assert!(world.https.requests().iter().any(|request| request.ends_with(" 429")), "nobody was too soon");
     assert_eq!(double.keys.live().len(), 2);
 }
