@@ -146,7 +146,8 @@ impl<S: SecretStore, T: Target> Rotation<S, T> {
         let reader = self.reader(event, now.description, deadline);
         let proposal = self.target.propose(&reader, &now.document).await?;
         let token = event.rotation_token.as_ref();
-        let put = self.store.put_pending(&event.secret, &event.token, token, proposal.document.text(), deadline).await?;
+        let put =
+            self.store.put_pending(&event.secret, &event.token, token, proposal.document.text(), deadline).await?;
         self.target.settle(&reader, proposal.made, put).await;
         let outcome = match put {
             Put::Stored => Outcome::Proposed,

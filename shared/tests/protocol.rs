@@ -14,7 +14,9 @@ use rotation::event::Event;
 use rotation::protocol::{Outcome, Rotation};
 use rotation::secret::{RotationToken, SecretText};
 use rotation::store::{Description, Put, SecretStore, Select, Version};
-use rotation::target::{Applied, Change, Dated, PreviousCredential, Proof, Proposal, Reader, Retired, Target, Versions};
+use rotation::target::{
+    Applied, Change, Dated, PreviousCredential, Proof, Proposal, Reader, Retired, Target, Versions,
+};
 use rotation::{Code, Error, Fact, Result};
 use serde_json::{Value, json};
 use std::sync::{Arc, Mutex};

@@ -1,6 +1,6 @@
 //! Talks to an issuer: lists, makes, tries and ends keys, within the time of a step.
 
-use crate::description::{Answers, Call, Find, Issuer, Pages, Pointer};
+use crate::description::{Admin, Answers, As, Call, CursorInto, Find, Issuer, Pages, Pointer};
 use crate::http::{Answer, Client, Trouble};
 use crate::request::{Request, auth, authenticate, request, token_request};
 use crate::template::{End, Key, Scope, Value};
@@ -255,7 +255,7 @@ impl<'a> Exchange<'a> {
 
     /// Whether this issuer's answers tell whose key was used.
     pub fn tells_identity(&self) -> bool {
-        self.issuer.verify.as_ref().is_some_and(|verify| verify.identity.is_some())
+        self.issuer.verify.as_ref().is_some_and(|verify| verify.identity.is_some()) || self.issuer.signs_in_with_id()
     }
 
     /// Ends a key, or finds that it has ended.
@@ -367,6 +367,10 @@ impl<'a> Exchange<'a> {
         let mut prepared = request(self.issuer, call, scope).map_err(unsent)?;
         change(&mut prepared).map_err(unsent)?;
         if let Some(auth) = auth(self.issuer, call) {
+            // With `admin: self`, it is the current key that manages keys, whichever key a call is about.
+            let itself = call.role == As::Admin && self.issuer.admin == Admin::Itself;
+            let by_current = Scope { key: self.current, ..scope.clone() };
+            let scope = if itself { &by_current } else { scope };
             let token = match token_request(self.issuer, auth, scope, call.timeout).map_err(unsent)? {
                 None => None,
                 Some(request) => Some(self.token(call, request).await?),
@@ -378,7 +382,7 @@ impl<'a> Exchange<'a> {
 
     /// A token for a call. The admin's is kept for the step; a key's is what is being tried.
     async fn token(&self, call: &Call, request: Request) -> Result<SecretText, Trouble> {
-        let keep = call.role == crate::description::As::Admin;
+        let keep = call.role == As::Admin;
         let kept = self.token.lock().unwrap_or_else(PoisonError::into_inner).clone();
         if let Some(token) = kept.filter(|_| keep) {
             return Ok(token);
@@ -461,6 +465,7 @@ fn internal(what: &str) -> Error {
 enum Page {
     First,
     Parameter(String, String),
+    Variable(String, String),
     Address(String),
 }
 
@@ -469,6 +474,7 @@ impl Page {
         match self {
             Self::First => {}
             Self::Parameter(name, value) => request.parameter(name, value),
+            Self::Variable(name, value) => request.variable(name, value),
             Self::Address(address) => {
                 let elsewhere = || {
                     let error = Error::new(Code::HostDenied).with(Fact::Issuer, issuer).with(Fact::Call, &request.what);
@@ -492,7 +498,12 @@ fn next_page(find: &Find, page: &Page, answer: &Answer, items: usize) -> Option<
     let body = answer.body.as_ref();
     let text = |place: &Pointer| body.and_then(|body| place.text(body)).filter(|text| !text.is_empty());
     match find.pages.as_ref()? {
-        Pages::Cursor { from, query } => text(from).map(|cursor| Page::Parameter(query.clone(), cursor)),
+        Pages::Cursor { from, into: CursorInto::Query(query) } => {
+            text(from).map(|it| Page::Parameter(query.clone(), it))
+        }
+        Pages::Cursor { from, into: CursorInto::Variable(name) } => {
+            text(from).map(|it| Page::Variable(name.clone(), it))
+        }
         Pages::Url(place) => text(place).map(Page::Address),
         Pages::Link(relation) => linked(answer.link.as_deref()?, relation).map(Page::Address),
         Pages::Number { query, first } if items > 0 => {

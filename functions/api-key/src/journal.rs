@@ -138,23 +138,23 @@ impl Prover {
     }
 }
 
-/// How the names of all keys of a secret begin, at most 64 characters with what follows: the shortest limit that an issuer is
-/// known to have.
+/// How the names of all keys of a secret begin.
 pub fn name_prefix(secret: &str) -> String {
     let digest = digest::digest(&digest::SHA256, secret.as_bytes());
     format!("lockstep-{}-", crate::value::hex(digest.as_ref().get(..5).unwrap_or_default()))
 }
 
-/// A new key's name: of the version that it is made for, and when.
+/// A new key's name: of the version that it is made for, and when, in milliseconds, as some issuers take a name only once.
+/// 61 characters: the shortest limit that an issuer is known to have is 64.
 pub fn name(prefix: &str, token: &str, now: Duration) -> String {
-    format!("{prefix}{}-{}", token_part(token), base36(now.as_secs()))
+    format!("{prefix}{}-{}", token_part(token), base36(now.as_millis()))
 }
 
-/// A version's id as it stands in names: itself, or a digest if it is longer than a UUID.
+/// A version's id as it stands in names: a UUID without its hyphens; of anything else, a digest.
 pub fn token_part(token: &str) -> String {
-    let plain = token.len() <= 36 && token.chars().all(|c| c.is_ascii_alphanumeric() || c == '-');
-    if plain {
-        return token.to_ascii_lowercase();
+    let plain: String = token.chars().filter(|c| *c != '-').collect::<String>().to_ascii_lowercase();
+    if plain.len() == 32 && plain.chars().all(|c| c.is_ascii_hexdigit()) {
+        return plain;
     }
     let digest = digest::digest(&digest::SHA256, token.as_bytes());
     crate::value::hex(digest.as_ref().get(..16).unwrap_or_default())
@@ -163,10 +163,10 @@ pub fn token_part(token: &str) -> String {
 /// Of a name: the part for the version, and the moment, since the Unix epoch.
 pub fn parts<'a>(prefix: &str, name: &'a str) -> Option<(&'a str, Option<Duration>)> {
     let (token, moment) = name.strip_prefix(prefix)?.rsplit_once('-')?;
-    Some((token, u64::from_str_radix(moment, 36).ok().map(Duration::from_secs)))
+    Some((token, u64::from_str_radix(moment, 36).ok().map(Duration::from_millis)))
 }
 
-fn base36(mut number: u64) -> String {
+fn base36(mut number: u128) -> String {
     const DIGITS: &[u8; 36] = b"0123456789abcdefghijklmnopqrstuvwxyz";
     let mut digits = Vec::new();
     loop {
@@ -207,9 +207,10 @@ mod tests {
     fn names_are_short_and_can_be_read_back() {
         let prefix = name_prefix(ARN);
         let token = "0f6e2a3c-9d8b-4c7a-8e1f-123456789ABC";
-        let name = name(&prefix, token, Duration::from_secs(1_800_000_000));
+        let name = name(&prefix, token, Duration::from_millis(1_800_000_000_123));
         assert!(name.len() <= 64, "{name}");
-        assert_eq!(parts(&prefix, &name), Some((token_part(token).as_str(), Some(Duration::from_secs(1_800_000_000)))));
+        let moment = Duration::from_millis(1_800_000_000_123);
+        assert_eq!(parts(&prefix, &name), Some((token_part(token).as_str(), Some(moment))));
         assert_eq!(token_part(&"x".repeat(64)).len(), 32);
         assert_eq!(parts(&prefix, "lockstep-other-abc-1"), None);
     }

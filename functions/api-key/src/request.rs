@@ -51,6 +51,21 @@ impl Request {
         self.path = format!("{path}{mark}{}={}", percent_encoded(name), percent_encoded(value)).into();
     }
 
+    /// Adds a variable to a GraphQL request.
+    pub fn variable(&mut self, name: &str, value: &str) {
+        let Some((_, body)) = &mut self.body else { return };
+        let Ok(mut tree) = serde_json::from_str::<serde_json::Value>(body.expose()) else { return };
+        if let Some(variables) = tree.get_mut("variables") {
+            if variables.is_null() {
+                *variables = json!({});
+            }
+            if let Some(variables) = variables.as_object_mut() {
+                variables.insert(name.to_owned(), value.into());
+            }
+        }
+        *body = tree.to_string().into();
+    }
+
     /// The whole request as text. For requests that were filled in with names instead of secrets.
     pub fn shown(&self) -> String {
         let mut text = format!("{} https://{}{}", self.method, self.authority, self.path.expose());

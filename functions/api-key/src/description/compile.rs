@@ -2,8 +2,8 @@
 
 use super::written::{self, Admin, Description, Strategy};
 use super::{
-    Answer, Answers, As, Auth, Before, Body, Call, Create, Find, From, Http, Issuer, KeyValue, Output, Pages, Place,
-    Pointer, Problem, Revoke, Roll, Scheme, Set, Target, Tree, ValueKind, Var, VarKind, Verify,
+    Answer, Answers, As, Auth, Before, Body, Call, Create, CursorInto, Find, From, Http, Issuer, KeyValue, Output,
+    Pages, Place, Pointer, Problem, Revoke, Roll, Scheme, Set, Target, Tree, ValueKind, Var, VarKind, Verify,
 };
 use crate::expect::Expected;
 use crate::template::{self, Template};
@@ -658,8 +658,18 @@ impl<'a> Compiler<'a> {
         let allowed = NOTHING;
         let call = self.call("find", find.call(), As::Admin, allowed);
         let pages = find.pages.as_ref().map(|pages| match pages {
-            written::Pages::Cursor { from, query } => {
-                Pages::Cursor { from: self.pointer("find.pages.cursor.from", from), query: query.clone() }
+            written::Pages::Cursor { from, query, variable } => {
+                let into = match (query, variable) {
+                    (Some(query), None) => CursorInto::Query(query.clone()),
+                    (None, Some(variable)) if matches!(call.body, Body::GraphQl { .. }) => {
+                        CursorInto::Variable(variable.clone())
+                    }
+                    _ => {
+                        self.problem("find.pages.cursor", "expected one of `query` and, for `graphql`, `variable`");
+                        CursorInto::Query(String::new())
+                    }
+                };
+                Pages::Cursor { from: self.pointer("find.pages.cursor.from", from), into }
             }
             written::Pages::Number { query, first } => Pages::Number { query: query.clone(), first: *first },
             written::Pages::Offset { query, step } => Pages::Offset { query: query.clone(), step: *step },
@@ -672,6 +682,7 @@ impl<'a> Compiler<'a> {
             id: self.pointer("find.id", &find.id),
             name: find.name.as_deref().map(|name| self.pointer("find.name", name)),
             fields: self.expectations("find.where", &find.fields, allowed),
+            complete: find.complete,
             pages,
         })
     }
@@ -815,6 +826,10 @@ impl Var {
     /// A value, if it is one that this variable may have; else what was expected.
     pub(crate) fn read(&self, value: &Value) -> Result<template::Value, String> {
         let text = match (value, self.kind) {
+            // For an issuer, nothing may mean everything: only a description's author can know.
+            (value, VarKind::Json) if is_empty(value) && self.default.as_ref() != Some(value) => {
+                return Err("JSON that is not empty".to_owned());
+            }
             (value, VarKind::Json) => return Ok(template::Value::Json(value.clone())),
             (Value::String(text), _) => text.clone(),
             (Value::Number(number), _) => number.to_string(),
@@ -835,5 +850,15 @@ impl Var {
             _ if text.is_empty() => Err("text that is not empty".to_owned()),
             _ => Ok(template::Value::Text(text)),
         }
+    }
+}
+
+fn is_empty(value: &Value) -> bool {
+    match value {
+        Value::Null => true,
+        Value::String(text) => text.is_empty(),
+        Value::Array(items) => items.is_empty(),
+        Value::Object(fields) => fields.is_empty(),
+        Value::Bool(_) | Value::Number(_) => false,
     }
 }

@@ -354,6 +354,17 @@ pub struct Find {
     pub fields: Vec<(Pointer, Expected)>,
     /// How it goes on.
     pub pages: Option<Pages>,
+    /// That it has every key that could be found to work.
+    pub complete: bool,
+}
+
+/// What takes a cursor.
+#[derive(Clone, Debug)]
+pub enum CursorInto {
+    /// A parameter of the query.
+    Query(String),
+    /// A GraphQL variable.
+    Variable(String),
 }
 
 /// How a list goes on.
@@ -363,8 +374,8 @@ pub enum Pages {
     Cursor {
         /// Where it is.
         from: Pointer,
-        /// The parameter that takes it.
-        query: String,
+        /// What takes it.
+        into: CursorInto,
     },
     /// By numbers.
     Number {
@@ -492,6 +503,12 @@ impl Issuer {
     /// Whether a key of ours is found again by its name.
     pub fn finds_by_name(&self) -> bool {
         self.find.as_ref().is_some_and(|find| find.name.is_some())
+    }
+
+    /// Whether a key can only work as the one of its id: it is the user of Basic authentication.
+    pub fn signs_in_with_id(&self) -> bool {
+        let scheme = self.key_auth.as_ref().and_then(|auth| auth.scheme.as_ref());
+        matches!(scheme, Some(Scheme::Basic(basic)) if basic.user.only_place() == Some(&template::Place::KeyId))
     }
 
     /// The field of the secret that holds the key.

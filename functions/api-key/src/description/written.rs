@@ -342,7 +342,9 @@ pub enum Pages {
         /// Where it is.
         from: String,
         /// The query parameter that takes it.
-        query: String,
+        query: Option<String>,
+        /// Or the GraphQL variable.
+        variable: Option<String>,
     },
     /// By numbers, until a page has no items.
     Number {
@@ -484,6 +486,10 @@ with_call! {
         fields: BTreeMap<String, Expected>,
         /// How the list goes on.
         pages: Option<Pages>,
+        /// That the list has every key that `verify` could find to work: if the current key works and is the only one there, it
+        /// is the one with that id.
+        #[serde(default)]
+        complete: bool,
     }
 
     /// Has to be done right before.
