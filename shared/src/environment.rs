@@ -19,8 +19,13 @@ pub struct Settings {
     pub username_limit: Option<usize>,
     /// `ISSUERS`: where further descriptions of issuers are.
     pub issuers: Vec<String>,
+    /// `AWS_ENDPOINT_URL_SSM`: where Systems Manager is, if not at its usual place.
+    pub ssm_endpoint: Option<String>,
     /// `ADMIN_SECRET_ARNS`: the only secrets that `rotation.adminSecretArn` may name. `None`: any that the function's role can read.
     pub admin_secrets: Option<Vec<String>>,
+    /// `ALLOW_UNPROVEN_KEYS`: whether an admin secret may be used to replace a key that does not work and that no earlier rotation
+    /// has left a proof for.
+    pub allow_unproven_keys: bool,
     /// `ALLOWED_HOSTS`: hosts of issuers beside those of the descriptions.
     pub allowed_hosts: Vec<String>,
     /// `ALLOWED_PRIVATE_HOSTS`: hosts of issuers that may have private and loopback addresses.
@@ -98,7 +103,9 @@ impl Settings {
             ca_bundle: variable("CA_BUNDLE")?.filter(|value| !value.is_empty()).map(read_bundle).transpose()?,
             superuser_secrets: list("SUPERUSER_SECRET_ARNS")?,
             issuers: list("ISSUERS")?.unwrap_or_default(),
+            ssm_endpoint: variable("AWS_ENDPOINT_URL_SSM")?.filter(|value| !value.is_empty()),
             admin_secrets: list("ADMIN_SECRET_ARNS")?,
+            allow_unproven_keys: flag("ALLOW_UNPROVEN_KEYS", false)?,
             allowed_hosts: list("ALLOWED_HOSTS")?.unwrap_or_default(),
             allowed_private_hosts: list("ALLOWED_PRIVATE_HOSTS")?.unwrap_or_default(),
             issuer_endpoint: variable("ISSUER_ENDPOINT_URL")?

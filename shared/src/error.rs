@@ -387,6 +387,10 @@ codes! {
     KeyMismatch = "key-mismatch", Permanent,
         "the issuer says that the key belongs to another id than the secret",
         "Compare the key and its id in the secret with the issuer's list; correct the id.";
+    /// A key that neither works nor was left by an earlier rotation.
+    KeyUnproven = "key-unproven", Permanent,
+        "the current key does not work, and nothing proves that it is this secret's to replace",
+        "Store a key that works in the secret. If nobody but you may write the secret, ALLOW_UNPROVEN_KEYS=true lets the rotation replace it all the same.";
     /// A warning: a superseded key is alive.
     KeyNotRevoked = "key-not-revoked", Retryable,
         "a superseded key could not be revoked and is still alive",

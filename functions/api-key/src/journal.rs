@@ -1,6 +1,7 @@
 //! Which keys are still to be ended, kept in the secret itself: a version's journal is written with its value, before it is
 //! promoted, and so nothing that is superseded can be forgotten by a crash.
 
+use crate::template::Value;
 use aws_lc_rs::{digest, hmac};
 use rotation::document::Document;
 use rotation::secret::SecretText;
@@ -105,7 +106,13 @@ pub struct Prover {
 
 impl Prover {
     /// Proofs for the keys of a secret at an issuer, by the admin's credential, which the secret's writer does not know.
-    pub fn new(admin: Option<&BTreeMap<String, SecretText>>, secret: &str, issuer: &str) -> Self {
+    /// `place` is what else says which key an id means: the account, the application.
+    pub fn new(
+        admin: Option<&BTreeMap<String, SecretText>>,
+        secret: &str,
+        issuer: &str,
+        place: &BTreeMap<String, Value>,
+    ) -> Self {
         let key = admin.map(|fields| {
             let mut material = digest::Context::new(&digest::SHA256);
             for (name, value) in fields {
@@ -117,7 +124,8 @@ impl Prover {
             }
             hmac::Key::new(hmac::HMAC_SHA256, material.finish().as_ref())
         });
-        Self { key, context: format!("{secret}\n{issuer}\n") }
+        let place: String = place.iter().map(|(name, value)| format!("{name}={:?}\n", value.to_string())).collect();
+        Self { key, context: format!("{secret}\n{issuer}\n{place}\n") }
     }
 
     /// A proof for a key of this id. Without an admin's credential there is nothing to prove.
@@ -188,16 +196,21 @@ mod tests {
         BTreeMap::from([("token".to_owned(), value.into())])
     }
 
+    fn place(account: &str) -> BTreeMap<String, Value> {
+        BTreeMap::from([("account".to_owned(), Value::Text(account.to_owned()))])
+    }
+
     #[test]
     fn a_proof_is_for_one_key_of_one_secret_at_one_issuer() {
-        let prover = Prover::new(Some(&admin("a")), ARN, "sendgrid");
+        let prover = Prover::new(Some(&admin("a")), ARN, "sendgrid", &place("1"));
         let proof = prover.prove("k1");
         assert!(prover.holds("k1", proof.as_deref()));
         assert!(!prover.holds("k2", proof.as_deref()) && !prover.holds("k1", None));
         for other in [
-            Prover::new(Some(&admin("b")), ARN, "sendgrid"),
-            Prover::new(Some(&admin("a")), "other", "sendgrid"),
-            Prover::new(Some(&admin("a")), ARN, "datadog"),
+            Prover::new(Some(&admin("b")), ARN, "sendgrid", &place("1")),
+            Prover::new(Some(&admin("a")), "other", "sendgrid", &place("1")),
+            Prover::new(Some(&admin("a")), ARN, "datadog", &place("1")),
+            Prover::new(Some(&admin("a")), ARN, "sendgrid", &place("2")),
         ] {
             assert!(!other.holds("k1", proof.as_deref()));
         }

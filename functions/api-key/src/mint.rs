@@ -183,10 +183,9 @@ impl<S: SecretStore> Keys<'_, S> {
         Ok(strays)
     }
 
-    /// Superseded as of now: when it really was, nobody knows.
+    /// Superseded by this rotation: when it really was, nobody knows, and somebody may have it still.
     fn entry(&self, found: &Found) -> Superseded {
-        let (proof, since) = (self.ready.prover.prove(&found.id), Some(since_epoch().as_secs()));
-        Superseded { id: found.id.clone(), proof, since, listed: true }
+        Superseded { id: found.id.clone(), proof: self.ready.prover.prove(&found.id), since: None, listed: true }
     }
 
     async fn previous_id(&self) -> Result<Option<String>> {

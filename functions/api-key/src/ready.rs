@@ -67,7 +67,10 @@ impl Ground<'_> {
         }
         let secret = reader.secret();
         let proving = (issuer.admin == Admin::Secret).then_some(&admin);
-        let prover = Prover::new(proving, secret, &issuer.id);
+        let places = issuer.place_vars();
+        let place = all.iter().filter(|(name, _)| places.contains(name.as_str()));
+        let place = place.map(|(name, value)| (name.clone(), value.clone())).collect();
+        let prover = Prover::new(proving, secret, &issuer.id, &place);
         Ok(Ready { prefix: name_prefix(secret), prover, facts, vars: all, admin, issuer })
     }
 }

@@ -57,15 +57,17 @@ type Issuers = BTreeMap<String, Arc<Issuer>>;
 pub struct Sources {
     files: Issuers,
     remote: Vec<Source>,
+    ssm_endpoint: Option<String>,
     kept: Mutex<Option<(Stopwatch, Issuers)>>,
 }
 
 impl Sources {
-    /// Reads the files among `sources`, which are relative to the function's root.
+    /// Reads the files among `sources`, which are relative to the function's root. `ssm_endpoint` is where parameters are read,
+    /// if not at the service's usual place.
     ///
     /// # Errors
     /// [`Code::ConfigurationInvalid`]; [`Code::DescriptionUnreadable`]; [`Code::DescriptionInvalid`].
-    pub fn new(sources: &[String]) -> Result<Self> {
+    pub fn new(sources: &[String], ssm_endpoint: Option<&str>) -> Result<Self> {
         let (mut files, mut remote) = (BTreeMap::new(), Vec::new());
         for source in sources {
             match Source::parse(source)? {
@@ -77,7 +79,7 @@ impl Sources {
                 other => remote.push(other),
             }
         }
-        Ok(Self { files, remote, kept: Mutex::new(None) })
+        Ok(Self { files, remote, ssm_endpoint: ssm_endpoint.map(str::to_owned), kept: Mutex::new(None) })
     }
 
     /// A description, if it can be had without asking anybody.
@@ -115,7 +117,7 @@ impl Sources {
         }
         let mut issuers = BTreeMap::new();
         for source in &self.remote {
-            let issuer = source.read(reader).await?;
+            let issuer = source.read(reader, self.ssm_endpoint.as_deref()).await?;
             issuers.insert(issuer.id.clone(), Arc::new(issuer));
         }
         let kept = Some((Stopwatch::start(), issuers.clone()));
@@ -137,11 +139,11 @@ impl Source {
         }
     }
 
-    async fn read<S: SecretStore>(&self, reader: &Reader<'_, S>) -> Result<Issuer> {
+    async fn read<S: SecretStore>(&self, reader: &Reader<'_, S>, ssm_endpoint: Option<&str>) -> Result<Issuer> {
         let (name, text) = match self {
             Self::File(path) => (format!("file:{path}"), None),
             Self::Parameter(parameter) => {
-                (format!("ssm:{parameter}"), Some(ssm::parameter(parameter, reader.deadline()).await?))
+                (format!("ssm:{parameter}"), Some(ssm::parameter(parameter, ssm_endpoint, reader.deadline()).await?))
             }
             Self::Secret(id) => (format!("secret:{id}"), Some(reader.other_text(id).await?.expose().to_owned())),
         };

@@ -3,7 +3,7 @@
 use crate::description::{Output, Strategy};
 use crate::facts::{Facts, issuer_name};
 use crate::http::{Allowed, Client};
-use crate::journal::{Grace, Superseded};
+use crate::journal::{Grace, Journal, Superseded};
 use crate::mint::{Minted, mint, settle};
 use crate::ready::{Ground, Ready, Rights};
 use crate::retire::{End, end};
@@ -30,6 +30,7 @@ pub struct ApiKey {
     client: Client,
     policy: Policy,
     admin_secrets: Option<Vec<String>>,
+    allow_unproven: bool,
 }
 
 /// What createSecret made outside.
@@ -47,10 +48,11 @@ impl ApiKey {
             instead: settings.issuer_endpoint.clone(),
         };
         Ok(Self {
-            sources: Sources::new(&settings.issuers)?,
+            sources: Sources::new(&settings.issuers, settings.ssm_endpoint.as_deref())?,
             client: Client::new(settings.ca_bundle.as_deref(), allowed)?,
             policy: settings.policy.clone(),
             admin_secrets: settings.admin_secrets.clone(),
+            allow_unproven: settings.allow_unproven_keys,
         })
     }
 
@@ -80,6 +82,28 @@ impl ApiKey {
         Ok(ready)
     }
 
+    fn drawn(&self, ready: &Ready) -> Result<Key> {
+        let value = ready.facts.value.as_ref().ok_or_else(no_value)?;
+        let secret = draw(value, &self.policy, &OsEntropy)?;
+        Ok(Key { secret: Some(secret), ..ready.facts.key.clone() })
+    }
+
+    /// Whether an earlier rotation has left a proof that this secret's key is its own to replace.
+    fn is_proven(&self, ready: &Ready) -> bool {
+        let id = ready.facts.key.id.as_deref().unwrap_or_default();
+        self.allow_unproven || ready.prover.holds(id, ready.facts.journal.proof.as_deref())
+    }
+
+    /// Shows that whoever writes the secret has its key: with the admin's credential, the function would otherwise replace any
+    /// key that the secret names, and store the new one where its writer can read it.
+    async fn possession<S: SecretStore>(&self, ready: &Ready, reader: &Reader<'_, S>) -> Result<()> {
+        if self.is_proven(ready) {
+            return Ok(());
+        }
+        let exchange = ready.exchange(&self.client, &ready.facts.key, reader.deadline());
+        exchange.verify(&ready.facts.key, false).await?.or_rejected(Code::KeyUnproven)
+    }
+
     /// Ends what is due in a journal.
     async fn end_due<S: SecretStore>(
         &self,
@@ -92,9 +116,7 @@ impl ApiKey {
         let due = |entry: &&Superseded| {
             entry.due(holder.facts.grace, promoted, now) && holder.facts.key.id.as_ref() != Some(&entry.id)
         };
-        if holder.issuer.strategy != Strategy::CreateRevoke
-            || !holder.facts.journal.retire.iter().any(|entry| due(&entry))
-        {
+        if !holder.issuer.mints() || !holder.facts.journal.retire.iter().any(|entry| due(&entry)) {
             return Ok(Retired::Nothing);
         }
         let ready = self.ready(reader, document, Rights::Admin).await?;
@@ -123,16 +145,22 @@ impl Target for ApiKey {
     async fn propose<S: SecretStore>(&self, reader: &Reader<'_, S>, current: &Document) -> Result<Proposal<Made>> {
         let holder = self.ready(reader, current, Rights::Holder).await?;
         match holder.issuer.strategy {
-            Strategy::Generate | Strategy::SetValue => {
-                let value = holder.facts.value.as_ref().ok_or_else(no_value)?;
-                let secret = draw(value, &self.policy, &OsEntropy)?;
-                let key = Key { secret: Some(secret), ..holder.facts.key.clone() };
+            Strategy::Generate => {
+                let key = self.drawn(&holder)?;
                 Ok(Proposal { document: written(current, &holder, &key)?, made: Made(None) })
+            }
+            Strategy::SetValue => {
+                let ready = self.ready(reader, current, Rights::Admin).await?;
+                self.possession(&ready, reader).await?;
+                let document = written(current, &ready, &self.drawn(&ready)?)?;
+                Ok(Proposal { document: proven(&document, &ready, &ready.facts.key)?, made: Made(None) })
             }
             Strategy::Roll | Strategy::RollGrace => {
                 let ready = self.ready(reader, current, Rights::Admin).await?;
+                self.possession(&ready, reader).await?;
                 let key = roll(&ready, &self.client, reader).await?;
-                Ok(Proposal { document: written(current, &ready, &key)?, made: Made(None) })
+                let document = written(current, &ready, &key)?;
+                Ok(Proposal { document: proven(&document, &ready, &key)?, made: Made(None) })
             }
             Strategy::CreateRevoke | Strategy::RevokeCreate => {
                 let ready = self.ready(reader, current, Rights::Admin).await?;
@@ -156,6 +184,10 @@ impl Target for ApiKey {
         }
         let ready = self.pending(reader, versions, Rights::Admin).await?;
         let exchange = ready.exchange(&self.client, &ready.facts.key, reader.deadline());
+        if !self.is_proven(&ready) {
+            // createSecret gives the proof.
+            return Err(Error::new(Code::KeyUnproven).with(Fact::Issuer, &ready.issuer.id));
+        }
         reader.still_pending().await?;
         exchange.set(&ready.facts.key).await?;
         Ok(Applied::Changed(Change { by: "admin", previous: PreviousCredential::Refused }))
@@ -207,6 +239,12 @@ fn written(current: &Document, ready: &Ready, key: &Key) -> Result<Document> {
     }
     let changes: Vec<_> = changes.iter().map(|(field, json)| (*field, json.as_str())).collect();
     current.with_json(&changes)
+}
+
+/// The document with a proof that its key is the secret's own.
+fn proven(document: &Document, ready: &Ready, key: &Key) -> Result<Document> {
+    let proof = ready.prover.prove(key.id.as_deref().unwrap_or_default());
+    Journal { proof, retire: Vec::new() }.write(document)
 }
 
 /// A value that was made here can only be looked at: whoever checks it reads the same secret.

@@ -155,6 +155,23 @@ async fn a_secret_is_set_and_verified() {
     assert_eq!(current["clientId"], CLIENT);
 }
 
+/// Whoever may write the secret, and no more, must not get somebody else's application with the admin's help.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_application_that_the_secret_only_names_keeps_its_secret() {
+    let double = Auth0::new();
+    let world = World::start("auth0", double.router(), double.admin()).await;
+    let before = double.secret();
+    let claimed = json!({"clientId": CLIENT, "clientSecret": random(64)});
+    let secret = world.secret(claimed.clone()).await;
+    assert_eq!(secret.refused().await.error_type, "key-unproven");
+    // Nor with a proof that is made up.
+    let mut forged = claimed;
+    forged["rotation"] = json!({"journal": {"proof": random(32)}});
+    let secret = world.secret(forged).await;
+    assert_eq!(secret.refused().await.error_type, "key-unproven");
+    assert_eq!(double.secret(), before);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_secret_that_takes_a_while_is_waited_for() {
     let double = Auth0 { delay: Duration::from_secs(4), ..Auth0::new() };

@@ -209,12 +209,27 @@ async fn a_rolled_token_keeps_its_id_and_ends_the_old_value() {
     assert!(double.keys.with_secret(secret.at("AWSPREVIOUS").await["apiToken"].as_str()).is_none());
 }
 
+/// Whoever may write the secret, and no more, must not get somebody else's token with the admin's help.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_token_that_the_secret_only_names_is_not_rolled() {
+    let double = Cloudflare::new();
+    let world = World::start("cloudflare-roll", double.router(), double.admin()).await;
+    let somebodys = double.mint("somebody's");
+    let mut claimed = double.written_to_roll(&somebodys);
+    claimed["apiToken"] = json!("a-guess");
+    let secret = world.secret(claimed).await;
+    assert_eq!(secret.refused().await.error_type, "key-unproven");
+    assert_eq!(double.keys.with_id(&somebodys.id).expect("it lives").secret, somebodys.secret);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_roll_whose_reply_was_lost_is_done_again() {
     let double = Cloudflare::new();
     let world = World::start("cloudflare-roll", double.router(), double.admin()).await;
     let by_hand = double.mint(BY_HAND);
     let secret = world.secret(double.written_to_roll(&by_hand)).await;
+    // From the first rotation on there is a proof that the token is this secret's to roll, even when its value is dead.
+    secret.rotated().await;
     world.lab.disturb().on_next("issuer PUT", Fault::LoseReply);
     secret.rotate().await;
     secret.rotated().await;

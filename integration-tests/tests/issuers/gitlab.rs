@@ -278,6 +278,8 @@ async fn a_rotation_whose_reply_was_lost_is_never_replayed() {
         double.mint(&format!("other {NAME} {number}"), false);
     }
     let secret = world.secret(written(&double.mint(NAME, false))).await;
+    // From the first rotation on there is a proof that the token is this secret's to roll, even when its value is dead.
+    secret.rotated().await;
     world.lab.disturb().on_next("issuer POST", Fault::LoseReply);
     secret.rotate().await;
     secret.rotated().await;

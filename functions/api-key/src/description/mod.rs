@@ -11,7 +11,7 @@ use crate::expect::Expected;
 use crate::template::{self, Scope, Template};
 use rotation::Result;
 use serde_json::Value;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 /// An issuer of keys. Made by [`read`] alone, so that what is here makes sense.
@@ -523,6 +523,17 @@ impl Issuer {
         let headers = self.http.iter().flat_map(|http| http.headers.iter().map(|(_, value)| value));
         let base = self.http.iter().flat_map(|http| [&http.base.host, &http.base.path]);
         auths.chain(headers).chain(base).chain(self.calls().flat_map(Call::templates)).flat_map(Template::places)
+    }
+
+    /// The variables that say where a key is, as opposed to what it is like: those in addresses and credentials.
+    pub fn place_vars(&self) -> BTreeSet<&str> {
+        let auths = self.admin_auth.iter().chain(&self.key_auth).flat_map(Auth::templates);
+        let base = self.http.iter().flat_map(|http| [&http.base.host, &http.base.path]);
+        let targets = self.calls().flat_map(|call| call.target.templates());
+        let places = auths.chain(base).chain(targets).flat_map(Template::places);
+        places
+            .filter_map(|place| if let template::Place::Var(name) = place { Some(name.as_str()) } else { None })
+            .collect()
     }
 
     /// All calls, in the order of a rotation.

@@ -5,6 +5,7 @@ mod address;
 pub use address::Allowed;
 
 use crate::request::Request;
+use ::http::response::Parts;
 use ::http::{HeaderMap, Method, header};
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::Bytes;
@@ -15,6 +16,7 @@ use rotation::{Code, Error, Fact, Result};
 use serde_json::Value;
 use std::fmt;
 use std::time::{Duration, SystemTime};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
@@ -91,31 +93,8 @@ impl Client {
         let stream = self.connect(&host, deadline).await.map_err(|error| Trouble::NotSent(placed(error)))?;
         let message = message(&request).map_err(|error| Trouble::NotSent(placed(error)))?;
         let lost = |code| Trouble::Lost(placed(Error::new(code)));
-        let work = async {
-            let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
-                .await
-                .map_err(|_| lost(Code::ConnectionLost))?;
-            let exchange = async {
-                let response = sender.send_request(message).await.map_err(|_| lost(Code::ConnectionLost))?;
-                let (head, body) = response.into_parts();
-                let body = Limited::new(body, MAX_ANSWER).collect().await.map_err(|error| {
-                    let too_large = error.is::<http_body_util::LengthLimitError>();
-                    lost(if too_large { Code::AnswerTooLarge } else { Code::ConnectionLost })
-                })?;
-                Ok((head, body.to_bytes()))
-            };
-            tokio::pin!(connection);
-            tokio::pin!(exchange);
-            let mut open = true;
-            loop {
-                tokio::select! {
-                    answer = &mut exchange => return answer,
-                    // The connection is what moves the bytes; its own end says nothing that the exchange does not.
-                    _ = &mut connection, if open => open = false,
-                }
-            }
-        };
-        let (head, body) = deadline.limit(work).await.map_err(|_| lost(Code::ServerSilent))??;
+        let (head, body) =
+            deadline.limit(converse(stream, message)).await.map_err(|_| lost(Code::ServerSilent))?.map_err(lost)?;
         if head.status.is_redirection() {
             let error = Error::new(Code::RedirectRefused).with(Fact::Status, head.status.as_u16());
             return Err(Trouble::Lost(placed(error)));
@@ -161,13 +140,42 @@ impl Client {
     }
 }
 
+/// Sends a message over a connection, and reads the whole answer.
+pub(crate) async fn converse(
+    stream: impl AsyncRead + AsyncWrite + Unpin,
+    message: ::http::Request<Full<Bytes>>,
+) -> Result<(Parts, Bytes), Code> {
+    let (mut sender, connection) =
+        hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(|_| Code::ConnectionLost)?;
+    let exchange = async {
+        let response = sender.send_request(message).await.map_err(|_| Code::ConnectionLost)?;
+        let (head, body) = response.into_parts();
+        let body = Limited::new(body, MAX_ANSWER).collect().await.map_err(|error| {
+            let too_large = error.is::<http_body_util::LengthLimitError>();
+            if too_large { Code::AnswerTooLarge } else { Code::ConnectionLost }
+        })?;
+        Ok((head, body.to_bytes()))
+    };
+    tokio::pin!(connection);
+    tokio::pin!(exchange);
+    let mut open = true;
+    loop {
+        tokio::select! {
+            answer = &mut exchange => return answer,
+            // The connection is what moves the bytes; its own end says nothing that the exchange does not.
+            _ = &mut connection, if open => open = false,
+        }
+    }
+}
+
 impl fmt::Debug for Client {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Client")
     }
 }
 
-fn message(request: &Request) -> Result<::http::Request<Full<Bytes>>> {
+/// A request as HTTP carries it.
+pub(crate) fn message(request: &Request) -> Result<::http::Request<Full<Bytes>>> {
     let impossible = || Error::new(Code::FieldInvalid).with(Fact::What, "a request that HTTP cannot carry");
     let method = Method::from_bytes(request.method.as_bytes()).map_err(|_| impossible())?;
     let mut message = ::http::Request::builder().method(method).uri(request.path.expose());
