@@ -241,7 +241,8 @@ impl<'a> Exchange<'a> {
                 let answered = body.and_then(|body| place.text(body));
                 if answered.as_ref() != Some(id) {
                     let error = self.about(&verify.call, Code::KeyMismatch).with(Fact::Expected, id);
-                    return Err(error.with(Fact::Found, answered.as_deref().unwrap_or("no id")));
+                    let found = if answered.is_some() { "another id" } else { "no id" };
+                    return Err(error.with(Fact::Found, found));
                 }
             }
             return Ok(Verdict::Works);

@@ -14,6 +14,9 @@ pub fn rfc3339(since_epoch: Duration) -> String {
         .unwrap_or_default()
 }
 
+/// Ten years. What is longer is a mistake, and must not overflow a date.
+const LONGEST: Duration = Duration::from_secs(3660 * 86_400);
+
 /// A length of time: a whole number and `ms`, `s`, `m`, `h` or `d`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Length(pub Duration);
@@ -24,7 +27,8 @@ impl Length {
     /// # Errors
     /// What was expected.
     pub fn parse(text: &str) -> Result<Self, String> {
-        let expected = || "expected a whole number with a unit: ms, s, m, h or d, e.g. 30s".to_owned();
+        let expected =
+            || "expected a whole number with a unit: ms, s, m, h or d, e.g. 30s, and at most 3660d".to_owned();
         let digits = text.find(|c: char| !c.is_ascii_digit()).ok_or_else(expected)?;
         let (number, unit) = text.split_at_checked(digits).ok_or_else(expected)?;
         let number: u64 = number.parse().map_err(|_| expected())?;
@@ -36,7 +40,7 @@ impl Length {
             "d" => number.checked_mul(86_400).map(Duration::from_secs),
             _ => None,
         };
-        length.map(Self).ok_or_else(expected)
+        length.filter(|length| *length <= LONGEST).map(Self).ok_or_else(expected)
     }
 }
 
@@ -65,7 +69,9 @@ mod tests {
     fn lengths_have_a_unit() {
         assert_eq!(Length::parse("500ms"), Ok(Length(Duration::from_millis(500))));
         assert_eq!(Length::parse("2d"), Ok(Length(Duration::from_secs(172_800))));
-        for bad in ["", "5", "5 s", "-1s", "s", "1.5h", "5y", "99999999999999999999s", "999999999999999999d", "5ß"] {
+        for bad in
+            ["", "5", "5 s", "-1s", "s", "1.5h", "5y", "3661d", "99999999999999999999s", "999999999999999999d", "5ß"]
+        {
             assert!(Length::parse(bad).is_err(), "{bad}");
         }
     }

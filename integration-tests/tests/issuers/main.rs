@@ -19,4 +19,5 @@ mod newrelic;
 mod okta;
 mod openai_admin;
 mod sendgrid;
+mod sources;
 mod twilio;

@@ -22,6 +22,8 @@ use tokio_rustls::TlsConnector;
 
 /// An answer about keys has hundreds of bytes, a page of a list some thousands for each key.
 const MAX_ANSWER: usize = 1024 * 1024;
+/// Longer than any step: what is beyond it need not be told apart.
+const LONGEST_WAIT: Duration = Duration::from_secs(3600);
 /// One address. Those that answer do so in a tenth of it.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 
@@ -129,7 +131,8 @@ impl Client {
             };
             // Small requests, and nothing that follows them.
             let _ = tcp.set_nodelay(true);
-            let name = tls::server_name(&host.name)?;
+            // An IPv6 address stands in brackets only in a URL.
+            let name = tls::server_name(host.name.trim_start_matches('[').trim_end_matches(']'))?;
             return match deadline.limit(self.tls.connect(name, tcp)).await {
                 Ok(Ok(stream)) => Ok(stream),
                 Ok(Err(error)) => Err(tls::failure(&error).unwrap_or_else(|| Error::new(Code::ConnectionLost))),
@@ -207,7 +210,7 @@ fn text(headers: &HeaderMap, name: header::HeaderName) -> Option<String> {
 fn retry_after(headers: &HeaderMap) -> Option<Duration> {
     let text = text(headers, header::RETRY_AFTER)?;
     if let Ok(seconds) = text.trim().parse() {
-        return Some(Duration::from_secs(seconds));
+        return Some(Duration::from_secs(seconds).min(LONGEST_WAIT));
     }
     let date = httpdate::parse_http_date(text.trim()).ok()?;
     let moment = date.duration_since(SystemTime::UNIX_EPOCH).ok()?;
