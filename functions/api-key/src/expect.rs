@@ -10,7 +10,7 @@ use serde_json::Value;
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(
     untagged,
-    expecting = "a string, a number, a boolean, null, a list of them, or one of {exists:}, {empty:}, {not:}"
+    expecting = "expected a string, a number, a boolean, null, a list of them, or one of {exists:}, {empty:}, {not:}"
 )]
 pub enum Expected {
     /// This value.
@@ -26,12 +26,13 @@ pub enum Expected {
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(untagged)]
 pub enum Scalar {
-    /// Text, perhaps with places to fill in.
-    Text(Template),
+    // In the order in which they are tried: a template takes a number for text.
     /// A number.
     Integer(i64),
     /// True or false.
     Boolean(bool),
+    /// Text, perhaps with places to fill in.
+    Text(Template),
     /// Null, or nothing there.
     Null(()),
 }

@@ -229,7 +229,24 @@ impl fmt::Debug for Template {
 
 impl<'de> Deserialize<'de> for Template {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        Self::parse(&String::deserialize(deserializer)?).map_err(de::Error::custom)
+        struct Text;
+        impl de::Visitor<'_> for Text {
+            type Value = Template;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("text")
+            }
+
+            fn visit_str<E: de::Error>(self, text: &str) -> Result<Template, E> {
+                Template::parse(text).map_err(E::custom)
+            }
+
+            // `per_page: 100` is what people write.
+            fn visit_u64<E: de::Error>(self, number: u64) -> Result<Template, E> {
+                self.visit_str(&number.to_string())
+            }
+        }
+        deserializer.deserialize_any(Text)
     }
 }
 
@@ -241,7 +258,7 @@ impl schemars::JsonSchema for Template {
 
     fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
         schemars::json_schema!({
-            "type": "string",
+            "type": ["string", "integer"],
             "description": "Text with {{vars.X}}, {{admin.X}}, {{key.id}}, {{key.secret}}, {{key.X}}, {{name}}, {{namePrefix}}, {{grace.X}} or {{lifetime.X}} in it.",
         })
     }

@@ -1,6 +1,7 @@
 //! Moments and lengths of time, as descriptions and issuers write them.
 
 use serde::de::{self, Deserialize, Deserializer};
+use std::fmt;
 use std::time::Duration;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
@@ -16,6 +17,8 @@ pub fn rfc3339(since_epoch: Duration) -> String {
 
 /// Ten years. What is longer is a mistake, and must not overflow a date.
 const LONGEST: Duration = Duration::from_secs(3660 * 86_400);
+
+const EXPECTED: &str = "a whole number with a unit: ms, s, m, h or d, e.g. 30s, and at most 3660d";
 
 /// A length of time: a whole number and `ms`, `s`, `m`, `h` or `d`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -46,7 +49,19 @@ impl Length {
 
 impl<'de> Deserialize<'de> for Length {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        Self::parse(&String::deserialize(deserializer)?).map_err(de::Error::custom)
+        struct Text;
+        impl de::Visitor<'_> for Text {
+            type Value = Length;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(EXPECTED)
+            }
+
+            fn visit_str<E: de::Error>(self, text: &str) -> Result<Length, E> {
+                Length::parse(text).map_err(E::custom)
+            }
+        }
+        deserializer.deserialize_str(Text)
     }
 }
 

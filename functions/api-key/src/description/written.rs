@@ -99,7 +99,7 @@ pub enum Admin {
 /// How long the previous key lives after a rotation.
 #[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-#[serde(untagged)]
+#[serde(untagged, expecting = "expected `previous_cycle` or a length of time, e.g. 24h")]
 pub enum Grace {
     /// `previous_cycle`: until the next rotation.
     Cycle(PreviousCycle),
@@ -301,7 +301,7 @@ pub enum As {
 /// One predicate on an answer, or several of which one has to hold.
 #[derive(Clone, Debug, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-#[serde(untagged)]
+#[serde(untagged, expecting = "expected `status` and `where`, or a list of such")]
 pub enum Answers {
     /// One.
     One(Answer),
@@ -324,7 +324,7 @@ pub struct Answer {
 /// An HTTP status, or a hundred of them.
 #[derive(Clone, Debug, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-#[serde(untagged)]
+#[serde(untagged, expecting = "expected an HTTP status, e.g. 204, or a class, e.g. 2xx")]
 pub enum Status {
     /// E.g. 204.
     Code(u16),
