@@ -1,6 +1,9 @@
 //! The `cargo lab` command.
 
+mod api_key;
 mod client;
+mod consumer;
+mod database;
 mod proof;
 mod rotate;
 mod screen;
@@ -18,10 +21,11 @@ use std::process::ExitCode;
 use std::time::Duration;
 use tokio::signal::unix::{SignalKind, signal};
 
-/// Rotate database passwords on this machine, with the real release binaries.
+/// Rotate database passwords and API keys on this machine, with the real release binaries.
 ///
-/// Without a subcommand: the demonstration, once with PostgreSQL and once with MySQL. It builds the function, starts a local
-/// AWS (Secrets Manager and Lambda) and a throwaway server with TLS, stores a secret, rotates it, and proves the outcome.
+/// Without a subcommand: the demonstration, with PostgreSQL, with MySQL and with an issuer of API keys. It builds the function,
+/// starts a local AWS (Secrets Manager and Lambda) and a throwaway server with TLS, stores a secret, rotates it, and proves the
+/// outcome.
 /// Nothing is installed, nothing outside this machine is touched, and everything is cleaned up at the end.
 #[derive(Debug, Parser)]
 #[command(name = "cargo lab", bin_name = "cargo lab", version, after_help = EXIT_CODES, max_term_width = 110)]
@@ -44,7 +48,7 @@ Environment:
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Rotate a secret of a throwaway database, once or many times.
+    /// Rotate a secret of a throwaway database or issuer of API keys, once or many times.
     #[command(after_help = EXIT_CODES)]
     Rotate {
         #[command(subcommand)]
@@ -100,6 +104,12 @@ enum Rotate {
         #[command(flatten)]
         run: Run,
     },
+    /// Rotate an API key of the lab's own issuer, which takes its time and has its limits, as real ones do.
+    #[command(after_help = EXIT_CODES)]
+    ApiKey {
+        #[command(flatten)]
+        run: Run,
+    },
 }
 
 #[derive(Args, Clone, Debug)]
@@ -128,7 +138,17 @@ struct OwnFunction {
     function: Option<PathBuf>,
 }
 
-/// What is rotated, and how.
+impl Rotate {
+    fn run(&self) -> &Run {
+        match self {
+            Self::Postgres { run, .. } | Self::Mysql { run, .. } | Self::Mariadb { run, .. } | Self::ApiKey { run } => {
+                run
+            }
+        }
+    }
+}
+
+/// Which database is rotated, and how.
 #[derive(Clone, Debug)]
 struct Target {
     engine: Engine,
@@ -249,8 +269,7 @@ fn finish(screen: &Screen, result: Result<(), Stop>) -> ExitCode {
 impl Arguments {
     fn wants_json(&self) -> bool {
         let Some(Command::Rotate { engine }) = &self.command else { return false };
-        let (Rotate::Postgres { run, .. } | Rotate::Mysql { run, .. } | Rotate::Mariadb { run, .. }) = engine;
-        run.json
+        engine.run().json
     }
 
     /// Ends the process with the usual message where a strategy is not the engine's.
@@ -285,8 +304,11 @@ async fn run(arguments: Arguments, screen: &Screen) -> Result<(), Stop> {
                 }
                 Rotate::Mysql { strategy, run } => (Target::new(Engine::Mysql, strategy), run),
                 Rotate::Mariadb { strategy, run } => (Target::new(Engine::Mariadb, strategy), run),
+                Rotate::ApiKey { run } => {
+                    return rotate::rotate_key(screen, run.function.function.as_deref(), run.times).await;
+                }
             };
-            rotate::rotate(screen, &Target { function: run.function.function, ..target }, run.times).await
+            rotate::rotate_password(screen, &Target { function: run.function.function, ..target }, run.times).await
         }
         Some(Command::Serve { port, engine, strategy, postgres, function }) => {
             let strategy = strategy.unwrap_or_else(|| engine.default_strategy());
@@ -337,6 +359,7 @@ mod tests {
             &["lab", "rotate", "mariadb", "--strategy", "dual-password"],
             &["lab", "rotate", "mysql", "--postgres", "18"],
             &["lab", "rotate", "postgres", "--postgres", "9"],
+            &["lab", "rotate", "api-key", "--strategy", "single-user"],
             &["lab", "serve", "--port", "70000"],
         ] {
             assert_eq!(Arguments::try_parse_from(line).unwrap_err().exit_code(), 2, "{line:?}");

@@ -1,15 +1,55 @@
-//! Proves a rotation by use: with the passwords themselves, at the database, as a client would.
+//! Proves a rotation by use: with the credentials themselves, at what they open, as a client would.
 
-use super::Strategy;
-use super::setup::{Bench, USER};
+use super::setup::Bench;
 use super::steps::Rotated;
-use crate::servers::Password;
-use crate::servers::database::Database;
 use serde_json::Value;
+use std::future::Future;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use tokio::task::JoinHandle;
+
+/// What a secret opens: all that the command has to know about a kind of credential.
+pub(super) trait Opened: Send + Sync + 'static {
+    /// What a client takes from the secret.
+    type Credential: Clone + Send + Sync + 'static;
+
+    /// What one use of a credential is, for "3 … with a previous credential".
+    const USES: &'static str;
+    /// The same of a client, for "a client … 3 times".
+    const USED: &'static str;
+    /// Between two uses by who holds a credential: often enough to fall into every step, seldom enough not to slow the
+    /// rotation that is measured.
+    const PAUSE: Duration;
+
+    /// Whose credential changes, and how, as `--json` says it.
+    fn strategy(&self) -> String;
+
+    /// Whether the previous credential goes on working.
+    fn keeps_previous(&self) -> bool;
+
+    /// What the secret's value says.
+    fn credential(value: &Value) -> Self::Credential;
+
+    /// Whether a credential is accepted, now.
+    fn opens(&self, credential: &Self::Credential) -> impl Future<Output = Result<bool, String>> + Send;
+
+    /// What the rotations together show, beside the proofs.
+    fn remark(&self) -> Option<String> {
+        None
+    }
+
+    /// What must hold after a rotation, apart from what holds for every secret.
+    fn prove(&self, credentials: Credentials<'_, Self::Credential>) -> impl Future<Output = Vec<Proof>> + Send;
+}
+
+/// The credentials that a rotation is proved with.
+pub(super) struct Credentials<'a, C> {
+    pub(super) current: C,
+    pub(super) previous: &'a C,
+    /// What was current before the rotation before.
+    pub(super) earlier: Option<&'a C>,
+}
 
 /// One thing that must hold, and whether it does.
 pub(super) struct Proof {
@@ -17,111 +57,51 @@ pub(super) struct Proof {
     pub(super) text: String,
 }
 
+impl Proof {
+    pub(super) fn holds(text: impl Into<String>) -> Self {
+        Self { holds: true, text: text.into() }
+    }
+
+    pub(super) fn fails(text: impl Into<String>) -> Self {
+        Self { holds: false, text: text.into() }
+    }
+}
+
 /// What was so before a rotation.
-pub(super) struct Before {
+pub(super) struct Before<C> {
     version: Option<String>,
-    pub(super) credential: Credential,
+    pub(super) credential: C,
 }
 
-#[derive(Clone)]
-pub(super) struct Credential {
-    user: String,
-    password: Password,
-}
-
-impl Before {
-    /// Reads the current credential, as a client of the database does.
-    pub(super) async fn read(bench: &Bench) -> Result<Self, String> {
+impl<C> Before<C> {
+    /// Reads the current credential, as a client does.
+    pub(super) async fn read<O: Opened<Credential = C>>(bench: &Bench<O>) -> Result<Self, String> {
         let version = bench.client.version(bench.secret, "AWSCURRENT").await.map_err(|error| error.to_string())?;
-        Ok(Self { version, credential: Credential::read(bench, "AWSCURRENT").await? })
+        Ok(Self { version, credential: current(bench).await? })
     }
 }
 
-impl Credential {
-    async fn read(bench: &Bench, stage: &str) -> Result<Self, String> {
-        let value = bench.client.credential(bench.secret, stage).await.map_err(|error| error.to_string())?;
-        let text = |key: &str| value.get(key).and_then(Value::as_str).unwrap_or_default().to_owned();
-        Ok(Self { user: text("username"), password: text("password").into() })
-    }
-
-    async fn opens(&self, database: &Database) -> Result<bool, String> {
-        database.can_login(&self.user, &self.password).await.map_err(|error| error.to_string())
-    }
+async fn current<O: Opened>(bench: &Bench<O>) -> Result<O::Credential, String> {
+    let value = bench.client.credential(bench.secret, "AWSCURRENT").await.map_err(|error| error.to_string())?;
+    Ok(O::credential(&value))
 }
 
 /// Checks the outcome of a rotation against what was before it and, if there was one, before the rotation before.
-pub(super) async fn prove(
-    bench: &Bench,
-    before: &Before,
-    earlier: Option<&Credential>,
+pub(super) async fn prove<O: Opened>(
+    bench: &Bench<O>,
+    before: &Before<O::Credential>,
+    earlier: Option<&O::Credential>,
     rotated: &Rotated,
 ) -> Vec<Proof> {
-    let mut proofs = vec![old_password(bench, before).await];
-    // With one user, it is a third password of the same account; with two, it is a user's whose turn has come again.
-    if let Some(earlier) = earlier {
-        proofs.push(earlier_password(bench, earlier).await);
-    }
-    proofs.push(new_password(bench).await);
+    let mut proofs = match current(bench).await {
+        Ok(current) => bench.opened.prove(Credentials { current, previous: &before.credential, earlier }).await,
+        Err(error) => vec![Proof::fails(format!("the secret could not be read: {error}"))],
+    };
     proofs.push(labels(bench, before, rotated).await);
     proofs
 }
 
-async fn old_password(bench: &Bench, before: &Before) -> Proof {
-    let opens = before.credential.opens(&bench.database).await;
-    let user = &before.credential.user;
-    match (bench.strategy, opens) {
-        (Strategy::SingleUser, Ok(false)) => Proof::holds("the old password is refused"),
-        (Strategy::SingleUser, Ok(true)) => Proof::fails("the old password still opens the database"),
-        (Strategy::DualPassword, Ok(true)) => Proof::holds("the previous password still opens the database"),
-        (Strategy::DualPassword, Ok(false)) => Proof::fails("the previous password is refused"),
-        (Strategy::AlternatingUsers, Ok(true)) => {
-            Proof::holds(format!("the previous credential ({user}) still opens the database"))
-        }
-        (Strategy::AlternatingUsers, Ok(false)) => Proof::fails(format!("the previous credential ({user}) is refused")),
-        (_, Err(error)) => Proof::fails(format!("the old password could not be tried: {error}")),
-    }
-}
-
-async fn earlier_password(bench: &Bench, earlier: &Credential) -> Proof {
-    match earlier.opens(&bench.database).await {
-        Ok(false) => Proof::holds("the password before that is refused"),
-        Ok(true) => Proof::fails("the password before that still opens the database"),
-        Err(error) => Proof::fails(format!("the password before that could not be tried: {error}")),
-    }
-}
-
-async fn new_password(bench: &Bench) -> Proof {
-    let session = match Session::open(bench).await {
-        Ok(session) => session,
-        Err(error) => return Proof::fails(format!("the new password does not open the database: {error}")),
-    };
-    let Session { user, role, length } = session;
-    // PostgreSQL's second user acts as the first; MySQL's has privileges of its own.
-    if role != USER && role != user {
-        return Proof::fails(format!("{user} acts as {role} in the database, not as {USER}"));
-    }
-    let acting = if user == role { String::new() } else { format!(", acting as {role}") };
-    Proof::holds(format!("the new password ({length} characters) opens the database as {user}{acting}"))
-}
-
-/// A session that was opened with the current secret.
-struct Session {
-    user: String,
-    /// As whom its statements run.
-    role: String,
-    /// Of the password, in characters.
-    length: usize,
-}
-
-impl Session {
-    async fn open(bench: &Bench) -> Result<Self, String> {
-        let Credential { user, password } = Credential::read(bench, "AWSCURRENT").await?;
-        let identity = bench.database.identity(&user, &password).await.map_err(|error| error.to_string())?;
-        Ok(Self { user: identity.user, role: identity.role, length: password.expose().chars().count() })
-    }
-}
-
-async fn labels(bench: &Bench, before: &Before, rotated: &Rotated) -> Proof {
+async fn labels<O: Opened>(bench: &Bench<O>, before: &Before<O::Credential>, rotated: &Rotated) -> Proof {
     let mut found = Vec::new();
     for label in ["AWSCURRENT", "AWSPREVIOUS", "AWSPENDING"] {
         match bench.client.version(bench.secret, label).await {
@@ -145,49 +125,36 @@ async fn labels(bench: &Bench, before: &Before, rotated: &Rotated) -> Proof {
     Proof::fails(format!("AWSCURRENT, AWSPREVIOUS, AWSPENDING are on {}", names.join(", ")))
 }
 
-impl Proof {
-    fn holds(text: impl Into<String>) -> Self {
-        Self { holds: true, text: text.into() }
-    }
-
-    fn fails(text: impl Into<String>) -> Self {
-        Self { holds: false, text: text.into() }
-    }
-}
-
-/// A client that read its credential before a rotation and goes on to use it, as one with a cache does: it logs in over
-/// and over until it is asked how that went.
+/// A client that read its credential before a rotation and goes on to use it, as one with a cache does: over and over until
+/// it is asked how that went.
 pub(super) struct Holder {
     stop: Arc<AtomicBool>,
     task: JoinHandle<Result<u32, String>>,
 }
 
-/// Between two logins. Often enough to fall into every step, seldom enough not to slow the rotation that is measured.
-const PAUSE: Duration = Duration::from_millis(20);
-
 impl Holder {
-    pub(super) fn start(bench: &Bench, before: &Before) -> Self {
-        let (database, credential) = (Arc::clone(&bench.database), before.credential.clone());
+    pub(super) fn start<O: Opened>(bench: &Bench<O>, before: &Before<O::Credential>) -> Self {
+        let (opened, credential) = (Arc::clone(&bench.opened), before.credential.clone());
         let stop = Arc::new(AtomicBool::new(false));
         let stopped = Arc::clone(&stop);
         let task = tokio::spawn(async move {
-            let mut logins = 0;
+            let mut uses = 0;
             loop {
                 let last = stopped.load(Ordering::SeqCst);
-                if !credential.opens(&database).await? {
-                    return Err(format!("refused at login {}", logins + 1));
+                if !opened.opens(&credential).await? {
+                    return Err(format!("refused at use {}", uses + 1));
                 }
-                logins += 1;
+                uses += 1;
                 if last {
-                    return Ok(logins);
+                    return Ok(uses);
                 }
-                tokio::time::sleep(PAUSE).await;
+                tokio::time::sleep(O::PAUSE).await;
             }
         });
         Self { stop, task }
     }
 
-    /// Logs in once more and returns how many logins there were, all successful.
+    /// Uses the credential once more and returns how often that was done, always with success.
     pub(super) async fn finish(mut self) -> Result<u32, String> {
         self.stop.store(true, Ordering::SeqCst);
         (&mut self.task).await.map_err(|error| error.to_string())?

@@ -1,39 +1,50 @@
 //! `cargo lab`, the demonstration, and `cargo lab rotate`.
 
-use super::proof::{Before, Credential, Holder, Proof, prove};
+use super::proof::{Before, Holder, Opened, Proof, prove};
 use super::screen::{Screen, Style};
-use super::setup::{Bench, set_up};
+use super::setup::Bench;
 use super::steps::{self, FailedLine, Rotated, milliseconds, rounded};
-use super::{Engine, Stop, Strategy, Target};
+use super::{Engine, Stop, Strategy, Target, api_key, database};
 use crate::lambda::StepReport;
 use serde::{Serialize, Serializer};
+use std::path::Path;
 use std::time::Duration;
 
-/// The demonstration: one rotation with all its proofs, on PostgreSQL and on MySQL.
+/// The demonstration: one rotation with all its proofs, on PostgreSQL, on MySQL and at an issuer of API keys.
 pub(super) async fn demonstrate(screen: &Screen) -> Result<(), Stop> {
     let title = |text: &str| screen.line(&screen.paint(Style::Bold, text));
     title("Lockstep: a PostgreSQL password rotates on this machine, on real parts");
-    rotate(screen, &Target::new(Engine::Postgres, Strategy::SingleUser), 1).await?;
+    rotate_password(screen, &Target::new(Engine::Postgres, Strategy::SingleUser), 1).await?;
     title("\nAnd a MySQL password, with no moment in which the previous one is refused");
-    rotate(screen, &Target::new(Engine::Mysql, Strategy::DualPassword), 1).await?;
-    screen.line(
-        "\nNext: `cargo lab rotate mariadb --strategy alternating-users`, `cargo lab serve`, `cargo lab --help`.",
-    );
+    rotate_password(screen, &Target::new(Engine::Mysql, Strategy::DualPassword), 1).await?;
+    title("\nAnd an API key, at an issuer that takes its time to know a new one");
+    rotate_key(screen, None, 1).await?;
+    screen.line("\nNext: `cargo lab rotate api-key --times 3`, `cargo lab serve`, `cargo lab --help`.");
     Ok(())
 }
 
-/// Rotates `times` times and proves each rotation.
-pub(super) async fn rotate(screen: &Screen, target: &Target, times: u32) -> Result<(), Stop> {
-    let bench = set_up(screen, target, 0).await.inspect_err(|stop| setup_json(screen, stop))?;
-    let mut tally = Tally::default();
+/// Rotates a database password `times` times and proves each rotation.
+pub(super) async fn rotate_password(screen: &Screen, target: &Target, times: u32) -> Result<(), Stop> {
+    let bench = database::set_up(screen, target, 0).await.inspect_err(|stop| setup_json(screen, stop))?;
+    rotate(screen, bench, times).await
+}
+
+/// The same with an API key, by the function at `function` or a fresh one.
+pub(super) async fn rotate_key(screen: &Screen, function: Option<&Path>, times: u32) -> Result<(), Stop> {
+    let bench = api_key::set_up(screen, function).await.inspect_err(|stop| setup_json(screen, stop))?;
+    rotate(screen, bench, times).await
+}
+
+async fn rotate<O: Opened>(screen: &Screen, bench: Bench<O>, times: u32) -> Result<(), Stop> {
+    let mut tally = Tally::<O>::new();
     for number in 1..=times {
         one(&bench, screen, number, &mut tally).await?;
     }
     bench.lab.shutdown().await;
     if times > 1 {
-        tally.show(screen, times);
+        tally.show(screen, &bench.opened, times);
     }
-    screen.json(&tally.last_line(target.strategy, times));
+    screen.json(&tally.last_line(&bench.opened, times));
     Ok(())
 }
 
@@ -43,10 +54,10 @@ fn setup_json(screen: &Screen, stop: &Stop) {
     }
 }
 
-async fn one(bench: &Bench, screen: &Screen, number: u32, tally: &mut Tally) -> Result<(), Stop> {
+async fn one<O: Opened>(bench: &Bench<O>, screen: &Screen, number: u32, tally: &mut Tally<O>) -> Result<(), Stop> {
     screen.heading(&format!("Rotation {number}"));
     let before = Before::read(bench).await.map_err(|error| unreadable(screen, number, &error))?;
-    let holder = bench.strategy.keeps_previous().then(|| Holder::start(bench, &before));
+    let holder = bench.opened.keeps_previous().then(|| Holder::start(bench, &before));
     let rotated = steps::rotate(bench, screen, number).await?;
     screen.line(&format!("    rotated in {:.0} ms", milliseconds(rotated.duration())));
     let mut proofs = prove(bench, &before, tally.earlier.as_ref(), &rotated).await;
@@ -76,27 +87,27 @@ fn show_proofs(screen: &Screen, number: u32, proofs: &[Proof]) -> Result<(), Sto
 }
 
 /// What all rotations together show.
-#[derive(Default)]
-struct Tally {
+struct Tally<O: Opened> {
     rotations: Vec<Rotated>,
-    /// Logins with a credential that was already superseded or about to be, none of them refused.
-    logins: u32,
+    /// Uses of a credential that was already superseded or about to be, none of them refused.
+    uses: u32,
     /// What was current before the last rotation.
-    earlier: Option<Credential>,
+    earlier: Option<O::Credential>,
 }
 
-impl Tally {
-    fn held(&mut self, logins: Result<u32, String>) -> Proof {
-        match logins {
-            Ok(logins) => {
-                self.logins += logins;
-                let text =
-                    format!("a client that kept the previous credential logged in {logins} times, never refused");
-                Proof { holds: true, text }
+impl<O: Opened> Tally<O> {
+    fn new() -> Self {
+        Self { rotations: Vec::new(), uses: 0, earlier: None }
+    }
+
+    fn held(&mut self, uses: Result<u32, String>) -> Proof {
+        match uses {
+            Ok(uses) => {
+                self.uses += uses;
+                let used = O::USED;
+                Proof::holds(format!("a client that kept the previous credential {used} {uses} times, never refused"))
             }
-            Err(error) => {
-                Proof { holds: false, text: format!("a client that kept the previous credential was {error}") }
-            }
+            Err(error) => Proof::fails(format!("a client that kept the previous credential was {error}")),
         }
     }
 
@@ -117,22 +128,25 @@ impl Tally {
         medians
     }
 
-    fn show(&self, screen: &Screen, times: u32) {
+    fn show(&self, screen: &Screen, opened: &O, times: u32) {
         screen.heading(&format!("{times} rotations, all proved; median times"));
         for (name, time) in self.medians() {
             screen.line(&format!("  {name:<13}{:>8.1} ms", milliseconds(time)));
         }
-        if self.logins > 0 {
-            screen.line(&format!("  {} logins with a previous credential, none refused", self.logins));
+        if self.uses > 0 {
+            screen.line(&format!("  {} {} with a previous credential, none refused", self.uses, O::USES));
+        }
+        if let Some(remark) = opened.remark() {
+            screen.line(&format!("  {remark}"));
         }
     }
 
-    fn last_line(&self, strategy: Strategy, times: u32) -> RotatedLine {
-        let held = strategy
+    fn last_line(&self, opened: &O, times: u32) -> RotatedLine {
+        let held = opened
             .keeps_previous()
-            .then_some(HeldFields { logins_with_previous_credential: self.logins, refused_logins: 0 });
+            .then_some(HeldFields { logins_with_previous_credential: self.uses, refused_logins: 0 });
         let median_milliseconds = Medians(self.medians());
-        RotatedLine { outcome: "rotated", rotations: times, strategy: strategy.to_string(), median_milliseconds, held }
+        RotatedLine { outcome: "rotated", rotations: times, strategy: opened.strategy(), median_milliseconds, held }
     }
 }
 
@@ -151,8 +165,9 @@ struct RotatedLine {
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct HeldFields {
+    /// Requests, where the credential is an API key.
     logins_with_previous_credential: u32,
-    /// Always 0: one refused login is a failed proof. Stated because it is the promise.
+    /// Always 0: one that is refused is a failed proof. Stated because it is the promise.
     refused_logins: u32,
 }
 

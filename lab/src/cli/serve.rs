@@ -1,7 +1,8 @@
 //! `cargo lab serve`: a local AWS that stays up.
 
+use super::database::{DatabaseUser, set_up};
 use super::screen::{Screen, Style};
-use super::setup::{Bench, set_up};
+use super::setup::Bench;
 use super::steps::show_report;
 use super::{Stop, Target};
 use crate::lambda::{REGION, StepEvent};
@@ -27,17 +28,17 @@ pub(super) async fn serve(screen: &Screen, port: u16, target: &Target) -> Result
 }
 
 /// The CA in a file, for psql. Removed when dropped.
-fn ca_file(bench: &Bench) -> Result<NamedTempFile, Stop> {
+fn ca_file(bench: &Bench<DatabaseUser>) -> Result<NamedTempFile, Stop> {
     let write = || {
         let mut file = tempfile::Builder::new().prefix("lockstep-lab-ca-").suffix(".pem").tempfile()?;
-        file.write_all(bench.database.ca_pem().as_bytes())?;
+        file.write_all(bench.opened.database.ca_pem().as_bytes())?;
         Ok(file)
     };
     write().map_err(|error: std::io::Error| Stop::Setup(format!("the CA could not be written to a file: {error}")))
 }
 
 /// Attaches the function to the secret without rotating it (the service only has it test the configuration), so that `rotate-secret` needs only the secret's name.
-async fn enable_rotation(bench: &Bench) -> Result<(), Stop> {
+async fn enable_rotation(bench: &Bench<DatabaseUser>) -> Result<(), Stop> {
     let request = json!({
         "SecretId": bench.secret,
         "RotationLambdaARN": bench.lab.function_arn(),
@@ -48,8 +49,9 @@ async fn enable_rotation(bench: &Bench) -> Result<(), Stop> {
     answer.map(drop).map_err(|error| Stop::Setup(format!("rotation could not be turned on: {error}")))
 }
 
-fn introduce(screen: &Screen, bench: &Bench, ca: &NamedTempFile) {
-    let (host, port) = (bench.database.host(), bench.database.port());
+fn introduce(screen: &Screen, bench: &Bench<DatabaseUser>, ca: &NamedTempFile) {
+    let database = &bench.opened.database;
+    let (host, port) = (database.host(), database.port());
     let secret = bench.secret;
     let read = format!("aws secretsmanager get-secret-value --secret-id {secret}");
     screen.heading("In another terminal");
@@ -64,7 +66,7 @@ fn introduce(screen: &Screen, bench: &Bench, ca: &NamedTempFile) {
     let password = "$(jq -r .password <<<\"$secret\")";
     // To MySQL's clients, localhost alone means a socket file.
     let tcp = format!("--protocol=TCP --host={host} --port={port} --user=\"{user}\"");
-    let (client, variables, command) = match bench.database.engine() {
+    let (client, variables, command) = match database.engine() {
         "postgres" => {
             let command =
                 format!("psql 'host={host} port={port} dbname=postgres sslmode=verify-full sslrootcert={ca}'");

@@ -24,7 +24,7 @@ impl Rotated {
 }
 
 /// Calls RotateSecret and shows the steps. `number` counts rotations, for the JSON.
-pub(super) async fn rotate(bench: &Bench, screen: &Screen, number: u32) -> Result<Rotated, Stop> {
+pub(super) async fn rotate<O>(bench: &Bench<O>, screen: &Screen, number: u32) -> Result<Rotated, Stop> {
     let token = uuid::Uuid::new_v4().to_string();
     let mut steps = Vec::new();
     let mut events = bench.lab.watch_steps();

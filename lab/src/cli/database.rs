@@ -1,0 +1,223 @@
+//! Database passwords: a throwaway server, a secret that opens it, and what must hold after a rotation.
+
+use super::proof::{Credentials, Opened, Proof};
+use super::screen::Screen;
+use super::setup::{Bench, bind, function, setup};
+use super::{Engine, Major, Stop, Strategy, Target};
+use crate::Lab;
+use crate::servers::Password;
+use crate::servers::database::Database;
+use crate::servers::mysql::{self, Kind, MySql};
+use crate::servers::postgres::{self, Postgres, Version};
+use serde::Serialize;
+use serde_json::Value;
+use std::time::Duration;
+
+/// The secret of the superuser, for alternating users.
+const SUPERUSER_SECRET: &str = "lab/superuser";
+
+/// The user whose password rotates.
+const USER: &str = "app";
+
+/// A user of a throwaway server.
+pub(super) struct DatabaseUser {
+    pub(super) database: Database,
+    strategy: Strategy,
+}
+
+#[derive(Clone)]
+pub(super) struct Credential {
+    user: String,
+    password: Password,
+}
+
+/// Builds, starts and creates what `target` asks for, with AWS on `port` (0 for any).
+pub(super) async fn set_up(screen: &Screen, target: &Target, port: u16) -> Result<Bench<DatabaseUser>, Stop> {
+    let bound = bind(port).await?;
+    let package = target.engine.function();
+    let function = function(screen, package, target.function.as_deref()).await?;
+    let database = database(screen, target).await?;
+    let lab =
+        Lab::builder(function).name(package).env("CA_BUNDLE", database.ca_pem()).start_on(bound).map_err(setup)?;
+    let opened = DatabaseUser { database, strategy: target.strategy };
+    let bench = Bench::new(screen, lab, opened, target.engine.secret());
+    bench.store_secrets(screen).await?;
+    Ok(bench)
+}
+
+async fn database(screen: &Screen, target: &Target) -> Result<Database, Stop> {
+    let database = match target.engine {
+        Engine::Postgres => {
+            let version = match target.postgres {
+                Major::V15 => Version::V15,
+                Major::V18 => Version::V18,
+            };
+            let options = postgres::Options::default().version(version);
+            Database::Postgres(Postgres::start(options).await.map_err(setup)?)
+        }
+        Engine::Mysql => Database::MySql(mysql_server(Kind::MySql).await?),
+        Engine::Mariadb => Database::MySql(mysql_server(Kind::MariaDb).await?),
+    };
+    screen.fact("database", &format!("{database}, TLS required"));
+    Ok(database)
+}
+
+async fn mysql_server(kind: Kind) -> Result<MySql, Stop> {
+    MySql::start(mysql::Options::default().kind(kind)).await.map_err(setup)
+}
+
+impl Engine {
+    /// The function's package, and the name of its binary.
+    fn function(self) -> &'static str {
+        match self {
+            Self::Postgres => "lockstep-postgres",
+            Self::Mysql | Self::Mariadb => "lockstep-mysql",
+        }
+    }
+
+    fn secret(self) -> &'static str {
+        match self {
+            Self::Postgres => "lab/postgres",
+            Self::Mysql => "lab/mysql",
+            Self::Mariadb => "lab/mariadb",
+        }
+    }
+}
+
+impl Bench<DatabaseUser> {
+    async fn store_secrets(&self, screen: &Screen) -> Result<(), Stop> {
+        let DatabaseUser { database, strategy } = &*self.opened;
+        let password = Password::random();
+        database.create_user(USER, &password).await.map_err(setup)?;
+        if let Database::MySql(server) = database {
+            grant(server, *strategy).await?;
+        }
+        let mut value = SecretValue::of(database, USER, &password);
+        if *strategy == Strategy::AlternatingUsers {
+            let superuser = SecretValue::of(database, database.superuser(), database.superuser_password());
+            value.masterarn = Some(self.create(SUPERUSER_SECRET, &superuser).await?);
+        }
+        self.create(self.secret, &value).await?;
+        let length = password.expose().chars().count();
+        screen.fact("secret", &format!("{}: user {USER}, password: {length} characters, {strategy}", self.secret));
+        Ok(())
+    }
+}
+
+/// What a MySQL user should be able to do: something, so that its second has something to be given.
+async fn grant(server: &MySql, strategy: Strategy) -> Result<(), Stop> {
+    let user = format!("{}@'%'", mysql::literal(USER));
+    server.sql(&format!("CREATE DATABASE shop; GRANT SELECT, INSERT ON shop.* TO {user}")).await.map_err(setup)?;
+    if strategy == Strategy::DualPassword {
+        // Without it, a user may not keep its previous password.
+        let grant = format!("GRANT APPLICATION_PASSWORD_ADMIN ON *.* TO {user}");
+        server.sql(&grant).await.map_err(setup)?;
+    }
+    Ok(())
+}
+
+/// A secret in AWS's format, with the fields in the order of AWS's documentation.
+#[derive(Serialize)]
+struct SecretValue<'a> {
+    engine: &'static str,
+    host: &'a str,
+    port: u16,
+    username: &'a str,
+    password: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    dbname: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    masterarn: Option<String>,
+}
+
+impl<'a> SecretValue<'a> {
+    fn of(database: &'a Database, username: &'a str, password: &'a Password) -> Self {
+        Self {
+            engine: database.engine(),
+            host: database.host(),
+            port: database.port(),
+            username,
+            password: password.expose(),
+            dbname: database.database(),
+            masterarn: None,
+        }
+    }
+}
+
+impl Opened for DatabaseUser {
+    type Credential = Credential;
+
+    const USES: &'static str = "logins";
+    const USED: &'static str = "logged in";
+    const PAUSE: Duration = Duration::from_millis(20);
+
+    fn strategy(&self) -> String {
+        self.strategy.to_string()
+    }
+
+    fn keeps_previous(&self) -> bool {
+        self.strategy.keeps_previous()
+    }
+
+    fn credential(value: &Value) -> Credential {
+        let text = |key: &str| value.get(key).and_then(Value::as_str).unwrap_or_default().to_owned();
+        Credential { user: text("username"), password: text("password").into() }
+    }
+
+    async fn opens(&self, credential: &Credential) -> Result<bool, String> {
+        let Credential { user, password } = credential;
+        self.database.can_login(user, password).await.map_err(|error| error.to_string())
+    }
+
+    async fn prove(&self, credentials: Credentials<'_, Credential>) -> Vec<Proof> {
+        let mut proofs = vec![self.old_password(credentials.previous).await];
+        // With one user, it is a third password of the same account; with two, it is a user's whose turn has come again.
+        if let Some(earlier) = credentials.earlier {
+            proofs.push(self.earlier_password(earlier).await);
+        }
+        proofs.push(self.new_password(&credentials.current).await);
+        proofs
+    }
+}
+
+impl DatabaseUser {
+    async fn old_password(&self, previous: &Credential) -> Proof {
+        let user = &previous.user;
+        match (self.strategy, self.opens(previous).await) {
+            (Strategy::SingleUser, Ok(false)) => Proof::holds("the old password is refused"),
+            (Strategy::SingleUser, Ok(true)) => Proof::fails("the old password still opens the database"),
+            (Strategy::DualPassword, Ok(true)) => Proof::holds("the previous password still opens the database"),
+            (Strategy::DualPassword, Ok(false)) => Proof::fails("the previous password is refused"),
+            (Strategy::AlternatingUsers, Ok(true)) => {
+                Proof::holds(format!("the previous credential ({user}) still opens the database"))
+            }
+            (Strategy::AlternatingUsers, Ok(false)) => {
+                Proof::fails(format!("the previous credential ({user}) is refused"))
+            }
+            (_, Err(error)) => Proof::fails(format!("the old password could not be tried: {error}")),
+        }
+    }
+
+    async fn earlier_password(&self, earlier: &Credential) -> Proof {
+        match self.opens(earlier).await {
+            Ok(false) => Proof::holds("the password before that is refused"),
+            Ok(true) => Proof::fails("the password before that still opens the database"),
+            Err(error) => Proof::fails(format!("the password before that could not be tried: {error}")),
+        }
+    }
+
+    async fn new_password(&self, current: &Credential) -> Proof {
+        let session = match self.database.identity(&current.user, &current.password).await {
+            Ok(session) => session,
+            Err(error) => return Proof::fails(format!("the new password does not open the database: {error}")),
+        };
+        let (user, role) = (session.user, session.role);
+        // PostgreSQL's second user acts as the first; MySQL's has privileges of its own.
+        if role != USER && role != user {
+            return Proof::fails(format!("{user} acts as {role} in the database, not as {USER}"));
+        }
+        let length = current.password.expose().chars().count();
+        let acting = if user == role { String::new() } else { format!(", acting as {role}") };
+        Proof::holds(format!("the new password ({length} characters) opens the database as {user}{acting}"))
+    }
+}
