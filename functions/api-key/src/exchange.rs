@@ -512,14 +512,14 @@ fn next_page(find: &Find, page: &Page, answer: &Answer, items: usize) -> Option<
                 Page::Parameter(_, number) => number.parse::<u32>().ok()?,
                 _ => *first,
             };
-            Some(Page::Parameter(query.clone(), (number + 1).to_string()))
+            Some(Page::Parameter(query.clone(), number.saturating_add(1).to_string()))
         }
         Pages::Offset { query, step } if items > 0 => {
             let offset = match page {
                 Page::Parameter(_, offset) => offset.parse::<u32>().ok()?,
                 _ => 0,
             };
-            Some(Page::Parameter(query.clone(), (offset + step).to_string()))
+            Some(Page::Parameter(query.clone(), offset.saturating_add(*step).to_string()))
         }
         Pages::Number { .. } | Pages::Offset { .. } => None,
     }
@@ -527,22 +527,76 @@ fn next_page(find: &Find, page: &Page, answer: &Answer, items: usize) -> Option<
 
 /// The target of this relation in a `Link` header (RFC 8288, section 3).
 fn linked(header: &str, relation: &str) -> Option<String> {
-    header.split(',').find_map(|link| {
-        let (target, parameters) = link.trim().strip_prefix('<')?.split_once('>')?;
-        let relations = parameters.split(';').find_map(|parameter| parameter.trim().strip_prefix("rel="))?;
-        let named = relations.trim_matches('"').split(' ').any(|known| known == relation);
-        named.then(|| target.to_owned())
-    })
+    let mut rest = header;
+    while let Some((_, link)) = rest.split_once('<') {
+        let (target, tail) = link.split_once('>')?;
+        let (mut parameters, next) = unquoted(tail, ',');
+        while !parameters.is_empty() {
+            let (parameter, others) = unquoted(parameters, ';');
+            parameters = others;
+            let Some((name, value)) = parameter.split_once('=') else { continue };
+            if !name.trim().eq_ignore_ascii_case("rel") {
+                continue;
+            }
+            if value.trim().trim_matches('"').split(' ').any(|known| known.eq_ignore_ascii_case(relation)) {
+                return Some(target.to_owned());
+            }
+            // "Occurrences after the first MUST be ignored."
+            break;
+        }
+        rest = next;
+    }
+    None
+}
+
+/// What is before and after a separator that no quotes are around (RFC 9110, section 5.6.4).
+fn unquoted(text: &str, separator: char) -> (&str, &str) {
+    let (mut quoted, mut escaped) = (false, false);
+    for (at, c) in text.char_indices() {
+        match c {
+            _ if escaped => escaped = false,
+            '\\' if quoted => escaped = true,
+            '"' => quoted = !quoted,
+            _ if c == separator && !quoted => {
+                let (before, after) = text.split_at_checked(at).unwrap_or((text, ""));
+                return (before, after.strip_prefix(separator).unwrap_or_default());
+            }
+            _ => {}
+        }
+    }
+    (text, "")
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     #[test]
     fn a_link_is_found_by_its_relation() {
         let header = r#"<https://h/a?page=1>; rel="prev", <https://h/a?page=3>; title="x"; rel="next last""#;
         assert_eq!(linked(header, "next").as_deref(), Some("https://h/a?page=3"));
         assert_eq!(linked(header, "first"), None);
+    }
+
+    proptest! {
+        #[test]
+        fn any_link_is_read_or_not(header in "\\PC{0,80}|[<>;,=\"\\\\a-z ]{0,60}|(<[a-z,;/]{0,9}>; ?(rel|title)=\"[a-z,;<> ]{0,9}\",? ?){0,4}") {
+            if let Some(target) = linked(&header, "next") {
+                let bracketed = format!("<{target}>");
+                prop_assert!(header.contains(&bracketed));
+            }
+        }
+
+        /// A list that seems to end before its end hides keys.
+        #[test]
+        fn the_next_page_is_found_whatever_is_beside_it(
+            target in "/[a-z0-9,;=&%\"]{0,20}",
+            title in "[a-z,;<> ]{0,20}",
+            before in "(</[a-z,;]{0,9}>; rel=\"(prev|first)\"; title=\"[a-z,;<> ]{0,9}\", ?){0,3}",
+        ) {
+            let header = format!("{before}<{target}>; title=\"{title}\"; rel=next");
+            prop_assert_eq!(linked(&header, "next"), Some(target));
+        }
     }
 }

@@ -104,7 +104,7 @@ impl Client {
         Ok(Answer {
             status: head.status.as_u16(),
             retry_after: retry_after(&head.headers),
-            link: text(&head.headers, header::LINK),
+            link: joined(&head.headers, header::LINK),
             // serde_json refuses what nests deeper than 128.
             body: serde_json::from_slice(&body).ok(),
         })
@@ -206,6 +206,12 @@ fn text(headers: &HeaderMap, name: header::HeaderName) -> Option<String> {
     Some(headers.get(name)?.to_str().ok()?.to_owned())
 }
 
+/// All fields of this name as one (RFC 9110, section 5.3).
+fn joined(headers: &HeaderMap, name: header::HeaderName) -> Option<String> {
+    let values: Vec<_> = headers.get_all(name).iter().filter_map(|value| value.to_str().ok()).collect();
+    (!values.is_empty()).then(|| values.join(", "))
+}
+
 /// A number of seconds, or a date.
 fn retry_after(headers: &HeaderMap) -> Option<Duration> {
     let text = text(headers, header::RETRY_AFTER)?;
@@ -215,4 +221,50 @@ fn retry_after(headers: &HeaderMap) -> Option<Duration> {
     let date = httpdate::parse_http_date(text.trim()).ok()?;
     let moment = date.duration_since(SystemTime::UNIX_EPOCH).ok()?;
     Some(if age_of(moment).is_zero() { moment.saturating_sub(since_epoch()) } else { Duration::ZERO })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn headers(name: header::HeaderName, values: &[&str]) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        for value in values {
+            headers.append(&name, value.parse().unwrap());
+        }
+        headers
+    }
+
+    fn wait(text: &str) -> Option<Duration> {
+        retry_after(&headers(header::RETRY_AFTER, &[text]))
+    }
+
+    #[test]
+    fn a_wait_is_a_number_or_a_date() {
+        assert_eq!(wait("7"), Some(Duration::from_secs(7)));
+        assert_eq!(wait("Sun, 06 Nov 1994 08:49:37 GMT"), Some(Duration::ZERO));
+        let soon = httpdate::fmt_http_date(SystemTime::UNIX_EPOCH + since_epoch() + Duration::from_secs(30));
+        let left = wait(&soon).unwrap();
+        assert!(left > Duration::from_secs(20) && left <= Duration::from_secs(30), "{left:?}");
+        for nothing in ["", "-1", "1.5", "soon"] {
+            assert_eq!(wait(nothing), None, "{nothing}");
+        }
+    }
+
+    #[test]
+    fn links_may_stand_in_several_fields() {
+        let headers = headers(header::LINK, &["</a>; rel=prev", "</b>; rel=next"]);
+        assert_eq!(joined(&headers, header::LINK).as_deref(), Some("</a>; rel=prev, </b>; rel=next"));
+    }
+
+    proptest! {
+        #[test]
+        fn any_wait_is_read_or_not_and_has_a_limit(text in "[ -~]{0,40}|[0-9]{1,30}|(Sun|Mon), [0-9]{2} (Jan|Dec) [0-9]{4} [0-9]{2}:[0-9]{2}:[0-9]{2} GMT") {
+            if let Some(wait) = wait(&text) {
+                // Whoever waits for it adds to it.
+                prop_assert!(wait <= LONGEST_WAIT, "{wait:?}");
+            }
+        }
+    }
 }
