@@ -22,6 +22,8 @@ impl fmt::Display for Problem {
 
 /// A description is a page or two. More than this is not one.
 const MAX_BYTES: usize = 256 * 1024;
+/// What aliases stand for, in all. The largest built-in description has some hundred pieces, and no alias.
+const MAX_REPLAYED: usize = 10_000;
 
 /// Reads a description in YAML, of which JSON is a part.
 ///
@@ -33,7 +35,7 @@ pub fn read(text: &str) -> Result<Issuer, Vec<Problem>> {
         return Err(whole(format!("larger than {MAX_BYTES} bytes")));
     }
     let tree: serde_json::Value =
-        serde_saphyr::from_str(text).map_err(|error| whole(first_line(&error.to_string())))?;
+        serde_saphyr::from_str_with_options(text, limits()).map_err(|error| whole(first_line(&error.to_string())))?;
     if !tree.is_object() {
         return Err(whole("expected a mapping with `issuer`, `strategy` and so on".to_owned()));
     }
@@ -43,6 +45,11 @@ pub fn read(text: &str) -> Result<Issuer, Vec<Problem>> {
         vec![Problem { path, message: error.into_inner().to_string() }]
     })?;
     compile::compile(&written)
+}
+
+/// A few hundred bytes of aliases of aliases, or of merge keys, are otherwise seconds of work.
+fn limits() -> serde_saphyr::Options {
+    serde_saphyr::options! { alias_limits: serde_saphyr::alias_limits! { max_total_replayed_events: MAX_REPLAYED } }
 }
 
 /// The parser shows the lines around a mistake after its first line.
