@@ -32,6 +32,8 @@ pub struct Exchange<'a> {
     deadline: Deadline,
     /// The admin's token, where there is one.
     token: Mutex<Option<SecretText>>,
+    /// What calls were answered with.
+    statuses: Mutex<Vec<(String, u16)>>,
 }
 
 /// What a conversation is about.
@@ -96,12 +98,23 @@ impl<'a> Exchange<'a> {
     /// A conversation that ends by `deadline`.
     pub fn new(client: &'a Client, subject: Subject<'a>, name_prefix: String, deadline: Deadline) -> Self {
         let Subject { issuer, vars, admin, current, lifetime } = subject;
-        Self { client, issuer, vars, admin, current, lifetime, name_prefix, deadline, token: Mutex::new(None) }
+        let (token, statuses) = Default::default();
+        Self { client, issuer, vars, admin, current, lifetime, name_prefix, deadline, token, statuses }
     }
 
     /// The issuer.
     pub fn issuer(&self) -> &'a Issuer {
         self.issuer
+    }
+
+    /// What calls were answered with since this was asked last, for who tries a description: which call, and the status.
+    pub fn take_statuses(&self) -> Vec<(String, u16)> {
+        std::mem::take(&mut self.statuses.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn note(&self, what: &str, answer: &Answer) {
+        let mut statuses = self.statuses.lock().unwrap_or_else(PoisonError::into_inner);
+        statuses.push((what.to_owned(), answer.status));
     }
 
     /// Lists the keys that exist, of this secret alone where keys have names. `None` if the issuer cannot list.
@@ -341,7 +354,8 @@ impl<'a> Exchange<'a> {
                 .client
                 .send(prepared, self.hosts(), self.deadline)
                 .await
-                .map_err(|trouble| named(trouble, self.issuer));
+                .map_err(|trouble| named(trouble, self.issuer))
+                .inspect(|answer| self.note(&call.what, answer));
             let wait = match &outcome {
                 // Refused without having been looked at: it can be sent again, whatever it is (RFC 6585, section 4).
                 Ok(answer) if answer.status == 429 => answer.retry_after.unwrap_or(THROTTLE_PAUSE.max(pause)),
@@ -390,6 +404,7 @@ impl<'a> Exchange<'a> {
         }
         let answer = self.client.send(request, self.hosts(), self.deadline).await;
         let answer = answer.map_err(|trouble| Trouble::NotSent(named(trouble, self.issuer).into_error()))?;
+        self.note("token", &answer);
         let about =
             |code| self.about(call, code).with(Fact::What, "the token endpoint").with(Fact::Status, answer.status);
         let token = answer.body.as_ref().and_then(|body| body.get("access_token")?.as_str());

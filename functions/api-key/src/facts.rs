@@ -28,7 +28,10 @@ pub(crate) struct Facts {
 }
 
 /// The name under `issuer`.
-pub(crate) fn issuer_name(document: &Document) -> Result<String> {
+///
+/// # Errors
+/// [`Code::FieldMissing`] and [`Code::FieldInvalid`].
+pub fn issuer_name(document: &Document) -> Result<String> {
     document.string("issuer")
 }
 
@@ -79,7 +82,10 @@ fn lifetime(options: Option<&Document>, issuer: &Issuer) -> Result<Option<Durati
 }
 
 /// The key in a version: the fields that a rotation writes, read back.
-fn key(document: &Document, issuer: &Issuer) -> Result<Key> {
+///
+/// # Errors
+/// [`Code::FieldMissing`] and [`Code::FieldInvalid`].
+pub fn key(document: &Document, issuer: &Issuer) -> Result<Key> {
     let mut key = Key { id: None, secret: None, fields: BTreeMap::new() };
     for (field, output) in &issuer.output {
         match output {
@@ -111,7 +117,10 @@ fn value(options: Option<&Document>, issuer: &Issuer) -> Result<Option<KeyValue>
 }
 
 /// The variables that one of the two secrets has.
-pub(crate) fn vars(document: &Document, issuer: &Issuer, from: From) -> Result<BTreeMap<String, template::Value>> {
+///
+/// # Errors
+/// [`Code::FieldMissing`] and [`Code::FieldInvalid`].
+pub fn vars(document: &Document, issuer: &Issuer, from: From) -> Result<BTreeMap<String, template::Value>> {
     let mut vars = BTreeMap::new();
     for (name, var) in issuer.vars.iter().filter(|(_, var)| var.from == from) {
         vars.insert(name.clone(), var_of(document, var)?);
@@ -127,7 +136,10 @@ fn var_of(document: &Document, var: &Var) -> Result<template::Value> {
 }
 
 /// The fields of the admin secret that the description fills in somewhere, and no others.
-pub(crate) fn admin_fields(document: &Document, issuer: &Issuer) -> Result<BTreeMap<String, SecretText>> {
+///
+/// # Errors
+/// [`Code::FieldMissing`] and [`Code::FieldInvalid`].
+pub fn admin_fields(document: &Document, issuer: &Issuer) -> Result<BTreeMap<String, SecretText>> {
     let mut fields = BTreeMap::new();
     for name in admin_names(issuer) {
         fields.insert(name.clone(), document.string(&name)?.into());
@@ -136,7 +148,7 @@ pub(crate) fn admin_fields(document: &Document, issuer: &Issuer) -> Result<BTree
 }
 
 /// Their names.
-pub(crate) fn admin_names(issuer: &Issuer) -> BTreeSet<String> {
+pub fn admin_names(issuer: &Issuer) -> BTreeSet<String> {
     let places = issuer.places();
     places.filter_map(|place| if let Place::Admin(name) = place { Some(name.clone()) } else { None }).collect()
 }

@@ -6,7 +6,7 @@
 pub mod description;
 pub mod exchange;
 pub mod expect;
-mod facts;
+pub mod facts;
 pub mod http;
 pub mod journal;
 mod mint;

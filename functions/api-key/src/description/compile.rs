@@ -824,7 +824,7 @@ fn value_of(written: &written::KeyValue, problem: &mut dyn FnMut(&str, String)) 
 
 impl Var {
     /// A value, if it is one that this variable may have; else what was expected.
-    pub(crate) fn read(&self, value: &Value) -> Result<template::Value, String> {
+    pub fn read(&self, value: &Value) -> Result<template::Value, String> {
         let text = match (value, self.kind) {
             // For an issuer, nothing may mean everything: only a description's author can know.
             (value, VarKind::Json) if is_empty(value) && self.default.as_ref() != Some(value) => {
