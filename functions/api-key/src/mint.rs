@@ -37,7 +37,8 @@ pub(crate) async fn mint<S: SecretStore>(ready: &Ready, client: &Client, reader:
     let budget = deadline.left();
     let exchange = ready.exchange(client, &ready.facts.key, deadline);
     let listed = exchange.find().await?;
-    let keys = Keys { ready, reader, exchange: &exchange, listed: listed.as_deref() };
+    let ending = ready.ending(client, &ready.facts.key, deadline);
+    let keys = Keys { ready, reader, exchange: &exchange, ending: &ending, listed: listed.as_deref() };
     let mut journal = keys.work_off().await;
     keys.supersede_current(&mut journal).await;
     let strays = keys.sort_out(&mut journal).await?;
@@ -61,7 +62,7 @@ pub(crate) async fn settle<S: SecretStore>(
     minted: &Minted,
     put: Put,
 ) {
-    let exchange = ready.exchange(client, &ready.facts.key, reader.deadline());
+    let exchange = ready.ending(client, &ready.facts.key, reader.deadline());
     let orphans: Vec<&String> = match put {
         Put::Stored => minted.strays.iter().collect(),
         // The value is another invocation's. What else is named for this version may be that.
@@ -78,6 +79,8 @@ struct Keys<'a, S> {
     ready: &'a Ready,
     reader: &'a Reader<'a, S>,
     exchange: &'a Exchange<'a>,
+    /// For what may fail without being the rotation's failure.
+    ending: &'a Exchange<'a>,
     /// The keys that exist: of this secret alone, where keys have names.
     listed: Option<&'a [Found]>,
 }
@@ -111,7 +114,7 @@ impl<S: SecretStore> Keys<'_, S> {
             }
             let leftover = entry.since.is_some() && entry.due(self.facts().grace, promoted, now);
             if leftover || before_create {
-                match end(self.reader, self.exchange, &self.ready.prover, entry, self.listed).await {
+                match end(self.reader, self.ending, &self.ready.prover, entry, self.listed).await {
                     End::Ended | End::NotOurs => continue,
                     End::Kept => {}
                 }
@@ -172,7 +175,7 @@ impl<S: SecretStore> Keys<'_, S> {
             }
             let is_previous = previous.as_ref().is_some_and(|id| id.as_deref() == Some(found.id.as_str()));
             if !is_previous && settled.iter().any(|token| token == made.0) {
-                if let Err(error) = self.exchange.revoke(&found.id).await {
+                if let Err(error) = self.ending.revoke(&found.id).await {
                     self.reader.warn(not_revoked(error, &found.id));
                     journal.retire.push(self.entry(found));
                 }

@@ -120,7 +120,7 @@ impl ApiKey {
             return Ok(Retired::Nothing);
         }
         let ready = self.ready(reader, document, Rights::Admin).await?;
-        let exchange = ready.exchange(&self.client, &ready.facts.key, reader.deadline());
+        let exchange = ready.ending(&self.client, &ready.facts.key, reader.deadline());
         let mut ended = false;
         for entry in ready.facts.journal.retire.iter().filter(due) {
             ended |= end(reader, &exchange, &ready.prover, entry, None).await == End::Ended;
