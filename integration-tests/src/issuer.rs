@@ -4,12 +4,14 @@ use crate::{merged, uuid};
 use axum::Router;
 use lab::Lab;
 use lab::disturb::Disturb;
-use lab::issuer::Https;
+use lab::issuer::{Https, Issuer, Options};
 use lab::lambda::StepError;
 use lab::stack::{Builder, RotationReport};
 use serde_json::{Value, json};
-use std::path::PathBuf;
+use std::fs;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
+use tempfile::NamedTempFile;
 use tokio::sync::OnceCell;
 
 /// The release binary, built once per test process.
@@ -28,9 +30,48 @@ pub struct World {
     pub https: Https,
     issuer: String,
     admin: String,
+    /// The function reads it each time that it starts.
+    _description: Option<NamedTempFile>,
+}
+
+/// The description of the lab's own issuer, which people are told to copy.
+pub fn lab_description() -> String {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples/issuers/lab.yaml");
+    fs::read_to_string(path).expect("the description is there")
 }
 
 impl World {
+    /// The function with the lab's own issuer, whose keys are described as they are to people.
+    pub async fn lab(options: Options) -> (Self, Issuer) {
+        Self::lab_with(options, &lab_description(), |function| function).await
+    }
+
+    /// The same with another description, and more settings of the function.
+    pub async fn lab_with(
+        options: Options,
+        description: &str,
+        settings: impl FnOnce(Builder) -> Builder,
+    ) -> (Self, Issuer) {
+        let issuer = Issuer::new(options);
+        let admin = json!({"token": issuer.admin_token()});
+        let world = Self::described(description, issuer.router(), admin, settings).await;
+        (world, issuer)
+    }
+
+    /// The function with a description of its own, which has to be of the issuer `lab`.
+    pub async fn described(
+        description: &str,
+        router: Router,
+        admin: Value,
+        settings: impl FnOnce(Builder) -> Builder,
+    ) -> Self {
+        let file = NamedTempFile::new().expect("a file");
+        fs::write(file.path(), description).expect("the description is written");
+        let source = format!("file:{}", file.path().display());
+        let world = Self::with("lab", router, admin, |function| settings(function.env("ISSUERS", source))).await;
+        Self { _description: Some(file), ..world }
+    }
+
     /// The function with a description of this name, whose requests go to `router`, and an admin secret with these fields.
     pub async fn start(issuer: &str, router: Router, admin: Value) -> Self {
         Self::with(issuer, router, admin, |function| function).await
@@ -48,7 +89,7 @@ impl World {
             .env("ISSUER_ENDPOINT_URL", https.url());
         let lab = settings(function).start().await.expect("the lab starts");
         let admin = lab.create_secret("test/admin", &admin.to_string()).await.expect("the admin's secret is created");
-        Self { lab, https, issuer: issuer.to_owned(), admin }
+        Self { lab, https, issuer: issuer.to_owned(), admin, _description: None }
     }
 
     /// The ARN of the admin secret.
@@ -76,6 +117,7 @@ impl World {
 }
 
 /// A secret in a world.
+#[derive(Clone)]
 pub struct Secret<'a> {
     world: &'a World,
     /// Its ARN.
@@ -87,6 +129,19 @@ impl Secret<'_> {
     pub async fn at(&self, label: &str) -> Value {
         let text = self.world.lab.secret_value(&self.arn, label).await.expect("the version has a value");
         serde_json::from_str(&text).expect("the value is JSON")
+    }
+
+    /// A text of the version with this label.
+    pub async fn field(&self, label: &str, field: &str) -> String {
+        self.at(label).await[field].as_str().expect(field).to_owned()
+    }
+
+    /// The version that has a label.
+    pub async fn version(&self, label: &str) -> String {
+        let labels = self.labels().await;
+        let versions = labels.as_object().expect("labels by version").iter();
+        let mut holders = versions.filter(|(_, held)| held.as_array().is_some_and(|held| held.contains(&json!(label))));
+        holders.next().expect(label).0.clone()
     }
 
     /// Replaces the current value, as a person would by hand.
@@ -129,6 +184,13 @@ impl Secret<'_> {
         self.world.lab.call("RotateSecret", request).await.expect("the rotation is registered");
         end.await;
         token
+    }
+
+    /// Invokes steps that have to succeed, for a token.
+    pub async fn steps(&self, steps: &[&str], token: &str) {
+        for step in steps {
+            self.step(step, token).await.unwrap_or_else(|error| panic!("{step}: {error:?}"));
+        }
     }
 
     /// Invokes one step of the function for a token.

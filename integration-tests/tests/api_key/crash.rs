@@ -1,0 +1,239 @@
+//! The function is killed before and after each of its external calls in turn, and each reply is lost in turn. Right after
+//! that, the keys in use work; after the same rotation was run again and one more, exactly two keys live.
+
+use crate::support::{by_hand, described, id, in_use, kept, live};
+use axum::extract::Request;
+use axum::http::{HeaderValue, header};
+use axum::middleware::{Next, from_fn};
+use integration_tests::issuer::{Secret, World};
+use integration_tests::{STEPS, uuid};
+use lab::disturb::Fault;
+use lab::issuer::{Issuer, Options};
+use lab::secretsmanager::RotationOutcome;
+use lab::stack::RotationReport;
+use serde_json::{Value, json};
+use std::collections::BTreeSet;
+use std::time::{Duration, Instant};
+
+const FAULTS: [Fault; 3] = [Fault::KillBefore, Fault::KillAfter, Fault::LoseReply];
+
+/// The least number of calls that a rotation makes: three to Secrets Manager in each step, and six to the issuer in all.
+const FEWEST_CALLS: usize = 18;
+
+/// Where all happens: a secret among others, and what lives beside its own keys.
+struct Stage<'a> {
+    world: &'a World,
+    issuer: &'a Issuer,
+    secret: Secret<'a>,
+    others: BTreeSet<String>,
+    /// For how long the same rotation may say that an attempt is under way.
+    patience: Duration,
+}
+
+impl<'a> Stage<'a> {
+    fn new(world: &'a World, issuer: &'a Issuer, secret: Secret<'a>, others: BTreeSet<String>) -> Self {
+        Self { world, issuer, secret, others, patience: Duration::ZERO }
+    }
+
+    /// Rotates with a fault at the n-th call, then the same again without, then once more. False if there was no such call.
+    async fn strike(&self, number: usize, fault: Fault) -> bool {
+        in_use(&self.secret, self.issuer, self.struck(number, fault)).await
+    }
+
+    async fn struck(&self, number: usize, fault: Fault) -> bool {
+        let (disturb, token) = (self.world.lab.disturb(), uuid());
+        let old = id(&self.secret, "AWSCURRENT").await;
+        disturb.restart();
+        disturb.on_call(number, fault);
+        let report = self.world.lab.rotate_to(&self.secret.arn, &token).await.expect("the rotation begins");
+        self.quiet().await;
+        let struck = disturb.calls().into_iter().find(|call| call.fault.is_some());
+        disturb.restart();
+        let at = match &struck {
+            Some(call) => format!("{fault:?} at call {number}, {}", call.operation),
+            None => format!("{fault:?} never came to call {number}"),
+        };
+        assert!(struck.is_some() || report.rotated(), "{at}: {:?}", report.error());
+        fails_retryably(&report, &at);
+        assert!(self.current_works().await, "{at}: AWSCURRENT is refused");
+
+        self.run_again(&token, &at).await;
+        assert_eq!(self.secret.version("AWSCURRENT").await, token, "{at}");
+        assert_eq!(id(&self.secret, "AWSPREVIOUS").await, old, "{at}");
+        assert!(live(self.issuer).is_superset(&kept(&self.secret).await), "{at}: a key in use is dead");
+
+        let report = self.secret.rotate().await;
+        assert!(report.rotated(), "{at}: one more: {:?}", report.error());
+        assert_eq!(live(self.issuer), &kept(&self.secret).await | &self.others, "{at}: not exactly two keys live");
+        assert!(self.current_works().await, "{at}: AWSCURRENT is refused after one more");
+        struck.is_some()
+    }
+
+    async fn current_works(&self) -> bool {
+        self.issuer.works(&self.secret.field("AWSCURRENT", "apiKey").await)
+    }
+
+    /// Waits until nothing of the function is under way.
+    async fn quiet(&self) {
+        let busy = || self.world.lab.calls().iter().any(|call| call.ended.is_none());
+        let quiet = async {
+            while busy() {
+                tokio::time::sleep(Duration::from_millis(2)).await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(10), quiet).await.expect("the function's calls end");
+    }
+
+    /// Begins the rotation again from createSecret, as the service does.
+    async fn run_again(&self, token: &str, at: &str) {
+        let since = Instant::now();
+        loop {
+            let end = self.world.lab.rotation_end(token);
+            let request = json!({"SecretId": self.secret.arn, "ClientRequestToken": token});
+            match self.world.lab.call("RotateSecret", request).await {
+                Err(incomplete) => {
+                    assert_eq!(incomplete.kind, "InvalidRequestException", "{at}: {incomplete}");
+                    match end.await {
+                        RotationOutcome::Succeeded => return,
+                        failed => {
+                            let attempt = self.secret.step("createSecret", token).await;
+                            let waits = attempt.as_ref().is_err_and(|error| error.error_type == "attempt-under-way");
+                            assert!(waits && since.elapsed() < self.patience, "{at}: {failed:?} {attempt:?}");
+                            tokio::time::sleep(Duration::from_secs(1)).await;
+                        }
+                    }
+                }
+                // The version is current already. Whoever invokes the function all the same is told so.
+                Ok(_) => {
+                    for step in STEPS {
+                        let answer =
+                            self.secret.step(step, token).await.unwrap_or_else(|error| panic!("{at}: {error:?}"));
+                        assert_eq!(answer["outcome"], "already-current", "{at}: {step}");
+                    }
+                    return;
+                }
+            }
+        }
+    }
+}
+
+/// A step that failed was killed, or says that trying again will help.
+fn fails_retryably(report: &RotationReport, at: &str) {
+    let Some(error) = report.error() else { return };
+    if error.error_type == "Runtime.ExitError" {
+        return;
+    }
+    let log =
+        report.steps.last().map(|step| String::from_utf8_lossy(&step.outcome.log).into_owned()).unwrap_or_default();
+    let mut lines = log.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+    assert!(lines.any(|line| line["class"] == "retryable"), "{at}: {error:?}");
+}
+
+/// Each call of the first rotation: the key was made by hand.
+async fn each_call_of_a_first_rotation(fault: Fault) {
+    let (world, issuer) = World::lab(Options::default()).await;
+    let mut others = BTreeSet::new();
+    let mut call = 1;
+    loop {
+        let stage = Stage::new(&world, &issuer, by_hand(&world, &issuer).await, others.clone());
+        if !stage.strike(call, fault).await {
+            break;
+        }
+        others.extend(kept(&stage.secret).await);
+        call += 1;
+    }
+    assert!(call > FEWEST_CALLS, "only {call} calls");
+}
+
+/// Each call of the rotations that follow.
+async fn each_call_of_a_later_rotation(world: &World, issuer: &Issuer, patience: Duration, fault: Fault) {
+    let secret = by_hand(world, issuer).await;
+    secret.rotated().await;
+    secret.rotated().await;
+    let stage = Stage { patience, ..Stage::new(world, issuer, secret, BTreeSet::new()) };
+    let mut call = 1;
+    while stage.strike(call, fault).await {
+        call += 1;
+    }
+    assert!(call > FEWEST_CALLS, "only {call} calls");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn killed_before_each_call_of_a_first_rotation() {
+    each_call_of_a_first_rotation(Fault::KillBefore).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn killed_after_each_call_of_a_first_rotation() {
+    each_call_of_a_first_rotation(Fault::KillAfter).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn each_reply_of_a_first_rotation_is_lost() {
+    each_call_of_a_first_rotation(Fault::LoseReply).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_fault_at_each_call_of_a_later_rotation() {
+    for fault in FAULTS {
+        let (world, issuer) = World::lab(Options::default()).await;
+        each_call_of_a_later_rotation(&world, &issuer, Duration::ZERO, fault).await;
+    }
+}
+
+/// An orphan takes the last place there is, and is not touched while it may be another invocation's.
+async fn each_call_where_three_keys_are_all(fault: Fault) {
+    let description = described(&[("  headers: {Accept", "  timeout: 1s\n  headers: {Accept")]);
+    let timeout = Duration::from_secs(6);
+    let settings = |function: lab::stack::Builder| function.timeout(timeout);
+    let options = Options { max_keys: Some(3), ..Options::default() };
+    let (world, issuer) = World::lab_with(options, &description, settings).await;
+    // The longest that an invocation takes, and what is allowed for clocks, which is 10 s.
+    each_call_of_a_later_rotation(&world, &issuer, timeout + Duration::from_secs(15), fault).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn killed_before_each_call_where_three_keys_are_all() {
+    each_call_where_three_keys_are_all(Fault::KillBefore).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn killed_after_each_call_where_three_keys_are_all() {
+    each_call_where_three_keys_are_all(Fault::KillAfter).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn each_reply_is_lost_where_three_keys_are_all() {
+    each_call_where_three_keys_are_all(Fault::LoseReply).await;
+}
+
+/// The key that is rotated makes its own successor, and ends its predecessor.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_fault_at_each_call_where_a_key_rotates_itself() {
+    let by_admin = [
+        ("strategy: create_revoke\n", "strategy: create_revoke\nadmin: self\n"),
+        ("  admin: {bearer: \"{{admin.token}}\"}\n", ""),
+    ];
+    for fault in FAULTS {
+        let issuer = Issuer::new(Options::default());
+        let router = issuer.router().layer(from_fn(admits_keys(issuer.clone())));
+        let world = World::described(&described(&by_admin), router, json!({}), |function| function).await;
+        each_call_of_a_later_rotation(&world, &issuer, Duration::ZERO, fault).await;
+    }
+}
+
+/// Lets every key that works manage keys.
+fn admits_keys(
+    issuer: Issuer,
+) -> impl Fn(Request, Next) -> std::pin::Pin<Box<dyn Future<Output = axum::response::Response> + Send>> + Clone + Send {
+    move |mut request: Request, next: Next| {
+        let key =
+            request.headers().get(header::AUTHORIZATION).and_then(|value| value.to_str().ok()?.strip_prefix("Bearer "));
+        if request.uri().path().starts_with("/v1/keys") && key.is_some_and(|key| issuer.works(key)) {
+            let admin = format!("Bearer {}", issuer.admin_token());
+            let admin = HeaderValue::from_str(&admin).expect("a header");
+            request.headers_mut().insert(header::AUTHORIZATION, admin);
+        }
+        Box::pin(next.run(request))
+    }
+}

@@ -1,0 +1,7 @@
+//! What is promised for API keys, with the real function against the lab's own issuer, which behaves like a real one.
+
+mod concurrent;
+mod crash;
+mod lifecycle;
+mod safety;
+mod support;
