@@ -220,7 +220,8 @@ fn retry_after(headers: &HeaderMap) -> Option<Duration> {
     }
     let date = httpdate::parse_http_date(text.trim()).ok()?;
     let moment = date.duration_since(SystemTime::UNIX_EPOCH).ok()?;
-    Some(if age_of(moment).is_zero() { moment.saturating_sub(since_epoch()) } else { Duration::ZERO })
+    let wait = if age_of(moment).is_zero() { moment.saturating_sub(since_epoch()) } else { Duration::ZERO };
+    Some(wait.min(LONGEST_WAIT))
 }
 
 #[cfg(test)]
@@ -228,16 +229,16 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    fn headers(name: header::HeaderName, values: &[&str]) -> HeaderMap {
+    fn headers(name: &header::HeaderName, values: &[&str]) -> HeaderMap {
         let mut headers = HeaderMap::new();
         for value in values {
-            headers.append(&name, value.parse().unwrap());
+            headers.append(name, value.parse().unwrap());
         }
         headers
     }
 
     fn wait(text: &str) -> Option<Duration> {
-        retry_after(&headers(header::RETRY_AFTER, &[text]))
+        retry_after(&headers(&header::RETRY_AFTER, &[text]))
     }
 
     #[test]
@@ -254,7 +255,7 @@ mod tests {
 
     #[test]
     fn links_may_stand_in_several_fields() {
-        let headers = headers(header::LINK, &["</a>; rel=prev", "</b>; rel=next"]);
+        let headers = headers(&header::LINK, &["</a>; rel=prev", "</b>; rel=next"]);
         assert_eq!(joined(&headers, header::LINK).as_deref(), Some("</a>; rel=prev, </b>; rel=next"));
     }
 
