@@ -4,6 +4,8 @@
 //! `PROPTEST_CASES=1000000 cargo test --release -p lockstep-api-key --test fuzz` searches for long. A case that fails is kept in
 //! `fuzz-corpus`, from where it is tried first from then on.
 
+#![allow(clippy::panic, clippy::unwrap_used, clippy::indexing_slicing, reason = "helpers of a test")]
+
 use api_key::description::{Issuer, read};
 use api_key::request::{Request, auth, authenticate, request, token_request};
 use api_key::sources::BUILT_IN;

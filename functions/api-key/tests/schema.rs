@@ -1,6 +1,6 @@
 //! The published schema of the description language is the one that the types have, and what it says is what they take.
 
-#![allow(clippy::panic, reason = "helpers of a test")]
+#![allow(clippy::panic, clippy::unwrap_used, clippy::indexing_slicing, reason = "helpers of a test")]
 
 use api_key::description::{read, written::Description};
 use api_key::sources::BUILT_IN;
