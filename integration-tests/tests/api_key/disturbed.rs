@@ -1,0 +1,141 @@
+//! An issuer that asks to slow down, fails, answers late or not at all.
+
+use crate::support::{by_hand, described, id, in_use, kept, live};
+use integration_tests::issuer::{Secret, World};
+use lab::disturb::Fault;
+use lab::issuer::{Issuer, Options};
+use std::time::{Duration, Instant};
+
+/// What the lab's issuer asks for with 429.
+const RETRY_AFTER: Duration = Duration::from_secs(1);
+
+async fn rotated_twice<'a>(world: &'a World, issuer: &Issuer) -> Secret<'a> {
+    let secret = by_hand(world, issuer).await;
+    secret.rotated().await;
+    secret.rotated().await;
+    secret
+}
+
+fn posts(world: &World) -> usize {
+    world.https.requests().iter().filter(|line| line.starts_with("POST")).count()
+}
+
+/// 429 says that nothing was done (RFC 6585, section 4): a key may be asked for again.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_issuer_that_asks_to_slow_down_is_waited_for() {
+    let (world, issuer) = World::lab(Options::default()).await;
+    let secret = rotated_twice(&world, &issuer).await;
+    for method in ["GET", "POST", "DELETE"] {
+        let made = issuer.created();
+        world.lab.disturb().restart();
+        world.lab.disturb().on_next(&format!("issuer {method}"), Fault::Throttle);
+        let since = Instant::now();
+        in_use(&secret, &issuer, secret.rotated()).await;
+        assert!(since.elapsed() >= RETRY_AFTER, "{method}: not waited for");
+        assert_eq!((world.lab.disturb().fired(), issuer.created()), (1, made + 1), "{method}");
+        assert_eq!(live(&issuer), kept(&secret).await, "{method}");
+    }
+}
+
+/// So many requests a second, and no more.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rate_that_is_lower_than_ours_is_kept() {
+    let (world, issuer) = World::lab(Options { rate_limit: Some(2), ..Options::default() }).await;
+    let secret = rotated_twice(&world, &issuer).await;
+    assert_eq!(live(&issuer), kept(&secret).await);
+    assert!(world.https.requests().iter().any(|line| line.ends_with("429")), "the limit never mattered");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_issuer_that_never_stops_asking_ends_the_step_in_time() {
+    let settings = |function: lab::stack::Builder| function.timeout(Duration::from_secs(12));
+    let (world, issuer) = World::lab_with(Options::default(), &described(&[]), settings).await;
+    let secret = by_hand(&world, &issuer).await;
+    for method in ["GET", "POST"] {
+        world.lab.disturb().on_every(&format!("issuer {method}"), Fault::Throttle);
+        assert_eq!(secret.refused().await.error_type, "issuer-throttled", "{method}");
+        world.lab.disturb().restart();
+    }
+    secret.rotated().await;
+    assert_eq!(live(&issuer), kept(&secret).await);
+}
+
+/// A key may have been made all the same.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_request_for_a_key_that_fails_is_not_repeated() {
+    let (world, issuer) = World::lab(Options::default()).await;
+    let secret = rotated_twice(&world, &issuer).await;
+    for status in [500, 502, 503, 504] {
+        let before = posts(&world);
+        world.lab.disturb().on_next("issuer POST", Fault::Fail(status));
+        assert_eq!(secret.refused().await.error_type, "issuer-unavailable", "{status}");
+        assert_eq!(posts(&world), before + 1, "{status}: repeated");
+        in_use(&secret, &issuer, secret.rotated()).await;
+        assert_eq!(live(&issuer), kept(&secret).await);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_request_for_a_key_whose_reply_is_lost_is_not_repeated() {
+    let (world, issuer) = World::lab(Options::default()).await;
+    let secret = rotated_twice(&world, &issuer).await;
+    let before = posts(&world);
+    world.lab.disturb().on_next("issuer POST", Fault::LoseReply);
+    assert_eq!(secret.refused().await.error_type, "reply-lost");
+    assert_eq!((posts(&world), live(&issuer).len()), (before + 1, 3), "one request, one orphan");
+    in_use(&secret, &issuer, secret.rotated()).await;
+    assert_eq!(live(&issuer), kept(&secret).await, "the orphan has ended with the same rotation");
+}
+
+/// What changes nothing, or the same thing, may be asked again.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_fails_or_is_lost_for_once_is_asked_again() {
+    let (world, issuer) = World::lab(Options::default()).await;
+    let secret = rotated_twice(&world, &issuer).await;
+    for fault in [Fault::Fail(500), Fault::Fail(503), Fault::LoseReply] {
+        world.lab.disturb().restart();
+        world.lab.disturb().on_next("issuer GET", fault);
+        world.lab.disturb().on_next("issuer DELETE", fault);
+        let report = in_use(&secret, &issuer, secret.rotated()).await;
+        assert_eq!(world.lab.disturb().fired(), 2, "{fault:?}");
+        assert_eq!(crate::support::warnings(&report), [""; 0], "{fault:?}");
+        assert_eq!(live(&issuer), kept(&secret).await, "{fault:?}");
+    }
+}
+
+/// Lambda ends a step that takes too long without a word of why.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_issuer_that_does_not_answer_is_named_in_time() {
+    let settings = |function: lab::stack::Builder| function.timeout(Duration::from_secs(12));
+    let (world, issuer) = World::lab_with(Options::default(), &described(&[]), settings).await;
+    let secret = by_hand(&world, &issuer).await;
+    for (method, code) in [("GET", "server-silent"), ("POST", "reply-lost")] {
+        world.lab.disturb().on_every(&format!("issuer {method}"), Fault::Delay(Duration::from_secs(20)));
+        assert_eq!(secret.refused().await.error_type, code, "{method}");
+        world.lab.disturb().restart();
+    }
+    // The delayed request is carried out late, when nobody waits for it any more.
+    tokio::time::sleep(Duration::from_secs(15)).await;
+    secret.rotated().await;
+    secret.rotated().await;
+    assert_eq!(live(&issuer), kept(&secret).await);
+}
+
+/// A key that cannot be ended in time has not failed the rotation.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_deletion_that_is_not_answered_does_not_fail_the_rotation() {
+    let settings = |function: lab::stack::Builder| function.timeout(Duration::from_secs(15));
+    let (world, issuer) = World::lab_with(Options::default(), &described(&[]), settings).await;
+    let secret = by_hand(&world, &issuer).await;
+    secret.rotated().await;
+    let first = id(&secret, "AWSPREVIOUS").await;
+    world.lab.disturb().on_every("issuer DELETE", Fault::Delay(Duration::from_secs(60)));
+    for _ in 0..2 {
+        let report = in_use(&secret, &issuer, secret.rotated()).await;
+        let warned = crate::support::warnings(&report);
+        assert!(warned.iter().any(|text| text.starts_with("[key-not-revoked]") && text.contains(&first)), "{warned:?}");
+    }
+    world.lab.disturb().restart();
+    secret.rotated().await;
+    assert_eq!(live(&issuer), kept(&secret).await);
+}
