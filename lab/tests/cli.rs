@@ -2,9 +2,11 @@
 //! the real function, in integration-tests.
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a panic here is a failed test")]
 
+use lab::disturb::{Disturb, Fault};
+use lab::issuer::{Https, Issuer, Options};
 use std::io::{BufRead, BufReader};
 use std::net::TcpListener;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
 fn lab(arguments: &[&str]) -> Command {
@@ -112,4 +114,260 @@ fn a_closed_pipe_ends_it_without_a_panic() {
     let mut text = String::new();
     std::io::Read::read_to_string(&mut errors, &mut text).unwrap();
     assert!(!text.contains("panicked"), "{text}");
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8(bytes.to_vec()).unwrap()
+}
+
+/// A file of the repository's examples.
+fn example(name: &str) -> String {
+    format!("{}/../examples/issuers/{name}.yaml", env!("CARGO_MANIFEST_DIR"))
+}
+
+fn json_lines(output: &[u8]) -> Vec<serde_json::Value> {
+    output.lines().map(|line| serde_json::from_str(&line.unwrap()).unwrap()).collect()
+}
+
+#[test]
+fn a_sound_description_is_shown_with_every_request_and_no_secret() {
+    let output = lab(&["check-issuer", &example("lab")]).output().unwrap();
+    assert_eq!((output.status.code(), text(&output.stderr)), (Some(0), String::new()));
+    let shown = text(&output.stdout);
+    let requests: Vec<_> = shown.lines().filter(|line| line.contains(" https://issuer.example.com")).collect();
+    assert_eq!(
+        requests,
+        [
+            "    GET https://issuer.example.com/v1/keys?prefix=<namePrefix>",
+            "    GET https://issuer.example.com/v1/whoami",
+            "    POST https://issuer.example.com/v1/keys",
+            "    GET https://issuer.example.com/v1/whoami",
+            "    GET https://issuer.example.com/v1/whoami",
+            "    DELETE https://issuer.example.com/v1/keys/<key.id>",
+        ]
+    );
+    for part in [
+        "API key of the lab's issuer\n",
+        "create_revoke: the issuer makes a second key",
+        "admin     a secret of its own, with token\n",
+        "unchecked There is no live service.",
+        "    Authorization: Bearer <admin.token>\n",
+        "    Authorization: Bearer <key.secret>\n",
+        "    {\"name\":\"<name>\"}\n",
+    ] {
+        assert!(shown.contains(part), "{part} is not in\n{shown}");
+    }
+}
+
+#[test]
+fn every_built_in_description_is_shown_without_a_mark_left() {
+    for (name, _) in api_key::sources::BUILT_IN {
+        let output = lab(&["check-issuer", "--built-in", name, "--json"]).output().unwrap();
+        assert_eq!(output.status.code(), Some(0), "{name}: {}", text(&output.stderr));
+        let [line] = &json_lines(&output.stdout)[..] else { panic!("{name}: not one line") };
+        assert_eq!((&line["outcome"], &line["issuer"]), (&"valid".into(), &(*name).into()));
+        assert_eq!(line["requests"].as_array().unwrap().is_empty(), *name == "generate");
+        assert!(!line.to_string().contains("lockstepmark"), "{line}");
+    }
+}
+
+#[test]
+fn credentials_that_are_encoded_are_shown_by_their_names() {
+    let output = lab(&["check-issuer", "--built-in", "twilio"]).output().unwrap();
+    assert!(text(&output.stdout).contains("Authorization: Basic base64(<admin."), "{}", text(&output.stdout));
+    let output = lab(&["check-issuer", "--built-in", "auth0"]).output().unwrap();
+    let shown = text(&output.stdout);
+    assert!(shown.contains("client_secret=<admin.clientSecret>") && shown.contains("Bearer <token>"), "{shown}");
+}
+
+#[test]
+fn each_mistake_is_one_line_with_its_place_and_what_was_expected() {
+    for (name, expected) in [
+        (
+            "misspelt",
+            "verify.reject: unknown field `reject`, expected one of `as`, `get`, `post`, `put`, `patch`, `delete`, `query`, \
+             `headers`, `json`, `form`, `graphql`, `timeout`, `secretInUrl`, `works`, `rejected`, `identity`, `poll`\n",
+        ),
+        ("no-revoke", "revoke: missing: this strategy needs it\n"),
+        ("placeholder", "create.json.name: there is no `vars.team`\n"),
+        (
+            "pointers",
+            "find.items: expected a JSON pointer, which begins with `/` or is empty, found `data`\n\
+             create.extract.id: expected a JSON pointer, which begins with `/` or is empty, found `id`\n",
+        ),
+        (
+            "secret-in-url",
+            "verify.query.key: `{{key.secret}}` would put a secret into a URL, where proxies and logs see it; if the issuer leaves no other way, say `secretInUrl: true`\n",
+        ),
+    ] {
+        let output = lab(&["check-issuer", &example(&format!("broken/{name}"))]).output().unwrap();
+        let shown = (output.status.code(), text(&output.stdout), text(&output.stderr));
+        assert_eq!(shown, (Some(1), String::new(), expected.to_owned()), "{name}");
+    }
+}
+
+#[test]
+fn mistakes_are_json_where_that_is_asked_for() {
+    let output = lab(&["check-issuer", "--json", &example("broken/pointers")]).output().unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    let [line] = &json_lines(&output.stdout)[..] else { panic!("not one line") };
+    assert_eq!((&line["outcome"], &line["problems"][0]["path"]), (&"invalid".into(), &"find.items".into()));
+}
+
+#[test]
+fn a_description_is_read_from_standard_input() {
+    let mut child = lab(&["check-issuer", "-"]).stdin(Stdio::piped()).spawn().unwrap();
+    let description = std::fs::read(example("lab")).unwrap();
+    std::io::Write::write_all(&mut child.stdin.take().unwrap(), &description).unwrap();
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+    assert!(text(&output.stdout).starts_with("API key of the lab's issuer\n"));
+}
+
+#[test]
+fn a_file_that_is_not_there_is_named_and_3() {
+    let output = lab(&["check-issuer", "--json", "/nonexistent/issuer.yaml"]).output().unwrap();
+    assert_eq!(output.status.code(), Some(3));
+    assert!(text(&output.stderr).contains("/nonexistent/issuer.yaml"));
+    assert_eq!(json_lines(&output.stdout)[0]["code"], "setup");
+}
+
+/// An issuer, and the files that the command is told to try a description with.
+struct Trial {
+    issuer: Issuer,
+    https: Https,
+    disturb: Disturb,
+    files: tempfile::TempDir,
+}
+
+impl Trial {
+    fn new(options: Options) -> Self {
+        let (issuer, disturb) = (Issuer::new(options), Disturb::new());
+        let https = Https::start(issuer.router(), disturb.clone()).unwrap();
+        let files = tempfile::tempdir().unwrap();
+        let trial = Self { issuer, https, disturb, files };
+        trial.write("admin.json", &format!(r#"{{"token": "{}"}}"#, trial.issuer.admin_token()));
+        trial.write("ca.pem", trial.https.ca_pem());
+        trial
+    }
+
+    fn write(&self, name: &str, text: &str) -> String {
+        let path = self.files.path().join(name);
+        std::fs::write(&path, text).unwrap();
+        path.to_str().unwrap().to_owned()
+    }
+
+    fn command(&self, description: &str) -> Command {
+        let path = |name: &str| self.files.path().join(name).to_str().unwrap().to_owned();
+        let (ca, admin) = (path("ca.pem"), path("admin.json"));
+        lab(&["check-issuer", description, "--against", &self.https.url(), "--ca", &ca, "--admin", &admin])
+    }
+
+    async fn output(&self, mut command: Command) -> Output {
+        let output = tokio::task::spawn_blocking(move || command.output().unwrap()).await.unwrap();
+        let all = text(&output.stdout) + &text(&output.stderr);
+        assert!(!all.contains(self.issuer.admin_token()) && !all.contains("lab_"), "a secret is shown: {all}");
+        output
+    }
+
+    /// The lab's description with changes.
+    fn changed(&self, changes: &[(&str, &str)]) -> String {
+        let description = std::fs::read_to_string(example("lab")).unwrap();
+        let change = |text: String, (from, to): &(&str, &str)| {
+            assert!(text.contains(from), "{from}");
+            text.replace(from, to)
+        };
+        self.write("issuer.yaml", &changes.iter().fold(description, change))
+    }
+}
+
+/// `step outcome` of each line but the first, which shows the description.
+fn steps(output: &Output) -> Vec<String> {
+    let lines = json_lines(&output.stdout);
+    let word = |line: &serde_json::Value, key: &str| line[key].as_str().unwrap_or("end").to_owned();
+    lines[1..].iter().map(|line| format!("{} {}", word(line, "step"), word(line, "outcome"))).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_description_is_tried_and_its_key_revoked() {
+    let lag = Duration::from_millis(300);
+    let trial = Trial::new(Options { propagation: lag, revocation_lag: lag, ..Options::default() });
+    let mut command = trial.command(&example("lab"));
+    command.arg("--json");
+    let output = trial.output(command).await;
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+    assert_eq!(steps(&output), ["create ok", "verify ok", "list ok", "revoke ok", "refused ok", "end works"]);
+    let lines = json_lines(&output.stdout);
+    assert_eq!(lines[1]["answers"], serde_json::json!([{"call": "create", "status": 201}]));
+    assert_eq!((trial.issuer.created(), trial.issuer.live().len()), (1, 0));
+}
+
+/// That the command fails with these last steps, and no key is left.
+async fn fails(trial: &Trial, description: &str, last: &[&str]) {
+    let mut command = trial.command(description);
+    command.arg("--json");
+    let output = trial.output(command).await;
+    assert_eq!(output.status.code(), Some(1), "{}", text(&output.stderr));
+    let steps = steps(&output);
+    assert_eq!(steps[steps.len() - last.len()..], *last);
+    assert_eq!((trial.issuer.live(), trial.issuer.created()), (vec![], 1));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_key_does_not_stay_where_a_later_step_fails() {
+    let trial = Trial::new(Options::default());
+    let description = trial.changed(&[("works: {status: [200]}", "works: {status: [299]}"), ("upTo: 30s", "upTo: 1s")]);
+    fails(&trial, &description, &["create ok", "verify failed", "remove ok", "end failed"]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_key_whose_id_was_not_understood_is_found_by_its_name_and_does_not_stay() {
+    let trial = Trial::new(Options::default());
+    let description = trial.changed(&[("extract: {id: /id,", "extract: {id: /no/such/place,")]);
+    fails(&trial, &description, &["create failed", "remove ok", "end failed"]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_key_whose_reply_was_lost_does_not_stay_either() {
+    let trial = Trial::new(Options::default());
+    trial.disturb.on_next("issuer POST", Fault::LoseReply);
+    fails(&trial, &example("lab"), &["create failed", "remove ok", "end failed"]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_key_that_cannot_be_removed_is_named() {
+    let trial = Trial::new(Options::default());
+    let description = trial
+        .changed(&[("delete: \"/v1/keys/", "delete: \"/v1/key/"), ("gone: {status: [404]}", "gone: {status: [410]}")]);
+    let output = trial.output(trial.command(&description)).await;
+    assert_eq!(output.status.code(), Some(1));
+    let [left] = &trial.issuer.live()[..] else { panic!("not one key") };
+    let said = format!("the key {} could not be removed and may be live: revoke it by hand", left.id);
+    assert!(text(&output.stderr).contains(&said), "{}", text(&output.stderr));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_request_that_is_refused_makes_no_key_and_says_so() {
+    let trial = Trial::new(Options::default());
+    trial.write("admin.json", r#"{"token": "somebody else's"}"#);
+    let mut command = trial.command(&example("lab"));
+    command.arg("--json");
+    let output = trial.output(command).await;
+    assert_eq!((output.status.code(), steps(&output)), (Some(1), vec!["create failed".into(), "end failed".into()]));
+    assert_eq!(json_lines(&output.stdout).last().unwrap()["code"], "admin-rejected");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_signal_ends_the_trial_with_130_and_without_a_key() {
+    // The key is tried until it works: there is time for a signal.
+    let trial = Trial::new(Options { propagation: Duration::from_secs(600), ..Options::default() });
+    let child = trial.command(&example("lab")).spawn().unwrap();
+    let limit = Instant::now() + Duration::from_secs(30);
+    while trial.issuer.uses().is_empty() {
+        assert!(Instant::now() < limit, "the key was not tried");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    assert!(Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap().success());
+    let code = tokio::task::spawn_blocking(move || exit_code(child)).await.unwrap();
+    assert_eq!((code, trial.issuer.live(), trial.issuer.revoked().len()), (Some(130), vec![], 1));
 }

@@ -1,9 +1,10 @@
 //! The `cargo lab` command.
 
-mod api_key;
+mod check;
 mod client;
 mod consumer;
 mod database;
+mod issued_key;
 mod proof;
 mod rotate;
 mod screen;
@@ -36,10 +37,10 @@ struct Arguments {
 
 const EXIT_CODES: &str = "\
 Exit codes:
-  0    rotated, and the outcome proved (serve: never)
-  1    a rotation or a proof failed
+  0    rotated, and the outcome proved (check-issuer: nothing is wrong; serve: never)
+  1    a rotation or a proof failed (check-issuer: mistakes, or the trial failed)
   2    wrong usage
-  3    could not set up: the build, a server, a port
+  3    could not set up: the build, a server, a port, a file
   130  interrupted; everything was cleaned up
   141  whoever read the output went away
 
@@ -71,6 +72,9 @@ enum Command {
         #[command(flatten)]
         function: OwnFunction,
     },
+    /// Check the description of an issuer of API keys: what is wrong with it, or what it would send; and try it.
+    #[command(after_help = EXIT_CODES)]
+    CheckIssuer(check::CheckIssuer),
 }
 
 #[derive(Debug, Subcommand)]
@@ -268,8 +272,11 @@ fn finish(screen: &Screen, result: Result<(), Stop>) -> ExitCode {
 
 impl Arguments {
     fn wants_json(&self) -> bool {
-        let Some(Command::Rotate { engine }) = &self.command else { return false };
-        engine.run().json
+        match &self.command {
+            Some(Command::Rotate { engine }) => engine.run().json,
+            Some(Command::CheckIssuer(arguments)) => arguments.json,
+            Some(Command::Serve { .. }) | None => false,
+        }
     }
 
     /// Ends the process with the usual message where a strategy is not the engine's.
@@ -287,6 +294,10 @@ impl Arguments {
 
 /// Runs the command until it ends or must end. Whatever it started is dropped, and with that ended, before this returns.
 async fn supervise(arguments: Arguments, screen: &Screen) -> Result<(), Stop> {
+    if let Some(Command::CheckIssuer(arguments)) = &arguments.command {
+        // Cleaning up takes requests there, so it ends by itself.
+        return check::check(screen, arguments).await;
+    }
     tokio::select! {
         result = run(arguments, screen) => result,
         stop = interrupted(screen) => Err(stop),
@@ -315,6 +326,7 @@ async fn run(arguments: Arguments, screen: &Screen) -> Result<(), Stop> {
             let target = Target { engine, strategy, postgres: postgres.postgres, function: function.function };
             serve::serve(screen, port, &target).await
         }
+        Some(Command::CheckIssuer(arguments)) => check::check(screen, &arguments).await,
     }
 }
 
@@ -361,6 +373,11 @@ mod tests {
             &["lab", "rotate", "postgres", "--postgres", "9"],
             &["lab", "rotate", "api-key", "--strategy", "single-user"],
             &["lab", "serve", "--port", "70000"],
+            &["lab", "check-issuer"],
+            &["lab", "check-issuer", "--built-in", "nobody"],
+            &["lab", "check-issuer", "a.yaml", "--built-in", "datadog"],
+            &["lab", "check-issuer", "a.yaml", "--against", "http://localhost"],
+            &["lab", "check-issuer", "a.yaml", "--secret", "secret.json"],
         ] {
             assert_eq!(Arguments::try_parse_from(line).unwrap_err().exit_code(), 2, "{line:?}");
         }

@@ -4,7 +4,7 @@ use super::proof::{Before, Holder, Opened, Proof, prove};
 use super::screen::{Screen, Style};
 use super::setup::Bench;
 use super::steps::{self, FailedLine, Rotated, milliseconds, rounded};
-use super::{Engine, Stop, Strategy, Target, api_key, database};
+use super::{Engine, Stop, Strategy, Target, database, issued_key};
 use crate::lambda::StepReport;
 use serde::{Serialize, Serializer};
 use std::path::Path;
@@ -19,7 +19,10 @@ pub(super) async fn demonstrate(screen: &Screen) -> Result<(), Stop> {
     rotate_password(screen, &Target::new(Engine::Mysql, Strategy::DualPassword), 1).await?;
     title("\nAnd an API key, at an issuer that takes its time to know a new one");
     rotate_key(screen, None, 1).await?;
-    screen.line("\nNext: `cargo lab rotate api-key --times 3`, `cargo lab serve`, `cargo lab --help`.");
+    screen.line(
+        "\nNext: `cargo lab rotate api-key --times 3`, `cargo lab check-issuer --built-in datadog`, `cargo lab serve`, \
+         `cargo lab --help`.",
+    );
     Ok(())
 }
 
@@ -31,7 +34,7 @@ pub(super) async fn rotate_password(screen: &Screen, target: &Target, times: u32
 
 /// The same with an API key, by the function at `function` or a fresh one.
 pub(super) async fn rotate_key(screen: &Screen, function: Option<&Path>, times: u32) -> Result<(), Stop> {
-    let bench = api_key::set_up(screen, function).await.inspect_err(|stop| setup_json(screen, stop))?;
+    let bench = issued_key::set_up(screen, function).await.inspect_err(|stop| setup_json(screen, stop))?;
     rotate(screen, bench, times).await
 }
 

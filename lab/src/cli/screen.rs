@@ -81,6 +81,11 @@ impl Screen {
         self.write(io::stderr(), &format!("{start}cargo lab: {text}\n"));
     }
 
+    /// A line on stderr with nothing added, for what programs read there.
+    pub(super) fn problem(&self, text: &str) {
+        self.write(io::stderr(), &format!("{text}\n"));
+    }
+
     /// Why the command cannot go on.
     pub(super) fn complain(&self, text: &str) {
         self.note(&format!("{} {text}", self.paint(Style::Bad, "error:")));

@@ -1,0 +1,172 @@
+//! `cargo lab check-issuer`: reads the description of an issuer as the function does, says what is wrong with it, shows what it
+//! would send, and tries it.
+
+mod about;
+mod masked;
+mod trial;
+
+use super::screen::Screen;
+use super::{Stop, interrupted};
+use api_key::description::{Issuer, Problem, read};
+use api_key::sources::BUILT_IN;
+use clap::Args;
+use clap::builder::PossibleValuesParser;
+use rotation::document::Document;
+use rotation::secret::SecretText;
+use serde::Serialize;
+use std::io::Read as _;
+use std::path::{Path, PathBuf};
+
+/// What the command takes.
+#[derive(Args, Clone, Debug)]
+pub(super) struct CheckIssuer {
+    /// The description, in YAML; `-` for standard input.
+    #[arg(value_name = "FILE", required_unless_present = "built_in")]
+    file: Option<PathBuf>,
+    /// A description that is built into the function, instead of a file.
+    #[arg(long, value_name = "NAME", conflicts_with = "file", value_parser = built_in_names())]
+    built_in: Option<String>,
+    /// Try it: make a key there, use it, look for it in the list, and revoke it. All requests go to this URL, `https://`
+    /// with a host and perhaps a port, whatever the description's hosts are.
+    #[arg(long, value_name = "URL", value_parser = authority)]
+    against: Option<String>,
+    /// The secret's value, as it will be stored: a JSON document.
+    #[arg(long, value_name = "FILE.json", requires = "against")]
+    secret: Option<PathBuf>,
+    /// The admin secret's value.
+    #[arg(long, value_name = "FILE.json", requires = "against")]
+    admin: Option<PathBuf>,
+    /// A CA to trust beside the public ones, in PEM.
+    #[arg(long, value_name = "FILE.pem", requires = "against")]
+    ca: Option<PathBuf>,
+    /// Print JSON objects to stdout, one a line; everything else goes to stderr.
+    #[arg(long)]
+    pub(super) json: bool,
+}
+
+fn built_in_names() -> PossibleValuesParser {
+    PossibleValuesParser::new(BUILT_IN.iter().map(|(name, _)| *name))
+}
+
+/// The host, and perhaps the port, of a URL.
+fn authority(url: &str) -> Result<String, &'static str> {
+    let authority = url.strip_prefix("https://").map(|rest| rest.trim_end_matches('/'));
+    let authority = authority.filter(|it| !it.is_empty() && !it.contains(['/', '?', '#', '@', ' ']));
+    authority.map(str::to_owned).ok_or("expected https:// and a host, perhaps with a port, and no path")
+}
+
+/// Checks, shows and tries. Signals are handled in here: a key that was made does not stay, whatever comes.
+pub(super) async fn check(screen: &Screen, arguments: &CheckIssuer) -> Result<(), Stop> {
+    let checked = shown(screen, arguments).inspect_err(|stop| {
+        if let Stop::Setup(reason) = stop {
+            screen.json(&EndLine::failed("setup", reason));
+        }
+    })?;
+    let Some(authority) = &arguments.against else { return Ok(()) };
+    let signals = interrupted(screen);
+    tokio::pin!(signals);
+    let given = trial::Given { issuer: &checked.issuer, authority, checked: &checked };
+    trial::run(screen, given, signals.as_mut()).await
+}
+
+/// A sound description, and what it is to be tried with.
+struct Checked {
+    issuer: Issuer,
+    secret: Option<Document>,
+    admin: Option<Document>,
+    ca: Option<String>,
+}
+
+fn shown(screen: &Screen, arguments: &CheckIssuer) -> Result<Checked, Stop> {
+    let issuer = match read(&arguments.text()?) {
+        Ok(issuer) => issuer,
+        Err(problems) => return Err(invalid(screen, &problems)),
+    };
+    about::show(screen, &issuer)?;
+    let document = |path: &Option<PathBuf>| path.as_deref().map(document).transpose();
+    let ca = arguments.ca.as_deref().map(text_of).transpose()?;
+    Ok(Checked { issuer, secret: document(&arguments.secret)?, admin: document(&arguments.admin)?, ca })
+}
+
+impl CheckIssuer {
+    fn text(&self) -> Result<String, Stop> {
+        if let Some(name) = &self.built_in {
+            let found = BUILT_IN.iter().find(|(known, _)| known == name);
+            return Ok(found.map(|(_, text)| (*text).to_owned()).unwrap_or_default());
+        }
+        text_of(self.file.as_deref().unwrap_or(Path::new("-")))
+    }
+}
+
+/// What a file says, or standard input.
+fn text_of(path: &Path) -> Result<String, Stop> {
+    let text = if path == Path::new("-") {
+        let mut text = String::new();
+        std::io::stdin().lock().read_to_string(&mut text).map(|_| text)
+    } else {
+        std::fs::read_to_string(path)
+    };
+    text.map_err(|error| Stop::Setup(format!("{}: {error}", path.display())))
+}
+
+fn document(path: &Path) -> Result<Document, Stop> {
+    let text = SecretText::from(text_of(path)?);
+    Document::parse(text).map_err(|error| Stop::Setup(format!("{}: {error}", path.display())))
+}
+
+/// One line for each mistake, with nothing else, for editors and scripts.
+fn invalid(screen: &Screen, problems: &[Problem]) -> Stop {
+    for problem in problems {
+        screen.problem(&problem.to_string());
+    }
+    let problems: Vec<_> = problems.iter().map(|it| ProblemLine { path: &it.path, message: &it.message }).collect();
+    screen.json(&InvalidLine { outcome: "invalid", problems });
+    Stop::Failed
+}
+
+/// What `--json` prints of a description with mistakes.
+#[derive(Serialize)]
+struct InvalidLine<'a> {
+    outcome: &'static str,
+    problems: Vec<ProblemLine<'a>>,
+}
+
+#[derive(Serialize)]
+struct ProblemLine<'a> {
+    path: &'a str,
+    message: &'a str,
+}
+
+/// The last line of `--json` where a description was tried, or could not be.
+#[derive(Serialize)]
+struct EndLine<'a> {
+    outcome: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    code: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    message: Option<&'a str>,
+}
+
+impl<'a> EndLine<'a> {
+    fn works() -> Self {
+        Self { outcome: "works", code: None, message: None }
+    }
+
+    fn failed(code: &'a str, message: &'a str) -> Self {
+        Self { outcome: "failed", code: Some(code), message: Some(message) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_url_is_a_host_and_perhaps_a_port() {
+        assert_eq!(authority("https://localhost:8443/"), Ok("localhost:8443".to_owned()));
+        assert_eq!(authority("https://api.example.com"), Ok("api.example.com".to_owned()));
+        for bad in ["http://localhost", "localhost:1", "https://", "https://a/b", "https://u@h", "https://a?b"] {
+            assert!(authority(bad).is_err(), "{bad}");
+        }
+    }
+}
