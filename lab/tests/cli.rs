@@ -347,6 +347,45 @@ async fn a_key_that_cannot_be_removed_is_named() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_key_that_cannot_be_found_either_is_named() {
+    let trial = Trial::new(Options::default());
+    let description =
+        trial.changed(&[("{id: /id,", "{id: /no/such/place,"), ("name: /name\n", "name: /no/such/place\n")]);
+    let output = trial.output(trial.command(&description)).await;
+    assert_eq!(output.status.code(), Some(1));
+    let [left] = &trial.issuer.live()[..] else { panic!("not one key") };
+    let said = format!("whether there is a key is not known: look for one named {}, and", left.name);
+    assert!(text(&output.stderr).contains(&said), "{}", text(&output.stderr));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_key_that_a_trial_would_end_is_only_used() {
+    let trial = Trial::new(Options::default());
+    let description = trial.changed(&[
+        ("strategy: create_revoke", "strategy: roll\nrisk: It is a test."),
+        ("create:\n  post: /v1/keys\n  json: {name: \"{{name}}\"}", "roll:\n  post: \"/v1/keys/{{key.id}}\""),
+        ("  # The other conflict is `name_taken`.\n  limit: {status: [409], where: {/error: key_limit_reached}}\n", ""),
+    ]);
+    let cut = std::fs::read_to_string(&description).unwrap();
+    let description = trial.write("roll.yaml", cut.split("\nrevoke:").next().unwrap());
+    let (id, secret) = trial.issuer.mint("in use");
+    let document = format!(r#"{{"issuer": "lab", "apiKey": "{secret}", "apiKeyId": "{id}"}}"#);
+    let mut command = trial.command(&description);
+    command.args(["--json", "--secret", &trial.write("secret.json", &document)]);
+    let output = trial.output(command).await;
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+    assert_eq!(steps(&output), ["verify ok", "end works"]);
+    assert_eq!((trial.issuer.created(), trial.issuer.works(&secret)), (0, true));
+}
+
+#[test]
+fn a_description_that_nobody_reads_to_its_end_is_141() {
+    let mut child = lab(&["check-issuer", "--built-in", "datadog"]).spawn().unwrap();
+    drop(child.stdout.take());
+    assert_eq!(exit_code(child), Some(141));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_request_that_is_refused_makes_no_key_and_says_so() {
     let trial = Trial::new(Options::default());
     trial.write("admin.json", r#"{"token": "somebody else's"}"#);

@@ -36,6 +36,15 @@ impl Screen {
         self.unread.notified().await;
     }
 
+    /// Whether a write has found that nobody reads.
+    pub(super) async fn is_unread(&self) -> bool {
+        tokio::select! {
+            biased;
+            () = self.unread() => true,
+            () = std::future::ready(()) => false,
+        }
+    }
+
     pub(super) fn paint(&self, style: Style, text: &str) -> String {
         let code = match style {
             Style::Good => "32",

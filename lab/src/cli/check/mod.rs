@@ -62,6 +62,9 @@ pub(super) async fn check(screen: &Screen, arguments: &CheckIssuer) -> Result<()
             screen.json(&EndLine::failed("setup", reason));
         }
     })?;
+    if screen.is_unread().await {
+        return Err(Stop::Unread);
+    }
     let Some(authority) = &arguments.against else { return Ok(()) };
     let signals = interrupted(screen);
     tokio::pin!(signals);

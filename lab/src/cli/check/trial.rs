@@ -304,10 +304,14 @@ impl Trial<'_> {
             Made::Key(id) => vec![id.clone()],
             _ => self.named().await?.into_iter().map(|found| found.id).collect(),
         };
+        // A list without it proves nothing: it is part of what is tried.
+        if ids.is_empty() {
+            return Err(Failure::new("key-not-listed", "no key of this trial is in the list"));
+        }
         for id in &ids {
             self.exchange.revoke(id).await?;
         }
-        Ok(((), if ids.is_empty() { "no key was made".to_owned() } else { format!("key {}", ids.join(", ")) }))
+        Ok(((), format!("key {}", ids.join(", "))))
     }
 
     /// The keys that this trial has named. In a list without names, nobody can tell.
