@@ -50,6 +50,7 @@ async fn two_at_once(options: Options) {
         }
         made = made.max(issuer.created() - before);
         assert!(issuer.works(&secret.field("AWSPENDING", "apiKey").await), "round {round}: the pending key is dead");
+        assert_eq!(live(&issuer).len(), 3, "round {round}: the loser's key lives on: {one:?} {two:?}");
         in_use(&secret, &issuer, secret.steps(&["setSecret", "testSecret", "finishSecret"], &token)).await;
         in_use(&secret, &issuer, secret.rotated()).await;
         assert_eq!(live(&issuer), kept(&secret).await, "round {round}: {one:?} {two:?}");

@@ -5,6 +5,7 @@ mod cost;
 mod crash;
 mod disturbed;
 mod generate;
+mod leaks;
 mod lifecycle;
 mod safety;
 mod support;
