@@ -308,6 +308,49 @@ async fn two_create_secrets_at_once_end_with_one_value() {
     assert_eq!(bench.current_password().await, bench.lock.0.lock().unwrap().password);
 }
 
+/// Whoever makes something outside is told, once the version has its value, whether that is it.
+#[tokio::test(start_paused = true)]
+async fn each_create_secret_hears_whose_value_was_stored() {
+    let bench = Bench::new().await;
+    let deadline = || Deadline::after(Duration::from_secs(60));
+    let event = bench.event("createSecret");
+    let (one, two) = tokio::join!(bench.rotation.run(&event, deadline()), bench.rotation.run(&event, deadline()));
+    let pending = bench.store.value("s", Select::Pending(TOKEN), deadline()).await.unwrap().unwrap();
+    let stored = Document::parse(pending.text).unwrap().string("password").unwrap();
+    let settled = bench.lock.0.lock().unwrap().settled.clone();
+    assert_eq!(settled.len(), 2, "both are told");
+    for (made, put) in &settled {
+        assert_eq!(&stored == made, *put == Put::Stored, "{made} was told {put:?} of {stored}");
+    }
+    // What could not be cleared away is a warning of the one whose it was, and no failure.
+    let lost = settled.iter().find(|(_, put)| *put == Put::OtherValueThere).unwrap();
+    let warnings: Vec<_> = [one.unwrap(), two.unwrap()].into_iter().flat_map(|done| done.warnings).collect();
+    let warned: Vec<_> = warnings.iter().map(|warning| (warning.code(), warning.fact(Fact::KeyId))).collect();
+    assert_eq!(warned, [(Code::KeyNotRevoked, Some(lost.0.as_str()))]);
+}
+
+/// Before a value is stored, nobody can say what is nobody's.
+#[tokio::test(start_paused = true)]
+async fn nothing_is_settled_before_the_version_has_its_value() {
+    let bench = Bench::new().await;
+    bench.store.call("CancelRotateSecret", json!({"SecretId": "s"})).await.unwrap();
+    bench.step("createSecret").await.unwrap_err();
+    assert_eq!(bench.lock.0.lock().unwrap().settled, []);
+
+    let bench = Bench::new().await;
+    // Time for the reads, and not for the value to be stored.
+    let late = Deadline::after(Duration::from_millis(1_500));
+    let error = bench.rotation.run(&bench.event("createSecret"), late).await.unwrap_err();
+    assert_eq!((error.code(), bench.lock.0.lock().unwrap().proposed), (Code::TimeSpent, 1));
+    assert_eq!(bench.lock.0.lock().unwrap().settled, []);
+
+    // The value that was sent may have been stored all the same, and whoever comes next has made nothing.
+    bench.step("createSecret").await.unwrap();
+    let settled = bench.lock.0.lock().unwrap().settled.clone();
+    bench.step("createSecret").await.unwrap();
+    assert_eq!(bench.lock.0.lock().unwrap().settled, settled, "what was there already was settled before");
+}
+
 #[tokio::test(start_paused = true)]
 async fn finish_does_not_promote_what_was_never_set() {
     let bench = Bench::new().await;
