@@ -79,11 +79,14 @@ fn put(tree: &mut Value, place: &str, value: Value) {
     tree.pointer_mut(parent).unwrap().as_object_mut().unwrap().insert(name.to_owned(), value);
 }
 
+/// By a first line that every YAML language server understands. The example is what people copy.
 #[test]
 fn an_editor_is_told_the_schema() {
-    for (name, text) in BUILT_IN {
-        let first = text.lines().next().unwrap();
-        assert_eq!(first, "# yaml-language-server: $schema=../../../docs/issuer.schema.json", "{name}");
+    let example = fs::read_to_string(format!("{EXAMPLES}/lab.yaml")).unwrap();
+    let built_in = BUILT_IN.iter().map(|(name, text)| (*name, *text, "../../.."));
+    for (name, text, root) in built_in.chain([("lab", example.as_str(), "../..")]) {
+        let expected = format!("# yaml-language-server: $schema={root}/docs/issuer.schema.json");
+        assert_eq!(text.lines().next().unwrap(), expected, "{name}");
     }
 }
 
