@@ -391,6 +391,10 @@ codes! {
     KeyUnproven = "key-unproven", Permanent,
         "the current key does not work, and nothing proves that it is this secret's to replace",
         "Store a key that works in the secret. If nobody but you may write the secret, ALLOW_UNPROVEN_KEYS=true lets the rotation replace it all the same.";
+    /// Two invocations of createSecret exchanged the key.
+    KeySuperseded = "key-superseded", Permanent,
+        "another invocation of this step stored its key first, and this one has ended it since",
+        "Let no two invocations of one rotation run at once. Remove AWSPENDING from the version with `aws secretsmanager update-secret-version-stage`, and start a new rotation.";
     /// A warning: a superseded key is alive.
     KeyNotRevoked = "key-not-revoked", Retryable,
         "a superseded key could not be revoked and is still alive",
@@ -398,7 +402,7 @@ codes! {
     /// A warning: the key that a person made.
     KeyNotOurs = "key-not-ours", Permanent,
         "a superseded key is left alive, as nothing proves that this function issued it",
-        "Revoke the key by hand at the issuer once nobody uses it.";
+        "Revoke the key by hand at the issuer once nobody uses it: its id stands in the versions of the secret that had it.";
     /// A warning: what a crash may leave.
     OrphanPossible = "orphan-possible", Permanent,
         "an issuer that cannot list or name keys may hold one that nothing remembers",

@@ -5,7 +5,7 @@ use crate::environment::{self, Defaults, Settings};
 use crate::error::{Code, Error, Fact, Result};
 use crate::event::Event;
 use crate::metric;
-use crate::protocol::{Done, Rotation};
+use crate::protocol::{Outcome, Ran, Rotation};
 use crate::store::SecretsManager;
 use crate::target::{PreviousCredential, Retired, Target};
 use crate::telemetry;
@@ -84,18 +84,19 @@ async fn answer<T: Target>(
     let watch = Stopwatch::start();
     let event = Event::parse(payload).inspect_err(|error| log.failure(error))?;
     log.started(&event);
-    let done = rotation.run(&event, deadline).await.map_err(|error| {
+    let Ran { outcome, warnings } = rotation.run(&event, deadline).await;
+    log.warnings(&event, &warnings);
+    let outcome = outcome.map_err(|error| {
         let error = error.with_default(Fact::Step, event.step).with_default(Fact::Version, &event.token);
         log.failure(&error);
         error
     })?;
-    log.done(&event, &done, watch.elapsed());
-    Ok(described(&event, &done))
+    log.done(&event, &outcome, watch.elapsed());
+    Ok(described(&event, &outcome, &warnings))
 }
 
 /// The answer. Secrets Manager looks only at whether there is one; people and tests read it.
-fn described(event: &Event, done: &Done) -> Value {
-    let outcome = &done.outcome;
+fn described(event: &Event, outcome: &Outcome, warnings: &[Error]) -> Value {
     let mut fields = vec![("step", event.step.as_str()), ("outcome", outcome.as_str())];
     if let Some(change) = outcome.change() {
         fields.push(("changedAs", change.by));
@@ -110,8 +111,8 @@ fn described(event: &Event, done: &Done) -> Value {
         Err(error) => fields.push(("notRetired", error.code().as_str())),
     }
     let mut answer: Map<_, _> = fields.into_iter().map(|(name, value)| (name.to_owned(), Value::from(value))).collect();
-    if !done.warnings.is_empty() {
-        let warnings = done.warnings.iter().map(ToString::to_string).collect::<Vec<_>>();
+    if !warnings.is_empty() {
+        let warnings = warnings.iter().map(ToString::to_string).collect::<Vec<_>>();
         answer.insert("warnings".to_owned(), warnings.into());
     }
     answer.into()
@@ -133,9 +134,8 @@ impl Log {
         );
     }
 
-    fn done(&self, event: &Event, done: &Done, time: Duration) {
-        let outcome = &done.outcome;
-        for warning in &done.warnings {
+    fn warnings(&self, event: &Event, warnings: &[Error]) {
+        for warning in warnings {
             tracing::warn!(
                 request = self.request,
                 secret = event.secret,
@@ -145,6 +145,9 @@ impl Log {
             );
             metric::count(&metric::name(warning.code()));
         }
+    }
+
+    fn done(&self, event: &Event, outcome: &Outcome, time: Duration) {
         let change = outcome.change();
         if let Some(PreviousCredential::NotKept(because)) = change.map(|change| change.previous) {
             tracing::warn!(

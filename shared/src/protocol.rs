@@ -11,7 +11,7 @@ use crate::document::Document;
 use crate::error::{Code, Error, Fact, Result};
 use crate::event::{Event, Step};
 use crate::store::{Description, Put, SecretStore, Select, Standing, Version};
-use crate::target::{Applied, Change, Dated, Proof, Reader, Retired, Target, Versions, read_other};
+use crate::target::{Applied, Change, Dated, Proof, Reader, Retired, Target, Versions, Warnings, read_other};
 use std::sync::Mutex;
 use std::time::Duration;
 
@@ -35,25 +35,13 @@ struct Hint {
     companion: String,
 }
 
-/// A step that succeeded.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Done {
-    /// What it did.
-    pub outcome: Outcome,
-    /// What went wrong without being its failure.
+/// A step that was carried out.
+#[derive(Clone, Debug)]
+pub struct Ran {
+    /// What it did, or why not.
+    pub outcome: Result<Outcome>,
+    /// What went wrong besides.
     pub warnings: Vec<Error>,
-}
-
-impl From<Outcome> for Done {
-    fn from(outcome: Outcome) -> Self {
-        Self { outcome, warnings: Vec::new() }
-    }
-}
-
-impl Outcome {
-    fn with<S: SecretStore>(self, reader: Reader<'_, S>) -> Done {
-        Done { outcome: self, warnings: reader.into_warnings() }
-    }
 }
 
 /// What a step did.
@@ -117,17 +105,20 @@ impl<S: SecretStore, T: Target> Rotation<S, T> {
         Self { store, target, hint: Mutex::new(None) }
     }
 
-    /// Carries out one step.
-    ///
-    /// # Errors
-    /// Any [`Code`], with the rotated secret as [`Fact::Secret`]. The step can be run again.
-    pub async fn run(&self, event: &Event, deadline: Deadline) -> Result<Done> {
+    /// Carries out one step. An error is any [`Code`], with the rotated secret as [`Fact::Secret`]; the step can be run again.
+    pub async fn run(&self, event: &Event, deadline: Deadline) -> Ran {
+        let warnings = Warnings::default();
+        let outcome = self.step(event, &warnings, deadline).await;
+        Ran { outcome, warnings: warnings.into_inner() }
+    }
+
+    async fn step(&self, event: &Event, warnings: &Warnings, deadline: Deadline) -> Result<Outcome> {
         let step = async {
             match event.step {
-                Step::Create => self.create(event, deadline).await,
-                Step::Set => self.set(event, deadline).await,
-                Step::Test => self.test(event, deadline).await,
-                Step::Finish => self.finish(event, deadline).await,
+                Step::Create => self.create(event, warnings, deadline).await,
+                Step::Set => self.set(event, warnings, deadline).await,
+                Step::Test => self.test(event, warnings, deadline).await,
+                Step::Finish => self.finish(event, warnings, deadline).await,
             }
         };
         // Every wait inside has a limit of its own that names what it waited for. This one is for what they leave out.
@@ -135,53 +126,51 @@ impl<S: SecretStore, T: Target> Rotation<S, T> {
         outcome.map_err(|error| error.with_default(Fact::Secret, &event.secret))
     }
 
-    async fn create(&self, event: &Event, deadline: Deadline) -> Result<Done> {
+    async fn create(&self, event: &Event, warnings: &Warnings, deadline: Deadline) -> Result<Outcome> {
         // A missing value is the normal case here, so it is never read twice.
         let (now, pending) = tokio::join!(self.now(event, deadline), self.pending_once(event, deadline));
-        let Some(now) = now? else { return Ok(Outcome::AlreadyCurrent.into()) };
+        let Some(now) = now? else { return Ok(Outcome::AlreadyCurrent) };
         self.remember(event, &now.document);
         if pending?.is_some() {
-            return Ok(Outcome::AlreadyProposed.into());
+            return Ok(Outcome::AlreadyProposed);
         }
-        let reader = self.reader(event, now.description, deadline);
+        let reader = self.reader(event, now.description, warnings, deadline);
         let proposal = self.target.propose(&reader, &now.document).await?;
         let token = event.rotation_token.as_ref();
         let put =
             self.store.put_pending(&event.secret, &event.token, token, proposal.document.text(), deadline).await?;
-        self.target.settle(&reader, proposal.made, put).await;
-        let outcome = match put {
+        self.target.settle(&reader, proposal.made, put).await?;
+        Ok(match put {
             Put::Stored => Outcome::Proposed,
             // Another invocation of this step came first. Its value is as good as ours.
             Put::OtherValueThere => Outcome::AlreadyProposed,
-        };
-        Ok(outcome.with(reader))
+        })
     }
 
-    async fn set(&self, event: &Event, deadline: Deadline) -> Result<Done> {
+    async fn set(&self, event: &Event, warnings: &Warnings, deadline: Deadline) -> Result<Outcome> {
         let (now, pending, ahead) = tokio::join!(
             self.now(event, deadline),
             self.pending_once(event, deadline),
             self.companion_ahead(event, true, deadline),
         );
-        let Some(now) = now? else { return Ok(Outcome::AlreadyCurrent.into()) };
-        let reader = self.reader(event, now.description, deadline).with_ahead(ahead);
+        let Some(now) = now? else { return Ok(Outcome::AlreadyCurrent) };
+        let reader = self.reader(event, now.description, warnings, deadline).with_ahead(ahead);
         let pending = needed(self.pending_again(pending?, event, deadline).await?, event)?;
-        let outcome = match self.target.apply(&reader, Versions { current: &now.document, pending: &pending }).await? {
+        Ok(match self.target.apply(&reader, Versions { current: &now.document, pending: &pending }).await? {
             Applied::Changed(change) => Outcome::Changed(change),
             Applied::AlreadyInEffect => Outcome::AlreadyInEffect,
-        };
-        Ok(outcome.with(reader))
+        })
     }
 
-    async fn test(&self, event: &Event, deadline: Deadline) -> Result<Done> {
+    async fn test(&self, event: &Event, warnings: &Warnings, deadline: Deadline) -> Result<Outcome> {
         let (now, pending, ahead) = tokio::join!(
             self.now(event, deadline),
             self.pending_once(event, deadline),
             self.companion_ahead(event, T::COMPANION_VERIFIES, deadline),
         );
-        let Some(now) = now? else { return Ok(Outcome::AlreadyCurrent.into()) };
-        let reader = self.reader(event, now.description, deadline).with_ahead(ahead);
-        let outcome = match self.pending_again(pending?, event, deadline).await? {
+        let Some(now) = now? else { return Ok(Outcome::AlreadyCurrent) };
+        let reader = self.reader(event, now.description, warnings, deadline).with_ahead(ahead);
+        Ok(match self.pending_again(pending?, event, deadline).await? {
             Some(pending) => {
                 let pending = Document::parse(pending.text)?;
                 let versions = Versions { current: &now.document, pending: &pending };
@@ -194,16 +183,15 @@ impl<S: SecretStore, T: Target> Rotation<S, T> {
                 let current = Dated { document: &now.document, age: now.age };
                 self.target.check(&reader, current).await.map(Outcome::ConfigurationVerified)?
             }
-        };
-        Ok(outcome.with(reader))
+        })
     }
 
-    async fn finish(&self, event: &Event, deadline: Deadline) -> Result<Done> {
+    async fn finish(&self, event: &Event, warnings: &Warnings, deadline: Deadline) -> Result<Outcome> {
         let (now, pending) = tokio::join!(self.now(event, deadline), self.pending_once(event, deadline));
-        let Some(now) = now? else { return Ok(Outcome::AlreadyCurrent.into()) };
+        let Some(now) = now? else { return Ok(Outcome::AlreadyCurrent) };
         let pending = needed(self.pending_again(pending?, event, deadline).await?, event)?;
         // Whatever called us in whatever order: what does not open the target is not promoted.
-        let reader = self.reader(event, now.description, deadline);
+        let reader = self.reader(event, now.description, warnings, deadline);
         let versions = Versions { current: &now.document, pending: &pending };
         self.target.verify(&reader, versions, Proof::Works).await?;
         // Only from the version that was compared with the pending one: a value that somebody stored meanwhile stays.
@@ -218,12 +206,17 @@ impl<S: SecretStore, T: Target> Rotation<S, T> {
             }
             moved => moved?,
         }
-        let retired = self.target.retire(&reader, &pending).await;
-        Ok(Outcome::Promoted(retired).with(reader))
+        Ok(Outcome::Promoted(self.target.retire(&reader, versions).await))
     }
 
-    fn reader<'a>(&'a self, event: &'a Event, description: Description, deadline: Deadline) -> Reader<'a, S> {
-        Reader::new(&self.store, &event.secret, &event.token, description, deadline)
+    fn reader<'a>(
+        &'a self,
+        event: &'a Event,
+        description: Description,
+        warnings: &'a Warnings,
+        deadline: Deadline,
+    ) -> Reader<'a, S> {
+        Reader::new(&self.store, &event.secret, &event.token, description, warnings, deadline)
     }
 
     /// The current version, and that the token's version is pending; `None` if the token's version is current already.

@@ -31,14 +31,14 @@ pub trait Target: Send + Sync {
 
     /// Follows `propose` once the version has a value: the proposal, or another one that was stored first. From now on the
     /// value cannot change, so what was made outside for this version and is not in the value is nobody's.
-    /// What fails here is not the rotation's failure: it is for [`Reader::warn`].
+    /// What only leaves something behind is for [`Reader::warn`]; an error says that the value that was stored is of no use.
     fn settle<S: SecretStore>(
         &self,
         _reader: &Reader<'_, S>,
         _made: Self::Made,
         _put: Put,
-    ) -> impl Future<Output = ()> + Send {
-        std::future::ready(())
+    ) -> impl Future<Output = Result<()>> + Send {
+        std::future::ready(Ok(()))
     }
 
     /// Puts the pending credential into effect, or finds that it is.
@@ -56,12 +56,12 @@ pub trait Target: Send + Sync {
         proof: Proof,
     ) -> impl Future<Output = Result<()>> + Send;
 
-    /// Ends credentials that have lost their labels, once `current` has been promoted. The rotation has succeeded by then,
-    /// whatever comes of this.
+    /// Ends credentials that have lost their labels, once the pending version has been promoted. The rotation has succeeded by
+    /// then, whatever comes of this.
     fn retire<S: SecretStore>(
         &self,
         reader: &Reader<'_, S>,
-        current: &Document,
+        versions: Versions<'_>,
     ) -> impl Future<Output = Result<Retired>> + Send;
 
     /// Proves that a rotation could begin: the configuration is sound and the current credential works. Ends what has
@@ -170,7 +170,17 @@ pub struct Reader<'a, S> {
     since: Stopwatch,
     deadline: Deadline,
     ahead: Option<(String, Result<Document>)>,
-    warnings: Mutex<Vec<Error>>,
+    warnings: &'a Warnings,
+}
+
+/// What went wrong in a step without being its failure.
+#[derive(Debug, Default)]
+pub struct Warnings(Mutex<Vec<Error>>);
+
+impl Warnings {
+    pub(crate) fn into_inner(self) -> Vec<Error> {
+        self.0.into_inner().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 impl<'a, S: SecretStore> Reader<'a, S> {
@@ -180,9 +190,10 @@ impl<'a, S: SecretStore> Reader<'a, S> {
         secret: &'a str,
         token: &'a str,
         description: Description,
+        warnings: &'a Warnings,
         deadline: Deadline,
     ) -> Self {
-        let (since, warnings) = (Stopwatch::start(), Mutex::new(Vec::new()));
+        let since = Stopwatch::start();
         Self { store, secret, token, description, since, deadline, ahead: None, warnings }
     }
 
@@ -207,11 +218,26 @@ impl<'a, S: SecretStore> Reader<'a, S> {
 
     /// Notes what went wrong without being the step's failure: it is logged, counted, and stands in the answer.
     pub fn warn(&self, warning: Error) {
-        self.warnings.lock().unwrap_or_else(PoisonError::into_inner).push(warning);
+        self.warnings.0.lock().unwrap_or_else(PoisonError::into_inner).push(warning);
     }
 
-    pub(crate) fn into_warnings(self) -> Vec<Error> {
-        self.warnings.into_inner().unwrap_or_else(PoisonError::into_inner)
+    /// Whether the version has a value by now. To be asked right before something is done outside that only the first
+    /// invocation of createSecret may do.
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub async fn has_value(&self) -> Result<bool> {
+        self.store.value(self.secret, Select::Pending(self.token), self.deadline).await.map(|version| version.is_some())
+    }
+
+    /// The AWSPREVIOUS version of another secret, if there is one and it is a JSON object.
+    ///
+    /// # Errors
+    /// Those of the store. Each names the secret.
+    pub async fn other_previous(&self, id: &str) -> Result<Option<Document>> {
+        let version =
+            self.store.value(id, Select::Previous, self.deadline).await.map_err(|error| of_other(error, id))?;
+        Ok(version.and_then(|version| Document::parse(version.text).ok()))
     }
 
     /// When the step must have answered.

@@ -160,11 +160,12 @@ impl Target for Lock {
         Ok(Proposal { document: current.with(&[("password", &made)])?, made })
     }
 
-    async fn settle<S: SecretStore>(&self, reader: &Reader<'_, S>, made: String, put: Put) {
+    async fn settle<S: SecretStore>(&self, reader: &Reader<'_, S>, made: String, put: Put) -> Result<()> {
         if put == Put::OtherValueThere {
             reader.warn(Error::new(Code::KeyNotRevoked).with(Fact::KeyId, &made));
         }
         self.0.lock().unwrap().settled.push((made, put));
+        Ok(())
     }
 
     async fn apply<S: SecretStore>(&self, reader: &Reader<'_, S>, versions: Versions<'_>) -> Result<Applied> {
@@ -191,9 +192,9 @@ impl Target for Lock {
         self.opens(versions.pending)
     }
 
-    async fn retire<S: SecretStore>(&self, _: &Reader<'_, S>, current: &Document) -> Result<Retired> {
+    async fn retire<S: SecretStore>(&self, _: &Reader<'_, S>, versions: Versions<'_>) -> Result<Retired> {
         let mut state = self.0.lock().unwrap();
-        state.retired.push(current.string("password")?);
+        state.retired.push(versions.pending.string("password")?);
         if state.retirement_fails { Err(Error::new(Code::ConnectionLost)) } else { Ok(Retired::Previous) }
     }
 
@@ -239,7 +240,7 @@ impl Bench {
     }
 
     async fn step(&self, step: &str) -> Result<Outcome> {
-        self.rotation.run(&self.event(step), Deadline::after(Duration::from_secs(60))).await.map(|done| done.outcome)
+        self.rotation.run(&self.event(step), Deadline::after(Duration::from_secs(60))).await.outcome
     }
 
     /// A step's outcome and how many calls waited for one another.
@@ -407,7 +408,7 @@ async fn a_current_value_that_the_labels_contradict_is_read_again() {
         let event =
             json!({"SecretId": "s", "ClientRequestToken": token, "Step": step, "RotationToken": staged.rotation_token});
         let event = Event::parse(&event).unwrap();
-        bench.rotation.run(&event, Deadline::after(Duration::from_secs(60))).await.unwrap();
+        bench.rotation.run(&event, Deadline::after(Duration::from_secs(60))).await.outcome.unwrap();
         let seen = bench.lock.0.lock().unwrap().seen_current.clone();
         assert_eq!(seen.as_deref(), Some("newer"), "{step}");
     }
@@ -450,7 +451,7 @@ async fn the_checks_that_come_before_any_step() {
             json!({"SecretId": "s", "ClientRequestToken": "bbbbbbbb-0000-4000-8000-000000000002", "Step": step});
         let run = async |event: Value| {
             let event = Event::parse(&event).unwrap();
-            bench.rotation.run(&event, Deadline::after(Duration::from_secs(60))).await.unwrap_err()
+            bench.rotation.run(&event, Deadline::after(Duration::from_secs(60))).await.outcome.unwrap_err()
         };
         assert_eq!(run(event.clone()).await.code(), Code::VersionUnknown);
 
@@ -485,14 +486,15 @@ async fn a_companion_is_read_together_with_the_rest_once_it_is_known() {
     // In a new process there is no hint, and the companion is read when the current value has named it.
     let cold = Rotation::new(bench.store.clone(), bench.lock.clone());
     let start = Instant::now();
-    cold.run(&bench.event("setSecret"), Deadline::after(Duration::from_secs(60))).await.unwrap();
+    cold.run(&bench.event("setSecret"), Deadline::after(Duration::from_secs(60))).await.outcome.unwrap();
     assert_eq!(start.elapsed().as_secs(), 2);
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_step_ends_by_its_deadline() {
     let bench = Bench::new().await;
-    let error = bench.rotation.run(&bench.event("createSecret"), Deadline::after(Duration::from_millis(500))).await;
+    let error =
+        bench.rotation.run(&bench.event("createSecret"), Deadline::after(Duration::from_millis(500))).await.outcome;
     let error = error.unwrap_err();
     assert_eq!((error.code(), error.fact(Fact::Secret)), (Code::TimeSpent, Some("s")));
 }

@@ -90,8 +90,10 @@ impl Verdict {
 enum Again {
     /// It changes nothing, or the same thing.
     May,
-    /// It would do it twice.
+    /// It would do it twice, unless it was refused without having been looked at.
     MayNot,
+    /// Not even then: what was checked before it may not hold any more.
+    Never,
 }
 
 impl<'a> Exchange<'a> {
@@ -126,6 +128,7 @@ impl<'a> Exchange<'a> {
         let scope = self.scope(self.current, None, None);
         let mut found = Vec::new();
         let mut page = Page::First;
+        let mut seen = 0;
         for _ in 0..MAX_PAGES {
             let answer = self.page(find, &page, &scope).await?;
             let body = answer.body.as_ref().ok_or_else(|| self.unexpected(&find.call, &answer))?;
@@ -134,7 +137,8 @@ impl<'a> Exchange<'a> {
             for item in items {
                 found.extend(self.item(find, item, &scope)?);
             }
-            match next_page(find, &page, &answer, items.len()) {
+            seen += items.len();
+            match next_page(find, &page, &answer, items.len(), seen) {
                 Some(next) => page = next,
                 None => return Ok(Some(found)),
             }
@@ -163,7 +167,11 @@ impl<'a> Exchange<'a> {
     async fn page(&self, find: &Find, page: &Page, scope: &Scope<'_>) -> Result<Answer> {
         let answer = self.send(&find.call, scope, Again::May, |request| page.apply(request, &self.issuer.id)).await;
         let answer = answer.map_err(Trouble::into_error)?;
-        if (200..300).contains(&answer.status) { Ok(answer) } else { Err(self.refused(&find.call, &answer)) }
+        if self.is(&any_success(), &find.call, &answer, scope)? {
+            Ok(answer)
+        } else {
+            Err(self.refused(&find.call, &answer))
+        }
     }
 
     /// Makes a key of this name. Never sent twice: what became of an unanswered request is not known.
@@ -179,7 +187,7 @@ impl<'a> Exchange<'a> {
                 return Err(self.refused(&before.call, &answer));
             }
         }
-        let answer = self.once(&create.call, &scope).await?;
+        let answer = self.once(&create.call, &scope, Again::MayNot).await?;
         if self.is(&create.ok, &create.call, &answer, &scope)? {
             return self.extracted(&create.call, &create.extract, &answer, None);
         }
@@ -198,7 +206,7 @@ impl<'a> Exchange<'a> {
     pub async fn roll(&self, old: &Key, end: Option<End>) -> Result<Option<Key>> {
         let roll = self.issuer.roll.as_ref().ok_or_else(|| internal("no `roll`"))?;
         let scope = self.scope(Some(old), None, end);
-        let answer = self.once(&roll.call, &scope).await?;
+        let answer = self.once(&roll.call, &scope, Again::Never).await?;
         if let Some(gone) = &roll.gone
             && gone.hold(answer.status, answer.body.as_ref(), &scope)?
         {
@@ -245,7 +253,9 @@ impl<'a> Exchange<'a> {
         let answer = match self.send(&verify.call, &scope, Again::May, |_| Ok(())).await {
             Ok(answer) => answer,
             // The token endpoint's refusal is the key's.
-            Err(Trouble::Lost(error)) if error.code() == Code::AdminRejected => return Ok(Verdict::Rejected(error)),
+            Err(Trouble::Lost(error)) if error.code() == Code::AdminRejected && verify.call.role == As::Key => {
+                return Ok(Verdict::Rejected(error));
+            }
             Err(trouble) => return Ok(Verdict::Unknown(trouble.into_error())),
         };
         let body = answer.body.as_ref();
@@ -253,7 +263,8 @@ impl<'a> Exchange<'a> {
             if let (Some(place), Some(id)) = (&verify.identity, &key.id) {
                 let answered = body.and_then(|body| place.text(body));
                 if answered.as_ref() != Some(id) {
-                    let error = self.about(&verify.call, Code::KeyMismatch).with(Fact::Expected, id);
+                    // Neither id is shown: the secret's may be a key in the wrong field.
+                    let error = self.about(&verify.call, Code::KeyMismatch);
                     let found = if answered.is_some() { "another id" } else { "no id" };
                     return Err(error.with(Fact::Found, found));
                 }
@@ -269,7 +280,7 @@ impl<'a> Exchange<'a> {
 
     /// Whether this issuer's answers tell whose key was used.
     pub fn tells_identity(&self) -> bool {
-        self.issuer.verify.as_ref().is_some_and(|verify| verify.identity.is_some()) || self.issuer.signs_in_with_id()
+        self.issuer.tells_identity()
     }
 
     /// Ends a key, or finds that it has ended.
@@ -328,8 +339,8 @@ impl<'a> Exchange<'a> {
     }
 
     /// A request that must not be sent twice.
-    async fn once(&self, call: &Call, scope: &Scope<'_>) -> Result<Answer> {
-        let answer = self.send(call, scope, Again::MayNot, |_| Ok(())).await;
+    async fn once(&self, call: &Call, scope: &Scope<'_>, again: Again) -> Result<Answer> {
+        let answer = self.send(call, scope, again, |_| Ok(())).await;
         answer.map_err(|trouble| match trouble {
             Trouble::NotSent(error) => error,
             Trouble::Lost(error) if matches!(error.code(), Code::ConnectionLost | Code::ServerSilent) => {
@@ -349,22 +360,26 @@ impl<'a> Exchange<'a> {
     ) -> Result<Answer, Trouble> {
         let mut pause = FIRST_PAUSE;
         loop {
-            let prepared = self.prepare(call, scope, &change).await?;
-            let outcome = self
-                .client
-                .send(prepared, self.hosts(), self.deadline)
-                .await
-                .map_err(|trouble| named(trouble, self.issuer))
-                .inspect(|answer| self.note(&call.what, answer));
+            let outcome = match self.prepare(call, scope, &change).await {
+                // A token that could not be had, for one: nothing of the call itself has been sent.
+                Err(trouble) => Err(trouble),
+                Ok(prepared) => self.client.send(prepared, self.hosts(), self.deadline).await,
+            };
+            let outcome =
+                outcome.map_err(|trouble| named(trouble, self.issuer)).inspect(|answer| self.note(&call.what, answer));
             let wait = match &outcome {
                 // Refused without having been looked at: it can be sent again, whatever it is (RFC 6585, section 4).
-                Ok(answer) if answer.status == 429 => answer.retry_after.unwrap_or(THROTTLE_PAUSE.max(pause)),
-                Ok(answer) if answer.status >= 500 && again == Again::May => answer.retry_after.unwrap_or(pause),
+                Ok(answer) if answer.status == 429 => answer.retry_after.unwrap_or(THROTTLE_PAUSE).max(pause),
+                Ok(answer) if answer.status >= 500 && again == Again::May => {
+                    answer.retry_after.unwrap_or_default().max(pause)
+                }
                 Ok(_) => return outcome,
                 Err(trouble) if may_pass(trouble, again) => pause,
                 Err(_) => return outcome,
             };
-            if self.deadline.left() <= wait + call.timeout.min(THROTTLE_PAUSE) {
+            // What may not be done twice gets all the time that it may take, or is not begun.
+            let needed = if again == Again::May { call.timeout.min(THROTTLE_PAUSE) } else { call.timeout };
+            if again == Again::Never || self.deadline.left() <= wait + needed {
                 return outcome.and_then(|answer| Err(Trouble::NotSent(self.exhausted(call, &answer))));
             }
             tokio::time::sleep(wait).await;
@@ -473,6 +488,10 @@ fn invalid_client(answer: &Answer) -> bool {
     answer.status == 401 || matches!(error, Some("invalid_client" | "access_denied" | "unauthorized_client"))
 }
 
+fn any_success() -> Answers {
+    Answers(vec![crate::description::Answer { status: vec![(200, 299)], fields: Vec::new() }])
+}
+
 fn internal(what: &str) -> Error {
     Error::new(Code::Internal).with(Fact::What, what)
 }
@@ -510,7 +529,7 @@ impl Page {
     }
 }
 
-fn next_page(find: &Find, page: &Page, answer: &Answer, items: usize) -> Option<Page> {
+fn next_page(find: &Find, page: &Page, answer: &Answer, items: usize, seen: usize) -> Option<Page> {
     let body = answer.body.as_ref();
     let text = |place: &Pointer| body.and_then(|body| place.text(body)).filter(|text| !text.is_empty());
     match find.pages.as_ref()? {
@@ -529,13 +548,8 @@ fn next_page(find: &Find, page: &Page, answer: &Answer, items: usize) -> Option<
             };
             Some(Page::Parameter(query.clone(), number.saturating_add(1).to_string()))
         }
-        Pages::Offset { query, step } if items > 0 => {
-            let offset = match page {
-                Page::Parameter(_, offset) => offset.parse::<u32>().ok()?,
-                _ => 0,
-            };
-            Some(Page::Parameter(query.clone(), offset.saturating_add(*step).to_string()))
-        }
+        // By what there was, not by what there should have been: a server may give less than it was asked for.
+        Pages::Offset { query, .. } if items > 0 => Some(Page::Parameter(query.clone(), seen.to_string())),
         Pages::Number { .. } | Pages::Offset { .. } => None,
     }
 }

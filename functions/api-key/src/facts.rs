@@ -1,6 +1,6 @@
 //! What a secret says, in the issuer's terms.
 
-use crate::description::{Admin, From, Issuer, KeyValue, Output, Var, written};
+use crate::description::{Admin, From, Issuer, KeyValue, Output, Strategy, Var, written};
 use crate::journal::{Grace, Journal};
 use crate::template::{self, Key, Place};
 use rotation::document::Document;
@@ -45,6 +45,12 @@ impl Facts {
             return Err(Error::new(Code::FieldMissing).with(Fact::Field, "rotation.adminSecretArn"));
         }
         let hours = options.as_ref().map_or(Ok(None), |options| options.hours("revokePreviousAfterHours"))?;
+        if let (Some(options), Some(_)) = (&options, hours)
+            && issuer.strategy != Strategy::CreateRevoke
+        {
+            let expected = "nothing: with this issuer, no previous key waits to be revoked";
+            return Err(options.invalid("revokePreviousAfterHours", "a number", expected));
+        }
         let grace = hours.or(issuer.grace).map_or(Grace::Cycle, Grace::For);
         Ok(Self {
             key: key(document, issuer)?,

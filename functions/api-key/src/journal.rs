@@ -40,7 +40,7 @@ pub struct Superseded {
     pub listed: bool,
 }
 
-/// A journal is a few entries. One that grows beyond this is not worked off, and must not fill the secret.
+/// A journal is a few entries. What is found beyond this many is found again at the next rotation, and must not fill the secret.
 pub const MAX_ENTRIES: usize = 100;
 
 impl Journal {
@@ -52,7 +52,7 @@ impl Journal {
         let Some(options) = options else { return Ok(Self::default()) };
         let expected = "what this function wrote there; remove the field if it cannot be restored";
         let journal: Self = options.typed("journal", expected)?.unwrap_or_default();
-        let sound = journal.retire.len() <= MAX_ENTRIES && journal.retire.iter().all(|entry| !entry.id.is_empty());
+        let sound = journal.retire.iter().all(|entry| !entry.id.is_empty());
         if sound { Ok(journal) } else { Err(options.invalid("journal", "something else", expected)) }
     }
 
@@ -97,75 +97,94 @@ impl Superseded {
 
 /// Proves that an entry was written by this function: whoever may write the secret could otherwise have any key of the issuer
 /// ended with the admin's credential.
+///
+/// With `admin: self` there is no credential that the secret's writer does not have. What is left is to keep apart what
+/// belongs to another secret: a copy of this one, say.
 #[derive(Clone)]
 pub struct Prover {
-    /// `None` with `admin: self`: then the secret's writer has all rights anyway.
-    key: Option<hmac::Key>,
+    /// For the credential that the admin has now, and the one before, under which older entries were written.
+    keys: Vec<hmac::Key>,
     context: String,
 }
 
 impl Prover {
-    /// Proofs for the keys of a secret at an issuer, by the admin's credential, which the secret's writer does not know.
-    /// `place` is what else says which key an id means: the account, the application.
+    /// Proofs for the keys of a secret at an issuer, by the fields of the admin's credential. `place` is what else says which
+    /// key an id means: the account, the application.
     pub fn new(
-        admin: Option<&BTreeMap<String, SecretText>>,
+        admin: &BTreeMap<String, SecretText>,
         secret: &str,
         issuer: &str,
         place: &BTreeMap<String, Value>,
     ) -> Self {
-        let key = admin.map(|fields| {
-            let mut material = digest::Context::new(&digest::SHA256);
-            for (name, value) in fields {
-                for text in [name.as_str(), value.expose()] {
-                    // With its length, so that no two sets of fields read the same.
-                    material.update(&(text.len() as u64).to_be_bytes());
-                    material.update(text.as_bytes());
-                }
-            }
-            hmac::Key::new(hmac::HMAC_SHA256, material.finish().as_ref())
-        });
         let place: String = place.iter().map(|(name, value)| format!("{name}={:?}\n", value.to_string())).collect();
-        Self { key, context: format!("{secret}\n{issuer}\n{place}\n") }
+        Self { keys: vec![key_of(admin)], context: format!("{secret}\n{issuer}\n{place}\n") }
     }
 
-    /// A proof for a key of this id. Without an admin's credential there is nothing to prove.
+    /// Nothing is proven, and nothing holds: for who acts without the admin's credential.
+    pub fn nobody() -> Self {
+        Self { keys: Vec::new(), context: String::new() }
+    }
+
+    /// Believes proofs by this credential as well.
+    pub fn and_previous(&mut self, admin: &BTreeMap<String, SecretText>) {
+        self.keys.push(key_of(admin));
+    }
+
+    /// A proof for a key of this id.
     pub fn prove(&self, id: &str) -> Option<String> {
-        let tag = hmac::sign(self.key.as_ref()?, format!("{}{id}", self.context).as_bytes());
-        // 128 bits.
-        Some(crate::value::hex(tag.as_ref().get(..16).unwrap_or_default()))
+        self.keys.first().map(|key| self.tag(key, id))
     }
 
     /// Whether a proof is right.
     pub fn holds(&self, id: &str, proof: Option<&str>) -> bool {
-        match self.prove(id) {
-            None => true,
-            Some(right) => proof.is_some_and(|proof| {
-                aws_lc_rs::constant_time::verify_slices_are_equal(proof.as_bytes(), right.as_bytes()).is_ok()
-            }),
+        let Some(proof) = proof else { return false };
+        self.keys.iter().any(|key| {
+            let right = self.tag(key, id);
+            aws_lc_rs::constant_time::verify_slices_are_equal(proof.as_bytes(), right.as_bytes()).is_ok()
+        })
+    }
+
+    fn tag(&self, key: &hmac::Key, id: &str) -> String {
+        let tag = hmac::sign(key, format!("{}{id}", self.context).as_bytes());
+        // 128 bits.
+        crate::value::hex(tag.as_ref().get(..16).unwrap_or_default())
+    }
+}
+
+fn key_of(fields: &BTreeMap<String, SecretText>) -> hmac::Key {
+    let mut material = digest::Context::new(&digest::SHA256);
+    for (name, value) in fields {
+        for text in [name.as_str(), value.expose()] {
+            // With its length, so that no two sets of fields read the same.
+            material.update(&(text.len() as u64).to_be_bytes());
+            material.update(text.as_bytes());
         }
     }
+    hmac::Key::new(hmac::HMAC_SHA256, material.finish().as_ref())
 }
 
 /// How the names of all keys of a secret begin.
 pub fn name_prefix(secret: &str) -> String {
     let digest = digest::digest(&digest::SHA256, secret.as_bytes());
-    format!("lockstep-{}-", crate::value::hex(digest.as_ref().get(..5).unwrap_or_default()))
+    format!("lockstep-{}-", crate::value::hex(digest.as_ref().get(..8).unwrap_or_default()))
 }
 
 /// A new key's name: of the version that it is made for, and when, in milliseconds, as some issuers take a name only once.
-/// 61 characters: the shortest limit that an issuer is known to have is 64.
+/// At most 60 characters: the shortest limit that an issuer is known to have is 64.
 pub fn name(prefix: &str, token: &str, now: Duration) -> String {
     format!("{prefix}{}-{}", token_part(token), base36(now.as_millis()))
 }
 
-/// A version's id as it stands in names: a UUID without its hyphens; of anything else, a digest.
+/// A version's id as it stands in names: a UUID's 128 bits in base36; of anything else, as many of a digest.
 pub fn token_part(token: &str) -> String {
-    let plain: String = token.chars().filter(|c| *c != '-').collect::<String>().to_ascii_lowercase();
-    if plain.len() == 32 && plain.chars().all(|c| c.is_ascii_hexdigit()) {
-        return plain;
-    }
-    let digest = digest::digest(&digest::SHA256, token.as_bytes());
-    crate::value::hex(digest.as_ref().get(..16).unwrap_or_default())
+    let digits: String = token.chars().filter(|c| *c != '-').collect();
+    let uuid = (digits.len() == 32).then(|| u128::from_str_radix(&digits, 16).ok()).flatten();
+    let bits = uuid.unwrap_or_else(|| {
+        let digest = digest::digest(&digest::SHA256, token.as_bytes());
+        let first = digest.as_ref().first_chunk::<16>().copied().unwrap_or_default();
+        u128::from_be_bytes(first)
+    });
+    base36(bits)
 }
 
 /// Of a name: the part for the version, and the moment, since the Unix epoch.
@@ -202,18 +221,22 @@ mod tests {
 
     #[test]
     fn a_proof_is_for_one_key_of_one_secret_at_one_issuer() {
-        let prover = Prover::new(Some(&admin("a")), ARN, "sendgrid", &place("1"));
+        let prover = Prover::new(&admin("a"), ARN, "sendgrid", &place("1"));
         let proof = prover.prove("k1");
         assert!(prover.holds("k1", proof.as_deref()));
         assert!(!prover.holds("k2", proof.as_deref()) && !prover.holds("k1", None));
         for other in [
-            Prover::new(Some(&admin("b")), ARN, "sendgrid", &place("1")),
-            Prover::new(Some(&admin("a")), "other", "sendgrid", &place("1")),
-            Prover::new(Some(&admin("a")), ARN, "datadog", &place("1")),
-            Prover::new(Some(&admin("a")), ARN, "sendgrid", &place("2")),
+            Prover::new(&admin("b"), ARN, "sendgrid", &place("1")),
+            Prover::new(&admin("a"), "other", "sendgrid", &place("1")),
+            Prover::new(&admin("a"), ARN, "datadog", &place("1")),
+            Prover::new(&admin("a"), ARN, "sendgrid", &place("2")),
         ] {
             assert!(!other.holds("k1", proof.as_deref()));
         }
+        let mut after = Prover::new(&admin("b"), ARN, "sendgrid", &place("1"));
+        after.and_previous(&admin("a"));
+        assert!(after.holds("k1", proof.as_deref()) && after.prove("k1") != proof);
+        assert!(!Prover::nobody().holds("k1", proof.as_deref()) && Prover::nobody().prove("k1").is_none());
     }
 
     #[test]
@@ -224,7 +247,7 @@ mod tests {
         assert!(name.len() <= 64, "{name}");
         let moment = Duration::from_millis(1_800_000_000_123);
         assert_eq!(parts(&prefix, &name), Some((token_part(token).as_str(), Some(moment))));
-        assert_eq!(token_part(&"x".repeat(64)).len(), 32);
+        assert!(token_part(&"x".repeat(64)).len() <= 25 && token_part(&"F".repeat(32)).len() == 25);
         assert_eq!(parts(&prefix, "lockstep-other-abc-1"), None);
     }
 

@@ -9,9 +9,9 @@ use crate::description::Strategy;
 use crate::exchange::{Exchange, Found};
 use crate::facts::Facts;
 use crate::http::Client;
-use crate::journal::{Journal, Superseded, name, parts, token_part};
+use crate::journal::{Journal, MAX_ENTRIES, Superseded, name, parts, token_part};
 use crate::ready::Ready;
-use crate::retire::{End, end, is_named, not_ours, not_revoked};
+use crate::retire::{End, end, is_named, is_ours, not_ours, not_revoked};
 use crate::template::Key;
 use rotation::clock::{Deadline, since_epoch};
 use rotation::store::{Put, SecretStore};
@@ -20,7 +20,7 @@ use rotation::{Code, Error, Fact, Result};
 use std::time::Duration;
 
 /// Kept for storing the value after a key was made: an unstored key is an orphan. Secrets Manager answers in a tenth of it.
-const TO_STORE: Duration = Duration::from_secs(3);
+pub(crate) const TO_STORE: Duration = Duration::from_secs(3);
 /// Clocks of two machines, and the answer on its way.
 const CLOCKS: Duration = Duration::from_secs(10);
 
@@ -31,27 +31,70 @@ pub(crate) struct Minted {
     strays: Vec<String>,
 }
 
+/// A key that another attempt has made for this version, and when.
+struct Stray {
+    id: String,
+    made: Option<Duration>,
+}
+
 /// Makes the next key.
 pub(crate) async fn mint<S: SecretStore>(ready: &Ready, client: &Client, reader: &Reader<'_, S>) -> Result<Minted> {
-    let deadline = reader.deadline();
-    let budget = deadline.left();
+    let deadline = reader.deadline().less(TO_STORE);
+    // Whoever made a key before this moment less the time that a step has cannot be at work any more.
+    let oldest_in_flight = since_epoch().saturating_sub(reader.deadline().left() + CLOCKS);
     let exchange = ready.exchange(client, &ready.facts.key, deadline);
     let listed = exchange.find().await?;
     let ending = ready.ending(client, &ready.facts.key, deadline);
-    let keys = Keys { ready, reader, exchange: &exchange, ending: &ending, listed: listed.as_deref() };
+    let previous = previous(ready, reader, listed.as_deref()).await?;
+    let keys = Keys {
+        ready,
+        reader,
+        exchange: &exchange,
+        ending: &ending,
+        listed: listed.as_deref(),
+        previous: previous.as_ref(),
+        deadline,
+    };
     let mut journal = keys.work_off().await;
     keys.supersede_current(&mut journal).await;
-    let strays = keys.sort_out(&mut journal).await?;
+    let strays = keys.sort_out(&mut journal).await;
     if let Some(risk) = ready.issuer.risk.as_ref().filter(|_| !ready.issuer.finds_by_name()) {
         let error = Error::new(Code::OrphanPossible).with(Fact::Issuer, &ready.issuer.id);
         reader.warn(error.with(Fact::What, risk));
     }
-    let key = keys.create(&strays, budget).await?;
+    let key = keys.create(&strays, oldest_in_flight).await?;
     let id = key.id.as_deref().ok_or_else(|| Error::new(Code::Internal).with(Fact::What, "a key without an id"))?;
     journal.proof = ready.prover.prove(id);
     // In a list that was read before the key was made, others cannot be told from it by their names alone.
-    let strays = strays.into_iter().map(|(id, _)| id).filter(|stray| stray != id).collect();
+    let strays = strays.into_iter().map(|stray| stray.id).filter(|stray| stray != id).collect();
     Ok(Minted { key, journal, strays })
+}
+
+/// What AWSPREVIOUS says, where it matters: after somebody has rolled back by hand it has a key that no journal knows.
+async fn previous<S: SecretStore>(
+    ready: &Ready,
+    reader: &Reader<'_, S>,
+    listed: Option<&[Found]>,
+) -> Result<Option<Facts>> {
+    let facts = &ready.facts;
+    let known =
+        |id: &str| facts.key.id.as_deref() == Some(id) || facts.journal.retire.iter().any(|entry| entry.id == id);
+    let nothing_unknown = listed.is_some_and(|listed| listed.iter().all(|found| known(&found.id)));
+    if nothing_unknown || reader.description().previous_version().is_none() {
+        return Ok(None);
+    }
+    let document = reader.previous().await?;
+    Ok(document.and_then(|document| Facts::read(&document, &ready.issuer).ok()))
+}
+
+/// Ends a key that was made and cannot be used.
+pub(crate) async fn discard<S: SecretStore>(ready: &Ready, client: &Client, reader: &Reader<'_, S>, key: &Key) {
+    let exchange = ready.ending(client, &ready.facts.key, reader.deadline());
+    if let Some(id) = &key.id
+        && let Err(error) = exchange.revoke(id).await
+    {
+        reader.warn(not_revoked(error, id));
+    }
 }
 
 /// Ends what is nobody's now that the version has its value.
@@ -83,6 +126,9 @@ struct Keys<'a, S> {
     ending: &'a Exchange<'a>,
     /// The keys that exist: of this secret alone, where keys have names.
     listed: Option<&'a [Found]>,
+    /// What AWSPREVIOUS says, if it was worth reading and could be.
+    previous: Option<&'a Facts>,
+    deadline: Deadline,
 }
 
 impl<S: SecretStore> Keys<'_, S> {
@@ -108,21 +154,52 @@ impl<S: SecretStore> Keys<'_, S> {
             if self.is_current(&entry.id) {
                 continue;
             }
-            let has_ended = entry.listed && self.listed.is_some() && !self.is_listed(&entry.id);
-            if has_ended {
+            if self.has_ended(entry) {
                 continue;
             }
             let leftover = entry.since.is_some() && entry.due(self.facts().grace, promoted, now);
             if leftover || before_create {
                 match end(self.reader, self.ending, &self.ready.prover, entry, self.listed).await {
-                    End::Ended | End::NotOurs => continue,
-                    End::Kept => {}
+                    End::Ended => continue,
+                    End::Kept | End::NotOurs => {}
                 }
             }
             let since = entry.since.or(Some(promoted.unwrap_or(now).as_secs()));
-            journal.retire.push(Superseded { since, ..entry.clone() });
+            // By the credential that the admin has now.
+            let proof = match is_ours(&self.ready.prover, entry, self.listed) {
+                true => self.ready.prover.prove(&entry.id),
+                false => entry.proof.clone(),
+            };
+            journal.retire.push(Superseded { since, proof, ..entry.clone() });
         }
+        self.supersede_previous(&mut journal, before_create).await;
         journal
+    }
+
+    /// Whether a key that was in the issuer's list is there no more. What takes several calls to end may be between two of
+    /// them, and not be listed.
+    fn has_ended(&self, entry: &Superseded) -> bool {
+        let in_one_call = self.ready.issuer.revoke.len() == 1;
+        in_one_call && entry.listed && self.listed.is_some() && !self.is_listed(&entry.id)
+    }
+
+    /// Notes the key of AWSPREVIOUS where no journal has it and no name would tell.
+    async fn supersede_previous(&self, journal: &mut Journal, before_create: bool) {
+        let Some((previous, id)) = self.previous.and_then(|previous| Some((previous, previous.key.id.as_ref()?)))
+        else {
+            return;
+        };
+        let proof = previous.journal.proof.as_deref();
+        let known = self.is_current(id) || self.facts().journal.retire.iter().any(|entry| entry.id == *id);
+        if self.ready.issuer.finds_by_name() || known || !self.ready.prover.holds(id, proof) {
+            return;
+        }
+        let (proof, listed) = (self.ready.prover.prove(id), self.is_listed(id));
+        let entry = Superseded { id: id.clone(), proof, since: None, listed };
+        if before_create && end(self.reader, self.ending, &self.ready.prover, &entry, self.listed).await == End::Ended {
+            return;
+        }
+        journal.retire.push(entry);
     }
 
     /// Notes the current key as what the next promotion supersedes, if it is ours to end one day.
@@ -131,10 +208,14 @@ impl<S: SecretStore> Keys<'_, S> {
         let Some(id) = &key.id else { return };
         let proof = self.facts().journal.proof.clone();
         let listed = self.is_listed(id);
-        let proven =
-            is_named(id, self.listed) || self.ready.prover.holds(id, proof.as_deref()) || self.holder_proves(key).await;
+        let proven = match &proof {
+            _ if is_named(id, self.listed) => true,
+            Some(proof) => self.ready.prover.holds(id, Some(proof)),
+            // A proof that is wrong belongs to another secret, of which this is a copy, and so does the key.
+            None => self.holder_proves(key).await,
+        };
         if !proven {
-            self.reader.warn(not_ours(self.exchange, id));
+            self.reader.warn(not_ours(self.exchange));
             return;
         }
         let proof = self.ready.prover.prove(id);
@@ -152,38 +233,47 @@ impl<S: SecretStore> Keys<'_, S> {
 
     /// Ends the orphans of versions that have their value, notes keys of versions that nobody knows any more, and returns
     /// those that were made for this version.
-    async fn sort_out(&self, journal: &mut Journal) -> Result<Vec<(String, Option<Duration>)>> {
-        let description = self.reader.description();
+    async fn sort_out(&self, journal: &mut Journal) -> Vec<Stray> {
         let this = token_part(self.reader.token());
-        let settled: Vec<_> =
-            description.current_version().into_iter().chain(description.previous_version()).map(token_part).collect();
+        let settled = self.settled();
         let mut strays = Vec::new();
-        let mut previous = None;
         for found in self.listed.unwrap_or_default() {
             let known = self.is_current(&found.id) || journal.retire.iter().any(|entry| entry.id == found.id);
-            let Some(made) = found.name.as_deref().and_then(|name| parts(&self.ready.prefix, name)).filter(|_| !known)
+            let Some((token, made)) =
+                found.name.as_deref().and_then(|name| parts(&self.ready.prefix, name)).filter(|_| !known)
             else {
                 continue;
             };
-            if made.0 == this {
-                strays.push((found.id.clone(), made.1));
+            if token == this {
+                strays.push(Stray { id: found.id.clone(), made });
                 continue;
             }
-            // A version that was rolled back by hand is AWSPREVIOUS, and no journal knows its key.
-            if previous.is_none() {
-                previous = Some(self.previous_id().await?);
-            }
-            let is_previous = previous.as_ref().is_some_and(|id| id.as_deref() == Some(found.id.as_str()));
-            if !is_previous && settled.iter().any(|token| token == made.0) {
-                if let Err(error) = self.ending.revoke(&found.id).await {
-                    self.reader.warn(not_revoked(error, &found.id));
-                    journal.retire.push(self.entry(found));
-                }
+            let is_previous = self.previous.is_some_and(|previous| previous.key.id.as_ref() == Some(&found.id));
+            let orphan = !is_previous && settled.iter().any(|known| known == token);
+            if orphan && self.end_orphan(&found.id).await {
                 continue;
             }
-            journal.retire.push(self.entry(found));
+            if journal.retire.len() < MAX_ENTRIES {
+                journal.retire.push(self.entry(found));
+            }
         }
-        Ok(strays)
+        strays
+    }
+
+    async fn end_orphan(&self, id: &str) -> bool {
+        let ended = self.ending.revoke(id).await.map_err(|error| self.reader.warn(not_revoked(error, id)));
+        ended.is_ok()
+    }
+
+    /// The versions whose value, and with it whose key, is known: whatever else is named for them is an orphan. Only where the
+    /// key that they have is itself found among the names: otherwise it may be one of those.
+    fn settled(&self) -> Vec<String> {
+        let description = self.reader.description();
+        let current = self.facts().key.id.as_deref().filter(|id| self.is_listed(id));
+        let previous = self.previous.and_then(|previous| previous.key.id.as_deref()).filter(|id| self.is_listed(id));
+        let current = description.current_version().filter(|_| current.is_some());
+        let previous = description.previous_version().filter(|_| previous.is_some());
+        current.into_iter().chain(previous).map(token_part).collect()
     }
 
     /// Superseded by this rotation: when it really was, nobody knows, and somebody may have it still.
@@ -191,23 +281,17 @@ impl<S: SecretStore> Keys<'_, S> {
         Superseded { id: found.id.clone(), proof: self.ready.prover.prove(&found.id), since: None, listed: true }
     }
 
-    async fn previous_id(&self) -> Result<Option<String>> {
-        let document = self.reader.previous().await?;
-        Ok(document.and_then(|document| Facts::read(&document, &self.ready.issuer).ok()).and_then(|facts| facts.key.id))
-    }
-
     /// Makes a key. Where the issuer allows no more, a key that an attempt of long ago has left is ended first.
-    async fn create(&self, strays: &[(String, Option<Duration>)], budget: Duration) -> Result<Key> {
+    async fn create(&self, strays: &[Stray], oldest_in_flight: Duration) -> Result<Key> {
         match self.create_once().await {
             Err(error) if error.code() == Code::KeyLimitReached && !strays.is_empty() => {
-                let oldest_in_flight = since_epoch().saturating_sub(budget + CLOCKS);
                 let over: Vec<_> =
-                    strays.iter().filter(|(_, made)| made.is_some_and(|made| made < oldest_in_flight)).collect();
+                    strays.iter().filter(|stray| stray.made.is_some_and(|made| made < oldest_in_flight)).collect();
                 if over.is_empty() {
                     return Err(error.recoded(Code::AttemptUnderWay));
                 }
-                for (id, _) in over {
-                    self.exchange.revoke(id).await?;
+                for stray in over {
+                    self.exchange.revoke(&stray.id).await?;
                 }
                 self.create_once().await
             }
@@ -217,17 +301,17 @@ impl<S: SecretStore> Keys<'_, S> {
 
     async fn create_once(&self) -> Result<Key> {
         let time = self.ready.issuer.create.as_ref().map(|create| create.call.timeout).unwrap_or_default();
-        enough(self.reader.deadline(), time + TO_STORE)?;
+        enough(self.deadline, time)?;
         let name = name(&self.ready.prefix, self.reader.token(), since_epoch());
         self.exchange.create(&name).await
     }
 }
 
-/// That there is time for this much.
+/// That there is time for this much, and then for storing what comes of it.
 pub(crate) fn enough(deadline: Deadline, time: Duration) -> Result<()> {
     if deadline.left() > time {
         return Ok(());
     }
     let error = Error::new(Code::TimeSpent).with(Fact::What, "too little is left to make a key and to store it");
-    Err(error.with(Fact::Expected, format_args!("{} s", time.as_secs())))
+    Err(error.with(Fact::Expected, format_args!("{} s", (time + TO_STORE).as_secs())))
 }

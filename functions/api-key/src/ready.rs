@@ -27,6 +27,7 @@ pub(crate) struct Ready {
     pub(crate) facts: Facts,
     pub(crate) prefix: String,
     pub(crate) prover: Prover,
+    allow_unproven: bool,
     vars: BTreeMap<String, Value>,
     admin: BTreeMap<String, SecretText>,
 }
@@ -43,6 +44,7 @@ pub(crate) enum Rights {
 pub(crate) struct Ground<'a> {
     pub(crate) sources: &'a Sources,
     pub(crate) admin_secrets: Option<&'a [String]>,
+    pub(crate) allow_unproven: bool,
 }
 
 impl Ground<'_> {
@@ -66,16 +68,53 @@ impl Ground<'_> {
             }
             let document = reader.other_secret(id).await?;
             let of_other = |error: Error| error.with_default(Fact::OtherSecret, id);
+            meant_for(&document, &issuer).map_err(of_other)?;
             admin = admin_fields(&document, &issuer).map_err(of_other)?;
             all.extend(vars(&document, &issuer, From::Admin).map_err(of_other)?);
         }
-        let secret = reader.secret();
-        let proving = (issuer.admin == Admin::Secret).then_some(&admin);
+        let prover = match rights {
+            Rights::Holder => Prover::nobody(),
+            Rights::Admin => self.prover(reader, &issuer, &facts, &all, &admin).await?,
+        };
+        let (prefix, allow_unproven) = (name_prefix(reader.secret()), self.allow_unproven);
+        Ok(Ready { prefix, prover, allow_unproven, facts, vars: all, admin, issuer })
+    }
+
+    async fn prover<S: SecretStore>(
+        &self,
+        reader: &Reader<'_, S>,
+        issuer: &Issuer,
+        facts: &Facts,
+        vars: &BTreeMap<String, Value>,
+        admin: &BTreeMap<String, SecretText>,
+    ) -> Result<Prover> {
         let places = issuer.place_vars();
-        let place = all.iter().filter(|(name, _)| places.contains(name.as_str()));
+        let place = vars.iter().filter(|(name, _)| places.contains(name.as_str()));
         let place = place.map(|(name, value)| (name.clone(), value.clone())).collect();
-        let prover = Prover::new(proving, secret, &issuer.id, &place);
-        Ok(Ready { prefix: name_prefix(secret), prover, facts, vars: all, admin, issuer })
+        let mut prover = Prover::new(admin, reader.secret(), &issuer.id, &place);
+        let own = (facts.key.id.as_deref().unwrap_or_default(), facts.journal.proof.as_deref());
+        let entries = facts.journal.retire.iter().map(|entry| (entry.id.as_str(), entry.proof.as_deref()));
+        let fails = |(id, proof): (&str, Option<&str>)| proof.is_some() && !prover.holds(id, proof);
+        // The admin's credential has changed since, perhaps. Rotated by the service, the one before is AWSPREVIOUS.
+        if let Some(id) = facts.admin_secret.as_deref().filter(|_| issuer.admin == Admin::Secret)
+            && std::iter::once(own).chain(entries).any(fails)
+            && let Some(previous) = reader.other_previous(id).await?
+            && let Ok(fields) = admin_fields(&previous, issuer)
+        {
+            prover.and_previous(&fields);
+        }
+        Ok(prover)
+    }
+}
+
+/// An admin secret may say for which issuer it is. One that says another is not sent there.
+fn meant_for(admin: &Document, issuer: &Issuer) -> Result<()> {
+    match admin.optional_string("issuer")? {
+        Some(other) if other != issuer.id => {
+            let error = Error::new(Code::AdminNotAllowed).with(Fact::Field, "issuer");
+            Err(error.with(Fact::Found, "another issuer").with(Fact::Expected, &issuer.id))
+        }
+        _ => Ok(()),
     }
 }
 
@@ -84,6 +123,27 @@ fn no_admin() -> Error {
 }
 
 impl Ready {
+    /// Whether an earlier rotation has left a proof that this secret's key is its own to replace.
+    pub(crate) fn is_proven(&self) -> bool {
+        let id = self.facts.key.id.as_deref().unwrap_or_default();
+        self.allow_unproven || self.prover.holds(id, self.facts.journal.proof.as_deref())
+    }
+
+    /// Shows that whoever writes the secret has its key: with the admin's credential, the function would otherwise replace any
+    /// key that the secret names, and store the new one where its writer can read it.
+    pub(crate) async fn possession(&self, client: &Client, key: &Key, deadline: Deadline) -> Result<()> {
+        let exchange = self.exchange(client, key, deadline);
+        // That a key works says nothing about an id that somebody wrote beside it.
+        if key.id.is_some() && !exchange.tells_identity() {
+            return Err(self.unproven());
+        }
+        exchange.verify(key, false).await?.or_rejected(Code::KeyUnproven)
+    }
+
+    pub(crate) fn unproven(&self) -> Error {
+        Error::new(Code::KeyUnproven).with(Fact::Issuer, &self.issuer.id)
+    }
+
     /// A conversation with the issuer, for which `current` is the key in use.
     pub(crate) fn exchange<'a>(&'a self, client: &'a Client, current: &'a Key, deadline: Deadline) -> Exchange<'a> {
         let subject = Subject {

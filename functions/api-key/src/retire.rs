@@ -26,7 +26,7 @@ pub(crate) async fn end<S: SecretStore>(
     listed: Option<&[Found]>,
 ) -> End {
     if !is_ours(prover, entry, listed) {
-        reader.warn(not_ours(exchange, &entry.id));
+        reader.warn(not_ours(exchange));
         return End::NotOurs;
     }
     match exchange.revoke(&entry.id).await {
@@ -48,8 +48,9 @@ pub(crate) fn is_named(id: &str, listed: Option<&[Found]>) -> bool {
     listed.is_some_and(|listed| listed.iter().any(|found| found.id == id && found.name.is_some()))
 }
 
-pub(crate) fn not_ours(exchange: &Exchange<'_>, id: &str) -> Error {
-    Error::new(Code::KeyNotOurs).with(Fact::Issuer, &exchange.issuer().id).with(Fact::KeyId, id)
+/// Without the id: what nothing proves to be one may be a key that stands in the wrong field.
+pub(crate) fn not_ours(exchange: &Exchange<'_>) -> Error {
+    Error::new(Code::KeyNotOurs).with(Fact::Issuer, &exchange.issuer().id)
 }
 
 /// The reason stays as facts; the code is the one that an alarm waits for.

@@ -4,26 +4,26 @@
 use crate::description::Strategy;
 use crate::exchange::Exchange;
 use crate::http::Client;
-use crate::mint::enough;
+use crate::mint::{TO_STORE, enough};
 use crate::ready::Ready;
 use crate::template::{End, Key};
 use rotation::store::SecretStore;
 use rotation::target::Reader;
 use rotation::{Code, Error, Fact, Result};
-use std::time::Duration;
-
-/// As for a key that is made: what is not stored is lost.
-const TO_STORE: Duration = Duration::from_secs(3);
 
 /// Exchanges the current key.
 pub(crate) async fn roll<S: SecretStore>(ready: &Ready, client: &Client, reader: &Reader<'_, S>) -> Result<Key> {
-    let exchange = ready.exchange(client, &ready.facts.key, reader.deadline());
-    let time = ready.issuer.roll.as_ref().map(|roll| roll.call.timeout).unwrap_or_default();
-    enough(reader.deadline(), time + TO_STORE)?;
+    let deadline = reader.deadline().less(TO_STORE);
+    let exchange = ready.exchange(client, &ready.facts.key, deadline);
     let grace = ready.issuer.grace.filter(|_| ready.issuer.strategy == Strategy::RollGrace).map(End::after);
     let living = living(ready, &exchange).await?;
-    // Nothing that was read before the last label was looked at is acted upon.
+    let time = ready.issuer.roll.as_ref().map(|roll| roll.call.timeout).unwrap_or_default();
+    enough(deadline, time)?;
+    // Another invocation may have stored its key while this one was looking. That would end with this exchange.
     reader.still_pending().await?;
+    if reader.has_value().await? {
+        return Err(Error::new(Code::AttemptUnderWay).with(Fact::Issuer, &ready.issuer.id));
+    }
     let rolled = exchange.roll(&living, grace).await?;
     rolled.ok_or_else(|| lost(&exchange, "no living key of this id"))
 }
@@ -31,9 +31,12 @@ pub(crate) async fn roll<S: SecretStore>(ready: &Ready, client: &Client, reader:
 /// The key to exchange. Where a key gets a new id with each exchange, an earlier attempt that was not stored has left a key that
 /// only the issuer's list knows; a dead id must then not even be sent, for some issuers take that for a theft.
 async fn living(ready: &Ready, exchange: &Exchange<'_>) -> Result<Key> {
-    let Some(found) = exchange.find().await? else { return Ok(ready.facts.key.clone()) };
+    let current = &ready.facts.key;
+    let Some(found) = exchange.find().await? else { return Ok(current.clone()) };
     match found.as_slice() {
-        [only] => Ok(Key { id: Some(only.id.clone()), ..ready.facts.key.clone() }),
+        // Of a key that only the list knows, the secret's writer has shown nothing.
+        [only] if current.id.as_deref() != Some(&only.id) && !ready.is_proven() => Err(ready.unproven()),
+        [only] => Ok(Key { id: Some(only.id.clone()), ..current.clone() }),
         [] => Err(lost(exchange, "no living key in the issuer's list")),
         _ => Err(lost(exchange, "several living keys in the issuer's list, of which any may be the one")),
     }

@@ -4,7 +4,7 @@ use crate::description::{Output, Strategy};
 use crate::facts::{Facts, issuer_name};
 use crate::http::{Allowed, Client};
 use crate::journal::{Grace, Journal, Superseded};
-use crate::mint::{Minted, mint, settle};
+use crate::mint::{Minted, discard, mint, settle};
 use crate::ready::{Ground, Ready, Rights};
 use crate::retire::{End, end};
 use crate::roll::roll;
@@ -24,6 +24,9 @@ use rotation::target::{
 use rotation::{Code, Error, Fact, Result};
 use std::time::Duration;
 
+/// For telling an issuer a value, tries included.
+const TO_SET: Duration = Duration::from_secs(10);
+
 /// The keys of HTTP issuers, as a [`Target`].
 pub struct ApiKey {
     sources: Sources,
@@ -34,7 +37,14 @@ pub struct ApiKey {
 }
 
 /// What createSecret made outside.
-pub struct Made(Option<(Ready, Minted)>);
+pub struct Made(Outside);
+
+enum Outside {
+    Nothing,
+    Minted(Box<(Ready, Minted)>),
+    /// The one key that lives.
+    Rolled,
+}
 
 impl ApiKey {
     /// A target by these settings.
@@ -62,7 +72,11 @@ impl ApiKey {
         document: &Document,
         rights: Rights,
     ) -> Result<Ready> {
-        let ground = Ground { sources: &self.sources, admin_secrets: self.admin_secrets.as_deref() };
+        let ground = Ground {
+            sources: &self.sources,
+            admin_secrets: self.admin_secrets.as_deref(),
+            allow_unproven: self.allow_unproven,
+        };
         ground.ready(reader, document, rights).await
     }
 
@@ -88,33 +102,22 @@ impl ApiKey {
         Ok(Key { secret: Some(secret), ..ready.facts.key.clone() })
     }
 
-    /// Whether an earlier rotation has left a proof that this secret's key is its own to replace.
-    fn is_proven(&self, ready: &Ready) -> bool {
-        let id = ready.facts.key.id.as_deref().unwrap_or_default();
-        self.allow_unproven || ready.prover.holds(id, ready.facts.journal.proof.as_deref())
-    }
-
-    /// Shows that whoever writes the secret has its key: with the admin's credential, the function would otherwise replace any
-    /// key that the secret names, and store the new one where its writer can read it.
-    async fn possession<S: SecretStore>(&self, ready: &Ready, reader: &Reader<'_, S>) -> Result<()> {
-        if self.is_proven(ready) {
-            return Ok(());
-        }
-        let exchange = ready.exchange(&self.client, &ready.facts.key, reader.deadline());
-        exchange.verify(&ready.facts.key, false).await?.or_rejected(Code::KeyUnproven)
-    }
-
-    /// Ends what is due in a journal.
+    /// Ends what is due in a journal. `in_use` is the id of a key that somebody may have read a moment ago, whatever the journal
+    /// says.
     async fn end_due<S: SecretStore>(
         &self,
         reader: &Reader<'_, S>,
         document: &Document,
+        in_use: Option<&str>,
         promoted: Option<Duration>,
     ) -> Result<Retired> {
         let holder = self.ready(reader, document, Rights::Holder).await?;
         let now = since_epoch();
         let due = |entry: &&Superseded| {
-            entry.due(holder.facts.grace, promoted, now) && holder.facts.key.id.as_ref() != Some(&entry.id)
+            // Superseded once, and made current again by hand: its time begins anew.
+            let again = entry.since.is_some() && in_use == Some(&entry.id);
+            let own = holder.facts.key.id.as_ref() == Some(&entry.id);
+            entry.due(holder.facts.grace, promoted, now) && !again && !own
         };
         if !holder.issuer.mints() || !holder.facts.journal.retire.iter().any(|entry| due(&entry)) {
             return Ok(Retired::Nothing);
@@ -126,6 +129,67 @@ impl ApiKey {
             ended |= end(reader, &exchange, &ready.prover, entry, None).await == End::Ended;
         }
         Ok(if ended { Retired::Previous } else { Retired::Nothing })
+    }
+
+    /// For setSecret without a proof, as when the admin's credential was corrected since createSecret: whether the current key
+    /// shows that the secret has it. False if the pending one is in effect already.
+    async fn possessed<S: SecretStore>(
+        &self,
+        reader: &Reader<'_, S>,
+        versions: Versions<'_>,
+        pending: &Ready,
+    ) -> Result<bool> {
+        let current = Facts::read(versions.current, &pending.issuer)?.key;
+        let shown = pending.possession(&self.client, &current, reader.deadline()).await;
+        let Err(error) = shown else { return Ok(true) };
+        match pending.possession(&self.client, &pending.facts.key, reader.deadline()).await {
+            Ok(()) => Ok(false),
+            Err(_) => Err(error),
+        }
+    }
+
+    async fn proposal<S: SecretStore>(&self, reader: &Reader<'_, S>, current: &Document) -> Result<Proposal<Made>> {
+        let holder = self.ready(reader, current, Rights::Holder).await?;
+        let strategy = holder.issuer.strategy;
+        if strategy == Strategy::Generate {
+            let document = written(current, &holder, &self.drawn(&holder)?)?;
+            return Ok(Proposal { document, made: Made(Outside::Nothing) });
+        }
+        let ready = self.ready(reader, current, Rights::Admin).await?;
+        if !ready.issuer.mints() && !ready.is_proven() {
+            ready.possession(&self.client, &ready.facts.key, reader.deadline()).await?;
+        }
+        match strategy {
+            Strategy::Generate | Strategy::SetValue => {
+                let document = written(current, &ready, &self.drawn(&ready)?)?;
+                let document = proven(&document, &ready, &ready.facts.key)?;
+                Ok(Proposal { document, made: Made(Outside::Nothing) })
+            }
+            Strategy::Roll | Strategy::RollGrace => {
+                let key = roll(&ready, &self.client, reader).await?;
+                let document = proven(&written(current, &ready, &key)?, &ready, &key)?;
+                Ok(Proposal { document, made: Made(Outside::Rolled) })
+            }
+            Strategy::CreateRevoke | Strategy::RevokeCreate => self.minted(reader, current, ready).await,
+        }
+    }
+
+    async fn minted<S: SecretStore>(
+        &self,
+        reader: &Reader<'_, S>,
+        current: &Document,
+        ready: Ready,
+    ) -> Result<Proposal<Made>> {
+        let minted = mint(&ready, &self.client, reader).await?;
+        let document = written(current, &ready, &minted.key).and_then(|document| {
+            let document = minted.journal.write(&document)?;
+            // A value never changes once it is stored: what could not be read again would stop every later step.
+            Facts::read(&document, &ready.issuer).map(|_| document)
+        });
+        if document.is_err() {
+            discard(&ready, &self.client, reader, &minted.key).await;
+        }
+        Ok(Proposal { document: document?, made: Made(Outside::Minted(Box::new((ready, minted)))) })
     }
 }
 
@@ -143,38 +207,16 @@ impl Target for ApiKey {
     }
 
     async fn propose<S: SecretStore>(&self, reader: &Reader<'_, S>, current: &Document) -> Result<Proposal<Made>> {
-        let holder = self.ready(reader, current, Rights::Holder).await?;
-        match holder.issuer.strategy {
-            Strategy::Generate => {
-                let key = self.drawn(&holder)?;
-                Ok(Proposal { document: written(current, &holder, &key)?, made: Made(None) })
-            }
-            Strategy::SetValue => {
-                let ready = self.ready(reader, current, Rights::Admin).await?;
-                self.possession(&ready, reader).await?;
-                let document = written(current, &ready, &self.drawn(&ready)?)?;
-                Ok(Proposal { document: proven(&document, &ready, &ready.facts.key)?, made: Made(None) })
-            }
-            Strategy::Roll | Strategy::RollGrace => {
-                let ready = self.ready(reader, current, Rights::Admin).await?;
-                self.possession(&ready, reader).await?;
-                let key = roll(&ready, &self.client, reader).await?;
-                let document = written(current, &ready, &key)?;
-                Ok(Proposal { document: proven(&document, &ready, &key)?, made: Made(None) })
-            }
-            Strategy::CreateRevoke | Strategy::RevokeCreate => {
-                let ready = self.ready(reader, current, Rights::Admin).await?;
-                let minted = mint(&ready, &self.client, reader).await?;
-                let document = minted.journal.write(&written(current, &ready, &minted.key)?)?;
-                Ok(Proposal { document, made: Made(Some((ready, minted))) })
-            }
-        }
+        self.proposal(reader, current).await
     }
 
-    async fn settle<S: SecretStore>(&self, reader: &Reader<'_, S>, made: Made, put: Put) {
-        if let Made(Some((ready, minted))) = made {
-            settle(&ready, &self.client, reader, &minted, put).await;
+    async fn settle<S: SecretStore>(&self, reader: &Reader<'_, S>, made: Made, put: Put) -> Result<()> {
+        match (made.0, put) {
+            (Outside::Minted(made), put) => settle(&made.0, &self.client, reader, &made.1, put).await,
+            (Outside::Rolled, Put::OtherValueThere) => return Err(Error::new(Code::KeySuperseded)),
+            (Outside::Rolled | Outside::Nothing, _) => {}
         }
+        Ok(())
     }
 
     async fn apply<S: SecretStore>(&self, reader: &Reader<'_, S>, versions: Versions<'_>) -> Result<Applied> {
@@ -183,12 +225,12 @@ impl Target for ApiKey {
             return Ok(Applied::AlreadyInEffect);
         }
         let ready = self.pending(reader, versions, Rights::Admin).await?;
-        let exchange = ready.exchange(&self.client, &ready.facts.key, reader.deadline());
-        if !self.is_proven(&ready) {
-            // createSecret gives the proof.
-            return Err(Error::new(Code::KeyUnproven).with(Fact::Issuer, &ready.issuer.id));
+        if !ready.is_proven() && !self.possessed(reader, versions, &ready).await? {
+            return Ok(Applied::AlreadyInEffect);
         }
         reader.still_pending().await?;
+        // What is tried again for long may have been overtaken by another rotation, whose value it would replace.
+        let exchange = ready.exchange(&self.client, &ready.facts.key, reader.deadline().within(TO_SET));
         exchange.set(&ready.facts.key).await?;
         Ok(Applied::Changed(Change { by: "admin", previous: PreviousCredential::Refused }))
     }
@@ -202,9 +244,10 @@ impl Target for ApiKey {
         exchange.verify(&ready.facts.key, true).await?.or_rejected(Code::PendingRejected)
     }
 
-    async fn retire<S: SecretStore>(&self, reader: &Reader<'_, S>, current: &Document) -> Result<Retired> {
+    async fn retire<S: SecretStore>(&self, reader: &Reader<'_, S>, versions: Versions<'_>) -> Result<Retired> {
+        let superseded = self.ready(reader, versions.current, Rights::Holder).await?;
         // The version has just been promoted: what it supersedes is so since now.
-        self.end_due(reader, current, Some(since_epoch())).await
+        self.end_due(reader, versions.pending, superseded.facts.key.id.as_deref(), Some(since_epoch())).await
     }
 
     async fn check<S: SecretStore>(&self, reader: &Reader<'_, S>, current: Dated<'_>) -> Result<Retired> {
@@ -219,7 +262,7 @@ impl Target for ApiKey {
         if ready.facts.grace == Grace::Cycle {
             return Ok(Retired::Nothing);
         }
-        self.end_due(reader, current.document, reader.description().last_rotated).await
+        self.end_due(reader, current.document, None, reader.description().last_rotated).await
     }
 }
 

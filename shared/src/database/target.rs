@@ -308,8 +308,8 @@ impl<E: Engine> Target for DatabaseTarget<E> {
         }
     }
 
-    async fn retire<S: SecretStore>(&self, reader: &Reader<'_, S>, current: &Document) -> Result<Retired> {
-        let facts = Facts::read::<E>(current)?;
+    async fn retire<S: SecretStore>(&self, reader: &Reader<'_, S>, versions: Versions<'_>) -> Result<Retired> {
+        let facts = Facts::read::<E>(versions.pending)?;
         self.discard(&facts, Some(Duration::ZERO), reader.deadline()).await
     }
 

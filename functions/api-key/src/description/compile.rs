@@ -175,9 +175,27 @@ impl<'a> Compiler<'a> {
             }
             _ => {}
         }
+        self.identity();
         let named = written.find.as_ref().is_some_and(|find| find.name.is_some());
         if matches!(strategy, CreateRevoke | RevokeCreate) && !named && written.risk.is_none() {
             self.problem("risk", "missing: without `find.name`, a key whose creation was not answered cannot be found again; say what that means here");
+        }
+    }
+
+    /// A key that is replaced by its id with the admin's rights has to be the one that the secret's writer has.
+    fn identity(&mut self) {
+        let written = self.written;
+        let calls = written.roll.iter().map(written::Roll::call).chain(written.set.iter().map(written::Set::call));
+        let targets = calls.flat_map(|call| call.targets.into_iter().filter_map(|(_, target)| target));
+        let by_id = targets.flat_map(Template::places).any(|place| *place == template::Place::KeyId);
+        let told = written.verify.as_ref().is_some_and(|verify| verify.identity.is_some());
+        let signs_in = written.auth.key.as_ref().and_then(|auth| auth.basic.as_ref());
+        let signs_in = signs_in.is_some_and(|basic| basic.user.only_place() == Some(&template::Place::KeyId));
+        if by_id && !told && !signs_in {
+            self.problem(
+                "verify.identity",
+                "missing: the key is replaced by its id, so `verify` has to tell whose id it is",
+            );
         }
     }
 
@@ -262,8 +280,12 @@ impl<'a> Compiler<'a> {
             };
             output.insert(field.clone(), parsed);
         }
-        if !output.values().any(|output| *output == Output::KeySecret) {
-            self.problem("output", "expected a field for key.secret");
+        let mints = matches!(self.written.strategy, Strategy::CreateRevoke | Strategy::RevokeCreate);
+        for (needed, name) in [(true, Output::KeySecret), (mints, Output::KeyId)] {
+            if needed && !output.values().any(|output| *output == name) {
+                let name = if name == Output::KeyId { "key.id" } else { "key.secret" };
+                self.problem("output", format!("expected a field for {name}"));
+            }
         }
         output
     }
@@ -618,7 +640,7 @@ impl<'a> Compiler<'a> {
             written::Answers::One(one) => std::slice::from_ref(one),
             written::Answers::Any(any) => any.as_slice(),
         };
-        if list.is_empty() {
+        if list.is_empty() || list.iter().any(|answer| answer.status.as_ref().is_some_and(Vec::is_empty)) {
             self.problem(path, "expected at least one");
         }
         let answers = list.iter().map(|answer| {

@@ -511,6 +511,12 @@ impl Issuer {
         matches!(scheme, Some(Scheme::Basic(basic)) if basic.user.only_place() == Some(&template::Place::KeyId))
     }
 
+    /// Whether a key that works is known to be the one of its id.
+    pub fn tells_identity(&self) -> bool {
+        let by_key = self.verify.as_ref().filter(|verify| verify.call.role == As::Key);
+        by_key.is_some_and(|verify| verify.identity.is_some() || self.signs_in_with_id())
+    }
+
     /// The field of the secret that holds the key.
     pub fn key_field(&self) -> &str {
         let key = self.output.iter().find(|(_, output)| **output == Output::KeySecret);
@@ -530,7 +536,12 @@ impl Issuer {
         let auths = self.admin_auth.iter().chain(&self.key_auth).flat_map(Auth::templates);
         let base = self.http.iter().flat_map(|http| [&http.base.host, &http.base.path]);
         let targets = self.calls().flat_map(|call| call.target.templates());
-        let places = auths.chain(base).chain(targets).flat_map(Template::places);
+        // What is looked for says which keys are found.
+        let find = self.find.iter().flat_map(|find| {
+            let expected = find.fields.iter().flat_map(|(_, expected)| expected.templates());
+            find.call.templates().into_iter().chain(expected)
+        });
+        let places = auths.chain(base).chain(targets).chain(find).flat_map(Template::places);
         places
             .filter_map(|place| if let template::Place::Var(name) = place { Some(name.as_str()) } else { None })
             .collect()
