@@ -210,6 +210,30 @@ async fn a_version_that_is_rolled_back_costs_no_key_in_use() {
     assert_eq!(live(&issuer), kept(&secret).await, "what was rolled back ends in its turn");
 }
 
+/// The same while a rotation is under way, whose journal was written when the version before was no longer in use.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_version_that_is_rolled_back_during_a_rotation_costs_no_key_in_use() {
+    let (world, issuer) = World::lab(Options::default()).await;
+    let secret = by_hand(&world, &issuer).await;
+    secret.rotated().await;
+    secret.rotated().await;
+    let (to, from) = (secret.version("AWSPREVIOUS").await, secret.version("AWSCURRENT").await);
+    let token = secret.registered().await;
+    secret.step("createSecret", &token).await.expect("a key is made");
+    let move_back = json!({"SecretId": secret.arn, "VersionStage": "AWSCURRENT", "MoveToVersionId": to,
+        "RemoveFromVersionId": from});
+    world.lab.call("UpdateSecretVersionStage", move_back).await.expect("the label moves");
+    let in_use_until_now = id(&secret, "AWSCURRENT").await;
+    for step in ["setSecret", "testSecret", "finishSecret"] {
+        secret.step(step, &token).await.unwrap_or_else(|error| panic!("{step}: {error:?}"));
+    }
+    assert_eq!(id(&secret, "AWSPREVIOUS").await, in_use_until_now);
+    assert!(live(&issuer).contains(&in_use_until_now), "whoever read it a moment ago has it still");
+    secret.rotated().await;
+    secret.rotated().await;
+    assert_eq!(live(&issuer), kept(&secret).await, "it ends in its turn");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_new_key_is_promoted_once_it_works_everywhere() {
     let (world, issuer) = World::lab(Options { propagation: Duration::from_secs(3), ..Options::default() }).await;

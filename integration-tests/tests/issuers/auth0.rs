@@ -172,6 +172,21 @@ async fn an_application_that_the_secret_only_names_keeps_its_secret() {
     assert_eq!(double.secret(), before);
 }
 
+/// createSecret makes no call as the administrator, so that a wrong credential shows only in setSecret.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rotation_goes_on_once_the_admin_secret_is_corrected() {
+    let double = Auth0::new();
+    let mut wrong = double.admin();
+    wrong["clientSecret"] = json!(random(64));
+    let world = World::start("auth0", double.router(), wrong).await;
+    let secret = world.secret(double.written()).await;
+    assert_eq!(secret.refused().await.error_type, "admin-rejected");
+    let request = json!({"SecretId": world.admin(), "SecretString": double.admin().to_string()});
+    world.lab.call("PutSecretValue", request).await.expect("the admin secret is corrected");
+    secret.rotated().await;
+    assert!(double.works(secret.at("AWSCURRENT").await["clientSecret"].as_str().expect("a secret")));
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_secret_that_takes_a_while_is_waited_for() {
     let double = Auth0 { delay: Duration::from_secs(4), ..Auth0::new() };

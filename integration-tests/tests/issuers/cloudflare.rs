@@ -203,10 +203,25 @@ async fn a_rolled_token_keeps_its_id_and_ends_the_old_value() {
     secret.rotated().await;
     secret.rotated().await;
     let current = secret.at("AWSCURRENT").await;
-    assert_eq!(double.keys.live(), [by_hand.id.clone()]);
+    assert_eq!(double.keys.live(), std::slice::from_ref(&by_hand.id));
     assert_eq!(double.keys.with_secret(current["apiToken"].as_str()).map(|key| key.id), Some(by_hand.id));
     assert!(double.keys.with_secret(Some(&by_hand.secret)).is_none());
     assert!(double.keys.with_secret(secret.at("AWSPREVIOUS").await["apiToken"].as_str()).is_none());
+}
+
+/// A secret that was copied, for a test environment perhaps, has the original's key.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_rotation_of_a_copy_ends_no_key_of_the_original() {
+    let double = Cloudflare::new();
+    let world = World::start("cloudflare", double.router(), double.admin()).await;
+    let original = world.secret(double.written(&double.mint(BY_HAND))).await;
+    original.rotated().await;
+    let copy = world.secret_text(&original.at("AWSCURRENT").await.to_string()).await;
+    for _ in 0..3 {
+        copy.rotated().await;
+    }
+    let current = original.at("AWSCURRENT").await;
+    assert!(double.keys.with_secret(current["apiToken"].as_str()).is_some());
 }
 
 /// Whoever may write the secret, and no more, must not get somebody else's token with the admin's help.

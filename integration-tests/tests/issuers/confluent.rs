@@ -63,7 +63,7 @@ impl Confluent {
             return Ok(key);
         }
         let mut refusals = self.refusals.lock().expect("no double panics with it");
-        let status = if refusals.len() % 2 == 0 { 403 } else { 401 };
+        let status = if refusals.len().is_multiple_of(2) { 403 } else { 401 };
         refusals.push(status);
         Err(Box::new(if status == 401 {
             unauthenticated()

@@ -288,6 +288,26 @@ async fn a_rotation_whose_reply_was_lost_is_never_replayed() {
     assert_eq!(double.live(), [current["apiKeyId"].as_str().expect("an id")]);
 }
 
+/// Whoever may write the secret, and has a token of their own, must not get another's by its name with the admin's help.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_token_that_the_secret_only_names_is_not_rolled() {
+    let double = GitLab::new();
+    let world = World::start("gitlab", double.router(), double.admin()).await;
+    let (own, victim) = (double.mint(NAME, false), double.mint("root deploy key", false));
+    let mut claimed = written(&own);
+    claimed["tokenName"] = json!("root deploy key");
+    let secret = world.secret(claimed).await;
+    assert_eq!(secret.refused().await.error_type, "key-unproven");
+    // Nor with the proof of an earlier rotation.
+    let secret = world.secret(written(&own)).await;
+    secret.rotated().await;
+    let mut claimed = secret.at("AWSCURRENT").await;
+    claimed["tokenName"] = json!("root deploy key");
+    secret.put(&claimed).await;
+    assert_eq!(secret.refused().await.error_type, "key-unproven");
+    assert!(double.live().contains(&victim.id.to_string()));
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_token_of_a_project_is_created_verified_and_revoked() {
     let double = GitLab::new();

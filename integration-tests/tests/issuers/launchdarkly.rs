@@ -15,8 +15,10 @@ const HOUR: u64 = 3_600_000;
 struct LaunchDarkly {
     id: String,
     admin: String,
-    values: Arc<Mutex<Vec<(String, Option<u64>)>>>,
+    values: Arc<Mutex<Values>>,
 }
+
+type Values = Vec<(String, Option<u64>)>;
 
 impl LaunchDarkly {
     fn new() -> Self {

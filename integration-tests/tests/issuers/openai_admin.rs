@@ -127,7 +127,20 @@ async fn a_key_is_created_verified_and_revoked_by_itself() {
     secret.rotated().await;
     let kept = ids("apiKeyId", [secret.at("AWSCURRENT").await, secret.at("AWSPREVIOUS").await]);
     assert_eq!(but(double.keys.live(), &by_hand), but(kept, &by_hand));
-    assert!(double.keys.with_id(&by_hand.id).is_none(), "who holds it may end any key");
+    assert!(double.keys.with_id(&by_hand.id).is_some(), "nothing proves that it is the function's");
+}
+
+/// With `admin: self` the key may end any other. That is no reason to believe an id that somebody wrote beside it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_key_that_the_secret_names_by_a_slip_is_not_ended() {
+    let double = OpenAi::default();
+    let world = World::start("openai-admin", double.router(), Value::Null).await;
+    let (own, used_elsewhere) = (double.mint(BY_HAND), double.mint(BY_HAND));
+    let secret = world.secret(json!({"apiKey": own.secret, "apiKeyId": used_elsewhere.id})).await;
+    secret.rotated().await;
+    secret.rotated().await;
+    secret.rotated().await;
+    assert!(double.keys.with_id(&used_elsewhere.id).is_some());
 }
 
 #[tokio::test(flavor = "multi_thread")]
