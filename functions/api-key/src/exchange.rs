@@ -549,8 +549,8 @@ fn next_page(find: &Find, page: &Page, answer: &Answer, items: usize, seen: usiz
             Some(Page::Parameter(query.clone(), number.saturating_add(1).to_string()))
         }
         // By what there was, not by what there should have been: a server may give less than it was asked for.
-        Pages::Offset { query, .. } if items > 0 => Some(Page::Parameter(query.clone(), seen.to_string())),
-        Pages::Number { .. } | Pages::Offset { .. } => None,
+        Pages::Offset(query) if items > 0 => Some(Page::Parameter(query.clone(), seen.to_string())),
+        Pages::Number { .. } | Pages::Offset(_) => None,
     }
 }
 

@@ -694,7 +694,7 @@ impl<'a> Compiler<'a> {
                 Pages::Cursor { from: self.pointer("find.pages.cursor.from", from), into }
             }
             written::Pages::Number { query, first } => Pages::Number { query: query.clone(), first: *first },
-            written::Pages::Offset { query, step } => Pages::Offset { query: query.clone(), step: *step },
+            written::Pages::Offset(query) => Pages::Offset(query.clone()),
             written::Pages::Link(relation) => Pages::Link(relation.clone()),
             written::Pages::Url(place) => Pages::Url(self.pointer("find.pages.url", place)),
         });

@@ -384,13 +384,8 @@ pub enum Pages {
         /// Of the first page.
         first: u32,
     },
-    /// By items to leave out.
-    Offset {
-        /// The parameter.
-        query: String,
-        /// A page's items.
-        step: u32,
-    },
+    /// By items to leave out, in this parameter.
+    Offset(String),
     /// By a `Link` header of this relation.
     Link(String),
     /// By a URL in the answer.

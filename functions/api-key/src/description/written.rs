@@ -354,13 +354,8 @@ pub enum Pages {
         #[serde(default = "one")]
         first: u32,
     },
-    /// By how many items to leave out, until a page has none.
-    Offset {
-        /// The query parameter.
-        query: String,
-        /// How many items a page has.
-        step: u32,
-    },
+    /// By how many items to leave out, in this query parameter, until a page has none.
+    Offset(String),
     /// By a `Link` header (RFC 8288) with this relation.
     Link(String),
     /// By a URL in the answer, on the same host.
