@@ -260,6 +260,11 @@ impl<S: SecretStore> Keys<'_, S> {
         strays
     }
 
+    fn is_for_this(&self, found: &Found) -> bool {
+        let made = found.name.as_deref().and_then(|name| parts(&self.ready.prefix, name));
+        made.is_some_and(|(token, _)| token == token_part(self.reader.token()))
+    }
+
     async fn end_orphan(&self, id: &str) -> bool {
         let ended = self.ending.revoke(id).await.map_err(|error| self.reader.warn(not_revoked(error, id)));
         ended.is_ok()
@@ -284,7 +289,16 @@ impl<S: SecretStore> Keys<'_, S> {
     /// Makes a key. Where the issuer allows no more, a key that an attempt of long ago has left is ended first.
     async fn create(&self, strays: &[Stray], oldest_in_flight: Duration) -> Result<Key> {
         match self.create_once().await {
-            Err(error) if error.code() == Code::KeyLimitReached && !strays.is_empty() => {
+            Err(error) if error.code() == Code::KeyLimitReached && strays.is_empty() => {
+                // One that was made since the list was read is another invocation's, which is about to store it.
+                let now = self.exchange.find().await.ok().flatten().unwrap_or_default();
+                Err(if now.iter().any(|found| self.is_for_this(found)) {
+                    error.recoded(Code::AttemptUnderWay)
+                } else {
+                    error
+                })
+            }
+            Err(error) if error.code() == Code::KeyLimitReached => {
                 let over: Vec<_> =
                     strays.iter().filter(|stray| stray.made.is_some_and(|made| made < oldest_in_flight)).collect();
                 if over.is_empty() {

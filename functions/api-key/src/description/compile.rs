@@ -26,6 +26,13 @@ const MAX_SIZE: usize = 4096;
 pub(super) fn compile(written: &Description) -> Result<Issuer, Vec<Problem>> {
     let mut it = Compiler { written, problems: Vec::new() };
     let issuer = it.issuer();
+    let used = issuer.places().any(|place| matches!(place, template::Place::Admin(_)));
+    if issuer.admin == Admin::Secret && !used && it.problems.is_empty() {
+        it.problem(
+            "admin",
+            "no call fills in a field of the admin secret: expected `{{admin.…}}` somewhere, or `admin: self`",
+        );
+    }
     if it.problems.is_empty() { Ok(issuer) } else { Err(it.problems) }
 }
 
