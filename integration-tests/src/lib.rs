@@ -1,8 +1,10 @@
 //! What the tests share: a lab with the real function, a real server behind a relay, and secrets for its users.
 
 pub mod crash;
+pub mod failure;
 pub mod issuer;
 pub mod malformed;
+pub mod network;
 
 use lab::Lab;
 use lab::lambda::StepError;
@@ -293,6 +295,14 @@ impl<S: Server> Secret<'_, S> {
     /// The labels of each version.
     pub async fn labels(&self) -> Value {
         self.world.lab.labels(&self.arn).await.expect("the secret is there")
+    }
+
+    /// The versions that have this label.
+    pub async fn holders(&self, label: &str) -> Vec<String> {
+        let labels = self.labels().await;
+        let versions = labels.as_object().expect("labels by version").iter();
+        let held = versions.filter(|(_, held)| held.as_array().is_some_and(|held| held.contains(&json!(label))));
+        held.map(|(version, _)| version.clone()).collect()
     }
 
     /// Replaces the current value, as a person would by hand.

@@ -1,6 +1,8 @@
-//! Secrets that cannot be right, whatever the server is.
+//! Secrets that cannot be right, whatever the server is, and what has to hold for them.
 
-use crate::{Server, World, merged};
+use crate::{STEPS, Secret, Server, World, merged, uuid};
+use lab::lambda::StepError;
+use lab::servers::Password;
 use serde_json::{Value, json};
 
 /// A text, the code that it is refused with, and what the message names. `password` stands in each, to be looked for where
@@ -78,4 +80,84 @@ pub fn secrets<S: Server>(world: &World<S>, password: &str) -> Vec<(String, &'st
 /// How a message names a field.
 pub fn field(name: &str) -> String {
     format!("field={name:?}")
+}
+
+/// A password that is easy to find where it should not be.
+pub fn marked() -> String {
+    format!("S3cr3t-{}", Password::random().expose())
+}
+
+/// A rotation that has to fail and to leave AWSCURRENT as it is; with the step that failed.
+pub async fn refused<S: Server>(world: &World<S>, secret: &Secret<'_, S>) -> (StepError, String) {
+    let current = json!({"SecretId": secret.arn, "VersionStage": "AWSCURRENT"});
+    let before = world.lab.call("GetSecretValue", current.clone()).await.expect("the service answers");
+    let report = secret.rotate().await;
+    let error = report.error().unwrap_or_else(|| panic!("no step of {before} failed"));
+    assert_eq!(world.lab.call("GetSecretValue", current).await.expect("the service answers"), before);
+    (error, report.steps.last().expect("a step").step.clone())
+}
+
+/// The id of the version with this label.
+async fn version<S: Server>(world: &World<S>, secret: &Secret<'_, S>, label: &str) -> String {
+    let value = world
+        .lab
+        .call("GetSecretValue", json!({"SecretId": secret.arn, "VersionStage": label}))
+        .await
+        .expect("the service answers");
+    value["VersionId"].as_str().expect("an id").to_owned()
+}
+
+/// A pending version with a value that somebody else put there. Returns its token.
+pub async fn planted<S: Server>(world: &World<S>, secret: &Secret<'_, S>, text: &str) -> String {
+    // A rotation cannot begin while another one's version is pending.
+    for (version, labels) in secret.labels().await.as_object().expect("labels by version") {
+        if labels.as_array().expect("labels").contains(&json!("AWSPENDING")) {
+            let request = json!({"SecretId": secret.arn, "VersionStage": "AWSPENDING", "RemoveFromVersionId": version});
+            world.lab.call("UpdateSecretVersionStage", request).await.expect("the service answers");
+        }
+    }
+    let token = secret.registered().await;
+    let request = json!({"SecretId": secret.arn, "ClientRequestToken": token, "SecretString": text,
+        "VersionStages": ["AWSPENDING"]});
+    world.lab.call("PutSecretValue", request).await.expect("the service answers");
+    // createSecret leaves it alone: a version's value never changes.
+    assert_eq!(secret.step("createSecret", &token).await.expect("the service answers")["outcome"], "already-proposed");
+    token
+}
+
+/// That a pending version with these fields, which createSecret did not make, is refused by every later step, by its code and the
+/// field, without a word of what it holds.
+pub async fn never_tried<S: Server>(
+    world: &World<S>,
+    secret: &Secret<'_, S>,
+    tampered: Value,
+    (code, name): (&str, &str),
+) {
+    let new = merged(merged(secret.at("AWSCURRENT").await, json!({"password": marked()})), tampered);
+    let token = planted(world, secret, &new.to_string()).await;
+    for step in &STEPS[1..] {
+        let error = secret.step(step, &token).await.expect_err("it is refused");
+        assert_eq!(error.error_type, code, "{name}, {step}: {}", error.error_message);
+        let named = name.is_empty() || error.error_message.contains(&field(name));
+        assert!(named, "{name}, {step}: {}", error.error_message);
+        assert!(!error.error_message.contains("S3cr3t"), "{}", error.error_message);
+    }
+}
+
+/// Moves AWSCURRENT to a new version with this value, and leaves AWSPENDING where it is.
+pub async fn moved<S: Server>(world: &World<S>, secret: &Secret<'_, S>, value: &Value) {
+    let (old, new) = (version(world, secret, "AWSCURRENT").await, uuid());
+    for (operation, request) in [
+        (
+            "PutSecretValue",
+            json!({"ClientRequestToken": new, "SecretString": value.to_string(), "VersionStages": ["X"]}),
+        ),
+        (
+            "UpdateSecretVersionStage",
+            json!({"VersionStage": "AWSCURRENT", "MoveToVersionId": new, "RemoveFromVersionId": old}),
+        ),
+    ] {
+        let request = merged(request, json!({"SecretId": secret.arn}));
+        world.lab.call(operation, request).await.expect("the version is current");
+    }
 }

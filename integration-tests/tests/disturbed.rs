@@ -1,9 +1,10 @@
 //! What else can go wrong around a rotation: a service that throttles, fails or lags, a slow database, two invocations at
 //! once, steps out of order, and people who interfere.
 
+use integration_tests::failure::retryable;
 use integration_tests::{STEPS, Secret, World, merged, uuid};
 use lab::disturb::{DATABASE, Fault};
-use lab::lambda::{Outcome, StepError, StepEvent};
+use lab::lambda::{StepError, StepEvent};
 use lab::relay::Mode;
 use lab::secretsmanager::RotationOutcome;
 use lab::servers::Password;
@@ -516,21 +517,15 @@ async fn an_old_password_put_by_hand_after_set_is_reported_as_a_lock_out() {
 async fn arrived(secret: &Secret<'_>, token: &str) {
     let labels = secret.labels().await;
     assert_eq!(version_at(secret, "AWSCURRENT").await, token, "{labels}");
-    let pending = versions_at(&labels, "AWSPENDING");
+    let pending = secret.holders("AWSPENDING").await;
     assert!(pending.iter().all(|version| version == token), "{labels}");
     assert!(secret.opens("AWSCURRENT").await, "the current credential is refused");
 }
 
 async fn version_at(secret: &Secret<'_>, label: &str) -> String {
     let labels = secret.labels().await;
-    let [version] = versions_at(&labels, label).try_into().unwrap_or_else(|_| panic!("{label} once: {labels}"));
+    let [version] = secret.holders(label).await.try_into().unwrap_or_else(|_| panic!("{label} once: {labels}"));
     version
-}
-
-fn versions_at(labels: &Value, label: &str) -> Vec<String> {
-    let versions = labels.as_object().expect("labels by version").iter();
-    let held = versions.filter(|(_, held)| held.as_array().is_some_and(|held| held.contains(&json!(label))));
-    held.map(|(version, _)| version.clone()).collect()
 }
 
 /// Every role with a fingerprint of its stored password.
@@ -549,9 +544,4 @@ fn code(answer: Result<Value, StepError>) -> String {
 fn fact<'a>(error: &'a StepError, name: &str) -> &'a str {
     let (_, after) = error.error_message.split_once(&format!("{name}=\"")).unwrap_or_default();
     after.split_once('"').unwrap_or_default().0
-}
-
-/// Whether the log of an invocation says that trying again will help.
-fn retryable(outcome: &Outcome) -> bool {
-    String::from_utf8_lossy(&outcome.log).contains(r#""class":"retryable""#)
 }

@@ -1,19 +1,12 @@
 //! Secrets that cannot be right. Each is refused with the code and the field that say what to correct, without a word of what
 //! the secret holds, before anything is sent anywhere, and with nothing lost.
 
-use integration_tests::malformed::{self, field};
-use integration_tests::{STEPS, Secret, World, merged, uuid};
-use lab::lambda::StepError;
-use lab::servers::Password;
-use lab::servers::mysql::{Kind, MySql};
+use integration_tests::malformed::{self, field, marked, moved, never_tried, planted, refused};
+use integration_tests::{STEPS, World, merged};
+use lab::servers::mysql::Kind;
 use serde_json::{Value, json};
 
 const DISCARD: &str = "rotation.discardPreviousPasswordAfterHours";
-
-/// A password that is easy to find where it should not be.
-fn marked() -> String {
-    format!("S3cr3t-{}", Password::random().expose())
-}
 
 // ---- the secret's own value
 
@@ -216,15 +209,7 @@ async fn a_pending_version_about_something_else_is_never_tried() {
         ),
     ];
     for (secret, tampered, code, name) in cases {
-        let new = merged(merged(secret.at("AWSCURRENT").await, json!({"password": marked()})), tampered);
-        let token = planted(&world, secret, &new.to_string()).await;
-        for step in &STEPS[1..] {
-            let error = secret.step(step, &token).await.unwrap_err();
-            assert_eq!(error.error_type, code, "{name}, {step}: {}", error.error_message);
-            let named = name.is_empty() || error.error_message.contains(&field(name));
-            assert!(named, "{name}, {step}: {}", error.error_message);
-            assert!(!error.error_message.contains("S3cr3t"), "{}", error.error_message);
-        }
+        never_tried(&world, secret, tampered, (code, name)).await;
     }
     let token = planted(&world, &single, &marked()).await;
     assert_eq!(single.step("setSecret", &token).await.unwrap_err().error_type, "secret-not-json");
@@ -243,19 +228,7 @@ async fn options_that_change_between_create_and_set_end_the_rotation() {
         secret.steps(&["createSecret"], &token).await;
         // Somebody moves AWSCURRENT to a version with another option, and leaves AWSPENDING where it is.
         let other = merged(secret.at("AWSCURRENT").await, change);
-        let (old, new) = (version(&world, &secret, "AWSCURRENT").await, uuid());
-        for (operation, request) in [
-            (
-                "PutSecretValue",
-                json!({"ClientRequestToken": new, "SecretString": other.to_string(), "VersionStages": ["X"]}),
-            ),
-            (
-                "UpdateSecretVersionStage",
-                json!({"VersionStage": "AWSCURRENT", "MoveToVersionId": new, "RemoveFromVersionId": old}),
-            ),
-        ] {
-            world.lab.call(operation, merged(request, json!({"SecretId": secret.arn}))).await.unwrap();
-        }
+        moved(&world, &secret, &other).await;
         for step in &STEPS[1..] {
             let error = secret.step(step, &token).await.unwrap_err();
             assert_eq!(error.error_type, "pending-mismatch", "{}", error.error_message);
@@ -263,40 +236,4 @@ async fn options_that_change_between_create_and_set_end_the_rotation() {
         assert_eq!(secret.at("AWSCURRENT").await, other);
     }
     assert_eq!(world.relay.connections(), 0);
-}
-
-// ---- what the tests have in common
-
-/// A rotation that has to fail and to leave AWSCURRENT as it is; with the step that failed.
-async fn refused(world: &World<MySql>, secret: &Secret<'_, MySql>) -> (StepError, String) {
-    let current = json!({"SecretId": secret.arn, "VersionStage": "AWSCURRENT"});
-    let before = world.lab.call("GetSecretValue", current.clone()).await.unwrap();
-    let report = secret.rotate().await;
-    let error = report.error().unwrap_or_else(|| panic!("no step of {before} failed"));
-    assert_eq!(world.lab.call("GetSecretValue", current).await.unwrap(), before);
-    (error, report.steps.last().unwrap().step.clone())
-}
-
-/// The id of the version with this label.
-async fn version(world: &World<MySql>, secret: &Secret<'_, MySql>, label: &str) -> String {
-    let value = world.lab.call("GetSecretValue", json!({"SecretId": secret.arn, "VersionStage": label})).await.unwrap();
-    value["VersionId"].as_str().unwrap().to_owned()
-}
-
-/// A pending version with a value that somebody else put there. Returns its token.
-async fn planted(world: &World<MySql>, secret: &Secret<'_, MySql>, text: &str) -> String {
-    // A rotation cannot begin while another one's version is pending.
-    for (version, labels) in secret.labels().await.as_object().unwrap() {
-        if labels.as_array().unwrap().contains(&json!("AWSPENDING")) {
-            let request = json!({"SecretId": secret.arn, "VersionStage": "AWSPENDING", "RemoveFromVersionId": version});
-            world.lab.call("UpdateSecretVersionStage", request).await.unwrap();
-        }
-    }
-    let token = secret.registered().await;
-    let request = json!({"SecretId": secret.arn, "ClientRequestToken": token, "SecretString": text,
-        "VersionStages": ["AWSPENDING"]});
-    world.lab.call("PutSecretValue", request).await.unwrap();
-    // createSecret leaves it alone: a version's value never changes.
-    assert_eq!(secret.step("createSecret", &token).await.unwrap()["outcome"], "already-proposed");
-    token
 }

@@ -2,7 +2,9 @@
 //! as it should. Each failure has its code, says where it happened, comes in time and gives nothing away; with its cause
 //! gone, the same rotation goes on to its end.
 
-use integration_tests::{STEPS, Secret, Server as _, World, merged, uuid};
+use integration_tests::failure::{converges, fails, failure};
+use integration_tests::network::{Tap, full_listener};
+use integration_tests::{STEPS, Server as _, World, merged, uuid};
 use lab::Lab;
 use lab::disturb::Fault;
 use lab::lambda::StepError;
@@ -12,14 +14,9 @@ use lab::servers::mysql::{Kind, MySql, Options};
 use lab::servers::{Password, Tls};
 use serde_json::{Value, json};
 use std::future::Future;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpSocket, TcpStream};
-
-/// No single wait of the function is longer than its limit for a statement, 9 s; a login and a statement may follow one
-/// another. This is half of what a step has in AWS's template.
-const ANSWER_LIMIT: Duration = Duration::from_secs(15);
+use tokio::net::TcpStream;
 
 const KINDS: [Kind; 2] = [Kind::MySql, Kind::MariaDb];
 
@@ -588,102 +585,9 @@ async fn a_database_that_cannot_be_used_is_named() {
 
 // ---- what the tests have in common
 
-/// A rotation that has to fail with this code, in time, with nothing lost and nothing given away.
-async fn failure(world: &World<MySql>, secret: &Secret<'_, MySql>, token: &str, code: &str) -> StepError {
-    let before = secret.at("AWSCURRENT").await;
-    let report = world.lab.rotate_to(&secret.arn, token).await.expect("the rotation begins");
-    let error = report.error().expect("a step fails");
-    let text = &error.error_message;
-    assert_eq!(error.error_type, code, "{}: {text}", world.server);
-    assert_eq!(secret.at("AWSCURRENT").await, before);
-    let took = report.steps.last().expect("a step").duration();
-    assert!(took < ANSWER_LIMIT, "{took:?}: {text}");
-    let superusers = world.server.superuser_password().expose().to_owned();
-    let (current, pending) = (secret.credential("AWSCURRENT").await.1, secret.credential("AWSPENDING").await.1);
-    let output = world.lab.function_output();
-    for password in [superusers, current, pending] {
-        assert!(!text.contains(&password) && !output.contains(&password), "a password was printed");
-    }
-    error
-}
-
-/// The same for the user's own login, of which the message has to say where it was going. Returns the token.
-async fn fails(world: &World<MySql>, secret: &Secret<'_, MySql>, code: &str) -> String {
-    let token = uuid();
-    let document = secret.at("AWSCURRENT").await;
-    let error = failure(world, secret, &token, code).await;
-    let [host, user] = [&document["host"], &document["username"]];
-    for fact in [format!("host={host}"), format!("port=\"{}\"", document["port"]), format!("user={user}")] {
-        assert!(error.error_message.contains(&fact), "{fact}: {}", error.error_message);
-    }
-    token
-}
-
-/// With the cause gone: the current credential is good, and the same rotation goes on to its end.
-async fn converges(world: &World<MySql>, secret: &Secret<'_, MySql>, token: &str) {
-    assert!(secret.opens("AWSCURRENT").await, "the current credential is out of order");
-    let report = world.lab.rotate_to(&secret.arn, token).await.expect("the rotation begins again");
-    assert!(report.rotated(), "{}: {:?}", world.server, report.error());
-    assert_eq!(secret.labels().await[token], json!(["AWSCURRENT"]));
-    assert!(secret.opens("AWSCURRENT").await, "the new credential is out of order");
-}
-
 async fn nobody_is_connected(world: &World<MySql>, user: &str) {
     let sessions = format!("SELECT COUNT(*) FROM information_schema.PROCESSLIST WHERE USER = '{user}'");
     while world.ask(&sessions).await != ["0"] {
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
-}
-
-/// Passes bytes on to a local server, and keeps what its clients said.
-struct Tap {
-    port: u16,
-    heard: Arc<Mutex<Vec<Vec<u8>>>>,
-}
-
-impl Tap {
-    async fn to(server: u16) -> Self {
-        let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
-        let port = listener.local_addr().unwrap().port();
-        let heard = Arc::new(Mutex::new(Vec::<Vec<u8>>::new()));
-        let record = Arc::clone(&heard);
-        tokio::spawn(async move {
-            while let Ok((client, _)) = listener.accept().await {
-                let (mut from_client, mut to_client) = client.into_split();
-                let server = TcpStream::connect(("127.0.0.1", server)).await.unwrap();
-                let (mut from_server, mut to_server) = server.into_split();
-                let record = Arc::clone(&record);
-                let number = record.lock().unwrap().len();
-                record.lock().unwrap().push(Vec::new());
-                tokio::spawn(async move { tokio::io::copy(&mut from_server, &mut to_client).await });
-                tokio::spawn(async move {
-                    let mut buffer = [0; 4096];
-                    while let Ok(length @ 1..) = from_client.read(&mut buffer).await {
-                        record.lock().unwrap()[number].extend(&buffer[..length]);
-                        let _ = to_server.write_all(&buffer[..length]).await;
-                    }
-                });
-            }
-        });
-        Self { port, heard }
-    }
-
-    /// What each client said.
-    fn heard(&self) -> Vec<Vec<u8>> {
-        self.heard.lock().unwrap().clone()
-    }
-}
-
-/// A listener whose queue is full: Linux drops the SYNs of further clients, as a firewall would.
-async fn full_listener() -> (TcpListener, Vec<TcpStream>) {
-    let socket = TcpSocket::new_v4().unwrap();
-    socket.bind(([127, 0, 0, 1], 0).into()).unwrap();
-    let listener = socket.listen(1).unwrap();
-    let address = listener.local_addr().unwrap();
-    let mut guests = Vec::new();
-    while let Ok(guest) = tokio::time::timeout(Duration::from_millis(500), TcpStream::connect(address)).await {
-        guests.push(guest.unwrap());
-        assert!(guests.len() < 100, "the queue does not fill");
-    }
-    (listener, guests)
 }

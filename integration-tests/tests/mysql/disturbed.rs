@@ -1,9 +1,10 @@
 //! Two invocations at once, steps out of order, lost replies and people who interfere: as `disturbed.rs` for PostgreSQL, where
 //! the server matters.
 
+use integration_tests::failure::retryable;
 use integration_tests::{STEPS, Secret, World, merged};
 use lab::disturb::Fault;
-use lab::lambda::{Outcome, StepError};
+use lab::lambda::StepError;
 use lab::relay::Mode;
 use lab::servers::Password;
 use lab::servers::mysql::{Kind, MySql, Options, literal};
@@ -271,13 +272,8 @@ async fn an_old_password_put_by_hand_after_set_is_a_lock_out_for_a_single_user()
 /// The version is current, nothing else is pending, and what has to open the server does.
 async fn arrived(secret: &Secret<'_, MySql>, token: &str, strategy: Strategy) {
     let labels = secret.labels().await;
-    let holders = |label: &str| -> Vec<&String> {
-        let versions = labels.as_object().expect("labels by version").iter();
-        let held = versions.filter(|(_, held)| held.as_array().is_some_and(|held| held.contains(&json!(label))));
-        held.map(|(version, _)| version).collect()
-    };
-    assert_eq!(holders("AWSCURRENT"), [token], "{labels}");
-    assert!(holders("AWSPENDING").iter().all(|version| *version == token), "{labels}");
+    assert_eq!(secret.holders("AWSCURRENT").await, [token], "{labels}");
+    assert!(secret.holders("AWSPENDING").await.iter().all(|version| version == token), "{labels}");
     assert!(secret.opens("AWSCURRENT").await, "the current credential is refused");
     assert_eq!(secret.opens("AWSPREVIOUS").await, strategy != SingleUser, "the previous credential");
 }
@@ -298,9 +294,4 @@ fn code(answer: Result<Value, StepError>) -> String {
         Ok(answer) => answer["outcome"].as_str().unwrap_or_default().to_owned(),
         Err(error) => error.error_type,
     }
-}
-
-/// Whether the log of an invocation says that trying again will help.
-fn retryable(outcome: &Outcome) -> bool {
-    String::from_utf8_lossy(&outcome.log).contains(r#""class":"retryable""#)
 }
