@@ -325,7 +325,8 @@ async fn each_create_secret_hears_whose_value_was_stored() {
     }
     // What could not be cleared away is a warning of the one whose it was, and no failure.
     let lost = settled.iter().find(|(_, put)| *put == Put::OtherValueThere).unwrap();
-    let warnings: Vec<_> = [one.unwrap(), two.unwrap()].into_iter().flat_map(|done| done.warnings).collect();
+    assert_eq!((one.outcome.is_ok(), two.outcome.is_ok()), (true, true));
+    let warnings: Vec<_> = [one, two].into_iter().flat_map(|ran| ran.warnings).collect();
     let warned: Vec<_> = warnings.iter().map(|warning| (warning.code(), warning.fact(Fact::KeyId))).collect();
     assert_eq!(warned, [(Code::KeyNotRevoked, Some(lost.0.as_str()))]);
 }
@@ -341,7 +342,7 @@ async fn nothing_is_settled_before_the_version_has_its_value() {
     let bench = Bench::new().await;
     // Time for the reads, and not for the value to be stored.
     let late = Deadline::after(Duration::from_millis(1_500));
-    let error = bench.rotation.run(&bench.event("createSecret"), late).await.unwrap_err();
+    let error = bench.rotation.run(&bench.event("createSecret"), late).await.outcome.unwrap_err();
     assert_eq!((error.code(), bench.lock.0.lock().unwrap().proposed), (Code::TimeSpent, 1));
     assert_eq!(bench.lock.0.lock().unwrap().settled, []);
 

@@ -1,5 +1,5 @@
 //! A description as people write it: the types that the YAML is read into and the JSON Schema is made from.
-//! [`compile`](super::compile) turns it into what the function works with, and refuses what makes no sense.
+//! `compile` turns it into what the function works with, and refuses what makes no sense.
 
 use crate::expect::Expected;
 use crate::template::Template;
