@@ -70,7 +70,7 @@ codes! {
     /// `Step` is none of the four.
     StepUnknown = "step-unknown", Permanent,
         "the step is not one of the four of a rotation",
-        "Use createSecret, setSecret, testSecret or finishSecret.";
+        "Use createSecret, setSecret, testSecret or finishSecret; by hand also diagnose, and on a schedule watch.";
     /// DescribeSecret says `RotationEnabled: false`.
     RotationDisabled = "rotation-disabled", Permanent,
         "rotation is not enabled for the secret",

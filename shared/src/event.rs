@@ -1,4 +1,4 @@
-//! What Secrets Manager sends: one step of one rotation.
+//! What the function is invoked with: by Secrets Manager one step of one rotation, by people and schedules a question.
 //!
 //! <https://docs.aws.amazon.com/secretsmanager/latest/userguide/rotate-secrets_lambda-functions.html>
 
@@ -53,7 +53,35 @@ impl fmt::Display for Step {
     }
 }
 
-/// An invocation.
+/// What an invocation asks for.
+#[derive(Clone, Debug)]
+pub enum Request {
+    /// A step of a rotation, from Secrets Manager.
+    Rotate(Event),
+    /// What is wrong with a secret, from a person: [`diagnose`](crate::diagnose).
+    Diagnose {
+        /// The secret's ARN or name.
+        secret: String,
+    },
+    /// Whether all secrets are rotated in time, from a schedule: [`watch`](crate::watch).
+    Watch,
+}
+
+impl Request {
+    /// Reads an invocation's payload.
+    ///
+    /// # Errors
+    /// [`Code::EventMalformed`] naming the field and what was found there, [`Code::StepUnknown`].
+    pub fn parse(payload: &Value) -> Result<Self> {
+        match payload.get("Step").and_then(Value::as_str) {
+            Some("diagnose") => Ok(Self::Diagnose { secret: text(payload, "SecretId", MAX_SECRET_ID)?.to_owned() }),
+            Some("watch") => Ok(Self::Watch),
+            _ => Event::parse(payload).map(Self::Rotate),
+        }
+    }
+}
+
+/// One step of one rotation.
 #[derive(Clone, Debug)]
 pub struct Event {
     /// The secret's ARN (or its name, when invoked by hand).
@@ -72,28 +100,31 @@ impl Event {
     /// # Errors
     /// [`Code::EventMalformed`] naming the field and what was found there, [`Code::StepUnknown`].
     pub fn parse(payload: &Value) -> Result<Self> {
-        let Value::Object(fields) = payload else {
+        if !payload.is_object() {
             return Err(malformed("(the payload)", kind(payload), "a JSON object"));
-        };
-        let text = |name: &str| match fields.get(name) {
-            None => Err(malformed(name, "nothing", "a string")),
-            Some(Value::String(text)) if text.is_empty() => Err(malformed(name, "an empty string", "a string")),
-            Some(Value::String(text)) => Ok(text.as_str()),
-            Some(other) => Err(malformed(name, kind(other), "a string")),
-        };
-        let (secret, token, step) = (text("SecretId")?, text("ClientRequestToken")?, text("Step")?);
-        for (name, value, limit) in [("SecretId", secret, MAX_SECRET_ID), ("ClientRequestToken", token, MAX_TOKEN)] {
-            if value.len() > limit {
-                let found = format!("{} bytes", value.len());
-                return Err(malformed(name, &found, &format!("at most {limit} bytes")));
-            }
         }
-        let rotation_token = match fields.get("RotationToken") {
+        let secret = text(payload, "SecretId", MAX_SECRET_ID)?;
+        let token = text(payload, "ClientRequestToken", MAX_TOKEN)?;
+        let step = text(payload, "Step", usize::MAX)?;
+        let rotation_token = match payload.get("RotationToken") {
             None | Some(Value::Null) => None,
-            Some(_) => Some(text("RotationToken")?.into()),
+            Some(_) => Some(text(payload, "RotationToken", usize::MAX)?.into()),
         };
         let step = Step::parse(step).ok_or_else(|| Error::new(Code::StepUnknown).with(Fact::Step, step))?;
         Ok(Self { secret: secret.to_owned(), token: token.to_owned(), step, rotation_token })
+    }
+}
+
+/// A field of the payload that has to be there, of at most so many bytes.
+fn text<'a>(payload: &'a Value, field: &str, limit: usize) -> Result<&'a str> {
+    match payload.get(field) {
+        None => Err(malformed(field, "nothing", "a string")),
+        Some(Value::String(text)) if text.is_empty() => Err(malformed(field, "an empty string", "a string")),
+        Some(Value::String(text)) if text.len() > limit => {
+            Err(malformed(field, &format!("{} bytes", text.len()), &format!("at most {limit} bytes")))
+        }
+        Some(Value::String(text)) => Ok(text),
+        Some(other) => Err(malformed(field, kind(other), "a string")),
     }
 }
 

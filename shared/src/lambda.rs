@@ -1,14 +1,16 @@
 //! The function as Lambda sees it: from a payload to an answer, within the invocation's time.
 
-use crate::clock::{Deadline, Stopwatch};
+use crate::clock::{Deadline, Stopwatch, since_epoch};
+use crate::diagnose::Diagnosis;
 use crate::environment::{self, Defaults, Settings};
 use crate::error::{Code, Error, Fact, Result};
-use crate::event::Event;
+use crate::event::{Event, Request};
 use crate::metric;
 use crate::protocol::{Outcome, Ran, Rotation};
 use crate::store::SecretsManager;
 use crate::target::{PreviousCredential, Retired, Target};
 use crate::telemetry;
+use crate::watch::{Late, Watched};
 use lambda_runtime::{Diagnostic, LambdaEvent, service_fn};
 use serde_json::{Map, Value};
 use std::process::ExitCode;
@@ -63,9 +65,10 @@ async fn serve<T: Target + 'static>(
     lambda_runtime::run(service_fn(async |invocation: LambdaEvent<Value>| {
         let LambdaEvent { payload, context } = invocation;
         let log = Log { request: context.request_id };
+        let function = context.invoked_function_arn;
         let rotation = rotation.clone().inspect_err(|error| log.failure(error))?;
         let deadline = Deadline::at_epoch(Duration::from_millis(context.deadline)).less(REPLY_MARGIN);
-        let work = async move { answer(&rotation, &payload, &log, deadline).await };
+        let work = async move { answer(&rotation, &payload, &function, &log, deadline).await };
         // A task of its own, so that a panic comes back as a value whose text nobody prints.
         match tokio::spawn(work).await {
             Ok(answer) => answer,
@@ -78,21 +81,43 @@ async fn serve<T: Target + 'static>(
 async fn answer<T: Target>(
     rotation: &Rotation<SecretsManager, T>,
     payload: &Value,
+    function: &str,
+    log: &Log,
+    deadline: Deadline,
+) -> Result<Value> {
+    match Request::parse(payload).inspect_err(|error| log.failure(error))? {
+        Request::Rotate(event) => rotate(rotation, &event, log, deadline).await,
+        Request::Diagnose { secret } => {
+            let diagnosis = rotation.diagnose(&secret, deadline).await.inspect_err(|error| log.failure(error))?;
+            log.diagnosed(&secret, &diagnosis);
+            Ok(diagnosis.to_json())
+        }
+        Request::Watch => {
+            let watched = rotation.watch(function, since_epoch(), deadline).await;
+            let watched = watched.inspect_err(|error| log.failure(error))?;
+            log.watched(&watched);
+            Ok(watched.to_json())
+        }
+    }
+}
+
+async fn rotate<T: Target>(
+    rotation: &Rotation<SecretsManager, T>,
+    event: &Event,
     log: &Log,
     deadline: Deadline,
 ) -> Result<Value> {
     let watch = Stopwatch::start();
-    let event = Event::parse(payload).inspect_err(|error| log.failure(error))?;
-    log.started(&event);
-    let Ran { outcome, warnings } = rotation.run(&event, deadline).await;
-    log.warnings(&event, &warnings);
+    log.started(event);
+    let Ran { outcome, warnings } = rotation.run(event, deadline).await;
+    log.warnings(event, &warnings);
     let outcome = outcome.map_err(|error| {
         let error = error.with_default(Fact::Step, event.step).with_default(Fact::Version, &event.token);
         log.failure(&error);
         error
     })?;
-    log.done(&event, &outcome, watch.elapsed());
-    Ok(described(&event, &outcome, &warnings))
+    log.done(event, &outcome, watch.elapsed());
+    Ok(described(event, &outcome, &warnings))
 }
 
 /// The answer. Secrets Manager looks only at whether there is one; people and tests read it.
@@ -180,6 +205,28 @@ impl Log {
             milliseconds = time.as_millis(),
             "step done"
         );
+    }
+
+    fn diagnosed(&self, secret: &str, diagnosis: &Diagnosis) {
+        tracing::info!(
+            request = self.request,
+            secret,
+            finding = diagnosis.finding().as_str(),
+            code = diagnosis.code(),
+            "diagnosed"
+        );
+    }
+
+    fn watched(&self, watched: &Watched) {
+        for (secret, late) in &watched.late {
+            let next = "invoke this function with {\"Step\": \"diagnose\", \"SecretId\": …} for it";
+            tracing::warn!(request = self.request, secret, late = late.as_str(), next, "the secret's rotation is late");
+        }
+        let (overdue, unfinished) = (watched.count(Late::Overdue), watched.count(Late::Unfinished));
+        metric::gauge("SecretsServed", watched.served);
+        metric::gauge("SecretsOverdue", overdue);
+        metric::gauge("SecretsStuck", unfinished);
+        tracing::info!(request = self.request, served = watched.served, overdue, unfinished, "watched");
     }
 
     fn failure(&self, error: &Error) {

@@ -8,11 +8,13 @@
 pub mod clock;
 pub mod database;
 pub mod document;
+pub mod diagnose;
 pub mod environment;
 pub mod error;
 pub mod event;
 pub mod lambda;
 mod metric;
+pub mod observation;
 pub mod password;
 pub mod protocol;
 pub mod secret;
@@ -20,5 +22,6 @@ pub mod store;
 pub mod target;
 pub mod telemetry;
 pub mod tls;
+pub mod watch;
 
 pub use error::{Class, Code, Error, Fact, Result};

@@ -12,7 +12,12 @@ const NAMESPACE: &str = "Lockstep";
 
 /// Counts one event under this name, for this function.
 pub(crate) fn count(name: &str) {
-    let line = embedded(name, &environment::function_name(), clock::since_epoch());
+    gauge(name, 1);
+}
+
+/// States how many there are, for this function.
+pub(crate) fn gauge(name: &str, value: usize) {
+    let line = embedded(name, value, &environment::function_name(), clock::since_epoch());
     // One write: lines of one process do not mix. A log that cannot be written is no reason to fail.
     let _ = std::io::stdout().write_all(format!("{line}\n").as_bytes());
 }
@@ -26,7 +31,7 @@ pub(crate) fn name(code: Code) -> String {
     code.as_str().split('-').map(capitalized).collect()
 }
 
-fn embedded(name: &str, function: &str, now: Duration) -> Value {
+fn embedded(name: &str, value: usize, function: &str, now: Duration) -> Value {
     json!({
         "_aws": {
             "Timestamp": u64::try_from(now.as_millis()).unwrap_or(u64::MAX),
@@ -37,7 +42,7 @@ fn embedded(name: &str, function: &str, now: Duration) -> Value {
             }],
         },
         "FunctionName": function,
-        name: 1,
+        name: value,
     })
 }
 
@@ -52,7 +57,7 @@ mod tests {
 
     #[test]
     fn every_name_that_the_directive_refers_to_is_a_member() {
-        let line = embedded("PreviousPasswordNotKept", "rotation", Duration::from_millis(1_700_000_000_123));
+        let line = embedded("PreviousPasswordNotKept", 1, "rotation", Duration::from_millis(1_700_000_000_123));
         let directive = &line["_aws"]["CloudWatchMetrics"][0];
         assert_eq!(line["_aws"]["Timestamp"], 1_700_000_000_123_u64);
         assert_eq!(line[directive["Metrics"][0]["Name"].as_str().unwrap()], 1);

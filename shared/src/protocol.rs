@@ -105,6 +105,14 @@ impl<S: SecretStore, T: Target> Rotation<S, T> {
         Self { store, target, hint: Mutex::new(None) }
     }
 
+    pub(crate) fn store(&self) -> &S {
+        &self.store
+    }
+
+    pub(crate) fn target(&self) -> &T {
+        &self.target
+    }
+
     /// Carries out one step. An error is any [`Code`], with the rotated secret as [`Fact::Secret`]; the step can be run again.
     pub async fn run(&self, event: &Event, deadline: Deadline) -> Ran {
         let warnings = Warnings::default();

@@ -3,6 +3,7 @@
 use crate::clock::{Deadline, Stopwatch};
 use crate::document::Document;
 use crate::error::{Code, Error, Fact, Result};
+use crate::observation::Tried;
 use crate::secret::SecretText;
 use crate::store::{Description, Put, SecretStore, Select, Standing};
 use std::future::Future;
@@ -71,6 +72,37 @@ pub trait Target: Send + Sync {
         reader: &Reader<'_, S>,
         current: Dated<'_>,
     ) -> impl Future<Output = Result<Retired>> + Send;
+
+    /// Tries the credential of a version, which stands where the pending one does in `versions`. Changes nothing.
+    ///
+    /// # Errors
+    /// What kept it from being tried: a version that cannot be read, or is for something else than the current one.
+    fn attempt<S: SecretStore>(
+        &self,
+        reader: &Reader<'_, S>,
+        versions: Versions<'_>,
+    ) -> impl Future<Output = Result<Tried>> + Send;
+
+    /// Tries the companion's credential, if the current version names a companion. Changes nothing.
+    ///
+    /// # Errors
+    /// What kept it from being tried.
+    fn attempt_companion<S: SecretStore>(
+        &self,
+        reader: &Reader<'_, S>,
+        current: &Document,
+    ) -> impl Future<Output = Result<Option<Companion>>> + Send;
+}
+
+/// Another secret whose credential can set right what the secret's own cannot, and what became of trying it.
+#[derive(Clone, Debug)]
+pub struct Companion {
+    /// Its ARN, or what the secret calls it.
+    pub secret: String,
+    /// Whether a rotation would use it if no credential of the secret worked.
+    pub rescues: bool,
+    /// What trying it told.
+    pub tried: Tried,
 }
 
 /// The next credential.

@@ -9,14 +9,17 @@
 
 use lab::secretsmanager::{Consistency, Options, Service};
 use rotation::clock::Deadline;
+use rotation::diagnose::{Diagnosis, Finding};
 use rotation::document::Document;
 use rotation::event::Event;
+use rotation::observation::{Observation, Tried};
 use rotation::protocol::{Outcome, Rotation};
 use rotation::secret::{RotationToken, SecretText};
 use rotation::store::{Description, Put, SecretStore, Select, Version};
 use rotation::target::{
-    Applied, Change, Dated, PreviousCredential, Proof, Proposal, Reader, Retired, Target, Versions,
+    Applied, Change, Companion, Dated, PreviousCredential, Proof, Proposal, Reader, Retired, Target, Versions,
 };
+use rotation::watch::Served;
 use rotation::{Code, Error, Fact, Result};
 use serde_json::{Value, json};
 use std::sync::{Arc, Mutex};
@@ -110,6 +113,15 @@ impl SecretStore for Store {
         let answer = self.call("UpdateSecretVersionStage", body).await;
         answer.map(|_| ()).map_err(|code| Error::new(Code::WriteConflict).with(Fact::ServiceCode, code))
     }
+
+    async fn served(&self, function: &str, _: Deadline) -> Result<Vec<Served>> {
+        let answer = self.call("ListSecrets", json!({})).await.unwrap();
+        let entries = answer["SecretList"].as_array().unwrap().iter();
+        Ok(entries
+            .filter(|entry| entry["RotationLambdaARN"] == function)
+            .map(|entry| Served { arn: entry["ARN"].as_str().unwrap().to_owned(), ..Served::default() })
+            .collect())
+    }
 }
 
 /// Something with one password, and a count of what was asked of it.
@@ -134,6 +146,11 @@ struct State {
     seen_current: Option<String>,
     /// Setting takes so long that the labels may have changed.
     slow: bool,
+    /// What was tried to see whether it works.
+    tried: Vec<String>,
+    /// Nobody answers.
+    silent: bool,
+    companion_fails: bool,
 }
 
 impl Lock {
@@ -201,6 +218,25 @@ impl Target for Lock {
     async fn check<S: SecretStore>(&self, _: &Reader<'_, S>, current: Dated<'_>) -> Result<Retired> {
         self.0.lock().unwrap().checked += 1;
         self.opens(current.document).map(|()| Retired::Nothing)
+    }
+
+    async fn attempt<S: SecretStore>(&self, _: &Reader<'_, S>, versions: Versions<'_>) -> Result<Tried> {
+        let password = versions.pending.string("password")?;
+        self.0.lock().unwrap().tried.push(password);
+        Ok(match (self.opens(versions.pending), self.0.lock().unwrap().silent) {
+            (_, true) => Tried { observation: Observation::Unreachable, error: Some(Error::new(Code::ConnectionLost)) },
+            (Ok(()), _) => Tried::WORKS,
+            (Err(error), _) => Tried { observation: Observation::Rejected, error: Some(error) },
+        })
+    }
+
+    async fn attempt_companion<S: SecretStore>(&self, _: &Reader<'_, S>, _: &Document) -> Result<Option<Companion>> {
+        let state = self.0.lock().unwrap();
+        let tried = match state.companion_fails {
+            true => Tried::unknown(Error::new(Code::SuperuserRejected)),
+            false => Tried::WORKS,
+        };
+        Ok(state.companion.clone().map(|secret| Companion { secret, rescues: true, tried }))
     }
 }
 
@@ -514,4 +550,113 @@ async fn what_is_promoted_is_proven_and_then_retires_what_was_before() {
     let state = bench.lock.0.lock().unwrap();
     assert_eq!(state.proofs, [Proof::Full, Proof::Works]);
     assert_eq!(state.retired, ["proposal-1"]);
+}
+
+// ---- diagnose
+
+impl Bench {
+    async fn diagnosis(&self) -> Diagnosis {
+        self.rotation.diagnose("s", Deadline::after(Duration::from_secs(60))).await.unwrap()
+    }
+
+    /// What was found, and which passwords were tried for it.
+    async fn found(&self) -> (Finding, Vec<String>) {
+        let finding = self.diagnosis().await.finding();
+        (finding, std::mem::take(&mut self.lock.0.lock().unwrap().tried))
+    }
+
+    fn password_is(&self, password: &str) {
+        password.clone_into(&mut self.lock.0.lock().unwrap().password);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_diagnosis_after_each_step() {
+    let bench = Bench::new().await;
+    assert_eq!(bench.found().await, (Finding::Unfinished, vec!["old".to_owned()]), "registered");
+    bench.step("createSecret").await.unwrap();
+    assert_eq!(bench.found().await, (Finding::Unfinished, vec!["old".to_owned()]), "created");
+    bench.step("setSecret").await.unwrap();
+    let tried = vec!["old".to_owned(), "proposal-1".to_owned()];
+    assert_eq!(bench.found().await, (Finding::PendingInEffect, tried), "set");
+    bench.step("finishSecret").await.unwrap();
+    assert_eq!(bench.found().await, (Finding::Healthy, vec!["proposal-1".to_owned()]), "finished");
+    bench.store.call("CancelRotateSecret", json!({"SecretId": "s"})).await.unwrap();
+    assert_eq!(bench.found().await.0, Finding::RotationOff);
+}
+
+/// The wrong order of checks would try more than it has to, and a server counts refused logins.
+#[tokio::test(start_paused = true)]
+async fn a_diagnosis_tries_the_previous_credential_last() {
+    let bench = Bench::new().await;
+    for step in ["createSecret", "setSecret", "finishSecret"] {
+        bench.step(step).await.unwrap();
+    }
+    let tried = vec!["proposal-1".to_owned(), "old".to_owned()];
+    bench.password_is("old");
+    assert_eq!(bench.found().await, (Finding::PreviousInEffect, tried.clone()));
+    bench.password_is("somebody's");
+    assert_eq!(bench.found().await, (Finding::LockedOut, tried.clone()));
+    bench.lock.0.lock().unwrap().companion = Some("superuser".to_owned());
+    assert_eq!(bench.found().await, (Finding::RescuePossible, tried.clone()));
+    bench.lock.0.lock().unwrap().companion_fails = true;
+    assert_eq!(bench.found().await, (Finding::LockedOut, tried));
+    bench.password_is("proposal-1");
+    let diagnosis = bench.diagnosis().await;
+    assert_eq!((diagnosis.finding(), diagnosis.code()), (Finding::CompanionFails, "superuser-rejected"));
+}
+
+/// Only a refusal says that a credential does not work.
+#[tokio::test(start_paused = true)]
+async fn a_diagnosis_concludes_nothing_from_silence() {
+    let bench = Bench::new().await;
+    bench.step("createSecret").await.unwrap();
+    bench.lock.0.lock().unwrap().silent = true;
+    let diagnosis = bench.diagnosis().await;
+    assert_eq!((diagnosis.finding(), diagnosis.code()), (Finding::Unclear, "connection-lost"));
+    assert_eq!(bench.lock.0.lock().unwrap().tried, ["old"]);
+    assert_eq!(diagnosis.to_json()["nextAction"], Code::ConnectionLost.next_action());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_diagnosis_names_versions_and_no_values() {
+    let bench = Bench::new().await;
+    for step in ["createSecret", "setSecret", "finishSecret"] {
+        bench.step(step).await.unwrap();
+    }
+    let other = "aaaaaaaa-0000-4000-8000-000000000002";
+    let value = json!({"password": "other"}).to_string();
+    let put =
+        json!({"SecretId": "s", "ClientRequestToken": other, "SecretString": value, "VersionStages": ["AWSPENDING"]});
+    bench.store.call("PutSecretValue", put).await.unwrap();
+    let answer = bench.diagnosis().await.to_json();
+    let versions = json!([
+        {"version": TOKEN, "labels": ["AWSCURRENT"], "credential": "works"},
+        {"version": other, "labels": ["AWSPENDING"], "credential": "not-tried"},
+        {"version": FIRST, "labels": ["AWSPREVIOUS"], "credential": "not-tried"},
+    ]);
+    assert_eq!(answer["versions"], versions);
+    assert_eq!((&answer["healthy"], &answer["finding"]), (&json!(false), &json!("rotation-unfinished")));
+    for password in ["old", "proposal-1", "other"] {
+        assert!(!answer.to_string().contains(password), "{answer}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_diagnosis_changes_nothing() {
+    let bench = Bench::new().await;
+    bench.step("createSecret").await.unwrap();
+    bench.store.calls.lock().unwrap().clear();
+    bench.diagnosis().await;
+    let mut calls = bench.store.calls.lock().unwrap().clone();
+    calls.dedup();
+    assert_eq!(calls, ["DescribeSecret", "GetSecretValue"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_secret_without_a_current_version_is_diagnosed() {
+    let bench = Bench::new().await;
+    bench.store.call("CreateSecret", json!({"Name": "empty", "ClientRequestToken": FIRST})).await.unwrap();
+    let diagnosis = bench.rotation.diagnose("empty", Deadline::after(Duration::from_secs(60))).await.unwrap();
+    assert_eq!(diagnosis.finding(), Finding::CurrentMissing);
 }

@@ -1,6 +1,7 @@
 //! What the four steps of a rotation mean for an API key.
 
 use crate::description::{Output, Strategy};
+use crate::exchange::Verdict;
 use crate::facts::{Facts, issuer_name};
 use crate::http::{Allowed, Client};
 use crate::journal::{Grace, Journal, Superseded};
@@ -15,11 +16,12 @@ use crate::when::rfc3339;
 use rotation::clock::since_epoch;
 use rotation::document::Document;
 use rotation::environment::Settings;
+use rotation::observation::{Observation, Tried};
 use rotation::password::{OsEntropy, Policy};
 use rotation::secret::SecretText;
 use rotation::store::{Put, SecretStore};
 use rotation::target::{
-    Applied, Change, Dated, PreviousCredential, Proof, Proposal, Reader, Retired, Target, Versions,
+    Applied, Change, Companion, Dated, PreviousCredential, Proof, Proposal, Reader, Retired, Target, Versions,
 };
 use rotation::{Code, Error, Fact, Result};
 use std::time::Duration;
@@ -174,6 +176,13 @@ impl ApiKey {
         }
     }
 
+    /// Lists keys with the admin's credential, which shows that it works.
+    async fn admin_looks<S: SecretStore>(&self, reader: &Reader<'_, S>, current: &Document) -> Result<()> {
+        let ready = self.ready(reader, current, Rights::Admin).await?;
+        let exchange = ready.exchange(&self.client, &ready.facts.key, reader.deadline());
+        exchange.find().await.map(drop)
+    }
+
     async fn minted<S: SecretStore>(
         &self,
         reader: &Reader<'_, S>,
@@ -263,6 +272,37 @@ impl Target for ApiKey {
             return Ok(Retired::Nothing);
         }
         self.end_due(reader, current.document, None, reader.description().last_rotated).await
+    }
+
+    async fn attempt<S: SecretStore>(&self, reader: &Reader<'_, S>, versions: Versions<'_>) -> Result<Tried> {
+        let ready = self.pending(reader, versions, Rights::Holder).await?;
+        if ready.issuer.strategy == Strategy::Generate {
+            return looks_right(&ready).map(|()| Tried::WORKS);
+        }
+        let exchange = ready.exchange(&self.client, &ready.facts.key, reader.deadline());
+        Ok(match exchange.verify(&ready.facts.key, false).await? {
+            Verdict::Works => Tried::WORKS,
+            Verdict::Rejected(error) => Tried { observation: Observation::Rejected, error: Some(error) },
+            Verdict::Unknown(error) => Tried::unknown(error),
+        })
+    }
+
+    async fn attempt_companion<S: SecretStore>(
+        &self,
+        reader: &Reader<'_, S>,
+        current: &Document,
+    ) -> Result<Option<Companion>> {
+        let holder = self.ready(reader, current, Rights::Holder).await?;
+        let Some(secret) = holder.facts.admin_secret.clone() else { return Ok(None) };
+        let tried = match self.admin_looks(reader, current).await {
+            Ok(()) => Tried::WORKS,
+            Err(error) if error.code() == Code::AdminRejected => {
+                Tried { observation: Observation::Rejected, error: Some(error) }
+            }
+            Err(error) => Tried::unknown(error),
+        };
+        let rescues = holder.issuer.mints() || self.allow_unproven;
+        Ok(Some(Companion { secret, rescues, tried }))
     }
 }
 

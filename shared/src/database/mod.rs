@@ -12,6 +12,7 @@ mod target;
 pub use endpoint::{Endpoint, Transport};
 pub use engine::{Engine, Evidence, Login, OwnChange, Turn};
 pub use facts::Facts;
-pub use observation::{LoginFailure, Observation};
+pub use crate::observation::Observation;
+pub use observation::LoginFailure;
 pub use pair::{Pair, Side};
 pub use target::DatabaseTarget;

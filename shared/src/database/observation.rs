@@ -1,20 +1,7 @@
 //! How a login can end.
 
 use crate::error::{Code, Error};
-
-/// What a login attempt tells about a credential. Only [`Rejected`](Self::Rejected) means that the password is not in
-/// effect; [`Unreachable`](Self::Unreachable) and [`Unknown`](Self::Unknown) say nothing about it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Observation {
-    /// The server accepted the password.
-    Works,
-    /// The server refused the password.
-    Rejected,
-    /// No server answered, or it answered that it is not ready.
-    Unreachable,
-    /// The server answered, but not about the password.
-    Unknown,
-}
+use crate::observation::Observation;
 
 /// A login that did not end in a usable session.
 ///

@@ -2,16 +2,19 @@
 
 use super::engine::{Engine, Evidence, Login, OwnChange, Turn};
 use super::facts::{Facts, Strategy, Superuser};
-use super::observation::{LoginFailure, Observation};
+use super::observation::LoginFailure;
 use super::pair::Pair;
 use super::plan::{Credential, Fallbacks, Move, Observations, next_move};
 use crate::clock::Deadline;
 use crate::document::Document;
 use crate::environment::Settings;
 use crate::error::{Code, Error, Fact, Result};
+use crate::observation::{Observation, Tried};
 use crate::password::{OsEntropy, Policy};
 use crate::store::SecretStore;
-use crate::target::{Applied, Change, Dated, PreviousCredential, Proof, Proposal, Reader, Retired, Target, Versions};
+use crate::target::{
+    Applied, Change, Companion, Dated, PreviousCredential, Proof, Proposal, Reader, Retired, Target, Versions,
+};
 use std::time::Duration;
 
 /// Rotates the users of one kind of database.
@@ -324,6 +327,38 @@ impl<E: Engine> Target for DatabaseTarget<E> {
             session.map_err(|failure| failure.or_rejected(Code::SuperuserRejected))?;
         }
         self.discard(&facts, current.age, reader.deadline()).await
+    }
+
+    async fn attempt<S: SecretStore>(&self, reader: &Reader<'_, S>, versions: Versions<'_>) -> Result<Tried> {
+        let tried = if versions.current.text().expose() == versions.pending.text().expose() {
+            Facts::read::<E>(versions.current)?
+        } else {
+            read_both::<E>(versions)?.1
+        };
+        Ok(tried_as(self.log_in(&tried, Credential::Current, reader.deadline()).await))
+    }
+
+    async fn attempt_companion<S: SecretStore>(
+        &self,
+        reader: &Reader<'_, S>,
+        current: &Document,
+    ) -> Result<Option<Companion>> {
+        let facts = Facts::read::<E>(current)?;
+        let Some(secret) = facts.superuser.clone() else { return Ok(None) };
+        let tried = match self.superuser(reader, &facts).await {
+            Ok(Some(superuser)) => tried_as(self.log_in_superuser(&superuser, reader.deadline()).await),
+            Ok(None) => return Ok(None),
+            Err(error) => Tried::unknown(error),
+        };
+        let rescues = facts.rescue || facts.strategy() == Strategy::AlternatingUsers;
+        Ok(Some(Companion { secret, rescues, tried }))
+    }
+}
+
+fn tried_as<T>(attempt: Result<T, LoginFailure>) -> Tried {
+    match attempt {
+        Ok(_) => Tried::WORKS,
+        Err(failure) => Tried { observation: failure.observation, error: Some(failure.error) },
     }
 }
 

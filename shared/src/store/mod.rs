@@ -8,6 +8,7 @@ pub use secrets_manager::SecretsManager;
 use crate::clock::Deadline;
 use crate::error::{Code, Error, Fact, Result};
 use crate::secret::{RotationToken, SecretText};
+use crate::watch::Served;
 use std::collections::HashMap;
 use std::future::Future;
 use std::time::Duration;
@@ -41,6 +42,11 @@ impl Description {
     /// The version that carries AWSPREVIOUS.
     pub fn previous_version(&self) -> Option<&str> {
         self.version(PREVIOUS)
+    }
+
+    /// The version that carries AWSPENDING.
+    pub fn pending_version(&self) -> Option<&str> {
+        self.version(PENDING)
     }
 
     fn version(&self, label: &str) -> Option<&str> {
@@ -142,4 +148,7 @@ pub trait SecretStore: Send + Sync {
         from: &str,
         deadline: Deadline,
     ) -> impl Future<Output = Result<()>> + Send;
+
+    /// ListSecrets, to its last page: those whose rotation function this is.
+    fn served(&self, function: &str, deadline: Deadline) -> impl Future<Output = Result<Vec<Served>>> + Send;
 }

@@ -5,12 +5,15 @@ use super::{CURRENT, Description, PENDING, PREVIOUS, Put, SecretStore, Select, V
 use crate::clock::{Deadline, age_of};
 use crate::error::{Code, Error, Fact, Result};
 use crate::secret::{RotationToken, SecretText};
+use crate::watch::{Served, interval, unqualified};
 use aws_config::BehaviorVersion;
 use aws_config::retry::RetryConfig;
 use aws_config::timeout::TimeoutConfig;
 use aws_sdk_secretsmanager::Client;
 use aws_sdk_secretsmanager::config::retry::{RetryPartition, TokenBucket};
 use aws_sdk_secretsmanager::error::{ProvideErrorMetadata, SdkError};
+use aws_sdk_secretsmanager::primitives::DateTime;
+use aws_sdk_secretsmanager::types::SecretListEntry;
 use std::future::Future;
 use std::time::Duration;
 
@@ -24,6 +27,9 @@ const MAX_PAUSE: Duration = Duration::from_secs(2);
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 /// One attempt, for the same reason.
 const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// The most that ListSecrets gives at once.
+const LARGEST_PAGE: i32 = 100;
 
 /// Secrets Manager, as the SDK's environment describes it.
 #[derive(Clone)]
@@ -156,6 +162,46 @@ impl SecretStore for SecretsManager {
             Err(failure) => Err(failure.into_error()),
         }
     }
+
+    async fn served(&self, function: &str, deadline: Deadline) -> Result<Vec<Served>> {
+        let (mut found, mut page) = (Vec::new(), None);
+        loop {
+            let attempts = Attempts::default();
+            let request = self.client.list_secrets().max_results(LARGEST_PAGE).set_next_token(page.take());
+            let call = request.customize().interceptor(attempts.clone()).send();
+            let output = finish("ListSecrets", "", deadline, &attempts, call).await?.map_err(Failure::into_error)?;
+            let entries = output.secret_list.unwrap_or_default();
+            found.extend(entries.into_iter().filter_map(|entry| served(entry, function)));
+            page = output.next_token;
+            if page.is_none() {
+                return Ok(found);
+            }
+        }
+    }
+}
+
+/// What concerns rotation in an entry of ListSecrets, if its function is this one.
+fn served(entry: SecretListEntry, function: &str) -> Option<Served> {
+    let rotated_by = entry.rotation_lambda_arn.as_deref().map(unqualified)?;
+    if rotated_by != unqualified(function) {
+        return None;
+    }
+    let moment =
+        |date: Option<DateTime>| date.and_then(|date| u64::try_from(date.secs()).ok()).map(Duration::from_secs);
+    let rules = entry.rotation_rules.as_ref();
+    Some(Served {
+        rotation_enabled: entry.rotation_enabled == Some(true),
+        labels: entry.secret_versions_to_stages.unwrap_or_default(),
+        next_rotation: moment(entry.next_rotation_date),
+        last_rotated: moment(entry.last_rotated_date),
+        created: moment(entry.created_date),
+        last_changed: moment(entry.last_changed_date),
+        interval: interval(
+            rules.and_then(|rules| rules.automatically_after_days),
+            rules.and_then(|rules| rules.schedule_expression.as_deref()),
+        ),
+        arn: entry.arn?,
+    })
 }
 
 /// A call that the service answered with an error.
@@ -178,7 +224,10 @@ impl Failure {
     }
 
     fn into_error_as(self, code: Code) -> Error {
-        let mut error = Error::new(code).with(Fact::Call, self.call).with(Fact::Secret, self.secret);
+        let mut error = Error::new(code).with(Fact::Call, self.call);
+        if !self.secret.is_empty() {
+            error = error.with(Fact::Secret, self.secret);
+        }
         if let Some(service_code) = self.service_code {
             error = error.with(Fact::ServiceCode, service_code);
         }
