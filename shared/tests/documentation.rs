@@ -3,6 +3,7 @@
 #![allow(clippy::panic, reason = "a helper of a test")]
 
 use rotation::Code;
+use rotation::diagnose::Finding;
 use std::fs;
 
 fn read(path: &str) -> String {
@@ -49,4 +50,14 @@ fn every_environment_variable_and_option_is_documented() {
     {
         assert!(page.contains(&format!("| `{option}` |")), "{option} is missing in docs/secrets.md");
     }
+}
+
+#[test]
+fn every_finding_of_diagnose_is_described() {
+    let page = read("events/README.md");
+    let part = page.split("| finding |").nth(1).unwrap_or_default();
+    let rows: Vec<&str> = part.lines().skip(2).take_while(|line| line.starts_with('|')).collect();
+    let expected: Vec<String> =
+        Finding::ALL.iter().map(|finding| format!("| `{}` | {} |", finding.as_str(), finding.summary())).collect();
+    assert_eq!(rows, expected);
 }

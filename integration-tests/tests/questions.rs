@@ -1,0 +1,160 @@
+//! `diagnose` and `watch`: what the real function says about secrets, without changing anything.
+
+use integration_tests::issuer::{World as Issuers, lab_description};
+use integration_tests::{STEPS, Secret, World, merged};
+use lab::issuer::Options as IssuerOptions;
+use lab::relay::Mode;
+use lab::servers::postgres::Options;
+use serde_json::{Value, json};
+use std::time::Duration;
+
+const DAY: Duration = Duration::from_secs(24 * 3_600);
+
+/// The function's answer about a secret. Neither it nor the log may hold any of the secret's passwords.
+async fn diagnosed(world: &World, secret: &Secret<'_>) -> Value {
+    let before = secret.labels().await;
+    let outcome = world.lab.invoke(&json!({"Step": "diagnose", "SecretId": secret.arn})).await;
+    let answer = outcome.result().expect("a diagnosis");
+    assert_eq!(secret.labels().await, before, "something was changed");
+    let said = format!("{answer}{}", String::from_utf8_lossy(&outcome.log));
+    let (_, password) = secret.credential("AWSCURRENT").await;
+    assert!(!said.contains(&password), "the diagnosis shows the password");
+    answer
+}
+
+/// The credentials in the order current, pending, previous, as far as there are versions.
+fn credentials(answer: &Value) -> Vec<&str> {
+    answer["versions"].as_array().expect("versions").iter().filter_map(|one| one["credential"].as_str()).collect()
+}
+
+#[tokio::test]
+async fn each_state_of_a_database_user_is_found_and_what_is_advised_helps() {
+    let world = World::start().await;
+    let secret = world.user("app").await;
+    secret.rotated().await;
+    let healthy = diagnosed(&world, &secret).await;
+    assert_eq!((&healthy["healthy"], &healthy["finding"]), (&json!(true), &json!("healthy")), "{healthy}");
+    assert_eq!(credentials(&healthy), ["works", "not-tried"]);
+    assert!(healthy["secondsSinceRotation"].as_u64().expect("a time") < 60, "{healthy}");
+
+    let token = secret.registered().await;
+    secret.steps(&STEPS[..2], &token).await;
+    let begun = diagnosed(&world, &secret).await;
+    assert_eq!(begun["finding"], "pending-in-effect", "{begun}");
+    assert_eq!(credentials(&begun), ["rejected", "works", "not-tried"]);
+    assert_eq!(begun["versions"][0]["error"]["code"], "login-rejected", "{begun}");
+    // What it advises.
+    let request = json!({"SecretId": secret.arn, "RotationLambdaARN": world.lab.function_arn()});
+    let end = world.lab.rotation_end(&token);
+    world.lab.call("RotateSecret", request).await.expect("it goes on");
+    end.await;
+    assert_eq!(diagnosed(&world, &secret).await["finding"], "healthy");
+
+    world.sql("ALTER ROLE app PASSWORD 'somebody else''s'").await;
+    let lost = diagnosed(&world, &secret).await;
+    assert_eq!(lost["finding"], "locked-out", "{lost}");
+    assert_eq!(credentials(&lost), ["rejected", "rejected"]);
+}
+
+#[tokio::test]
+async fn a_dead_network_is_told_from_a_wrong_password() {
+    let world = World::start().await;
+    let secret = world.user("app").await;
+    secret.rotated().await;
+    world.relay.set(Mode::Refuse).await.expect("the relay refuses");
+    let answer = diagnosed(&world, &secret).await;
+    assert_eq!((&answer["finding"], &answer["healthy"]), (&json!("unclear"), &json!(false)), "{answer}");
+    assert_eq!(credentials(&answer), ["unreachable", "not-tried"]);
+    let next = answer["nextAction"].as_str().expect("an action");
+    assert!(answer["error"]["message"].as_str().expect("a message").contains(next), "{answer}");
+}
+
+#[tokio::test]
+async fn the_superusers_credential_is_tried_as_well() {
+    let world = World::start().await;
+    let secret = world.alternating_user("app").await;
+    secret.rotated().await;
+    let answer = diagnosed(&world, &secret).await;
+    assert_eq!(
+        (&answer["finding"], &answer["companion"]["credential"]),
+        (&json!("healthy"), &json!("works")),
+        "{answer}"
+    );
+    let superuser = answer["companion"]["secret"].as_str().expect("an ARN").to_owned();
+    let wrong = json!({"SecretId": superuser, "SecretString": world.document("postgres", "wrong").to_string()});
+    world.lab.call("PutSecretValue", wrong).await.expect("stored");
+    let answer = diagnosed(&world, &secret).await;
+    assert_eq!(
+        (&answer["finding"], &answer["companion"]["credential"]),
+        (&json!("companion-fails"), &json!("rejected")),
+        "{answer}"
+    );
+}
+
+#[tokio::test]
+async fn a_secret_that_is_not_json_is_unclear_and_says_why() {
+    let world = World::start().await;
+    let secret = world.secret_text("not JSON").await;
+    let outcome = world.lab.invoke(&json!({"Step": "diagnose", "SecretId": secret.arn})).await;
+    let answer = outcome.result().expect("a diagnosis");
+    assert_eq!(
+        (&answer["finding"], &answer["error"]["code"]),
+        (&json!("unclear"), &json!("secret-not-json")),
+        "{answer}"
+    );
+    assert!(!answer.to_string().contains("not JSON"), "{answer}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_key_that_is_dead_is_found_and_what_is_advised_helps() {
+    let (world, issuer) = Issuers::lab_with(IssuerOptions::default(), &lab_description(), |function| function).await;
+    let (id, key) = issuer.mint("by hand");
+    let secret = world.secret(json!({"apiKeyId": id, "apiKey": key})).await;
+    let ask = || async {
+        let outcome = world.lab.invoke(&json!({"Step": "diagnose", "SecretId": secret.arn})).await;
+        outcome.result().expect("a diagnosis")
+    };
+    secret.rotated().await;
+    let answer = ask().await;
+    assert_eq!(
+        (&answer["finding"], &answer["companion"]["credential"]),
+        (&json!("healthy"), &json!("works")),
+        "{answer}"
+    );
+    let dead = merged(secret.at("AWSCURRENT").await, json!({"apiKey": "dead"}));
+    secret.put(&dead).await;
+    assert_eq!(ask().await["finding"], "previous-in-effect");
+    secret.put(&merged(dead, json!({"apiKey": "dead, too"}))).await;
+    assert_eq!(ask().await["finding"], "rescue-possible");
+    // What it advises.
+    secret.rotated().await;
+    assert_eq!(ask().await["finding"], "healthy");
+}
+
+/// By the clock of a service in which the last rotation was weeks ago.
+#[tokio::test]
+async fn a_watch_names_the_secrets_whose_rotation_is_late() {
+    for (behind, late) in [(Duration::ZERO, false), (30 * DAY, false), (32 * DAY, true)] {
+        let world = World::with(Options::default(), |function| function.clock_behind(behind)).await;
+        let (one, other) = (world.user("one").await, world.user("other").await);
+        one.rotated().await;
+        // A secret of another function, and one that nobody rotates.
+        other.registered().await;
+        world.user("third").await;
+        let outcome = world.lab.invoke(&json!({"Step": "watch"})).await;
+        let answer = outcome.result().expect("an answer");
+        let expected = if late { json!([{"secret": one.arn, "late": "overdue"}]) } else { json!([]) };
+        assert_eq!((&answer["served"], &answer["late"]), (&json!(1), &expected), "{behind:?}");
+        let log = String::from_utf8_lossy(&outcome.log).into_owned();
+        assert!(log.contains(&format!("\"SecretsOverdue\":{}", u8::from(late))), "{log}");
+        assert_eq!(log.contains(&one.arn), late, "{log}");
+    }
+}
+
+#[tokio::test]
+async fn a_question_about_nothing_names_the_field() {
+    let world = World::start().await;
+    let error = world.lab.invoke(&json!({"Step": "diagnose"})).await.result().expect_err("no secret is named");
+    assert_eq!(error.error_type, "event-malformed", "{}", error.error_message);
+    assert!(error.error_message.contains("field=\"SecretId\""), "{}", error.error_message);
+}
