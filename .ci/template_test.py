@@ -1,0 +1,419 @@
+"""What `sam validate` and cfn-lint cannot see: that the template keeps what it and its documentation promise, and that every combination
+of functions can be deployed, as far as moto's CloudFormation goes. With UPDATE_DOCS=1 the table of parameters is written anew."""
+
+import ast
+import io
+import itertools
+import json
+import os
+import re
+import tomllib
+import unittest
+import zipfile
+
+from template import PLACEHOLDER, ROOT, Deployment, conditions_used, load, references, sam_transform, walk
+
+# Never the credentials of whoever runs this. moto answers within this process.
+for variable in [name for name in os.environ if name.startswith("AWS_")]:
+    del os.environ[variable]
+os.environ |= {
+    "AWS_ACCESS_KEY_ID": "testing",
+    "AWS_SECRET_ACCESS_KEY": "testing",
+    "AWS_DEFAULT_REGION": "eu-central-1",
+    "AWS_EC2_METADATA_DISABLED": "true",
+}
+
+import boto3  # noqa: E402
+from moto import mock_aws  # noqa: E402
+
+WRITTEN = load(ROOT / "template.yaml")
+TEMPLATE = sam_transform(WRITTEN)
+EXAMPLE = load(ROOT / "examples/deploy/database.yaml")
+DEPLOY_PAGE = ROOT / "docs/deploy.md"
+FUNCTIONS = {"DeployPostgres": "Postgres", "DeployMySql": "MySql", "DeployApiKey": "ApiKey"}
+SUFFIXES = {"Postgres": "postgres", "MySql": "mysql", "ApiKey": "api-key"}
+SECRET = "arn:aws:secretsmanager:eu-central-1:123456789012:secret:{}-AbCdEf"
+KEY = "arn:aws:kms:eu-central-1:123456789012:key/1234abcd-12ab-34cd-56ef-1234567890ab"
+# Everything that is off by default.
+EVERYTHING = {
+    "SecretNamePrefix": "prod/",
+    "SecretTagKey": "team",
+    "SecretTagValue": "orders",
+    "SuperuserSecretArns": SECRET.format("superuser"),
+    "AdminSecretArns": SECRET.format("admin"),
+    "IssuerSourceArns": "arn:aws:ssm:eu-central-1:123456789012:parameter/issuers/acme",
+    "KmsKeyArns": KEY,
+    "CreateKmsKey": "true",
+    "VpcSubnetIds": "subnet-0a1b,subnet-2c3d",
+    "VpcSecurityGroupIds": "sg-0a1b",
+    "LogKmsKeyArn": KEY,
+    "AlarmEmail": "someone@example.com",
+    "Tracing": "Active",
+    "ReservedConcurrency": "5",
+    "PermissionsBoundaryArn": "arn:aws:iam::123456789012:policy/boundary",
+    "RolePath": "/rotation/",
+}
+NOTHING = {"WatchSchedule": ""}
+# What moto's CloudFormation makes nothing of (version 5.2.1). Everything else it has to make.
+NOT_IN_MOTO = {
+    "AWS::CloudWatch::Alarm",
+    "AWS::RDS::DBSubnetGroup",
+    "AWS::SNS::Subscription",
+    "AWS::SNS::TopicPolicy",
+    "AWS::SecretsManager::RotationSchedule",
+    "AWS::SecretsManager::Secret",
+    "AWS::SecretsManager::SecretTargetAttachment",
+}
+
+
+def combinations():
+    """One, two or three functions, with nothing else, by default, and with everything."""
+    for flags in itertools.product(["true", "false"], repeat=len(FUNCTIONS)):
+        if "true" in flags:
+            for more in (NOTHING, {}, EVERYTHING):
+                yield dict(zip(FUNCTIONS, flags)) | more
+
+
+def deployed(parameters):
+    """The names of the functions in such a combination, as in logical ids."""
+    return [name for flag, name in FUNCTIONS.items() if parameters[flag] == "true"]
+
+
+def groups(template):
+    return template["Metadata"]["AWS::CloudFormation::Interface"]["ParameterGroups"]
+
+
+def accepts(parameter, value):
+    """Whether CloudFormation would take this value."""
+    items = value.split(",") if parameter["Type"] == "CommaDelimitedList" else [value]
+    if "AllowedPattern" in parameter and not all(re.fullmatch(parameter["AllowedPattern"], it) for it in items):
+        return False
+    if "AllowedValues" in parameter and value not in map(str, parameter["AllowedValues"]):
+        return False
+    return not ("MinValue" in parameter and not parameter["MinValue"] <= int(value) <= parameter["MaxValue"])
+
+
+def policy_documents(deployment):
+    for resource in deployment.resources.values():
+        for part in walk(resource):
+            # One is text, and denies.
+            if isinstance(part, dict) and "Statement" in part.get("PolicyDocument", {}):
+                yield resource["Type"], part["PolicyDocument"]
+
+
+class Parameters(unittest.TestCase):
+    def test_each_is_described_and_in_one_group_with_a_label(self):
+        labels = WRITTEN["Metadata"]["AWS::CloudFormation::Interface"]["ParameterLabels"]
+        grouped = [name for group in groups(WRITTEN) for name in group["Parameters"]]
+        self.assertEqual(sorted(grouped), sorted(WRITTEN["Parameters"]))
+        self.assertEqual(sorted(labels), sorted(WRITTEN["Parameters"]))
+        for name, parameter in WRITTEN["Parameters"].items():
+            self.assertGreater(len(parameter.get("Description", "")), 10, name)
+            self.assertEqual("AllowedPattern" in parameter, "ConstraintDescription" in parameter, name)
+
+    def test_each_is_used(self):
+        for template in (WRITTEN, EXAMPLE):
+            sections = {name: it for name, it in template.items() if name not in ("Parameters", "Metadata", "Rules")}
+            self.assertEqual(sorted(set(template["Parameters"]) - set(references(sections))), [])
+
+    def test_defaults_are_accepted_and_so_is_what_is_tried_here(self):
+        for name, parameter in WRITTEN["Parameters"].items():
+            self.assertTrue(accepts(parameter, str(parameter["Default"])), name)
+        for name, value in EVERYTHING.items():
+            self.assertTrue(accepts(WRITTEN["Parameters"][name], value), name)
+
+    def test_what_is_not_meant_is_refused(self):
+        for name, value in {
+            "NamePrefix": "a" * 56,
+            "SecretTagKey": 'team": "", "x',
+            "SecretTagValue": "${aws:PrincipalTag/team}",
+            "SecretNamePrefix": "*",
+            "SuperuserSecretArns": SECRET.format("a")[:-7],
+            "KmsKeyArns": "alias/mine",
+            "WatchSchedule": "daily",
+            "AlarmEmail": "nobody",
+            "RolePath": "rotation",
+            "ReservedConcurrency": "0",
+        }.items():
+            self.assertFalse(accepts(WRITTEN["Parameters"][name], value), name)
+
+    def test_the_page_has_a_table_of_them(self):
+        text = DEPLOY_PAGE.read_text(encoding="utf-8")
+        begin, end = "<!-- parameters -->\n", "<!-- end of parameters -->\n"
+        head, rest = text.split(begin)
+        tail = rest.split(end)[1]
+        current = head + begin + parameter_table() + end + tail
+        if os.environ.get("UPDATE_DOCS"):
+            DEPLOY_PAGE.write_text(current, encoding="utf-8")
+        else:
+            self.assertEqual(text, current, "docs/deploy.md is not up to date: run this with UPDATE_DOCS=1")
+
+
+def parameter_table():
+    lines = []
+    for group in groups(WRITTEN):
+        lines += [f"\n**{group['Label']['default']}**\n", "| parameter | default | meaning |", "|---|---|---|"]
+        for name in group["Parameters"]:
+            parameter = WRITTEN["Parameters"][name]
+            default = f"`{parameter['Default']}`" if parameter["Default"] != "" else ""
+            meaning = parameter["Description"].replace("|", "\\|")
+            if "AllowedValues" in parameter and set(parameter["AllowedValues"]) != {"true", "false"}:
+                meaning += f" One of {', '.join(f'`{it}`' for it in parameter['AllowedValues'])}."
+            lines.append(f"| `{name}` | {default} | {meaning} |")
+    return "\n".join(lines) + "\n\n"
+
+
+class Template(unittest.TestCase):
+    def test_each_condition_and_mapping_is_used(self):
+        used = set(conditions_used([WRITTEN["Resources"], WRITTEN["Outputs"], WRITTEN["Globals"], WRITTEN["Conditions"]]))
+        self.assertEqual(used, set(WRITTEN["Conditions"]))
+        found = {it["Fn::FindInMap"][0] for it in walk(WRITTEN["Outputs"]) if isinstance(it, dict) and "Fn::FindInMap" in it}
+        self.assertEqual(found, set(WRITTEN["Mappings"]))
+
+    def test_the_version_is_that_of_the_workspace(self):
+        workspace = tomllib.loads((ROOT / "Cargo.toml").read_text(encoding="utf-8"))["workspace"]["package"]
+        metadata = WRITTEN["Metadata"]["AWS::ServerlessRepo::Application"]
+        self.assertEqual(metadata["SemanticVersion"], workspace["version"])
+        self.assertEqual(metadata["SpdxLicenseId"], workspace["license"])
+        for file in (metadata["LicenseUrl"], metadata["ReadmeUrl"]):
+            self.assertTrue((ROOT / file).is_file(), file)
+
+    def test_every_combination_refers_to_nothing_that_is_not_there(self):
+        for parameters in combinations():
+            with self.subTest(**parameters):
+                deployment = Deployment(TEMPLATE, **parameters)
+                self.assertEqual(deployment.dangling(), [])
+                self.assertEqual(deployment.missing_dependencies(), [])
+                functions = [name for name, it in deployment.resources.items() if it["Type"] == "AWS::Lambda::Function"]
+                self.assertEqual(sorted(functions), sorted(f"{it}Function" for it in deployed(parameters)))
+                for name in deployed(parameters):
+                    self.assertTrue({f"{name}FunctionArn", f"{name}RoleArn", f"{name}AttachCommand"} <= set(deployment.outputs))
+
+    def test_each_variable_is_one_that_the_function_reads(self):
+        documented = {name: set() for name in SUFFIXES.values()}
+        page = (ROOT / "docs/configuration.md").read_text(encoding="utf-8")
+        for variable, whose in re.findall(r"^\| `([A-Z_0-9]+)` \| ([^|]+) \|", page, re.MULTILINE):
+            readers = SUFFIXES.values() if whose == "all" else whose.split(", ")
+            for function in readers:
+                documented[function].add(variable)
+        # Where services are: only tests and emulators set these.
+        endpoints = {"AWS_ENDPOINT_URL_SSM", "AWS_ENDPOINT_URL_RDS"}
+        for name, suffix in SUFFIXES.items():
+            given = set(TEMPLATE["Resources"][f"{name}Function"]["Properties"]["Environment"]["Variables"])
+            self.assertEqual(given, documented[suffix] - endpoints, suffix)
+
+    def test_any_resource_is_for_the_actions_that_know_no_narrower_one(self):
+        anything = set()
+        for parameters in combinations():
+            for kind, document in policy_documents(Deployment(TEMPLATE, **parameters)):
+                if kind in ("AWS::IAM::Role", "AWS::IAM::ManagedPolicy"):
+                    anything |= {it["Sid"] for it in document["Statement"] if it["Resource"] == "*" and it["Effect"] == "Allow"}
+        self.assertEqual(anything, {"FindOverdueRotations", "NetworkInterfacesForLambda", "Traces"})
+
+    def test_each_statement_is_explained(self):
+        page = DEPLOY_PAGE.read_text(encoding="utf-8")
+        statements = {it["Sid"] for it in walk(WRITTEN["Resources"]) if isinstance(it, dict) and "Sid" in it}
+        statements |= set(re.findall(r'"Sid": "(\w+)"', json.dumps(WRITTEN["Resources"]).replace('\\"', '"')))
+        self.assertEqual(sorted(it for it in statements if f"`{it}`" not in page), [])
+
+    def test_each_output_and_alarm_is_explained(self):
+        page = DEPLOY_PAGE.read_text(encoding="utf-8")
+        alarms = {name for name, it in WRITTEN["Resources"].items() if it["Type"] == "AWS::CloudWatch::Alarm"}
+        names = {re.sub("^(Postgres|MySql|ApiKey)", "", it) for it in alarms | set(WRITTEN["Outputs"])}
+        self.assertEqual(sorted(it for it in names if it not in page), [])
+
+    def test_lambda_drops_no_line_of_the_log(self):
+        # It takes lines without a level, such as metrics, for INFO.
+        for name in SUFFIXES:
+            properties = TEMPLATE["Resources"][f"{name}Function"]["Properties"]
+            self.assertEqual(properties["LoggingConfig"]["ApplicationLogLevel"], "TRACE", name)
+            self.assertEqual(properties["Environment"]["Variables"]["LOG_LEVEL"], {"Ref": "LogLevel"}, name)
+
+    def test_only_this_account_may_have_functions_invoked(self):
+        permissions = [it["Properties"] for it in TEMPLATE["Resources"].values() if it["Type"] == "AWS::Lambda::Permission"]
+        self.assertEqual(len(permissions), 2 * len(FUNCTIONS))
+        for permission in permissions:
+            if permission["Principal"] == "secretsmanager.amazonaws.com":
+                self.assertEqual(permission["SourceAccount"], {"Ref": "AWS::AccountId"})
+            else:
+                self.assertEqual(permission["Principal"], "events.amazonaws.com")
+                self.assertIn("Fn::GetAtt", permission["SourceArn"])
+
+    def test_an_alarm_has_at_most_ten_metrics(self):
+        # "Create an alarm based on a metric math expression", Amazon CloudWatch user guide.
+        for name, resource in WRITTEN["Resources"].items():
+            metrics = resource["Properties"].get("Metrics", []) if resource["Type"] == "AWS::CloudWatch::Alarm" else []
+            self.assertLessEqual(sum("MetricStat" in it for it in metrics), 10, name)
+            self.assertEqual(sum(it.get("ReturnData", True) for it in metrics), min(len(metrics), 1), name)
+            expression = next((it["Expression"] for it in metrics if "Expression" in it), "")
+            for metric in metrics:
+                if "MetricStat" in metric:
+                    self.assertRegex(expression, rf"\bFILL\({metric['Id']}, 0\)", name)
+
+    def test_each_metric_is_one_that_functions_emit(self):
+        page = (ROOT / "docs/observability.md").read_text(encoding="utf-8")
+        emitted = set(re.findall(r"^\| `(\w+)` \|", page, re.MULTILINE))
+        text = json.dumps(WRITTEN["Resources"]).replace("\\n", " ").replace('\\\\\\"', '"').replace('\\"', '"')
+        used = set(re.findall(r'"Namespace": "Lockstep", "MetricName": "(\w+)"', text))
+        used |= set(re.findall(r'\["Lockstep", "(\w+)"', text)) | set(re.findall(r'MetricName="(\w+)"', text))
+        self.assertGreater(len(used), 10)
+        self.assertEqual(sorted(used - emitted), [])
+
+
+class Example(unittest.TestCase):
+    def test_nothing_dangles(self):
+        deployment = Deployment(EXAMPLE)
+        self.assertEqual((deployment.dangling(), deployment.missing_dependencies()), ([], []))
+
+    def test_the_permission_comes_before_the_schedule(self):
+        self.assertEqual(EXAMPLE["Resources"]["Schedule"]["DependsOn"], ["Permission", "Attachment"])
+
+    def test_what_it_imports_is_exported(self):
+        exported = {it["Export"]["Name"]["Fn::Sub"] for it in WRITTEN["Outputs"].values() if "Export" in it}
+        for part in walk(EXAMPLE):
+            if isinstance(part, dict) and "Fn::ImportValue" in part:
+                imported = part["Fn::ImportValue"]["Fn::Sub"].replace("${LockstepStack}", "${AWS::StackName}")
+                self.assertIn(imported, exported)
+
+
+class DeployedIntoMoto(unittest.TestCase):
+    def test_every_combination(self):
+        for parameters in combinations():
+            with self.subTest(**parameters), mock_aws():
+                stack = deploy("lockstep", TEMPLATE, parameters)
+                self.check_functions(stack, parameters)
+                self.check_outputs(stack, parameters)
+                self.check_policies(stack)
+                self.check_rules(parameters)
+                self.check_dashboard()
+
+    def check_functions(self, stack, parameters):
+        found = {it["FunctionName"]: it for it in boto3.client("lambda").list_functions()["Functions"]}
+        self.assertEqual(sorted(found), sorted(f"lockstep-{SUFFIXES[it]}" for it in deployed(parameters)))
+        roles = {it["Arn"] for it in boto3.client("iam").list_roles()["Roles"]}
+        for function in found.values():
+            self.assertIn(function["Role"], roles)
+            self.assertEqual(function["Timeout"], 60)
+            self.assertEqual(function["Environment"]["Variables"]["EXCLUDE_CHARACTERS"], ":/@\"'\\")
+            policy = json.loads(boto3.client("lambda").get_policy(FunctionName=function["FunctionName"])["Policy"])
+            principals = {it["Principal"]["Service"] for it in policy["Statement"]}
+            watched = {"events.amazonaws.com"} if "WatchSchedule" not in parameters else set()
+            self.assertEqual(principals, {"secretsmanager.amazonaws.com"} | watched)
+        groups = {it["logGroupName"] for it in boto3.client("logs").describe_log_groups()["logGroups"]}
+        self.assertEqual(groups, {f"/aws/lambda/{name}" for name in found})
+        self.assertEqual(set(stack["types"]) - NOT_IN_MOTO, stack["made"] - NOT_IN_MOTO)
+
+    def check_outputs(self, stack, parameters):
+        for name in deployed(parameters):
+            arn = stack["outputs"][f"{name}FunctionArn"]
+            self.assertTrue(arn.endswith(f":function:lockstep-{SUFFIXES[name]}"), arn)
+            self.assertIn(f"--rotation-lambda-arn {arn} ", stack["outputs"][f"{name}AttachCommand"])
+        self.assertEqual("KmsKeyArn" in stack["outputs"], parameters.get("CreateKmsKey") == "true")
+        self.assertTrue(stack["outputs"]["DashboardUrl"].endswith("#dashboards/dashboard/lockstep"))
+        for name, value in stack["outputs"].items():
+            self.assertNotRegex(value, r"\$\{|^None$|^$", name)
+
+    def check_policies(self, stack):
+        """Every policy is JSON with nothing left to fill in, and speaks of this stack's functions."""
+        iam = boto3.client("iam")
+        documents = []
+        for policy in iam.list_policies(Scope="Local")["Policies"]:
+            version = iam.get_policy_version(PolicyArn=policy["Arn"], VersionId=policy["DefaultVersionId"])["PolicyVersion"]
+            documents.append(version["Document"])
+        for role in iam.list_roles()["Roles"]:
+            documents.append(iam.get_role_policy(RoleName=role["RoleName"], PolicyName="rotation")["PolicyDocument"])
+        for document in documents:
+            # moto answers for roles with the text of a Python dictionary.
+            document = ast.literal_eval(document) if isinstance(document, str) else document
+            self.assertNotRegex(json.dumps(document), r"\$\{|AWS::|Fn::")
+            for statement in document["Statement"]:
+                self.assertTrue({"Effect", "Action", "Resource"} <= set(statement), statement)
+
+    def check_rules(self, parameters):
+        events = boto3.client("events")
+        targets = {}
+        for rule in events.list_rules()["Rules"]:
+            key = "schedule" if rule.get("ScheduleExpression") else "pattern"
+            targets[key] = events.list_targets_by_rule(Rule=rule["Name"])["Targets"]
+        watched = [] if "WatchSchedule" in parameters else [SUFFIXES[it] for it in deployed(parameters)]
+        self.assertEqual(sorted(it["Id"] for it in targets.get("schedule", [])), sorted(watched))
+        for target in targets.get("schedule", []):
+            self.assertEqual(json.loads(target["Input"]), {"Step": "watch"})
+        self.assertEqual([it["Id"] for it in targets["pattern"]], ["alarms"])
+
+    def check_dashboard(self):
+        dashboard = json.loads(boto3.client("cloudwatch").get_dashboard(DashboardName="lockstep")["DashboardBody"])
+        taken = set()
+        for widget in dashboard["widgets"]:
+            cells = set(itertools.product(
+                range(widget["x"], widget["x"] + widget["width"]), range(widget["y"], widget["y"] + widget["height"])
+            ))
+            self.assertFalse(cells & taken, widget)
+            self.assertLessEqual(widget["x"] + widget["width"], 24)
+            taken |= cells
+        alarms = next(it for it in dashboard["widgets"] if it["type"] == "alarm")["properties"]["alarms"]
+        self.assertTrue(all(alarms))
+
+
+def deploy(name, template, parameters):
+    """A stack in moto, its outputs, and the types of resources that it was to make and has made. Conditions are decided before: moto
+    looks for the resources of both branches."""
+    deployment = Deployment(template, **parameters)
+    body = {
+        "Parameters": template["Parameters"],
+        "Mappings": template["Mappings"],
+        "Resources": {name: it for name, it in deployment.resources.items() if it["Type"] not in NOT_IN_MOTO},
+        "Outputs": deployment.outputs,
+    }
+    for part in ("Resources", "Outputs"):
+        body[part] = {name: {key: it[key] for key in it if key != "Condition"} for name, it in body[part].items()}
+    unknown = set(deployment.resources) - set(body["Resources"])
+    cloudformation = boto3.client("cloudformation")
+    put_code()
+    cloudformation.create_stack(
+        StackName=name,
+        TemplateBody=json.dumps(for_moto(body, unknown, deployment.parameters)),
+        Parameters=[{"ParameterKey": key, "ParameterValue": value} for key, value in parameters.items()],
+        Capabilities=["CAPABILITY_IAM"],
+    )
+    stack = cloudformation.describe_stacks(StackName=name)["Stacks"][0]
+    made = cloudformation.describe_stack_resources(StackName=name)["StackResources"]
+    return {
+        "outputs": {it["OutputKey"]: it["OutputValue"] for it in stack.get("Outputs", [])},
+        "made": {it["ResourceType"] for it in made},
+        "types": {it["Type"] for it in deployment.resources.values()},
+    }
+
+
+def put_code():
+    """Where the transformed template has its code: a zip with something in it."""
+    archive = io.BytesIO()
+    with zipfile.ZipFile(archive, "w") as file:
+        file.writestr("bootstrap", "")
+    s3 = boto3.client("s3")
+    s3.create_bucket(Bucket="artifacts", CreateBucketConfiguration={"LocationConstraint": "eu-central-1"})
+    s3.put_object(Bucket="artifacts", Key="function.zip", Body=archive.getvalue())
+
+
+def for_moto(body, unknown, parameters):
+    """A text in place of each attribute of resources that moto does not make, and the policy that is text as what the text says."""
+    body = json.loads(json.dumps(body))
+    for part in walk(body):
+        if not isinstance(part, dict):
+            continue
+        if isinstance(part.get("Fn::Sub"), str):
+            for name in unknown:
+                part["Fn::Sub"] = part["Fn::Sub"].replace(f"${{{name}.Arn}}", f"arn-of-{name}")
+        if "Fn::Sub" in part.get("PolicyDocument", {}):
+            part["PolicyDocument"] = json.loads(filled_in(part["PolicyDocument"]["Fn::Sub"], parameters))
+    return body
+
+
+def filled_in(text, parameters):
+    """What Fn::Sub makes of a text that names parameters only."""
+    pseudo = {"AWS::Partition": "aws", "AWS::Region": "eu-central-1", "AWS::AccountId": "123456789012"}
+    return PLACEHOLDER.sub(lambda name: (parameters | pseudo)[name[1]], text)
+
+
+if __name__ == "__main__":
+    unittest.main()
