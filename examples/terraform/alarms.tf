@@ -1,0 +1,181 @@
+# What failed is told by mail: what Secrets Manager says (it has no metric for it), and what the function's metrics say.
+
+resource "aws_sns_topic" "alarms" {
+  name = "${local.name}-alarms"
+}
+
+resource "aws_sns_topic_subscription" "mail" {
+  count = var.alarm_email == "" ? 0 : 1
+
+  topic_arn = aws_sns_topic.alarms.arn
+  protocol  = "email"
+  endpoint  = var.alarm_email
+}
+
+resource "aws_sns_topic_policy" "alarms" {
+  arn    = aws_sns_topic.alarms.arn
+  policy = data.aws_iam_policy_document.alarms.json
+}
+
+data "aws_iam_policy_document" "alarms" {
+  statement {
+    sid       = "AlarmsOfThisAccount"
+    actions   = ["sns:Publish"]
+    resources = [aws_sns_topic.alarms.arn]
+
+    principals {
+      type        = "Service"
+      identifiers = ["cloudwatch.amazonaws.com"]
+    }
+
+    condition {
+      test     = "ArnLike"
+      variable = "aws:SourceArn"
+      values   = ["${local.arns}:cloudwatch:${local.region}:${local.account}:alarm:*"]
+    }
+  }
+
+  # Without a condition: EventBridge does not fill one in when it publishes to a topic.
+  statement {
+    sid       = "RulesOfEventBridge"
+    actions   = ["sns:Publish"]
+    resources = [aws_sns_topic.alarms.arn]
+
+    principals {
+      type        = "Service"
+      identifiers = ["events.amazonaws.com"]
+    }
+  }
+}
+
+resource "aws_cloudwatch_event_rule" "failures" {
+  name        = "${local.name}-failures"
+  description = "Rotations that Secrets Manager calls failed or given up"
+
+  event_pattern = jsonencode({
+    source        = ["aws.secretsmanager"]
+    "detail-type" = ["AWS Service Event via CloudTrail"]
+    detail = {
+      eventSource         = ["secretsmanager.amazonaws.com"]
+      eventName           = ["RotationFailed", "RotationAbandoned", "TestRotationFailed"]
+      additionalEventData = { SecretId = [{ prefix = "${local.secrets}${var.secret_name_prefix}" }] }
+    }
+  })
+}
+
+resource "aws_cloudwatch_event_target" "failures" {
+  rule = aws_cloudwatch_event_rule.failures.name
+  arn  = aws_sns_topic.alarms.arn
+}
+
+# Once a day the function looks at all secrets that name it: which are overdue, and which are stuck half-way.
+resource "aws_cloudwatch_event_rule" "watch" {
+  name                = "${local.name}-watch"
+  description         = "Has ${local.name} look for secrets whose rotation is overdue"
+  schedule_expression = "rate(1 day)"
+}
+
+resource "aws_cloudwatch_event_target" "watch" {
+  rule  = aws_cloudwatch_event_rule.watch.name
+  arn   = aws_lambda_function.rotation.arn
+  input = jsonencode({ Step = "watch" })
+}
+
+resource "aws_lambda_permission" "watch" {
+  statement_id  = "Watch"
+  action        = "lambda:InvokeFunction"
+  function_name = aws_lambda_function.rotation.function_name
+  principal     = "events.amazonaws.com"
+  source_arn    = aws_cloudwatch_event_rule.watch.arn
+}
+
+locals {
+  alarms = {
+    overdue = {
+      metric      = "SecretsOverdue"
+      period      = 86400
+      above       = 0
+      description = "A secret should have been rotated more than a day ago. The function's log names it."
+    }
+    stuck = {
+      metric      = "SecretsStuck"
+      period      = 86400
+      above       = 0
+      description = "A rotation was begun more than a day ago and not finished. The function's log names the secret."
+    }
+    near-timeout = {
+      metric      = "StepTimeUsed"
+      period      = 3600
+      above       = 80
+      description = "A step of a rotation took more than 80 % of the time that it is given."
+    }
+    journal = {
+      metric      = "JournalOverdue"
+      period      = 86400
+      above       = 0
+      description = "Superseded API keys are alive although their time is over. The function's log names them."
+    }
+  }
+}
+
+resource "aws_cloudwatch_metric_alarm" "of_one_metric" {
+  for_each = { for name, alarm in local.alarms : name => alarm if name != "journal" || local.is_api_key }
+
+  alarm_name          = "${local.name}-${each.key}"
+  alarm_description   = each.value.description
+  alarm_actions       = [aws_sns_topic.alarms.arn]
+  namespace           = "Lockstep"
+  metric_name         = each.value.metric
+  dimensions          = { FunctionName = local.name }
+  statistic           = "Maximum"
+  period              = each.value.period
+  evaluation_periods  = 1
+  comparison_operator = "GreaterThanThreshold"
+  threshold           = each.value.above
+  treat_missing_data  = "notBreaching"
+}
+
+resource "aws_cloudwatch_metric_alarm" "failed" {
+  alarm_name          = "${local.name}-rotation-failed"
+  alarm_description   = "A rotation failed for a reason that does not go away by itself, or three times in an hour."
+  alarm_actions       = [aws_sns_topic.alarms.arn]
+  evaluation_periods  = 1
+  comparison_operator = "GreaterThanOrEqualToThreshold"
+  threshold           = 1
+  treat_missing_data  = "notBreaching"
+
+  metric_query {
+    id          = "failed"
+    label       = "permanent failures, or three errors"
+    expression  = "IF(FILL(create, 0) + FILL(set, 0) + FILL(test, 0) + FILL(finish, 0) >= 1 OR FILL(errors, 0) >= 3, 1, 0)"
+    return_data = true
+  }
+
+  dynamic "metric_query" {
+    for_each = toset(["create", "set", "test", "finish"])
+
+    content {
+      id = metric_query.value
+
+      metric {
+        namespace   = "Lockstep"
+        metric_name = "StepsFailed"
+        dimensions  = { FunctionName = local.name, Step = "${metric_query.value}Secret", Class = "permanent" }
+        stat        = "Sum"
+        period      = 3600
+      }
+    }
+  }
+
+  metric_query {
+    id = "errors"
+
+    metric {
+      namespace   = "AWS/Lambda"
+      metric_name = "Errors"
+      dimensions  = { FunctionName = local.name }
+      stat        = "Sum"
+      period      = 3600
+    }
+  }
+}

@@ -1,0 +1,258 @@
+terraform {
+  required_version = ">= 1.5"
+
+  required_providers {
+    aws = {
+      source  = "hashicorp/aws"
+      version = "~> 6.0"
+    }
+  }
+}
+
+data "aws_caller_identity" "current" {}
+data "aws_partition" "current" {}
+data "aws_region" "current" {}
+
+locals {
+  name        = "${var.name_prefix}-${var.kind}"
+  package     = coalesce(var.package, "${path.module}/../../target/lambda/lockstep-${var.kind}/bootstrap.zip")
+  is_database = var.kind != "api-key"
+  is_api_key  = var.kind == "api-key"
+  in_vpc      = length(var.subnet_ids) > 0
+
+  region  = data.aws_region.current.region
+  account = data.aws_caller_identity.current.account_id
+  arns    = "arn:${data.aws_partition.current.partition}"
+  secrets = "${local.arns}:secretsmanager:${local.region}:${local.account}:secret:"
+  # Built from the name: the function's own ARN would make the role and the function need each other.
+  function_arn = "${local.arns}:lambda:${local.region}:${local.account}:function:${local.name}"
+
+  network_interfaces = [
+    "ec2:CreateNetworkInterface",
+    "ec2:DeleteNetworkInterface",
+    "ec2:DescribeNetworkInterfaces",
+    "ec2:DescribeSubnets",
+    "ec2:AssignPrivateIpAddresses",
+    "ec2:UnassignPrivateIpAddresses",
+  ]
+
+  # Set but empty means none, absent would mean any that the role can read.
+  limits = local.is_database ? {
+    SUPERUSER_SECRET_ARNS = join(",", var.superuser_secret_arns)
+    } : {
+    ADMIN_SECRET_ARNS = join(",", var.admin_secret_arns)
+  }
+}
+
+resource "aws_lambda_function" "rotation" {
+  function_name    = local.name
+  description      = "Rotates secrets (Lockstep, ${var.kind})"
+  filename         = local.package
+  source_code_hash = filebase64sha256(local.package)
+  handler          = "bootstrap"
+  runtime          = "provided.al2023"
+  architectures    = [var.architecture]
+  memory_size      = 256
+  timeout          = 60
+  role             = aws_iam_role.rotation.arn
+
+  environment {
+    variables = merge(local.limits, var.environment)
+  }
+
+  logging_config {
+    log_group             = aws_cloudwatch_log_group.rotation.name
+    log_format            = "JSON"
+    application_log_level = "INFO"
+  }
+
+  dynamic "vpc_config" {
+    for_each = local.in_vpc ? [1] : []
+
+    content {
+      subnet_ids         = var.subnet_ids
+      security_group_ids = var.security_group_ids
+    }
+  }
+
+  # Lambda makes network interfaces with the role's permissions, when the function is made and after it is deleted.
+  depends_on = [aws_iam_role_policy.rotation]
+}
+
+resource "aws_cloudwatch_log_group" "rotation" {
+  name              = "/aws/lambda/${local.name}"
+  retention_in_days = var.log_retention_days
+}
+
+# Secrets Manager, on behalf of this account alone.
+resource "aws_lambda_permission" "secrets_manager" {
+  statement_id   = "SecretsManager"
+  action         = "lambda:InvokeFunction"
+  function_name  = aws_lambda_function.rotation.function_name
+  principal      = "secretsmanager.amazonaws.com"
+  source_account = local.account
+}
+
+resource "aws_secretsmanager_secret_rotation" "served" {
+  for_each = var.secrets
+
+  secret_id           = each.value.arn
+  rotation_lambda_arn = aws_lambda_function.rotation.arn
+  # The provider's default is true: a rotation whenever any of this changes.
+  rotate_immediately = each.value.rotate_immediately
+
+  rotation_rules {
+    schedule_expression = each.value.schedule
+    duration            = each.value.window
+  }
+
+  # Without the permission, Secrets Manager refuses the function. On `destroy`, rotation is turned off first.
+  depends_on = [aws_lambda_permission.secrets_manager]
+}
+
+resource "aws_iam_role" "rotation" {
+  name               = local.name
+  description        = "What the rotation function ${local.name} may do"
+  assume_role_policy = data.aws_iam_policy_document.lambda.json
+}
+
+data "aws_iam_policy_document" "lambda" {
+  statement {
+    actions = ["sts:AssumeRole"]
+
+    principals {
+      type        = "Service"
+      identifiers = ["lambda.amazonaws.com"]
+    }
+  }
+}
+
+resource "aws_iam_role_policy" "rotation" {
+  name   = "rotation"
+  role   = aws_iam_role.rotation.id
+  policy = data.aws_iam_policy_document.rotation.json
+}
+
+data "aws_iam_policy_document" "rotation" {
+  statement {
+    sid = "SecretsThatNameThisFunction"
+    actions = [
+      "secretsmanager:DescribeSecret",
+      "secretsmanager:GetSecretValue",
+      "secretsmanager:PutSecretValue",
+      "secretsmanager:UpdateSecretVersionStage",
+    ]
+    resources = ["${local.secrets}${var.secret_name_prefix}*"]
+
+    condition {
+      test     = "StringEquals"
+      variable = "secretsmanager:resource/AllowRotationLambdaArn"
+      values   = [local.function_arn]
+    }
+  }
+
+  dynamic "statement" {
+    for_each = local.is_database && length(var.superuser_secret_arns) > 0 ? [1] : []
+
+    content {
+      sid       = "SuperuserSecrets"
+      actions   = ["secretsmanager:DescribeSecret", "secretsmanager:GetSecretValue"]
+      resources = var.superuser_secret_arns
+    }
+  }
+
+  # Which server a superuser's secret is for, where RDS manages it.
+  dynamic "statement" {
+    for_each = local.is_database && length(var.superuser_secret_arns) > 0 ? [1] : []
+
+    content {
+      sid       = "ServersOfSuperusers"
+      actions   = ["rds:DescribeDBInstances", "rds:DescribeDBClusters"]
+      resources = [for kind in ["db", "cluster"] : "${local.arns}:rds:${local.region}:${local.account}:${kind}:*"]
+    }
+  }
+
+  dynamic "statement" {
+    for_each = local.is_api_key && length(var.admin_secret_arns) > 0 ? [1] : []
+
+    content {
+      sid       = "AdminSecrets"
+      actions   = ["secretsmanager:GetSecretValue"]
+      resources = var.admin_secret_arns
+    }
+  }
+
+  dynamic "statement" {
+    for_each = local.is_api_key && length(var.issuer_source_arns) > 0 ? [1] : []
+
+    content {
+      sid       = "DescriptionsOfIssuers"
+      actions   = ["ssm:GetParameter", "secretsmanager:GetSecretValue"]
+      resources = var.issuer_source_arns
+    }
+  }
+
+  dynamic "statement" {
+    for_each = length(var.kms_key_arns) > 0 ? [1] : []
+
+    content {
+      sid       = "KeysOfTheSecrets"
+      actions   = ["kms:Decrypt", "kms:GenerateDataKey"]
+      resources = var.kms_key_arns
+
+      # Only through Secrets Manager, and only for secrets of this account.
+      condition {
+        test     = "StringEquals"
+        variable = "kms:ViaService"
+        values   = ["secretsmanager.${local.region}.${data.aws_partition.current.dns_suffix}"]
+      }
+
+      condition {
+        test     = "StringLike"
+        variable = "kms:EncryptionContext:SecretARN"
+        values   = ["${local.secrets}*"]
+      }
+    }
+  }
+
+  # Names, tags and dates of all secrets, and no value. IAM has no narrower resource for it.
+  statement {
+    sid       = "FindOverdueRotations"
+    actions   = ["secretsmanager:ListSecrets"]
+    resources = ["*"]
+  }
+
+  statement {
+    sid       = "OwnLogs"
+    actions   = ["logs:CreateLogStream", "logs:PutLogEvents"]
+    resources = ["${aws_cloudwatch_log_group.rotation.arn}:*"]
+  }
+
+  # What Lambda itself needs to attach the function to subnets, and what the function's code is then denied.
+  dynamic "statement" {
+    for_each = local.in_vpc ? [1] : []
+
+    content {
+      sid       = "NetworkInterfacesForLambda"
+      actions   = local.network_interfaces
+      resources = ["*"]
+    }
+  }
+
+  dynamic "statement" {
+    for_each = local.in_vpc ? [1] : []
+
+    content {
+      sid       = "NetworkInterfacesNotForTheCode"
+      effect    = "Deny"
+      actions   = local.network_interfaces
+      resources = ["*"]
+
+      condition {
+        test     = "ArnEquals"
+        variable = "lambda:SourceFunctionArn"
+        values   = [local.function_arn]
+      }
+    }
+  }
+}

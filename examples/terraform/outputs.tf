@@ -1,0 +1,14 @@
+output "function_arn" {
+  description = "The function's ARN."
+  value       = aws_lambda_function.rotation.arn
+}
+
+output "role_arn" {
+  description = "The ARN of the function's role, for policies of keys and secrets that name who may use them."
+  value       = aws_iam_role.rotation.arn
+}
+
+output "alarm_topic_arn" {
+  description = "The topic that failures and alarms are sent to."
+  value       = aws_sns_topic.alarms.arn
+}
