@@ -57,7 +57,6 @@ NOTHING = {"WatchSchedule": ""}
 # What moto's CloudFormation makes nothing of (version 5.2.1). Everything else it has to make.
 NOT_IN_MOTO = {
     "AWS::CloudWatch::Alarm",
-    "AWS::RDS::DBSubnetGroup",
     "AWS::SNS::Subscription",
     "AWS::SNS::TopicPolicy",
     "AWS::SecretsManager::RotationSchedule",
@@ -355,13 +354,31 @@ class DeployedIntoMoto(unittest.TestCase):
         self.assertTrue(all(alarms))
 
 
+    def test_the_example_beside_it(self):
+        with mock_aws():
+            deploy("lockstep", TEMPLATE, {})
+            ec2 = boto3.client("ec2")
+            vpc = ec2.create_vpc(CidrBlock="10.0.0.0/16")["Vpc"]["VpcId"]
+            group = ec2.create_security_group(GroupName="functions", Description="functions", VpcId=vpc)["GroupId"]
+            zones = {"10.0.0.0/24": "eu-central-1a", "10.0.1.0/24": "eu-central-1b"}
+            subnets = [ec2.create_subnet(VpcId=vpc, CidrBlock=it, AvailabilityZone=zones[it])["Subnet"]["SubnetId"] for it in zones]
+            given = {"FunctionSecurityGroupId": group, "VpcId": vpc, "SubnetIds": ",".join(subnets)}
+            stack = deploy("orders", EXAMPLE, given)
+            self.assertEqual(set(stack["types"]) - NOT_IN_MOTO, stack["made"])
+            database, = boto3.client("rds").describe_db_instances()["DBInstances"]
+            self.assertEqual((database["DBName"], database["StorageEncrypted"]), ("orders", True))
+            self.assertEqual(stack["outputs"]["DatabaseHost"], database["Endpoint"]["Address"])
+            policy = json.loads(boto3.client("lambda").get_policy(FunctionName="lockstep-postgres")["Policy"])
+            self.assertEqual(sum(it["Principal"]["Service"] == "secretsmanager.amazonaws.com" for it in policy["Statement"]), 2)
+
+
 def deploy(name, template, parameters):
     """A stack in moto, its outputs, and the types of resources that it was to make and has made. Conditions are decided before: moto
     looks for the resources of both branches."""
     deployment = Deployment(template, **parameters)
     body = {
         "Parameters": template["Parameters"],
-        "Mappings": template["Mappings"],
+        "Mappings": template.get("Mappings", {}),
         "Resources": {name: it for name, it in deployment.resources.items() if it["Type"] not in NOT_IN_MOTO},
         "Outputs": deployment.outputs,
     }
@@ -391,6 +408,8 @@ def put_code():
     with zipfile.ZipFile(archive, "w") as file:
         file.writestr("bootstrap", "")
     s3 = boto3.client("s3")
+    if s3.list_buckets()["Buckets"]:
+        return
     s3.create_bucket(Bucket="artifacts", CreateBucketConfiguration={"LocationConstraint": "eu-central-1"})
     s3.put_object(Bucket="artifacts", Key="function.zip", Body=archive.getvalue())
 
@@ -401,9 +420,11 @@ def for_moto(body, unknown, parameters):
     for part in walk(body):
         if not isinstance(part, dict):
             continue
+        if part.get("Ref") in unknown:
+            part["Fn::Sub"] = f"ref-of-{part.pop('Ref')}"
         if isinstance(part.get("Fn::Sub"), str):
             for name in unknown:
-                part["Fn::Sub"] = part["Fn::Sub"].replace(f"${{{name}.Arn}}", f"arn-of-{name}")
+                part["Fn::Sub"] = part["Fn::Sub"].replace(f"${{{name}.Arn}}", f"arn-of-{name}").replace(f"${{{name}}}", f"ref-of-{name}")
         if "Fn::Sub" in part.get("PolicyDocument", {}):
             part["PolicyDocument"] = json.loads(filled_in(part["PolicyDocument"]["Fn::Sub"], parameters))
     return body
