@@ -1,0 +1,14 @@
+import { App } from 'aws-cdk-lib';
+import { LockstepStack } from './lockstep';
+
+const app = new App();
+const account = '123456789012';
+const secret = (name: string) => `arn:aws:secretsmanager:eu-central-1:${account}:secret:${name}`;
+
+new LockstepStack(app, 'lockstep-postgres', {
+  env: { account, region: 'eu-central-1' },
+  kind: 'postgres',
+  secrets: { orders: { arn: secret('orders-AbCdEf'), schedule: 'rate(30 days)' } },
+  superuserSecretArns: [secret('orders-superuser-AbCdEf')],
+  alarmEmail: 'on-call@example.com',
+});
