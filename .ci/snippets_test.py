@@ -10,6 +10,8 @@ import hcl2
 from template import ROOT, Deployment, load, walk
 
 PAGES = {"docs/terraform.md": "examples/terraform", "docs/cdk.md": "examples/cdk"}
+# Files that people write. What npm and Terraform put beside them is nobody's.
+WRITTEN, LOCK = {".tf", ".ts", ".json"}, "package-lock.json"
 LINKING_PAGES = [*PAGES, "docs/migration.md"]
 QUOTATION = re.compile(r"<!-- file: (?P<file>[^ ]+) -->\n```(?P<language>\w*)\n(?P<text>.*?)^```$", re.DOTALL | re.MULTILINE)
 KINDS = {"postgres": "Postgres", "mysql": "MySql", "api-key": "ApiKey"}
@@ -136,7 +138,7 @@ class Quotations(unittest.TestCase):
             path = ROOT / page
             text = path.read_text(encoding="utf-8")
             quoted = [match["file"] for match in QUOTATION.finditer(text)]
-            files = {str(it.relative_to(ROOT)) for it in (ROOT / directory).iterdir() if it.is_file()}
+            files = {str(it.relative_to(ROOT)) for it in (ROOT / directory).iterdir() if it.suffix in WRITTEN and it.name != LOCK}
             self.assertEqual(sorted(quoted), sorted(files), page)
             current = QUOTATION.sub(self.quotation, text)
             if os.environ.get("UPDATE_DOCS"):
