@@ -333,6 +333,9 @@ class DeployedIntoMoto(unittest.TestCase):
         targets = {}
         for rule in events.list_rules()["Rules"]:
             key = "schedule" if rule.get("ScheduleExpression") else "pattern"
+            if key == "pattern":
+                filtered = "additionalEventData" in json.loads(rule["EventPattern"])["detail"]
+                self.assertEqual(filtered, "SecretNamePrefix" in parameters)
             targets[key] = events.list_targets_by_rule(Rule=rule["Name"])["Targets"]
         watched = [] if "WatchSchedule" in parameters else [SUFFIXES[it] for it in deployed(parameters)]
         self.assertEqual(sorted(it["Id"] for it in targets.get("schedule", [])), sorted(watched))
