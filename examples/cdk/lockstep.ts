@@ -252,7 +252,7 @@ export class LockstepStack extends Stack {
         detail: {
           eventSource: ['secretsmanager.amazonaws.com'],
           eventName: ['RotationFailed', 'RotationAbandoned', 'TestRotationFailed'],
-          additionalEventData: { SecretId: events.Match.prefix(secrets) },
+          ...(prefix && { additionalEventData: { SecretId: events.Match.prefix(secrets) } }),
         },
       },
       targets: [new targets.SnsTopic(this.alarms)],

@@ -55,11 +55,11 @@ resource "aws_cloudwatch_event_rule" "failures" {
   event_pattern = jsonencode({
     source        = ["aws.secretsmanager"]
     "detail-type" = ["AWS Service Event via CloudTrail"]
-    detail = {
+    detail = { for name, value in {
       eventSource         = ["secretsmanager.amazonaws.com"]
       eventName           = ["RotationFailed", "RotationAbandoned", "TestRotationFailed"]
-      additionalEventData = { SecretId = [{ prefix = "${local.secrets}${var.secret_name_prefix}" }] }
-    }
+      additionalEventData = var.secret_name_prefix == "" ? null : { SecretId = [{ prefix = local.served }] }
+    } : name => value if value != null }
   })
 }
 

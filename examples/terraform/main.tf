@@ -24,6 +24,7 @@ locals {
   account = data.aws_caller_identity.current.account_id
   arns    = "arn:${data.aws_partition.current.partition}"
   secrets = "${local.arns}:secretsmanager:${local.region}:${local.account}:secret:"
+  served  = "${local.secrets}${var.secret_name_prefix}"
   # Built from the name: the function's own ARN would make the role and the function need each other.
   function_arn = "${local.arns}:lambda:${local.region}:${local.account}:function:${local.name}"
 
@@ -142,7 +143,7 @@ data "aws_iam_policy_document" "rotation" {
       "secretsmanager:PutSecretValue",
       "secretsmanager:UpdateSecretVersionStage",
     ]
-    resources = ["${local.secrets}${var.secret_name_prefix}*"]
+    resources = ["${local.served}*"]
 
     condition {
       test     = "StringEquals"
