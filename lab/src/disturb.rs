@@ -1,12 +1,12 @@
 //! Disturbs a function under test, and records what it did.
 //!
-//! The *external calls* of a function are its Secrets Manager requests, seen by the [endpoint](crate::endpoint), its
+//! The *external calls* of a function are its requests to AWS, seen by the [endpoint](crate::endpoint), its
 //! database round trips, seen by a [`Relay`](crate::relay::Relay), and its requests to an issuer, seen by
 //! [`Https`](crate::issuer::Https). All are numbered in one sequence, in the order in which they begin, so that a test
 //! can kill a function before and after each of them in turn. A database round trip is a *flight*: bytes from the client
 //! that follow bytes from the server (or open the connection). That needs no look inside TLS.
 //!
-//! Only Secrets Manager calls signed with the credentials of an execution environment count; a test's own are never
+//! Only calls of AWS signed with the credentials of an execution environment count; a test's own are never
 //! disturbed. Databases and issuers cannot tell who calls: whatever reaches a relay or an `Https` counts.
 
 use std::future::Future;
@@ -23,10 +23,10 @@ pub enum Fault {
     KillAfter,
     /// The call waits before it reaches the service.
     Delay(Duration),
-    /// `ThrottlingException`, HTTP 400. A database flight is cut instead: the connection closes, nothing is forwarded.
+    /// `ThrottlingException`, HTTP 400; from RDS `Throttling`. A database flight is cut instead: the connection closes, nothing is forwarded.
     /// An issuer answers 429 with `Retry-After: 1`.
     Throttle,
-    /// This HTTP status, with `InternalServiceError` or `ServiceUnavailable`. A database flight is cut instead. An issuer
+    /// This HTTP status, with `InternalServiceError`, for 503 `ServiceUnavailable`, for 403 `AccessDeniedException`. A database flight is cut instead. An issuer
     /// answers the status with `{"error": "unavailable"}`.
     Fail(u16),
     /// The service acts, and the connection closes instead of a reply.
@@ -58,7 +58,7 @@ pub const ISSUER: &str = "issuer";
 pub struct Call {
     /// Its place in the sequence, from 1.
     pub number: usize,
-    /// The Secrets Manager operation, [`DATABASE`], or [`ISSUER`] with the method.
+    /// The operation of an AWS service, [`DATABASE`], or [`ISSUER`] with the method.
     pub operation: String,
     /// For a flight: the relay's connection and the flight on it, each counted from 1.
     pub flight: Option<(usize, usize)>,
@@ -66,7 +66,7 @@ pub struct Call {
     pub started: Duration,
     /// When its answer left; `None` while it is under way.
     pub ended: Option<Duration>,
-    /// The error type that Secrets Manager answered, if it did; `HTTP` and the status where an issuer's was not 2xx.
+    /// The error type that an AWS service answered, if it did; `HTTP` and the status where an issuer's was not 2xx.
     pub error: Option<String>,
     /// What was done to it.
     pub fault: Option<Fault>,

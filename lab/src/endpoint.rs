@@ -1,11 +1,14 @@
-//! One HTTP port for what the AWS SDKs and the AWS CLI are pointed at: Secrets Manager (JSON 1.1), Lambda's Invoke
-//! (REST), and STS's GetCallerIdentity.
+//! One HTTP port for what the AWS SDKs and the AWS CLI are pointed at: Secrets Manager and Systems Manager's parameters
+//! (JSON 1.1), RDS and STS's GetCallerIdentity (query protocol), and Lambda's Invoke (REST).
 //!
 //! Signatures are not checked: any credentials will do. The access key id tells whether an execution environment of the
 //! [`Host`] calls; only its calls are counted and disturbed.
 
 use crate::disturb::{Disturb, Fault};
 use crate::lambda::{ACCESS_KEY_PREFIX, ACCOUNT, Host, Outcome, PAYLOAD_LIMIT};
+use crate::parameters::Parameters;
+use crate::rds::{self, Rds};
+use crate::record::Record;
 use crate::secretsmanager::{Consistency, Reply, Service};
 use axum::body::{Body, Bytes};
 use axum::extract::{DefaultBodyLimit, Path, Query, State};
@@ -20,6 +23,7 @@ use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use serde::Deserialize;
 use serde_json::{Value, json};
+use std::future::Future;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
@@ -66,27 +70,40 @@ impl Bound {
         Ok(format!("http://{}", self.0.local_addr()?))
     }
 
-    /// Serves `service` and the functions of `host`, under the rules of `disturb`.
+    /// Serves the services and the functions of `host`, under the rules of `disturb`.
     ///
     /// # Errors
-    /// The socket does not tell its address.
-    pub fn serve(self, service: Service, host: Host, disturb: Disturb) -> io::Result<Endpoint> {
+    /// The socket does not tell its address, or calls are to be recorded where nothing can be written.
+    pub fn serve(self, services: Services, host: Host, disturb: Disturb) -> io::Result<Endpoint> {
         let address = self.0.local_addr()?;
+        let record = Record::from_env()?;
         let router = Router::new()
             .route("/", post(query_or_json))
             .route("/2015-03-31/functions/{function}/invocations", post(invoke))
             .fallback(unknown_operation)
             .layer(DefaultBodyLimit::max(PAYLOAD_LIMIT + 1))
-            .with_state(Parts { service, host, disturb });
+            .with_state(Parts { services, host, disturb, record });
         Ok(Endpoint { address, task: tokio::spawn(accept(self.0, router)) })
     }
 }
 
+/// The services behind the port, besides Lambda.
+#[derive(Clone)]
+pub struct Services {
+    /// Secrets Manager.
+    pub secrets: Service,
+    /// RDS.
+    pub rds: Rds,
+    /// Systems Manager's parameters.
+    pub parameters: Parameters,
+}
+
 #[derive(Clone)]
 struct Parts {
-    service: Service,
+    services: Services,
     host: Host,
     disturb: Disturb,
+    record: Record,
 }
 
 async fn accept(listener: TcpListener, router: Router) {
@@ -136,58 +153,161 @@ fn hang_up() -> Response {
     response
 }
 
-/// Secrets Manager by its `X-Amz-Target`, STS by its form.
+/// Secrets Manager and Systems Manager by their `X-Amz-Target`, RDS and STS by their forms.
 async fn query_or_json(State(parts): State<Parts>, headers: HeaderMap, body: Bytes) -> Response {
     let target = headers.get("x-amz-target").and_then(|value| value.to_str().ok());
-    match target.and_then(|target| target.strip_prefix("secretsmanager.")) {
-        Some(operation) => secrets_manager(&parts, &headers, operation, body).await,
-        None if target.is_none() && body.windows(24).any(|part| part == b"Action=GetCallerIdentity") => {
-            caller_identity()
+    match target.and_then(|target| target.split_once('.')) {
+        Some(("secretsmanager", operation)) => secrets_manager(&parts, &headers, operation, body).await,
+        Some(("AmazonSSM", operation)) => parameters(&parts, &headers, operation, body).await,
+        None if target.is_none() => {
+            let form = form(&body);
+            match form.iter().find(|(name, _)| name == "Action").map(|(_, action)| action.as_str()) {
+                Some("GetCallerIdentity") => caller_identity(),
+                Some(action) => relational_databases(&parts, &headers, action, &form).await,
+                None => unknown_operation().await,
+            }
         }
-        None => unknown_operation().await,
+        _ => unknown_operation().await,
     }
 }
 
+/// The fields of an `application/x-www-form-urlencoded` body.
+fn form(body: &[u8]) -> Vec<(String, String)> {
+    let query = format!("http://form/?{}", String::from_utf8_lossy(body));
+    let parsed = reqwest::Url::parse(&query);
+    parsed.map(|url| url.query_pairs().into_owned().collect()).unwrap_or_default()
+}
+
 async fn secrets_manager(parts: &Parts, headers: &HeaderMap, operation: &str, body: Bytes) -> Response {
-    let Some(caller) = access_key(headers).filter(|key| key.starts_with(ACCESS_KEY_PREFIX)) else {
-        return json_1_1(&act(parts, operation, body, Consistency::Strong).await);
+    let call = Call { service: "secretsmanager", operation, refuse: &refuse_json };
+    let act = async |consistency| Answered::json(&act(parts, operation, body, consistency).await);
+    disturbed(parts, headers, call, act).await
+}
+
+async fn parameters(parts: &Parts, headers: &HeaderMap, operation: &str, body: Bytes) -> Response {
+    let call = Call { service: "ssm", operation, refuse: &refuse_json };
+    let act = async |_| Answered::json(&parts.services.parameters.call(operation, &body));
+    disturbed(parts, headers, call, act).await
+}
+
+async fn relational_databases(parts: &Parts, headers: &HeaderMap, action: &str, form: &[(String, String)]) -> Response {
+    let call = Call { service: "rds", operation: action, refuse: &refuse_xml };
+    let act = async |_| {
+        // A signature for another service is refused before anything else; here that is all that is looked at.
+        let signed = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok()).unwrap_or_default();
+        let answer = if signed.contains("/rds/aws4_request") {
+            parts.services.rds.call(form)
+        } else {
+            rds::Answer::failure(403, "SignatureDoesNotMatch", "The request is not signed for this service.")
+        };
+        Answered::xml(answer)
     };
-    let ticket = parts.disturb.begin(operation, None);
+    disturbed(parts, headers, call, act).await
+}
+
+/// A call of a service.
+struct Call<'a> {
+    service: &'static str,
+    operation: &'a str,
+    /// What the service answers with a fault: status, error and message.
+    refuse: &'a (dyn Fn(u16, &str) -> Answered + Sync),
+}
+
+/// What a service answers, and the error's name if that is what it is.
+struct Answered {
+    response: Response,
+    error: Option<String>,
+}
+
+impl Answered {
+    fn json(reply: &Reply) -> Self {
+        Self { response: json_1_1(reply), error: reply.error_type.clone() }
+    }
+
+    fn xml(answer: rds::Answer) -> Self {
+        let mut response = Response::new(Body::from(answer.body));
+        *response.status_mut() = StatusCode::from_u16(answer.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        set(&mut response, "content-type", "text/xml");
+        set(&mut response, "x-amzn-requestid", &uuid::Uuid::new_v4().to_string());
+        Self { response, error: answer.error }
+    }
+}
+
+/// The answer to a fault in JSON; a throttle has status 400 in both protocols.
+fn refuse_json(status: u16, kind: &str) -> Answered {
+    Answered::json(&Reply { status, ..Reply::failure(kind, message_of(status)) })
+}
+
+fn refuse_xml(status: u16, kind: &str) -> Answered {
+    // The query protocol's names for the same.
+    let code = match kind {
+        "ThrottlingException" => "Throttling",
+        "AccessDeniedException" => "AccessDenied",
+        "InternalServiceError" => "InternalFailure",
+        other => other,
+    };
+    Answered::xml(rds::Answer::failure(status, code, message_of(status)))
+}
+
+fn message_of(status: u16) -> &'static str {
+    match status {
+        400 => "Rate exceeded",
+        403 => "The caller is not authorized to perform this operation.",
+        _ => "An error occurred on the server side.",
+    }
+}
+
+/// A call under the rules, if it is a function's. Only such calls are counted, disturbed and recorded.
+async fn disturbed<F: Future<Output = Answered>>(
+    parts: &Parts,
+    headers: &HeaderMap,
+    call: Call<'_>,
+    act: impl FnOnce(Consistency) -> F,
+) -> Response {
+    let Some(caller) = access_key(headers).filter(|key| key.starts_with(ACCESS_KEY_PREFIX)) else {
+        return act(Consistency::Strong).await.response;
+    };
+    if let Some(function) = parts.host.function_of(caller) {
+        parts.record.call(&function, call.service, call.operation);
+    }
+    let ticket = parts.disturb.begin(call.operation, None);
     tokio::time::sleep(ticket.latency).await;
+    let refused = |status, kind: &str| {
+        let refused = (call.refuse)(status, kind);
+        if let Some(error) = &refused.error {
+            ticket.error(error);
+        }
+        refused.response
+    };
     let mut consistency = Consistency::Strong;
     match ticket.fault {
         Some(Fault::KillBefore) => {
             parts.disturb.kill(Some(caller.to_owned())).await;
             return hang_up();
         }
-        Some(Fault::Throttle) => {
-            ticket.error("ThrottlingException");
-            return json_1_1(&Reply::failure("ThrottlingException", "Rate exceeded"));
-        }
-        Some(Fault::Fail(status)) => {
-            let kind = if status == 503 { "ServiceUnavailable" } else { "InternalServiceError" };
-            ticket.error(kind);
-            return json_1_1(&Reply { status, ..Reply::failure(kind, "An error occurred on the server side.") });
-        }
+        Some(Fault::Throttle) => return refused(400, "ThrottlingException"),
+        Some(Fault::Fail(status @ 403)) => return refused(status, "AccessDeniedException"),
+        Some(Fault::Fail(status @ 503)) => return refused(status, "ServiceUnavailable"),
+        Some(Fault::Fail(status)) => return refused(status, "InternalServiceError"),
         Some(Fault::Delay(time)) => tokio::time::sleep(time).await,
         Some(Fault::StaleRead) => consistency = Consistency::Stale,
         Some(Fault::KillAfter | Fault::LoseReply) | None => {}
     }
-    let reply = act(parts, operation, body, consistency).await;
-    if let Some(error) = &reply.error_type {
+    let answered = act(consistency).await;
+    if let Some(error) = &answered.error {
         ticket.error(error);
     }
     match ticket.fault {
         Some(Fault::KillAfter) => parts.disturb.kill(Some(caller.to_owned())).await,
         Some(Fault::LoseReply) => {}
-        _ => return json_1_1(&reply),
+        _ => return answered.response,
     }
     hang_up()
 }
 
 /// Calls the service in a task of its own: a client that hangs up halfway does not leave half an operation.
 async fn act(parts: &Parts, operation: &str, body: Bytes, consistency: Consistency) -> Reply {
-    let (service, operation) = (parts.service.clone(), operation.to_owned());
+    let (service, operation) = (parts.services.secrets.clone(), operation.to_owned());
     let call = tokio::spawn(async move { service.call(&operation, &body, consistency).await });
     call.await.unwrap_or_else(|_| Reply::failure("InternalServiceError", "The lab has a bug: the call panicked."))
 }
@@ -290,7 +410,8 @@ fn caller_identity() -> Response {
 }
 
 async fn unknown_operation() -> Response {
-    let message = "The lab serves Secrets Manager, Lambda's Invoke and STS's GetCallerIdentity.";
+    let message = "The lab serves Secrets Manager, Lambda's Invoke, RDS's DescribeDBInstances and DescribeDBClusters, \
+                   Systems Manager's GetParameter and STS's GetCallerIdentity.";
     json_1_1(&Reply { status: 404, ..Reply::failure("UnknownOperationException", message) })
 }
 

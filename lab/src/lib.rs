@@ -2,7 +2,8 @@
 //!
 //! * [`secretsmanager`]: the service, with AWS's label semantics, independent of the rotation code it tests
 //! * [`lambda`]: runs unmodified function binaries over the Lambda Runtime API
-//! * [`endpoint`]: both behind one HTTP port, as an AWS SDK or the AWS CLI expects them
+//! * [`rds`] and [`parameters`]: what RDS says about servers, and Systems Manager's parameters, as far as functions ask
+//! * [`endpoint`]: all behind one HTTP port, as an AWS SDK or the AWS CLI expects them
 //! * [`stack`]: all of these assembled, as tests and the command use them
 //! * [`servers`]: throwaway real databases with a test CA
 //! * [`provision`]: obtains those servers and AWS's emulator without root and without a container engine
@@ -17,7 +18,10 @@ pub mod disturb;
 pub mod endpoint;
 pub mod issuer;
 pub mod lambda;
+pub mod parameters;
 pub mod provision;
+pub mod rds;
+mod record;
 pub mod relay;
 pub mod secretsmanager;
 pub mod servers;

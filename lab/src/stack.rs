@@ -1,8 +1,11 @@
-//! A whole local AWS for one function: Secrets Manager, Lambda, the endpoint in front of both, and the means to disturb.
+//! A whole local AWS for one function: Secrets Manager, Lambda, what is asked of RDS and Systems Manager, the endpoint in front of
+//! them all, and the means to disturb.
 
 use crate::disturb::{Call, Disturb};
-use crate::endpoint::{Bound, Endpoint};
+use crate::endpoint::{Bound, Endpoint, Services};
 use crate::lambda::{ACCOUNT, Function, Host, Outcome, REGION, StepError, StepEvent, StepReport, Steps};
+use crate::parameters::Parameters;
+use crate::rds::Rds;
 use crate::relay::Relay;
 use crate::secretsmanager::{Consistency, Options, RotationEventKind, RotationOutcome, Service};
 use serde_json::{Value, json};
@@ -26,7 +29,7 @@ use tokio::sync::broadcast::error::RecvError;
 /// # Ok(()) }
 /// ```
 pub struct Lab {
-    service: Service,
+    services: Services,
     host: Host,
     steps: Steps,
     disturb: Disturb,
@@ -66,7 +69,7 @@ pub struct RotationReport {
 }
 
 impl Builder {
-    /// The function's name; `rotation` unless given.
+    /// The function's name; that of its binary unless given.
     pub fn name(mut self, name: &str) -> Self {
         name.clone_into(&mut self.function.name);
         self
@@ -136,7 +139,10 @@ impl Builder {
     /// No temporary directory could be made.
     pub fn start_on(mut self, bound: Bound) -> io::Result<Lab> {
         // Before the caller's own variables, so that those win.
-        self.function.environment.insert(0, ("AWS_ENDPOINT_URL_SECRETS_MANAGER".to_owned(), bound.url()?));
+        let url = bound.url()?;
+        for service in ["SECRETS_MANAGER", "RDS", "SSM"] {
+            self.function.environment.insert(0, (format!("AWS_ENDPOINT_URL_{service}"), url.clone()));
+        }
         let disturb = self.disturb;
         let host = Host::new(&disturb)?;
         let function_arn = host.deploy(self.function);
@@ -149,15 +155,18 @@ impl Builder {
             ..Options::default()
         };
         let service = Service::new(options).with_invoker(Arc::new(steps.clone()));
-        let endpoint = bound.serve(service.clone(), host.clone(), disturb.clone())?;
-        Ok(Lab { service, host, steps, disturb, endpoint, function_arn })
+        let services = Services { secrets: service, rds: Rds::default(), parameters: Parameters::default() };
+        let endpoint = bound.serve(services.clone(), host.clone(), disturb.clone())?;
+        Ok(Lab { services, host, steps, disturb, endpoint, function_arn })
     }
 }
 
 impl Lab {
     /// A lab for the function whose binary is `binary`.
     pub fn builder(binary: impl Into<PathBuf>) -> Builder {
-        let mut function = Function::new("rotation", binary);
+        let binary = binary.into();
+        let name = binary.file_stem().map_or_else(|| "rotation".into(), |name| name.to_string_lossy().into_owned());
+        let mut function = Function::new(name, binary);
         function.timeout = Duration::from_secs(30);
         Builder { function, port: 0, retries: 0, clock_behind: Duration::ZERO, disturb: Disturb::new() }
     }
@@ -174,7 +183,27 @@ impl Lab {
 
     /// Secrets Manager itself.
     pub fn service(&self) -> &Service {
-        &self.service
+        &self.services.secrets
+    }
+
+    /// RDS: what it says about servers.
+    pub fn rds(&self) -> &Rds {
+        &self.services.rds
+    }
+
+    /// Systems Manager's parameters.
+    pub fn parameters(&self) -> &Parameters {
+        &self.services.parameters
+    }
+
+    /// Makes a secret one that RDS manages for an instance or a cluster, by its ARN.
+    ///
+    /// # Errors
+    /// There is no such secret.
+    pub fn manage(&self, secret: &str, server_arn: &str) -> Result<(), ServiceError> {
+        let kind = if server_arn.contains(":cluster:") { "primarydbclusterarn" } else { "primarydbinstancearn" };
+        let tagged = self.service().tag_as_aws(secret, &format!("aws:rds:{kind}"), server_arn);
+        tagged.map_err(|error| ServiceError { kind: error.error_type.to_owned(), message: error.message })
     }
 
     /// The Lambda host.
@@ -216,7 +245,7 @@ impl Lab {
     /// The service's error.
     pub async fn call(&self, operation: &str, request: Value) -> Result<Value, ServiceError> {
         let request = with_idempotency_token(operation, request);
-        let reply = self.service.call(operation, request.to_string().as_bytes(), Consistency::Strong).await;
+        let reply = self.service().call(operation, request.to_string().as_bytes(), Consistency::Strong).await;
         match reply.error_type {
             Some(kind) => Err(ServiceError::from_reply(kind, &reply.body)),
             None => Ok(reply.body),
@@ -274,21 +303,21 @@ impl Lab {
             Err(error) if !error.message.starts_with(PREVIOUS_INCOMPLETE) => return Err(error),
             _ => {}
         }
-        let outcome = self.service.wait_rotation(secret).await.unwrap_or(RotationOutcome::Abandoned);
+        let outcome = self.service().wait_rotation(secret).await.unwrap_or(RotationOutcome::Abandoned);
         let steps = self.steps.of(&token).split_off(earlier);
         Ok(RotationReport { token, steps, outcome })
     }
 
     /// The version that holds AWSPENDING and not AWSCURRENT: that of an unfinished rotation.
     fn pending(&self, secret: &str) -> Option<String> {
-        let labels = self.service.labels(secret)?;
+        let labels = self.service().labels(secret)?;
         let unfinished = |stages: &BTreeSet<String>| stages.contains("AWSPENDING") && !stages.contains("AWSCURRENT");
         labels.into_iter().find(|(_, stages)| unfinished(stages)).map(|(version, _)| version)
     }
 
     /// Waits for the end of the rotation to the version `token`, from the moment of this call, not of the first poll.
     pub fn rotation_end(&self, token: &str) -> impl Future<Output = RotationOutcome> + Send + use<> {
-        let mut events = self.service.subscribe();
+        let mut events = self.service().subscribe();
         let token = token.to_owned();
         async move {
             loop {

@@ -179,7 +179,7 @@ async fn lambda_invoke_over_http() {
         response.headers().get(name).map(|value| value.to_str().unwrap().to_owned())
     };
 
-    let echoed = send("rotation", &[("X-Amz-Log-Type", "Tail")], &json!({ "do": "echo" })).await.unwrap();
+    let echoed = send("scripted-function", &[("X-Amz-Log-Type", "Tail")], &json!({ "do": "echo" })).await.unwrap();
     assert_eq!(echoed.status(), 200);
     assert_eq!(header(&echoed, "x-amz-executed-version").unwrap(), "$LATEST");
     assert_eq!(header(&echoed, "x-amz-function-error"), None);
@@ -194,13 +194,13 @@ async fn lambda_invoke_over_http() {
     );
 
     for (kind, status) in [("DryRun", 204), ("Event", 202), ("Later", 400)] {
-        let answer = send("rotation", &[("X-Amz-Invocation-Type", kind)], &json!({ "do": "echo" })).await.unwrap();
+        let answer = send("scripted-function", &[("X-Amz-Invocation-Type", kind)], &json!({ "do": "echo" })).await.unwrap();
         assert_eq!(answer.status(), status, "{kind}");
     }
     let unknown = send("nobody", &[], &json!({})).await.unwrap();
     assert_eq!(unknown.status(), 404);
     assert_eq!(header(&unknown, "x-amzn-errortype").unwrap(), "ResourceNotFoundException");
-    let malformed = http.post(url("rotation")).body("{").send().await.unwrap();
+    let malformed = http.post(url("scripted-function")).body("{").send().await.unwrap();
     assert_eq!(malformed.status(), 400);
 }
 

@@ -23,6 +23,8 @@ pub(super) struct Environment {
 pub(super) struct Process {
     /// The access key id that its calls are signed with.
     pub(super) access_key: String,
+    /// The function's name.
+    pub(super) function: String,
     pid: Option<u32>,
     kill: Arc<Notify>,
     exit: watch::Receiver<Option<ExitStatus>>,
@@ -48,7 +50,7 @@ impl Environment {
             .kill_on_drop(true)
             .spawn()
             .map_err(not_started)?;
-        Ok(Self { log, process: supervise(child, access_key), api })
+        Ok(Self { log, process: supervise(child, access_key, function.name.clone()), api })
     }
 
     /// Waits until the function asks for its first event.
@@ -141,10 +143,10 @@ impl Drop for Environment {
 }
 
 /// Owns the child: reaps it when it ends, and kills it when told to.
-fn supervise(mut child: Child, access_key: String) -> Process {
+fn supervise(mut child: Child, access_key: String, function: String) -> Process {
     let kill = Arc::new(Notify::new());
     let (ended, exit) = watch::channel(None);
-    let process = Process { access_key, pid: child.id(), kill: Arc::clone(&kill), exit };
+    let process = Process { access_key, function, pid: child.id(), kill: Arc::clone(&kill), exit };
     tokio::spawn(async move {
         let status = tokio::select! {
             status = child.wait() => status,

@@ -105,6 +105,13 @@ impl Host {
         self.0.started.load(Ordering::SeqCst)
     }
 
+    /// The name of the function whose environment has this access key id, while it lives.
+    pub fn function_of(&self, access_key: &str) -> Option<String> {
+        let state = self.state();
+        let process = state.processes.iter().find(|process| process.access_key == access_key)?;
+        Some(process.function.clone())
+    }
+
     /// Kills the environment with this access key id, or all of them, and returns once they are reaped.
     pub async fn kill(&self, access_key: Option<&str>) {
         let processes: Vec<_> = {

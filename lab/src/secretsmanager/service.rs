@@ -218,6 +218,14 @@ impl Service {
         version.value.as_ref().map(|value| value.bytes().to_vec())
     }
 
+    /// Tags a secret as only AWS itself can: with a key that begins with `aws:`. RDS does so with the secrets that it manages.
+    ///
+    /// # Errors
+    /// There is no such secret.
+    pub fn tag_as_aws(&self, secret_id: &str, key: &str, value: &str) -> Result<(), ServiceError> {
+        self.write(|state, _| state.tag_as_aws(secret_id, key, value))
+    }
+
     pub(super) fn invoker(&self) -> Option<&Arc<dyn Invoker>> {
         self.shared.invoker.get()
     }

@@ -4,7 +4,7 @@ use serde_json::{Map, Value, json};
 
 use super::name::{self, Place};
 use super::request::{self, check_length, check_version_id, required};
-use super::secret::Secret;
+use super::secret::{Secret, Tag};
 use super::version::SecretValue;
 use super::{CURRENT, Context, Operation, PENDING, Timestamp, password};
 use crate::secretsmanager::ServiceError;
@@ -72,6 +72,14 @@ impl State {
     pub(super) fn find_mut(&mut self, id: &str) -> Result<&mut Secret, ServiceError> {
         let found = self.secrets.iter_mut().find(|secret| name::matches(id, &secret.name, &secret.arn));
         found.ok_or_else(ServiceError::no_such_secret)
+    }
+
+    /// Sets a tag whose key callers of the service may not use.
+    pub(crate) fn tag_as_aws(&mut self, id: &str, key: &str, value: &str) -> Result<(), ServiceError> {
+        let secret = self.find_mut(id)?;
+        secret.tags.retain(|tag| tag.key != key);
+        secret.tags.push(Tag { key: key.to_owned(), value: value.to_owned() });
+        Ok(())
     }
 
     /// The secret that a request names, where it is not marked for deletion.
