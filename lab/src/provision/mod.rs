@@ -13,6 +13,7 @@
 //! | the AWS CLI | | PyPI, in that environment | `LOCKSTEP_AWS`: the program `aws` |
 //! | moto's server | | PyPI, in that environment | `LOCKSTEP_MOTO`: the program `moto_server` |
 //! | AWS's Runtime Interface Emulator | | PyPI, out of the wheel of `aws-sam-cli` | `LOCKSTEP_RIE`: the program |
+//! | the functions | | this workspace, by cargo ([`crate::build`]) | `LOCKSTEP_FUNCTIONS`: a directory with `lockstep-postgres`, `lockstep-mysql`, `lockstep-api-key` |
 //!
 //! Debian's packages come through the machine's own `apt-get`, from the mirror and with the keyring in its own sources.
 //! Every function here blocks, for minutes at worst: in async code call it in `tokio::task::spawn_blocking`.
