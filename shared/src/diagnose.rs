@@ -7,10 +7,11 @@
 use crate::clock::Deadline;
 use crate::document::Document;
 use crate::error::{Error, Result};
+use crate::notebook::Notebook;
 use crate::observation::{Observation, Tried};
 use crate::protocol::Rotation;
 use crate::store::{CURRENT, Description, PENDING, PREVIOUS, SecretStore, Select, Version};
-use crate::target::{Companion, Reader, Target, Versions, Warnings};
+use crate::target::{Companion, Reader, Target, Versions};
 use serde_json::{Map, Value, json};
 use std::time::Duration;
 
@@ -188,9 +189,9 @@ impl<S: SecretStore, T: Target> Rotation<S, T> {
         let description = self.store().describe(secret, deadline).await?;
         let pending = description.pending_version().map(str::to_owned);
         let stuck = pending.filter(|id| description.current_version() != Some(id));
-        let warnings = Warnings::default();
+        let notebook = Notebook::default();
         let token = stuck.clone().unwrap_or_default();
-        let reader = Reader::new(self.store(), secret, &token, description.clone(), &warnings, deadline);
+        let reader = Reader::new(self.store(), secret, &token, description.clone(), &notebook, deadline);
         let mut seen = Seen { description, stuck: stuck.is_some(), ..Seen::default() };
         self.examine(&reader, secret, &mut seen, deadline).await;
         Ok(seen.into_diagnosis(secret))

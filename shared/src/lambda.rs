@@ -1,13 +1,15 @@
 //! The function as Lambda sees it: from a payload to an answer, within the invocation's time.
 
+use crate::audit::{self, Ending};
 use crate::clock::{Deadline, Stopwatch, since_epoch};
 use crate::diagnose::Diagnosis;
 use crate::environment::{self, Defaults, Settings};
 use crate::error::{Code, Error, Fact, Result};
-use crate::event::{Event, Request};
-use crate::metric;
+use crate::event::{Event, Request, Step};
+use crate::metric::{Line, Metric};
+use crate::notebook::Measures;
 use crate::protocol::{Outcome, Ran, Rotation};
-use crate::store::SecretsManager;
+use crate::store::{Description, SecretsManager};
 use crate::target::{PreviousCredential, Retired, Target};
 use crate::telemetry;
 use crate::watch::{Late, Watched};
@@ -16,6 +18,7 @@ use serde_json::{Map, Value};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
+use tracing::{Instrument as _, Span};
 
 /// Kept back from the invocation's deadline, so that the last word is our own error and not "Task timed out": enough to
 /// drop what is under way, write a log line and post the answer on a small, throttled CPU.
@@ -62,43 +65,78 @@ async fn serve<T: Target + 'static>(
         }
         Err(error) => Err(error),
     };
-    lambda_runtime::run(service_fn(async |invocation: LambdaEvent<Value>| {
-        let LambdaEvent { payload, context } = invocation;
-        let log = Log { request: context.request_id };
-        let function = context.invoked_function_arn;
-        let rotation = rotation.clone().inspect_err(|error| log.failure(error))?;
-        let deadline = Deadline::at_epoch(Duration::from_millis(context.deadline)).less(REPLY_MARGIN);
-        let work = async move { answer(&rotation, &payload, &function, &log, deadline).await };
-        // A task of its own, so that a panic comes back as a value whose text nobody prints.
-        match tokio::spawn(work).await {
-            Ok(answer) => answer,
-            Err(_) => Err(Error::new(Code::Internal).with(Fact::What, "panic; its place is in the log")),
-        }
-    }))
-    .await
+    lambda_runtime::run(service_fn(async |invocation: LambdaEvent<Value>| invoked(rotation.clone(), invocation).await))
+        .await
 }
 
-async fn answer<T: Target>(
+/// Carries out an invocation, and says in the log and in metrics what became of it.
+async fn invoked<T: Target + 'static>(
+    rotation: Result<Arc<Rotation<SecretsManager, T>>>,
+    invocation: LambdaEvent<Value>,
+) -> Result<Value> {
+    let LambdaEvent { payload, context } = invocation;
+    let end = Deadline::at_epoch(Duration::from_millis(context.deadline));
+    let asked = Request::parse(&payload);
+    let log = Log::begin(context.request_id, asked.as_ref().ok().cloned(), end.left());
+    let worked = match rotation.and_then(|rotation| Ok((rotation, asked?))) {
+        Err(error) => Worked::failed(&log, error),
+        Ok((rotation, asked)) => {
+            let (function, its_log) = (context.invoked_function_arn, log.clone());
+            let work = async move { work(&rotation, asked, &function, &its_log, end.less(REPLY_MARGIN)).await };
+            // A task of its own, so that a panic comes back as a value whose text nobody prints.
+            let worked = tokio::spawn(work).await;
+            let panicked = || Error::new(Code::Internal).with(Fact::What, "panic; its place is in the log");
+            worked.unwrap_or_else(|_| Worked::failed(&log, panicked()))
+        }
+    };
+    log.ended(worked)
+}
+
+/// What became of an invocation's work.
+struct Worked {
+    answer: Result<Value>,
+    /// The labels and dates that the work began with, if they could be read.
+    description: Option<Description>,
+    measured: Line,
+}
+
+impl Worked {
+    fn failed(log: &Log, error: Error) -> Self {
+        Self { answer: Err(error), description: None, measured: log.line() }
+    }
+}
+
+async fn work<T: Target>(
     rotation: &Rotation<SecretsManager, T>,
-    payload: &Value,
+    asked: Request,
     function: &str,
     log: &Log,
     deadline: Deadline,
-) -> Result<Value> {
-    match Request::parse(payload).inspect_err(|error| log.failure(error))? {
+) -> Worked {
+    let throttles = || rotation.store().throttles().saturating_add(rotation.target().throttles());
+    let before = throttles();
+    let mut worked = match asked {
         Request::Rotate(event) => rotate(rotation, &event, log, deadline).await,
         Request::Diagnose { secret } => {
-            let diagnosis = rotation.diagnose(&secret, deadline).await.inspect_err(|error| log.failure(error))?;
-            log.diagnosed(&secret, &diagnosis);
-            Ok(diagnosis.to_json())
+            let diagnosis = rotation.diagnose(&secret, deadline).instrument(log.span()).await;
+            let answer = diagnosis.map(|diagnosis| {
+                log.diagnosed(&secret, &diagnosis);
+                diagnosis.to_json()
+            });
+            Worked { answer, description: None, measured: log.line() }
         }
         Request::Watch => {
-            let watched = rotation.watch(function, since_epoch(), deadline).await;
-            let watched = watched.inspect_err(|error| log.failure(error))?;
-            log.watched(&watched);
-            Ok(watched.to_json())
+            let watched = rotation.watch(function, since_epoch(), deadline).instrument(log.span()).await;
+            let mut measured = log.line();
+            let answer = watched.map(|watched| {
+                log.watched(&watched, &mut measured);
+                watched.to_json()
+            });
+            Worked { answer, description: None, measured }
         }
-    }
+    };
+    worked.measured.add_some(Metric::Throttles, throttles().saturating_sub(before).into());
+    worked
 }
 
 async fn rotate<T: Target>(
@@ -106,18 +144,33 @@ async fn rotate<T: Target>(
     event: &Event,
     log: &Log,
     deadline: Deadline,
-) -> Result<Value> {
-    let watch = Stopwatch::start();
-    log.started(event);
-    let Ran { outcome, warnings } = rotation.run(event, deadline).await;
-    log.warnings(event, &warnings);
-    let outcome = outcome.map_err(|error| {
-        let error = error.with_default(Fact::Step, event.step).with_default(Fact::Version, &event.token);
-        log.failure(&error);
-        error
-    })?;
-    log.done(event, &outcome, watch.elapsed());
-    Ok(described(event, &outcome, &warnings))
+) -> Worked {
+    log.started();
+    let Ran { outcome, notes } = rotation.run(event, deadline).instrument(log.span()).await;
+    let mut measured = log.line();
+    notes.measures.put_into(&mut measured);
+    log.warnings(&notes.warnings, &mut measured);
+    let answer = match outcome {
+        Ok(outcome) => {
+            log.done(&outcome, &mut measured);
+            if let Some(ending) = ending(event, &outcome) {
+                audit::record(&log.request, Some(event), notes.description.as_ref(), ending);
+            }
+            Ok(described(event, &outcome, &notes.warnings))
+        }
+        Err(error) => Err(error.with_default(Fact::Step, event.step).with_default(Fact::Version, &event.token)),
+    };
+    Worked { answer, description: notes.description, measured }
+}
+
+/// What a step that succeeded means for the record of rotations.
+fn ending(event: &Event, outcome: &Outcome) -> Option<Ending<'static>> {
+    match outcome {
+        Outcome::Promoted(_) => Some(Ending::Promoted),
+        // An attempt may have been killed between the promotion and its record.
+        Outcome::AlreadyCurrent if event.step == Step::Finish => Some(Ending::FoundPromoted),
+        _ => None,
+    }
 }
 
 /// The answer. Secrets Manager looks only at whether there is one; people and tests read it.
@@ -143,66 +196,128 @@ fn described(event: &Event, outcome: &Outcome, warnings: &[Error]) -> Value {
     answer.into()
 }
 
-/// The log of one invocation: each line can be found by request, secret and version.
+/// The log and the metrics of one invocation: each line can be found by request, secret and version.
+#[derive(Clone)]
 struct Log {
     request: String,
+    /// `None` for what could not be read.
+    about: Option<Request>,
+    since: Stopwatch,
+    /// The time that the invocation was given.
+    given: Duration,
 }
 
 impl Log {
-    fn started(&self, event: &Event) {
+    fn begin(request: String, about: Option<Request>, given: Duration) -> Self {
+        Self { request, about, since: Stopwatch::start(), given }
+    }
+
+    fn event(&self) -> Option<&Event> {
+        match &self.about {
+            Some(Request::Rotate(event)) => Some(event),
+            _ => None,
+        }
+    }
+
+    fn secret(&self) -> Option<&str> {
+        match self.about.as_ref()? {
+            Request::Rotate(Event { secret, .. }) | Request::Diagnose { secret } => Some(secret),
+            Request::Watch => None,
+        }
+    }
+
+    fn version(&self) -> Option<&str> {
+        self.event().map(|event| event.token.as_str())
+    }
+
+    fn step(&self) -> Option<&'static str> {
+        Some(match self.about.as_ref()? {
+            Request::Rotate(event) => event.step.as_str(),
+            Request::Diagnose { .. } => "diagnose",
+            Request::Watch => "watch",
+        })
+    }
+
+    /// For what others print meanwhile. Always enabled: it is a place, not a line.
+    fn span(&self) -> Span {
+        let (request, secret, version, step) = (&self.request, self.secret(), self.version(), self.step());
+        tracing::error_span!("invocation", request, secret, version, step)
+    }
+
+    /// A line of metrics with what it can be found by.
+    fn line(&self) -> Line {
+        let mut line = Line::new(&environment::function_name());
+        if let Some(step) = self.step() {
+            line.step(step);
+        }
+        line.property("request", Some(&self.request));
+        line.property("secret", self.secret());
+        line.property("version", self.version());
+        line
+    }
+
+    fn started(&self) {
         tracing::info!(
             request = self.request,
-            secret = event.secret,
-            version = event.token,
-            step = event.step.as_str(),
+            secret = self.secret(),
+            version = self.version(),
+            step = self.step(),
             "step started"
         );
     }
 
-    fn warnings(&self, event: &Event, warnings: &[Error]) {
+    fn warnings(&self, warnings: &[Error], measured: &mut Line) {
         for warning in warnings {
             tracing::warn!(
                 request = self.request,
-                secret = event.secret,
-                version = event.token,
+                secret = self.secret(),
+                version = self.version(),
+                step = self.step(),
                 code = warning.code().as_str(),
                 "{warning}"
             );
-            metric::count(&metric::name(warning.code()));
+            measured.add(Metric::of_warning(warning.code()), 1);
         }
     }
 
-    fn done(&self, event: &Event, outcome: &Outcome, time: Duration) {
+    fn done(&self, outcome: &Outcome, measured: &mut Line) {
         let change = outcome.change();
         if let Some(PreviousCredential::NotKept(because)) = change.map(|change| change.previous) {
             tracing::warn!(
                 request = self.request,
-                secret = event.secret,
-                version = event.token,
+                secret = self.secret(),
+                version = self.version(),
+                step = self.step(),
                 because,
                 "the previous password could not be kept: it is refused until finishSecret"
             );
-            metric::count("PreviousPasswordNotKept");
+            measured.add(Metric::PreviousPasswordNotKept, 1);
         }
         if let Err(error) = outcome.retired() {
             tracing::warn!(
                 request = self.request,
-                secret = event.secret,
-                version = event.token,
+                secret = self.secret(),
+                version = self.version(),
+                step = self.step(),
                 code = error.code().as_str(),
                 "the rotation succeeded, but the previous password still works: {error}"
             );
-            metric::count("PreviousPasswordNotDiscarded");
+            measured.add(Metric::PreviousPasswordNotDiscarded, 1);
+        }
+        match outcome {
+            Outcome::Proposed => measured.add(Metric::RotationsStarted, 1),
+            Outcome::Promoted(_) => measured.add(Metric::RotationsSucceeded, 1),
+            _ => {}
         }
         tracing::info!(
             request = self.request,
-            secret = event.secret,
-            version = event.token,
-            step = event.step.as_str(),
+            secret = self.secret(),
+            version = self.version(),
+            step = self.step(),
             outcome = outcome.as_str(),
             changed_as = change.map(|change| change.by),
             previous_credential = change.map(|change| change.previous.as_str()),
-            milliseconds = time.as_millis(),
+            milliseconds = self.since.elapsed().as_millis(),
             "step done"
         );
     }
@@ -211,39 +326,135 @@ impl Log {
         tracing::info!(
             request = self.request,
             secret,
+            step = self.step(),
             finding = diagnosis.finding().as_str(),
             code = diagnosis.code(),
             "diagnosed"
         );
     }
 
-    fn watched(&self, watched: &Watched) {
+    fn watched(&self, watched: &Watched, measured: &mut Line) {
         for (secret, late) in &watched.late {
             let next = "invoke this function with {\"Step\": \"diagnose\", \"SecretId\": …} for it";
-            tracing::warn!(request = self.request, secret, late = late.as_str(), next, "the secret's rotation is late");
+            tracing::warn!(
+                request = self.request,
+                secret,
+                step = self.step(),
+                late = late.as_str(),
+                next,
+                "the secret's rotation is late"
+            );
         }
         let (overdue, unfinished) = (watched.count(Late::Overdue), watched.count(Late::Unfinished));
-        metric::gauge("SecretsServed", watched.served);
-        metric::gauge("SecretsOverdue", overdue);
-        metric::gauge("SecretsStuck", unfinished);
-        tracing::info!(request = self.request, served = watched.served, overdue, unfinished, "watched");
+        measured.put(Metric::SecretsServed, watched.served);
+        measured.put(Metric::SecretsOverdue, overdue);
+        measured.put(Metric::SecretsStuck, unfinished);
+        tracing::info!(
+            request = self.request,
+            step = self.step(),
+            served = watched.served,
+            overdue,
+            unfinished,
+            "watched"
+        );
     }
 
     fn failure(&self, error: &Error) {
         tracing::error!(
             request = self.request,
-            secret = error.fact(Fact::Secret),
-            version = error.fact(Fact::Version),
-            step = error.fact(Fact::Step),
+            secret = self.secret().or(error.fact(Fact::Secret)),
+            version = self.version().or(error.fact(Fact::Version)),
+            step = self.step().or(error.fact(Fact::Step)),
             code = error.code().as_str(),
             class = error.class().as_str(),
             "{error}"
         );
     }
+
+    /// The last of it: a failure, its record, and the metrics.
+    fn ended(&self, worked: Worked) -> Result<Value> {
+        let Worked { answer, description, mut measured } = worked;
+        if let Err(error) = &answer {
+            self.failure(error);
+            // A question that could not be answered is no rotation that failed.
+            if !matches!(self.about, Some(Request::Diagnose { .. } | Request::Watch)) {
+                audit::record(&self.request, self.event(), description.as_ref(), Ending::Failed(error));
+            }
+        }
+        // What people do by hand, and may do wrong, is not for alarms.
+        if matches!(self.about, Some(Request::Rotate(_) | Request::Watch)) {
+            self.measure(answer.as_ref().err(), &mut measured);
+        }
+        measured.emit(since_epoch());
+        answer
+    }
+
+    fn measure(&self, failure: Option<&Error>, measured: &mut Line) {
+        match failure {
+            None => measured.add(Metric::StepsSucceeded, 1),
+            Some(error) => {
+                measured.property("code", Some(error.code().as_str()));
+                measured.class(error.class());
+                measured.add(Metric::StepsFailed, 1);
+            }
+        }
+        let time = self.since.elapsed();
+        measured.put(Metric::StepDuration, milliseconds(time));
+        measured.put(Metric::StepTimeUsed, percent(time, self.given));
+    }
+}
+
+impl Measures {
+    fn put_into(&self, line: &mut Line) {
+        line.add_some(Metric::RefusedLogins, self.refused_logins.into());
+        line.add_some(Metric::Throttles, self.throttles.into());
+        if let Some(journal) = self.journal {
+            line.put(Metric::JournalDepth, journal.depth);
+            if let Some(overdue) = journal.overdue {
+                line.put(Metric::JournalOverdue, overdue);
+            }
+        }
+        if let Some(age) = self.credential_age {
+            line.put(Metric::CredentialAge, age.as_secs());
+        }
+        if let Some(downtime) = self.downtime {
+            line.put(Metric::DowntimeWindow, milliseconds(downtime));
+        }
+    }
+}
+
+fn milliseconds(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// With one decimal place. All of no time at all.
+fn percent(part: Duration, whole: Duration) -> f64 {
+    if whole.is_zero() {
+        return 100.0;
+    }
+    (part.as_secs_f64() / whole.as_secs_f64() * 1000.0).round() / 10.0
 }
 
 impl From<Error> for Diagnostic {
     fn from(error: Error) -> Self {
         Self { error_type: error.code().as_str().to_owned(), error_message: error.to_string() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_share_of_the_time_is_a_percentage() {
+        let second = Duration::from_secs(1);
+        for (part, whole, expected) in [
+            (second, 30 * second, 3.3),
+            (30 * second, 30 * second, 100.0),
+            (Duration::ZERO, second, 0.0),
+            (second, Duration::ZERO, 100.0),
+        ] {
+            assert!((percent(part, whole) - expected).abs() < 0.01, "{part:?} of {whole:?}");
+        }
     }
 }

@@ -5,6 +5,7 @@
 //! [`lambda`], [`tls`], [`telemetry`], [`environment`]) is where effects live. [`database`] is what all database
 //! targets share.
 
+mod audit;
 pub mod clock;
 pub mod database;
 pub mod document;
@@ -14,6 +15,7 @@ pub mod error;
 pub mod event;
 pub mod lambda;
 mod metric;
+pub mod notebook;
 pub mod observation;
 pub mod password;
 pub mod protocol;

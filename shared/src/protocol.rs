@@ -6,12 +6,13 @@
 //! create 2 (3 where the target asks for AWSPREVIOUS), set 1 (2 where it needs another secret that createSecret has not
 //! named to this process), test 1 (likewise, where a proof needs it), finish 2.
 
-use crate::clock::Deadline;
+use crate::clock::{Deadline, since_epoch};
 use crate::document::Document;
 use crate::error::{Code, Error, Fact, Result};
 use crate::event::{Event, Step};
+use crate::notebook::{Changes, Notebook, Notes};
 use crate::store::{Description, Put, SecretStore, Select, Standing, Version};
-use crate::target::{Applied, Change, Dated, Proof, Reader, Retired, Target, Versions, Warnings, read_other};
+use crate::target::{Applied, Change, Dated, Proof, Reader, Retired, Target, Versions, read_other};
 use std::sync::Mutex;
 use std::time::Duration;
 
@@ -27,6 +28,7 @@ pub struct Rotation<S, T> {
     /// The companion of the secret that was proposed last: setSecret, which usually follows in the same process, then reads
     /// it together with everything else. Only a hint; the current value decides.
     hint: Mutex<Option<Hint>>,
+    changes: Changes,
 }
 
 #[derive(Clone)]
@@ -40,8 +42,8 @@ struct Hint {
 pub struct Ran {
     /// What it did, or why not.
     pub outcome: Result<Outcome>,
-    /// What went wrong besides.
-    pub warnings: Vec<Error>,
+    /// What was noted besides.
+    pub notes: Notes,
 }
 
 /// What a step did.
@@ -102,7 +104,7 @@ impl Outcome {
 impl<S: SecretStore, T: Target> Rotation<S, T> {
     /// A rotation function's work, over its two seams.
     pub fn new(store: S, target: T) -> Self {
-        Self { store, target, hint: Mutex::new(None) }
+        Self { store, target, hint: Mutex::new(None), changes: Changes::default() }
     }
 
     pub(crate) fn store(&self) -> &S {
@@ -115,18 +117,22 @@ impl<S: SecretStore, T: Target> Rotation<S, T> {
 
     /// Carries out one step. An error is any [`Code`], with the rotated secret as [`Fact::Secret`]; the step can be run again.
     pub async fn run(&self, event: &Event, deadline: Deadline) -> Ran {
-        let warnings = Warnings::default();
-        let outcome = self.step(event, &warnings, deadline).await;
-        Ran { outcome, warnings: warnings.into_inner() }
+        let notebook = Notebook::default();
+        let outcome = self.step(event, &notebook, deadline).await;
+        let notes = notebook.into_notes();
+        if let Some(taken) = notes.took_effect {
+            self.changes.keep(&event.secret, &event.token, taken);
+        }
+        Ran { outcome, notes }
     }
 
-    async fn step(&self, event: &Event, warnings: &Warnings, deadline: Deadline) -> Result<Outcome> {
+    async fn step(&self, event: &Event, notebook: &Notebook, deadline: Deadline) -> Result<Outcome> {
         let step = async {
             match event.step {
-                Step::Create => self.create(event, warnings, deadline).await,
-                Step::Set => self.set(event, warnings, deadline).await,
-                Step::Test => self.test(event, warnings, deadline).await,
-                Step::Finish => self.finish(event, warnings, deadline).await,
+                Step::Create => self.create(event, notebook, deadline).await,
+                Step::Set => self.set(event, notebook, deadline).await,
+                Step::Test => self.test(event, notebook, deadline).await,
+                Step::Finish => self.finish(event, notebook, deadline).await,
             }
         };
         // Every wait inside has a limit of its own that names what it waited for. This one is for what they leave out.
@@ -134,15 +140,15 @@ impl<S: SecretStore, T: Target> Rotation<S, T> {
         outcome.map_err(|error| error.with_default(Fact::Secret, &event.secret))
     }
 
-    async fn create(&self, event: &Event, warnings: &Warnings, deadline: Deadline) -> Result<Outcome> {
+    async fn create(&self, event: &Event, notebook: &Notebook, deadline: Deadline) -> Result<Outcome> {
         // A missing value is the normal case here, so it is never read twice.
-        let (now, pending) = tokio::join!(self.now(event, deadline), self.pending_once(event, deadline));
+        let (now, pending) = tokio::join!(self.now(event, notebook, deadline), self.pending_once(event, deadline));
         let Some(now) = now? else { return Ok(Outcome::AlreadyCurrent) };
         self.remember(event, &now.document);
         if pending?.is_some() {
             return Ok(Outcome::AlreadyProposed);
         }
-        let reader = self.reader(event, now.description, warnings, deadline);
+        let reader = self.reader(event, now.description, notebook, deadline);
         let proposal = self.target.propose(&reader, &now.document).await?;
         let token = event.rotation_token.as_ref();
         let put =
@@ -155,29 +161,32 @@ impl<S: SecretStore, T: Target> Rotation<S, T> {
         })
     }
 
-    async fn set(&self, event: &Event, warnings: &Warnings, deadline: Deadline) -> Result<Outcome> {
+    async fn set(&self, event: &Event, notebook: &Notebook, deadline: Deadline) -> Result<Outcome> {
         let (now, pending, ahead) = tokio::join!(
-            self.now(event, deadline),
+            self.now(event, notebook, deadline),
             self.pending_once(event, deadline),
             self.companion_ahead(event, true, deadline),
         );
         let Some(now) = now? else { return Ok(Outcome::AlreadyCurrent) };
-        let reader = self.reader(event, now.description, warnings, deadline).with_ahead(ahead);
+        let reader = self.reader(event, now.description, notebook, deadline).with_ahead(ahead);
         let pending = needed(self.pending_again(pending?, event, deadline).await?, event)?;
         Ok(match self.target.apply(&reader, Versions { current: &now.document, pending: &pending }).await? {
-            Applied::Changed(change) => Outcome::Changed(change),
+            Applied::Changed(change) => {
+                notebook.took_effect(change.previous);
+                Outcome::Changed(change)
+            }
             Applied::AlreadyInEffect => Outcome::AlreadyInEffect,
         })
     }
 
-    async fn test(&self, event: &Event, warnings: &Warnings, deadline: Deadline) -> Result<Outcome> {
+    async fn test(&self, event: &Event, notebook: &Notebook, deadline: Deadline) -> Result<Outcome> {
         let (now, pending, ahead) = tokio::join!(
-            self.now(event, deadline),
+            self.now(event, notebook, deadline),
             self.pending_once(event, deadline),
             self.companion_ahead(event, T::COMPANION_VERIFIES, deadline),
         );
         let Some(now) = now? else { return Ok(Outcome::AlreadyCurrent) };
-        let reader = self.reader(event, now.description, warnings, deadline).with_ahead(ahead);
+        let reader = self.reader(event, now.description, notebook, deadline).with_ahead(ahead);
         Ok(match self.pending_again(pending?, event, deadline).await? {
             Some(pending) => {
                 let pending = Document::parse(pending.text)?;
@@ -194,12 +203,12 @@ impl<S: SecretStore, T: Target> Rotation<S, T> {
         })
     }
 
-    async fn finish(&self, event: &Event, warnings: &Warnings, deadline: Deadline) -> Result<Outcome> {
-        let (now, pending) = tokio::join!(self.now(event, deadline), self.pending_once(event, deadline));
+    async fn finish(&self, event: &Event, notebook: &Notebook, deadline: Deadline) -> Result<Outcome> {
+        let (now, pending) = tokio::join!(self.now(event, notebook, deadline), self.pending_once(event, deadline));
         let Some(now) = now? else { return Ok(Outcome::AlreadyCurrent) };
         let pending = needed(self.pending_again(pending?, event, deadline).await?, event)?;
         // Whatever called us in whatever order: what does not open the target is not promoted.
-        let reader = self.reader(event, now.description, warnings, deadline);
+        let reader = self.reader(event, now.description, notebook, deadline);
         let versions = Versions { current: &now.document, pending: &pending };
         self.target.verify(&reader, versions, Proof::Works).await?;
         // Only from the version that was compared with the pending one: a value that somebody stored meanwhile stays.
@@ -214,6 +223,7 @@ impl<S: SecretStore, T: Target> Rotation<S, T> {
             }
             moved => moved?,
         }
+        notebook.promoted(now.age, self.changes.downtime(&event.secret, &event.token, since_epoch()));
         Ok(Outcome::Promoted(self.target.retire(&reader, versions).await))
     }
 
@@ -221,17 +231,17 @@ impl<S: SecretStore, T: Target> Rotation<S, T> {
         &'a self,
         event: &'a Event,
         description: Description,
-        warnings: &'a Warnings,
+        notebook: &'a Notebook,
         deadline: Deadline,
     ) -> Reader<'a, S> {
-        Reader::new(&self.store, &event.secret, &event.token, description, warnings, deadline)
+        Reader::new(&self.store, &event.secret, &event.token, description, notebook, deadline)
     }
 
     /// The current version, and that the token's version is pending; `None` if the token's version is current already.
     ///
     /// Reads are eventually consistent, and acting on a version that is current no more could change a user that is in
     /// use. The labels know about the token, so they are at least as new as this rotation: the value has to agree with them.
-    async fn now(&self, event: &Event, deadline: Deadline) -> Result<Option<Now>> {
+    async fn now(&self, event: &Event, notebook: &Notebook, deadline: Deadline) -> Result<Option<Now>> {
         let mut pauses = READ_AGAIN_AFTER.into_iter();
         loop {
             let (description, current) = tokio::join!(
@@ -239,6 +249,7 @@ impl<S: SecretStore, T: Target> Rotation<S, T> {
                 self.store.value(&event.secret, Select::Current, deadline),
             );
             let description = description?;
+            notebook.described(&description);
             let behind = match description.standing(&event.token) {
                 Ok(Standing::Current) => return Ok(None),
                 Ok(Standing::Pending) => {

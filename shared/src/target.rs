@@ -3,11 +3,11 @@
 use crate::clock::{Deadline, Stopwatch};
 use crate::document::Document;
 use crate::error::{Code, Error, Fact, Result};
+use crate::notebook::Notebook;
 use crate::observation::Tried;
 use crate::secret::SecretText;
 use crate::store::{Description, Put, SecretStore, Select, Standing};
 use std::future::Future;
-use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 /// A database user, an API key: something whose credential can be changed and tried.
@@ -19,6 +19,12 @@ pub trait Target: Send + Sync {
 
     /// What `propose` wants to have told to `settle`.
     type Made: Send;
+
+    /// How many answers of AWS services that it asks itself have asked to slow down, since the process began. What a step
+    /// can count goes into its [`Notebook`].
+    fn throttles(&self) -> u32 {
+        0
+    }
 
     /// Another secret that `apply` will read, if the current value names one. It is read ahead.
     fn companion(&self, current: &Document) -> Option<String>;
@@ -202,17 +208,7 @@ pub struct Reader<'a, S> {
     since: Stopwatch,
     deadline: Deadline,
     ahead: Option<(String, Result<Document>)>,
-    warnings: &'a Warnings,
-}
-
-/// What went wrong in a step without being its failure.
-#[derive(Debug, Default)]
-pub struct Warnings(Mutex<Vec<Error>>);
-
-impl Warnings {
-    pub(crate) fn into_inner(self) -> Vec<Error> {
-        self.0.into_inner().unwrap_or_else(PoisonError::into_inner)
-    }
+    notebook: &'a Notebook,
 }
 
 impl<'a, S: SecretStore> Reader<'a, S> {
@@ -222,11 +218,11 @@ impl<'a, S: SecretStore> Reader<'a, S> {
         secret: &'a str,
         token: &'a str,
         description: Description,
-        warnings: &'a Warnings,
+        notebook: &'a Notebook,
         deadline: Deadline,
     ) -> Self {
         let since = Stopwatch::start();
-        Self { store, secret, token, description, since, deadline, ahead: None, warnings }
+        Self { store, secret, token, description, since, deadline, ahead: None, notebook }
     }
 
     pub(crate) fn with_ahead(self, ahead: Option<(String, Result<Document>)>) -> Self {
@@ -250,7 +246,12 @@ impl<'a, S: SecretStore> Reader<'a, S> {
 
     /// Notes what went wrong without being the step's failure: it is logged, counted, and stands in the answer.
     pub fn warn(&self, warning: Error) {
-        self.warnings.0.lock().unwrap_or_else(PoisonError::into_inner).push(warning);
+        self.notebook.warn(warning);
+    }
+
+    /// The step's notes.
+    pub fn notebook(&self) -> &Notebook {
+        self.notebook
     }
 
     /// Whether the version has a value by now. To be asked right before something is done outside that only the first

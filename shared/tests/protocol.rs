@@ -362,7 +362,7 @@ async fn each_create_secret_hears_whose_value_was_stored() {
     // What could not be cleared away is a warning of the one whose it was, and no failure.
     let lost = settled.iter().find(|(_, put)| *put == Put::OtherValueThere).unwrap();
     assert_eq!((one.outcome.is_ok(), two.outcome.is_ok()), (true, true));
-    let warnings: Vec<_> = [one, two].into_iter().flat_map(|ran| ran.warnings).collect();
+    let warnings: Vec<_> = [one, two].into_iter().flat_map(|ran| ran.notes.warnings).collect();
     let warned: Vec<_> = warnings.iter().map(|warning| (warning.code(), warning.fact(Fact::KeyId))).collect();
     assert_eq!(warned, [(Code::KeyNotRevoked, Some(lost.0.as_str()))]);
 }

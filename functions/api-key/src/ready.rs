@@ -9,6 +9,7 @@ use crate::sources::Sources;
 use crate::template::{Key, Value};
 use rotation::clock::Deadline;
 use rotation::document::Document;
+use rotation::notebook::Notebook;
 use rotation::secret::SecretText;
 use rotation::store::SecretStore;
 use rotation::target::Reader;
@@ -28,6 +29,7 @@ pub(crate) struct Ready {
     pub(crate) prefix: String,
     pub(crate) prover: Prover,
     allow_unproven: bool,
+    notebook: Notebook,
     vars: BTreeMap<String, Value>,
     admin: BTreeMap<String, SecretText>,
 }
@@ -77,7 +79,8 @@ impl Ground<'_> {
             Rights::Admin => self.prover(reader, &issuer, &facts, &all, &admin).await?,
         };
         let (prefix, allow_unproven) = (name_prefix(reader.secret()), self.allow_unproven);
-        Ok(Ready { prefix, prover, allow_unproven, facts, vars: all, admin, issuer })
+        let notebook = reader.notebook().clone();
+        Ok(Ready { prefix, prover, allow_unproven, notebook, facts, vars: all, admin, issuer })
     }
 
     async fn prover<S: SecretStore>(
@@ -153,7 +156,7 @@ impl Ready {
             current: Some(current),
             lifetime: self.facts.lifetime,
         };
-        Exchange::new(client, subject, self.prefix.clone(), deadline)
+        Exchange::new(client, subject, self.prefix.clone(), deadline).noting(self.notebook.clone())
     }
 
     /// The same for ending keys: what fails there and is tried again must leave the step the time for the rest of its work,

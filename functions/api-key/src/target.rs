@@ -1,7 +1,7 @@
 //! What the four steps of a rotation mean for an API key.
 
 use crate::description::{Output, Strategy};
-use crate::exchange::Verdict;
+use crate::exchange::{Found, Verdict};
 use crate::facts::{Facts, issuer_name};
 use crate::http::{Allowed, Client};
 use crate::journal::{Grace, Journal, Superseded};
@@ -16,6 +16,7 @@ use crate::when::rfc3339;
 use rotation::clock::since_epoch;
 use rotation::document::Document;
 use rotation::environment::Settings;
+use rotation::notebook::JournalSize;
 use rotation::observation::{Observation, Tried};
 use rotation::password::{OsEntropy, Policy};
 use rotation::secret::SecretText;
@@ -121,16 +122,23 @@ impl ApiKey {
             let own = holder.facts.key.id.as_ref() == Some(&entry.id);
             entry.due(holder.facts.grace, promoted, now) && !again && !own
         };
-        if !holder.issuer.mints() || !holder.facts.journal.retire.iter().any(|entry| due(&entry)) {
+        if !holder.issuer.mints() {
+            return Ok(Retired::Nothing);
+        }
+        let left = Left::of(&holder.facts, holder.facts.journal.retire.iter().filter(due).count());
+        // Unless more is known below.
+        left.note(reader, 0);
+        if left.due == 0 {
             return Ok(Retired::Nothing);
         }
         let ready = self.ready(reader, document, Rights::Admin).await?;
         let exchange = ready.ending(&self.client, &ready.facts.key, reader.deadline());
-        let mut ended = false;
+        let mut ended = 0;
         for entry in ready.facts.journal.retire.iter().filter(due) {
-            ended |= end(reader, &exchange, &ready.prover, entry, None).await == End::Ended;
+            ended += usize::from(end(reader, &exchange, &ready.prover, entry, None).await == End::Ended);
         }
-        Ok(if ended { Retired::Previous } else { Retired::Nothing })
+        left.note(reader, ended);
+        Ok(if ended > 0 { Retired::Previous } else { Retired::Nothing })
     }
 
     /// For setSecret without a proof, as when the admin's credential was corrected since createSecret: whether the current key
@@ -169,6 +177,10 @@ impl ApiKey {
             }
             Strategy::Roll | Strategy::RollGrace => {
                 let key = roll(&ready, &self.client, reader).await?;
+                reader.notebook().took_effect(match strategy {
+                    Strategy::RollGrace => PreviousCredential::Works,
+                    _ => PreviousCredential::Refused,
+                });
                 let document = proven(&written(current, &ready, &key)?, &ready, &key)?;
                 Ok(Proposal { document, made: Made(Outside::Rolled) })
             }
@@ -221,7 +233,12 @@ impl Target for ApiKey {
 
     async fn settle<S: SecretStore>(&self, reader: &Reader<'_, S>, made: Made, put: Put) -> Result<()> {
         match (made.0, put) {
-            (Outside::Minted(made), put) => settle(&made.0, &self.client, reader, &made.1, put).await,
+            (Outside::Minted(made), put) => {
+                if put == Put::Stored {
+                    reader.notebook().took_effect(PreviousCredential::Works);
+                }
+                settle(&made.0, &self.client, reader, &made.1, put).await;
+            }
             (Outside::Rolled, Put::OtherValueThere) => return Err(Error::new(Code::KeySuperseded)),
             (Outside::Rolled | Outside::Nothing, _) => {}
         }
@@ -267,8 +284,11 @@ impl Target for ApiKey {
         let exchange = ready.exchange(&self.client, &ready.facts.key, reader.deadline());
         exchange.verify(&ready.facts.key, false).await?.or_rejected(Code::CurrentRejected)?;
         // Shows that the admin's credential may at least look.
-        exchange.find().await?;
+        let listed = exchange.find().await?;
         if ready.facts.grace == Grace::Cycle {
+            if ready.issuer.mints() {
+                reader.notebook().journal(living(&ready.facts, listed.as_deref()));
+            }
             return Ok(Retired::Nothing);
         }
         self.end_due(reader, current.document, None, reader.description().last_rotated).await
@@ -304,6 +324,38 @@ impl Target for ApiKey {
         let rescues = holder.issuer.mints() || self.allow_unproven;
         Ok(Some(Companion { secret, rescues, tried }))
     }
+}
+
+/// What is in a version's journal, but for the version's own key.
+struct Left {
+    entries: usize,
+    due: usize,
+}
+
+impl Left {
+    fn of(facts: &Facts, due: usize) -> Self {
+        Self { entries: superseded(facts).count(), due }
+    }
+
+    /// Notes how many are left now that so many have ended.
+    fn note<S: SecretStore>(&self, reader: &Reader<'_, S>, ended: usize) {
+        let (depth, overdue) = (self.entries.saturating_sub(ended), self.due.saturating_sub(ended));
+        reader.notebook().journal(JournalSize { depth, overdue: Some(overdue) });
+    }
+}
+
+fn superseded(facts: &Facts) -> impl Iterator<Item = &Superseded> {
+    facts.journal.retire.iter().filter(|entry| facts.key.id.as_ref() != Some(&entry.id))
+}
+
+/// The journal of a version that is current, under a grace that the next rotation ends: a value does not change, so what has
+/// ended since it was stored is told by the issuer's list alone.
+fn living(facts: &Facts, listed: Option<&[Found]>) -> JournalSize {
+    let lives = |entry: &&Superseded| listed.is_none_or(|listed| listed.iter().any(|found| found.id == entry.id));
+    let depth = superseded(facts).filter(lives).count();
+    // The promotion was their time.
+    let overdue = superseded(facts).filter(lives).filter(|entry| entry.since.is_some()).count();
+    JournalSize { depth, overdue: listed.map(|_| overdue) }
 }
 
 /// The document with a new key in the fields that the description names.

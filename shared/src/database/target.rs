@@ -5,7 +5,6 @@ use super::facts::{Facts, Strategy, Superuser};
 use super::observation::LoginFailure;
 use super::pair::Pair;
 use super::plan::{Credential, Fallbacks, Move, Observations, next_move};
-use crate::clock::Deadline;
 use crate::document::Document;
 use crate::environment::Settings;
 use crate::error::{Code, Error, Fact, Result};
@@ -36,26 +35,30 @@ impl<E: Engine> DatabaseTarget<E> {
         }
     }
 
-    async fn log_in(
+    async fn log_in<S: SecretStore>(
         &self,
+        reader: &Reader<'_, S>,
         facts: &Facts,
         credential: Credential,
-        deadline: Deadline,
     ) -> Result<E::Session, LoginFailure> {
-        self.log_in_with(facts, credential, false, deadline).await
+        self.log_in_with(reader, facts, credential, false).await
     }
 
-    async fn log_in_superuser(&self, superuser: &Superuser, deadline: Deadline) -> Result<E::Session, LoginFailure> {
-        let binding = !superuser.address_is_vouched_for;
-        self.log_in_with(&superuser.facts, Credential::Superuser, binding, deadline).await
-    }
-
-    async fn log_in_with(
+    async fn log_in_superuser<S: SecretStore>(
         &self,
+        reader: &Reader<'_, S>,
+        superuser: &Superuser,
+    ) -> Result<E::Session, LoginFailure> {
+        let binding = !superuser.address_is_vouched_for;
+        self.log_in_with(reader, &superuser.facts, Credential::Superuser, binding).await
+    }
+
+    async fn log_in_with<S: SecretStore>(
+        &self,
+        reader: &Reader<'_, S>,
         facts: &Facts,
         credential: Credential,
         channel_binding_required: bool,
-        deadline: Deadline,
     ) -> Result<E::Session, LoginFailure> {
         let endpoint = facts
             .endpoint(self.deployers_ca.as_deref())
@@ -67,9 +70,12 @@ impl<E: Engine> DatabaseTarget<E> {
             credential,
             channel_binding_required,
         };
-        self.engine.connect(login, deadline).await.map_err(|failure| LoginFailure {
-            error: placed(failure.error.with_default(Fact::Credential, credential), facts),
-            ..failure
+        self.engine.connect(login, reader.deadline()).await.map_err(|failure| {
+            if failure.observation == Observation::Rejected {
+                reader.notebook().refused_login();
+            }
+            let error = placed(failure.error.with_default(Fact::Credential, credential), facts);
+            LoginFailure { error, ..failure }
         })
     }
 
@@ -111,14 +117,14 @@ impl<E: Engine> DatabaseTarget<E> {
                 }
                 Move::Try(credential) => {
                     let attempt = match credential {
-                        Credential::Current => self.log_in(current, credential, deadline).await,
-                        Credential::Pending => self.log_in(pending, credential, deadline).await,
+                        Credential::Current => self.log_in(reader, current, credential).await,
+                        Credential::Pending => self.log_in(reader, pending, credential).await,
                         Credential::Previous => match &previous {
-                            Some(previous) => self.log_in(previous, credential, deadline).await,
+                            Some(previous) => self.log_in(reader, previous, credential).await,
                             None => return Err(internal()),
                         },
                         Credential::Superuser => match self.superuser(reader, current).await? {
-                            Some(superuser) => self.log_in_superuser(&superuser, deadline).await,
+                            Some(superuser) => self.log_in_superuser(reader, &superuser).await,
                             None => return Err(internal()),
                         },
                     };
@@ -159,7 +165,7 @@ impl<E: Engine> DatabaseTarget<E> {
                         match self.engine.change_own_password(session, change, deadline).await {
                             // The one before still opens sessions. Nothing else is worth a login that may be refused.
                             Err(error) if self.engine.is_a_second_run(&error) => {
-                                let again = self.log_in(pending, Credential::Pending, deadline).await;
+                                let again = self.log_in(reader, pending, Credential::Pending).await;
                                 return again.map(|_| Applied::AlreadyInEffect).map_err(|_| error);
                             }
                             changed => changed?,
@@ -193,7 +199,7 @@ impl<E: Engine> DatabaseTarget<E> {
         let pair = pair_of_versions(current, pending)?;
         let side = pair.side(&pending.username).ok_or_else(internal)?;
         let superuser = self.superuser(reader, current).await?.ok_or_else(internal)?;
-        let session = self.log_in_superuser(&superuser, reader.deadline()).await;
+        let session = self.log_in_superuser(reader, &superuser).await;
         let session = session.map_err(|failure| failure.or_rejected(Code::SuperuserRejected))?;
         reader.still_pending().await?;
         let turn = Turn { pair: &pair, pending: side, new: &pending.password, current: &current.password };
@@ -212,22 +218,27 @@ impl<E: Engine> DatabaseTarget<E> {
     ) -> Result<()> {
         let pending = pair.side(pending).ok_or_else(internal)?;
         let superuser = self.superuser(reader, current).await?.ok_or_else(internal)?;
-        let session = self.log_in_superuser(&superuser, reader.deadline()).await;
+        let session = self.log_in_superuser(reader, &superuser).await;
         let session = session.map_err(|failure| failure.or_rejected(Code::SuperuserRejected))?;
         self.engine.compare(session, pair, pending, reader.deadline()).await
     }
 
     /// Ends the passwords before `current`, if the secret asks for that `age` after it was made.
-    async fn discard(&self, current: &Facts, age: Option<Duration>, deadline: Deadline) -> Result<Retired> {
+    async fn discard<S: SecretStore>(
+        &self,
+        reader: &Reader<'_, S>,
+        current: &Facts,
+        age: Option<Duration>,
+    ) -> Result<Retired> {
         let due = current.discard_after.zip(age).is_some_and(|(after, age)| age >= after);
         if !due {
             return Ok(Retired::Nothing);
         }
-        let session = self.log_in(current, Credential::Current, deadline).await;
+        let session = self.log_in(reader, current, Credential::Current).await;
         let session = session.map_err(|failure| failure.or_rejected(Code::CurrentRejected))?;
         let discarded = self
             .engine
-            .discard_previous_password(session, &current.username, &current.password, deadline)
+            .discard_previous_password(session, &current.username, &current.password, reader.deadline())
             .await
             .map_err(|error| placed(error, current))?;
         Ok(if discarded { Retired::Previous } else { Retired::Nothing })
@@ -298,7 +309,7 @@ impl<E: Engine> Target for DatabaseTarget<E> {
             Strategy::SingleUser => None,
             Strategy::AlternatingUsers => Some(pair_of_versions(&current, &pending)?),
         };
-        let session = self.log_in(&pending, Credential::Pending, deadline).await;
+        let session = self.log_in(reader, &pending, Credential::Pending).await;
         let session = session.map_err(|failure| failure.or_rejected(Code::PendingRejected))?;
         let proven = self.engine.prove(session, &pending.username, pair.as_ref(), deadline).await;
         proven.map_err(|error| placed(error, &pending))?;
@@ -313,20 +324,20 @@ impl<E: Engine> Target for DatabaseTarget<E> {
 
     async fn retire<S: SecretStore>(&self, reader: &Reader<'_, S>, versions: Versions<'_>) -> Result<Retired> {
         let facts = Facts::read::<E>(versions.pending)?;
-        self.discard(&facts, Some(Duration::ZERO), reader.deadline()).await
+        self.discard(reader, &facts, Some(Duration::ZERO)).await
     }
 
     async fn check<S: SecretStore>(&self, reader: &Reader<'_, S>, current: Dated<'_>) -> Result<Retired> {
         let facts = Facts::read::<E>(current.document)?;
-        let session = self.log_in(&facts, Credential::Current, reader.deadline()).await;
+        let session = self.log_in(reader, &facts, Credential::Current).await;
         let session = session.map_err(|failure| failure.or_rejected(Code::CurrentRejected))?;
         let proven = self.engine.prove(session, &facts.username, None, reader.deadline()).await;
         proven.map_err(|error| placed(error, &facts))?;
         if let Some(superuser) = self.superuser(reader, &facts).await? {
-            let session = self.log_in_superuser(&superuser, reader.deadline()).await;
+            let session = self.log_in_superuser(reader, &superuser).await;
             session.map_err(|failure| failure.or_rejected(Code::SuperuserRejected))?;
         }
-        self.discard(&facts, current.age, reader.deadline()).await
+        self.discard(reader, &facts, current.age).await
     }
 
     async fn attempt<S: SecretStore>(&self, reader: &Reader<'_, S>, versions: Versions<'_>) -> Result<Tried> {
@@ -335,7 +346,7 @@ impl<E: Engine> Target for DatabaseTarget<E> {
         } else {
             read_both::<E>(versions)?.1
         };
-        Ok(tried_as(self.log_in(&tried, Credential::Current, reader.deadline()).await))
+        Ok(tried_as(self.log_in(reader, &tried, Credential::Current).await))
     }
 
     async fn attempt_companion<S: SecretStore>(
@@ -346,7 +357,7 @@ impl<E: Engine> Target for DatabaseTarget<E> {
         let facts = Facts::read::<E>(current)?;
         let Some(secret) = facts.superuser.clone() else { return Ok(None) };
         let tried = match self.superuser(reader, &facts).await {
-            Ok(Some(superuser)) => tried_as(self.log_in_superuser(&superuser, reader.deadline()).await),
+            Ok(Some(superuser)) => tried_as(self.log_in_superuser(reader, &superuser).await),
             Ok(None) => return Ok(None),
             Err(error) => Tried::unknown(error),
         };

@@ -7,7 +7,15 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 /// Counts the attempts of one call, and remembers whether the last one was throttled.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Attempts(Arc<Seen>);
+pub(super) struct Attempts {
+    seen: Arc<Seen>,
+    /// Of all calls of the process.
+    throttles: Throttles,
+}
+
+/// How many answers have asked to slow down.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Throttles(Arc<AtomicU32>);
 
 #[derive(Debug, Default)]
 struct Seen {
@@ -15,13 +23,24 @@ struct Seen {
     throttled: AtomicBool,
 }
 
-impl Attempts {
+impl Throttles {
     pub(super) fn count(&self) -> u32 {
-        self.0.count.load(Ordering::Relaxed)
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+impl Attempts {
+    /// Of a call whose throttles are to be counted here as well.
+    pub(super) fn counted(throttles: &Throttles) -> Self {
+        Self { throttles: throttles.clone(), ..Self::default() }
+    }
+
+    pub(super) fn count(&self) -> u32 {
+        self.seen.count.load(Ordering::Relaxed)
     }
 
     pub(super) fn throttled(&self) -> bool {
-        self.0.throttled.load(Ordering::Relaxed)
+        self.seen.throttled.load(Ordering::Relaxed)
     }
 }
 
@@ -42,8 +61,9 @@ impl Intercept for Attempts {
                 || (response.status().is_client_error()
                     && super::secrets_manager::is_throttle(&String::from_utf8_lossy(body)))
         });
-        self.0.count.fetch_add(1, Ordering::Relaxed);
-        self.0.throttled.store(throttled, Ordering::Relaxed);
+        self.seen.count.fetch_add(1, Ordering::Relaxed);
+        self.seen.throttled.store(throttled, Ordering::Relaxed);
+        self.throttles.0.fetch_add(u32::from(throttled), Ordering::Relaxed);
         Ok(())
     }
 }

@@ -4,6 +4,7 @@ mod attempts;
 mod secrets_manager;
 
 pub use secrets_manager::SecretsManager;
+pub(crate) use secrets_manager::date;
 
 use crate::clock::Deadline;
 use crate::error::{Code, Error, Fact, Result};
@@ -31,6 +32,10 @@ pub struct Description {
     pub arn: Option<String>,
     /// When the last rotation succeeded, as the time since the Unix epoch.
     pub last_rotated: Option<Duration>,
+    /// By when the service means to rotate it next, as the time since the Unix epoch.
+    pub next_rotation: Option<Duration>,
+    /// Whether it has a schedule for rotations.
+    pub scheduled: bool,
 }
 
 impl Description {

@@ -1,6 +1,6 @@
 //! The store on the AWS SDK. Error texts of the SDK and the service are never passed on: only the service's error codes.
 
-use super::attempts::Attempts;
+use super::attempts::{Attempts, Throttles};
 use super::{CURRENT, Description, PENDING, PREVIOUS, Put, SecretStore, Select, Version};
 use crate::clock::{Deadline, age_of};
 use crate::error::{Code, Error, Fact, Result};
@@ -12,7 +12,7 @@ use aws_config::timeout::TimeoutConfig;
 use aws_sdk_secretsmanager::Client;
 use aws_sdk_secretsmanager::config::retry::{RetryPartition, TokenBucket};
 use aws_sdk_secretsmanager::error::{ProvideErrorMetadata, SdkError};
-use aws_sdk_secretsmanager::primitives::DateTime;
+use aws_sdk_secretsmanager::primitives::{DateTime, DateTimeFormat};
 use aws_sdk_secretsmanager::types::SecretListEntry;
 use std::future::Future;
 use std::time::Duration;
@@ -35,6 +35,7 @@ const LARGEST_PAGE: i32 = 100;
 #[derive(Clone)]
 pub struct SecretsManager {
     client: Client,
+    throttles: Throttles,
 }
 
 impl SecretsManager {
@@ -57,13 +58,19 @@ impl SecretsManager {
         // function would give up at the first throttle. Each step has a deadline, which rations better.
         let unrationed = RetryPartition::custom("rotation").token_bucket(TokenBucket::unlimited()).build();
         let config = aws_sdk_secretsmanager::config::Builder::from(&loader.load().await);
-        Self { client: Client::from_conf(config.retry_partition(unrationed).build()) }
+        let client = Client::from_conf(config.retry_partition(unrationed).build());
+        Self { client, throttles: Throttles::default() }
+    }
+
+    /// How many answers have asked to slow down, since the process began.
+    pub(crate) fn throttles(&self) -> u32 {
+        self.throttles.count()
     }
 }
 
 impl SecretStore for SecretsManager {
     async fn describe(&self, secret: &str, deadline: Deadline) -> Result<Description> {
-        let attempts = Attempts::default();
+        let attempts = Attempts::counted(&self.throttles);
         let call = self.client.describe_secret().secret_id(secret).customize().interceptor(attempts.clone()).send();
         let output =
             finish("DescribeSecret", secret, deadline, &attempts, call).await?.map_err(|failure| {
@@ -77,14 +84,16 @@ impl SecretStore for SecretsManager {
             let error = Error::new(Code::SecretNotFound).with(Fact::Secret, secret);
             return Err(error.with(Fact::Found, "a date of deletion"));
         }
+        let moment = |date: Option<DateTime>| date.and_then(since_epoch);
+        let rules = output.rotation_rules.as_ref();
         Ok(Description {
             rotation_enabled: output.rotation_enabled,
             labels: output.version_ids_to_stages.unwrap_or_default(),
             arn: output.arn,
-            last_rotated: output
-                .last_rotated_date
-                .and_then(|date| u64::try_from(date.secs()).ok())
-                .map(Duration::from_secs),
+            last_rotated: moment(output.last_rotated_date),
+            next_rotation: moment(output.next_rotation_date),
+            scheduled: rules
+                .is_some_and(|rules| rules.automatically_after_days.is_some() || rules.schedule_expression.is_some()),
         })
     }
 
@@ -95,7 +104,7 @@ impl SecretStore for SecretsManager {
             Select::Previous => request.version_stage(PREVIOUS),
             Select::Pending(version) => request.version_id(version).version_stage(PENDING),
         };
-        let attempts = Attempts::default();
+        let attempts = Attempts::counted(&self.throttles);
         let call = request.customize().interceptor(attempts.clone()).send();
         match finish("GetSecretValue", secret, deadline, &attempts, call).await? {
             Ok(output) => match output.secret_string {
@@ -122,7 +131,7 @@ impl SecretStore for SecretsManager {
         value: &SecretText,
         deadline: Deadline,
     ) -> Result<Put> {
-        let attempts = Attempts::default();
+        let attempts = Attempts::counted(&self.throttles);
         let call = self
             .client
             .put_secret_value()
@@ -142,7 +151,7 @@ impl SecretStore for SecretsManager {
     }
 
     async fn promote(&self, secret: &str, to: &str, from: &str, deadline: Deadline) -> Result<()> {
-        let attempts = Attempts::default();
+        let attempts = Attempts::counted(&self.throttles);
         let call = self
             .client
             .update_secret_version_stage()
@@ -166,7 +175,7 @@ impl SecretStore for SecretsManager {
     async fn served(&self, function: &str, deadline: Deadline) -> Result<Vec<Served>> {
         let (mut found, mut page) = (Vec::new(), None);
         loop {
-            let attempts = Attempts::default();
+            let attempts = Attempts::counted(&self.throttles);
             let request = self.client.list_secrets().max_results(LARGEST_PAGE).set_next_token(page.take());
             let call = request.customize().interceptor(attempts.clone()).send();
             let output = finish("ListSecrets", "", deadline, &attempts, call).await?.map_err(Failure::into_error)?;
@@ -180,14 +189,23 @@ impl SecretStore for SecretsManager {
     }
 }
 
+fn since_epoch(date: DateTime) -> Option<Duration> {
+    u64::try_from(date.secs()).ok().map(Duration::from_secs)
+}
+
+/// A moment since the Unix epoch as RFC 3339 has it.
+pub(crate) fn date(moment: Duration) -> Option<String> {
+    let seconds = i64::try_from(moment.as_secs()).ok()?;
+    DateTime::from_secs(seconds).fmt(DateTimeFormat::DateTime).ok()
+}
+
 /// What concerns rotation in an entry of ListSecrets, if its function is this one.
 fn served(entry: SecretListEntry, function: &str) -> Option<Served> {
     let rotated_by = entry.rotation_lambda_arn.as_deref().map(unqualified)?;
     if rotated_by != unqualified(function) {
         return None;
     }
-    let moment =
-        |date: Option<DateTime>| date.and_then(|date| u64::try_from(date.secs()).ok()).map(Duration::from_secs);
+    let moment = |date: Option<DateTime>| date.and_then(since_epoch);
     let rules = entry.rotation_rules.as_ref();
     Some(Served {
         rotation_enabled: entry.rotation_enabled == Some(true),
