@@ -21,6 +21,8 @@ pub struct Settings {
     pub issuers: Vec<String>,
     /// `AWS_ENDPOINT_URL_SSM`: where Systems Manager is, if not at its usual place.
     pub ssm_endpoint: Option<String>,
+    /// `AWS_ENDPOINT_URL_RDS`: where RDS is, if not at its usual place.
+    pub rds_endpoint: Option<String>,
     /// `ADMIN_SECRET_ARNS`: the only secrets that `rotation.adminSecretArn` may name. `None`: any that the function's role can read.
     pub admin_secrets: Option<Vec<String>>,
     /// `ALLOW_UNPROVEN_KEYS`: whether an admin secret may be used to replace a key that does not work and that no earlier rotation
@@ -104,6 +106,7 @@ impl Settings {
             superuser_secrets: list("SUPERUSER_SECRET_ARNS")?,
             issuers: list("ISSUERS")?.unwrap_or_default(),
             ssm_endpoint: variable("AWS_ENDPOINT_URL_SSM")?.filter(|value| !value.is_empty()),
+            rds_endpoint: variable("AWS_ENDPOINT_URL_RDS")?.filter(|value| !value.is_empty()),
             admin_secrets: list("ADMIN_SECRET_ARNS")?,
             allow_unproven_keys: flag("ALLOW_UNPROVEN_KEYS", false)?,
             allowed_hosts: list("ALLOWED_HOSTS")?.unwrap_or_default(),

@@ -299,8 +299,8 @@ codes! {
         "Remove `\"ssl\": false` from the secret. MySQL and MariaDB let users change their own password only in ways that carry it, or that the server's rules demand to see.";
     /// A superuser's password would go to a server that only the child's secret names.
     SuperuserAddressUnproven = "superuser-address-unproven", Permanent,
-        "the superuser's secret does not say which server it is for, and MySQL's protocol gives a server no way to prove that it is that one",
-        "Put engine, host and port into the superuser's secret (and rotation.caBundle or rotation.tlsServerName, where the rotated secret has them).";
+        "the superuser's secret does not say which server it is for, RDS could not be asked, and MySQL's protocol gives a server no way to prove that it is that one",
+        "If RDS manages the superuser's secret, grant the action that the facts name to the function's role. Otherwise put engine, host and port into the superuser's secret (and rotation.caBundle or rotation.tlsServerName, where the rotated secret has them).";
     /// The two users' effective privileges differ.
     PrivilegesDiffer = "privileges-differ", Permanent,
         "the pending user does not have the same effective privileges as the base user",
@@ -317,6 +317,22 @@ codes! {
     SuperuserMismatch = "superuser-mismatch", Permanent,
         "the superuser secret is for another server than the secret being rotated",
         "Correct `masterarn`, or the superuser secret's host and engine.";
+    /// RDS does not know what a superuser's secret is tagged with.
+    SuperuserServerGone = "superuser-server-gone", Permanent,
+        "RDS has no instance or cluster of the name with which it has tagged the superuser's secret",
+        "Let `masterarn` name the superuser secret of the server that the rotated secret is for.";
+    /// RDS refuses a look-up.
+    RdsDenied = "rds-denied", Permanent,
+        "the function's role may not ask RDS where the superuser's server is",
+        "Grant the action that the facts name to the function's role, or put engine, host and port into the superuser's secret.";
+    /// RDS kept answering with a throttle.
+    RdsThrottled = "rds-throttled", Retryable,
+        "RDS kept throttling the question where the superuser's server is",
+        "Nothing to do for one rotation: it is tried again. If it recurs, spread the schedules of the secrets.";
+    /// No answer of RDS, or none that can be read.
+    RdsUnavailable = "rds-unavailable", Retryable,
+        "RDS did not say where the superuser's server is",
+        "Check the function's route to RDS: a VPC endpoint for RDS, a NAT, the security group's egress on 443. Or put engine, host and port into the superuser's secret.";
     /// Any other error of the target.
     TargetRefused = "target-refused", Permanent,
         "the server refused the request",

@@ -20,6 +20,7 @@ pub mod observation;
 pub mod password;
 pub mod protocol;
 pub mod secret;
+pub mod signed;
 pub mod store;
 pub mod target;
 pub mod telemetry;

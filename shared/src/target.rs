@@ -273,6 +273,14 @@ impl<'a, S: SecretStore> Reader<'a, S> {
         Ok(version.and_then(|version| Document::parse(version.text).ok()))
     }
 
+    /// What DescribeSecret says about another secret.
+    ///
+    /// # Errors
+    /// Those of the store. Each names the secret.
+    pub async fn describe_other(&self, id: &str) -> Result<Description> {
+        self.store.describe(id, self.deadline).await.map_err(|error| of_other(error, id))
+    }
+
     /// When the step must have answered.
     pub fn deadline(&self) -> Deadline {
         self.deadline

@@ -7,6 +7,7 @@ use crate::template::{Escape, Place as Name, Scope, Template, Value, percent_enc
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use rotation::secret::SecretText;
+use rotation::signed;
 use rotation::{Code, Error, Fact, Result};
 use serde_json::json;
 use std::fmt;
@@ -267,7 +268,7 @@ pub fn token_request(issuer: &Issuer, auth: &Auth, scope: &Scope<'_>, timeout: D
     Ok(Some(Request { what, method: "POST", authority, path: path.into(), headers, body: Some(body), timeout }))
 }
 
-/// <https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_sigv.html>
+/// Signs a request as a service of AWS wants it, or one that is like it.
 fn sign(request: &mut Request, written: &written::SigV4, scope: &Scope<'_>, now: Duration) -> Result<()> {
     let fill = |template: &Template| template.fill(scope, Escape::None).map(|text| text.expose().to_owned());
     let session = written.session_token.as_ref().map(&fill).transpose()?;
@@ -278,43 +279,17 @@ fn sign(request: &mut Request, written: &written::SigV4, scope: &Scope<'_>, now:
         None,
         "description",
     );
-    signed(request, credentials, &fill(&written.region)?, &fill(&written.service)?, now)
-}
-
-/// Signs a request for a service of AWS, or one that signs like it.
-///
-/// # Errors
-/// [`Code::Internal`] if it could not be signed.
-pub fn signed(
-    request: &mut Request,
-    credentials: aws_credential_types::Credentials,
-    region: &str,
-    service: &str,
-    now: Duration,
-) -> Result<()> {
-    use aws_sigv4::http_request::{SignableBody, SignableRequest, SigningSettings, sign};
-    let failed = || Error::new(Code::Internal).with(Fact::What, "a request could not be signed");
-    let identity = credentials.into();
-    let parameters = aws_sigv4::sign::v4::SigningParams::builder()
-        .identity(&identity)
-        .region(region)
-        .name(service)
-        .time(std::time::SystemTime::UNIX_EPOCH + now)
-        .settings(SigningSettings::default())
-        .build()
-        .map_err(|_| failed())?
-        .into();
     if let Some((media, _)) = &request.body {
         request.header("Content-Type", (*media).into());
     }
     let address = format!("https://{}{}", request.authority, request.path.expose());
     let headers: Vec<_> = request.headers.iter().map(|(name, value)| (name.as_str(), value.expose())).collect();
     let body = request.body.as_ref().map_or(&[][..], |(_, body)| body.expose().as_bytes());
-    let signable =
-        SignableRequest::new(request.method, address.as_str(), headers.into_iter(), SignableBody::Bytes(body));
-    let (instructions, _) = sign(signable.map_err(|_| failed())?, &parameters).map_err(|_| failed())?.into_parts();
-    for (name, value) in instructions.headers() {
-        request.headers.push((name.to_owned(), value.into()));
+    let call = signed::Call { method: request.method, address: &address, headers: &headers, body };
+    let signature = signed::signature(&call, credentials, &fill(&written.region)?, &fill(&written.service)?, now);
+    let failed = || Error::new(Code::Internal).with(Fact::What, "a request could not be signed");
+    for (name, value) in signature.ok_or_else(failed)? {
+        request.headers.push((name, value.into()));
     }
     Ok(())
 }

@@ -1,7 +1,7 @@
 //! Where descriptions come from: built in, from files packaged with the function, from SSM parameters and from secrets.
 
 use crate::description::{Issuer, Problem, read};
-use crate::ssm;
+use crate::ssm::Parameters;
 use rotation::clock::Stopwatch;
 use rotation::store::SecretStore;
 use rotation::target::Reader;
@@ -57,7 +57,7 @@ type Issuers = BTreeMap<String, Arc<Issuer>>;
 pub struct Sources {
     files: Issuers,
     remote: Vec<Source>,
-    ssm_endpoint: Option<String>,
+    parameters: Parameters,
     kept: Mutex<Option<(Stopwatch, Issuers)>>,
 }
 
@@ -79,7 +79,12 @@ impl Sources {
                 other => remote.push(other),
             }
         }
-        Ok(Self { files, remote, ssm_endpoint: ssm_endpoint.map(str::to_owned), kept: Mutex::new(None) })
+        Ok(Self { files, remote, parameters: Parameters::new(ssm_endpoint), kept: Mutex::new(None) })
+    }
+
+    /// How many answers of Systems Manager have asked to slow down, since the process began.
+    pub fn throttles(&self) -> u32 {
+        self.parameters.throttles()
     }
 
     /// A description, if it can be had without asking anybody.
@@ -117,7 +122,7 @@ impl Sources {
         }
         let mut issuers = BTreeMap::new();
         for source in &self.remote {
-            let issuer = source.read(reader, self.ssm_endpoint.as_deref()).await?;
+            let issuer = source.read(reader, &self.parameters).await?;
             issuers.insert(issuer.id.clone(), Arc::new(issuer));
         }
         let kept = Some((Stopwatch::start(), issuers.clone()));
@@ -139,11 +144,11 @@ impl Source {
         }
     }
 
-    async fn read<S: SecretStore>(&self, reader: &Reader<'_, S>, ssm_endpoint: Option<&str>) -> Result<Issuer> {
+    async fn read<S: SecretStore>(&self, reader: &Reader<'_, S>, parameters: &Parameters) -> Result<Issuer> {
         let (name, text) = match self {
             Self::File(path) => (format!("file:{path}"), None),
             Self::Parameter(parameter) => {
-                (format!("ssm:{parameter}"), Some(ssm::parameter(parameter, ssm_endpoint, reader.deadline()).await?))
+                (format!("ssm:{parameter}"), Some(parameters.value(parameter, reader.deadline()).await?))
             }
             Self::Secret(id) => (format!("secret:{id}"), Some(reader.other_text(id).await?.expose().to_owned())),
         };

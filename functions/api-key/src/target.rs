@@ -219,6 +219,10 @@ impl Target for ApiKey {
 
     const COMPANION_VERIFIES: bool = false;
 
+    fn throttles(&self) -> u32 {
+        self.sources.throttles()
+    }
+
     /// The admin secret, where setSecret needs it and the description is at hand.
     fn companion(&self, current: &Document) -> Option<String> {
         let issuer = self.sources.at_hand(&issuer_name(current).ok()?)?;

@@ -34,6 +34,7 @@ impl Engine for MySql {
     const DEFAULT_PORT: u16 = 3306;
     const DEFAULT_DATABASE: Option<&'static str> = None;
     const DUAL_PASSWORDS: bool = true;
+    const CHANNEL_BINDING: bool = false;
     /// Only who may read the schema `mysql` sees what another account may do.
     const SUPERUSER_COMPARES: bool = true;
 

@@ -33,6 +33,7 @@ impl Engine for Postgres {
     const DEFAULT_DATABASE: Option<&'static str> = Some("postgres");
 
     const DUAL_PASSWORDS: bool = false;
+    const CHANNEL_BINDING: bool = true;
     const SUPERUSER_COMPARES: bool = false;
 
     fn check_name(&self, _: &Facts, user: &str) -> Result<()> {

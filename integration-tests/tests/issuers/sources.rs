@@ -1,8 +1,7 @@
 //! Descriptions of one's own: from a file, an SSM parameter, a secret.
 
-use crate::support::{Call, Double, answer};
-use axum::response::Response;
 use integration_tests::issuer::World;
+use lab::disturb::Fault;
 use lab::issuer::{Issuer, Options};
 use serde_json::{Value, json};
 use std::fs;
@@ -45,53 +44,37 @@ async fn a_description_is_read_from_a_secret() {
     secret.rotated().await;
 }
 
-/// Systems Manager with one parameter.
-#[derive(Clone)]
-struct Parameters {
-    name: &'static str,
-    value: String,
-}
-
-impl Double for Parameters {
-    fn answer(&self, call: &Call) -> Response {
-        let signed = call.header("authorization").unwrap_or_default();
-        if !(signed.starts_with("AWS4-HMAC-SHA256 Credential=") && signed.contains("/ssm/aws4_request")) {
-            return answer(400, json!({"__type": "MissingAuthenticationToken"}));
-        }
-        if call.header("x-amz-target") != Some("AmazonSSM.GetParameter") {
-            return answer(400, json!({"__type": "UnknownOperationException"}));
-        }
-        match call.json_as("application/x-amz-json-1.1") {
-            Some(body) if body == json!({"Name": self.name, "WithDecryption": true}) => {
-                answer(200, json!({"Parameter": {"Name": self.name, "Type": "String", "Value": self.value}}))
-            }
-            _ => answer(400, json!({"__type": "com.amazonaws.ssm#ParameterNotFound", "message": "x"})),
-        }
-    }
-}
-
-/// Its address.
-async fn serve(parameters: Parameters) -> String {
-    let listener = tokio::net::TcpListener::bind(("127.0.0.1", 0)).await.expect("a port");
-    let url = format!("http://{}", listener.local_addr().expect("an address"));
-    tokio::spawn(async move { axum::serve(listener, parameters.router()).await });
-    url
-}
-
+/// Systems Manager has the parameter `/lockstep/lab`.
 async fn with_parameter(name: &str, issuer: &Issuer) -> World {
-    let url = serve(Parameters { name: "/lockstep/lab", value: text() }).await;
     let admin = json!({"token": issuer.admin_token()});
-    let settings = [("ISSUERS", format!("ssm:{name}")), ("AWS_ENDPOINT_URL_SSM", url)];
-    World::with("lab", issuer.router(), admin, |function| {
-        settings.into_iter().fold(function, |function, (name, value)| function.env(name, value))
-    })
-    .await
+    let sources = format!("ssm:{name}");
+    let world = World::with("lab", issuer.router(), admin, |function| function.env("ISSUERS", sources)).await;
+    world.lab.parameters().put("/lockstep/lab", &text());
+    world
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_description_is_read_from_a_parameter() {
     let issuer = Issuer::new(Options::default());
     rotates(&with_parameter("/lockstep/lab", &issuer).await, &issuer).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_parameter_is_asked_for_again_after_a_throttle_and_not_after_a_refusal() {
+    let issuer = Issuer::new(Options::default());
+    let world = with_parameter("/lockstep/lab", &issuer).await;
+    world.lab.disturb().on_next("GetParameter", Fault::Throttle);
+    rotates(&world, &issuer).await;
+    let asked = |world: &World| world.lab.calls().iter().filter(|call| call.operation == "GetParameter").count();
+    assert_eq!(asked(&world), 2);
+
+    let world = with_parameter("/lockstep/lab", &issuer).await;
+    world.lab.disturb().on_every("GetParameter", Fault::Fail(403));
+    let (id, key) = issuer.mint("by hand");
+    let error = world.secret(json!({"apiKey": key, "apiKeyId": id})).await.refused().await;
+    assert_eq!(error.error_type, "description-unreadable");
+    assert!(error.error_message.contains("AccessDeniedException"), "{}", error.error_message);
+    assert_eq!(asked(&world), 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]

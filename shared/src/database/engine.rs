@@ -75,6 +75,8 @@ pub trait Engine: Send + Sync {
     const DEFAULT_DATABASE: Option<&'static str>;
     /// Whether an account can have two passwords at a time, so that the one before keeps working.
     const DUAL_PASSWORDS: bool;
+    /// Whether a login can be bound to its TLS channel, so that only a server that knows the user's password can take part in it.
+    const CHANNEL_BINDING: bool;
     /// Whether the superuser has to compare the privileges of a pair, since neither user may see the other's.
     const SUPERUSER_COMPARES: bool;
 

@@ -4,6 +4,7 @@
 
 use super::endpoint::{Endpoint, Transport};
 use super::engine::Engine;
+use super::rds::Address;
 use crate::document::Document;
 use crate::error::{Code, Error, Fact, Result};
 use crate::secret::Password;
@@ -113,45 +114,6 @@ impl Facts {
         Ok(facts)
     }
 
-    /// The superuser's secret of engine `E`, for the server of `child`.
-    ///
-    /// Secrets that RDS manages hold a user name and a password alone; the rest is then taken from the child. In any case
-    /// the superuser talks in plaintext only if both secrets say so.
-    ///
-    /// # Errors
-    /// Those of [`read`](Self::read); [`Code::SuperuserMismatch`] if it is for another server.
-    pub(crate) fn read_superuser<E: Engine>(document: &Document, child: &Self) -> Result<Superuser> {
-        let alone = document.keys().all(|key| key == "username" || key == "password");
-        if alone {
-            let facts = Self {
-                username: document.string("username")?,
-                password: document.password("password")?,
-                plaintext: false,
-                ..child.clone()
-            };
-            return Ok(Superuser { facts, address_is_vouched_for: false });
-        }
-        let own = Self::read::<E>(document)?;
-        if !own.host.eq_ignore_ascii_case(&child.host) || own.port != child.port {
-            return Err(Error::new(Code::SuperuserMismatch)
-                .with(Fact::Found, format_args!("{}:{}", own.host, own.port))
-                .with(Fact::Expected, format_args!("{}:{}", child.host, child.port)));
-        }
-        // Whom the child trusts is not whom the superuser trusts, unless it says so itself.
-        let address_is_vouched_for = own.ca_bundle == child.ca_bundle && own.tls_server_name == child.tls_server_name
-            || child.ca_bundle.is_none() && child.tls_server_name.is_none();
-        let facts = Self {
-            database: child.database.clone(),
-            plaintext: own.plaintext && child.plaintext,
-            ca_bundle: own.ca_bundle.or_else(|| child.ca_bundle.clone()),
-            tls_server_name: own.tls_server_name.or_else(|| child.tls_server_name.clone()),
-            username: own.username,
-            password: own.password,
-            ..child.clone()
-        };
-        Ok(Superuser { facts, address_is_vouched_for })
-    }
-
     pub(crate) fn strategy(&self) -> Strategy {
         if self.superuser.is_some() && !self.rescue { Strategy::AlternatingUsers } else { Strategy::SingleUser }
     }
@@ -197,13 +159,91 @@ impl Facts {
     }
 }
 
-/// A superuser, ready to log in.
+/// What a superuser's secret says.
+pub(crate) enum SuperuserSecret {
+    /// A user name and a password, as RDS manages them. The server is not named.
+    Alone {
+        /// User name.
+        username: String,
+        /// Password.
+        password: Password,
+    },
+    /// All that a database user's secret says.
+    Full(Box<Facts>),
+}
+
+impl SuperuserSecret {
+    /// Reads a superuser's secret of engine `E`.
+    ///
+    /// # Errors
+    /// Those of [`Facts::read`].
+    pub(crate) fn read<E: Engine>(document: &Document) -> Result<Self> {
+        if document.keys().all(|key| key == "username" || key == "password") {
+            return Ok(Self::Alone {
+                username: document.string("username")?,
+                password: document.password("password")?,
+            });
+        }
+        Facts::read::<E>(document).map(Box::new).map(Self::Full)
+    }
+}
+
+/// A superuser, ready to log in. It talks in plaintext only if both secrets say so.
 #[derive(Clone, Debug)]
 pub(crate) struct Superuser {
     pub(crate) facts: Facts,
-    /// Whether the superuser's own secret names the server and whom to trust there. If not, whoever may write the child
-    /// secret does, and the password must not be given to a server that cannot prove to know it.
+    /// Whether RDS or the superuser's own secret names the server, and the latter or the deployer whom to trust there. If
+    /// not, whoever may write the child secret does, and the password must not be given to a server that cannot prove to know
+    /// it.
     pub(crate) address_is_vouched_for: bool,
+}
+
+impl Superuser {
+    /// A superuser whose secret does not name the server, where only the child says where that is.
+    pub(crate) fn beside(child: &Facts, username: String, password: Password) -> Self {
+        let facts = Facts { username, password, plaintext: false, ..child.clone() };
+        Self { facts, address_is_vouched_for: false }
+    }
+
+    /// A superuser whose server was looked up. Whom the child trusts does not count there.
+    pub(crate) fn managed(child: &Facts, username: String, password: Password, at: Address) -> Self {
+        let Address { host, port } = at;
+        let child = Facts { ca_bundle: None, tls_server_name: None, ..child.clone() };
+        let facts = Facts { host, port, username, password, plaintext: false, ..child };
+        Self { facts, address_is_vouched_for: true }
+    }
+
+    /// A superuser whose own secret names the server that the child's names.
+    pub(crate) fn of_same_server(own: Facts, child: &Facts) -> Self {
+        // Whom the child trusts is not whom the superuser trusts, unless it says so itself.
+        let address_is_vouched_for = own.ca_bundle == child.ca_bundle && own.tls_server_name == child.tls_server_name
+            || child.ca_bundle.is_none() && child.tls_server_name.is_none();
+        let facts = Facts {
+            database: child.database.clone(),
+            plaintext: own.plaintext && child.plaintext,
+            ca_bundle: own.ca_bundle.or_else(|| child.ca_bundle.clone()),
+            tls_server_name: own.tls_server_name.or_else(|| child.tls_server_name.clone()),
+            username: own.username,
+            password: own.password,
+            ..child.clone()
+        };
+        Self { facts, address_is_vouched_for }
+    }
+
+    /// A superuser whose own secret names another server, which was found to have the child's database.
+    pub(crate) fn of_same_database(own: Facts, child: &Facts) -> Self {
+        let facts = Facts {
+            host: own.host,
+            port: own.port,
+            username: own.username,
+            password: own.password,
+            plaintext: own.plaintext && child.plaintext,
+            ca_bundle: own.ca_bundle,
+            tls_server_name: own.tls_server_name,
+            ..child.clone()
+        };
+        Self { facts, address_is_vouched_for: true }
+    }
 }
 
 #[cfg(test)]
@@ -222,6 +262,7 @@ pub(crate) mod tests {
         const DEFAULT_PORT: u16 = 5432;
         const DEFAULT_DATABASE: Option<&'static str> = Some("postgres");
         const DUAL_PASSWORDS: bool = false;
+        const CHANNEL_BINDING: bool = true;
         const SUPERUSER_COMPARES: bool = false;
 
         fn check_name(&self, _: &Facts, _: &str) -> Result<()> {
@@ -290,31 +331,54 @@ pub(crate) mod tests {
         assert_eq!((error.code(), error.fact(Fact::Found)), (Code::EngineMismatch, Some("mysql")));
     }
 
+    fn superuser(text: &str) -> Facts {
+        match SuperuserSecret::read::<Postgres>(&Document::parse(text.into()).unwrap()).unwrap() {
+            SuperuserSecret::Full(facts) => *facts,
+            SuperuserSecret::Alone { username, .. } => panic!("{username} is alone"),
+        }
+    }
+
     #[test]
-    fn a_superuser_of_another_server_is_refused() {
-        let child = facts(r#""username":"app""#);
-        let other =
-            Document::parse(r#"{"engine":"postgres","host":"evil.example","username":"s","password":"p"}"#.into());
-        let error = Facts::read_superuser::<Postgres>(&other.unwrap(), &child).unwrap_err();
-        assert_eq!(error.code(), Code::SuperuserMismatch);
+    fn a_superuser_without_a_server_is_told_from_one_with() {
+        let read = |text: &str| SuperuserSecret::read::<Postgres>(&Document::parse(text.into()).unwrap());
+        assert!(matches!(read(r#"{"username":"s","password":"p"}"#), Ok(SuperuserSecret::Alone { .. })));
+        // One key more, and all have to be there.
+        let error = read(r#"{"username":"s","password":"p","port":5432}"#).err().unwrap();
+        assert_eq!((error.code(), error.fact(Fact::Field)), (Code::FieldMissing, Some("engine")));
     }
 
     #[test]
     fn the_superuser_is_never_weaker_than_its_own_secret() {
         let plain_child = facts(r#""username":"app","ssl":false"#);
-        let own = |text: &str| Document::parse(text.into()).unwrap();
-        let alone =
-            Facts::read_superuser::<Postgres>(&own(r#"{"username":"s","password":"p"}"#), &plain_child).unwrap();
+        let alone = Superuser::beside(&plain_child, "s".to_owned(), "p".into());
         assert!(!alone.facts.plaintext && !alone.address_is_vouched_for);
-        let silent = r#"{"engine":"postgres","host":"DB.example","username":"s","password":"p"}"#;
-        let silent = Facts::read_superuser::<Postgres>(&own(silent), &plain_child).unwrap();
+        let silent = superuser(r#"{"engine":"postgres","host":"DB.example","username":"s","password":"p"}"#);
+        let silent = Superuser::of_same_server(silent, &plain_child);
         assert!(!silent.facts.plaintext && silent.address_is_vouched_for);
-        let agreeing = r#"{"engine":"postgres","host":"db.example","username":"s","password":"p","ssl":false}"#;
-        assert!(Facts::read_superuser::<Postgres>(&own(agreeing), &plain_child).unwrap().facts.plaintext);
+        let agreeing =
+            superuser(r#"{"engine":"postgres","host":"db.example","username":"s","password":"p","ssl":false}"#);
+        assert!(Superuser::of_same_server(agreeing, &plain_child).facts.plaintext);
 
         let child_with_ca = facts(r#""username":"app","rotation":{"caBundle":"pem"}"#);
-        let full = r#"{"engine":"postgres","host":"db.example","username":"s","password":"p"}"#;
-        assert!(!Facts::read_superuser::<Postgres>(&own(full), &child_with_ca).unwrap().address_is_vouched_for);
+        let full = superuser(r#"{"engine":"postgres","host":"db.example","username":"s","password":"p"}"#);
+        assert!(!Superuser::of_same_server(full, &child_with_ca).address_is_vouched_for);
+    }
+
+    #[test]
+    fn at_another_host_than_the_childs_nothing_that_the_child_trusts_counts() {
+        let child = facts(
+            r#""username":"app","dbname":"orders","ssl":false,"rotation":{"caBundle":"pem","tlsServerName":"mine"}"#,
+        );
+        let own = superuser(r#"{"engine":"postgres","host":"primary","port":1,"username":"s","password":"p"}"#);
+        let full = Superuser::of_same_database(own, &child);
+        let managed = Superuser::managed(&child, "s".to_owned(), "p".into(), Address::new("primary", 1));
+        for superuser in [full, managed] {
+            let facts = superuser.facts;
+            assert_eq!((facts.host.as_str(), facts.port, facts.username.as_str()), ("primary", 1, "s"));
+            assert_eq!((facts.plaintext, &facts.ca_bundle, &facts.tls_server_name), (false, &None, &None));
+            assert_eq!(facts.database.as_deref(), Some("orders"));
+            assert!(superuser.address_is_vouched_for);
+        }
     }
 
     #[test]

@@ -7,6 +7,7 @@ mod facts;
 mod observation;
 mod pair;
 pub mod plan;
+mod rds;
 mod target;
 
 pub use endpoint::{Endpoint, Transport};

@@ -1,15 +1,17 @@
 //! A database user as a rotation's target: observe, decide, act, prove.
 
 use super::engine::{Engine, Evidence, Login, OwnChange, Turn};
-use super::facts::{Facts, Strategy, Superuser};
+use super::facts::{Facts, Strategy, Superuser, SuperuserSecret};
 use super::observation::LoginFailure;
 use super::pair::Pair;
 use super::plan::{Credential, Fallbacks, Move, Observations, next_move};
+use super::rds::{Address, Rds, could_not_ask, managed_for, mismatch};
 use crate::document::Document;
 use crate::environment::Settings;
-use crate::error::{Code, Error, Fact, Result};
+use crate::error::{Class, Code, Error, Fact, Result};
 use crate::observation::{Observation, Tried};
 use crate::password::{OsEntropy, Policy};
+use crate::secret::Password;
 use crate::store::SecretStore;
 use crate::target::{
     Applied, Change, Companion, Dated, PreviousCredential, Proof, Proposal, Reader, Retired, Target, Versions,
@@ -22,6 +24,7 @@ pub struct DatabaseTarget<E> {
     policy: Policy,
     deployers_ca: Option<String>,
     superuser_secrets: Option<Vec<String>>,
+    rds: Rds,
 }
 
 impl<E: Engine> DatabaseTarget<E> {
@@ -32,6 +35,7 @@ impl<E: Engine> DatabaseTarget<E> {
             policy: settings.policy.clone(),
             deployers_ca: settings.ca_bundle.clone(),
             superuser_secrets: settings.superuser_secrets.clone(),
+            rds: Rds::new(settings.rds_endpoint.as_deref()),
         }
     }
 
@@ -86,8 +90,78 @@ impl<E: Engine> DatabaseTarget<E> {
             return Err(Error::new(Code::SuperuserNotAllowed).with(Fact::OtherSecret, id));
         }
         let document = reader.other_secret(id).await?;
-        let superuser = Facts::read_superuser::<E>(&document, child);
-        superuser.map(Some).map_err(|error| error.with_default(Fact::OtherSecret, id))
+        let superuser = async {
+            match SuperuserSecret::read::<E>(&document)? {
+                SuperuserSecret::Full(own) => self.full_superuser(reader, *own, child).await,
+                SuperuserSecret::Alone { username, password } => {
+                    self.managed_superuser(reader, id, child, username, password).await
+                }
+            }
+        };
+        superuser.await.map(Some).map_err(|error| error.with_default(Fact::OtherSecret, id))
+    }
+
+    async fn full_superuser<S: SecretStore>(
+        &self,
+        reader: &Reader<'_, S>,
+        own: Facts,
+        child: &Facts,
+    ) -> Result<Superuser> {
+        let (here, there) = (Address::new(&own.host, own.port), Address::new(&child.host, child.port));
+        if here == there {
+            return Ok(Superuser::of_same_server(own, child));
+        }
+        let mismatch = || mismatch(&there, &here);
+        // A server has one port.
+        if here.host == there.host {
+            return Err(mismatch());
+        }
+        let same = self.rds.same_database(&here, &Address::of(child), reader.deadline()).await;
+        match same {
+            Ok(true) => Ok(Superuser::of_same_database(own, child)),
+            Ok(false) => Err(mismatch()),
+            Err(why) => Err(explained(mismatch(), why)),
+        }
+    }
+
+    /// A superuser whose secret names no server: where RDS says it is, or else, if the server can be made to prove that it
+    /// knows the superuser, where the child says.
+    async fn managed_superuser<S: SecretStore>(
+        &self,
+        reader: &Reader<'_, S>,
+        id: &str,
+        child: &Facts,
+        username: String,
+        password: Password,
+    ) -> Result<Superuser> {
+        let why = match self.looked_up(reader, id, child).await {
+            Ok(Some(address)) => return Ok(Superuser::managed(child, username, password, address)),
+            Ok(None) => None,
+            Err(error) if could_not_ask(&error) || error.code() == Code::ServiceDenied => Some(error),
+            Err(error) => return Err(error),
+        };
+        if E::CHANNEL_BINDING {
+            why.into_iter().for_each(|why| reader.warn(why));
+            return Ok(Superuser::beside(child, username, password));
+        }
+        let unproven = Error::new(Code::SuperuserAddressUnproven).with(Fact::User, username);
+        Err(match why {
+            Some(why) => explained(unproven, why),
+            None => unproven,
+        })
+    }
+
+    /// Where the superuser of a secret that RDS manages logs in; `None` if RDS does not manage it.
+    async fn looked_up<S: SecretStore>(
+        &self,
+        reader: &Reader<'_, S>,
+        id: &str,
+        child: &Facts,
+    ) -> Result<Option<Address>> {
+        match managed_for(&reader.describe_other(id).await?.tags) {
+            Some(anchor) => self.rds.primary::<E>(&anchor, child, reader.deadline()).await.map(Some),
+            None => Ok(None),
+        }
     }
 
     /// The function's role reaches more secrets than the superusers': those that it rotates, too. Whoever may write one of
@@ -269,6 +343,10 @@ impl<E: Engine> Target for DatabaseTarget<E> {
     type Made = ();
     const COMPANION_VERIFIES: bool = E::SUPERUSER_COMPARES;
 
+    fn throttles(&self) -> u32 {
+        self.rds.throttles()
+    }
+
     fn companion(&self, current: &Document) -> Option<String> {
         let facts = Facts::read::<E>(current).ok()?;
         // A rescue is rare; its secret is read when it is needed.
@@ -403,6 +481,12 @@ fn other_user(current: &Facts, pending: &Facts, expected: &str) -> Error {
         .with(Fact::Found, &pending.username)
         .with(Fact::Expected, expected)
         .with(Fact::User, &current.username)
+}
+
+/// An error, and why RDS could not be asked about it. What passes by itself is the error: nobody has to change anything.
+fn explained(error: Error, why: Error) -> Error {
+    let (main, other) = if why.class() == Class::Retryable { (why, error) } else { (error, why) };
+    other.facts().fold(main, |main, (fact, value)| main.with_default(fact, value))
 }
 
 /// Says where it happened, and to whom, unless that was said closer to it.

@@ -5,6 +5,7 @@ mod secrets_manager;
 
 pub use secrets_manager::SecretsManager;
 pub(crate) use secrets_manager::date;
+pub(crate) use secrets_manager::is_throttle;
 
 use crate::clock::Deadline;
 use crate::error::{Code, Error, Fact, Result};
@@ -30,6 +31,8 @@ pub struct Description {
     pub labels: HashMap<String, Vec<String>>,
     /// The secret's ARN, which does not depend on what the caller called it.
     pub arn: Option<String>,
+    /// The secret's tags.
+    pub tags: HashMap<String, String>,
     /// When the last rotation succeeded, as the time since the Unix epoch.
     pub last_rotated: Option<Duration>,
     /// By when the service means to rotate it next, as the time since the Unix epoch.

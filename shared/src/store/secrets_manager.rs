@@ -90,6 +90,7 @@ impl SecretStore for SecretsManager {
             rotation_enabled: output.rotation_enabled,
             labels: output.version_ids_to_stages.unwrap_or_default(),
             arn: output.arn,
+            tags: output.tags.unwrap_or_default().into_iter().filter_map(|tag| tag.key.zip(tag.value)).collect(),
             last_rotated: moment(output.last_rotated_date),
             next_rotation: moment(output.next_rotation_date),
             scheduled: rules
@@ -301,6 +302,6 @@ fn classify(code: Option<&str>, status: u16) -> Code {
 }
 
 /// Whether an error code, or a body that holds one, is a request to slow down.
-pub(super) fn is_throttle(text: &str) -> bool {
+pub(crate) fn is_throttle(text: &str) -> bool {
     ["Throttl", "TooManyRequests", "RequestLimitExceeded", "SlowDown"].iter().any(|word| text.contains(word))
 }

@@ -144,7 +144,7 @@ impl Client {
 }
 
 /// Sends a message over a connection, and reads the whole answer.
-pub(crate) async fn converse(
+async fn converse(
     stream: impl AsyncRead + AsyncWrite + Unpin,
     message: ::http::Request<Full<Bytes>>,
 ) -> Result<(Parts, Bytes), Code> {
@@ -178,7 +178,7 @@ impl fmt::Debug for Client {
 }
 
 /// A request as HTTP carries it.
-pub(crate) fn message(request: &Request) -> Result<::http::Request<Full<Bytes>>> {
+fn message(request: &Request) -> Result<::http::Request<Full<Bytes>>> {
     let impossible = || Error::new(Code::FieldInvalid).with(Fact::What, "a request that HTTP cannot carry");
     let method = Method::from_bytes(request.method.as_bytes()).map_err(|_| impossible())?;
     let mut message = ::http::Request::builder().method(method).uri(request.path.expose());

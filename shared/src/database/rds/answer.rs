@@ -1,0 +1,229 @@
+//! What RDS answers: XML of the query protocol, version 2014-10-31.
+//!
+//! <https://docs.aws.amazon.com/AmazonRDS/latest/APIReference/API_DescribeDBInstances.html>,
+//! <https://docs.aws.amazon.com/AmazonRDS/latest/APIReference/API_DescribeDBClusters.html>
+
+use super::{Address, Name, Server, identifier};
+use aws_smithy_xml::decode::{Document, ScopedDecoder, try_data};
+
+/// A page of a list.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Page {
+    pub(super) servers: Vec<Server>,
+    /// Where the next page begins, if there is one.
+    pub(super) marker: Option<String>,
+}
+
+/// A page, if the bytes are the whole of one.
+pub(super) fn page(bytes: &[u8]) -> Option<Page> {
+    let text = whole(bytes)?;
+    let mut document = Document::new(text);
+    let mut root = document.root_element().ok()?;
+    let mut page = None;
+    while let Some(mut result) = root.next_tag() {
+        if matches!(result.start_el().local(), "DescribeDBInstancesResult" | "DescribeDBClustersResult") {
+            page = Some(page_of(&mut result)?);
+        }
+    }
+    page
+}
+
+/// The service's error code, if the bytes are an error of its.
+pub(super) fn code_of(bytes: &[u8]) -> Option<String> {
+    let mut document = Document::new(whole(bytes)?);
+    let mut root = document.root_element().ok()?;
+    while let Some(mut error) = root.next_tag() {
+        if error.start_el().local() == "Error" {
+            while let Some(mut field) = error.next_tag() {
+                if field.start_el().local() == "Code" {
+                    return text(&mut field).filter(|code| is_word(code));
+                }
+            }
+        }
+    }
+    None
+}
+
+/// The text of a document that is complete. The decoder takes the end of the bytes for the end of all that is open.
+fn whole(bytes: &[u8]) -> Option<&str> {
+    let text = std::str::from_utf8(bytes).ok()?.trim();
+    if Document::new(text).any(|token| token.is_err()) {
+        return None;
+    }
+    let mut document = Document::new(text);
+    let root = document.root_element().ok()?.start_el().local().to_owned();
+    text.strip_suffix('>')?.trim_end().strip_suffix(root.as_str())?.ends_with("</").then_some(text)
+}
+
+fn page_of(result: &mut ScopedDecoder<'_, '_>) -> Option<Page> {
+    let mut page = Page { servers: Vec::new(), marker: None };
+    while let Some(mut tag) = result.next_tag() {
+        match tag.start_el().local() {
+            "Marker" => page.marker = text(&mut tag).filter(|marker| !marker.is_empty()),
+            "DBInstances" => while_some(&mut tag, |instance| page.servers.extend(instance_of(instance))),
+            "DBClusters" => while_some(&mut tag, |cluster| page.servers.extend(cluster_of(cluster))),
+            _ => {}
+        }
+    }
+    Some(page)
+}
+
+/// An instance; `None` if it is without what every one has.
+fn instance_of(tag: &mut ScopedDecoder<'_, '_>) -> Option<Server> {
+    let (mut id, mut engine, mut host, mut port) = (None, None, None, None);
+    let (mut cluster, mut source) = (None, None);
+    while_some(tag, |field| match field.start_el().local() {
+        "DBInstanceIdentifier" => id = id_of(field),
+        "Engine" => engine = engine_of(field),
+        "DBClusterIdentifier" => cluster = id_of(field),
+        // Across regions and accounts these are ARNs, of what cannot be looked up here.
+        "ReadReplicaSourceDBInstanceIdentifier" => source = id_of(field).map(Name::Instance).or(source.take()),
+        "ReadReplicaSourceDBClusterIdentifier" => source = id_of(field).map(Name::Cluster).or(source.take()),
+        "Endpoint" => while_some(field, |part| match part.start_el().local() {
+            "Address" => host = host_of(part),
+            "Port" => port = port_of(part),
+            _ => {}
+        }),
+        _ => {}
+    });
+    let address = host.zip(port).map(|(host, port)| Address::new(&host, port));
+    Some(Server { name: Name::Instance(id?), engine: engine?, address, others: Vec::new(), cluster, source })
+}
+
+/// A cluster; `None` if it is without what every one has.
+fn cluster_of(tag: &mut ScopedDecoder<'_, '_>) -> Option<Server> {
+    let (mut id, mut engine, mut writer, mut port, mut others) = (None, None, None, None, Vec::new());
+    while_some(tag, |field| match field.start_el().local() {
+        "DBClusterIdentifier" => id = id_of(field),
+        "Engine" => engine = engine_of(field),
+        "Endpoint" => writer = host_of(field),
+        "ReaderEndpoint" => others.extend(host_of(field)),
+        "CustomEndpoints" => while_some(field, |member| others.extend(host_of(member))),
+        "Port" => port = port_of(field),
+        _ => {}
+    });
+    let at = |host: String| port.map(|port| Address::new(&host, port));
+    let (address, others) = (writer.and_then(at), others.into_iter().filter_map(at).collect());
+    Some(Server { name: Name::Cluster(id?), engine: engine?, address, others, cluster: None, source: None })
+}
+
+fn while_some(tag: &mut ScopedDecoder<'_, '_>, mut each: impl FnMut(&mut ScopedDecoder<'_, '_>)) {
+    while let Some(mut child) = tag.next_tag() {
+        each(&mut child);
+    }
+}
+
+fn text(tag: &mut ScopedDecoder<'_, '_>) -> Option<String> {
+    try_data(tag).ok().map(|text| text.trim().to_owned())
+}
+
+fn id_of(tag: &mut ScopedDecoder<'_, '_>) -> Option<String> {
+    identifier(&text(tag)?)
+}
+
+fn port_of(tag: &mut ScopedDecoder<'_, '_>) -> Option<u16> {
+    text(tag)?.parse().ok().filter(|port| *port != 0)
+}
+
+fn engine_of(tag: &mut ScopedDecoder<'_, '_>) -> Option<String> {
+    text(tag).filter(|engine| is_word(engine))
+}
+
+/// A host name, which goes into errors and is connected to.
+fn host_of(tag: &mut ScopedDecoder<'_, '_>) -> Option<String> {
+    let fits = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '.');
+    text(tag).filter(|host| (1..=253).contains(&host.len()) && host.chars().all(fits))
+}
+
+/// What an engine and an error code are: short, and without anything that could be a sentence.
+fn is_word(text: &str) -> bool {
+    let fits = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '.');
+    (1..=64).contains(&text.len()) && text.chars().all(fits)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const INSTANCES: &str = r#"<?xml version="1.0"?>
+<DescribeDBInstancesResponse xmlns="http://rds.amazonaws.com/doc/2014-10-31/">
+  <DescribeDBInstancesResult>
+    <DBInstances>
+      <DBInstance>
+        <DBInstanceIdentifier>Orders-ro</DBInstanceIdentifier>
+        <DBParameterGroups><DBParameterGroup><Engine>decoy</Engine></DBParameterGroup></DBParameterGroups>
+        <Engine>postgres</Engine>
+        <ListenerEndpoint><Address>decoy.example</Address><Port>1</Port></ListenerEndpoint>
+        <Endpoint><Port>5432</Port><Address>orders-ro.abc.rds.example</Address><HostedZoneId>Z</HostedZoneId></Endpoint>
+        <ReadReplicaSourceDBInstanceIdentifier>orders</ReadReplicaSourceDBInstanceIdentifier>
+        <ReadReplicaDBInstanceIdentifiers/>
+      </DBInstance>
+      <DBInstance>
+        <DBInstanceIdentifier>shop-1</DBInstanceIdentifier><Engine>aurora-mysql</Engine>
+        <DBClusterIdentifier>shop</DBClusterIdentifier>
+      </DBInstance>
+      <DBInstance><Engine>no name</Engine></DBInstance>
+    </DBInstances>
+    <Marker>n&amp;m</Marker>
+  </DescribeDBInstancesResult>
+  <ResponseMetadata><RequestId>1</RequestId></ResponseMetadata>
+</DescribeDBInstancesResponse>
+"#;
+
+    const CLUSTERS: &str = "<DescribeDBClustersResponse><DescribeDBClustersResult><DBClusters><DBCluster>\
+        <DBClusterIdentifier>shop</DBClusterIdentifier><Engine>aurora-mysql</Engine><Port>3306</Port>\
+        <Endpoint>shop.cluster-abc.example</Endpoint><ReaderEndpoint>shop.cluster-ro-abc.example</ReaderEndpoint>\
+        <CustomEndpoints><member>reports.cluster-custom-abc.example</member></CustomEndpoints>\
+        </DBCluster></DBClusters></DescribeDBClustersResult></DescribeDBClustersResponse>";
+
+    #[test]
+    fn instances_are_read_by_what_stands_directly_in_them() {
+        let page = page(INSTANCES.as_bytes()).unwrap();
+        assert_eq!(page.marker.as_deref(), Some("n&m"));
+        let [replica, member] = page.servers.as_slice() else { panic!("{:?}", page.servers) };
+        assert_eq!((&replica.name, replica.engine.as_str()), (&Name::Instance("orders-ro".to_owned()), "postgres"));
+        assert_eq!(replica.address, Some(Address::new("orders-ro.abc.rds.example", 5432)));
+        assert_eq!(replica.source, Some(Name::Instance("orders".to_owned())));
+        assert_eq!((&member.address, member.cluster.as_deref()), (&None, Some("shop")));
+    }
+
+    #[test]
+    fn clusters_are_read_with_all_their_endpoints() {
+        let page = page(CLUSTERS.as_bytes()).unwrap();
+        let [cluster] = page.servers.as_slice() else { panic!("{:?}", page.servers) };
+        assert_eq!(cluster.address, Some(Address::new("shop.cluster-abc.example", 3306)));
+        let others: Vec<_> = cluster.others.iter().map(|address| address.host.as_str()).collect();
+        assert_eq!(others, ["shop.cluster-ro-abc.example", "reports.cluster-custom-abc.example"]);
+    }
+
+    #[test]
+    fn a_part_of_an_answer_is_no_answer() {
+        for text in [INSTANCES, CLUSTERS] {
+            let bytes = text.trim().as_bytes();
+            for end in 0..bytes.len() {
+                assert_eq!(page(&bytes[..end]), None, "{end} bytes");
+            }
+        }
+        assert_eq!(page(b"<a></a>"), None);
+        assert_eq!(page(b"<a><b></a>\xff"), None);
+    }
+
+    #[test]
+    fn what_is_printed_or_connected_to_is_checked() {
+        let with = |from: &str, to: &str| page(CLUSTERS.replace(from, to).as_bytes()).unwrap().servers.pop();
+        assert_eq!(with("shop.cluster-abc.example", "a b\n").unwrap().address, None);
+        assert_eq!(with("3306", "99999").unwrap().address, None);
+        assert_eq!(with("aurora-mysql", "my secret is"), None);
+        assert_eq!(code_of(b"<ErrorResponse><Error><Code>Access Denied to x</Code></Error></ErrorResponse>"), None);
+        let denied = b"<ErrorResponse><Error><Type>Sender</Type><Code>AccessDenied</Code></Error></ErrorResponse>";
+        assert_eq!(code_of(denied).as_deref(), Some("AccessDenied"));
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_are_read_or_not(bytes in proptest::collection::vec(any::<u8>(), 0..200), text in "[<>/a-zA-Z &;!\\[\\]\"=?-]{0,200}") {
+            drop((page(&bytes), code_of(&bytes), page(text.as_bytes()), code_of(text.as_bytes())));
+        }
+    }
+}
