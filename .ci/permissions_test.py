@@ -90,7 +90,13 @@ class Permissions(unittest.TestCase):
             for index, (function, actions) in enumerate(perfect_calls().items()):
                 lines = [json.dumps({"function": function, "action": action}) for action in actions]
                 Path(directory, f"{index}.jsonl").write_text("\n".join(lines) + "\n", encoding="utf-8")
+            script = {"function": "scripted-function", "action": "secretsmanager:GetRandomPassword"}
+            Path(directory, "script.jsonl").write_text(json.dumps(script) + "\n", encoding="utf-8")
             self.assertIsNone(permissions.main(ROOT / "template.yaml", directory))
+            stranger = {"function": "lockstep-redis", "action": "secretsmanager:GetSecretValue"}
+            Path(directory, "stranger.jsonl").write_text(json.dumps(stranger) + "\n", encoding="utf-8")
+            self.assertIn("no such function", permissions.main(ROOT / "template.yaml", directory))
+            Path(directory, "stranger.jsonl").unlink()
             Path(directory, "0.jsonl").unlink()
             self.assertIn("and no test made it", permissions.main(ROOT / "template.yaml", directory))
 
