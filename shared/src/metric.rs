@@ -329,7 +329,8 @@ mod tests {
     #[test]
     fn warnings_are_counted_under_their_code_and_together() {
         for code in Code::ALL {
-            let words = code.as_str().split('-').map(|word| word[..1].to_uppercase() + &word[1..]);
+            let capital = |word: &str| word.split_at(1).0.to_uppercase() + word.split_at(1).1;
+            let words = code.as_str().split('-').map(capital);
             let metric = Metric::of_warning(*code);
             assert!(metric == Metric::OtherWarnings || metric.name() == words.collect::<String>(), "{code}");
         }
