@@ -273,6 +273,10 @@ async fn nothing_is_looked_up_where_both_secrets_name_one_server<S: Server>(mana
     }
 }
 
+/// A page without anything, and always one more.
+const ENDLESS: &str = "<DescribeDBInstancesResponse><DescribeDBInstancesResult><DBInstances/><Marker>a&amp;b</Marker>\
+                       </DescribeDBInstancesResult></DescribeDBInstancesResponse>";
+
 /// The code, how it comes about, and a word of the message.
 type Trouble<'a> = (&'static str, Box<dyn Fn() + 'a>, &'static str);
 
@@ -297,6 +301,7 @@ fn troubles<S: Server>(managed: &Managed<S>) -> Vec<Trouble<'_>> {
             "attempts",
         ),
         ("rds-unavailable", Box::new(answers("<DescribeDBInstancesResponse><a".to_owned())), "documents"),
+        ("rds-unavailable", Box::new(answers(ENDLESS.to_owned())), "too many pages"),
         ("rds-unavailable", Box::new(answers("x".repeat(2 << 20))), "too large"),
         ("rds-denied", Box::new(move || world.lab.rds().deny("DescribeDBInstances")), "AccessDenied"),
     ]
