@@ -4,6 +4,7 @@
 
 use rotation::Code;
 use rotation::diagnose::Finding;
+use std::collections::BTreeSet;
 use std::fs;
 
 fn read(path: &str) -> String {
@@ -14,18 +15,40 @@ fn read(path: &str) -> String {
 #[test]
 fn every_error_code_stands_in_the_table_with_its_own_words() {
     let page = read("docs/errors.md");
-    let rows: Vec<&str> = page.lines().filter(|line| line.starts_with("| `")).collect();
+    let rows: Vec<&str> = page.lines().filter(|line| line.starts_with("| [`")).collect();
     let expected: Vec<String> = Code::ALL
         .iter()
         .map(|code| {
             let (class, summary, next) = (code.class().as_str(), code.summary(), code.next_action());
-            format!("| `{code}` | {class} | {summary} | {next} |")
+            format!("| [`{code}`](runbooks/rotation-failed.md#{code}) | {class} | {summary} | {next} |")
         })
         .collect();
     for (row, expected) in rows.iter().zip(&expected) {
         assert_eq!(row, expected);
     }
     assert_eq!(rows.len(), expected.len());
+}
+
+#[test]
+fn every_error_code_and_every_finding_has_its_place_in_the_runbooks() {
+    let page = read("docs/runbooks/rotation-failed.md");
+    let rows: BTreeSet<String> = page
+        .lines()
+        .filter_map(|line| line.strip_prefix("| <a id=\"")?.split_once("\"></a>"))
+        .map(|(anchor, rest)| {
+            // The place is called as the code is, and says something.
+            assert!(rest.starts_with(&format!("`{anchor}` | ")) && rest.len() > anchor.len() + 20, "{anchor}: {rest}");
+            anchor.to_owned()
+        })
+        .collect();
+    assert_eq!(page.matches("<a id=").count(), rows.len(), "a place that stands there twice, or in no row");
+    assert_eq!(rows, Code::ALL.iter().map(ToString::to_string).collect());
+
+    let page = read("docs/runbooks/README.md");
+    for finding in Finding::ALL.iter().map(|finding| finding.as_str()) {
+        let rows = page.lines().filter(|line| line.starts_with(&format!("| `{finding}` | ")));
+        assert_eq!(rows.count(), 1, "{finding}");
+    }
 }
 
 #[test]
