@@ -5,6 +5,7 @@ pub mod failure;
 pub mod issuer;
 pub mod malformed;
 pub mod network;
+pub mod runbook;
 
 use lab::Lab;
 use lab::lambda::StepError;
