@@ -290,9 +290,8 @@ impl Target for ApiKey {
         // Shows that the admin's credential may at least look.
         let listed = exchange.find().await?;
         if ready.facts.grace == Grace::Cycle {
-            if ready.issuer.mints() {
-                reader.notebook().journal(living(&ready.facts, listed.as_deref()));
-            }
+            let size = living(&ready.facts, listed.as_deref()).filter(|_| ready.issuer.mints());
+            size.into_iter().for_each(|size| reader.notebook().journal(size));
             return Ok(Retired::Nothing);
         }
         self.end_due(reader, current.document, None, reader.description().last_rotated).await
@@ -352,14 +351,22 @@ fn superseded(facts: &Facts) -> impl Iterator<Item = &Superseded> {
     facts.journal.retire.iter().filter(|entry| facts.key.id.as_ref() != Some(&entry.id))
 }
 
-/// The journal of a version that is current, under a grace that the next rotation ends: a value does not change, so what has
-/// ended since it was stored is told by the issuer's list alone.
-fn living(facts: &Facts, listed: Option<&[Found]>) -> JournalSize {
-    let lives = |entry: &&Superseded| listed.is_none_or(|listed| listed.iter().any(|found| found.id == entry.id));
-    let depth = superseded(facts).filter(lives).count();
-    // The promotion was their time.
-    let overdue = superseded(facts).filter(lives).filter(|entry| entry.since.is_some()).count();
-    JournalSize { depth, overdue: listed.map(|_| overdue) }
+/// The journal of a version that is current, under a grace that the promotion ended: a value does not change, so what has ended
+/// since it was stored is told by the issuer's list alone. `None` where that does not tell it of each key.
+fn living(facts: &Facts, listed: Option<&[Found]>) -> Option<JournalSize> {
+    let listed = listed?;
+    let (mut depth, mut overdue) = (0, 0);
+    for entry in superseded(facts) {
+        if entry.since.is_none() {
+            depth += 1;
+        } else if !entry.listed {
+            return None;
+        } else if listed.iter().any(|found| found.id == entry.id) {
+            depth += 1;
+            overdue += 1;
+        }
+    }
+    Some(JournalSize { depth, overdue: Some(overdue) })
 }
 
 /// The document with a new key in the fields that the description names.
