@@ -42,7 +42,7 @@ async fn each_state_of_a_database_user_is_found_and_what_is_advised_helps() {
     let begun = diagnosed(&world, &secret).await;
     assert_eq!(begun["finding"], "pending-in-effect", "{begun}");
     assert_eq!(credentials(&begun), ["rejected", "works", "not-tried"]);
-    assert_eq!(begun["versions"][0]["error"]["code"], "login-rejected", "{begun}");
+    assert_eq!(begun["versions"][0]["error"]["code"], "current-rejected", "{begun}");
     // What it advises.
     let request = json!({"SecretId": secret.arn, "RotationLambdaARN": world.lab.function_arn()});
     let end = world.lab.rotation_end(&token);
@@ -94,7 +94,7 @@ async fn the_superusers_credential_is_tried_as_well() {
 #[tokio::test]
 async fn a_secret_that_is_not_json_is_unclear_and_says_why() {
     let world = World::start().await;
-    let secret = world.secret_text("not JSON").await;
+    let secret = world.secret_text("a plain password").await;
     let outcome = world.lab.invoke(&json!({"Step": "diagnose", "SecretId": secret.arn})).await;
     let answer = outcome.result().expect("a diagnosis");
     assert_eq!(
@@ -102,7 +102,7 @@ async fn a_secret_that_is_not_json_is_unclear_and_says_why() {
         (&json!("unclear"), &json!("secret-not-json")),
         "{answer}"
     );
-    assert!(!answer.to_string().contains("not JSON"), "{answer}");
+    assert!(!answer.to_string().contains("a plain password"), "{answer}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -138,6 +138,9 @@ async fn a_watch_names_the_secrets_whose_rotation_is_late() {
         let world = World::with(Options::default(), |function| function.clock_behind(behind)).await;
         let (one, other) = (world.user("one").await, world.user("other").await);
         one.rotated().await;
+        let monthly =
+            json!({"SecretId": one.arn, "RotationRules": {"AutomaticallyAfterDays": 30}, "RotateImmediately": false});
+        world.lab.call("RotateSecret", monthly).await.expect("a schedule");
         // A secret of another function, and one that nobody rotates.
         other.registered().await;
         world.user("third").await;

@@ -11,7 +11,7 @@ use crate::notebook::Notebook;
 use crate::observation::{Observation, Tried};
 use crate::protocol::Rotation;
 use crate::store::{CURRENT, Description, PENDING, PREVIOUS, SecretStore, Select, Version};
-use crate::target::{Companion, Reader, Target, Versions};
+use crate::target::{Companion, Label, Reader, Target, Versions};
 use serde_json::{Map, Value, json};
 use std::time::Duration;
 
@@ -212,13 +212,13 @@ impl<S: SecretStore, T: Target> Rotation<S, T> {
             return;
         };
         seen.current = held;
-        seen.current.credential = self.attempted(reader, &current, &current).await;
+        seen.current.credential = self.attempted(reader, &current, &current, Label::Current).await;
         seen.companion = self.target().attempt_companion(reader, &current).await.unwrap_or_default();
         if !seen.current.credential.is(Observation::Rejected) {
             return;
         }
         if let Some(pending) = &seen.pending.document {
-            seen.pending.credential = self.attempted(reader, &current, pending).await;
+            seen.pending.credential = self.attempted(reader, &current, pending, Label::Pending).await;
         }
         if seen.pending.credential.is(Observation::Works) {
             return;
@@ -226,12 +226,18 @@ impl<S: SecretStore, T: Target> Rotation<S, T> {
         let previous = self.store().value(secret, Select::Previous, deadline).await;
         seen.previous = Held::of(previous);
         if let Some(previous) = &seen.previous.document {
-            seen.previous.credential = self.attempted(reader, &current, previous).await;
+            seen.previous.credential = self.attempted(reader, &current, previous, Label::Previous).await;
         }
     }
 
-    async fn attempted(&self, reader: &Reader<'_, S>, current: &Document, tried: &Document) -> Credential {
-        let tried = self.target().attempt(reader, Versions { current, pending: tried }).await;
+    async fn attempted(
+        &self,
+        reader: &Reader<'_, S>,
+        current: &Document,
+        tried: &Document,
+        label: Label,
+    ) -> Credential {
+        let tried = self.target().attempt(reader, Versions { current, pending: tried }, label).await;
         Credential::Tried(tried.unwrap_or_else(Tried::unknown))
     }
 }

@@ -79,7 +79,8 @@ pub trait Target: Send + Sync {
         current: Dated<'_>,
     ) -> impl Future<Output = Result<Retired>> + Send;
 
-    /// Tries the credential of a version, which stands where the pending one does in `versions`. Changes nothing.
+    /// Tries the credential of a version, which stands where the pending one does in `versions` and has this label. Changes
+    /// nothing.
     ///
     /// # Errors
     /// What kept it from being tried: a version that cannot be read, or is for something else than the current one.
@@ -87,6 +88,7 @@ pub trait Target: Send + Sync {
         &self,
         reader: &Reader<'_, S>,
         versions: Versions<'_>,
+        label: Label,
     ) -> impl Future<Output = Result<Tried>> + Send;
 
     /// Tries the companion's credential, if the current version names a companion. Changes nothing.
@@ -98,6 +100,17 @@ pub trait Target: Send + Sync {
         reader: &Reader<'_, S>,
         current: &Document,
     ) -> impl Future<Output = Result<Option<Companion>>> + Send;
+}
+
+/// What a version is labelled.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Label {
+    /// AWSCURRENT.
+    Current,
+    /// AWSPENDING.
+    Pending,
+    /// AWSPREVIOUS.
+    Previous,
 }
 
 /// Another secret whose credential can set right what the secret's own cannot, and what became of trying it.

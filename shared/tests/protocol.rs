@@ -17,7 +17,7 @@ use rotation::protocol::{Outcome, Rotation};
 use rotation::secret::{RotationToken, SecretText};
 use rotation::store::{Description, Put, SecretStore, Select, Version};
 use rotation::target::{
-    Applied, Change, Companion, Dated, PreviousCredential, Proof, Proposal, Reader, Retired, Target, Versions,
+    Applied, Change, Companion, Dated, Label, PreviousCredential, Proof, Proposal, Reader, Retired, Target, Versions,
 };
 use rotation::watch::Served;
 use rotation::{Code, Error, Fact, Result};
@@ -220,7 +220,7 @@ impl Target for Lock {
         self.opens(current.document).map(|()| Retired::Nothing)
     }
 
-    async fn attempt<S: SecretStore>(&self, _: &Reader<'_, S>, versions: Versions<'_>) -> Result<Tried> {
+    async fn attempt<S: SecretStore>(&self, _: &Reader<'_, S>, versions: Versions<'_>, _: Label) -> Result<Tried> {
         let password = versions.pending.string("password")?;
         self.0.lock().unwrap().tried.push(password);
         Ok(match (self.opens(versions.pending), self.0.lock().unwrap().silent) {

@@ -22,7 +22,7 @@ use rotation::password::{OsEntropy, Policy};
 use rotation::secret::SecretText;
 use rotation::store::{Put, SecretStore};
 use rotation::target::{
-    Applied, Change, Companion, Dated, PreviousCredential, Proof, Proposal, Reader, Retired, Target, Versions,
+    Applied, Change, Companion, Dated, Label, PreviousCredential, Proof, Proposal, Reader, Retired, Target, Versions,
 };
 use rotation::{Code, Error, Fact, Result};
 use std::time::Duration;
@@ -297,7 +297,7 @@ impl Target for ApiKey {
         self.end_due(reader, current.document, None, reader.description().last_rotated).await
     }
 
-    async fn attempt<S: SecretStore>(&self, reader: &Reader<'_, S>, versions: Versions<'_>) -> Result<Tried> {
+    async fn attempt<S: SecretStore>(&self, reader: &Reader<'_, S>, versions: Versions<'_>, _: Label) -> Result<Tried> {
         let ready = self.pending(reader, versions, Rights::Holder).await?;
         if ready.issuer.strategy == Strategy::Generate {
             return looks_right(&ready).map(|()| Tried::WORKS);

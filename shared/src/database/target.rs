@@ -14,7 +14,7 @@ use crate::password::{OsEntropy, Policy};
 use crate::secret::Password;
 use crate::store::SecretStore;
 use crate::target::{
-    Applied, Change, Companion, Dated, PreviousCredential, Proof, Proposal, Reader, Retired, Target, Versions,
+    Applied, Change, Companion, Dated, Label, PreviousCredential, Proof, Proposal, Reader, Retired, Target, Versions,
 };
 use std::time::Duration;
 
@@ -418,13 +418,18 @@ impl<E: Engine> Target for DatabaseTarget<E> {
         self.discard(reader, &facts, current.age).await
     }
 
-    async fn attempt<S: SecretStore>(&self, reader: &Reader<'_, S>, versions: Versions<'_>) -> Result<Tried> {
-        let tried = if versions.current.text().expose() == versions.pending.text().expose() {
-            Facts::read::<E>(versions.current)?
-        } else {
-            read_both::<E>(versions)?.1
+    async fn attempt<S: SecretStore>(
+        &self,
+        reader: &Reader<'_, S>,
+        versions: Versions<'_>,
+        label: Label,
+    ) -> Result<Tried> {
+        let (facts, credential) = match label {
+            Label::Current => (Facts::read::<E>(versions.current)?, Credential::Current),
+            Label::Pending => (read_both::<E>(versions)?.1, Credential::Pending),
+            Label::Previous => (read_both::<E>(versions)?.1, Credential::Previous),
         };
-        Ok(tried_as(self.log_in(reader, &tried, Credential::Current).await))
+        Ok(tried_as(self.log_in(reader, &facts, credential).await))
     }
 
     async fn attempt_companion<S: SecretStore>(
