@@ -240,6 +240,7 @@ sources: [here]
 unchecked: u
 strategy: create_revoke
 risk: r
+admin: self
 vars: {x: {}, host: {}}
 http:
   base: "https://{{vars.host}}/{{vars.x}}"
