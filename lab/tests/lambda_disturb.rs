@@ -194,7 +194,8 @@ async fn lambda_invoke_over_http() {
     );
 
     for (kind, status) in [("DryRun", 204), ("Event", 202), ("Later", 400)] {
-        let answer = send("scripted-function", &[("X-Amz-Invocation-Type", kind)], &json!({ "do": "echo" })).await.unwrap();
+        let answer =
+            send("scripted-function", &[("X-Amz-Invocation-Type", kind)], &json!({ "do": "echo" })).await.unwrap();
         assert_eq!(answer.status(), status, "{kind}");
     }
     let unknown = send("nobody", &[], &json!({})).await.unwrap();

@@ -8,8 +8,8 @@
 mod audit;
 pub mod clock;
 pub mod database;
-pub mod document;
 pub mod diagnose;
+pub mod document;
 pub mod environment;
 pub mod error;
 pub mod event;

@@ -10,10 +10,10 @@ pub mod plan;
 mod rds;
 mod target;
 
+pub use crate::observation::Observation;
 pub use endpoint::{Endpoint, Transport};
 pub use engine::{Engine, Evidence, Login, OwnChange, Turn};
 pub use facts::Facts;
-pub use crate::observation::Observation;
 pub use observation::LoginFailure;
 pub use pair::{Pair, Side};
 pub use target::DatabaseTarget;
