@@ -97,24 +97,12 @@ pub async fn refused<S: Server>(world: &World<S>, secret: &Secret<'_, S>) -> (St
     (error, report.steps.last().expect("a step").step.clone())
 }
 
-/// The id of the version with this label.
-async fn version<S: Server>(world: &World<S>, secret: &Secret<'_, S>, label: &str) -> String {
-    let value = world
-        .lab
-        .call("GetSecretValue", json!({"SecretId": secret.arn, "VersionStage": label}))
-        .await
-        .expect("the service answers");
-    value["VersionId"].as_str().expect("an id").to_owned()
-}
-
 /// A pending version with a value that somebody else put there. Returns its token.
 pub async fn planted<S: Server>(world: &World<S>, secret: &Secret<'_, S>, text: &str) -> String {
     // A rotation cannot begin while another one's version is pending.
-    for (version, labels) in secret.labels().await.as_object().expect("labels by version") {
-        if labels.as_array().expect("labels").contains(&json!("AWSPENDING")) {
-            let request = json!({"SecretId": secret.arn, "VersionStage": "AWSPENDING", "RemoveFromVersionId": version});
-            world.lab.call("UpdateSecretVersionStage", request).await.expect("the service answers");
-        }
+    for version in secret.holders("AWSPENDING").await {
+        let request = json!({"SecretId": secret.arn, "VersionStage": "AWSPENDING", "RemoveFromVersionId": version});
+        world.lab.call("UpdateSecretVersionStage", request).await.expect("the service answers");
     }
     let token = secret.registered().await;
     let request = json!({"SecretId": secret.arn, "ClientRequestToken": token, "SecretString": text,
@@ -146,7 +134,7 @@ pub async fn never_tried<S: Server>(
 
 /// Moves AWSCURRENT to a new version with this value, and leaves AWSPENDING where it is.
 pub async fn moved<S: Server>(world: &World<S>, secret: &Secret<'_, S>, value: &Value) {
-    let (old, new) = (version(world, secret, "AWSCURRENT").await, uuid());
+    let (old, new) = (secret.holders("AWSCURRENT").await, uuid());
     for (operation, request) in [
         (
             "PutSecretValue",
@@ -154,7 +142,7 @@ pub async fn moved<S: Server>(world: &World<S>, secret: &Secret<'_, S>, value: &
         ),
         (
             "UpdateSecretVersionStage",
-            json!({"VersionStage": "AWSCURRENT", "MoveToVersionId": new, "RemoveFromVersionId": old}),
+            json!({"VersionStage": "AWSCURRENT", "MoveToVersionId": new, "RemoveFromVersionId": old[0]}),
         ),
     ] {
         let request = merged(request, json!({"SecretId": secret.arn}));

@@ -188,18 +188,22 @@ fn forged(own: Value, other: &Value, which: usize, listed: bool) -> Value {
     merged(own, json!({"rotation": rotation}))
 }
 
-/// An operator goes back to the version before.
+/// What an operator does to go back to the version before.
+async fn roll_back(world: &World, secret: &Secret<'_>) {
+    let (from, to) = (secret.version("AWSCURRENT").await, secret.version("AWSPREVIOUS").await);
+    let request = json!({"SecretId": secret.arn, "VersionStage": "AWSCURRENT", "MoveToVersionId": to,
+        "RemoveFromVersionId": from});
+    world.lab.call("UpdateSecretVersionStage", request).await.expect("the label moves");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_version_that_is_rolled_back_costs_no_key_in_use() {
     let (world, issuer) = World::lab(Options::default()).await;
     let secret = by_hand(&world, &issuer).await;
     secret.rotated().await;
     secret.rotated().await;
-    let (from, to) = (secret.version("AWSCURRENT").await, secret.version("AWSPREVIOUS").await);
-    let move_back = json!({"SecretId": secret.arn, "VersionStage": "AWSCURRENT", "MoveToVersionId": to,
-        "RemoveFromVersionId": from});
     let both = kept(&secret).await;
-    world.lab.call("UpdateSecretVersionStage", move_back).await.expect("the label moves");
+    roll_back(&world, &secret).await;
     assert_eq!(kept(&secret).await, both);
     in_use(&secret, &issuer, secret.rotated()).await;
     assert!(live(&issuer).is_superset(&both), "whoever had read either has it still");
@@ -217,12 +221,9 @@ async fn a_version_that_is_rolled_back_during_a_rotation_costs_no_key_in_use() {
     let secret = by_hand(&world, &issuer).await;
     secret.rotated().await;
     secret.rotated().await;
-    let (to, from) = (secret.version("AWSPREVIOUS").await, secret.version("AWSCURRENT").await);
     let token = secret.registered().await;
     secret.step("createSecret", &token).await.expect("a key is made");
-    let move_back = json!({"SecretId": secret.arn, "VersionStage": "AWSCURRENT", "MoveToVersionId": to,
-        "RemoveFromVersionId": from});
-    world.lab.call("UpdateSecretVersionStage", move_back).await.expect("the label moves");
+    roll_back(&world, &secret).await;
     let in_use_until_now = id(&secret, "AWSCURRENT").await;
     for step in ["setSecret", "testSecret", "finishSecret"] {
         secret.step(step, &token).await.unwrap_or_else(|error| panic!("{step}: {error:?}"));
