@@ -160,10 +160,10 @@ impl Finding {
             Self::CurrentMissing => "Give the secret a value with `aws secretsmanager put-secret-value`.",
             Self::UnderWay => "Wait a few minutes and diagnose again. Do not remove AWSPENDING.",
             Self::Unfinished => {
-                "Run `aws secretsmanager rotate-secret` for the secret: it goes on where it stopped. Do not remove AWSPENDING."
+                "Run `aws secretsmanager rotate-secret` for the secret: it goes on where it stopped, also where the answer is the error \"That rotation will be reattempted\". Do not remove AWSPENDING."
             }
             Self::PendingInEffect => {
-                "Run `aws secretsmanager rotate-secret` for the secret: it makes the pending version current. Do not remove AWSPENDING, whose version holds the only credential that works."
+                "Run `aws secretsmanager rotate-secret` for the secret: it makes the pending version current, also where the answer is the error \"That rotation will be reattempted\". Do not remove AWSPENDING, whose version holds the only credential that works."
             }
             Self::PreviousInEffect => {
                 "Run `aws secretsmanager rotate-secret` for the secret: a database password is changed with the previous one. For consumers at once, make AWSPREVIOUS current again as docs/runbooks/roll-back.md says."

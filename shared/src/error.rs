@@ -257,6 +257,10 @@ codes! {
     ServerReadOnly = "server-read-only", Permanent,
         "the server is a read-only replica",
         "Point the secret's `host` at the writer.";
+    /// A server that takes a SCRAM verifier for a password in clear text.
+    ServerTooOld = "server-too-old", Permanent,
+        "the server is older than PostgreSQL 10 and does not know SCRAM verifiers",
+        "Nothing was changed. Upgrade the server; until then set ALLOW_MD5=true in the function's environment, if the server's `password_encryption` is `on`.";
     /// A lock was not granted in time.
     LockTimeout = "lock-timeout", Retryable,
         "another session holds a lock on the user",

@@ -56,6 +56,7 @@ pub(crate) async fn converge(
     let names = related_names(pair);
     let answers = ask(&superuser, &pair.base, As::Superuser, &Role::query(&names), deadline).await?;
     let server = Server::read(&answers)?;
+    let encryption = Encryption::choose(&server, allowed.md5)?;
     let roles = Observed::new(pair, Role::read(&answers));
     let base = roles.provable(pair, pending)?;
     for role in [Some(base), roles.clone.as_ref()].into_iter().flatten() {
@@ -68,7 +69,6 @@ pub(crate) async fn converge(
         let done = superuser.run(&format!("{}; {}", limits(deadline)?, change.sql), deadline).await;
         done.map_err(|error| explain(error, &change.what, &change.needs, &server.current_user))?;
     }
-    let encryption = Encryption::choose(&server.password_encryption, allowed.md5);
     let user = pair.user(pending);
     let set = set_password(superuser, user, new, encryption, deadline).await;
     set.map_err(|error| explain(error, "the password", &Need::Admin(user.to_owned()), &server.current_user))

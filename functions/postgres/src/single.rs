@@ -31,7 +31,7 @@ pub(crate) async fn change_own_password(
     let answers = ask(&session, user, As::SessionUser, "", deadline).await?;
     let server = Server::read(&answers)?;
     expect_session_user(&server.session_user, user)?;
-    let encryption = Encryption::choose(&server.password_encryption, allowed.md5);
+    let encryption = Encryption::choose(&server, allowed.md5)?;
     set_password(session, user, new, encryption, deadline).await
 }
 
@@ -53,7 +53,7 @@ pub(crate) async fn rescue(
     let role = role.ok_or_else(|| Error::new(Code::RoleMissing).with(Fact::User, user))?;
     role.usable()?;
     role.unprotected(&server, allowed)?;
-    let encryption = Encryption::choose(&server.password_encryption, allowed.md5);
+    let encryption = Encryption::choose(&server, allowed.md5)?;
     set_password(superuser, user, new, encryption, deadline).await
 }
 

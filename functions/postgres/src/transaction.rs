@@ -78,6 +78,8 @@ fn lock_key(user: &str) -> i32 {
 /// What the server says about itself and the session.
 #[derive(Debug)]
 pub(crate) struct Server {
+    /// As `server_version_num` says it: 150004 is 15.4, 90624 is 9.6.24.
+    pub(crate) version: u32,
     pub(crate) password_encryption: String,
     pub(crate) session_user: String,
     /// Whose rights the session has.
@@ -86,8 +88,8 @@ pub(crate) struct Server {
 
 impl Server {
     /// A query whose row [`read`](Self::read) understands.
-    pub(crate) const QUERY: &'static str =
-        "SELECT 'server', current_setting('password_encryption'), pg_is_in_recovery(), session_user, current_user";
+    pub(crate) const QUERY: &'static str = "SELECT 'server', current_setting('password_encryption'), pg_is_in_recovery(), session_user, current_user, \
+         current_setting('server_version_num')";
 
     /// # Errors
     /// [`Code::ServerReadOnly`] on a standby.
@@ -98,6 +100,7 @@ impl Server {
             return Err(Error::new(Code::ServerReadOnly));
         }
         Ok(Self {
+            version: text(row, 5).parse().unwrap_or_default(),
             password_encryption: text(row, 1).to_owned(),
             session_user: text(row, 3).to_owned(),
             current_user: text(row, 4).to_owned(),

@@ -2,12 +2,15 @@
 
 use crate::connect::Session;
 use crate::quote;
-use crate::transaction::limits;
+use crate::transaction::{Server, limits};
 use postgres_protocol::password::{md5, scram_sha_256};
-use rotation::Result;
 use rotation::clock::Deadline;
 use rotation::secret::Password;
+use rotation::{Code, Error, Fact, Result};
 use secrecy::{ExposeSecret, SecretString};
+
+/// PostgreSQL 10, as `server_version_num` says it (its release notes: SCRAM-SHA-256 is new).
+const FIRST_WITH_SCRAM: u32 = 100_000;
 
 /// How the server would store a password by itself (`password_encryption`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,9 +24,18 @@ pub(crate) enum Encryption {
 impl Encryption {
     /// `md5` only where the server asks for it *and* the deployer allows it: it can be replayed by whoever reads it. A
     /// SCRAM verifier also serves `md5` lines in pg_hba.conf (PostgreSQL manual 20.5).
-    pub(crate) fn choose(password_encryption: &str, allow_md5: bool) -> Self {
-        // Servers before 14 call it `on`, too.
-        if allow_md5 && matches!(password_encryption, "md5" | "on") { Self::Md5 } else { Self::ScramSha256 }
+    ///
+    /// # Errors
+    /// [`Code::ServerTooOld`] if the server would take a SCRAM verifier for the password itself, and so lock the user out.
+    pub(crate) fn choose(server: &Server, allow_md5: bool) -> Result<Self> {
+        // Servers before 10 call it `on`.
+        if allow_md5 && matches!(server.password_encryption.as_str(), "md5" | "on") {
+            return Ok(Self::Md5);
+        }
+        if server.version < FIRST_WITH_SCRAM {
+            return Err(Error::new(Code::ServerTooOld).with(Fact::Found, server.version));
+        }
+        Ok(Self::ScramSha256)
     }
 }
 
@@ -67,9 +79,29 @@ mod tests {
 
     #[test]
     fn md5_needs_both_to_agree() {
-        assert_eq!(Encryption::choose("md5", true), Encryption::Md5);
-        assert_eq!(Encryption::choose("md5", false), Encryption::ScramSha256);
-        assert_eq!(Encryption::choose("scram-sha-256", true), Encryption::ScramSha256);
+        let chosen = |setting, allow_md5| Encryption::choose(&server(150_004, setting), allow_md5).unwrap();
+        assert_eq!(chosen("md5", true), Encryption::Md5);
+        assert_eq!(chosen("md5", false), Encryption::ScramSha256);
+        assert_eq!(chosen("scram-sha-256", true), Encryption::ScramSha256);
+    }
+
+    #[test]
+    fn a_server_without_scram_gets_md5_or_nothing() {
+        assert_eq!(Encryption::choose(&server(100_000, "md5"), false).unwrap(), Encryption::ScramSha256);
+        assert_eq!(Encryption::choose(&server(90_624, "on"), true).unwrap(), Encryption::Md5);
+        for (setting, allow_md5) in [("on", false), ("off", true), ("off", false)] {
+            let error = Encryption::choose(&server(90_624, setting), allow_md5).unwrap_err();
+            assert_eq!((error.code(), error.fact(Fact::Found)), (Code::ServerTooOld, Some("90624")));
+        }
+    }
+
+    fn server(version: u32, password_encryption: &str) -> Server {
+        Server {
+            version,
+            password_encryption: password_encryption.to_owned(),
+            session_user: String::new(),
+            current_user: String::new(),
+        }
     }
 
     #[test]

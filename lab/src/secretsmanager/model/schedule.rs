@@ -88,9 +88,16 @@ impl RotationRules {
         Schedule::parse(self.schedule_expression.as_deref()?).ok()?.next(from)
     }
 
-    pub(crate) fn to_json(&self) -> Value {
+    /// As DescribeSecret shows them. Beside a schedule expression stand the days from one rotation to the next, "calculated
+    /// from the rotation schedule after every successful rotation" (API reference, RotationRulesType): whole days, rounded up
+    /// here, as no source says how.
+    pub(crate) fn to_json(&self, last_rotated: Option<Timestamp>) -> Value {
+        let calculated = || {
+            let last = last_rotated?;
+            Some((self.next(last)?.0 - last.0 + DAY - 1) / DAY)
+        };
         let mut object = serde_json::Map::new();
-        if let Some(days) = self.automatically_after_days {
+        if let Some(days) = self.automatically_after_days.or_else(calculated) {
             object.insert("AutomaticallyAfterDays".into(), json!(days));
         }
         if let Some(duration) = &self.duration {
@@ -329,6 +336,16 @@ mod tests {
         assert_eq!(next("cron(0 0 ? * SUN *)"), 1_700_352_000, "2023-11-19T00:00Z");
         assert_eq!(next("cron(0 0 29 FEB ? *)"), 1_709_164_800, "2024-02-29T00:00Z");
         assert_eq!(next("cron(0 0/8 ? 1-3 MON-FRI *)"), 1_704_067_200, "2024-01-01T00:00Z, a Monday");
+    }
+
+    #[test]
+    fn an_expression_is_shown_in_days_too_once_it_has_rotated() {
+        let shown = |rules: RotationRules, last| rules.to_json(last)["AutomaticallyAfterDays"].clone();
+        let rate = |expression: &str| rules(json!({ "ScheduleExpression": expression }));
+        assert_eq!(shown(rate("rate(10 days)"), None), Value::Null);
+        assert_eq!(shown(rate("rate(10 days)"), Some(NOW)), 10);
+        assert_eq!(shown(rate("rate(6 hours)"), Some(NOW)), 1);
+        assert_eq!(shown(rules(json!({"AutomaticallyAfterDays": 3})), None), 3);
     }
 
     #[test]

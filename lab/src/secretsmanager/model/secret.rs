@@ -137,7 +137,7 @@ impl Secret {
         if let Some(rotation) = &self.rotation {
             put("RotationEnabled", Some(json!(rotation.enabled)));
             put("RotationLambdaARN", Some(json!(rotation.function_arn)));
-            put("RotationRules", rotation.rules.as_ref().map(RotationRules::to_json));
+            put("RotationRules", rotation.rules.as_ref().map(|rules| rules.to_json(rotation.last_rotated)));
             put("LastRotatedDate", rotation.last_rotated.map(Timestamp::to_json));
             put("NextRotationDate", rotation.next.map(Timestamp::to_json));
         }
