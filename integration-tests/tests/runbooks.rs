@@ -199,8 +199,7 @@ fn anchors(text: &str) -> BTreeSet<String> {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_mistakes_of_a_person_at_the_console_are_named() {
     let world = postgres().await;
-    let secret = world.user("app").await;
-    attach(&world.lab, &secret.arn).await;
+    let secret = attached(&world).await;
     let old = secret.holders("AWSCURRENT").await;
     secret.rotated().await;
     let event = |name: &str| {
@@ -254,6 +253,13 @@ async fn attach(lab: &Lab, arn: &str) {
     lab.service().wait_rotation(arn).await;
 }
 
+/// The secret of the database user `app`, which the function rotates from now on.
+async fn attached<S: Server>(world: &World<S>) -> Secret<'_, S> {
+    let secret = world.user("app").await;
+    attach(&world.lab, &secret.arn).await;
+    secret
+}
+
 /// A rotation that has to fail, and what the function says of it.
 async fn fails(lab: &Lab, arn: &str) -> String {
     let report = lab.rotate(arn).await.expect("the rotation begins");
@@ -287,16 +293,14 @@ async fn well<S: Server>(world: &World<S>, secret: &Secret<'_, S>) {
 
 async fn healthy(script: Script<'_>) {
     let world = postgres().await;
-    let secret = world.user("app").await;
-    attach(&world.lab, &secret.arn).await;
+    let secret = attached(&world).await;
     script.typed(script.about(&world.lab, &secret.arn)).await;
     well(&world, &secret).await;
 }
 
 async fn cut_once(script: Script<'_>) {
     let world = postgres().await;
-    let secret = world.user("app").await;
-    attach(&world.lab, &secret.arn).await;
+    let secret = attached(&world).await;
     world.lab.disturb().on_next(DATABASE, Fault::Fail(500));
     let said = fails(&world.lab, &secret.arn).await;
     script.typed(script.about(&world.lab, &secret.arn).said(&said)).await;
@@ -305,8 +309,7 @@ async fn cut_once(script: Script<'_>) {
 
 async fn rotation_off(script: Script<'_>) {
     let world = postgres().await;
-    let secret = world.user("app").await;
-    attach(&world.lab, &secret.arn).await;
+    let secret = attached(&world).await;
     world.lab.call("CancelRotateSecret", json!({"SecretId": secret.arn})).await.expect("rotation is turned off");
     script.typed(script.about(&world.lab, &secret.arn)).await;
     well(&world, &secret).await;
@@ -324,8 +327,7 @@ async fn wrong_field(script: Script<'_>) {
 async fn unknown_ca(script: Script<'_>) {
     let trust_none = |function: Builder| function.clock_behind(AGE).env("CA_BUNDLE", "");
     let world = World::with(postgres::Options::default(), trust_none).await;
-    let secret = world.user("app").await;
-    attach(&world.lab, &secret.arn).await;
+    let secret = attached(&world).await;
     let said = fails(&world.lab, &secret.arn).await;
     let play = script.about(&world.lab, &secret.arn).said(&said).file("ca.pem", world.server.ca_pem());
     script.typed(play).await;
@@ -334,8 +336,7 @@ async fn unknown_ca(script: Script<'_>) {
 
 async fn account_locked(script: Script<'_>) {
     let world = mysql().await;
-    let secret = world.user("app").await;
-    attach(&world.lab, &secret.arn).await;
+    let secret = attached(&world).await;
     world.sql("ALTER USER app ACCOUNT LOCK").await;
     let said = fails(&world.lab, &secret.arn).await;
     script.typed(script.about(&world.lab, &secret.arn).said(&said).mysql(&world.server)).await;
@@ -344,8 +345,7 @@ async fn account_locked(script: Script<'_>) {
 
 async fn role_cannot_log_in(script: Script<'_>) {
     let world = postgres().await;
-    let secret = world.user("app").await;
-    attach(&world.lab, &secret.arn).await;
+    let secret = attached(&world).await;
     world.sql("ALTER ROLE app NOLOGIN").await;
     let said = fails(&world.lab, &secret.arn).await;
     script.typed(script.about(&world.lab, &secret.arn).said(&said).psql(&world.server)).await;
@@ -354,8 +354,7 @@ async fn role_cannot_log_in(script: Script<'_>) {
 
 async fn role_held(script: Script<'_>) {
     let world = postgres().await;
-    let secret = world.user("app").await;
-    attach(&world.lab, &secret.arn).await;
+    let secret = attached(&world).await;
     let holder = world.server.connect_superuser().await.expect("the superuser logs in");
     holder.batch_execute("BEGIN").await.expect("a transaction begins");
     holder.batch_execute("ALTER ROLE app CONNECTION LIMIT 50").await.expect("the role is held");
@@ -369,8 +368,7 @@ async fn role_held(script: Script<'_>) {
 
 async fn stopped_after_set(script: Script<'_>) {
     let world = postgres().await;
-    let secret = world.user("app").await;
-    attach(&world.lab, &secret.arn).await;
+    let secret = attached(&world).await;
     stops_after_set(&world, &secret).await;
     let pending = secret.holders("AWSPENDING").await;
     script.typed(script.about(&world.lab, &secret.arn)).await;
@@ -380,8 +378,7 @@ async fn stopped_after_set(script: Script<'_>) {
 
 async fn pending_for_another_server(script: Script<'_>) {
     let world = postgres().await;
-    let secret = world.user("app").await;
-    attach(&world.lab, &secret.arn).await;
+    let secret = attached(&world).await;
     world.relay.set(Mode::Refuse).await.expect("the relay is closed");
     fails(&world.lab, &secret.arn).await;
     world.relay.set(Mode::Forward).await.expect("the relay is opened");
@@ -404,8 +401,7 @@ async fn function_gone(script: Script<'_>) {
 
 async fn pending_removed_after_set(script: Script<'_>) {
     let world = postgres().await;
-    let secret = world.user("app").await;
-    attach(&world.lab, &secret.arn).await;
+    let secret = attached(&world).await;
     stops_after_set(&world, &secret).await;
     let pending = secret.holders("AWSPENDING").await;
     let request = json!({"SecretId": secret.arn, "VersionStage": "AWSPENDING", "RemoveFromVersionId": pending[0]});
@@ -417,8 +413,7 @@ async fn pending_removed_after_set(script: Script<'_>) {
 
 async fn password_changed_by_hand(script: Script<'_>) {
     let world = postgres().await;
-    let secret = world.user("app").await;
-    attach(&world.lab, &secret.arn).await;
+    let secret = attached(&world).await;
     world.sql("ALTER ROLE app PASSWORD 'of nobody'").await;
     let said = fails(&world.lab, &secret.arn).await;
     script.typed(script.about(&world.lab, &secret.arn).said(&said).psql(&world.server)).await;
@@ -427,8 +422,7 @@ async fn password_changed_by_hand(script: Script<'_>) {
 
 async fn password_changed_by_hand_mysql(script: Script<'_>) {
     let world = mysql().await;
-    let secret = world.user("app").await;
-    attach(&world.lab, &secret.arn).await;
+    let secret = attached(&world).await;
     world.sql("ALTER USER app IDENTIFIED BY 'of nobody'").await;
     let said = fails(&world.lab, &secret.arn).await;
     script.typed(script.about(&world.lab, &secret.arn).said(&said).mysql(&world.server)).await;
@@ -457,8 +451,7 @@ async fn key_deleted(script: Script<'_>) {
 
 async fn leaked_single_user(script: Script<'_>) {
     let world = postgres().await;
-    let secret = world.user("app").await;
-    attach(&world.lab, &secret.arn).await;
+    let secret = attached(&world).await;
     let (user, leaked) = secret.credential("AWSCURRENT").await;
     let thief = world.server.connect(&user, &leaked.as_str().into(), "postgres").await.expect("it opens the database");
     script.typed(script.about(&world.lab, &secret.arn).psql(&world.server)).await;
@@ -602,8 +595,7 @@ async fn service_throttled(script: Script<'_>) {
 async fn troubled_service(script: Script<'_>, fault: Fault, end: &str) {
     let patient = |function: Builder| function.clock_behind(AGE).timeout(SHORT);
     let world = World::with(postgres::Options::default(), patient).await;
-    let secret = world.user("app").await;
-    attach(&world.lab, &secret.arn).await;
+    let secret = attached(&world).await;
     for operation in ["DescribeSecret", "GetSecretValue"] {
         world.lab.disturb().on_every(operation, fault);
     }
@@ -752,8 +744,7 @@ async fn roll_back_api_key(script: Script<'_>) {
 
 async fn previous_in_effect(script: Script<'_>) {
     let world = postgres().await;
-    let secret = world.user("app").await;
-    attach(&world.lab, &secret.arn).await;
+    let secret = attached(&world).await;
     secret.rotated().await;
     let (_, previous) = secret.credential("AWSPREVIOUS").await;
     world.sql(&format!("ALTER ROLE app PASSWORD '{previous}'")).await;
@@ -763,8 +754,7 @@ async fn previous_in_effect(script: Script<'_>) {
 
 async fn roll_back_single_user(script: Script<'_>) {
     let world = postgres().await;
-    let secret = world.user("app").await;
-    attach(&world.lab, &secret.arn).await;
+    let secret = attached(&world).await;
     let before = secret.credential("AWSCURRENT").await;
     secret.rotated().await;
     script.typed(script.about(&world.lab, &secret.arn).psql(&world.server)).await;
