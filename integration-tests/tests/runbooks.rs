@@ -122,7 +122,7 @@ pages! {
 }
 
 /// Blocks that no lab can run: they ask a person, wait, or call what the lab is not. Whoever adds one says so here.
-const NOT_RUN: usize = 21;
+const NOT_RUN: usize = 23;
 
 async fn works(page: &str) {
     let (read, readme) = (Page::read(&directory().join(page)), Page::read(&directory().join("README.md")));
@@ -160,6 +160,51 @@ fn every_page_has_a_test_and_every_situation_is_used_once() {
     let skipped: Vec<_> = pages.iter().flat_map(|(_, page)| &page.skipped).collect();
     assert!(skipped.iter().all(|(_, reason)| reason.len() > 10), "a reason is missing: {skipped:#?}");
     assert_eq!(skipped.len(), NOT_RUN, "{skipped:#?}");
+}
+
+/// The reader's variables are in capitals. One that no command sets would have the next ones do something else, and say nothing.
+#[test]
+fn every_variable_of_the_reader_is_set_by_a_command() {
+    let terminal = commands("README.md");
+    let mut used = 0;
+    for page in PAGES.iter().copied().chain(["../migration.md"]) {
+        let text = commands(page);
+        for name in variables(&text) {
+            assert!(sets(&terminal, name) || sets(&text, name), "{page}: no command sets {name}");
+            used += 1;
+        }
+        for name in HANDED_ON {
+            assert!(!text.contains(&format!("${name}")), "{page}: ${name} may be empty: ${{{name}:?}}");
+            let bare = text.split(&format!("${{{name}")).skip(1).find(|rest| !rest.starts_with(":?}"));
+            assert!(bare.is_none(), "{page}: {name} may be empty: ${{{name}:?}}");
+        }
+    }
+    assert!(used > 60, "only {used} uses of variables");
+}
+
+/// Variables with which a command does harm, or nothing at all and says so of nothing, if they are empty.
+const HANDED_ON: [&str; 3] = ["FUNCTION_ARN", "SUPERUSER_SECRET", "LEAKED"];
+
+/// What stands in the page's blocks of commands, those that the lab does not run among them.
+fn commands(page: &str) -> String {
+    let text = std::fs::read_to_string(directory().join(page)).expect("the page is there");
+    let blocks = text.split("```sh\n").skip(1).filter_map(|rest| rest.split("\n```").next());
+    blocks.collect::<Vec<_>>().join("\n")
+}
+
+/// The names in capitals that commands read, once for each time.
+fn variables(commands: &str) -> impl Iterator<Item = &str> {
+    let names = commands
+        .split('$')
+        .skip(1)
+        .filter_map(|rest| rest.trim_start_matches('{').split(|it: char| !it.is_ascii_uppercase() && it != '_').next());
+    names.filter(|name| !name.is_empty())
+}
+
+/// Whether one of the commands is `NAME=…` or `read … NAME`.
+fn sets(commands: &str, name: &str) -> bool {
+    let reads = |line: &str| line.contains("read -") && line.split([' ', ';']).any(|word| word == name);
+    commands.split_whitespace().any(|word| word.starts_with(&format!("{name}="))) || commands.lines().any(reads)
 }
 
 #[test]
@@ -435,7 +480,12 @@ async fn rescue(script: Script<'_>) {
     attach(&world.lab, &secret.arn).await;
     world.sql("ALTER ROLE app PASSWORD 'of nobody'").await;
     let said = fails(&world.lab, &secret.arn).await;
-    script.typed(script.about(&world.lab, &secret.arn).said(&said).set("SUPERUSER_SECRET", &superuser.arn)).await;
+    let play = script.about(&world.lab, &secret.arn).said(&said);
+    play.play(script.terminal, async |what| {
+        assert_eq!(what, "superuser-secret");
+        format!("export SUPERUSER_SECRET={}\n", superuser.arn)
+    })
+    .await;
     well(&world, &secret).await;
 }
 
@@ -503,11 +553,19 @@ async fn leaked_superuser(script: Script<'_>) {
         attach(&world.lab, &secret.arn).await;
         leaked.push(secret.credential("AWSCURRENT").await);
     }
-    script.typed(script.about(&world.lab, &secrets[0].arn)).await;
-    for (secret, leaked) in secrets.iter().zip(leaked) {
-        assert_ne!(secret.credential("AWSCURRENT").await, leaked);
+    let bystander = attached(&world).await;
+    let before = bystander.holders("AWSCURRENT").await;
+    let play = script.about(&world.lab, &secrets[0].arn);
+    play.play(script.terminal, async |what| {
+        assert_eq!(what, "leaked-secret");
+        format!("export LEAKED={}\n", superuser.arn)
+    })
+    .await;
+    for (secret, (user, password)) in secrets.iter().zip(leaked) {
+        assert!(!world.opens(&user, &password).await, "what was within reach still works");
         well(&world, secret).await;
     }
+    assert_eq!(bystander.holders("AWSCURRENT").await, before, "a secret that does not name the superuser was rotated");
 }
 
 // ---- superusers and admins
