@@ -128,6 +128,16 @@ async fn a_key_that_is_dead_is_found_and_what_is_advised_helps() {
     assert_eq!(ask().await["finding"], "healthy");
 }
 
+/// Gives a secret a schedule and has its configuration tested, without a rotation.
+async fn attached(world: &World, secret: &Secret<'_>, rules: Value) {
+    let token = uuid();
+    let end = world.lab.rotation_end(&token);
+    let request = json!({"SecretId": secret.arn, "ClientRequestToken": token, "RotateImmediately": false,
+        "RotationLambdaARN": world.lab.function_arn(), "RotationRules": rules});
+    world.lab.call("RotateSecret", request).await.expect("a schedule");
+    end.await;
+}
+
 /// By the clock of a service in which the last rotation was weeks ago.
 #[tokio::test]
 async fn a_watch_names_the_secrets_whose_rotation_is_late() {
@@ -135,19 +145,17 @@ async fn a_watch_names_the_secrets_whose_rotation_is_late() {
         let world = World::with(Options::default(), |function| function.clock_behind(behind)).await;
         let (one, other) = (world.user("one").await, world.user("other").await);
         one.rotated().await;
-        let token = uuid();
-        let end = world.lab.rotation_end(&token);
-        let monthly = json!({"SecretId": one.arn, "ClientRequestToken": token, "RotateImmediately": false,
-            "RotationRules": {"AutomaticallyAfterDays": 30}});
-        world.lab.call("RotateSecret", monthly).await.expect("a schedule");
-        end.await;
+        attached(&world, &one, json!({"AutomaticallyAfterDays": 30})).await;
+        // As old as the other one, attached and never rotated, and not due for long.
+        let fresh = world.user("fresh").await;
+        attached(&world, &fresh, json!({"ScheduleExpression": "rate(300 days)"})).await;
         // A secret of another function, and one that nobody rotates.
         other.registered().await;
         world.user("third").await;
         let outcome = world.lab.invoke(&json!({"Step": "watch"})).await;
         let answer = outcome.result().expect("an answer");
         let expected = if late { json!([{"secret": one.arn, "late": "overdue"}]) } else { json!([]) };
-        assert_eq!((&answer["served"], &answer["late"]), (&json!(1), &expected), "{behind:?}");
+        assert_eq!((&answer["served"], &answer["late"]), (&json!(2), &expected), "{behind:?}");
         let log = String::from_utf8_lossy(&outcome.log).into_owned();
         assert!(log.contains(&format!("\"SecretsOverdue\":{}", u8::from(late))), "{log}");
         assert_eq!(log.contains(&one.arn), late, "{log}");

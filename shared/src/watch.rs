@@ -64,11 +64,28 @@ impl Served {
         if self.unfinished_since().is_some_and(|since| since + DAY < now) {
             return Some(Late::Unfinished);
         }
-        // The service may move the next date on when a rotation fails; the last one that succeeded stays.
-        let last = self.last_rotated.or(self.created);
-        let by_rate = last.zip(self.interval).map(|(last, interval)| last + interval);
-        let due = [self.next_rotation, by_rate].into_iter().flatten().min()?;
-        (due + LENIENCE < now).then_some(Late::Overdue)
+        self.due().is_some_and(|due| due + LENIENCE < now).then_some(Late::Overdue)
+    }
+
+    /// When the next rotation was or is due.
+    ///
+    /// Before the first rotation the service's date says it, however old the secret is: it may have been attached without being
+    /// rotated. After one, the schedule counts as well, as the service may move its date on when a rotation fails.
+    ///
+    /// The schedule counts from the last change, which is no earlier than the last rotation: storing a value by hand is a rotation
+    /// to the service and begins the time anew, as may a new schedule, and neither need move the date of the last rotation. What
+    /// else is a change, and perhaps an attempt that fails, excuses a rotation by the schedule, too. It is late all the same: if it
+    /// is not attempted, by the service's date, which nobody has moved then; if it is, the version that it left is unfinished.
+    /// A rotation is never called late because of a change that says nothing.
+    ///
+    /// <https://docs.aws.amazon.com/secretsmanager/latest/apireference/API_RotationRulesType.html>
+    fn due(&self) -> Option<Duration> {
+        let changed = self.last_rotated.max(self.last_changed).or(self.created);
+        let by_rate = changed.zip(self.interval).map(|(changed, interval)| changed + interval);
+        match self.last_rotated {
+            None => self.next_rotation.or(by_rate),
+            Some(_) => [self.next_rotation, by_rate].into_iter().flatten().min(),
+        }
     }
 
     /// The last change is no earlier than that of the label.
@@ -79,22 +96,29 @@ impl Served {
     }
 }
 
-/// The time between two rotations, by `AutomaticallyAfterDays` or a schedule of the form `rate(n unit)`. `None` for a cron
-/// expression, whose next date the service tells.
+/// The time between two rotations, by a schedule of the form `rate(n unit)` or, where there is no expression, by
+/// `AutomaticallyAfterDays`. `None` for a cron expression, whose next date the service tells.
 ///
-/// <https://docs.aws.amazon.com/secretsmanager/latest/userguide/rotate-secrets_schedule.html>
+/// Beside an expression the service calculates the days from it, and only after a rotation that succeeded: they are those of the
+/// schedule before, or of the distance between two days of the week.
+///
+/// <https://docs.aws.amazon.com/secretsmanager/latest/userguide/rotate-secrets_schedule.html>,
+/// <https://docs.aws.amazon.com/secretsmanager/latest/apireference/API_RotationRulesType.html>
 pub fn interval(days: Option<i64>, expression: Option<&str>) -> Option<Duration> {
-    let times = |unit: Duration, n: u32| unit.checked_mul(n);
-    if let Some(days) = days {
-        return times(DAY, u32::try_from(days).ok()?);
+    match expression {
+        Some(expression) => rate(expression),
+        None => DAY.checked_mul(u32::try_from(days?).ok()?),
     }
-    let (n, unit) = expression?.trim().strip_prefix("rate(")?.strip_suffix(')')?.split_once(' ')?;
+}
+
+fn rate(expression: &str) -> Option<Duration> {
+    let (n, unit) = expression.trim().strip_prefix("rate(")?.strip_suffix(')')?.split_once(' ')?;
     let unit = match unit.trim() {
         "hour" | "hours" => HOUR,
         "day" | "days" => DAY,
         _ => return None,
     };
-    times(unit, n.parse().ok()?)
+    unit.checked_mul(n.parse().ok()?)
 }
 
 /// What a look at all secrets of this function told.
@@ -159,6 +183,9 @@ mod tests {
             (None, Some("cron(0 8 1 * ? *)"), None),
             (None, Some("rate(x days)"), None),
             (None, Some("rate(3 weeks)"), None),
+            // Calculated after the last rotation, from the schedule of then.
+            (Some(1), Some("rate(30 days)"), Some(30 * DAY)),
+            (Some(1), Some("cron(0 8 ? * MON-FRI *)"), None),
             (Some(-1), None, None),
             (None, None, None),
         ] {
@@ -181,10 +208,51 @@ mod tests {
         assert_eq!(secret.late(NOW), Some(Late::Overdue));
     }
 
+    /// As with `--no-rotate-immediately`.
     #[test]
-    fn a_secret_that_was_never_rotated_counts_from_its_creation() {
-        assert_eq!(Served { created: ago(29 * DAY), ..monthly() }.late(NOW), None);
-        assert_eq!(Served { created: ago(32 * DAY), ..monthly() }.late(NOW), Some(Late::Overdue));
+    fn a_secret_that_was_never_rotated_goes_by_the_services_date() {
+        let attached = Served { created: ago(300 * DAY), last_changed: ago(300 * DAY), ..monthly() };
+        let at = |next| Served { next_rotation: next, ..attached.clone() }.late(NOW);
+        assert_eq!(at(Some(NOW + DAY)), None);
+        assert_eq!(at(ago(DAY)), None);
+        assert_eq!(at(ago(DAY + HOUR)), Some(Late::Overdue));
+    }
+
+    #[test]
+    fn without_the_services_date_it_counts_from_its_last_change() {
+        let at = |created, last_changed| Served { created, last_changed, ..monthly() }.late(NOW);
+        assert_eq!(at(ago(29 * DAY), None), None);
+        assert_eq!(at(ago(32 * DAY), None), Some(Late::Overdue));
+        assert_eq!(at(ago(300 * DAY), ago(29 * DAY)), None);
+        assert_eq!(at(ago(300 * DAY), ago(32 * DAY)), Some(Late::Overdue));
+    }
+
+    /// Storing one is a rotation to the service, which then counts from it.
+    #[test]
+    fn a_value_stored_by_hand_begins_the_time_anew() {
+        let secret = Served { last_rotated: ago(40 * DAY), next_rotation: Some(NOW + 20 * DAY), ..monthly() };
+        assert_eq!(Served { last_changed: ago(10 * DAY), ..secret.clone() }.late(NOW), None);
+        assert_eq!(Served { last_changed: ago(32 * DAY), ..secret.clone() }.late(NOW), Some(Late::Overdue));
+        // Changes excuse nothing that the service has not moved on.
+        let missed = Served { last_changed: ago(HOUR), next_rotation: ago(DAY + HOUR), ..secret };
+        assert_eq!(missed.late(NOW), Some(Late::Overdue));
+    }
+
+    #[test]
+    fn the_days_beside_an_expression_raise_no_alarm() {
+        let weekdays = "cron(0 8 ? * MON-FRI *)";
+        for (expression, last, next, late) in [
+            // From Friday until Monday.
+            (weekdays, 3 * DAY, Some(NOW + HOUR), None),
+            (weekdays, 3 * DAY, ago(DAY + HOUR), Some(Late::Overdue)),
+            // It was `rate(1 day)` when it was rotated last.
+            ("rate(30 days)", 10 * DAY, Some(NOW + 20 * DAY), None),
+            ("rate(30 days)", 32 * DAY, Some(NOW + DAY), Some(Late::Overdue)),
+        ] {
+            let interval = interval(Some(1), Some(expression));
+            let secret = Served { interval, last_rotated: ago(last), next_rotation: next, ..monthly() };
+            assert_eq!(secret.late(NOW), late, "{expression} {last:?}");
+        }
     }
 
     #[test]
