@@ -2,11 +2,13 @@
 //! changing anything.
 //!
 //! No credential is tried that need not be: servers count refused logins, and some lock the user after a few. AWSPENDING is tried
-//! only where AWSCURRENT does not work, and AWSPREVIOUS only where neither does.
+//! only where AWSCURRENT is refused, AWSPREVIOUS only where both are, and then the superuser's or admin's. What neither works nor is
+//! refused ends the search, as it ends setSecret: nothing is concluded from silence. Where AWSCURRENT works, the superuser's or
+//! admin's is tried at once, as the next rotation may need it.
 
 use crate::clock::Deadline;
 use crate::document::Document;
-use crate::error::{Error, Result};
+use crate::error::{Class, Code, Error, Fact, Result};
 use crate::notebook::Notebook;
 use crate::observation::{Observation, Tried};
 use crate::protocol::Rotation;
@@ -17,6 +19,9 @@ use std::time::Duration;
 
 /// As long as a function's invocation can take, so a rotation whose value is younger may be under way still.
 const UNDER_WAY: Duration = Duration::from_secs(15 * 60);
+/// Before the next action of a finding that a rotation under way brings about as well.
+const WAIT: &str =
+    "Wait a quarter of an hour and diagnose again, as the rotation may be under way. Go on if the finding stays.";
 
 /// What was found.
 #[derive(Clone, Debug)]
@@ -29,6 +34,8 @@ pub struct Diagnosis {
     finding: Finding,
     /// Where the finding is that a credential could not be tried: why.
     cause: Option<Error>,
+    /// The rotation that is not finished may be under way.
+    wait: bool,
 }
 
 /// One version that carries a label.
@@ -47,6 +54,8 @@ enum Credential {
     None,
     /// It was not tried.
     NotTried,
+    /// It is for something else than the current one, or cannot be read: no rotation would try it.
+    NotOurs,
     Tried(Tried),
 }
 
@@ -54,9 +63,14 @@ impl Credential {
     fn as_str(&self) -> &'static str {
         match self {
             Self::None => "none",
-            Self::NotTried => "not-tried",
+            Self::NotTried | Self::NotOurs => "not-tried",
             Self::Tried(tried) => tried.observation.as_str(),
         }
+    }
+
+    /// Whether it can be left out of account: it is refused, or there is none to try.
+    fn is_out(&self) -> bool {
+        matches!(self, Self::None | Self::NotOurs) || self.is(Observation::Rejected)
     }
 
     fn is(&self, observation: Observation) -> bool {
@@ -66,7 +80,7 @@ impl Credential {
     fn error(&self) -> Option<&Error> {
         match self {
             Self::Tried(tried) => tried.error.as_ref(),
-            Self::None | Self::NotTried => None,
+            Self::None | Self::NotTried | Self::NotOurs => None,
         }
     }
 }
@@ -90,6 +104,8 @@ pub enum Finding {
     PreviousInEffect,
     /// All are refused, and the superuser or admin may set it right.
     RescuePossible,
+    /// AWSCURRENT is refused, and what a rotation would use next could not be tried or used.
+    CurrentRefused,
     /// All are refused.
     LockedOut,
     /// Whether AWSCURRENT works could not be found out.
@@ -109,6 +125,7 @@ impl Finding {
         Self::PendingInEffect,
         Self::PreviousInEffect,
         Self::RescuePossible,
+        Self::CurrentRefused,
         Self::LockedOut,
         Self::Unclear,
         Self::CompanionFails,
@@ -125,6 +142,7 @@ impl Finding {
             Self::PendingInEffect => "pending-in-effect",
             Self::PreviousInEffect => "previous-in-effect",
             Self::RescuePossible => "rescue-possible",
+            Self::CurrentRefused => "current-refused",
             Self::LockedOut => "locked-out",
             Self::Unclear => "unclear",
             Self::CompanionFails => "companion-fails",
@@ -143,6 +161,9 @@ impl Finding {
             Self::PreviousInEffect => "the current credential is refused; the previous one still works",
             Self::RescuePossible => {
                 "the secret's own credentials are refused; the superuser's or admin's credential works"
+            }
+            Self::CurrentRefused => {
+                "the current credential is refused, and it could not be found out whether another one sets it right"
             }
             Self::LockedOut => "every credential of the secret is refused, and nothing else may set it right",
             Self::Unclear => "whether the current credential works could not be found out",
@@ -166,10 +187,13 @@ impl Finding {
                 "Run `aws secretsmanager rotate-secret` for the secret: it makes the pending version current, also where the answer is the error \"That rotation will be reattempted\". Do not remove AWSPENDING, whose version holds the only credential that works."
             }
             Self::PreviousInEffect => {
-                "Run `aws secretsmanager rotate-secret` for the secret: a database password is changed with the previous one. For consumers at once, make AWSPREVIOUS current again as docs/runbooks/roll-back.md says."
+                "Follow docs/runbooks/roll-back.md, under previous-in-effect: make AWSPREVIOUS current again, which serves consumers at once, and then rotate."
             }
             Self::RescuePossible => {
                 "Run `aws secretsmanager rotate-secret` for the secret: it sets a new credential with the superuser's or admin's rights."
+            }
+            Self::CurrentRefused => {
+                "Do what the error says, and diagnose again. Without an error, run `aws secretsmanager rotate-secret` for the secret: it tries what cannot be tried without a change."
             }
             Self::LockedOut => {
                 "Follow docs/runbooks/locked-out.md: a person with rights at the target sets the credential that the secret holds."
@@ -184,20 +208,47 @@ impl<S: SecretStore, T: Target> Rotation<S, T> {
     /// Examines one secret. Reads only.
     ///
     /// # Errors
-    /// Those of DescribeSecret: without its answer there is nothing to tell.
+    /// Those of DescribeSecret: without its answer there is nothing to tell. [`Code::TimeSpent`].
     pub async fn diagnose(&self, secret: &str, deadline: Deadline) -> Result<Diagnosis> {
-        let description = self.store().describe(secret, deadline).await?;
+        let work = async {
+            let description = self.store().describe(secret, deadline).await?;
+            Ok(self.examined(description, secret, deadline).await.into_diagnosis(secret))
+        };
+        // Every wait inside has a limit of its own that names what it waited for. This one is for what they leave out.
+        let spent = || Err(Error::new(Code::TimeSpent).with(Fact::Secret, secret));
+        deadline.limit(work).await.unwrap_or_else(|_| spent())
+    }
+
+    async fn examined(&self, description: Description, secret: &str, deadline: Deadline) -> Seen {
         let pending = description.pending_version().map(str::to_owned);
         let stuck = pending.filter(|id| description.current_version() != Some(id));
         let notebook = Notebook::default();
         let token = stuck.clone().unwrap_or_default();
         let reader = Reader::new(self.store(), secret, &token, description.clone(), &notebook, deadline);
         let mut seen = Seen { description, stuck: stuck.is_some(), ..Seen::default() };
-        self.examine(&reader, secret, &mut seen, deadline).await;
-        Ok(seen.into_diagnosis(secret))
+        self.read(&reader, secret, &mut seen, deadline).await;
+        let Some(current) = seen.current.document.clone() else { return seen };
+        while let Some(look) = seen.next() {
+            match look {
+                Look::Current => seen.current.credential = self.attempted(&reader, &current, &current, look).await,
+                Look::Pending => seen.pending.credential = self.held(&reader, &current, &seen.pending, look).await,
+                Look::Previous => {
+                    seen.previous = Held::of(self.store().value(secret, Select::Previous, deadline).await).if_ours();
+                    seen.previous.credential = self.held(&reader, &current, &seen.previous, look).await;
+                }
+                Look::Companion => {
+                    seen.beside = match self.target().attempt_companion(&reader, &current).await {
+                        Ok(companion) => companion.map_or(Beside::Nothing, Beside::There),
+                        Err(error) => Beside::Unknown(error),
+                    }
+                }
+            }
+        }
+        seen
     }
 
-    async fn examine(&self, reader: &Reader<'_, S>, secret: &str, seen: &mut Seen, deadline: Deadline) {
+    /// Reads the two versions that are always looked at.
+    async fn read(&self, reader: &Reader<'_, S>, secret: &str, seen: &mut Seen, deadline: Deadline) {
         let pending = async {
             match reader.token() {
                 "" => Ok(None),
@@ -205,41 +256,43 @@ impl<S: SecretStore, T: Target> Rotation<S, T> {
             }
         };
         let (current, pending) = tokio::join!(self.store().value(secret, Select::Current, deadline), pending);
-        seen.pending = Held::of(pending);
-        let held = Held::of(current);
-        let Some(current) = held.document.clone() else {
-            seen.current = held;
-            return;
-        };
-        seen.current = held;
-        seen.current.credential = self.attempted(reader, &current, &current, Label::Current).await;
-        seen.companion = self.target().attempt_companion(reader, &current).await.unwrap_or_default();
-        if !seen.current.credential.is(Observation::Rejected) {
-            return;
-        }
-        if let Some(pending) = &seen.pending.document {
-            seen.pending.credential = self.attempted(reader, &current, pending, Label::Pending).await;
-        }
-        if seen.pending.credential.is(Observation::Works) {
-            return;
-        }
-        let previous = self.store().value(secret, Select::Previous, deadline).await;
-        seen.previous = Held::of(previous);
-        if let Some(previous) = &seen.previous.document {
-            seen.previous.credential = self.attempted(reader, &current, previous, Label::Previous).await;
+        (seen.current, seen.pending) = (Held::of(current), Held::of(pending));
+    }
+
+    /// What is known of a version's credential after trying it, if it can be tried.
+    async fn held(&self, reader: &Reader<'_, S>, current: &Document, held: &Held, look: Look) -> Credential {
+        match &held.document {
+            Some(document) => self.attempted(reader, current, document, look).await,
+            None => held.credential.clone(),
         }
     }
 
-    async fn attempted(
-        &self,
-        reader: &Reader<'_, S>,
-        current: &Document,
-        tried: &Document,
-        label: Label,
-    ) -> Credential {
-        let tried = self.target().attempt(reader, Versions { current, pending: tried }, label).await;
-        Credential::Tried(tried.unwrap_or_else(Tried::unknown))
+    async fn attempted(&self, reader: &Reader<'_, S>, current: &Document, tried: &Document, look: Look) -> Credential {
+        let label = match look {
+            Look::Pending => Label::Pending,
+            Look::Previous => Label::Previous,
+            Look::Current | Look::Companion => Label::Current,
+        };
+        match self.target().attempt(reader, Versions { current, pending: tried }, label).await {
+            Ok(tried) => Credential::Tried(tried),
+            Err(error) if look == Look::Previous && is_of_the_version(&error) => Credential::NotOurs,
+            Err(error) => Credential::Tried(Tried::unknown(error)),
+        }
     }
+}
+
+/// Whether a version is the reason that its credential was not tried. What passes by itself is not the version's.
+fn is_of_the_version(error: &Error) -> bool {
+    error.class() == Class::Permanent
+}
+
+/// What there is to look at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Look {
+    Current,
+    Pending,
+    Previous,
+    Companion,
 }
 
 /// What was seen so far.
@@ -251,7 +304,19 @@ struct Seen {
     current: Held,
     pending: Held,
     previous: Held,
-    companion: Option<Companion>,
+    beside: Beside,
+}
+
+/// What is known of the superuser's or admin's credential.
+#[derive(Debug, Default)]
+enum Beside {
+    #[default]
+    NotLooked,
+    /// The secret has none.
+    Nothing,
+    /// Whether there is one, or what it is, could not be found out.
+    Unknown(Error),
+    There(Companion),
 }
 
 /// A version as far as it could be read.
@@ -280,44 +345,95 @@ impl Held {
             Err(error) => Self { credential: unread(error), ..Self::default() },
         }
     }
+
+    /// The same of a version that no rotation needs: one that holds something else is none of them.
+    fn if_ours(self) -> Self {
+        match self.credential.error() {
+            Some(error) if error.code() == Code::SecretNotJson => Self { credential: Credential::NotOurs, ..self },
+            _ => self,
+        }
+    }
 }
 
 impl Seen {
-    fn finding(&self) -> Finding {
-        let companion_works = |one: &Companion| one.rescues && one.tried.observation == Observation::Works;
-        match &self.current.credential {
-            Credential::None | Credential::NotTried => Finding::CurrentMissing,
-            Credential::Tried(tried) => match tried.observation {
-                Observation::Unreachable | Observation::Unknown => Finding::Unclear,
-                Observation::Works => self.while_consumers_are_served(),
-                Observation::Rejected if self.pending.credential.is(Observation::Works) => Finding::PendingInEffect,
-                Observation::Rejected if self.previous.credential.is(Observation::Works) => Finding::PreviousInEffect,
-                Observation::Rejected if self.companion.as_ref().is_some_and(companion_works) => {
-                    Finding::RescuePossible
+    /// What to look at next. In the order of a single user's setSecret, and no further than that would go
+    /// (`database::plan::next_move`).
+    fn next(&self) -> Option<Look> {
+        if self.current.credential == Credential::NotTried {
+            return Some(Look::Current);
+        }
+        if self.current.credential.is(Observation::Rejected) {
+            for (look, held) in [(Look::Pending, &self.pending), (Look::Previous, &self.previous)] {
+                match &held.credential {
+                    Credential::NotTried => return Some(look),
+                    credential if credential.is_out() => {}
+                    _ => return None,
                 }
-                Observation::Rejected => Finding::LockedOut,
+            }
+        } else if !self.current.credential.is(Observation::Works) {
+            return None;
+        }
+        matches!(self.beside, Beside::NotLooked).then_some(Look::Companion)
+    }
+
+    /// What is the matter, and the error that kept us from knowing more.
+    fn finding(&self) -> (Finding, Option<&Error>) {
+        match &self.current.credential {
+            Credential::None | Credential::NotTried | Credential::NotOurs => (Finding::CurrentMissing, None),
+            Credential::Tried(tried) => match tried.observation {
+                Observation::Unreachable | Observation::Unknown => (Finding::Unclear, tried.error.as_ref()),
+                Observation::Works => self.while_consumers_are_served(),
+                Observation::Rejected => self.while_consumers_are_refused(),
             },
         }
     }
 
-    fn while_consumers_are_served(&self) -> Finding {
+    fn while_consumers_are_served(&self) -> (Finding, Option<&Error>) {
         if self.stuck {
             let young = self.pending.age.is_some_and(|age| age < UNDER_WAY);
-            return if young { Finding::UnderWay } else { Finding::Unfinished };
+            return (if young { Finding::UnderWay } else { Finding::Unfinished }, None);
         }
-        if self.companion.as_ref().is_some_and(|one| one.tried.observation != Observation::Works) {
-            return Finding::CompanionFails;
+        match &self.beside {
+            Beside::Unknown(error) => return (Finding::CompanionFails, Some(error)),
+            // What was not tried is no failure.
+            Beside::There(Companion { tried: Some(tried), .. }) if !tried.is_usable() => {
+                return (Finding::CompanionFails, tried.error.as_ref());
+            }
+            _ => {}
         }
-        if self.description.rotation_enabled == Some(true) { Finding::Healthy } else { Finding::RotationOff }
+        let on = self.description.rotation_enabled == Some(true);
+        (if on { Finding::Healthy } else { Finding::RotationOff }, None)
+    }
+
+    fn while_consumers_are_refused(&self) -> (Finding, Option<&Error>) {
+        let pending = (&self.pending.credential, Finding::PendingInEffect);
+        let previous = (&self.previous.credential, Finding::PreviousInEffect);
+        for (credential, in_effect) in [pending, previous] {
+            match credential {
+                works if works.is(Observation::Works) => return (in_effect, None),
+                out if out.is_out() => {}
+                unclear => return (Finding::CurrentRefused, unclear.error()),
+            }
+        }
+        match &self.beside {
+            Beside::Nothing | Beside::There(Companion { rescues: false, .. }) => (Finding::LockedOut, None),
+            Beside::NotLooked | Beside::There(Companion { tried: None, .. }) => (Finding::CurrentRefused, None),
+            Beside::Unknown(error) => (Finding::CurrentRefused, Some(error)),
+            Beside::There(Companion { tried: Some(tried), .. }) if tried.is_usable() => (Finding::RescuePossible, None),
+            Beside::There(Companion { tried: Some(tried), .. }) => (Finding::CurrentRefused, tried.error.as_ref()),
+        }
+    }
+
+    /// Whether an invocation may be at work on the rotation that is not finished: its value is young or, as long as it has none,
+    /// of an age that nobody knows.
+    fn may_be_under_way(&self, finding: Finding) -> bool {
+        let not_finished = matches!(finding, Finding::PendingInEffect | Finding::Unfinished);
+        not_finished && self.pending.age.is_none_or(|age| age < UNDER_WAY)
     }
 
     fn into_diagnosis(self, secret: &str) -> Diagnosis {
-        let finding = self.finding();
-        let cause = match finding {
-            Finding::Unclear => self.current.credential.error().cloned(),
-            Finding::CompanionFails => self.companion.as_ref().and_then(|one| one.tried.error.clone()),
-            _ => None,
-        };
+        let (finding, cause) = self.finding();
+        let (cause, wait) = (cause.cloned(), self.may_be_under_way(finding));
         let examined = |id: Option<&str>, held: &Held| {
             let id = id?;
             let labels = self.description.labels.get(id).cloned().unwrap_or_default();
@@ -335,9 +451,13 @@ impl Seen {
             secret: description.arn.clone().unwrap_or_else(|| secret.to_owned()),
             rotation_enabled: description.rotation_enabled,
             since_rotation: description.last_rotated.map(crate::clock::age_of),
-            companion: self.companion,
+            companion: match self.beside {
+                Beside::There(companion) => Some(companion),
+                Beside::NotLooked | Beside::Nothing | Beside::Unknown(_) => None,
+            },
             finding,
             cause,
+            wait,
         }
     }
 }
@@ -353,9 +473,14 @@ impl Diagnosis {
         self.cause.as_ref().map_or(self.finding.as_str(), |error| error.code().as_str())
     }
 
+    /// What to do next.
+    fn next_action(&self) -> String {
+        let next = self.cause.as_ref().map_or(self.finding.next_action(), |error| error.code().next_action());
+        if self.wait { format!("{WAIT} {next}") } else { next.to_owned() }
+    }
+
     /// The answer. Holds ids, labels, ages and words; never a value.
     pub fn to_json(&self) -> Value {
-        let next = self.cause.as_ref().map_or(self.finding.next_action(), |error| error.code().next_action());
         json!({
             "step": "diagnose",
             "secret": self.secret,
@@ -363,21 +488,24 @@ impl Diagnosis {
             "finding": self.finding.as_str(),
             "what": self.finding.summary(),
             "error": self.cause.as_ref().map(error_json),
-            "nextAction": next,
+            "nextAction": self.next_action(),
             "rotationEnabled": self.rotation_enabled.unwrap_or(false),
             "secondsSinceRotation": self.since_rotation.map(|time| time.as_secs()),
             "versions": self.versions.iter().map(Examined::to_json).collect::<Vec<_>>(),
-            "companion": self.companion.as_ref().map(|companion| {
-                let mut fields = Map::new();
-                fields.insert("secret".to_owned(), companion.secret.clone().into());
-                fields.insert("credential".to_owned(), companion.tried.observation.as_str().into());
-                if let Some(error) = &companion.tried.error {
-                    fields.insert("error".to_owned(), error_json(error));
-                }
-                Value::from(fields)
-            }),
+            "companion": self.companion.as_ref().map(companion_json),
         })
     }
+}
+
+fn companion_json(companion: &Companion) -> Value {
+    let credential = companion.tried.clone().map_or(Credential::NotTried, Credential::Tried);
+    let mut fields = Map::new();
+    fields.insert("secret".to_owned(), companion.secret.clone().into());
+    fields.insert("credential".to_owned(), credential.as_str().into());
+    if let Some(error) = credential.error() {
+        fields.insert("error".to_owned(), error_json(error));
+    }
+    fields.into()
 }
 
 impl Examined {
@@ -401,4 +529,247 @@ impl Examined {
 
 fn error_json(error: &Error) -> Value {
     json!({"code": error.code().as_str(), "message": error.to_string()})
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::database::plan::{Credential as Tries, Fallbacks, Move, Observations, next_move};
+    use Observation::{Rejected, Unknown, Unreachable, Works};
+
+    const ALL: [Observation; 4] = [Works, Rejected, Unreachable, Unknown];
+
+    /// What trying one would tell, with an error of this code unless it works.
+    fn tried(observation: Observation, code: Code) -> Tried {
+        Tried { observation, error: (observation != Works).then(|| Error::new(code)) }
+    }
+
+    fn credentials(code: Code) -> impl Iterator<Item = Credential> {
+        ALL.into_iter().map(move |observation| Credential::Tried(tried(observation, code)))
+    }
+
+    fn besides() -> Vec<Beside> {
+        let there = |rescues, tried| Beside::There(Companion { secret: "s".to_owned(), rescues, tried });
+        let all = || ALL.into_iter().map(|observation| Some(tried(observation, Code::SuperuserRejected)));
+        let mut besides = vec![Beside::Nothing, Beside::Unknown(Error::new(Code::SuperuserRejected))];
+        for rescues in [true, false] {
+            besides.extend(all().chain([None]).map(|tried| there(rescues, tried)));
+        }
+        // The password is right, and nothing can be done with it.
+        let blocked = Tried { observation: Works, error: Some(Error::new(Code::SuperuserRejected)) };
+        besides.push(there(true, Some(blocked)));
+        besides
+    }
+
+    /// What would be found in each state, and what is looked at for it.
+    struct State {
+        current: Credential,
+        pending: Credential,
+        previous: Credential,
+        beside: Beside,
+    }
+
+    impl State {
+        /// All combinations in which there is a current version.
+        fn all() -> Vec<Self> {
+            let pendings = || credentials(Code::ConnectionLost).chain([Credential::None]);
+            let previouses = || credentials(Code::ServerSilent).chain([Credential::None, Credential::NotOurs]);
+            let mut all = Vec::new();
+            for current in credentials(Code::ConnectionRefused) {
+                for pending in pendings() {
+                    for previous in previouses() {
+                        for beside in besides() {
+                            let (current, pending, previous) = (current.clone(), pending.clone(), previous.clone());
+                            all.push(Self { current, pending, previous, beside });
+                        }
+                    }
+                }
+            }
+            all
+        }
+
+        /// As `diagnose` goes about it.
+        fn seen(&self) -> (Seen, Vec<Look>) {
+            let (mut seen, mut looks) = (Seen::default(), Vec::new());
+            if self.pending == Credential::None {
+                seen.pending.credential = Credential::None;
+            }
+            while let Some(look) = seen.next() {
+                assert!(!looks.contains(&look), "{look:?} twice");
+                looks.push(look);
+                match look {
+                    Look::Current => seen.current.credential = self.current.clone(),
+                    Look::Pending => seen.pending.credential = self.pending.clone(),
+                    Look::Previous => seen.previous.credential = self.previous.clone(),
+                    Look::Companion => seen.beside = self.beside.copy(),
+                }
+            }
+            (seen, looks)
+        }
+
+        /// As a single user's setSecret goes about it: what it tries, and how that ends. A version that is not there is as one
+        /// whose credential was made a moment ago. What cannot be tried is as unknown.
+        fn moves(&self) -> (Vec<Look>, Move) {
+            let of = |credential: &Credential| match credential {
+                Credential::Tried(tried) => Some(tried.observation),
+                _ => None,
+            };
+            let superuser = match &self.beside {
+                Beside::There(one) if !one.rescues => None,
+                Beside::There(one) => Some(one.tried.as_ref().map_or(Unknown, |tried| tried.observation)),
+                Beside::Unknown(_) => Some(Unknown),
+                Beside::Nothing | Beside::NotLooked => None,
+            };
+            let fallbacks = Fallbacks { previous: of(&self.previous).is_some(), superuser: superuser.is_some() };
+            let (mut seen, mut looks) = (Observations::default(), Vec::new());
+            loop {
+                match next_move(seen, fallbacks) {
+                    Move::Try(Tries::Current) => {
+                        seen.current = of(&self.current);
+                        looks.push(Look::Current);
+                    }
+                    Move::Try(Tries::Pending) => {
+                        seen.pending = Some(of(&self.pending).unwrap_or(Rejected));
+                        looks.extend((self.pending != Credential::None).then_some(Look::Pending));
+                    }
+                    Move::Try(Tries::Previous) => {
+                        seen.previous = of(&self.previous);
+                        looks.push(Look::Previous);
+                    }
+                    Move::Try(Tries::Superuser) => {
+                        seen.superuser = superuser;
+                        looks.push(Look::Companion);
+                    }
+                    end => return (looks, end),
+                }
+            }
+        }
+    }
+
+    impl Beside {
+        fn copy(&self) -> Self {
+            match self {
+                Self::NotLooked => Self::NotLooked,
+                Self::Nothing => Self::Nothing,
+                Self::Unknown(error) => Self::Unknown(error.clone()),
+                Self::There(companion) => Self::There(companion.clone()),
+            }
+        }
+
+        fn tried(&self) -> Option<&Tried> {
+            match self {
+                Self::There(companion) => companion.tried.as_ref(),
+                _ => None,
+            }
+        }
+    }
+
+    /// Over all 1,560 states: what is found is what a rotation would come to, and no password is tried that it would not try.
+    #[test]
+    fn a_finding_is_what_a_rotation_would_come_to() {
+        let states = State::all();
+        assert_eq!(states.len(), 4 * 5 * 6 * 13);
+        for state in states {
+            let (seen, looks) = state.seen();
+            let (finding, cause) = seen.finding();
+            let (tries, end) = state.moves();
+            let row = format!(
+                "{:?} {:?} {:?} {:?} → {finding:?}, {end:?}",
+                state.current, state.pending, state.previous, state.beside
+            );
+            let blocked = state.beside.tried().is_some_and(|tried| tried.observation == Works && !tried.is_usable());
+            let expected = match end {
+                Move::ChangeAs(Tries::Current) => match &state.beside {
+                    Beside::Unknown(_) => Finding::CompanionFails,
+                    beside if beside.tried().is_some_and(|tried| !tried.is_usable()) => Finding::CompanionFails,
+                    _ => Finding::RotationOff,
+                },
+                Move::AlreadyInEffect => Finding::PendingInEffect,
+                Move::ChangeAs(Tries::Previous) => Finding::PreviousInEffect,
+                Move::ChangeAs(Tries::Superuser) if blocked => Finding::CurrentRefused,
+                Move::ChangeAs(Tries::Superuser) => Finding::RescuePossible,
+                Move::Report(Tries::Current) => Finding::Unclear,
+                Move::Report(_) => Finding::CurrentRefused,
+                Move::LockedOut => Finding::LockedOut,
+                Move::Try(_) | Move::ChangeAs(Tries::Pending) => unreachable!("{row}"),
+            };
+            assert_eq!(finding, expected, "{row}");
+            let code = match end {
+                Move::Report(Tries::Current) => Some(Code::ConnectionRefused),
+                Move::Report(Tries::Pending) => Some(Code::ConnectionLost),
+                Move::Report(Tries::Previous) => Some(Code::ServerSilent),
+                Move::Report(_) if matches!(&state.beside, Beside::There(one) if one.tried.is_none()) => None,
+                Move::Report(_) => Some(Code::SuperuserRejected),
+                _ if matches!(finding, Finding::CompanionFails | Finding::CurrentRefused) => {
+                    Some(Code::SuperuserRejected)
+                }
+                _ => None,
+            };
+            assert_eq!(cause.map(Error::code), code, "{row}");
+            // The previous version is read to know whether it is ours, and the companion's credential is no password of the secret.
+            let passwords = |looks: &[Look]| {
+                let read_only =
+                    |look: &Look| *look == Look::Previous && !matches!(state.previous, Credential::Tried(_));
+                let password = |look: &&Look| **look != Look::Companion && !read_only(look);
+                looks.iter().filter(password).copied().collect::<Vec<_>>()
+            };
+            assert_eq!(passwords(&looks), passwords(&tries), "{row}");
+            let served = state.current.is(Works);
+            assert!(looks.contains(&Look::Companion) || !(served || tries.contains(&Look::Companion)), "{row}");
+        }
+    }
+
+    #[test]
+    fn locked_out_is_only_who_was_refused_everywhere() {
+        for state in State::all() {
+            let (seen, _) = state.seen();
+            if seen.finding().0 == Finding::LockedOut {
+                let credentials = [&state.current, &state.pending, &state.previous];
+                assert!(credentials.into_iter().all(Credential::is_out), "{credentials:?}");
+                let rescues = |one: &Companion| one.rescues;
+                assert!(!matches!(&state.beside, Beside::Unknown(_)), "{credentials:?}");
+                assert!(!matches!(&state.beside, Beside::There(one) if rescues(one)), "{credentials:?}");
+            }
+        }
+    }
+
+    /// Between setSecret and finishSecret a healthy rotation looks as one that was left there.
+    #[test]
+    fn what_may_be_under_way_is_waited_for() {
+        let works = || Credential::Tried(Tried::WORKS);
+        let rejected = || Credential::Tried(tried(Rejected, Code::CurrentRejected));
+        let (young, old) = (Some(UNDER_WAY / 2), Some(UNDER_WAY));
+        for (current, pending, age, finding, wait) in [
+            (rejected(), works(), young, Finding::PendingInEffect, true),
+            (rejected(), works(), old, Finding::PendingInEffect, false),
+            (works(), Credential::NotTried, young, Finding::UnderWay, false),
+            (works(), Credential::NotTried, old, Finding::Unfinished, false),
+            // createSecret has not stored a value yet, or never will.
+            (works(), Credential::None, None, Finding::Unfinished, true),
+            (rejected(), rejected(), young, Finding::LockedOut, false),
+        ] {
+            let mut seen = Seen { stuck: true, beside: Beside::Nothing, ..Seen::default() };
+            (seen.current.credential, seen.pending.credential, seen.pending.age) = (current, pending, age);
+            seen.previous.credential = Credential::None;
+            let diagnosis = seen.into_diagnosis("s");
+            assert_eq!(diagnosis.finding(), finding);
+            let next = diagnosis.to_json()["nextAction"].as_str().unwrap().to_owned();
+            assert_eq!(
+                next,
+                if wait { format!("{WAIT} {}", finding.next_action()) } else { finding.next_action().into() }
+            );
+            assert!(!wait || next.starts_with("Wait "), "{next}");
+        }
+    }
+
+    #[test]
+    fn a_companion_that_cannot_be_tried_is_told_as_such() {
+        let companion = Companion { secret: "admin".to_owned(), rescues: true, tried: None };
+        let mut seen = Seen { beside: Beside::There(companion), ..Seen::default() };
+        seen.current.credential = Credential::Tried(Tried::WORKS);
+        seen.description.rotation_enabled = Some(true);
+        let answer = seen.into_diagnosis("s").to_json();
+        assert_eq!(answer["companion"], json!({"secret": "admin", "credential": "not-tried"}));
+        assert_eq!(answer["finding"], "healthy");
+    }
 }

@@ -41,6 +41,11 @@ impl Tried {
     /// It works.
     pub const WORKS: Self = Self { observation: Observation::Works, error: None };
 
+    /// Whether it works and nothing else stands in the way of using it.
+    pub fn is_usable(&self) -> bool {
+        self.observation == Observation::Works && self.error.is_none()
+    }
+
     /// Nothing can be said about it, because of this.
     pub fn unknown(error: Error) -> Self {
         Self { observation: Observation::Unknown, error: Some(error) }

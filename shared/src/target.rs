@@ -91,7 +91,7 @@ pub trait Target: Send + Sync {
         label: Label,
     ) -> impl Future<Output = Result<Tried>> + Send;
 
-    /// Tries the companion's credential, if the current version names a companion. Changes nothing.
+    /// Tries the companion's credential, if the current version names a companion and there is a way. Changes nothing.
     ///
     /// # Errors
     /// What kept it from being tried.
@@ -120,8 +120,8 @@ pub struct Companion {
     pub secret: String,
     /// Whether a rotation would use it if no credential of the secret worked.
     pub rescues: bool,
-    /// What trying it told.
-    pub tried: Tried,
+    /// What trying it told. `None` where there is no way to try it without a change.
+    pub tried: Option<Tried>,
 }
 
 /// The next credential.

@@ -84,3 +84,17 @@ fn every_finding_of_diagnose_is_described() {
         Finding::ALL.iter().map(|finding| format!("| `{}` | {} |", finding.as_str(), finding.summary())).collect();
     assert_eq!(rows, expected);
 }
+
+/// Whoever is told to follow a page finds it.
+#[test]
+fn every_page_that_a_finding_names_is_there() {
+    let mut named = BTreeSet::new();
+    for finding in Finding::ALL {
+        for word in finding.next_action().split([' ', ',', ':']).filter(|word| word.starts_with("docs/")) {
+            assert!(!read(word).is_empty(), "{word}");
+            named.insert(word);
+        }
+    }
+    assert_eq!(named, ["docs/runbooks/locked-out.md", "docs/runbooks/roll-back.md"].into());
+    assert!(read("docs/runbooks/roll-back.md").contains("\n## previous-in-effect\n"));
+}

@@ -150,7 +150,16 @@ struct State {
     tried: Vec<String>,
     /// Nobody answers.
     silent: bool,
+    /// Nobody answers whoever has this password.
+    silent_for: Option<String>,
+    /// Whoever has this password waits for ever.
+    endless_for: Option<String>,
+    /// AWSPREVIOUS is for somebody else.
+    previous_is_anothers: bool,
     companion_fails: bool,
+    companion_cannot_be_tried: bool,
+    /// How often the companion's credential was to be tried.
+    companion_tried: u32,
 }
 
 impl Lock {
@@ -220,10 +229,22 @@ impl Target for Lock {
         self.opens(current.document).map(|()| Retired::Nothing)
     }
 
-    async fn attempt<S: SecretStore>(&self, _: &Reader<'_, S>, versions: Versions<'_>, _: Label) -> Result<Tried> {
+    async fn attempt<S: SecretStore>(&self, _: &Reader<'_, S>, versions: Versions<'_>, label: Label) -> Result<Tried> {
         let password = versions.pending.string("password")?;
-        self.0.lock().unwrap().tried.push(password);
-        Ok(match (self.opens(versions.pending), self.0.lock().unwrap().silent) {
+        let (silent, endless) = {
+            let mut state = self.0.lock().unwrap();
+            if label == Label::Previous && state.previous_is_anothers {
+                return Err(Error::new(Code::PendingMismatch));
+            }
+            let is = |one: &Option<String>| one.as_ref() == Some(&password);
+            let told = (state.silent || is(&state.silent_for), is(&state.endless_for));
+            state.tried.push(password);
+            told
+        };
+        if endless {
+            std::future::pending::<()>().await;
+        }
+        Ok(match (self.opens(versions.pending), silent) {
             (_, true) => Tried { observation: Observation::Unreachable, error: Some(Error::new(Code::ConnectionLost)) },
             (Ok(()), _) => Tried::WORKS,
             (Err(error), _) => Tried { observation: Observation::Rejected, error: Some(error) },
@@ -231,10 +252,12 @@ impl Target for Lock {
     }
 
     async fn attempt_companion<S: SecretStore>(&self, _: &Reader<'_, S>, _: &Document) -> Result<Option<Companion>> {
-        let state = self.0.lock().unwrap();
-        let tried = match state.companion_fails {
-            true => Tried::unknown(Error::new(Code::SuperuserRejected)),
-            false => Tried::WORKS,
+        let mut state = self.0.lock().unwrap();
+        state.companion_tried += 1;
+        let tried = match (state.companion_cannot_be_tried, state.companion_fails) {
+            (true, _) => None,
+            (_, true) => Some(Tried::unknown(Error::new(Code::SuperuserRejected))),
+            (_, false) => Some(Tried::WORKS),
         };
         Ok(state.companion.clone().map(|secret| Companion { secret, rescues: true, tried }))
     }
@@ -600,7 +623,8 @@ async fn a_diagnosis_tries_the_previous_credential_last() {
     bench.lock.0.lock().unwrap().companion = Some("superuser".to_owned());
     assert_eq!(bench.found().await, (Finding::RescuePossible, tried.clone()));
     bench.lock.0.lock().unwrap().companion_fails = true;
-    assert_eq!(bench.found().await, (Finding::LockedOut, tried));
+    let diagnosis = bench.diagnosis().await;
+    assert_eq!((diagnosis.finding(), diagnosis.code()), (Finding::CurrentRefused, "superuser-rejected"));
     bench.password_is("proposal-1");
     let diagnosis = bench.diagnosis().await;
     assert_eq!((diagnosis.finding(), diagnosis.code()), (Finding::CompanionFails, "superuser-rejected"));
@@ -616,6 +640,71 @@ async fn a_diagnosis_concludes_nothing_from_silence() {
     assert_eq!((diagnosis.finding(), diagnosis.code()), (Finding::Unclear, "connection-lost"));
     assert_eq!(bench.lock.0.lock().unwrap().tried, ["old"]);
     assert_eq!(diagnosis.to_json()["nextAction"], Code::ConnectionLost.next_action());
+}
+
+/// The new password may be in effect: nothing else is tried, and nobody is told that nothing helps.
+#[tokio::test(start_paused = true)]
+async fn a_pending_credential_that_could_not_be_tried_locks_nobody_out() {
+    for companion in [None, Some("superuser".to_owned())] {
+        let bench = Bench::new().await;
+        bench.step("createSecret").await.unwrap();
+        bench.step("setSecret").await.unwrap();
+        bench.lock.0.lock().unwrap().companion = companion;
+        bench.lock.0.lock().unwrap().silent_for = Some("proposal-1".to_owned());
+        let diagnosis = bench.diagnosis().await;
+        assert_eq!((diagnosis.finding(), diagnosis.code()), (Finding::CurrentRefused, "connection-lost"));
+        assert_eq!(diagnosis.to_json()["nextAction"], Code::ConnectionLost.next_action());
+        let state = bench.lock.0.lock().unwrap();
+        assert_eq!((state.tried.clone(), state.companion_tried), (vec!["old".to_owned(), "proposal-1".to_owned()], 0));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_previous_credential_is_tried_only_if_it_is_for_the_same() {
+    let bench = Bench::new().await;
+    for step in ["createSecret", "setSecret", "finishSecret"] {
+        bench.step(step).await.unwrap();
+    }
+    bench.password_is("somebody's");
+    bench.lock.0.lock().unwrap().silent_for = Some("old".to_owned());
+    let diagnosis = bench.diagnosis().await;
+    assert_eq!((diagnosis.finding(), diagnosis.code()), (Finding::CurrentRefused, "connection-lost"));
+    bench.lock.0.lock().unwrap().previous_is_anothers = true;
+    let diagnosis = bench.diagnosis().await;
+    assert_eq!((diagnosis.finding(), diagnosis.code()), (Finding::LockedOut, "locked-out"));
+    assert_eq!(diagnosis.to_json()["versions"][1]["credential"], "not-tried");
+}
+
+/// The next rotation may need it, or nothing else is left. Otherwise it could use up the time of what decides.
+#[tokio::test(start_paused = true)]
+async fn a_companion_is_tried_where_it_matters() {
+    let bench = Bench::new().await;
+    bench.lock.0.lock().unwrap().companion = Some("superuser".to_owned());
+    bench.step("createSecret").await.unwrap();
+    let times = || std::mem::take(&mut bench.lock.0.lock().unwrap().companion_tried);
+    for (password, finding, expected) in [
+        ("old", Finding::Unfinished, 1),
+        ("proposal-1", Finding::PendingInEffect, 0),
+        ("somebody's", Finding::RescuePossible, 1),
+    ] {
+        bench.password_is(password);
+        assert_eq!((bench.found().await.0, times()), (finding, expected), "{password}");
+    }
+    // Nothing was shown by it, neither that it works nor that it does not.
+    bench.lock.0.lock().unwrap().companion_cannot_be_tried = true;
+    let diagnosis = bench.diagnosis().await;
+    assert_eq!((diagnosis.finding(), diagnosis.code()), (Finding::CurrentRefused, "current-refused"));
+    assert_eq!(diagnosis.to_json()["companion"]["credential"], "not-tried");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_diagnosis_ends_by_its_deadline() {
+    let bench = Bench::new().await;
+    bench.lock.0.lock().unwrap().endless_for = Some("old".to_owned());
+    let start = Instant::now();
+    let error = bench.rotation.diagnose("s", Deadline::after(Duration::from_secs(60))).await.unwrap_err();
+    assert_eq!((error.code(), error.fact(Fact::Secret)), (Code::TimeSpent, Some("s")));
+    assert_eq!(start.elapsed().as_secs(), 60);
 }
 
 #[tokio::test(start_paused = true)]

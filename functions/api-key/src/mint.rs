@@ -55,9 +55,9 @@ pub(crate) async fn mint<S: SecretStore>(ready: &Ready, client: &Client, reader:
         previous: previous.as_ref(),
         deadline,
     };
-    let mut journal = keys.work_off().await;
+    let (mut journal, ended) = keys.work_off().await;
     keys.supersede_current(&mut journal).await;
-    let strays = keys.sort_out(&mut journal).await;
+    let strays = keys.sort_out(&mut journal, &ended).await;
     if let Some(risk) = ready.issuer.risk.as_ref().filter(|_| !ready.issuer.finds_by_name()) {
         let error = Error::new(Code::OrphanPossible).with(Fact::Issuer, &ready.issuer.id);
         reader.warn(error.with(Fact::What, risk));
@@ -144,11 +144,12 @@ impl<S: SecretStore> Keys<'_, S> {
         self.listed.is_some_and(|listed| listed.iter().any(|found| found.id == id))
     }
 
-    /// The journal of the current version without what has ended, after trying again to end what was due.
-    async fn work_off(&self) -> Journal {
+    /// The journal of the current version without what has ended, after trying again to end what was due; and the ids of what was
+    /// ended just now, which the list, being older, still has.
+    async fn work_off(&self) -> (Journal, Vec<&str>) {
         let (now, promoted) = (since_epoch(), self.reader.description().last_rotated);
         let before_create = self.ready.issuer.strategy == Strategy::RevokeCreate;
-        let mut journal = Journal::default();
+        let (mut journal, mut ended) = (Journal::default(), Vec::new());
         for entry in &self.facts().journal.retire {
             // Somebody made it current again.
             if self.is_current(&entry.id) {
@@ -160,7 +161,10 @@ impl<S: SecretStore> Keys<'_, S> {
             let leftover = entry.since.is_some() && entry.due(self.facts().grace, promoted, now);
             if leftover || before_create {
                 match end(self.reader, self.ending, &self.ready.prover, entry, self.listed).await {
-                    End::Ended => continue,
+                    End::Ended => {
+                        ended.push(entry.id.as_str());
+                        continue;
+                    }
                     End::Kept | End::NotOurs => {}
                 }
             }
@@ -173,7 +177,7 @@ impl<S: SecretStore> Keys<'_, S> {
             journal.retire.push(Superseded { since, proof, ..entry.clone() });
         }
         self.supersede_previous(&mut journal, before_create).await;
-        journal
+        (journal, ended)
     }
 
     /// Whether a key that was in the issuer's list is there no more. What takes several calls to end may be between two of
@@ -233,12 +237,13 @@ impl<S: SecretStore> Keys<'_, S> {
 
     /// Ends the orphans of versions that have their value, notes keys of versions that nobody knows any more, and returns
     /// those that were made for this version.
-    async fn sort_out(&self, journal: &mut Journal) -> Vec<Stray> {
+    async fn sort_out(&self, journal: &mut Journal, ended: &[&str]) -> Vec<Stray> {
         let this = token_part(self.reader.token());
         let settled = self.settled();
         let mut strays = Vec::new();
         for found in self.listed.unwrap_or_default() {
-            let known = self.is_current(&found.id) || journal.retire.iter().any(|entry| entry.id == found.id);
+            let noted = journal.retire.iter().any(|entry| entry.id == found.id);
+            let known = noted || self.is_current(&found.id) || ended.contains(&found.id.as_str());
             let Some((token, made)) =
                 found.name.as_deref().and_then(|name| parts(&self.ready.prefix, name)).filter(|_| !known)
             else {

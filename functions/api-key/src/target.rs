@@ -1,13 +1,13 @@
 //! What the four steps of a rotation mean for an API key.
 
 use crate::description::{Output, Strategy};
-use crate::exchange::{Found, Verdict};
+use crate::exchange::{Exchange, Found, Verdict};
 use crate::facts::{Facts, issuer_name};
 use crate::http::{Allowed, Client};
 use crate::journal::{Grace, Journal, Superseded};
 use crate::mint::{Minted, discard, mint, settle};
 use crate::ready::{Ground, Ready, Rights};
-use crate::retire::{End, end};
+use crate::retire::{End, end, is_ours, not_ours};
 use crate::roll::roll;
 use crate::sources::Sources;
 use crate::template::Key;
@@ -125,20 +125,24 @@ impl ApiKey {
         if !holder.issuer.mints() {
             return Ok(Retired::Nothing);
         }
-        let left = Left::of(&holder.facts, holder.facts.journal.retire.iter().filter(due).count());
+        let mut left = Left::of(&holder.facts, holder.facts.journal.retire.iter().filter(due).count());
         // Unless more is known below.
-        left.note(reader, 0);
-        if left.due == 0 {
+        left.note(reader);
+        if left.overdue == 0 {
             return Ok(Retired::Nothing);
         }
         let ready = self.ready(reader, document, Rights::Admin).await?;
         let exchange = ready.ending(&self.client, &ready.facts.key, reader.deadline());
-        let mut ended = 0;
+        let mut retired = Retired::Nothing;
         for entry in ready.facts.journal.retire.iter().filter(due) {
-            ended += usize::from(end(reader, &exchange, &ready.prover, entry, None).await == End::Ended);
+            let became = end(reader, &exchange, &ready.prover, entry, None).await;
+            left.count(became);
+            if became == End::Ended {
+                retired = Retired::Previous;
+            }
         }
-        left.note(reader, ended);
-        Ok(if ended > 0 { Retired::Previous } else { Retired::Nothing })
+        left.note(reader);
+        Ok(retired)
     }
 
     /// For setSecret without a proof, as when the admin's credential was corrected since createSecret: whether the current key
@@ -188,11 +192,11 @@ impl ApiKey {
         }
     }
 
-    /// Lists keys with the admin's credential, which shows that it works.
-    async fn admin_looks<S: SecretStore>(&self, reader: &Reader<'_, S>, current: &Document) -> Result<()> {
-        let ready = self.ready(reader, current, Rights::Admin).await?;
+    /// Lists keys with the admin's credential, which shows that it works. `None` where the issuer cannot list: then nothing that
+    /// changes nothing needs that credential.
+    async fn admin_tried<S: SecretStore>(&self, reader: &Reader<'_, S>, ready: &Ready) -> Option<Tried> {
         let exchange = ready.exchange(&self.client, &ready.facts.key, reader.deadline());
-        exchange.find().await.map(drop)
+        admin_tried(exchange.find().await)
     }
 
     async fn minted<S: SecretStore>(
@@ -290,8 +294,10 @@ impl Target for ApiKey {
         // Shows that the admin's credential may at least look.
         let listed = exchange.find().await?;
         if ready.facts.grace == Grace::Cycle {
-            let size = living(&ready.facts, listed.as_deref()).filter(|_| ready.issuer.mints());
-            size.into_iter().for_each(|size| reader.notebook().journal(size));
+            let living = listed.filter(|_| ready.issuer.mints()).and_then(|listed| Living::of(&ready, &listed));
+            if let Some(living) = living {
+                living.tell(reader, &exchange);
+            }
             return Ok(Retired::Nothing);
         }
         self.end_due(reader, current.document, None, reader.description().last_rotated).await
@@ -317,33 +323,57 @@ impl Target for ApiKey {
     ) -> Result<Option<Companion>> {
         let holder = self.ready(reader, current, Rights::Holder).await?;
         let Some(secret) = holder.facts.admin_secret.clone() else { return Ok(None) };
-        let tried = match self.admin_looks(reader, current).await {
-            Ok(()) => Tried::WORKS,
-            Err(error) if error.code() == Code::AdminRejected => {
-                Tried { observation: Observation::Rejected, error: Some(error) }
-            }
-            Err(error) => Tried::unknown(error),
+        let (mints, proof) = (holder.issuer.mints(), holder.facts.journal.proof.is_some());
+        let (rescues, tried) = match self.ready(reader, current, Rights::Admin).await {
+            Ok(ready) => (mints || ready.is_proven(), self.admin_tried(reader, &ready).await),
+            // Whether the proof holds, nobody can say.
+            Err(error) => (mints || self.allow_unproven || proof, admin_tried(Err(error))),
         };
-        let rescues = holder.issuer.mints() || self.allow_unproven;
         Ok(Some(Companion { secret, rescues, tried }))
     }
 }
 
-/// What is in a version's journal, but for the version's own key.
+/// What a list of keys, or why there is none, tells about the admin's credential.
+fn admin_tried(listed: Result<Option<Vec<Found>>>) -> Option<Tried> {
+    match listed {
+        // Nothing was sent.
+        Ok(None) => None,
+        Ok(Some(_)) => Some(Tried::WORKS),
+        Err(error) if error.code() == Code::AdminRejected => {
+            Some(Tried { observation: Observation::Rejected, error: Some(error) })
+        }
+        Err(error) => Some(Tried::unknown(error)),
+    }
+}
+
+/// What is left of a version's journal, but for the version's own key.
 struct Left {
-    entries: usize,
-    due: usize,
+    depth: usize,
+    overdue: usize,
 }
 
 impl Left {
     fn of(facts: &Facts, due: usize) -> Self {
-        Self { entries: superseded(facts).count(), due }
+        Self { depth: superseded(facts).count(), overdue: due }
     }
 
-    /// Notes how many are left now that so many have ended.
-    fn note<S: SecretStore>(&self, reader: &Reader<'_, S>, ended: usize) {
-        let (depth, overdue) = (self.entries.saturating_sub(ended), self.due.saturating_sub(ended));
-        reader.notebook().journal(JournalSize { depth, overdue: Some(overdue) });
+    /// Counts what became of a key whose time was over. One that is not ours to end is overdue for nobody: it has its own warning,
+    /// and somebody may have ended it long ago without anyone here being able to tell.
+    fn count(&mut self, became: End) {
+        match became {
+            End::Ended => {
+                self.depth = self.depth.saturating_sub(1);
+                self.overdue = self.overdue.saturating_sub(1);
+            }
+            End::NotOurs => self.overdue = self.overdue.saturating_sub(1),
+            End::Kept => {}
+        }
+    }
+
+    /// Notes how many are left.
+    fn note<S: SecretStore>(&self, reader: &Reader<'_, S>) {
+        let (depth, overdue) = (self.depth, Some(self.overdue));
+        reader.notebook().journal(JournalSize { depth, overdue });
     }
 }
 
@@ -352,21 +382,57 @@ fn superseded(facts: &Facts) -> impl Iterator<Item = &Superseded> {
 }
 
 /// The journal of a version that is current, under a grace that the promotion ended: a value does not change, so what has ended
-/// since it was stored is told by the issuer's list alone. `None` where that does not tell it of each key.
-fn living(facts: &Facts, listed: Option<&[Found]>) -> Option<JournalSize> {
-    let listed = listed?;
-    let (mut depth, mut overdue) = (0, 0);
-    for entry in superseded(facts) {
-        if entry.since.is_none() {
-            depth += 1;
-        } else if !entry.listed {
-            return None;
-        } else if listed.iter().any(|found| found.id == entry.id) {
-            depth += 1;
-            overdue += 1;
+/// since it was stored is told by the issuer's list alone.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Living {
+    /// Keys that are still to be ended.
+    depth: usize,
+    /// The ids of those of them whose time is over.
+    overdue: Vec<String>,
+    /// How many live, and are not ours to end.
+    not_ours: usize,
+}
+
+impl Living {
+    /// `None` where the list does not tell it of each key.
+    fn of(ready: &Ready, listed: &[Found]) -> Option<Self> {
+        Self::among(&ready.facts, listed, |entry| is_ours(&ready.prover, entry, Some(listed)))
+    }
+
+    fn among(facts: &Facts, listed: &[Found], is_ours: impl Fn(&Superseded) -> bool) -> Option<Self> {
+        let mut living = Self::default();
+        for entry in superseded(facts) {
+            if entry.since.is_none() {
+                living.depth += 1;
+            } else if !entry.listed {
+                return None;
+            } else if listed.iter().any(|found| found.id == entry.id) {
+                living.depth += 1;
+                if is_ours(entry) {
+                    living.overdue.push(entry.id.clone());
+                } else {
+                    living.not_ours += 1;
+                }
+            }
+        }
+        Some(living)
+    }
+
+    /// Notes how many there are, and warns of each that should live no more.
+    fn tell<S: SecretStore>(self, reader: &Reader<'_, S>, exchange: &Exchange<'_>) {
+        reader.notebook().journal(JournalSize { depth: self.depth, overdue: Some(self.overdue.len()) });
+        for id in &self.overdue {
+            reader.warn(alive(exchange, id));
+        }
+        for _ in 0..self.not_ours {
+            reader.warn(not_ours(exchange));
         }
     }
-    Some(JournalSize { depth, overdue: Some(overdue) })
+}
+
+/// That a key lives whose time is over. What the issuer has listed as an id is no key that stands in the wrong field.
+fn alive(exchange: &Exchange<'_>, id: &str) -> Error {
+    Error::new(Code::KeyNotRevoked).with(Fact::Issuer, &exchange.issuer().id).with(Fact::KeyId, id)
 }
 
 /// The document with a new key in the fields that the description names.
@@ -407,4 +473,69 @@ fn looks_right(ready: &Ready) -> Result<()> {
 fn no_value() -> Error {
     let error = Error::new(Code::FieldMissing).with(Fact::Field, "rotation.value");
     error.with(Fact::Expected, "what a key looks like, e.g. {\"kind\": \"base64url\", \"bytes\": 32}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn found(ids: &[&str]) -> Vec<Found> {
+        ids.iter().map(|id| Found { id: (*id).to_owned(), name: None }).collect()
+    }
+
+    fn entry(id: &str, since: Option<u64>, listed: bool) -> Superseded {
+        Superseded { id: id.to_owned(), proof: None, since, listed }
+    }
+
+    fn facts(retire: Vec<Superseded>) -> Facts {
+        Facts {
+            key: Key::of_id("own"),
+            admin_secret: None,
+            grace: Grace::Cycle,
+            lifetime: None,
+            value: None,
+            journal: Journal { proof: None, retire },
+            vars: std::collections::BTreeMap::new(),
+        }
+    }
+
+    /// Without a list there was no request, and a credential that was revoked would look well.
+    #[test]
+    fn only_an_answer_tells_about_the_admins_credential() {
+        assert_eq!(admin_tried(Ok(None)), None);
+        assert_eq!(admin_tried(Ok(Some(Vec::new()))), Some(Tried::WORKS));
+        for (code, observation) in
+            [(Code::AdminRejected, Observation::Rejected), (Code::IssuerUnavailable, Observation::Unknown)]
+        {
+            let tried = admin_tried(Err(Error::new(code))).unwrap();
+            assert_eq!((tried.observation, tried.error.unwrap().code()), (observation, code));
+        }
+    }
+
+    /// What a person has revoked would raise an alarm for good: nothing here can tell that it is gone.
+    #[test]
+    fn a_key_that_is_not_ours_is_never_overdue() {
+        for (became, depth, overdue) in
+            [(vec![], 3, 2), (vec![End::Kept, End::Kept], 3, 2), (vec![End::Ended, End::NotOurs], 2, 0)]
+        {
+            let retire = vec![entry("a", Some(1), false), entry("b", Some(1), false), entry("c", None, false)];
+            let mut left = Left::of(&facts(retire), 2);
+            became.into_iter().for_each(|became| left.count(became));
+            assert_eq!((left.depth, left.overdue), (depth, overdue));
+        }
+    }
+
+    #[test]
+    fn what_lives_too_long_is_told_by_its_id() {
+        let retire = || vec![entry("waits", None, true), entry("late", Some(1), true), entry("other", Some(1), true)];
+        let ours = |entry: &Superseded| entry.id != "other";
+        let among = |retire, listed: &[&str]| Living::among(&facts(retire), &found(listed), ours);
+        let told = |depth, overdue: &[&str], not_ours| {
+            Some(Living { depth, overdue: overdue.iter().map(|id| (*id).to_owned()).collect(), not_ours })
+        };
+        assert_eq!(among(retire(), &["waits", "late", "other"]), told(3, &["late"], 1));
+        assert_eq!(among(retire(), &["waits"]), told(1, &[], 0));
+        assert_eq!(among(vec![entry("own", Some(1), true)], &["own"]), told(0, &[], 0), "the version's own key");
+        assert_eq!(among(vec![entry("unlisted", Some(1), false)], &[]), None);
+    }
 }

@@ -445,7 +445,7 @@ impl<E: Engine> Target for DatabaseTarget<E> {
             Err(error) => Tried::unknown(error),
         };
         let rescues = facts.rescue || facts.strategy() == Strategy::AlternatingUsers;
-        Ok(Some(Companion { secret, rescues, tried }))
+        Ok(Some(Companion { secret, rescues, tried: Some(tried) }))
     }
 }
 
