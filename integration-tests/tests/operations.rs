@@ -139,12 +139,12 @@ async fn a_healthy_rotation() {
         ("outcome", "promoted"),
         // A secret without a schedule is rotated when somebody asks for it.
         ("trigger", "request"),
-        ("invoked_by", "secrets-manager"),
+        ("invoked_by", "token-present"),
         ("level", "INFO"),
     ] {
         assert_eq!(record[field], value, "{record}");
     }
-    for field in ["code", "current", "again", "next_rotation"] {
+    for field in ["code", "current", "next_rotation"] {
         assert_eq!(record.get(field), None, "{record}");
     }
     assert_nothing_secret(&world, &[secret.credential("AWSCURRENT").await.1, secret.credential("AWSPREVIOUS").await.1]);
@@ -194,23 +194,27 @@ async fn a_rotation_on_a_schedule_is_not_said_to_have_been_asked_for() {
     assert!(next.len() == 20 && next.starts_with("20") && next.ends_with('Z'), "{next}");
 }
 
-/// An attempt may be killed between the promotion and its record.
+/// An attempt may be killed between the promotion and its record. What is found is no promotion, though: anybody who may invoke
+/// the function can send this.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_promotion_that_is_found_is_recorded_again() {
+async fn a_version_that_is_found_current_is_recorded_as_that() {
     let world = World::start().await;
     let secret = world.user("app").await;
-    let first = secret.holders("AWSCURRENT").await.remove(0);
     let report = secret.rotated().await;
     let since = Since::now(&world.lab);
     secret.step("finishSecret", &report.token).await.expect("it is current already");
     let record = since.record();
-    assert_eq!((&record["outcome"], &record["again"]), (&json!("promoted"), &json!(true)));
-    assert_eq!((&record["replaced"], &record["version"]), (&json!(first), &json!(report.token)));
-    // This invocation has no RotationToken: nobody can tell who made it.
-    assert_eq!(record["invoked_by"], "unknown");
+    assert_eq!((&record["outcome"], &record["version"]), (&json!("found-current"), &json!(report.token)));
+    assert_eq!((record.get("replaced"), &record["invoked_by"]), (None, &json!("no-token")));
     assert_eq!(names(&since.measured("finishSecret")), with(&[]), "nothing is counted twice");
     secret.step("createSecret", &report.token).await.expect("it is current already");
     assert_eq!(since.records().len(), 1);
+
+    let since = Since::now(&world.lab);
+    let forged = json!({"Step": "finishSecret", "SecretId": secret.arn, "ClientRequestToken": report.token, "RotationToken": "x"});
+    world.lab.invoke(&forged).await.result().expect("it is current already");
+    let record = since.record();
+    assert_eq!((&record["outcome"], &record["invoked_by"]), (&json!("found-current"), &json!("token-present")));
 }
 
 /// The log, the metric, the audit record and the next action.
@@ -336,16 +340,32 @@ async fn more_secrets_are_no_more_metrics() {
     assert_eq!(known.len(), 3 * 5 + 4, "{known:#?}");
 }
 
+/// Nor is what an alarm sends people to the log for.
 #[tokio::test(flavor = "multi_thread")]
 async fn metrics_and_records_are_no_matter_of_the_log_level() {
     for level in ["error", "trace"] {
-        let world = World::with(Options::default(), |function| function.env("LOG_LEVEL", level)).await;
+        let late = 32 * 24 * HOUR;
+        let world =
+            World::with(Options::default(), |function| function.env("LOG_LEVEL", level).clock_behind(late)).await;
         let secret = world.user("app").await;
         let since = Since::now(&world.lab);
         secret.rotated().await;
         assert_eq!((since.metrics().len(), since.records().len()), (4, 1), "{level}");
         let said = since.lines().iter().any(|line| line["message"] == "step done");
         assert_eq!(said, level == "trace", "{level}");
+
+        let token = uuid();
+        let end = world.lab.rotation_end(&token);
+        let monthly = json!({"SecretId": secret.arn, "ClientRequestToken": token, "RotateImmediately": false,
+            "RotationRules": {"AutomaticallyAfterDays": 30}});
+        world.lab.call("RotateSecret", monthly).await.expect("a schedule");
+        end.await;
+        let since = Since::now(&world.lab);
+        world.lab.invoke(&json!({"Step": "watch"})).await.result().expect("an answer");
+        assert_eq!(since.measured("watch")["SecretsOverdue"], 1, "{level}");
+        let named: Vec<_> = since.lines().into_iter().filter(|line| line["late"] == "overdue").collect();
+        assert_eq!(named.len(), 1, "{level}: {named:#?}");
+        assert_eq!((&named[0]["secret"], &named[0]["level"]), (&json!(secret.arn), &json!("WARN")));
     }
 }
 
@@ -379,7 +399,7 @@ async fn questions_and_events_by_hand() {
     assert_eq!(outcome.result().expect_err("no token").error_type, "event-malformed");
     assert_eq!(since.metrics(), Vec::<Value>::new());
     let record = since.record();
-    assert_eq!((&record["outcome"], &record["invoked_by"]), (&json!("failed"), &json!("hand")));
+    assert_eq!((&record["outcome"], &record["invoked_by"]), (&json!("failed"), &json!("unreadable")));
 
     let since = Since::now(&world.lab);
     let outcome = world.lab.invoke(&json!({"Step": "watch"})).await;
@@ -449,14 +469,18 @@ async fn a_journal_that_does_not_drain() {
     let since = Since::now(&world.lab);
     configuration_test(&world, &secret).await;
     assert_eq!(journal(&since, "testSecret"), (json!(3), json!(2)));
+    // Whoever is called by the alarm reads in the log which keys they are.
+    let lines = since.lines();
+    let warned: Vec<_> =
+        lines.iter().filter(|line| line["code"] == "key-not-revoked" && line["level"] == "WARN").collect();
+    assert_eq!(warned.len(), 2, "{warned:#?}");
+    assert!(warned.iter().all(|line| line["message"].as_str().expect("text").contains("keyId=")), "{warned:#?}");
     world.lab.disturb().restart();
-    let since = Since::now(&world.lab);
-    secret.rotated().await;
-    assert_eq!(since.measured("finishSecret")["JournalOverdue"], 0, "made good");
-    // What createSecret has ended was in the list that it had read before, and is noted once more.
-    let since = Since::now(&world.lab);
-    secret.rotated().await;
-    assert_eq!(journal(&since, "finishSecret"), (json!(1), json!(0)));
+    for _ in 0..2 {
+        let since = Since::now(&world.lab);
+        secret.rotated().await;
+        assert_eq!(journal(&since, "finishSecret"), (json!(1), json!(0)), "made good, and not noted once more");
+    }
     let output = world.lab.function_output();
     for key in [key, secret.field("AWSCURRENT", "apiKey").await, secret.field("AWSPREVIOUS", "apiKey").await] {
         assert!(!output.contains(&key), "a key was printed");

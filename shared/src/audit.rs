@@ -1,7 +1,8 @@
 //! The record of what became of a rotation: one line in the log, whatever the log level, for whoever has to show later that a
 //! credential was changed, and by which version it was replaced.
 //!
-//! It says only what is known here. Who asked for a rotation is known to CloudTrail alone.
+//! It says only what is known here. Who asked for a rotation is known to CloudTrail alone, and so is who invoked the function:
+//! everybody with `lambda:InvokeFunction` can send what the service sends, and so cause a record.
 
 use crate::error::{Error, Fact};
 use crate::event::Event;
@@ -12,8 +13,9 @@ use crate::store::{Description, date};
 pub(crate) enum Ending<'a> {
     /// finishSecret moved AWSCURRENT.
     Promoted,
-    /// finishSecret found that an attempt, whose own record may be missing, had moved it.
-    FoundPromoted,
+    /// finishSecret found AWSCURRENT on the version and did nothing: an attempt that was killed before it wrote its own record may
+    /// have moved it, or somebody has sent the step for a version that has been current for long.
+    FoundCurrent,
     /// A step failed, in this way.
     Failed(&'a Error),
 }
@@ -29,23 +31,22 @@ pub(crate) fn trigger(description: Option<&Description>) -> &'static str {
     }
 }
 
-/// Who invoked the function. Only the service has a RotationToken, but nothing states that it always sends one.
+/// What the event shows of who invoked the function: the service sends a RotationToken, though nothing states that it always does,
+/// and nothing that cannot be read. Whether a token is one of the service's cannot be told here.
 pub(crate) fn invoked_by(event: Option<&Event>) -> &'static str {
     match event {
-        // The service sends nothing that cannot be read.
-        None => "hand",
-        Some(event) if event.rotation_token.is_some() => "secrets-manager",
-        Some(_) => "unknown",
+        None => "unreadable",
+        Some(event) if event.rotation_token.is_some() => "token-present",
+        Some(_) => "no-token",
     }
 }
 
 /// Writes the record.
 pub(crate) fn record(request: &str, event: Option<&Event>, description: Option<&Description>, ending: Ending<'_>) {
     let current = description.and_then(Description::current_version);
-    let previous = description.and_then(Description::previous_version);
     let (outcome, error, replaced, stays) = match ending {
         Ending::Promoted => ("promoted", None, current, None),
-        Ending::FoundPromoted => ("promoted", None, previous, None),
+        Ending::FoundCurrent => ("found-current", None, None, None),
         Ending::Failed(error) => ("failed", Some(error), None, current),
     };
     let step = event.map(|event| event.step.as_str());
@@ -56,7 +57,6 @@ pub(crate) fn record(request: &str, event: Option<&Event>, description: Option<&
         version = event.map(|event| event.token.as_str()),
         step,
         outcome,
-        again = matches!(ending, Ending::FoundPromoted).then_some(true),
         replaced,
         current = stays,
         code = error.map(|error| error.code().as_str()),
@@ -71,8 +71,10 @@ pub(crate) fn record(request: &str, event: Option<&Event>, description: Option<&
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::telemetry::tests::printed;
     use serde_json::json;
     use std::time::Duration;
+    use tracing::level_filters::LevelFilter;
 
     #[test]
     fn only_what_is_not_scheduled_was_surely_asked_for() {
@@ -89,14 +91,35 @@ mod tests {
     }
 
     #[test]
-    fn only_a_rotation_token_shows_who_invokes() {
+    fn a_token_is_said_to_be_there_and_not_whose_it_is() {
         let event = |more: Option<&str>| {
             let mut event = json!({"SecretId": "a", "ClientRequestToken": "b", "Step": "setSecret"});
             event["RotationToken"] = json!(more);
             Event::parse(&event).unwrap()
         };
-        assert_eq!(invoked_by(Some(&event(Some("opaque")))), "secrets-manager");
-        assert_eq!(invoked_by(Some(&event(None))), "unknown");
-        assert_eq!(invoked_by(None), "hand");
+        assert_eq!(invoked_by(Some(&event(Some("anybody's")))), "token-present");
+        assert_eq!(invoked_by(Some(&event(None))), "no-token");
+        assert_eq!(invoked_by(None), "unreadable");
+    }
+
+    /// Whoever may invoke the function can ask for finishSecret of the version that is current.
+    #[test]
+    fn only_a_promotion_is_recorded_as_one() {
+        let error = Error::new(crate::error::Code::LockedOut);
+        let labels = |version: &str, label: &str| (version.to_owned(), vec![label.to_owned()]);
+        let description = Description {
+            labels: [labels("now", "AWSCURRENT"), labels("before", "AWSPREVIOUS")].into(),
+            ..Description::default()
+        };
+        for (ending, outcome, replaced, current) in [
+            (Ending::Promoted, "promoted", Some("now"), None),
+            (Ending::FoundCurrent, "found-current", None, None),
+            (Ending::Failed(&error), "failed", None, Some("now")),
+        ] {
+            let lines = printed(LevelFilter::ERROR, || record("r", None, Some(&description), ending));
+            assert_eq!(lines.len(), 1);
+            assert_eq!(lines[0]["outcome"], outcome);
+            assert_eq!((lines[0]["replaced"].as_str(), lines[0]["current"].as_str()), (replaced, current), "{outcome}");
+        }
     }
 }

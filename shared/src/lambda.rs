@@ -168,7 +168,7 @@ fn ending(event: &Event, outcome: &Outcome) -> Option<Ending<'static>> {
     match outcome {
         Outcome::Promoted(_) => Some(Ending::Promoted),
         // An attempt may have been killed between the promotion and its record.
-        Outcome::AlreadyCurrent if event.step == Step::Finish => Some(Ending::FoundPromoted),
+        Outcome::AlreadyCurrent if event.step == Step::Finish => Some(Ending::FoundCurrent),
         _ => None,
     }
 }
@@ -269,6 +269,7 @@ impl Log {
     fn warnings(&self, warnings: &[Error], measured: &mut Line) {
         for warning in warnings {
             tracing::warn!(
+                target: telemetry::NOTICE,
                 request = self.request,
                 secret = self.secret(),
                 version = self.version(),
@@ -284,6 +285,7 @@ impl Log {
         let change = outcome.change();
         if let Some(PreviousCredential::NotKept(because)) = change.map(|change| change.previous) {
             tracing::warn!(
+                target: telemetry::NOTICE,
                 request = self.request,
                 secret = self.secret(),
                 version = self.version(),
@@ -295,6 +297,7 @@ impl Log {
         }
         if let Err(error) = outcome.retired() {
             tracing::warn!(
+                target: telemetry::NOTICE,
                 request = self.request,
                 secret = self.secret(),
                 version = self.version(),
@@ -337,6 +340,7 @@ impl Log {
         for (secret, late) in &watched.late {
             let next = "invoke this function with {\"Step\": \"diagnose\", \"SecretId\": …} for it";
             tracing::warn!(
+                target: telemetry::NOTICE,
                 request = self.request,
                 secret,
                 step = self.step(),
@@ -444,6 +448,48 @@ impl From<Error> for Diagnostic {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::telemetry::tests::printed;
+    use serde_json::json;
+    use tracing::level_filters::LevelFilter;
+
+    fn log(request: Value) -> Log {
+        Log::begin("r".to_owned(), Request::parse(&request).ok(), Duration::from_secs(30))
+    }
+
+    /// The metrics that alarms look at tell how many, and send people to the log to see which.
+    #[test]
+    fn what_an_alarm_is_about_is_named_at_every_log_level() {
+        for level in [LevelFilter::ERROR, LevelFilter::WARN, LevelFilter::INFO] {
+            let watch = log(json!({"Step": "watch"}));
+            let late = vec![("one".to_owned(), Late::Overdue), ("other".to_owned(), Late::Unfinished)];
+            let lines = printed(level, || watch.watched(&Watched { served: 2, late }, &mut watch.line()));
+            let late: Vec<_> = lines.iter().filter(|line| line["level"] == "WARN").collect();
+            let named: Vec<_> = late.iter().map(|line| (line["secret"].as_str(), line["late"].as_str())).collect();
+            assert_eq!(named, [(Some("one"), Some("overdue")), (Some("other"), Some("unfinished"))], "{level}");
+
+            let step = log(json!({"Step": "finishSecret", "SecretId": "s", "ClientRequestToken": "v"}));
+            let warning = Error::new(Code::KeyNotRevoked).with(Fact::KeyId, "key-1");
+            let lines = printed(level, || step.warnings(&[warning], &mut step.line()));
+            assert_eq!(lines.len(), 1, "{level}");
+            assert_eq!((&lines[0]["code"], &lines[0]["secret"]), (&json!("key-not-revoked"), &json!("s")));
+            assert!(lines[0]["message"].as_str().unwrap().contains("key-1"), "{lines:?}");
+
+            let outcome = Outcome::Promoted(Err(Error::new(Code::ConnectionLost)));
+            let lines = printed(level, || step.done(&outcome, &mut step.line()));
+            assert!(lines.iter().any(|line| line["code"] == "connection-lost"), "{level}: {lines:?}");
+        }
+    }
+
+    /// Asking for finishSecret of the version that is current promotes nothing.
+    #[test]
+    fn only_what_moved_the_label_is_a_promotion() {
+        for step in ["createSecret", "setSecret", "testSecret", "finishSecret"] {
+            let event = Event::parse(&json!({"SecretId": "s", "ClientRequestToken": "v", "Step": step})).unwrap();
+            let found = ending(&event, &Outcome::AlreadyCurrent);
+            assert_eq!(matches!(found, Some(Ending::FoundCurrent)), step == "finishSecret", "{step}");
+            assert_eq!(found.is_some(), step == "finishSecret", "{step}");
+        }
+    }
 
     #[test]
     fn the_share_of_the_time_is_a_percentage() {

@@ -13,6 +13,9 @@ use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 
+/// What goes on from here to somebody who has to act: alarms count it and name the log, where it is printed at every level.
+pub(crate) const NOTICE: &str = concat!(env!("CARGO_CRATE_NAME"), "::notice");
+
 /// Installs the log and a panic hook that prints where a panic happened and not what it said.
 /// `function` is the crate whose events are the project's own, beside this one.
 pub fn install(function: &'static str) {
@@ -33,8 +36,9 @@ where
         .with_default(own.min(LevelFilter::WARN))
         .with_target(env!("CARGO_CRATE_NAME"), own)
         .with_target(function, own)
-        // The record of rotations is no matter of verbosity.
+        // The record of rotations is no matter of verbosity, nor is what an alarm sends people here for.
         .with_target(concat!(env!("CARGO_CRATE_NAME"), "::audit"), LevelFilter::INFO)
+        .with_target(NOTICE, LevelFilter::INFO)
         // The runtime logs the handler's error once more, after we have logged it with its facts.
         .with_target("lambda_runtime", LevelFilter::OFF);
     let lines = tracing_subscriber::fmt::layer()
@@ -47,7 +51,7 @@ where
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
     use serde_json::{Value, json};
     use std::io::Write;
@@ -67,7 +71,7 @@ mod tests {
     }
 
     /// What is printed at this level of `LOG_LEVEL`.
-    fn printed(own: LevelFilter, work: impl FnOnce()) -> Vec<Value> {
+    pub(crate) fn printed(own: LevelFilter, work: impl FnOnce()) -> Vec<Value> {
         let printed = Printed::default();
         let writer = printed.clone();
         tracing::subscriber::with_default(subscriber("own", own, move || writer.clone()), work);
