@@ -355,6 +355,10 @@ codes! {
     DescriptionUnreadable = "description-unreadable", Permanent,
         "a description of an issuer cannot be read",
         "Check the source that ISSUERS names, and the function's permission to read it.";
+    /// A description's source did not answer, or asked to slow down.
+    DescriptionUnavailable = "description-unavailable", Retryable,
+        "the source of an issuer's description could not be asked within the step's time",
+        "Nothing to do for one rotation: it is tried again. If it recurs, check the function's route to Systems Manager or Secrets Manager, and spread the schedules where the facts say that it was throttled.";
     /// A request would go to a host, or an address, that nobody allowed.
     HostDenied = "host-denied", Permanent,
         "requests to this host or address are not allowed",

@@ -3,6 +3,7 @@
 use crate::description::{Issuer, Problem, read};
 use crate::ssm::Parameters;
 use rotation::clock::Stopwatch;
+use rotation::signed::Trouble;
 use rotation::store::SecretStore;
 use rotation::target::Reader;
 use rotation::{Code, Error, Fact, Result};
@@ -99,7 +100,8 @@ impl Sources {
     /// The description of this name. A deployer's own comes before a built-in one.
     ///
     /// # Errors
-    /// [`Code::IssuerUnknown`]; [`Code::DescriptionUnreadable`]; [`Code::DescriptionInvalid`].
+    /// [`Code::IssuerUnknown`]; [`Code::DescriptionUnreadable`]; [`Code::DescriptionUnavailable`]; [`Code::DescriptionInvalid`];
+    /// [`Code::ConfigurationInvalid`]; those of the store where a secret with a description is refused.
     pub async fn find<S: SecretStore>(&self, name: &str, reader: &Reader<'_, S>) -> Result<Arc<Issuer>> {
         if let Some(issuer) = self.files.get(name) {
             return Ok(Arc::clone(issuer));
@@ -150,10 +152,27 @@ impl Source {
             Self::Parameter(parameter) => {
                 (format!("ssm:{parameter}"), Some(parameters.value(parameter, reader.deadline()).await?))
             }
-            Self::Secret(id) => (format!("secret:{id}"), Some(reader.other_text(id).await?.expose().to_owned())),
+            Self::Secret(id) => {
+                let name = format!("secret:{id}");
+                let text = reader.other_text(id).await.map_err(|error| of_source(error, &name))?;
+                (name, Some(text.expose().to_owned()))
+            }
         };
         parsed(&name, &text.ok_or_else(|| unreadable(&name))?)
     }
+}
+
+/// An error of Secrets Manager about a secret with a description. A refusal keeps its code, which says more than one of this
+/// module's could; an outage must not pass for one of the secret that is rotated.
+fn of_source(error: Error, source: &str) -> Error {
+    let error = match error.code() {
+        Code::ServiceThrottled => {
+            error.recoded(Code::DescriptionUnavailable).with_default(Fact::What, Trouble::Throttled.as_str())
+        }
+        Code::ServiceUnavailable => error.recoded(Code::DescriptionUnavailable),
+        _ => error,
+    };
+    error.with_default(Fact::Field, "ISSUERS").with_default(Fact::Found, source)
 }
 
 fn unreadable(source: &str) -> Error {
@@ -174,6 +193,7 @@ fn parsed(source: &str, text: &str) -> Result<Issuer> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use rotation::Class;
 
     #[test]
     fn every_built_in_description_is_sound_and_called_as_its_file() {
@@ -203,6 +223,20 @@ mod tests {
         for bad in ["issuers/a.yaml", "file:", "http://a", ""] {
             assert_eq!(Source::parse(bad).unwrap_err().code(), Code::ConfigurationInvalid, "{bad}");
         }
+    }
+
+    #[test]
+    fn an_outage_is_told_from_a_refusal_wherever_a_description_is() {
+        let of = |code| of_source(Error::new(code).with(Fact::OtherSecret, "x"), "secret:x");
+        for code in [Code::ServiceThrottled, Code::ServiceUnavailable] {
+            assert_eq!((of(code).code(), of(code).class()), (Code::DescriptionUnavailable, Class::Retryable), "{code}");
+        }
+        for code in [Code::ServiceDenied, Code::SecretNotFound, Code::ServiceRefused, Code::SecretNotJson] {
+            assert_eq!(of(code).code(), code);
+        }
+        let facts = of(Code::ServiceThrottled);
+        let facts = [Fact::OtherSecret, Fact::Field, Fact::Found].map(|fact| facts.fact(fact).map(str::to_owned));
+        assert_eq!(facts, ["x", "ISSUERS", "secret:x"].map(|text| Some(text.to_owned())));
     }
 
     #[test]

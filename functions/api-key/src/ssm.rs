@@ -3,7 +3,7 @@
 //! <https://docs.aws.amazon.com/systems-manager/latest/APIReference/API_GetParameter.html>
 
 use rotation::clock::Deadline;
-use rotation::signed::{Request, Service};
+use rotation::signed::{Failure, Request, Service, Trouble};
 use rotation::{Code, Error, Fact, Result};
 use serde_json::{Value, json};
 use std::time::Duration;
@@ -28,28 +28,72 @@ impl Parameters {
     /// The value of a parameter.
     ///
     /// # Errors
-    /// [`Code::DescriptionUnreadable`], with the service's own error code where it gave one.
+    /// [`Code::DescriptionUnavailable`], for what passes by itself; [`Code::DescriptionUnreadable`], with the service's own error
+    /// code where it gave one; [`Code::ConfigurationInvalid`].
     pub(crate) async fn value(&self, name: &str, deadline: Deadline) -> Result<String> {
-        let unreadable = |what: &str| {
-            let error = Error::new(Code::DescriptionUnreadable).with(Fact::Field, "ISSUERS");
-            error.with(Fact::Found, format_args!("ssm:{name}")).with(Fact::What, what)
-        };
         let request = Request {
             media: "application/x-amz-json-1.1",
             headers: &[("x-amz-target", "AmazonSSM.GetParameter")],
             body: json!({"Name": name, "WithDecryption": true}).to_string(),
         };
-        let answer = self.0.call(&request, deadline.within(LIMIT)).await;
         let answer =
-            answer.map_err(|failure| unreadable(failure.trouble.as_str()).with(Fact::Attempts, failure.attempts))?;
+            self.0.call(&request, deadline.within(LIMIT)).await.map_err(|failure| unanswered(name, failure))?;
         let body: Value = serde_json::from_slice(&answer.body).unwrap_or_default();
         let text = |pointer: &str| body.pointer(pointer).and_then(Value::as_str);
         match (answer.status, text("/Parameter/Value")) {
             (200, Some(value)) => Ok(value.to_owned()),
             (status, _) => {
                 let kind = text("/__type").unwrap_or_default().rsplit('#').next().unwrap_or_default();
-                Err(unreadable("refused").with(Fact::Status, status).with(Fact::ServiceCode, kind))
+                let error = of_parameter(Code::DescriptionUnreadable, name).with(Fact::What, "refused");
+                Err(error.with(Fact::Status, status).with(Fact::ServiceCode, kind))
             }
+        }
+    }
+}
+
+fn of_parameter(code: Code, name: &str) -> Error {
+    Error::new(code).with(Fact::Field, "ISSUERS").with(Fact::Found, format_args!("ssm:{name}"))
+}
+
+/// A throttle and an outage pass; what the function lacks, and an answer that is none, do not.
+fn unanswered(name: &str, failure: Failure) -> Error {
+    let code = match failure.trouble {
+        Trouble::Throttled | Trouble::NoConnection | Trouble::Silent | Trouble::Unavailable(_) => {
+            Code::DescriptionUnavailable
+        }
+        Trouble::NotConfigured | Trouble::TooLarge => Code::DescriptionUnreadable,
+        Trouble::Misplaced(misplaced) => return misplaced.error(),
+    };
+    let mut error = of_parameter(code, name).with(Fact::What, failure.trouble.as_str());
+    if let Trouble::Unavailable(status) = failure.trouble {
+        error = error.with(Fact::Status, status);
+    }
+    error.with(Fact::Attempts, failure.attempts)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rotation::Class;
+    use rotation::signed::Misplaced;
+
+    #[test]
+    fn only_what_passes_by_itself_is_tried_again() {
+        let of = |trouble| unanswered("/a", Failure { trouble, attempts: 3 });
+        for trouble in [Trouble::Throttled, Trouble::NoConnection, Trouble::Silent, Trouble::Unavailable(503)] {
+            let error = of(trouble);
+            assert_eq!((error.code(), error.class()), (Code::DescriptionUnavailable, Class::Retryable), "{trouble:?}");
+            let facts = (error.fact(Fact::Field), error.fact(Fact::Found), error.fact(Fact::Attempts));
+            assert_eq!(facts, (Some("ISSUERS"), Some("ssm:/a"), Some("3")));
+        }
+        assert_eq!(of(Trouble::Unavailable(503)).fact(Fact::Status), Some("503"));
+        let misplaced = Misplaced { field: "AWS_ENDPOINT_URL_SSM", found: "a", expected: "b" };
+        for (trouble, code) in [
+            (Trouble::NotConfigured, Code::DescriptionUnreadable),
+            (Trouble::TooLarge, Code::DescriptionUnreadable),
+            (Trouble::Misplaced(misplaced), Code::ConfigurationInvalid),
+        ] {
+            assert_eq!((of(trouble).code(), of(trouble).class()), (code, Class::Permanent), "{trouble:?}");
         }
     }
 }

@@ -39,7 +39,11 @@ async fn a_description_is_read_from_a_secret() {
         World::with("lab", issuer.router(), admin, |function| function.env("ISSUERS", "secret:descriptions/lab")).await;
     let (id, key) = issuer.mint("by hand");
     let secret = world.secret(json!({"apiKey": key, "apiKeyId": id})).await;
-    assert_eq!(secret.refused().await.error_type, "secret-not-found");
+    let error = secret.refused().await;
+    assert_eq!(error.error_type, "secret-not-found");
+    for part in ["ISSUERS", "secret:descriptions/lab"] {
+        assert!(error.error_message.contains(part), "{}", error.error_message);
+    }
     world.lab.create_secret("descriptions/lab", &text()).await.expect("the secret is created");
     secret.rotated().await;
 }
@@ -75,6 +79,38 @@ async fn a_parameter_is_asked_for_again_after_a_throttle_and_not_after_a_refusal
     assert_eq!(error.error_type, "description-unreadable");
     assert!(error.error_message.contains("AccessDeniedException"), "{}", error.error_message);
     assert_eq!(asked(&world), 1);
+}
+
+/// Nobody has to correct anything: a code that says so would be an alarm for nothing.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_source_that_cannot_be_asked_passes_by_itself() {
+    let issuer = Issuer::new(Options::default());
+    for fault in [Fault::Throttle, Fault::Fail(503), Fault::LoseReply] {
+        let world = with_parameter("/lockstep/lab", &issuer).await;
+        world.lab.disturb().on_every("GetParameter", fault);
+        let (id, key) = issuer.mint("by hand");
+        let secret = world.secret(json!({"apiKey": key, "apiKeyId": id})).await;
+        let error = secret.refused().await;
+        assert_eq!(error.error_type, "description-unavailable", "{fault:?}: {}", error.error_message);
+        assert!(error.error_message.contains("ssm:/lockstep/lab"), "{}", error.error_message);
+        world.lab.disturb().restart();
+        secret.rotated().await;
+    }
+}
+
+/// The session's token would go over the network in clear.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_parameter_is_not_asked_for_without_tls_over_a_network() {
+    let issuer = Issuer::new(Options::default());
+    let admin = json!({"token": issuer.admin_token()});
+    let world = World::with("lab", issuer.router(), admin, |function| {
+        function.env("ISSUERS", "ssm:/lockstep/lab").env("AWS_ENDPOINT_URL_SSM", "http://ssm.example")
+    })
+    .await;
+    let (id, key) = issuer.mint("by hand");
+    let error = world.secret(json!({"apiKey": key, "apiKeyId": id})).await.refused().await;
+    assert_eq!(error.error_type, "configuration-invalid", "{}", error.error_message);
+    assert!(error.error_message.contains("AWS_ENDPOINT_URL_SSM"), "{}", error.error_message);
 }
 
 #[tokio::test(flavor = "multi_thread")]
