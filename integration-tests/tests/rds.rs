@@ -3,7 +3,7 @@
 
 use integration_tests::{Secret, Server, World, merged};
 use lab::disturb::{Call, Fault, critical_path};
-use lab::lambda::StepError;
+use lab::lambda::{ACCOUNT, REGION, StepError};
 use lab::rds::{Cluster, Instance};
 use lab::relay::Relay;
 use lab::servers::mysql::MySql;
@@ -110,6 +110,7 @@ on_both! {
     a_full_secret_of_the_primary_is_recognised_for_a_replica;
     what_only_looks_related_is_refused_and_nothing_is_sent_there;
     a_server_that_is_gone_or_of_another_kind_is_named;
+    a_server_of_the_same_name_in_another_account_or_region_gets_nothing;
     trouble_that_passes_is_waited_for;
     nothing_is_looked_up_where_both_secrets_name_one_server;
 }
@@ -242,6 +243,26 @@ async fn a_server_that_is_gone_or_of_another_kind_is_named<S: Server>(managed: M
     rds.instance(Instance::new(NAME, "oracle-ee", NAME, port));
     let secret = managed.pair("app3", &managed.named(NAME).arn()).await;
     managed.is_refused(&secret, "engine-mismatch", &["oracle-ee", &managed.engine]).await;
+}
+
+/// RDS answers for the function's own account and region, whatever the superuser's secret is tagged with.
+async fn a_server_of_the_same_name_in_another_account_or_region_gets_nothing<S: Server>(managed: Managed<S>) {
+    let rds = managed.world.lab.rds();
+    let instance = managed.named(NAME);
+    let cluster = Cluster::new("shop", &managed.engine, NAME, managed.world.relay.port());
+    rds.instance(instance.clone());
+    rds.cluster(cluster.clone());
+    let elsewhere = [(ACCOUNT, "210987654321"), (REGION, "eu-west-1")];
+    for (number, own) in [instance.arn(), cluster.arn()].iter().enumerate() {
+        for (place, (part, other)) in elsewhere.into_iter().enumerate() {
+            let arn = own.replace(part, other);
+            let secret = managed.pair(&format!("app{number}{place}"), &arn).await;
+            managed.is_refused(&secret, "superuser-mismatch", &[own, &arn]).await;
+        }
+    }
+    // The same but for the ARN rotates.
+    let secret = managed.pair("own", &instance.arn()).await;
+    secret.rotated().await;
 }
 
 async fn trouble_that_passes_is_waited_for<S: Server>(managed: Managed<S>) {

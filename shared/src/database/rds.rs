@@ -5,7 +5,8 @@
 //!
 //! * A superuser's secret that RDS manages holds a user name and a password alone. RDS has tagged it with the ARN of its
 //!   instance or cluster; nobody else can, as tags that begin with `aws:` are reserved. The superuser connects to the address that
-//!   RDS states for that one.
+//!   RDS states for that one. The whole ARN counts: RDS is asked in the function's account and region, and one of the same name
+//!   there is not the superuser's.
 //! * A full superuser's secret may be for the primary of which the rotated secret names a replica, or for another endpoint
 //!   of one cluster. The superuser connects to the address in its own secret.
 //!
@@ -44,6 +45,23 @@ pub(crate) enum Name {
     Cluster(String),
 }
 
+/// An instance or a cluster among those of all accounts and regions.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Arn {
+    /// In lower case: RDS does not tell cases apart.
+    text: String,
+    name: Name,
+}
+
+/// What the tags of a secret that RDS manages say.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Anchor {
+    /// Which server the secret is for.
+    Server(Arn),
+    /// More than one, of which none counts.
+    Several(Vec<Arn>),
+}
+
 /// A host and a port, comparable.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Address {
@@ -55,7 +73,8 @@ pub(crate) struct Address {
 /// What RDS says about an instance or a cluster.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Server {
-    name: Name,
+    /// Of its account and region, which are the function's.
+    arn: Arn,
     engine: String,
     /// Of an instance, or of a cluster's writer. None while it is being made.
     address: Option<Address>,
@@ -81,22 +100,27 @@ impl Rds {
     /// Where the superuser that RDS manages for `anchor` logs in, once `child` is found to be for the same database.
     ///
     /// # Errors
-    /// [`Code::SuperuserMismatch`]; [`Code::EngineMismatch`]; [`Code::SuperuserServerGone`]; and those that say that RDS could not
-    /// be asked ([`could_not_ask`]).
-    pub(crate) async fn primary<E: Engine>(&self, anchor: &Name, child: &Facts, deadline: Deadline) -> Result<Address> {
+    /// [`Code::SuperuserMismatch`]; [`Code::EngineMismatch`]; [`Code::SuperuserServerGone`]; [`Code::ConfigurationInvalid`]; and those
+    /// that say that RDS could not be asked ([`could_not_ask`]).
+    pub(crate) async fn primary<E: Engine>(
+        &self,
+        anchor: &Anchor,
+        child: &Facts,
+        deadline: Deadline,
+    ) -> Result<Address> {
+        let anchor = anchor.server()?;
         let deadline = deadline.within(LOOK_UP_LIMIT);
         let place = Address::of(child);
         // An instance is called by the beginning of its host. Only if that is not the anchor's there is something to ask.
-        let other = Name::of_host(&place.host).filter(|name| matches!(name, Name::Instance(_)) && name != anchor);
-        let (primary, other) = tokio::join!(self.server(anchor, deadline), self.perhaps(other.as_ref(), deadline));
-        let gone =
-            || Error::new(Code::SuperuserServerGone).with(Fact::Call, anchor.action()).with(Fact::Found, anchor.id());
-        let primary = primary?.ok_or_else(gone)?;
+        let other = Name::of_host(&place.host).filter(|name| matches!(name, Name::Instance(_)) && *name != anchor.name);
+        let (primary, other) =
+            tokio::join!(self.server(&anchor.name, deadline), self.perhaps(other.as_ref(), deadline));
+        let primary = the_very(anchor, primary?)?;
         if !E::NAMES.contains(&primary.engine.as_str()) {
             let error = Error::new(Code::EngineMismatch).with(Fact::Found, &primary.engine);
             return Err(error.with(Fact::Expected, E::NAMES.join(" or ")));
         }
-        let not_yet = || unavailable(anchor, "it has no endpoint yet");
+        let not_yet = || unavailable(&anchor.name, "it has no endpoint yet");
         let address = primary.address.clone().ok_or_else(not_yet)?;
         if primary.answers_at(&place) || belongs(&primary, other?.as_ref(), &place) {
             Ok(address)
@@ -108,7 +132,7 @@ impl Rds {
     /// Whether two secrets, each with a host of its own, are for one database.
     ///
     /// # Errors
-    /// Those that say that RDS could not be asked ([`could_not_ask`]).
+    /// [`Code::ConfigurationInvalid`], and those that say that RDS could not be asked ([`could_not_ask`]).
     pub(crate) async fn same_database(&self, own: &Address, child: &Address, deadline: Deadline) -> Result<bool> {
         let deadline = deadline.within(LOOK_UP_LIMIT);
         let (own_name, child_name) = (Name::of_host(&own.host), Name::of_host(&child.host));
@@ -132,7 +156,7 @@ impl Rds {
             let request = name.request(marker.as_deref());
             let answer = self.0.call(&request, deadline).await.map_err(|failure| unanswered(name, failure))?;
             let Some(Page { servers, marker: next }) = understood(name, &answer)? else { return Ok(None) };
-            if let Some(server) = servers.into_iter().find(|server| server.name == *name) {
+            if let Some(server) = servers.into_iter().find(|server| server.arn.name == *name) {
                 return Ok(Some(server));
             }
             match next {
@@ -144,12 +168,38 @@ impl Rds {
     }
 }
 
-/// The instance or the cluster that RDS manages a secret for, by the secret's tags.
-pub(crate) fn managed_for(tags: &HashMap<String, String>) -> Option<Name> {
-    ["aws:rds:primarydbinstancearn", "aws:rds:primarydbclusterarn"]
-        .into_iter()
-        .find_map(|tag| tags.iter().find(|(key, _)| key.eq_ignore_ascii_case(tag)))
-        .and_then(|(_, arn)| Name::of_arn(arn))
+/// The instance or the cluster that RDS manages a secret for, by the secret's tags; `None` if it does not manage it.
+pub(crate) fn managed_for(tags: &HashMap<String, String>) -> Option<Anchor> {
+    let mut arns: Vec<_> =
+        tags.iter().filter(|(key, _)| names_a_server(key)).filter_map(|(_, arn)| Arn::of(arn)).collect();
+    if arns.len() > 1 {
+        arns.sort_by(|one, other| one.text.cmp(&other.text));
+        return Some(Anchor::Several(arns));
+    }
+    arns.pop().map(Anchor::Server)
+}
+
+/// Whether a tag is one of RDS's. AWS reserves the prefix as it stands here, and nobody knows whether in another case, too; in
+/// the rest AWS's own rotation functions do not tell cases apart.
+fn names_a_server(key: &str) -> bool {
+    let is =
+        |rest: &str| ["primarydbinstancearn", "primarydbclusterarn"].iter().any(|it| rest.eq_ignore_ascii_case(it));
+    key.strip_prefix("aws:rds:").is_some_and(is)
+}
+
+/// The server of this ARN, if it is what RDS has found under its name.
+fn the_very(anchor: &Arn, found: Option<Server>) -> Result<Server> {
+    match found {
+        Some(server) if server.arn == *anchor => Ok(server),
+        Some(server) => {
+            let error = Error::new(Code::SuperuserMismatch).with(Fact::Call, anchor.name.action());
+            Err(error.with(Fact::Found, &anchor.text).with(Fact::Expected, &server.arn.text))
+        }
+        None => {
+            let error = Error::new(Code::SuperuserServerGone).with(Fact::Call, anchor.name.action());
+            Err(error.with(Fact::Found, &anchor.text))
+        }
+    }
 }
 
 /// Whether an error says that RDS could not be asked, as opposed to what it said.
@@ -193,13 +243,13 @@ impl Server {
         let one_cluster = self.in_cluster().is_some() && self.in_cluster() == other.in_cluster();
         let follows = match &other.source {
             Some(Name::Cluster(source)) => self.in_cluster() == Some(source),
-            source => source.as_ref() == Some(&self.name),
+            source => source.as_ref() == Some(&self.arn.name),
         };
         one_cluster || follows
     }
 
     fn in_cluster(&self) -> Option<&String> {
-        match &self.name {
+        match &self.arn.name {
             Name::Cluster(id) => Some(id),
             Name::Instance(_) => self.cluster.as_ref(),
         }
@@ -219,20 +269,37 @@ impl Address {
     }
 }
 
-impl Name {
-    /// `arn:aws:rds:eu-central-1:123456789012:db:orders`
-    fn of_arn(arn: &str) -> Option<Self> {
-        let mut parts = arn.split(':');
-        let service = parts.nth(2)?;
-        let kind = parts.nth(2)?;
-        let id = identifier(parts.next()?)?;
-        match (service, kind, parts.next()) {
-            ("rds", "db", None) => Some(Self::Instance(id)),
-            ("rds", "cluster", None) => Some(Self::Cluster(id)),
-            _ => None,
+impl Anchor {
+    /// The server, if there is one alone.
+    fn server(&self) -> Result<&Arn> {
+        match self {
+            Self::Server(arn) => Ok(arn),
+            Self::Several(arns) => {
+                let arns: Vec<_> = arns.iter().map(|arn| arn.text.as_str()).collect();
+                let error = Error::new(Code::SuperuserMismatch).with(Fact::Found, arns.join(" and "));
+                Err(error.with(Fact::Expected, "one tag of RDS").with(Fact::What, "the superuser secret's tags"))
+            }
         }
     }
+}
 
+impl Arn {
+    /// `arn:aws:rds:eu-central-1:123456789012:db:orders`
+    fn of(text: &str) -> Option<Self> {
+        let parts: Vec<_> = text.split(':').collect();
+        let ["arn", partition, "rds", region, account, kind, id] = parts.as_slice() else { return None };
+        let (_, _, id) = (identifier(partition)?, identifier(region)?, identifier(id)?);
+        let is_account = account.len() == 12 && account.chars().all(|c| c.is_ascii_digit());
+        let name = match *kind {
+            "db" => Name::Instance(id),
+            "cluster" => Name::Cluster(id),
+            _ => return None,
+        };
+        is_account.then(|| Self { text: text.to_ascii_lowercase(), name })
+    }
+}
+
+impl Name {
     /// By the shape of RDS's endpoints: `orders.abc.…`, `orders.cluster-abc.…`, `orders.cluster-ro-abc.…`. Custom endpoints of
     /// a cluster and proxies have names of their own. Whether there is such a one, and at this host, is for RDS to say.
     fn of_host(host: &str) -> Option<Self> {
@@ -309,6 +376,10 @@ fn understood(name: &Name, answer: &Answer) -> Result<Option<Page>> {
 }
 
 fn unanswered(name: &Name, failure: Failure) -> Error {
+    // What a deployer has to correct must not look like an outage, after which PostgreSQL goes on without RDS.
+    if let Trouble::Misplaced(misplaced) = failure.trouble {
+        return misplaced.error().with(Fact::Call, name.action());
+    }
     let code = if failure.trouble == Trouble::Throttled { Code::RdsThrottled } else { Code::RdsUnavailable };
     let mut error = Error::new(code).with(Fact::Call, name.action()).with(Fact::What, failure.trouble.as_str());
     if let Trouble::Unavailable(status) = failure.trouble {
@@ -325,6 +396,7 @@ fn unavailable(name: &Name, what: &str) -> Error {
 mod tests {
     use super::*;
     use crate::database::facts::tests::facts;
+    use crate::signed::Misplaced;
 
     const SUFFIX: &str = "abc.eu-central-1.rds.amazonaws.com";
 
@@ -332,9 +404,13 @@ mod tests {
         Address::new(host, 5432)
     }
 
+    fn arn(kind_and_id: &str) -> Arn {
+        Arn::of(&format!("arn:aws:rds:eu-central-1:123456789012:{kind_and_id}")).unwrap()
+    }
+
     fn instance(id: &str) -> Server {
         Server {
-            name: Name::Instance(id.to_owned()),
+            arn: arn(&format!("db:{id}")),
             engine: "postgres".to_owned(),
             address: Some(address(&format!("{id}.{SUFFIX}"))),
             others: Vec::new(),
@@ -346,7 +422,7 @@ mod tests {
     fn cluster(id: &str) -> Server {
         let endpoint = |name: &str, kind: &str| address(&format!("{name}.{kind}-{SUFFIX}"));
         Server {
-            name: Name::Cluster(id.to_owned()),
+            arn: arn(&format!("cluster:{id}")),
             address: Some(endpoint(id, "cluster")),
             others: vec![endpoint(id, "cluster-ro"), endpoint("reports", "cluster-custom")],
             ..instance(id)
@@ -382,23 +458,96 @@ mod tests {
     fn a_secret_is_managed_for_what_its_tag_names() {
         let tagged = |key: &str, arn: &str| managed_for(&HashMap::from([(key.to_owned(), arn.to_owned())]));
         let (db, cluster) = ("aws:rds:primaryDBInstanceArn", "aws:rds:primarydbclusterarn");
-        let arn = |rest: &str| format!("arn:aws:rds:eu-central-1:123456789012:{rest}");
-        assert_eq!(tagged(db, &arn("db:Orders")), Some(Name::Instance("orders".to_owned())));
-        assert_eq!(tagged(cluster, &arn("cluster:orders")), Some(Name::Cluster("orders".to_owned())));
-        assert_eq!(tagged("rds:primarydbinstancearn", &arn("db:orders")), None);
-        for bad in ["", "orders", &arn("snapshot:orders"), &arn("db:a:b"), &arn("db:a&b"), "arn:aws:s3:::db:x"] {
+        let text = |rest: &str| format!("arn:aws:rds:eu-central-1:123456789012:{rest}");
+        let found = tagged(db, &text("db:Orders"));
+        assert_eq!(found, Some(Anchor::Server(arn("db:orders"))));
+        assert_eq!(arn("db:orders").name, Name::Instance("orders".to_owned()));
+        assert_eq!(tagged(cluster, &text("cluster:orders")), Some(Anchor::Server(arn("cluster:orders"))));
+        assert_eq!(arn("cluster:orders").name, Name::Cluster("orders".to_owned()));
+        assert_eq!(
+            tagged("aws:rds:primaryDBClusterArn", &text("cluster:orders")),
+            tagged(cluster, &text("cluster:orders"))
+        );
+        for bad in [
+            "",
+            "orders",
+            &text("snapshot:orders"),
+            &text("db:a:b"),
+            &text("db:a&b"),
+            "arn:aws:s3:::db:x",
+            "arn:aws:rds:::db:x",
+            "arn:aws:rds:eu-central-1::db:x",
+            "arn:aws:rds:eu-central-1:me:db:x",
+            "x:aws:rds:eu-central-1:123456789012:db:x",
+        ] {
             assert_eq!(tagged(db, bad), None, "{bad}");
         }
+    }
+
+    /// AWS documents the prefix `aws:` as reserved, and says nothing of `AWS:`.
+    #[test]
+    fn only_tags_that_nobody_but_aws_can_write_are_trusted() {
+        let text = &arn("db:orders").text;
+        for key in [
+            "AWS:RDS:primaryDBInstanceArn",
+            "Aws:rds:primaryDBInstanceArn",
+            "aws:RDS:primaryDBInstanceArn",
+            "rds:primarydbinstancearn",
+            " aws:rds:primarydbinstancearn",
+            "aws:rds:primarydbinstancearn2",
+            "my-aws:rds:primaryDBClusterArn",
+        ] {
+            assert_eq!(managed_for(&HashMap::from([(key.to_owned(), text.clone())])), None, "{key}");
+        }
+    }
+
+    #[test]
+    fn two_tags_are_refused_and_not_chosen_from() {
+        let tags = [
+            ("aws:rds:primaryDBInstanceArn", arn("db:orders")),
+            ("aws:rds:primarydbinstancearn", arn("db:billing")),
+            ("aws:rds:primaryDBClusterArn", arn("cluster:shop")),
+        ];
+        for left_out in 0..tags.len() {
+            let two = tags.iter().enumerate().filter(|(index, _)| *index != left_out).map(|(_, tag)| tag);
+            let map = two.clone().map(|(key, arn)| ((*key).to_owned(), arn.text.clone())).collect();
+            let error = managed_for(&map).unwrap().server().unwrap_err();
+            assert_eq!(error.code(), Code::SuperuserMismatch);
+            let found = error.fact(Fact::Found).unwrap();
+            assert!(two.clone().all(|(_, arn)| found.contains(&arn.text)), "{found}");
+        }
+    }
+
+    #[test]
+    fn a_server_of_the_same_name_elsewhere_is_not_the_superusers() {
+        let here = instance("orders");
+        let anchor = |text: &str| Arn::of(text).unwrap();
+        assert_eq!(the_very(&arn("db:Orders"), Some(here.clone())), Ok(here.clone()));
+        for elsewhere in [
+            "arn:aws:rds:eu-central-1:210987654321:db:orders",
+            "arn:aws:rds:eu-west-1:123456789012:db:orders",
+            "arn:aws-cn:rds:eu-central-1:123456789012:db:orders",
+        ] {
+            let error = the_very(&anchor(elsewhere), Some(here.clone())).unwrap_err();
+            assert_eq!((error.code(), error.fact(Fact::Found)), (Code::SuperuserMismatch, Some(elsewhere)));
+            assert_eq!(error.fact(Fact::Expected), Some(here.arn.text.as_str()));
+            assert!(!could_not_ask(&error), "PostgreSQL would go on");
+        }
+        let gone = the_very(&arn("db:gone"), None).unwrap_err();
+        assert_eq!(
+            (gone.code(), gone.fact(Fact::Found)),
+            (Code::SuperuserServerGone, Some(arn("db:gone").text.as_str()))
+        );
     }
 
     #[test]
     fn what_belongs_to_one_database_does_so_both_ways_round_and_nothing_else_does() {
         let primary = instance("orders");
-        let reader = replica("orders-ro", primary.name.clone());
+        let reader = replica("orders-ro", primary.arn.name.clone());
         let stranger = instance("billing");
         let whole = cluster("shop");
         let (writer, second) = (member("shop-1", "shop"), member("shop-2", "shop"));
-        let follower = replica("shop-copy", whole.name.clone());
+        let follower = replica("shop-copy", whole.arn.name.clone());
         let same =
             |first: &Server, second: &Server| one_database((Some(first), &at(first)), (Some(second), &at(second)));
 
@@ -415,7 +564,7 @@ mod tests {
     #[test]
     fn endpoints_count_by_host_and_port_and_not_by_their_beginning() {
         let (primary, whole) = (instance("orders"), cluster("shop"));
-        let reader = replica("orders-ro", primary.name.clone());
+        let reader = replica("orders-ro", primary.arn.name.clone());
         let is = |place: &Address| one_database((Some(&primary), &at(&primary)), (Some(&reader), place));
         assert!(is(&at(&reader)));
         assert!(!is(&address("orders-ro.evil.example")));
@@ -461,6 +610,20 @@ mod tests {
             let error = understood(&name, &Answer { status: 200, body: garbage.into() }).unwrap_err();
             assert_eq!(error.code(), Code::RdsUnavailable, "{garbage}");
             assert!(could_not_ask(&error));
+        }
+    }
+
+    #[test]
+    fn a_setting_to_correct_is_no_outage() {
+        let name = Name::Instance("orders".to_owned());
+        let of = |trouble| unanswered(&name, Failure { trouble, attempts: 1 });
+        let misplaced = Misplaced { field: "AWS_ENDPOINT_URL_RDS", found: "a", expected: "b" };
+        let error = of(Trouble::Misplaced(misplaced));
+        assert_eq!((error.code(), error.fact(Fact::Field)), (Code::ConfigurationInvalid, Some("AWS_ENDPOINT_URL_RDS")));
+        assert!(!could_not_ask(&error), "PostgreSQL would go on");
+        assert_eq!(of(Trouble::Throttled).code(), Code::RdsThrottled);
+        for trouble in [Trouble::NotConfigured, Trouble::NoConnection, Trouble::Silent, Trouble::Unavailable(503)] {
+            assert_eq!(of(trouble).code(), Code::RdsUnavailable, "{trouble:?}");
         }
     }
 }

@@ -3,7 +3,7 @@
 //! <https://docs.aws.amazon.com/AmazonRDS/latest/APIReference/API_DescribeDBInstances.html>,
 //! <https://docs.aws.amazon.com/AmazonRDS/latest/APIReference/API_DescribeDBClusters.html>
 
-use super::{Address, Name, Server, identifier};
+use super::{Address, Arn, Name, Server, identifier};
 use aws_smithy_xml::decode::{Document, ScopedDecoder, try_data};
 
 /// A page of a list.
@@ -68,12 +68,13 @@ fn page_of(result: &mut ScopedDecoder<'_, '_>) -> Option<Page> {
     Some(page)
 }
 
-/// An instance; `None` if it is without what every one has.
+/// An instance; `None` if it is without what every one has, or its ARN is another's.
 fn instance_of(tag: &mut ScopedDecoder<'_, '_>) -> Option<Server> {
-    let (mut id, mut engine, mut host, mut port) = (None, None, None, None);
+    let (mut id, mut arn, mut engine, mut host, mut port) = (None, None, None, None, None);
     let (mut cluster, mut source) = (None, None);
     while_some(tag, |field| match field.start_el().local() {
-        "DBInstanceIdentifier" => id = id_of(field),
+        "DBInstanceIdentifier" => id = id_of(field).map(Name::Instance),
+        "DBInstanceArn" => arn = arn_of(field),
         "Engine" => engine = engine_of(field),
         "DBClusterIdentifier" => cluster = id_of(field),
         // Across regions and accounts these are ARNs, of what cannot be looked up here.
@@ -87,14 +88,15 @@ fn instance_of(tag: &mut ScopedDecoder<'_, '_>) -> Option<Server> {
         _ => {}
     });
     let address = host.zip(port).map(|(host, port)| Address::new(&host, port));
-    Some(Server { name: Name::Instance(id?), engine: engine?, address, others: Vec::new(), cluster, source })
+    Some(Server { arn: arn_for(arn?, &id?)?, engine: engine?, address, others: Vec::new(), cluster, source })
 }
 
-/// A cluster; `None` if it is without what every one has.
+/// A cluster; `None` if it is without what every one has, or its ARN is another's.
 fn cluster_of(tag: &mut ScopedDecoder<'_, '_>) -> Option<Server> {
-    let (mut id, mut engine, mut writer, mut port, mut others) = (None, None, None, None, Vec::new());
+    let (mut id, mut arn, mut engine, mut writer, mut port, mut others) = (None, None, None, None, None, Vec::new());
     while_some(tag, |field| match field.start_el().local() {
-        "DBClusterIdentifier" => id = id_of(field),
+        "DBClusterIdentifier" => id = id_of(field).map(Name::Cluster),
+        "DBClusterArn" => arn = arn_of(field),
         "Engine" => engine = engine_of(field),
         "Endpoint" => writer = host_of(field),
         "ReaderEndpoint" => others.extend(host_of(field)),
@@ -104,7 +106,7 @@ fn cluster_of(tag: &mut ScopedDecoder<'_, '_>) -> Option<Server> {
     });
     let at = |host: String| port.map(|port| Address::new(&host, port));
     let (address, others) = (writer.and_then(at), others.into_iter().filter_map(at).collect());
-    Some(Server { name: Name::Cluster(id?), engine: engine?, address, others, cluster: None, source: None })
+    Some(Server { arn: arn_for(arn?, &id?)?, engine: engine?, address, others, cluster: None, source: None })
 }
 
 fn while_some(tag: &mut ScopedDecoder<'_, '_>, mut each: impl FnMut(&mut ScopedDecoder<'_, '_>)) {
@@ -119,6 +121,15 @@ fn text(tag: &mut ScopedDecoder<'_, '_>) -> Option<String> {
 
 fn id_of(tag: &mut ScopedDecoder<'_, '_>) -> Option<String> {
     identifier(&text(tag)?)
+}
+
+fn arn_of(tag: &mut ScopedDecoder<'_, '_>) -> Option<Arn> {
+    Arn::of(&text(tag)?)
+}
+
+/// An ARN, if it is the one of what has this name.
+fn arn_for(arn: Arn, name: &Name) -> Option<Arn> {
+    (arn.name == *name).then_some(arn)
 }
 
 fn port_of(tag: &mut ScopedDecoder<'_, '_>) -> Option<u16> {
@@ -152,6 +163,7 @@ mod tests {
     <DBInstances>
       <DBInstance>
         <DBInstanceIdentifier>Orders-ro</DBInstanceIdentifier>
+        <DBInstanceArn>arn:aws:rds:eu-central-1:123456789012:db:orders-ro</DBInstanceArn>
         <DBParameterGroups><DBParameterGroup><Engine>decoy</Engine></DBParameterGroup></DBParameterGroups>
         <Engine>postgres</Engine>
         <ListenerEndpoint><Address>decoy.example</Address><Port>1</Port></ListenerEndpoint>
@@ -162,6 +174,7 @@ mod tests {
       <DBInstance>
         <DBInstanceIdentifier>shop-1</DBInstanceIdentifier><Engine>aurora-mysql</Engine>
         <DBClusterIdentifier>shop</DBClusterIdentifier>
+        <DBInstanceArn>arn:aws:rds:eu-central-1:123456789012:db:shop-1</DBInstanceArn>
       </DBInstance>
       <DBInstance><Engine>no name</Engine></DBInstance>
     </DBInstances>
@@ -173,6 +186,7 @@ mod tests {
 
     const CLUSTERS: &str = "<DescribeDBClustersResponse><DescribeDBClustersResult><DBClusters><DBCluster>\
         <DBClusterIdentifier>shop</DBClusterIdentifier><Engine>aurora-mysql</Engine><Port>3306</Port>\
+        <DBClusterArn>arn:aws:rds:eu-central-1:123456789012:cluster:shop</DBClusterArn>\
         <Endpoint>shop.cluster-abc.example</Endpoint><ReaderEndpoint>shop.cluster-ro-abc.example</ReaderEndpoint>\
         <CustomEndpoints><member>reports.cluster-custom-abc.example</member></CustomEndpoints>\
         </DBCluster></DBClusters></DescribeDBClustersResult></DescribeDBClustersResponse>";
@@ -182,7 +196,9 @@ mod tests {
         let page = page(INSTANCES.as_bytes()).unwrap();
         assert_eq!(page.marker.as_deref(), Some("n&m"));
         let [replica, member] = page.servers.as_slice() else { panic!("{:?}", page.servers) };
-        assert_eq!((&replica.name, replica.engine.as_str()), (&Name::Instance("orders-ro".to_owned()), "postgres"));
+        assert_eq!(replica.arn.text, "arn:aws:rds:eu-central-1:123456789012:db:orders-ro");
+        let is = (&replica.arn.name, replica.engine.as_str());
+        assert_eq!(is, (&Name::Instance("orders-ro".to_owned()), "postgres"));
         assert_eq!(replica.address, Some(Address::new("orders-ro.abc.rds.example", 5432)));
         assert_eq!(replica.source, Some(Name::Instance("orders".to_owned())));
         assert_eq!((&member.address, member.cluster.as_deref()), (&None, Some("shop")));
@@ -192,9 +208,24 @@ mod tests {
     fn clusters_are_read_with_all_their_endpoints() {
         let page = page(CLUSTERS.as_bytes()).unwrap();
         let [cluster] = page.servers.as_slice() else { panic!("{:?}", page.servers) };
+        assert_eq!(cluster.arn.text, "arn:aws:rds:eu-central-1:123456789012:cluster:shop");
         assert_eq!(cluster.address, Some(Address::new("shop.cluster-abc.example", 3306)));
         let others: Vec<_> = cluster.others.iter().map(|address| address.host.as_str()).collect();
         assert_eq!(others, ["shop.cluster-ro-abc.example", "reports.cluster-custom-abc.example"]);
+    }
+
+    #[test]
+    fn a_server_without_an_arn_of_its_own_is_none() {
+        let clusters = |from: &str, to: &str| page(CLUSTERS.replace(from, to).as_bytes()).unwrap().servers.len();
+        assert_eq!(clusters("", ""), 1);
+        assert_eq!(clusters("DBClusterArn>", "Arn>"), 0);
+        assert_eq!(clusters(":cluster:shop<", ":cluster:other<"), 0);
+        assert_eq!(clusters(":cluster:shop<", ":db:shop<"), 0);
+        assert_eq!(clusters("arn:aws:rds:", "arn:aws:s3:"), 0);
+        let instances = |from: &str, to: &str| page(INSTANCES.replace(from, to).as_bytes()).unwrap().servers.len();
+        assert_eq!(instances("", ""), 2);
+        assert_eq!(instances("DBInstanceArn>", "Arn>"), 0);
+        assert_eq!(instances(":db:shop-1<", ":db:other<"), 1);
     }
 
     #[test]
