@@ -21,7 +21,7 @@ use std::time::Duration;
 use tempfile::TempDir;
 use tokio::process::Command;
 
-/// A session takes some twenty starts of the AWS CLI, on a machine that does other things as well.
+/// A session takes up to forty starts of the AWS CLI, on a machine that does other things as well.
 const PATIENCE: Duration = Duration::from_secs(400);
 /// Begins the output of each block. No block prints it.
 const MARK: &str = "@@ block ";
