@@ -6,6 +6,7 @@ import os
 import re
 import unittest
 
+import boto3
 import hcl2
 from template import ROOT, Deployment, load, walk
 
@@ -28,7 +29,9 @@ OFFERED = {
     "VpcSubnetIds": "subnet-0a1b",
     "VpcSecurityGroupIds": "sg-0a1b",
 }
-DEPLOYMENT = Deployment(load(ROOT / "template.yaml"), **OFFERED)
+TEMPLATE = load(ROOT / "template.yaml")
+DEPLOYMENT = Deployment(TEMPLATE, **OFFERED)
+REQUIREMENTS = ROOT / ".ci/requirements.txt"
 
 
 def as_list(value):
@@ -44,12 +47,28 @@ def of_template(kind):
     """The statements of a function's role."""
     role = DEPLOYMENT.resources[f"{KINDS[kind]}Role"]["Properties"]
     managed = [DEPLOYMENT.resources[it["Ref"]]["Properties"] for it in role["ManagedPolicyArns"]]
-    documents = [it["PolicyDocument"] for it in role["Policies"] + managed]
+    return set().union(*(of_document(it["PolicyDocument"]) for it in role["Policies"] + managed))
+
+
+def of_document(document):
     return {
         statement(it["Sid"], it["Effect"], as_list(it["Action"]),
                   ((test, key) for test, keys in it.get("Condition", {}).items() for key in keys))
-        for document in documents for it in document["Statement"]
+        for it in document["Statement"]
     }
+
+
+def alarms_of_template():
+    return [it["Properties"] for it in DEPLOYMENT.resources.values() if it["Type"] == "AWS::CloudWatch::Alarm"]
+
+
+def failures_of_template():
+    """Of an alarm on failed steps: its expression, and which step each of the names in it stands for."""
+    metrics = DEPLOYMENT.resources["PostgresRotationFailed"]["Properties"]["Metrics"]
+    expression, = (it["Expression"] for it in metrics if "Expression" in it)
+    dimensions = {it["Id"]: it["MetricStat"]["Metric"]["Dimensions"] for it in metrics if "MetricStat" in it}
+    steps = {name: part["Value"] for name, parts in dimensions.items() for part in parts if part["Name"] == "Step"}
+    return expression, steps
 
 
 class Terraform:
@@ -72,9 +91,22 @@ class Terraform:
     def locals(self):
         return {name: value for _, block in self.blocks("locals") for name, value in block.items() if not name.startswith("__")}
 
+    def block(self, kind, *labels):
+        body, = (body for its, body in self.blocks(kind) if its == list(labels))
+        return body
+
     def policy(self, kind):
-        (_, document), = ((labels, body) for labels, body in self.blocks("data") if labels == ["aws_iam_policy_document", "rotation"])
-        return {self.statement(it) for it in self.statements(document, kind)}
+        return {self.statement(it) for it in self.statements(self.block("data", "aws_iam_policy_document", "rotation"), kind)}
+
+    def policy_of_topic(self):
+        return {self.statement(it) for it in self.block("data", "aws_iam_policy_document", "alarms")["statement"]}
+
+    def failures(self):
+        """As of the template."""
+        body = self.block("resource", "aws_cloudwatch_metric_alarm", "failed")
+        expression, = (it["expression"] for it in body["metric_query"] if "expression" in it)
+        steps = body["dynamic"][0]['"metric_query"']["for_each"]
+        return unquoted(expression), {unquoted(name): unquoted(step) for name, step in steps.items()}
 
     def statements(self, document, kind):
         yield from document["statement"]
@@ -112,8 +144,21 @@ class Cdk:
         self.text = (ROOT / "examples/cdk/lockstep.ts").read_text(encoding="utf-8")
 
     def policy(self):
-        body = self.text[self.text.index("private permissions("):self.text.index("private watchServiceEvents(")]
-        shared, = re.findall(r"const actions = \[(.*?)\]", body, re.DOTALL)
+        return self.statements(self.part("private permissions(", "private watchServiceEvents("))
+
+    def part(self, begin, end):
+        return self.text[self.text.index(begin):self.text.index(end)]
+
+    def failures(self):
+        """As of the template."""
+        body = self.part("private failures(", "private watchTheWatch(")
+        steps = dict(re.findall(r"(\w+): '(\w+)',", re.search(r"const steps = \{(.*?)\}", body, re.DOTALL)[1]))
+        expression, = re.findall(r"expression: `(.*)`", body)
+        return expression.replace("${sum}", " + ".join(f"FILL({name}, 0)" for name in steps)), steps
+
+    @staticmethod
+    def statements(body):
+        shared = next(iter(re.findall(r"const actions = \[(.*?)\]", body, re.DOTALL)), "")
         for sid, rest in re.findall(r"sid: '(\w+)'(.*?)\}\)[,;]", body, re.DOTALL):
             own = re.search(r"\bactions: \[(.*?)\]", rest, re.DOTALL)
             actions = re.findall(r"'([^']+)'", own[1] if own else shared)
@@ -124,6 +169,11 @@ class Cdk:
 
 def unquoted(text):
     return text.strip('"')
+
+
+def snake(name):
+    """EvaluationPeriods as evaluation_periods."""
+    return re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name).lower()
 
 
 def anchors(page):
@@ -145,6 +195,15 @@ class Quotations(unittest.TestCase):
                 path.write_text(current, encoding="utf-8")
             else:
                 self.assertEqual(text, current, f"{page} quotes another state: UPDATE_DOCS=1 writes it anew")
+
+    def test_pages_build_for_a_named_processor_with_the_tools_that_are_tested(self):
+        pinned = dict(re.findall(r"(?m)^([\w-]+)==(\S+)$", REQUIREMENTS.read_text(encoding="utf-8")))
+        for page in PAGES:
+            text = (ROOT / page).read_text(encoding="utf-8")
+            builds = re.findall(r"(?m)^cargo lambda build .*$", text)
+            self.assertEqual([re.findall(r"--(x86-64|arm64)\b", it) for it in builds], [["x86-64"], ["arm64"]], page)
+            installed = dict(re.findall(r"([\w-]+)==([\d.]+)", re.search(r"(?m)^pip install (.*)$", text)[1]))
+            self.assertEqual(installed, {it: pinned[it] for it in ("cargo-lambda", "ziglang")}, page)
 
     @staticmethod
     def quotation(match):
@@ -175,13 +234,84 @@ class Examples(unittest.TestCase):
         self.assertEqual(cdk, set().union(*map(of_template, KINDS)))
 
     def test_alarms_are_those_of_the_template_s_metrics(self):
-        alarms = [it["Properties"] for it in DEPLOYMENT.resources.values() if it["Type"] == "AWS::CloudWatch::Alarm"]
-        metrics = {part["MetricName"] for part in walk(alarms) if isinstance(part, dict) and "MetricName" in part}
+        metrics = {part["MetricName"] for part in walk(alarms_of_template()) if isinstance(part, dict) and "MetricName" in part}
         self.assertGreater(len(metrics), 5)
         for text in (Terraform().text, Cdk().text):
             found = set(re.findall(r"""metric(?:_name)?\s*=\s*"(\w+)\"""", text))
             found |= set(re.findall(r"(?:worst\(|metric\('[\w/]+', )'(\w+)'", text))
             self.assertEqual(found, metrics)
+
+    def test_the_same_failures_ring(self):
+        expression, steps = failures_of_template()
+        self.assertIn("watch", steps)
+        for example in (Terraform(), Cdk()):
+            self.assertEqual(example.failures(), (expression, steps))
+
+    def test_whoever_watches_is_watched_as_by_the_template(self):
+        alarm = next(it for it in alarms_of_template() if it.get("MetricName") == "SecretsServed")
+        terraform = Terraform().block("resource", "aws_cloudwatch_metric_alarm", "watch_stopped")
+        cdk = Cdk().part("private watchTheWatch(", "private alarm(")
+        self.assertIn(f"'SecretsServed', '{alarm['Statistic']}', DAY", cdk)
+        for name in ("Statistic", "Period", "EvaluationPeriods", "ComparisonOperator", "Threshold", "TreatMissingData"):
+            with self.subTest(property=name):
+                self.assertEqual(unquoted(str(terraform[snake(name)])), str(alarm[name]))
+        self.assertEqual(alarm["Period"], 86400)
+        self.assertRegex(cdk, rf"looks, {alarm['Threshold']}, \{{")
+        self.assertIn(f"evaluationPeriods: {alarm['EvaluationPeriods']},", cdk)
+        for name in ("ComparisonOperator", "TreatMissingData"):
+            self.assertIn(f"cloudwatch.{name}.{snake(alarm[name]).upper()},", cdk)
+
+    def test_the_topic_takes_messages_from_whom_the_template_s_does(self):
+        template = of_document(DEPLOYMENT.resources["AlarmTopicPolicy"]["Properties"]["PolicyDocument"])
+        self.assertEqual(Terraform().policy_of_topic(), template)
+        cdk = set(Cdk.statements(Cdk().part("this.alarms.addToResourcePolicy(", "this.watchServiceEvents(")))
+        # That of EventBridge is made by the rule's target.
+        self.assertEqual(cdk, {it for it in template if it[0] == "AlarmsOfThisAccount"})
+
+    def test_defaults_are_those_of_the_template(self):
+        parameters = {snake(name): it for name, it in TEMPLATE["Parameters"].items()}
+        same = {}
+        for (name,), variable in Terraform().blocks("variable"):
+            if name in parameters:
+                default = variable["default"]
+                same[name] = unquoted(",".join(default) if isinstance(default, list) else str(default))
+        self.assertEqual(same, {name: str(parameters[name]["Default"]) for name in same})
+        self.assertLessEqual({"architecture", "layer_arns", "memory_size", "timeout", "name_prefix", "watch_schedule"}, set(same))
+        text = Cdk().text
+        self.assertEqual(re.search(r"props\.memorySize \?\? (\d+)", text)[1], same["memory_size"])
+        self.assertEqual(re.search(r"props\.timeout \?\? Duration\.seconds\((\d+)\)", text)[1], same["timeout"])
+        self.assertEqual(re.search(r"props\.watchSchedule \?\? '(.*)'", text)[1], same["watch_schedule"])
+        self.assertEqual(re.search(r"props\.namePrefix \?\? '(\w+)'", text)[1], same["name_prefix"])
+        self.assertEqual(re.search(r"props\.architecture \?\? lambda\.Architecture\.(\w+)", text)[1].lower(), same["architecture"])
+
+    def test_the_same_command_attaches_a_secret(self):
+        template, _ = TEMPLATE["Outputs"]["PostgresAttachCommand"]["Value"]["Fn::Sub"]
+        terraform = unquoted(Terraform().block("output", "attach_command")["value"])
+        cdk = "".join(re.findall(r"[`'](.*?)[`']", Cdk().part("value:\n        `aws", "new CfnOutput(this, 'AlarmTopicArn'")))
+        commands = [re.sub(r"\$\{.*?\}", "…", it).strip() for it in (template, terraform, cdk)]
+        self.assertEqual(commands, commands[:1] * 3)
+        for page in PAGES:
+            text = (ROOT / page).read_text(encoding="utf-8")
+            shown, = re.findall(r"(?m)^(aws secretsmanager rotate-secret .*\\\n.*)$", text)
+            shown = re.sub(r" \\\n +", " ", shown).replace("eu-central-1", "…").replace("FUNCTION-ARN", "…")
+            self.assertEqual(shown, commands[0], page)
+
+    def test_lambda_leaves_out_as_little_of_the_log_as_the_template_says(self):
+        level = TEMPLATE["Globals"]["Function"]["LoggingConfig"]["ApplicationLogLevel"]
+        self.assertEqual(re.findall(r'application_log_level\s*= "(\w+)"', Terraform().text), [level])
+        self.assertEqual(re.findall(r"ApplicationLogLevel\.(\w+)", Cdk().text), [level])
+
+    def test_the_longest_prefix_makes_no_name_too_long_in_any_region(self):
+        name, = re.findall(r"(?s)resource \"aws_iam_role\".*?name\s*= \"(.*?)\"", Terraform().text)
+        self.assertEqual(name, "${local.name}-${local.region}")
+        first, more = re.search(r"\^(\[A-Za-z\])\[[^]]+\]\{0,(\d+)\}\$", Terraform().text).groups()
+        session = boto3.Session()
+        partitions = session.get_available_partitions()
+        regions = [it for partition in partitions for it in session.get_available_regions("lambda", partition)]
+        self.assertGreater(len(regions), 30)
+        longest = max(map(len, regions)) + len("-") + max(len(f"-{kind}") for kind in KINDS) + 1 + int(more)
+        # IAM's limit for the name of a role.
+        self.assertLessEqual(longest, 64)
 
     def test_service_events_are_those_of_the_template(self):
         names = DEPLOYMENT.resources["FailureRule"]["Properties"]["EventPattern"]["detail"]["eventName"]
@@ -196,7 +326,6 @@ class Examples(unittest.TestCase):
         self.assertEqual({it for it in declared if it.startswith(("var.", "local."))} - referred, set())
 
     def test_versions_of_packages_are_exact(self):
-
         manifest = json.loads((ROOT / "examples/cdk/package.json").read_text(encoding="utf-8"))
         for name, version in (manifest["dependencies"] | manifest["devDependencies"]).items():
             self.assertRegex(version, r"^\d+\.\d+\.\d+$", name)

@@ -10,5 +10,7 @@ new LockstepStack(app, 'lockstep-postgres', {
   kind: 'postgres',
   secrets: { orders: { arn: secret('orders-AbCdEf'), schedule: 'rate(30 days)' } },
   superuserSecretArns: [secret('orders-superuser-AbCdEf')],
+  subnetIds: ['subnet-0123456789abcdef0', 'subnet-0123456789abcdef1'],
+  securityGroupIds: ['sg-0123456789abcdef0'],
   alarmEmail: 'on-call@example.com',
 });

@@ -2,7 +2,6 @@ import * as path from 'node:path';
 import { CfnOutput, Duration, RemovalPolicy, Stack, StackProps } from 'aws-cdk-lib';
 import * as cloudwatch from 'aws-cdk-lib/aws-cloudwatch';
 import { SnsAction } from 'aws-cdk-lib/aws-cloudwatch-actions';
-import * as ec2 from 'aws-cdk-lib/aws-ec2';
 import * as events from 'aws-cdk-lib/aws-events';
 import * as targets from 'aws-cdk-lib/aws-events-targets';
 import * as iam from 'aws-cdk-lib/aws-iam';
@@ -12,6 +11,8 @@ import { CfnRotationSchedule } from 'aws-cdk-lib/aws-secretsmanager';
 import * as sns from 'aws-cdk-lib/aws-sns';
 import { EmailSubscription } from 'aws-cdk-lib/aws-sns-subscriptions';
 import { Construct } from 'constructs';
+
+const [HOUR, DAY] = [Duration.hours(1), Duration.days(1)];
 
 export interface ServedSecret {
   readonly arn: string;
@@ -28,7 +29,14 @@ export interface LockstepProps extends StackProps {
   readonly kind: 'postgres' | 'mysql' | 'api-key';
   /** The zip file that `cargo lambda build` has made. Default: the one in target/lambda of this repository. */
   readonly package?: string;
+  /** The processor that the zip was built for. Default: x86_64. */
   readonly architecture?: lambda.Architecture;
+  /** Layers with the files that CA_BUNDLE or ISSUERS name under /opt: ARNs with their versions at the end. */
+  readonly layerArns?: string[];
+  /** Memory of the function in MB. Default: 256. */
+  readonly memorySize?: number;
+  /** What one step of a rotation may take, 15 to 900 seconds. Default: 60 seconds. */
+  readonly timeout?: Duration;
   /** The function is called PREFIX-KIND. Its permissions are built from this name. Default: lockstep. */
   readonly namePrefix?: string;
   /** The secrets to rotate, under names of your choice. */
@@ -43,13 +51,15 @@ export interface LockstepProps extends StackProps {
   readonly issuerSourceArns?: string[];
   /** Customer managed keys that encrypt the secrets. */
   readonly kmsKeyArns?: string[];
-  /** Where the database and Secrets Manager can be reached. Default: outside any VPC. */
-  readonly vpc?: ec2.IVpc;
-  readonly vpcSubnets?: ec2.SubnetSelection;
-  readonly securityGroups?: ec2.ISecurityGroup[];
+  /** Subnets from which the database and Secrets Manager can be reached. Default: outside any VPC. */
+  readonly subnetIds?: string[];
+  /** Security groups of the function, together with `subnetIds`. */
+  readonly securityGroupIds?: string[];
   /** Further environment variables of the function: docs/configuration.md. */
   readonly environment?: Record<string, string>;
   readonly logRetention?: logs.RetentionDays;
+  /** When to look for rotations that are overdue or stuck: `rate(…)`, `cron(…)` or `never`. Default: `rate(1 day)`. */
+  readonly watchSchedule?: string;
   /** Who is told of failures. AWS sends a mail that asks to confirm. */
   readonly alarmEmail?: string;
 }
@@ -62,6 +72,7 @@ export class LockstepStack extends Stack {
   constructor(scope: Construct, id: string, props: LockstepProps) {
     super(scope, id, props);
     const name = `${props.namePrefix ?? 'lockstep'}-${props.kind}`;
+    const watchSchedule = props.watchSchedule ?? 'rate(1 day)';
 
     const logGroup = new logs.LogGroup(this, 'Logs', {
       logGroupName: `/aws/lambda/${name}`,
@@ -81,18 +92,22 @@ export class LockstepStack extends Stack {
       handler: 'bootstrap',
       runtime: lambda.Runtime.PROVIDED_AL2023,
       architecture: props.architecture ?? lambda.Architecture.X86_64,
-      memorySize: 256,
-      timeout: Duration.seconds(60),
+      layers: props.layerArns?.map((arn, at) => lambda.LayerVersion.fromLayerVersionArn(this, `Layer-${at}`, arn)),
+      memorySize: props.memorySize ?? 256,
+      timeout: props.timeout ?? Duration.seconds(60),
       // So that no construct adds to the permissions below.
       role: role.withoutPolicyUpdates(),
       environment: { ...limits(props), ...props.environment },
       logGroup,
       loggingFormat: lambda.LoggingFormat.JSON,
-      applicationLogLevelV2: lambda.ApplicationLogLevel.INFO,
-      vpc: props.vpc,
-      vpcSubnets: props.vpcSubnets,
-      securityGroups: props.securityGroups,
+      // Everything: the function itself leaves out what LOG_LEVEL does not ask for.
+      applicationLogLevelV2: lambda.ApplicationLogLevel.TRACE,
     });
+    // By ids, as CloudFormation has it. For the property `vpc`, the VPC would have to be looked up, with credentials.
+    if (inVpc(props)) {
+      const { subnetIds, securityGroupIds } = props;
+      (this.rotation.node.defaultChild as lambda.CfnFunction).vpcConfig = { subnetIds, securityGroupIds };
+    }
     this.attach(props.secrets ?? {});
 
     this.alarms = new sns.Topic(this, 'Alarms', { topicName: `${name}-alarms` });
@@ -105,15 +120,24 @@ export class LockstepStack extends Stack {
         principals: [new iam.ServicePrincipal('cloudwatch.amazonaws.com')],
         conditions: {
           ArnLike: { 'aws:SourceArn': `arn:${this.partition}:cloudwatch:${this.region}:${this.account}:alarm:*` },
+          StringEquals: { 'aws:SourceAccount': this.account },
         },
       }),
     );
     this.watchServiceEvents(name, props.secretNamePrefix ?? '');
-    this.watchSchedules(name);
-    this.watchMetrics(name, props.kind);
+    if (watchSchedule !== 'never') this.watchSchedules(name, watchSchedule);
+    this.watchMetrics(name, props.kind, watchSchedule !== 'never');
+    this.watchTheWatch(name, watchSchedule);
 
     new CfnOutput(this, 'FunctionArn', { value: this.rotation.functionArn });
     new CfnOutput(this, 'RoleArn', { value: role.roleArn });
+    new CfnOutput(this, 'AttachCommand', {
+      description: 'Attaches a secret that `secrets` does not name.',
+      value:
+        `aws secretsmanager rotate-secret --region ${this.region} --secret-id YOUR-SECRET` +
+        ` --rotation-lambda-arn ${this.rotation.functionArn}` +
+        ' --rotation-rules AutomaticallyAfterDays=30 --no-rotate-immediately',
+    });
     new CfnOutput(this, 'AlarmTopicArn', { value: this.alarms.topicArn });
   }
 
@@ -216,7 +240,7 @@ export class LockstepStack extends Stack {
         }),
       );
     }
-    if (props.vpc) {
+    if (inVpc(props)) {
       // What Lambda itself needs to attach the function to subnets, and what the function's code is then denied.
       const actions = [
         'ec2:CreateNetworkInterface',
@@ -259,60 +283,104 @@ export class LockstepStack extends Stack {
     });
   }
 
-  /** Once a day the function looks at all secrets that name it: which are overdue, and which are stuck half-way. */
-  private watchSchedules(name: string) {
+  /** The function looks at all secrets that name it: which are overdue, and which are stuck half-way. */
+  private watchSchedules(name: string, schedule: string) {
     new events.Rule(this, 'Watch', {
       ruleName: `${name}-watch`,
       description: `Has ${name} look for secrets whose rotation is overdue`,
-      schedule: events.Schedule.rate(Duration.days(1)),
+      schedule: events.Schedule.expression(schedule),
       targets: [
         new targets.LambdaFunction(this.rotation, { event: events.RuleTargetInput.fromObject({ Step: 'watch' }) }),
       ],
     });
   }
 
-  private watchMetrics(name: string, kind: LockstepProps['kind']) {
-    const metric = (namespace: string, metricName: string, statistic: string, period: Duration, more = {}) =>
-      new cloudwatch.Metric({
-        namespace,
-        metricName,
-        statistic,
-        period,
-        dimensionsMap: { FunctionName: name, ...more },
-      });
-    const alarm = (id: string, says: string, metric: cloudwatch.IMetric, above: number) =>
-      new cloudwatch.Alarm(this, `Alarm-${id}`, {
-        alarmName: `${name}-${id}`,
-        alarmDescription: says,
-        metric,
-        threshold: above,
-        comparisonOperator: cloudwatch.ComparisonOperator.GREATER_THAN_THRESHOLD,
-        evaluationPeriods: 1,
-        treatMissingData: cloudwatch.TreatMissingData.NOT_BREACHING,
-      }).addAlarmAction(new SnsAction(this.alarms));
-    const [hour, day] = [Duration.hours(1), Duration.days(1)];
-    const worst = (metricName: string, period: Duration) => metric('Lockstep', metricName, 'Maximum', period);
+  /** What the function's metrics say of rotations. */
+  private watchMetrics(name: string, kind: LockstepProps['kind'], watches: boolean) {
+    const worst = (metricName: string, period: Duration) =>
+      metric('Lockstep', metricName, 'Maximum', period, { FunctionName: name });
+    const alarm = (id: string, says: string, metric: cloudwatch.IMetric, above = 0) =>
+      this.alarm(`${name}-${id}`, says, metric, above);
 
-    alarm('overdue', 'A secret should have been rotated more than a day ago.', worst('SecretsOverdue', day), 0);
-    alarm('stuck', 'A rotation was begun more than a day ago and not finished.', worst('SecretsStuck', day), 0);
-    alarm('near-timeout', 'A step took more than 80 % of its time.', worst('StepTimeUsed', hour), 80);
-    if (kind === 'api-key') {
-      alarm('journal', 'Superseded API keys are alive although their time is over.', worst('JournalOverdue', day), 0);
+    if (watches) {
+      alarm('overdue', 'A secret should have been rotated more than a day ago.', worst('SecretsOverdue', DAY));
+      alarm('stuck', 'A rotation was begun more than a day ago and not finished.', worst('SecretsStuck', DAY));
     }
-    const steps = ['create', 'set', 'test', 'finish'];
-    const permanent = (step: string) =>
-      metric('Lockstep', 'StepsFailed', 'Sum', hour, { Step: `${step}Secret`, Class: 'permanent' });
-    const failures = new cloudwatch.MathExpression({
-      label: 'permanent failures, or three errors',
-      expression: `IF(${steps.map((step) => `FILL(${step}, 0)`).join(' + ')} >= 1 OR FILL(errors, 0) >= 3, 1, 0)`,
-      usingMetrics: {
-        ...Object.fromEntries(steps.map((step) => [step, permanent(step)])),
-        errors: metric('AWS/Lambda', 'Errors', 'Sum', hour),
-      },
-      period: hour,
-    });
-    alarm('rotation-failed', 'A rotation failed for good, or three times in an hour.', failures, 0);
+    alarm('near-timeout', 'A step took more than 80 % of its time. Raise `timeout`?', worst('StepTimeUsed', HOUR), 80);
+    if (kind === 'api-key') {
+      alarm('journal', 'Superseded API keys are alive although their time is over.', worst('JournalOverdue', DAY));
+    }
+    const says = 'A rotation, or the look for overdue ones, failed for good, or three times in an hour.';
+    alarm('rotation-failed', says, this.failures(name));
   }
+
+  /** 1 if a step failed for good, or the function three times. What never happened has no data: FILL makes it 0. */
+  private failures(name: string): cloudwatch.IMetric {
+    const steps = {
+      create: 'createSecret',
+      set: 'setSecret',
+      test: 'testSecret',
+      finish: 'finishSecret',
+      watch: 'watch',
+    };
+    const permanent = (step: string) =>
+      metric('Lockstep', 'StepsFailed', 'Sum', HOUR, { FunctionName: name, Step: step, Class: 'permanent' });
+    const sum = Object.keys(steps).map((id) => `FILL(${id}, 0)`).join(' + ');
+    return new cloudwatch.MathExpression({
+      label: 'permanent failures, or three errors',
+      expression: `IF(${sum} >= 1 OR FILL(errors, 0) >= 3, 1, 0)`,
+      usingMetrics: {
+        ...Object.fromEntries(Object.entries(steps).map(([id, step]) => [id, permanent(step)])),
+        errors: metric('AWS/Lambda', 'Errors', 'Sum', HOUR, { FunctionName: name }),
+      },
+      period: HOUR,
+    });
+  }
+
+  /** A rule that cannot reach its target tells nobody, nor does a look that never happens. These alarms do. */
+  private watchTheWatch(name: string, schedule: string) {
+    for (const rule of schedule === 'never' ? ['failures'] : ['failures', 'watch']) {
+      const failed = metric('AWS/Events', 'FailedInvocations', 'Sum', HOUR, { RuleName: `${name}-${rule}` });
+      this.alarm(`${name}-${rule}-rule-broken`, 'EventBridge could not reach what this rule is for.', failed, 0);
+    }
+    // Each look counts the secrets once. Two days without one are one too many for a look a day.
+    if (schedule !== 'rate(1 day)') return;
+    const looks = metric('Lockstep', 'SecretsServed', 'SampleCount', DAY, { FunctionName: name });
+    this.alarm(`${name}-watch-stopped`, 'For two days the function has not looked for overdue rotations.', looks, 1, {
+      comparisonOperator: cloudwatch.ComparisonOperator.LESS_THAN_THRESHOLD,
+      evaluationPeriods: 2,
+      treatMissingData: cloudwatch.TreatMissingData.BREACHING,
+    });
+  }
+
+  /** Tells of a metric that is above the threshold, unless `more` says otherwise. */
+  private alarm(name: string, says: string, metric: cloudwatch.IMetric, threshold: number, more = {}) {
+    new cloudwatch.Alarm(this, name, {
+      alarmName: name,
+      alarmDescription: says,
+      metric,
+      threshold,
+      comparisonOperator: cloudwatch.ComparisonOperator.GREATER_THAN_THRESHOLD,
+      evaluationPeriods: 1,
+      treatMissingData: cloudwatch.TreatMissingData.NOT_BREACHING,
+      ...more,
+    }).addAlarmAction(new SnsAction(this.alarms));
+  }
+}
+
+function metric(
+  namespace: string,
+  metricName: string,
+  statistic: string,
+  period: Duration,
+  dimensionsMap: Record<string, string>,
+): cloudwatch.Metric {
+  return new cloudwatch.Metric({ namespace, metricName, statistic, period, dimensionsMap });
+}
+
+/** Either of them: with only one, Lambda refuses the function and says that both are needed. */
+function inVpc({ subnetIds = [], securityGroupIds = [] }: LockstepProps): boolean {
+  return subnetIds.length > 0 || securityGroupIds.length > 0;
 }
 
 /** Set but empty means none, absent would mean any that the role can read. */

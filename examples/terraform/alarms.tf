@@ -33,6 +33,12 @@ data "aws_iam_policy_document" "alarms" {
       variable = "aws:SourceArn"
       values   = ["${local.arns}:cloudwatch:${local.region}:${local.account}:alarm:*"]
     }
+
+    condition {
+      test     = "StringEquals"
+      variable = "aws:SourceAccount"
+      values   = [local.account]
+    }
   }
 
   # Without a condition: EventBridge does not fill one in when it publishes to a topic.
@@ -68,48 +74,58 @@ resource "aws_cloudwatch_event_target" "failures" {
   arn  = aws_sns_topic.alarms.arn
 }
 
-# Once a day the function looks at all secrets that name it: which are overdue, and which are stuck half-way.
+# The function looks at all secrets that name it: which are overdue, and which are stuck half-way.
 resource "aws_cloudwatch_event_rule" "watch" {
+  count = local.watches ? 1 : 0
+
   name                = "${local.name}-watch"
   description         = "Has ${local.name} look for secrets whose rotation is overdue"
-  schedule_expression = "rate(1 day)"
+  schedule_expression = var.watch_schedule
 }
 
 resource "aws_cloudwatch_event_target" "watch" {
-  rule  = aws_cloudwatch_event_rule.watch.name
+  count = local.watches ? 1 : 0
+
+  rule  = aws_cloudwatch_event_rule.watch[0].name
   arn   = aws_lambda_function.rotation.arn
   input = jsonencode({ Step = "watch" })
 }
 
 resource "aws_lambda_permission" "watch" {
+  count = local.watches ? 1 : 0
+
   statement_id  = "Watch"
   action        = "lambda:InvokeFunction"
   function_name = aws_lambda_function.rotation.function_name
   principal     = "events.amazonaws.com"
-  source_arn    = aws_cloudwatch_event_rule.watch.arn
+  source_arn    = aws_cloudwatch_event_rule.watch[0].arn
 }
 
 locals {
   alarms = {
     overdue = {
+      wanted      = local.watches
       metric      = "SecretsOverdue"
       period      = 86400
       above       = 0
       description = "A secret should have been rotated more than a day ago. The function's log names it."
     }
     stuck = {
+      wanted      = local.watches
       metric      = "SecretsStuck"
       period      = 86400
       above       = 0
       description = "A rotation was begun more than a day ago and not finished. The function's log names the secret."
     }
     near-timeout = {
+      wanted      = true
       metric      = "StepTimeUsed"
       period      = 3600
       above       = 80
-      description = "A step of a rotation took more than 80 % of the time that it is given."
+      description = "A step of a rotation took more than 80 % of the time that it is given. Raise `timeout`, or find what it waited for."
     }
     journal = {
+      wanted      = local.is_api_key
       metric      = "JournalOverdue"
       period      = 86400
       above       = 0
@@ -119,7 +135,7 @@ locals {
 }
 
 resource "aws_cloudwatch_metric_alarm" "of_one_metric" {
-  for_each = { for name, alarm in local.alarms : name => alarm if name != "journal" || local.is_api_key }
+  for_each = { for name, alarm in local.alarms : name => alarm if alarm.wanted }
 
   alarm_name          = "${local.name}-${each.key}"
   alarm_description   = each.value.description
@@ -135,9 +151,45 @@ resource "aws_cloudwatch_metric_alarm" "of_one_metric" {
   treat_missing_data  = "notBreaching"
 }
 
+# Whoever looks is watched as well: each look counts the secrets once. Two days without one are one too many for a look a day.
+resource "aws_cloudwatch_metric_alarm" "watch_stopped" {
+  count = var.watch_schedule == "rate(1 day)" ? 1 : 0
+
+  alarm_name          = "${local.name}-watch-stopped"
+  alarm_description   = "For two days the function has not looked for overdue rotations. The function's log says why, if it was called."
+  alarm_actions       = [aws_sns_topic.alarms.arn]
+  namespace           = "Lockstep"
+  metric_name         = "SecretsServed"
+  dimensions          = { FunctionName = local.name }
+  statistic           = "SampleCount"
+  period              = 86400
+  evaluation_periods  = 2
+  comparison_operator = "LessThanThreshold"
+  threshold           = 1
+  treat_missing_data  = "breaching"
+}
+
+# A rule that cannot reach its target tells nobody. These do.
+resource "aws_cloudwatch_metric_alarm" "rule_broken" {
+  for_each = toset(local.watches ? ["failures", "watch"] : ["failures"])
+
+  alarm_name          = "${local.name}-${each.key}-rule-broken"
+  alarm_description   = "EventBridge could not reach what the rule ${local.name}-${each.key} is for. Look at the policies of the topic and of the function."
+  alarm_actions       = [aws_sns_topic.alarms.arn]
+  namespace           = "AWS/Events"
+  metric_name         = "FailedInvocations"
+  dimensions          = { RuleName = "${local.name}-${each.key}" }
+  statistic           = "Sum"
+  period              = 3600
+  evaluation_periods  = 1
+  comparison_operator = "GreaterThanThreshold"
+  threshold           = 0
+  treat_missing_data  = "notBreaching"
+}
+
 resource "aws_cloudwatch_metric_alarm" "failed" {
   alarm_name          = "${local.name}-rotation-failed"
-  alarm_description   = "A rotation failed for a reason that does not go away by itself, or three times in an hour."
+  alarm_description   = "A rotation, or the look for overdue ones, failed for a reason that does not go away by itself, or three times in an hour."
   alarm_actions       = [aws_sns_topic.alarms.arn]
   evaluation_periods  = 1
   comparison_operator = "GreaterThanOrEqualToThreshold"
@@ -147,20 +199,26 @@ resource "aws_cloudwatch_metric_alarm" "failed" {
   metric_query {
     id          = "failed"
     label       = "permanent failures, or three errors"
-    expression  = "IF(FILL(create, 0) + FILL(set, 0) + FILL(test, 0) + FILL(finish, 0) >= 1 OR FILL(errors, 0) >= 3, 1, 0)"
+    expression  = "IF(FILL(create, 0) + FILL(set, 0) + FILL(test, 0) + FILL(finish, 0) + FILL(watch, 0) >= 1 OR FILL(errors, 0) >= 3, 1, 0)"
     return_data = true
   }
 
   dynamic "metric_query" {
-    for_each = toset(["create", "set", "test", "finish"])
+    for_each = {
+      create = "createSecret"
+      set    = "setSecret"
+      test   = "testSecret"
+      finish = "finishSecret"
+      watch  = "watch"
+    }
 
     content {
-      id = metric_query.value
+      id = metric_query.key
 
       metric {
         namespace   = "Lockstep"
         metric_name = "StepsFailed"
-        dimensions  = { FunctionName = local.name, Step = "${metric_query.value}Secret", Class = "permanent" }
+        dimensions  = { FunctionName = local.name, Step = metric_query.value, Class = "permanent" }
         stat        = "Sum"
         period      = 3600
       }

@@ -18,7 +18,9 @@ locals {
   package     = coalesce(var.package, "${path.module}/../../target/lambda/lockstep-${var.kind}/bootstrap.zip")
   is_database = var.kind != "api-key"
   is_api_key  = var.kind == "api-key"
-  in_vpc      = length(var.subnet_ids) > 0
+  # Either of them: with only one, Lambda refuses the function and says that both are needed.
+  in_vpc  = length(concat(var.subnet_ids, var.security_group_ids)) > 0
+  watches = var.watch_schedule != "never"
 
   region  = data.aws_region.current.region
   account = data.aws_caller_identity.current.account_id
@@ -53,8 +55,9 @@ resource "aws_lambda_function" "rotation" {
   handler          = "bootstrap"
   runtime          = "provided.al2023"
   architectures    = [var.architecture]
-  memory_size      = 256
-  timeout          = 60
+  layers           = var.layer_arns
+  memory_size      = var.memory_size
+  timeout          = var.timeout
   role             = aws_iam_role.rotation.arn
 
   environment {
@@ -62,9 +65,10 @@ resource "aws_lambda_function" "rotation" {
   }
 
   logging_config {
-    log_group             = aws_cloudwatch_log_group.rotation.name
-    log_format            = "JSON"
-    application_log_level = "INFO"
+    log_group  = aws_cloudwatch_log_group.rotation.name
+    log_format = "JSON"
+    # Everything: the function itself leaves out what LOG_LEVEL does not ask for.
+    application_log_level = "TRACE"
   }
 
   dynamic "vpc_config" {
@@ -112,7 +116,8 @@ resource "aws_secretsmanager_secret_rotation" "served" {
 }
 
 resource "aws_iam_role" "rotation" {
-  name               = local.name
+  # An account has one list of roles for all its regions.
+  name               = "${local.name}-${local.region}"
   description        = "What the rotation function ${local.name} may do"
   assume_role_policy = data.aws_iam_policy_document.lambda.json
 }

@@ -21,10 +21,39 @@ variable "architecture" {
   default     = "x86_64"
 }
 
+variable "layer_arns" {
+  description = "Layers with the files that CA_BUNDLE or ISSUERS name under /opt: ARNs with their versions at the end."
+  type        = list(string)
+  default     = []
+}
+
+variable "memory_size" {
+  description = "Memory of the function in MB."
+  type        = number
+  default     = 256
+}
+
+variable "timeout" {
+  description = "Seconds that one step of a rotation may take, 15 to 900."
+  type        = number
+  default     = 60
+
+  validation {
+    condition     = var.timeout >= 15 && var.timeout <= 900
+    error_message = "The timeout is 15 to 900 seconds."
+  }
+}
+
 variable "name_prefix" {
-  description = "The function is called PREFIX-KIND. Its permissions are built from this name."
+  description = "The function is called PREFIX-KIND, its role PREFIX-KIND-REGION. Its permissions are built from this name."
   type        = string
   default     = "lockstep"
+
+  # A role's name has at most 64 characters: 38, "-postgres", a hyphen, and 16 for the region.
+  validation {
+    condition     = can(regex("^[A-Za-z][A-Za-z0-9_-]{0,37}$", var.name_prefix))
+    error_message = "The prefix is a letter, and at most 37 letters, digits, hyphens and underscores more."
+  }
 }
 
 variable "secrets" {
@@ -90,6 +119,17 @@ variable "log_retention_days" {
   description = "Days for which logs are kept."
   type        = number
   default     = 90
+}
+
+variable "watch_schedule" {
+  description = "How often the function looks for secrets whose rotation is overdue or stuck: rate() or cron(), or never."
+  type        = string
+  default     = "rate(1 day)"
+
+  validation {
+    condition     = can(regex("^(never|(rate|cron)\\(.+\\))$", var.watch_schedule))
+    error_message = "The schedule is never, or rate(...) or cron(...), as EventBridge has it."
+  }
 }
 
 variable "alarm_email" {
