@@ -452,22 +452,22 @@ mod tests {
     use serde_json::json;
     use tracing::level_filters::LevelFilter;
 
-    fn log(request: Value) -> Log {
-        Log::begin("r".to_owned(), Request::parse(&request).ok(), Duration::from_secs(30))
+    fn log(request: &Value) -> Log {
+        Log::begin("r".to_owned(), Request::parse(request).ok(), Duration::from_secs(30))
     }
 
     /// The metrics that alarms look at tell how many, and send people to the log to see which.
     #[test]
     fn what_an_alarm_is_about_is_named_at_every_log_level() {
         for level in [LevelFilter::ERROR, LevelFilter::WARN, LevelFilter::INFO] {
-            let watch = log(json!({"Step": "watch"}));
+            let watch = log(&json!({"Step": "watch"}));
             let late = vec![("one".to_owned(), Late::Overdue), ("other".to_owned(), Late::Unfinished)];
             let lines = printed(level, || watch.watched(&Watched { served: 2, late }, &mut watch.line()));
             let late: Vec<_> = lines.iter().filter(|line| line["level"] == "WARN").collect();
             let named: Vec<_> = late.iter().map(|line| (line["secret"].as_str(), line["late"].as_str())).collect();
             assert_eq!(named, [(Some("one"), Some("overdue")), (Some("other"), Some("unfinished"))], "{level}");
 
-            let step = log(json!({"Step": "finishSecret", "SecretId": "s", "ClientRequestToken": "v"}));
+            let step = log(&json!({"Step": "finishSecret", "SecretId": "s", "ClientRequestToken": "v"}));
             let warning = Error::new(Code::KeyNotRevoked).with(Fact::KeyId, "key-1");
             let lines = printed(level, || step.warnings(&[warning], &mut step.line()));
             assert_eq!(lines.len(), 1, "{level}");
