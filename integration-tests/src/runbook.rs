@@ -160,8 +160,8 @@ impl<'a> Play<'a> {
         let directory = tempfile::tempdir().expect("a directory");
         let name = lab.function_arn().rsplit(':').next().unwrap_or_default().to_owned();
         let play = Self { session, lab, secret, said: String::new(), mysql: None, variables: Vec::new(), directory };
-        // What the reader names, and what the shell here knows in the place of Lambda's list of functions.
-        play.set("SECRET", secret).set("FUNCTION", &name).set("LAB_FUNCTION_ARN", lab.function_arn())
+        // What the reader names.
+        play.set("SECRET", secret).set("FUNCTION", &name)
     }
 
     /// What the function has said before.
@@ -330,18 +330,10 @@ impl<'a> Play<'a> {
 }
 
 /// What the session's shell has besides bash's own. The AWS CLI of version 1, which the lab brings, does not know an option that
-/// version 2 needs; the configuration says the same. The lab has no list of functions, so the shell answers for the one there is.
+/// version 2 needs; the configuration says the same.
 const PRELUDE: &str = r#"
 set -euo pipefail
 aws() {
-    if [[ ${*:1:2} == 'lambda get-function' ]]; then
-        if [[ ${*:3} != "--function-name $FUNCTION --query Configuration.FunctionArn --output text" ]]; then
-            echo "no such function, or not asked for its ARN: ${*:3}" >&2
-            return 1
-        fi
-        echo "$LAB_FUNCTION_ARN"
-        return
-    fi
     local arguments=()
     while (($# > 0)); do
         case $1 in

@@ -1,5 +1,5 @@
 //! One HTTP port for what the AWS SDKs and the AWS CLI are pointed at: Secrets Manager and Systems Manager's parameters
-//! (JSON 1.1), RDS and STS's GetCallerIdentity (query protocol), and Lambda's Invoke (REST).
+//! (JSON 1.1), RDS and STS's GetCallerIdentity (query protocol), and Lambda's Invoke and GetFunction (REST).
 //!
 //! Signatures are not checked: any credentials will do. The access key id tells whether an execution environment of the
 //! [`Host`] calls; only its calls are counted and disturbed.
@@ -14,7 +14,7 @@ use axum::body::{Body, Bytes};
 use axum::extract::{DefaultBodyLimit, Path, Query, State};
 use axum::http::{HeaderMap, HeaderValue, Request, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use axum::routing::post;
+use axum::routing::{get, post};
 use axum::{Json, Router};
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
@@ -79,6 +79,7 @@ impl Bound {
         let record = Record::from_env()?;
         let router = Router::new()
             .route("/", post(query_or_json))
+            .route("/2015-03-31/functions/{function}", get(get_function))
             .route("/2015-03-31/functions/{function}/invocations", post(invoke))
             .fallback(unknown_operation)
             .layer(DefaultBodyLimit::max(PAYLOAD_LIMIT + 1))
@@ -329,6 +330,20 @@ fn access_key(headers: &HeaderMap) -> Option<&str> {
     authorization.split_once("Credential=")?.1.split('/').next()
 }
 
+/// Lambda's [GetFunction](https://docs.aws.amazon.com/lambda/latest/api/API_GetFunction.html), but for the code and the
+/// environment, which holds the lab's own settings.
+async fn get_function(State(parts): State<Parts>, Path(function): Path<String>) -> Response {
+    match parts.host.find(&function) {
+        Ok(function) => Json(json!({ "Configuration": {
+            "FunctionName": function.name, "FunctionArn": function.arn(), "Version": "$LATEST", "State": "Active",
+            "Runtime": "provided.al2023", "Handler": "bootstrap", "PackageType": "Zip",
+            "MemorySize": function.memory_mb, "Timeout": function.timeout.as_secs(),
+        } }))
+        .into_response(),
+        Err(unknown) => lambda_error(StatusCode::NOT_FOUND, "ResourceNotFoundException", &unknown.to_string()),
+    }
+}
+
 #[derive(Deserialize)]
 struct Qualifier {
     #[serde(rename = "Qualifier")]
@@ -410,7 +425,7 @@ fn caller_identity() -> Response {
 }
 
 async fn unknown_operation() -> Response {
-    let message = "The lab serves Secrets Manager, Lambda's Invoke, RDS's DescribeDBInstances and DescribeDBClusters, \
+    let message = "The lab serves Secrets Manager, Lambda's Invoke and GetFunction, RDS's DescribeDBInstances and DescribeDBClusters, \
                    Systems Manager's GetParameter and STS's GetCallerIdentity.";
     json_1_1(&Reply { status: 404, ..Reply::failure("UnknownOperationException", message) })
 }

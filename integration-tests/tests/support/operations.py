@@ -172,12 +172,15 @@ assert (answer["StatusCode"], answer["FunctionError"]) == (200, "Unhandled"), an
 assert error["errorType"] == "secret-not-found" and error["errorMessage"], error
 log = base64.b64decode(answer["LogResult"]).decode()
 assert log.startswith("START RequestId: ") and "REPORT RequestId: " in log, log
-try:
-    functions.invoke(FunctionName="none")
-except functions.exceptions.ResourceNotFoundException as error:
-    assert "Function not found" in error.response["Error"]["Message"]
-else:
-    raise AssertionError("a function that is not there was invoked")
+shown = functions.get_function(FunctionName=function.rsplit(":", 1)[1])["Configuration"]
+assert (shown["FunctionArn"], shown["Runtime"], shown["State"]) == (function, "provided.al2023", "Active"), shown
+for operation in (functions.invoke, functions.get_function):
+    try:
+        operation(FunctionName="none")
+    except functions.exceptions.ResourceNotFoundException as error:
+        assert "Function not found" in error.response["Error"]["Message"]
+    else:
+        raise AssertionError("a function that is not there was found")
 assert boto3.client("sts").get_caller_identity()["Account"] == "123456789012"
 
 assert len(operations) == 16, sorted(operations)

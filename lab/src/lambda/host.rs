@@ -146,7 +146,8 @@ impl Host {
         state.processes.iter().for_each(Process::kill_soon);
     }
 
-    fn find(&self, function: &str) -> Result<Arc<Function>, UnknownFunction> {
+    /// The function of this name, ARN or partial ARN.
+    pub(crate) fn find(&self, function: &str) -> Result<Arc<Function>, UnknownFunction> {
         let name = name_of(function);
         let found = self.state().functions.get(name).cloned();
         // A full ARN of another account or region names another function.
