@@ -247,20 +247,6 @@ class Examples(unittest.TestCase):
         for example in (Terraform(), Cdk()):
             self.assertEqual(example.failures(), (expression, steps))
 
-    def test_whoever_watches_is_watched_as_by_the_template(self):
-        alarm = next(it for it in alarms_of_template() if it.get("MetricName") == "SecretsServed")
-        terraform = Terraform().block("resource", "aws_cloudwatch_metric_alarm", "watch_stopped")
-        cdk = Cdk().part("private watchTheWatch(", "private alarm(")
-        self.assertIn(f"'SecretsServed', '{alarm['Statistic']}', DAY", cdk)
-        for name in ("Statistic", "Period", "EvaluationPeriods", "ComparisonOperator", "Threshold", "TreatMissingData"):
-            with self.subTest(property=name):
-                self.assertEqual(unquoted(str(terraform[snake(name)])), str(alarm[name]))
-        self.assertEqual(alarm["Period"], 86400)
-        self.assertRegex(cdk, rf"looks, {alarm['Threshold']}, \{{")
-        self.assertIn(f"evaluationPeriods: {alarm['EvaluationPeriods']},", cdk)
-        for name in ("ComparisonOperator", "TreatMissingData"):
-            self.assertIn(f"cloudwatch.{name}.{snake(alarm[name]).upper()},", cdk)
-
     def test_the_topic_takes_messages_from_whom_the_template_s_does(self):
         template = of_document(DEPLOYMENT.resources["AlarmTopicPolicy"]["Properties"]["PolicyDocument"])
         self.assertEqual(Terraform().policy_of_topic(), template)

@@ -120,7 +120,6 @@ export class LockstepStack extends Stack {
         principals: [new iam.ServicePrincipal('cloudwatch.amazonaws.com')],
         conditions: {
           ArnLike: { 'aws:SourceArn': `arn:${this.partition}:cloudwatch:${this.region}:${this.account}:alarm:*` },
-          StringEquals: { 'aws:SourceAccount': this.account },
         },
       }),
     );
@@ -337,24 +336,16 @@ export class LockstepStack extends Stack {
     });
   }
 
-  /** A rule that cannot reach its target tells nobody, nor does a look that never happens. These alarms do. */
+  /** A rule that cannot reach its target tells nobody. These alarms do. */
   private watchTheWatch(name: string, schedule: string) {
     for (const rule of schedule === 'never' ? ['failures'] : ['failures', 'watch']) {
       const failed = metric('AWS/Events', 'FailedInvocations', 'Sum', HOUR, { RuleName: `${name}-${rule}` });
       this.alarm(`${name}-${rule}-rule-broken`, 'EventBridge could not reach what this rule is for.', failed, 0);
     }
-    // Each look counts the secrets once. Two days without one are one too many for a look a day.
-    if (schedule !== 'rate(1 day)') return;
-    const looks = metric('Lockstep', 'SecretsServed', 'SampleCount', DAY, { FunctionName: name });
-    this.alarm(`${name}-watch-stopped`, 'For two days the function has not looked for overdue rotations.', looks, 1, {
-      comparisonOperator: cloudwatch.ComparisonOperator.LESS_THAN_THRESHOLD,
-      evaluationPeriods: 2,
-      treatMissingData: cloudwatch.TreatMissingData.BREACHING,
-    });
   }
 
-  /** Tells of a metric that is above the threshold, unless `more` says otherwise. */
-  private alarm(name: string, says: string, metric: cloudwatch.IMetric, threshold: number, more = {}) {
+  /** Tells of a metric that is above the threshold. */
+  private alarm(name: string, says: string, metric: cloudwatch.IMetric, threshold: number) {
     new cloudwatch.Alarm(this, name, {
       alarmName: name,
       alarmDescription: says,
@@ -363,7 +354,6 @@ export class LockstepStack extends Stack {
       comparisonOperator: cloudwatch.ComparisonOperator.GREATER_THAN_THRESHOLD,
       evaluationPeriods: 1,
       treatMissingData: cloudwatch.TreatMissingData.NOT_BREACHING,
-      ...more,
     }).addAlarmAction(new SnsAction(this.alarms));
   }
 }

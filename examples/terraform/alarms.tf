@@ -33,12 +33,6 @@ data "aws_iam_policy_document" "alarms" {
       variable = "aws:SourceArn"
       values   = ["${local.arns}:cloudwatch:${local.region}:${local.account}:alarm:*"]
     }
-
-    condition {
-      test     = "StringEquals"
-      variable = "aws:SourceAccount"
-      values   = [local.account]
-    }
   }
 
   # Without a condition: EventBridge does not fill one in when it publishes to a topic.
@@ -149,24 +143,6 @@ resource "aws_cloudwatch_metric_alarm" "of_one_metric" {
   comparison_operator = "GreaterThanThreshold"
   threshold           = each.value.above
   treat_missing_data  = "notBreaching"
-}
-
-# Whoever looks is watched as well: each look counts the secrets once. Two days without one are one too many for a look a day.
-resource "aws_cloudwatch_metric_alarm" "watch_stopped" {
-  count = var.watch_schedule == "rate(1 day)" ? 1 : 0
-
-  alarm_name          = "${local.name}-watch-stopped"
-  alarm_description   = "For two days the function has not looked for overdue rotations. The function's log says why, if it was called."
-  alarm_actions       = [aws_sns_topic.alarms.arn]
-  namespace           = "Lockstep"
-  metric_name         = "SecretsServed"
-  dimensions          = { FunctionName = local.name }
-  statistic           = "SampleCount"
-  period              = 86400
-  evaluation_periods  = 2
-  comparison_operator = "LessThanThreshold"
-  threshold           = 1
-  treat_missing_data  = "breaching"
 }
 
 # A rule that cannot reach its target tells nobody. These do.
