@@ -108,7 +108,7 @@ pub enum Finding {
     CurrentRefused,
     /// All are refused.
     LockedOut,
-    /// Whether AWSCURRENT works could not be found out.
+    /// AWSCURRENT could not be tried to the end.
     Unclear,
     /// AWSCURRENT works, and the superuser's or admin's credential does not.
     CompanionFails,
@@ -166,7 +166,7 @@ impl Finding {
                 "the current credential is refused, and it could not be found out whether another one sets it right"
             }
             Self::LockedOut => "every credential of the secret is refused, and nothing else may set it right",
-            Self::Unclear => "whether the current credential works could not be found out",
+            Self::Unclear => "the current credential could not be tried to the end",
             Self::CompanionFails => {
                 "the current credential works, and the superuser's or admin's credential could not be used"
             }
@@ -382,6 +382,8 @@ impl Seen {
             Credential::None | Credential::NotTried | Credential::NotOurs => (Finding::CurrentMissing, None),
             Credential::Tried(tried) => match tried.observation {
                 Observation::Unreachable | Observation::Unknown => (Finding::Unclear, tried.error.as_ref()),
+                // The password is right, and the database cannot be used, for example.
+                Observation::Works if !tried.is_usable() => (Finding::Unclear, tried.error.as_ref()),
                 Observation::Works => self.while_consumers_are_served(),
                 Observation::Rejected => self.while_consumers_are_refused(),
             },
@@ -731,6 +733,15 @@ mod tests {
                 assert!(!matches!(&state.beside, Beside::There(one) if rescues(one)), "{credentials:?}");
             }
         }
+    }
+
+    #[test]
+    fn a_password_that_is_right_is_not_healthy_where_nothing_can_be_done_with_it() {
+        let blocked = Tried { observation: Works, error: Some(Error::new(Code::DatabaseUnusable)) };
+        let mut seen = Seen { beside: Beside::Nothing, ..Seen::default() };
+        seen.current.credential = Credential::Tried(blocked);
+        let (finding, cause) = seen.finding();
+        assert_eq!((finding, cause.map(Error::code)), (Finding::Unclear, Some(Code::DatabaseUnusable)));
     }
 
     /// Between setSecret and finishSecret a healthy rotation looks as one that was left there.

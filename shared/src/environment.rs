@@ -2,6 +2,7 @@
 
 use crate::error::{Code, Error, Fact, Result};
 use crate::password::Policy;
+use crate::signed;
 use std::env;
 
 /// What the deployer decided, as opposed to what a secret says. Whoever may write a secret cannot change these.
@@ -101,7 +102,10 @@ impl Settings {
         };
         Ok(Self {
             policy,
-            endpoint: variable("SECRETS_MANAGER_ENDPOINT")?.filter(|value| !value.is_empty()),
+            endpoint: variable("SECRETS_MANAGER_ENDPOINT")?
+                .filter(|value| !value.is_empty())
+                .map(|value| service_at("SECRETS_MANAGER_ENDPOINT", &value))
+                .transpose()?,
             ca_bundle: variable("CA_BUNDLE")?.filter(|value| !value.is_empty()).map(read_bundle).transpose()?,
             superuser_secrets: list("SUPERUSER_SECRET_ARNS")?,
             issuers: list("ISSUERS")?.unwrap_or_default(),
@@ -158,6 +162,11 @@ fn authority_of(name: &str, value: &str) -> Result<String> {
     let authority = authority.filter(|it| !it.is_empty() && !it.contains(['/', '?', '#', '@', ' ']));
     let expected = "https:// and a host, perhaps with a port, and no path";
     authority.map(str::to_owned).ok_or_else(|| invalid(name, "something else", expected))
+}
+
+/// The address of a service, which is not asked in clear but within this machine.
+fn service_at(name: &str, value: &str) -> Result<String> {
+    signed::checked(value).map_err(|found| invalid(name, found, signed::EXPECTED))
 }
 
 /// `CA_BUNDLE` is the PEM text itself, or the path of a file packaged with the function.
@@ -229,6 +238,22 @@ mod tests {
         assert_eq!(endpoint("").unwrap().issuer_endpoint, None);
         for bad in ["http://localhost", "localhost:1", "https://", "https://a/b", "https://u@h"] {
             assert_eq!(endpoint(bad).unwrap_err().code(), Code::ConfigurationInvalid, "{bad}");
+        }
+    }
+
+    #[test]
+    fn secrets_are_not_read_in_clear() {
+        let endpoint = |url: &str| read(&[("SECRETS_MANAGER_ENDPOINT", url)]);
+        for good in ["https://vpce-1.secretsmanager.eu-central-1.vpce.amazonaws.com", "http://127.0.0.1:4566"] {
+            assert_eq!(endpoint(good).unwrap().endpoint.as_deref(), Some(good));
+        }
+        assert_eq!(endpoint("").unwrap().endpoint, None);
+        for bad in ["http://secretsmanager.example", "secretsmanager.example"] {
+            let error = endpoint(bad).unwrap_err();
+            assert_eq!(
+                (error.code(), error.fact(Fact::Field)),
+                (Code::ConfigurationInvalid, Some("SECRETS_MANAGER_ENDPOINT"))
+            );
         }
     }
 

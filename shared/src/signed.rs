@@ -315,11 +315,7 @@ impl Place<'_> {
             let found = "true, together with an endpoint of one's own";
             return Err(Misplaced { field, found, expected: "one of the two, as for the AWS SDKs" });
         }
-        checked(url).map_err(|found| Misplaced {
-            field,
-            found,
-            expected: "https://, a host, and perhaps a port and a path; http:// for localhost and loopback addresses alone",
-        })
+        checked(url).map_err(|found| Misplaced { field, found, expected: EXPECTED })
     }
 
     fn usual(&self) -> Result<String, Misplaced> {
@@ -393,9 +389,13 @@ fn variable(service: &str) -> &'static str {
     }
 }
 
-/// A URL that requests may go to, without a slash at the end; else why not. A request carries the session's token, which must
-/// not be sent in clear but within this machine.
-fn checked(url: &str) -> Result<String, &'static str> {
+/// What [`checked`] takes.
+pub(crate) const EXPECTED: &str =
+    "https://, a host, and perhaps a port and a path; http:// for localhost and loopback addresses alone";
+
+/// A URL that requests may go to, without a slash at the end; else why not. A request carries the session's token, and answers
+/// carry secrets, which must not be sent in clear but within this machine.
+pub(crate) fn checked(url: &str) -> Result<String, &'static str> {
     let url = url.trim().trim_end_matches('/');
     let (scheme, rest) = url.split_once("://").ok_or("text that is no URL")?;
     let scheme = scheme.to_ascii_lowercase();
