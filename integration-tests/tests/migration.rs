@@ -26,9 +26,12 @@ async fn a_secret_is_moved_from_aws_function_and_back() {
 
     world.lab.service().wait_rotation(&secret.arn).await;
     let now = describe(&world, &secret).await;
-    for setting in ["RotationLambdaARN", "RotationRules", "RotationEnabled"] {
+    for setting in ["RotationLambdaARN", "RotationEnabled"] {
         assert_eq!(now[setting], described[setting], "{setting}");
     }
+    // Since a rotation the service shows the expression in days as well.
+    let rules = merged(described["RotationRules"].clone(), json!({"AutomaticallyAfterDays": 10}));
+    assert_eq!(now["RotationRules"], rules);
     // One rotation: it was the other user's turn, and nothing else of the value has changed.
     assert_eq!(value["username"], "app_clone");
     let current = secret.at("AWSCURRENT").await;
