@@ -60,6 +60,7 @@ macro_rules! situations {
 
 situations! {
     "healthy" => healthy,
+    "watch" => looked_for,
     "cut-once" => cut_once,
     "rotation-off" => rotation_off,
     "wrong-field" => wrong_field,
@@ -337,6 +338,13 @@ async fn well<S: Server>(world: &World<S>, secret: &Secret<'_, S>) {
 // ---- rotations that failed
 
 async fn healthy(script: Script<'_>) {
+    let world = postgres().await;
+    let secret = attached(&world).await;
+    script.typed(script.about(&world.lab, &secret.arn)).await;
+    well(&world, &secret).await;
+}
+
+async fn looked_for(script: Script<'_>) {
     let world = postgres().await;
     let secret = attached(&world).await;
     script.typed(script.about(&world.lab, &secret.arn)).await;

@@ -349,7 +349,9 @@ impl Held {
     /// The same of a version that no rotation needs: one that holds something else is none of them.
     fn if_ours(self) -> Self {
         match self.credential.error() {
-            Some(error) if error.code() == Code::SecretNotJson => Self { credential: Credential::NotOurs, ..self },
+            Some(error) if matches!(error.code(), Code::SecretNotJson | Code::FieldInvalid) => {
+                Self { credential: Credential::NotOurs, ..self }
+            }
             _ => self,
         }
     }
@@ -370,7 +372,7 @@ impl Seen {
                     _ => return None,
                 }
             }
-        } else if !self.current.credential.is(Observation::Works) {
+        } else if !matches!(&self.current.credential, Credential::Tried(tried) if tried.is_usable()) {
             return None;
         }
         matches!(self.beside, Beside::NotLooked).then_some(Look::Companion)
@@ -427,8 +429,12 @@ impl Seen {
     }
 
     /// Whether an invocation may be at work on the rotation that is not finished: its value is young or, as long as it has none,
-    /// of an age that nobody knows.
+    /// of an age that nobody knows. With a value, only a healthy step looks like the findings named here; without one, the current
+    /// key may have been exchanged a moment ago.
     fn may_be_under_way(&self, finding: Finding) -> bool {
+        if self.stuck && self.pending.credential == Credential::None {
+            return !matches!(finding, Finding::Unclear | Finding::CurrentMissing);
+        }
         let not_finished = matches!(finding, Finding::PendingInEffect | Finding::Unfinished);
         not_finished && self.pending.age.is_none_or(|age| age < UNDER_WAY)
     }
@@ -537,6 +543,7 @@ fn error_json(error: &Error) -> Value {
 mod tests {
     use super::*;
     use crate::database::plan::{Credential as Tries, Fallbacks, Move, Observations, next_move};
+    use crate::secret::SecretText;
     use Observation::{Rejected, Unknown, Unreachable, Works};
 
     const ALL: [Observation; 4] = [Works, Rejected, Unreachable, Unknown];
@@ -736,6 +743,17 @@ mod tests {
     }
 
     #[test]
+    fn a_previous_version_that_is_no_document_is_not_ours() {
+        let held = |text: &str| {
+            let version = Version { id: "v".to_owned(), text: SecretText::from(text), age: None };
+            Held::of(Ok(Some(version))).if_ours().credential
+        };
+        assert_eq!(held("plain"), Credential::NotOurs);
+        assert_eq!(held(r#"{"a": 1, "a": 2}"#), Credential::NotOurs);
+        assert_eq!(held("{}"), Credential::NotTried);
+    }
+
+    #[test]
     fn a_password_that_is_right_is_not_healthy_where_nothing_can_be_done_with_it() {
         let blocked = Tried { observation: Works, error: Some(Error::new(Code::DatabaseUnusable)) };
         let mut seen = Seen { beside: Beside::Nothing, ..Seen::default() };
@@ -758,6 +776,8 @@ mod tests {
             // createSecret has not stored a value yet, or never will.
             (works(), Credential::None, None, Finding::Unfinished, true),
             (rejected(), rejected(), young, Finding::LockedOut, false),
+            // It may have exchanged the key a moment ago.
+            (rejected(), Credential::None, None, Finding::LockedOut, true),
         ] {
             let mut seen = Seen { stuck: true, beside: Beside::Nothing, ..Seen::default() };
             (seen.current.credential, seen.pending.credential, seen.pending.age) = (current, pending, age);

@@ -303,7 +303,7 @@ impl Log {
                 version = self.version(),
                 step = self.step(),
                 code = error.code().as_str(),
-                "the rotation succeeded, but the previous password still works: {error}"
+                "the rotation succeeded, but the previous credential was not ended: {error}"
             );
             measured.add(Metric::PreviousPasswordNotDiscarded, 1);
         }

@@ -73,14 +73,13 @@ impl Served {
     /// rotated. After one, the schedule counts as well, as the service may move its date on when a rotation fails.
     ///
     /// The schedule counts from the last change, which is no earlier than the last rotation: storing a value by hand is a rotation
-    /// to the service and begins the time anew, as may a new schedule, and neither need move the date of the last rotation. What
-    /// else is a change, and perhaps an attempt that fails, excuses a rotation by the schedule, too. It is late all the same: if it
-    /// is not attempted, by the service's date, which nobody has moved then; if it is, the version that it left is unfinished.
-    /// A rotation is never called late because of a change that says nothing.
+    /// to the service and begins the time anew, as may a new schedule, and neither need move the date of the last rotation. With a
+    /// rotation that was begun and not finished it counts from the last one that succeeded: there a change may be an attempt.
     ///
     /// <https://docs.aws.amazon.com/secretsmanager/latest/apireference/API_RotationRulesType.html>
     fn due(&self) -> Option<Duration> {
-        let changed = self.last_rotated.max(self.last_changed).or(self.created);
+        let changed = if self.is_unfinished() { None } else { self.last_changed };
+        let changed = self.last_rotated.max(changed).or(self.created);
         let by_rate = changed.zip(self.interval).map(|(changed, interval)| changed + interval);
         match self.last_rotated {
             None => self.next_rotation.or(by_rate),
@@ -90,9 +89,12 @@ impl Served {
 
     /// The last change is no earlier than that of the label.
     fn unfinished_since(&self) -> Option<Duration> {
+        if self.is_unfinished() { self.last_changed } else { None }
+    }
+
+    fn is_unfinished(&self) -> bool {
         let has = |labels: &[String], label: &str| labels.iter().any(|known| known == label);
-        let stuck = self.labels.values().any(|labels| has(labels, PENDING) && !has(labels, CURRENT));
-        if stuck { self.last_changed } else { None }
+        self.labels.values().any(|labels| has(labels, PENDING) && !has(labels, CURRENT))
     }
 }
 
@@ -236,6 +238,22 @@ mod tests {
         // Changes excuse nothing that the service has not moved on.
         let missed = Served { last_changed: ago(HOUR), next_rotation: ago(DAY + HOUR), ..secret };
         assert_eq!(missed.late(NOW), Some(Late::Overdue));
+    }
+
+    /// Whatever changes the secret each day, be it a job that tags it or one attempt after the other.
+    #[test]
+    fn changes_excuse_no_rotation_that_is_begun_again_and_again() {
+        let labels = [("v1".to_owned(), vec![CURRENT.to_owned()]), ("v2".to_owned(), vec![PENDING.to_owned()])];
+        let secret = Served {
+            interval: Some(DAY),
+            last_rotated: ago(10 * DAY),
+            last_changed: ago(HOUR),
+            next_rotation: Some(NOW + HOUR),
+            labels: labels.into(),
+            ..monthly()
+        };
+        assert_eq!(secret.late(NOW), Some(Late::Overdue));
+        assert_eq!(Served { last_rotated: ago(DAY), ..secret }.late(NOW), None);
     }
 
     #[test]

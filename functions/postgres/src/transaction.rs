@@ -100,7 +100,9 @@ impl Server {
             return Err(Error::new(Code::ServerReadOnly));
         }
         Ok(Self {
-            version: text(row, 5).parse().unwrap_or_default(),
+            version: text(row, 5)
+                .parse()
+                .map_err(|_| Error::new(Code::Internal).with(Fact::What, "no server_version_num"))?,
             password_encryption: text(row, 1).to_owned(),
             session_user: text(row, 3).to_owned(),
             current_user: text(row, 4).to_owned(),

@@ -52,7 +52,7 @@ fn verifier(encryption: Encryption, user: &str, password: &Password) -> SecretSt
 /// Sets a user's password and commits the session's transaction, in one round trip.
 ///
 /// # Errors
-/// [`Code::LockTimeout`](rotation::Code::LockTimeout), [`Code::PrivilegeMissing`](rotation::Code::PrivilegeMissing) and
+/// [`Code::LockTimeout`], [`Code::PrivilegeMissing`] and
 /// others by SQLSTATE. The transaction is then rolled back with the session's end.
 pub(crate) async fn set_password(
     session: Session,
