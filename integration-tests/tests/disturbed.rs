@@ -161,9 +161,22 @@ async fn a_statement_is_waited_for_up_to_its_limit() {
     arrived(&late, &token).await;
 }
 
-/// The number, among the external calls of a single user's setSecret, of the one that changes the password and commits.
+/// The number, among the external calls of a single user's setSecret, of the one that changes the password and commits. Two
+/// measurements have to agree: on a busy machine the good-bye may arrive in two pieces, or too late to be counted.
 async fn call_that_changes_the_password(world: &World) -> usize {
-    let secret = world.user("model").await;
+    let mut measured = Vec::new();
+    for model in ["model", "model2", "model3", "model4", "model5"] {
+        let number = call_before_the_good_bye(world, model).await;
+        if measured.contains(&number) {
+            return number;
+        }
+        measured.push(number);
+    }
+    panic!("no two measurements agree: {measured:?}");
+}
+
+async fn call_before_the_good_bye(world: &World, user: &str) -> usize {
+    let secret = world.user(user).await;
     let token = secret.registered().await;
     secret.steps(&["createSecret"], &token).await;
     world.lab.disturb().restart();
