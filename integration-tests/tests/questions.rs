@@ -1,10 +1,12 @@
 //! `diagnose` and `watch`: what the real function says about secrets, without changing anything.
 
-use integration_tests::issuer::{World as Issuers, lab_description};
-use integration_tests::{STEPS, Secret, World, merged, uuid};
+use integration_tests::issuer::{self, World as Issuers, lab_description};
+use integration_tests::{STEPS, Secret, Server as _, World, merged, uuid};
+use lab::Lab;
 use lab::issuer::Options as IssuerOptions;
 use lab::relay::Mode;
-use lab::servers::postgres::Options;
+use lab::servers::mysql::MySql;
+use lab::servers::postgres::{Options, Postgres};
 use serde_json::{Value, json};
 use std::time::Duration;
 
@@ -159,6 +161,16 @@ async fn a_watch_names_the_secrets_whose_rotation_is_late() {
         let log = String::from_utf8_lossy(&outcome.log).into_owned();
         assert!(log.contains(&format!("\"SecretsOverdue\":{}", u8::from(late))), "{log}");
         assert_eq!(log.contains(&one.arn), late, "{log}");
+    }
+}
+
+#[tokio::test]
+async fn every_function_can_be_asked_which_rotations_are_late() {
+    for function in [Postgres::function().await, MySql::function().await, issuer::function().await] {
+        let lab = Lab::builder(&function).start().await.expect("the lab starts");
+        let outcome = lab.invoke(&json!({"Step": "watch"})).await;
+        let answer = outcome.result().expect("an answer");
+        assert_eq!((&answer["served"], &answer["late"]), (&json!(0), &json!([])), "{}", function.display());
     }
 }
 
