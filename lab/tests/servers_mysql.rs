@@ -62,6 +62,20 @@ async fn a_server_starts_quickly_once_its_programs_are_there() {
     }
 }
 
+/// A server that starts removes the temporary tables that an earlier one has left in its directory for them.
+#[tokio::test]
+async fn a_server_that_starts_leaves_the_temporary_tables_of_others_alone() {
+    for kind in KINDS {
+        let server = MySql::start(Options::default().kind(kind)).await.unwrap();
+        let mut session = server.connect_superuser().await.unwrap();
+        session.query_drop("CREATE TEMPORARY TABLE mysql.notes (a INT) ENGINE = MyISAM").await.unwrap();
+        let other = MySql::start(Options::default().kind(kind)).await.unwrap();
+        session.query_drop("DROP TEMPORARY TABLE mysql.notes").await.unwrap();
+        let [own, others] = [&server, &other].map(|server| one_text(server, "SELECT @@tmpdir"));
+        assert_ne!(own.await, others.await, "{kind}");
+    }
+}
+
 #[tokio::test]
 async fn users_of_any_name_log_in_with_their_own_password_only() {
     for (kind, plugin) in [(Kind::MySql, "caching_sha2_password"), (Kind::MariaDb, "mysql_native_password")] {

@@ -59,7 +59,8 @@ fn server(programs: &Programs, data: &Path) -> Command {
     if let Some(account) = Account::for_servers() {
         account.applies_to(&mut command);
     }
-    command.arg("--no-defaults").arg(setting("datadir", data));
+    // In the usual place for temporary tables it would remove other servers'.
+    command.arg("--no-defaults").arg(setting("datadir", data)).arg(setting("tmpdir", data));
     for (name, place) in programs.places() {
         command.arg(setting(name, &place));
     }

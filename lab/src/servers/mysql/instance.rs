@@ -105,6 +105,7 @@ impl Launchable for Instance {
         let init = self.file(INIT);
         let files = Files {
             data: &self.data(),
+            temporary: self.home.path(),
             places: &self.programs.places(),
             tls: self.options.certificate.as_ref().map(|_| &tls),
             general_log: &self.file(GENERAL_LOG),

@@ -21,6 +21,8 @@ pub struct Options {
 /// Where the server's files lie.
 pub(super) struct Files<'a> {
     pub(super) data: &'a Path,
+    /// For temporary tables. A server that starts removes those that it finds there, whosever they are.
+    pub(super) temporary: &'a Path,
     /// Where the programs' own files are.
     pub(super) places: &'a [(&'static str, PathBuf)],
     /// The certificate and its key, and its CA.
@@ -99,6 +101,7 @@ impl Options {
         let mut set = |name: &str, value: &str| text.push_str(&format!("{name} = {}\n", option_value(value)));
         set("port", &port.to_string());
         set("datadir", &files.data.to_string_lossy());
+        set("tmpdir", &files.temporary.to_string_lossy());
         for (name, place) in files.places {
             set(name, &place.to_string_lossy());
         }
@@ -148,7 +151,7 @@ mod tests {
 
     fn configuration(options: &Options) -> String {
         let path = Path::new("/p");
-        let files = Files { data: path, places: &[], tls: None, general_log: path, init: None };
+        let files = Files { data: path, temporary: path, places: &[], tls: None, general_log: path, init: None };
         options.configuration(1, &files)
     }
 
