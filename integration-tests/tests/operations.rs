@@ -422,6 +422,27 @@ async fn configuration_test(world: &issuer::World, secret: &issuer::Secret<'_>) 
     world.lab.call("UpdateSecretVersionStage", gone).await.expect("the label goes");
 }
 
+/// An issuer that neither tells whose key it was asked with nor lists keys by their names.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_warning_is_counted_under_its_name() {
+    let description = ["  identity: /id\n", "  name: /name\n"].iter().fold(issuer::lab_description(), |text, line| {
+        assert!(text.contains(line), "no {line} in the description");
+        text.replace(line, "")
+    });
+    let description = format!("{description}\nrisk: A key that was made and not answered for lives on.\n");
+    let (world, issuer) = issuer::World::lab_with(IssuerOptions::default(), &description, |function| function).await;
+    let (id, key) = issuer.mint("by hand");
+    let secret = world.secret(json!({"apiKey": key, "apiKeyId": id})).await;
+    for by_hand in [true, false] {
+        let since = Since::now(&world.lab);
+        secret.rotated().await;
+        let known = since.known_to_cloudwatch();
+        assert_eq!(known["OrphanPossible"], [1.0], "each time that a key is made: {known:#?}");
+        assert_eq!(known.get("KeyNotOurs").cloned(), by_hand.then(|| vec![1.0]), "{known:#?}");
+        assert_eq!((known.get("KeyNotRevoked"), known.get("OtherWarnings")), (None, None), "{known:#?}");
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_journal_that_does_not_drain() {
     let (world, issuer) = issuer::World::lab_with(IssuerOptions::default(), &issuer::lab_description(), |function| {

@@ -164,6 +164,23 @@ async fn a_watch_names_the_secrets_whose_rotation_is_late() {
     }
 }
 
+/// By the clock of a service in which it was begun more than a day ago.
+#[tokio::test]
+async fn a_watch_names_the_secrets_whose_rotation_was_never_finished() {
+    for (behind, stuck) in [(Duration::ZERO, false), (2 * DAY, true)] {
+        let world = World::with(Options::default(), |function| function.clock_behind(behind)).await;
+        let secret = world.user("one").await;
+        world.sql("ALTER ROLE one NOLOGIN").await;
+        secret.refused().await;
+        let outcome = world.lab.invoke(&json!({"Step": "watch"})).await;
+        let answer = outcome.result().expect("an answer");
+        let expected = if stuck { json!([{"secret": secret.arn, "late": "unfinished"}]) } else { json!([]) };
+        assert_eq!((&answer["served"], &answer["late"]), (&json!(1), &expected), "{behind:?}");
+        let log = String::from_utf8_lossy(&outcome.log).into_owned();
+        assert!(log.contains(&format!("\"SecretsStuck\":{}", u8::from(stuck))), "{log}");
+    }
+}
+
 #[tokio::test]
 async fn every_function_can_be_asked_which_rotations_are_late() {
     for function in [Postgres::function().await, MySql::function().await, issuer::function().await] {

@@ -363,6 +363,8 @@ async fn postgres_goes_on_without_rds_and_warns() {
         let answer = secret.step("setSecret", &token).await.expect("setSecret succeeds");
         let warning = answer["warnings"][0].as_str().unwrap_or_default();
         assert!(warning.contains(code) && warning.contains(word), "{code} and {word} in {answer}");
+        let counted = managed.world.lab.function_output().matches(r#""OtherWarnings":1,"#).count();
+        assert_eq!(counted, number + 1, "{code}");
         managed.world.lab.disturb().restart();
         secret.steps(&["testSecret", "finishSecret"], &token).await;
         assert!(secret.opens("AWSCURRENT").await);
