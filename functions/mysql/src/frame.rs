@@ -14,6 +14,8 @@ const LOCK_LIMIT: Duration = Duration::from_secs(5);
 const STATEMENT_LIMIT: Duration = Duration::from_secs(8);
 /// Left for the answer when these limits are cut to what the step has left.
 const ANSWER_MARGIN: Duration = Duration::from_secs(1);
+/// By how much the lock's limit comes first, at least.
+const LOCK_FIRST: Duration = Duration::from_millis(250);
 /// From here on an account can keep its previous password (MySQL manual, "Dual Password Support").
 const DUAL_PASSWORDS_SINCE: (u16, u16, u16) = (8, 0, 14);
 
@@ -59,7 +61,7 @@ pub(crate) async fn begin(
     questions: &str,
     deadline: Deadline,
 ) -> Result<(Server, Vec<Rows>)> {
-    let (seconds, statement) = limits(deadline)?;
+    let (seconds, statement) = limits(deadline.left())?;
     let lock = lock_name(user);
     let sql = format!(
         "SET NAMES utf8mb4; \
@@ -112,15 +114,17 @@ pub(crate) fn expect_user(found: &str, expected: &str) -> Result<()> {
         .with(Fact::What, "the session belongs to another user"))
 }
 
-/// Seconds for locks and for a statement. Those for locks are whole, which is all that the settings take, and at least one, as
-/// zero would mean not to wait at all.
-fn limits(deadline: Deadline) -> Result<(u64, f64)> {
-    let left = deadline.left().saturating_sub(ANSWER_MARGIN);
+/// Seconds for locks and for a statement, of those that the step has left. Those for locks are whole, which is all that the
+/// settings take, and at least one, as zero would mean not to wait at all. Where that is nearly all there is, the statement's
+/// share of the margin keeps the lock's limit the first.
+fn limits(step: Duration) -> Result<(u64, f64)> {
+    let left = step.saturating_sub(ANSWER_MARGIN);
     if left.is_zero() {
         return Err(Error::new(Code::TimeSpent));
     }
     let lock = LOCK_LIMIT.min(left / 4 * 3).as_secs().max(1);
-    Ok((lock, STATEMENT_LIMIT.min(left).as_secs_f64()))
+    let statement = left.max(Duration::from_secs(lock) + LOCK_FIRST).min(step).min(STATEMENT_LIMIT);
+    Ok((lock, statement.as_secs_f64()))
 }
 
 /// User locks have names of at most 64 characters, without regard to case; user names have more, and mind it. A hash
@@ -156,6 +160,20 @@ mod tests {
             [("8.0.13", false), ("8.0.14", true), ("8.4.0-log", true), ("9.7.4-2", true), ("11.4.2-MariaDB", false)]
         {
             assert_eq!(server(version).has_dual_passwords(), dual, "{version}");
+        }
+    }
+
+    #[test]
+    fn a_lock_is_given_up_before_its_statement_and_that_before_the_step() {
+        for milliseconds in 1..40_000 {
+            let step = Duration::from_millis(milliseconds);
+            let Ok((lock, statement)) = limits(step) else {
+                assert!(step <= ANSWER_MARGIN, "{step:?}");
+                continue;
+            };
+            let lock = Duration::from_secs(lock);
+            assert!(!lock.is_zero() && lock.as_secs_f64() < statement, "{step:?}: {lock:?}, {statement}");
+            assert!(statement <= step.as_secs_f64(), "{step:?}: {statement}");
         }
     }
 
