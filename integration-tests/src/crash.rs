@@ -1,7 +1,7 @@
 //! A fault at one external call of a rotation, and what has to hold after it: right away somebody can still get in, and the
 //! same rotation, begun again from createSecret, converges.
 
-use crate::{STEPS, Secret, Server, World, uuid};
+use crate::{STEPS, Secret, Server, World, at_rest, uuid};
 use lab::disturb::Fault;
 use lab::secretsmanager::RotationOutcome;
 use lab::stack::RotationReport;
@@ -77,15 +77,15 @@ pub async fn strike<S: Server>(
     struck.is_some()
 }
 
-/// Waits until nothing of the function is under way: a good-bye to the server may come after the answer to Lambda.
+/// Waits until nothing of the function is under way.
 async fn quiet<S: Server>(scene: &impl Scene<S>) {
-    let busy = || scene.world().lab.calls().iter().any(|call| call.ended.is_none());
     let quiet = async {
-        while scene.connections().await != 0 || busy() {
+        while scene.connections().await != 0 {
             tokio::time::sleep(Duration::from_millis(2)).await;
         }
     };
     tokio::time::timeout(Duration::from_secs(10), quiet).await.expect("the function's connections end");
+    at_rest(&scene.world().lab).await;
 }
 
 /// What a consumer of the secret finds: AWSCURRENT works or, where a superseded credential ends at once, AWSPENDING.

@@ -125,6 +125,11 @@ pub struct Secret<'a> {
 }
 
 impl Secret<'_> {
+    /// Waits until no rotation is under way.
+    pub async fn settled(&self) {
+        self.world.lab.service().wait_rotation(&self.arn).await;
+    }
+
     /// The document of the version with this label.
     pub async fn at(&self, label: &str) -> Value {
         let text = self.world.lab.secret_value(&self.arn, label).await.expect("the version has a value");

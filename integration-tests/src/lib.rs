@@ -15,12 +15,41 @@ use lab::servers::mysql::{self, MySql};
 use lab::servers::postgres::{Options, Postgres, Version};
 use lab::stack::{Builder, RotationReport};
 use serde_json::{Value, json};
+use std::fmt;
 use std::future::Future;
 use std::path::PathBuf;
+use std::time::Duration;
 use tokio::sync::OnceCell;
+use tokio::time::{sleep, timeout};
 
 /// The four steps, in order.
 pub const STEPS: [&str; 4] = ["createSecret", "setSecret", "testSecret", "finishSecret"];
+/// Calls that go out together overlap if each takes this long, also on a machine with other work to do. Calls that wait for one
+/// another never do.
+pub const OVERLAP: Duration = Duration::from_millis(250);
+
+/// A connection, as soon as there is a slot for it: those that were closed just now keep theirs for a moment.
+pub async fn admitted<C, E: fmt::Debug>(connect: impl AsyncFn() -> Result<C, E>) -> C {
+    let mut tries = 0;
+    loop {
+        match connect().await {
+            Ok(connection) => return connection,
+            Err(error) => assert!(tries < 500, "{error:?}"),
+        }
+        tries += 1;
+        sleep(Duration::from_millis(20)).await;
+    }
+}
+
+/// Waits until none of the function's calls is under way: a good-bye to a server may come after the answer to Lambda.
+pub async fn at_rest(lab: &Lab) {
+    let rest = async {
+        while lab.calls().iter().any(|call| call.ended.is_none()) {
+            sleep(Duration::from_millis(2)).await;
+        }
+    };
+    timeout(Duration::from_secs(10), rest).await.expect("the function's calls end");
+}
 
 /// A kind of server that secrets can be for.
 pub trait Server: Send + Sync + Sized {

@@ -22,7 +22,7 @@ use tempfile::TempDir;
 use tokio::process::Command;
 
 /// A session takes up to forty starts of the AWS CLI, on a machine that does other things as well.
-const PATIENCE: Duration = Duration::from_secs(400);
+const PATIENCE: Duration = Duration::from_secs(1200);
 /// Begins the output of each block. No block prints it.
 const MARK: &str = "@@ block ";
 

@@ -4,7 +4,7 @@
 
 use integration_tests::failure::{converges, fails, fails_again, failure};
 use integration_tests::network::{Tap, full_listener};
-use integration_tests::{World, function, merged, uuid};
+use integration_tests::{World, admitted, function, merged, uuid};
 use lab::Lab;
 use lab::disturb::Fault;
 use lab::lambda::StepError;
@@ -271,7 +271,7 @@ async fn own_lock(world: &World) {
 
 #[tokio::test]
 async fn a_server_that_is_slow_is_waited_for() {
-    let world = World::with(Options::default(), |function| function.timeout(Duration::from_secs(3))).await;
+    let world = World::with(Options::default(), |function| function.timeout(Duration::from_secs(5))).await;
     let secret = world.user("app").await;
     world.relay.set(Mode::Delay(Duration::from_millis(100))).await.unwrap();
     secret.rotated().await;
@@ -295,7 +295,7 @@ async fn silence_in_the_middle_ends_before_the_step_does() {
 async fn stalled_at(postgres: Arc<Postgres>, flight: usize) -> usize {
     let lab = Lab::builder(function().await)
         .env("CA_BUNDLE", postgres.ca_pem())
-        .timeout(Duration::from_secs(3))
+        .timeout(Duration::from_secs(6))
         .start()
         .await
         .unwrap();
@@ -306,7 +306,7 @@ async fn stalled_at(postgres: Arc<Postgres>, flight: usize) -> usize {
         "password": password.expose()});
     let arn = lab.create_secret("app", &document.to_string()).await.unwrap();
     let token = uuid();
-    let stall = Duration::from_secs(5);
+    let stall = Duration::from_secs(9);
     // createSecret makes four calls to Secrets Manager, and setSecret three before it turns to the database.
     lab.disturb().on_call(8 + flight, Fault::Delay(stall));
     let error = lab.rotate_to(&arn, &token).await.unwrap().error().expect("setSecret fails");
@@ -375,12 +375,12 @@ async fn a_server_without_a_free_slot_is_named() {
     // Three of the six are the superuser's.
     let mut guests = Vec::new();
     for _ in 0..3 {
-        guests.push(world.server.connect("guest", &password, "postgres").await.unwrap());
+        guests.push(admitted(async || world.server.connect("guest", &password, "postgres").await).await);
     }
     let token = fails(&world, &secret, "too-many-connections").await;
     // Then the three, too, when the server does not even ask who it is.
     for _ in 0..3 {
-        guests.push(world.server.connect_superuser().await.unwrap());
+        guests.push(admitted(async || world.server.connect_superuser().await).await);
     }
     fails_again(&world, &secret, &token, "too-many-connections").await;
     drop(guests);
@@ -392,7 +392,7 @@ async fn a_server_without_a_free_slot_is_named() {
 
     world.sql("ALTER ROLE app CONNECTION LIMIT 1").await;
     let (user, password) = secret.credential("AWSCURRENT").await;
-    let guest = world.server.connect(&user, &password.as_str().into(), "postgres").await.unwrap();
+    let guest = admitted(async || world.server.connect(&user, &password.as_str().into(), "postgres").await).await;
     let token = fails(&world, &secret, "too-many-connections").await;
     drop(guest);
     world.sql("ALTER ROLE app CONNECTION LIMIT -1").await;

@@ -1,7 +1,7 @@
 //! Superusers whose server is looked up at RDS, by the release binaries on real servers. The servers are what RDS, in the lab,
 //! says that they are: the rotated secrets name `localhost`, and a primary is behind `127.0.0.1` and a port of its own.
 
-use integration_tests::{Secret, Server, World, merged};
+use integration_tests::{OVERLAP, Secret, Server, World, merged};
 use lab::disturb::{Call, Fault, critical_path};
 use lab::lambda::{ACCOUNT, REGION, StepError};
 use lab::rds::{Cluster, Instance};
@@ -133,7 +133,6 @@ async fn a_replica_is_recognised_and_the_superuser_goes_to_the_primary<S: Server
     rds.instance(managed.apart("orders"));
     rds.instance(managed.named(NAME).replica_of("orders"));
     let secret = managed.pair("app", &managed.apart("orders").arn()).await;
-    managed.world.lab.disturb().latency(Duration::from_millis(50));
     let before = managed.connections();
     secret.rotated().await;
     let after = managed.connections();
@@ -143,7 +142,7 @@ async fn a_replica_is_recognised_and_the_superuser_goes_to_the_primary<S: Server
     let token = secret.registered().await;
     secret.steps(&["createSecret"], &token).await;
     managed.world.lab.disturb().restart();
-    managed.world.lab.disturb().latency(Duration::from_millis(50));
+    managed.world.lab.disturb().latency(OVERLAP);
     let before = managed.connections();
     secret.steps(&["setSecret"], &token).await;
     assert_eq!(managed.connections(), (before.0, before.1 + 1));

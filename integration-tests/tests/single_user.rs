@@ -1,11 +1,10 @@
 //! A user that changes its own password.
 
-use integration_tests::{STEPS, Secret, World, merged};
+use integration_tests::{OVERLAP, STEPS, Secret, World, merged};
 use lab::disturb::{DATABASE, critical_path};
 use lab::servers::Password;
 use lab::servers::postgres::Options;
 use serde_json::{Value, json};
-use std::time::Duration;
 
 #[tokio::test]
 async fn a_rotation_changes_the_password_and_nothing_else() {
@@ -45,8 +44,7 @@ async fn the_normal_path_costs_what_it_has_to() {
     let token = secret.registered().await;
     for step in STEPS {
         world.lab.disturb().restart();
-        // Calls that go out together overlap only if each takes a while.
-        world.lab.disturb().latency(Duration::from_millis(40));
+        world.lab.disturb().latency(OVERLAP);
         let before = world.relay.connections();
         secret.steps(&[step], &token).await;
         let calls = world.lab.calls();

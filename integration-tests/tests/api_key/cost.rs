@@ -1,11 +1,10 @@
 //! What the normal path costs: calls in sequence, because each is a round trip that Lambda is paid for.
 
 use crate::support::by_hand;
-use integration_tests::STEPS;
 use integration_tests::issuer::World;
+use integration_tests::{OVERLAP, STEPS};
 use lab::disturb::{ISSUER, critical_path};
 use lab::issuer::Options;
-use std::time::Duration;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_normal_path_costs_what_it_has_to() {
@@ -19,8 +18,7 @@ async fn the_normal_path_costs_what_it_has_to() {
     let mut costs = Vec::new();
     for step in STEPS {
         world.lab.disturb().restart();
-        // Calls that go out together overlap only if each takes a while.
-        world.lab.disturb().latency(Duration::from_millis(40));
+        world.lab.disturb().latency(OVERLAP);
         secret.steps(&[step], &token).await;
         let (issuers, service): (Vec<_>, Vec<_>) =
             world.lab.calls().into_iter().partition(|call| call.operation.starts_with(ISSUER));

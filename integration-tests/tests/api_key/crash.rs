@@ -189,8 +189,8 @@ async fn a_fault_at_each_call_of_a_later_rotation() {
 
 /// An orphan takes the last place there is, and is not touched while it may be another invocation's.
 async fn each_call_where_three_keys_are_all(fault: Fault) {
-    let description = described(&[("  headers: {Accept", "  timeout: 1s\n  headers: {Accept")]);
-    let timeout = Duration::from_secs(6);
+    let description = described(&[("  headers: {Accept", "  timeout: 2s\n  headers: {Accept")]);
+    let timeout = Duration::from_secs(8);
     let settings = |function: lab::stack::Builder| function.timeout(timeout);
     let options = Options { max_keys: Some(3), ..Options::default() };
     let (world, issuer) = World::lab_with(options, &description, settings).await;

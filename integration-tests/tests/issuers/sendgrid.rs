@@ -191,7 +191,7 @@ async fn at_the_cap_nothing_is_lost() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_key_that_comes_too_soon_after_another_is_waited_for() {
-    let double = SendGrid { pause: Duration::from_secs(2), ..SendGrid::new() };
+    let double = SendGrid { pause: Duration::from_secs(5), ..SendGrid::new() };
     let world = World::start("sendgrid", double.router(), double.admin()).await;
     let by_hand = double.mint("by hand");
     let secret = world.secret(written(&by_hand)).await;

@@ -4,7 +4,7 @@
 
 use integration_tests::failure::{converges, fails, failure};
 use integration_tests::network::{Tap, full_listener};
-use integration_tests::{STEPS, Server as _, World, merged, uuid};
+use integration_tests::{STEPS, Server as _, World, admitted, merged, uuid};
 use lab::Lab;
 use lab::disturb::Fault;
 use lab::lambda::StepError;
@@ -330,7 +330,7 @@ async fn while_held<T>(world: &World<MySql>, statements: &str, work: impl Future
 #[tokio::test]
 async fn a_server_that_is_slow_is_waited_for() {
     for kind in KINDS {
-        let world = World::mysql_with(options(kind), |function| function.timeout(Duration::from_secs(3))).await;
+        let world = World::mysql_with(options(kind), |function| function.timeout(Duration::from_secs(5))).await;
         let secret = world.user("app").await;
         world.relay.set(Mode::Delay(Duration::from_millis(100))).await.unwrap();
         secret.rotated().await;
@@ -358,7 +358,7 @@ async fn silence_in_the_middle_ends_before_the_step_does() {
 /// A rotation in which one flight of setSecret is on its way for longer than the function may wait. Returns where that was.
 async fn stalled_at(server: Arc<MySql>, flight: usize) -> usize {
     let builder = Lab::builder(MySql::function().await).env("CA_BUNDLE", server.ca_pem());
-    let lab = builder.timeout(Duration::from_secs(3)).start().await.unwrap();
+    let lab = builder.timeout(Duration::from_secs(6)).start().await.unwrap();
     let relay = lab.relay(server.port()).await.unwrap();
     let (user, password) = (format!("user{flight}"), Password::random());
     server.create_user(&user, &password).await.unwrap();
@@ -366,7 +366,7 @@ async fn stalled_at(server: Arc<MySql>, flight: usize) -> usize {
     let document = merged(document, server.fields());
     let arn = lab.create_secret("app", &document.to_string()).await.unwrap();
     let token = uuid();
-    let stall = Duration::from_secs(5);
+    let stall = Duration::from_secs(9);
     // createSecret makes four calls to Secrets Manager, and setSecret three before it turns to the database.
     lab.disturb().on_call(8 + flight, Fault::Delay(stall));
     let error = lab.rotate_to(&arn, &token).await.unwrap().error().expect("setSecret fails");
@@ -423,7 +423,7 @@ async fn a_server_without_a_free_slot_is_named() {
         world.server.create_user("guest", &password).await.unwrap();
         let mut guests = Vec::new();
         for _ in 0..minimum {
-            guests.push(world.server.connect("guest", &password, None).await.unwrap());
+            guests.push(admitted(async || world.server.connect("guest", &password, None).await).await);
         }
         let token = fails(&world, &secret, "too-many-connections").await;
         drop(guests);

@@ -2,7 +2,7 @@
 
 use crate::pool::Pool;
 use crate::{attached, costs, refused_logins};
-use integration_tests::{World, merged};
+use integration_tests::{World, at_rest, merged};
 use lab::servers::Password;
 use lab::servers::mysql::{MySql, Options, literal};
 use serde_json::json;
@@ -93,6 +93,7 @@ async fn a_crash_at_the_change_ends_no_password() {
             let calls_first = 3;
             world.lab.disturb().on_call(calls_first + flight, fault);
             let first = secret.step("setSecret", &token).await;
+            at_rest(&world.lab).await;
             let fired = world.lab.disturb().fired() > 0;
             world.lab.disturb().restart();
             assert!(secret.opens("AWSCURRENT").await, "{fault:?} at flight {flight}: {first:?}");

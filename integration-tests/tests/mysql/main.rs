@@ -9,9 +9,8 @@ mod dual_password;
 mod pool;
 mod single_user;
 
-use integration_tests::{Secret, World};
+use integration_tests::{OVERLAP, Secret, World};
 use lab::servers::mysql::MySql;
-use std::time::Duration;
 
 /// Attaches the function without rotating (RotateImmediately=false), and says how its test of the configuration ended.
 async fn attached(world: &World<MySql>, secret: &Secret<'_, MySql>) -> String {
@@ -29,8 +28,7 @@ async fn costs(world: &World<MySql>, secret: &Secret<'_, MySql>) -> Vec<(usize, 
     let mut costs = Vec::new();
     for step in integration_tests::STEPS {
         world.lab.disturb().restart();
-        // Calls that go out together overlap only if each takes a while.
-        world.lab.disturb().latency(Duration::from_millis(40));
+        world.lab.disturb().latency(OVERLAP);
         let before = world.relay.connections();
         secret.steps(&[step], &token).await;
         let calls: Vec<_> =
