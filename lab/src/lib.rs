@@ -9,6 +9,7 @@
 //! * [`provision`]: obtains those servers and AWS's emulator without root and without a container engine
 //! * [`issuer`]: issuers of API keys over HTTPS
 //! * [`relay`] and [`disturb`]: the means to delay, throttle, fail, cut and kill
+//! * [`port`]: ports that stay one's own
 //! * [`build`]: makes the functions' release binaries
 //! * [`cli`]: the `cargo lab` command
 
@@ -19,6 +20,7 @@ pub mod endpoint;
 pub mod issuer;
 pub mod lambda;
 pub mod parameters;
+pub mod port;
 pub mod provision;
 pub mod rds;
 mod record;

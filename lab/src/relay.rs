@@ -1,13 +1,14 @@
 //! A TCP relay in front of a database: counts connections and flights, and applies the rules of [`disturb`](crate::disturb).
 
 use crate::disturb::{DATABASE, Disturb, Fault, Ticket};
+use crate::port::Reserved;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpSocket, TcpStream};
+use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::{JoinHandle, JoinSet};
 
@@ -41,12 +42,13 @@ impl Relay {
     /// # Errors
     /// No port could be bound.
     pub async fn start(target_port: u16, disturb: Disturb) -> io::Result<Self> {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
-        let port = listener.local_addr()?.port();
+        let reserved = Reserved::new()?;
+        let port = reserved.number();
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).await?;
         let connections = Arc::new(AtomicUsize::new(0));
         let (modes, changes) = mpsc::channel(1);
         let accept = Acceptor {
-            port,
+            port: reserved,
             target: (Ipv4Addr::LOCALHOST, target_port).into(),
             disturb,
             connections: Arc::clone(&connections),
@@ -86,7 +88,8 @@ impl Drop for Relay {
 }
 
 struct Acceptor {
-    port: u16,
+    /// Ours also while it refuses.
+    port: Reserved,
     target: SocketAddr,
     disturb: Disturb,
     connections: Arc<AtomicUsize>,
@@ -95,27 +98,21 @@ struct Acceptor {
     running: JoinSet<()>,
 }
 
-/// The listening socket, or one that is only bound: it keeps the port ours and refuses.
-enum Port {
-    Open(TcpListener),
-    Closed(#[allow(dead_code, reason = "held so that nobody else gets the port")] TcpSocket),
-}
-
 impl Acceptor {
     async fn run(
         mut self,
         listener: TcpListener,
         mut changes: mpsc::Receiver<(Mode, oneshot::Sender<io::Result<()>>)>,
     ) {
-        let mut port = Port::Open(listener);
+        let mut listener = Some(listener);
         loop {
             tokio::select! {
                 change = changes.recv() => {
                     let Some((mode, done)) = change else { return };
                     // Whoever asked may have gone; the mode is in force all the same.
-                    match self.switch(port, mode) {
+                    match self.switch(listener, mode).await {
                         Ok(now) => {
-                            port = now;
+                            listener = now;
                             let _ = done.send(Ok(()));
                         }
                         Err(error) => {
@@ -124,29 +121,20 @@ impl Acceptor {
                         }
                     }
                 }
-                client = accept(&port) => self.serve(client),
+                client = accept(listener.as_ref()) => self.serve(client),
                 Some(_) = self.running.join_next() => {}
             }
         }
     }
 
-    fn switch(&mut self, port: Port, mode: Mode) -> io::Result<Port> {
+    /// Opens or closes the port.
+    async fn switch(&mut self, listener: Option<TcpListener>, mode: Mode) -> io::Result<Option<TcpListener>> {
         self.mode = mode;
-        match (port, mode) {
-            (Port::Open(listener), Mode::Refuse) => {
-                drop(listener);
-                Ok(Port::Closed(self.socket()?))
-            }
-            (Port::Closed(socket), mode) if mode != Mode::Refuse => Ok(Port::Open(socket.listen(128)?)),
-            (port, _) => Ok(port),
+        match (listener, mode) {
+            (_, Mode::Refuse) => Ok(None),
+            (Some(listener), _) => Ok(Some(listener)),
+            (None, _) => TcpListener::bind((Ipv4Addr::LOCALHOST, self.port.number())).await.map(Some),
         }
-    }
-
-    fn socket(&self) -> io::Result<TcpSocket> {
-        let socket = TcpSocket::new_v4()?;
-        socket.set_reuseaddr(true)?;
-        socket.bind((Ipv4Addr::LOCALHOST, self.port).into())?;
-        Ok(socket)
     }
 
     fn serve(&mut self, client: TcpStream) {
@@ -163,8 +151,8 @@ impl Acceptor {
     }
 }
 
-async fn accept(port: &Port) -> TcpStream {
-    if let Port::Open(listener) = port {
+async fn accept(listener: Option<&TcpListener>) -> TcpStream {
+    if let Some(listener) = listener {
         loop {
             match listener.accept().await {
                 Ok((client, _)) => return client,

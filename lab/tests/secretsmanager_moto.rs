@@ -11,10 +11,10 @@
 )]
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::TcpListener;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use lab::port::Reserved;
 use lab::secretsmanager::{Consistency, Options, Service};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
@@ -213,6 +213,7 @@ fn has_label_twice(labels: &Labels) -> bool {
 struct Moto {
     child: Child,
     url: String,
+    _port: Reserved,
 }
 
 impl Drop for Moto {
@@ -223,12 +224,13 @@ impl Drop for Moto {
 }
 
 async fn start_moto() -> Moto {
-    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     let program = tokio::task::spawn_blocking(lab::provision::moto).await.unwrap().unwrap();
+    let reserved = Reserved::new().unwrap();
+    let port = reserved.number();
     let mut command = Command::new(program);
     command.args(["--host", "127.0.0.1", "--port", &port.to_string()]).stdout(Stdio::null()).stderr(Stdio::null());
     let child = command.spawn().unwrap();
-    let moto = Moto { child, url: format!("http://127.0.0.1:{port}/") };
+    let moto = Moto { child, url: format!("http://127.0.0.1:{port}/"), _port: reserved };
     let deadline = Instant::now() + Duration::from_secs(60);
     while reqwest::get(format!("{}moto-api/", moto.url)).await.is_err() {
         assert!(Instant::now() < deadline, "moto_server did not answer within a minute");

@@ -6,9 +6,12 @@ use lab::servers::certificates::TestCa;
 use lab::servers::mysql::{Kind, MySql, Options, Tls, literal, quoted};
 use mysql_async::prelude::Queryable as _;
 use std::fs;
+use std::io::ErrorKind;
+use std::net::{Ipv4Addr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
+use tokio::net::TcpSocket;
 
 const KINDS: [Kind; 2] = [Kind::MySql, Kind::MariaDb];
 const ODD_PASSWORD: &str = r#"pa'ss\ "word" %s ü `;--"#;
@@ -239,17 +242,31 @@ async fn a_server_can_be_read_only_from_the_start() {
     }
 }
 
+/// That nobody listens on the port, and nobody else gets it either. Before the first connection: what one leaves behind
+/// (TIME-WAIT) would keep the port, too.
+fn assert_refuses_and_is_kept(port: u16) {
+    let address = (Ipv4Addr::LOCALHOST, port);
+    assert_eq!(TcpStream::connect(address).unwrap_err().kind(), ErrorKind::ConnectionRefused);
+    // The standard library's own `bind` would set SO_REUSEADDR, with which one could share it.
+    let other = TcpSocket::new_v4().unwrap();
+    assert_eq!(other.bind(address.into()).unwrap_err().kind(), ErrorKind::AddrInUse);
+}
+
 #[tokio::test]
 async fn a_server_that_went_down_comes_up_with_its_data_on_its_port() {
     for kind in KINDS {
         let mut server = MySql::start(Options::default().kind(kind)).await.unwrap();
         let (port, password) = (server.port(), Password::random());
+        server.down().unwrap();
+        assert_refuses_and_is_kept(port);
+        server.up().await.unwrap();
         server.create_user("app", &password).await.unwrap();
         server.down().unwrap();
         assert!(server.can_login("app", &password).await.is_err());
         server.up().await.unwrap();
         assert_eq!(server.port(), port);
         assert!(server.can_login("app", &password).await.unwrap());
+        server.stop().unwrap();
     }
 }
 

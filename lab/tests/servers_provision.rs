@@ -1,8 +1,9 @@
 //! What cargo does not bring, obtained as a fresh machine would.
 #![expect(clippy::unwrap_used, reason = "a panic in a helper of tests is a failed test")]
 
+use lab::port::Reserved;
 use lab::provision::{Version, moto, postgres, python, rie};
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpStream;
 use std::process::{Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -27,18 +28,18 @@ fn several_that_ask_at_once_all_get_a_postgresql_that_runs() {
 
 #[test]
 fn the_emulator_of_lambda_runs() {
-    let free_port = || TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-    let (address, api) = (free_port(), free_port());
+    let [port, api] = [(); 2].map(|()| Reserved::new().unwrap());
+    let address = format!("127.0.0.1:{}", port.number());
     // It takes every argument that it does not know for the function, `--help` too, so it is asked to serve instead.
     let mut emulator = Command::new(rie().unwrap())
-        .args(["--runtime-interface-emulator-address", &address.to_string()])
-        .args(["--runtime-api-address", &api.to_string(), "/bin/true"])
+        .args(["--runtime-interface-emulator-address", &address])
+        .args(["--runtime-api-address", &format!("127.0.0.1:{}", api.number()), "/bin/true"])
         .stderr(Stdio::null())
         .spawn()
         .unwrap();
     let start = Instant::now();
     let serves = loop {
-        let serves = TcpStream::connect(address).is_ok();
+        let serves = TcpStream::connect(&address).is_ok();
         if serves || start.elapsed() > Duration::from_secs(20) {
             break serves;
         }

@@ -3,11 +3,12 @@
 use super::home::Home;
 use super::process::Process;
 use super::{Error, Result};
+use crate::port::Reserved;
 use crate::provision::{self, command::last_lines};
 use rustix::process::Signal;
-use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::Arc;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
@@ -17,8 +18,6 @@ pub(super) const SET_UP_LIMIT: Duration = Duration::from_secs(60);
 /// For the start, likewise.
 const READY_LIMIT: Duration = Duration::from_secs(60);
 const POLL: Duration = Duration::from_millis(10);
-/// Somebody else may take a port between its choice and its use. That is rare; several times in a row is another fault.
-const PORT_ATTEMPTS: u32 = 5;
 /// What is shown of the log of a server that does not start.
 const LOG_LINES: usize = 12;
 /// What the server writes to its standard output and error.
@@ -47,23 +46,14 @@ pub(super) trait Launchable {
 }
 
 /// Starts the server on a free port, and waits until it accepts connections.
-pub(super) fn launch(server: &impl Launchable) -> Result<(Process, u16)> {
-    let mut attempt = 1;
-    loop {
-        let port = free_port()?;
-        let log_before = server.home().read_log(LOG)?.len();
-        match launch_on(server, port) {
-            Err(_) if attempt < PORT_ATTEMPTS && news(server, log_before)?.contains("Address already in use") => {
-                attempt += 1;
-            }
-            result => return result.map(|process| (process, port)),
-        }
-    }
+pub(super) fn launch(server: &impl Launchable) -> Result<(Process, Arc<Reserved>)> {
+    let port = Reserved::new().map_err(provision::Error::io("find a free port on", Path::new("127.0.0.1")))?;
+    Ok((launch_on(server, &port)?, Arc::new(port)))
 }
 
 /// Starts the server on this port, and waits until it accepts connections.
-pub(super) fn launch_on<S: Launchable>(server: &S, port: u16) -> Result<Process> {
-    let mut program = server.program(port)?;
+pub(super) fn launch_on<S: Launchable>(server: &S, port: &Reserved) -> Result<Process> {
+    let mut program = server.program(port.number())?;
     let path = PathBuf::from(program.get_program());
     let io = |source| provision::Error::Io { doing: "start", path: path.clone(), source };
     let log_before = server.home().read_log(LOG)?.len();
@@ -99,9 +89,4 @@ fn news(server: &impl Launchable, log_before: usize) -> Result<String> {
 /// Names and statements are logged as clients sent them, in whatever encoding.
 fn text(log: &[u8]) -> String {
     String::from_utf8_lossy(log).into_owned()
-}
-
-fn free_port() -> Result<u16> {
-    let listener = TcpListener::bind(("127.0.0.1", 0)).and_then(|listener| listener.local_addr());
-    Ok(listener.map_err(provision::Error::io("find a free port on", Path::new("127.0.0.1")))?.port())
 }

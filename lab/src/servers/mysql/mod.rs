@@ -26,6 +26,7 @@ use super::certificates::Certificate;
 use super::launch::{launch, launch_on};
 use super::process::Process;
 use super::{Error, HOST, Password, Result, blocking};
+use crate::port::Reserved;
 use instance::Instance;
 use std::fmt;
 use std::path::PathBuf;
@@ -38,9 +39,9 @@ const SUPERUSER: &str = "root";
 pub struct MySql {
     // `None` while it is down. Before the instance, whose directory goes last: fields are dropped in order.
     process: Option<Process>,
-    port: u16,
+    // Shared with the threads that start it, as is the instance.
+    port: Arc<Reserved>,
     superuser_password: Password,
-    // Shared with the threads that start it.
     instance: Arc<Instance>,
 }
 
@@ -70,7 +71,7 @@ impl MySql {
 
     /// The port, which stays the same over [`down`](Self::down) and [`up`](Self::up).
     pub fn port(&self) -> u16 {
-        self.port
+        self.port.number()
     }
 
     /// The name of the superuser. The account is `'root'@'%'`.
@@ -117,7 +118,8 @@ impl MySql {
         self.instance.logs()
     }
 
-    /// Stops the server at once, as a failure would: clients are cut off. Its data stays, for [`up`](Self::up).
+    /// Stops the server at once, as a failure would: clients are cut off. Its data and its port stay, for
+    /// [`up`](Self::up): meanwhile connections are refused.
     ///
     /// # Errors
     /// [`Error::Stop`] if the process does not end.
@@ -129,11 +131,11 @@ impl MySql {
     /// Starts the server again on the same port, if it is down.
     ///
     /// # Errors
-    /// [`Error::NotReady`] if it does not start, for instance because the port was taken meanwhile.
+    /// [`Error::NotReady`] if it does not start.
     pub async fn up(&mut self) -> Result<()> {
         if self.process.is_none() {
-            let (instance, port) = (Arc::clone(&self.instance), self.port);
-            self.process = Some(blocking(move || launch_on(&*instance, port)).await?);
+            let (instance, port) = (Arc::clone(&self.instance), Arc::clone(&self.port));
+            self.process = Some(blocking(move || launch_on(&*instance, &port)).await?);
         }
         Ok(())
     }
@@ -150,6 +152,6 @@ impl MySql {
 /// For messages: `MySQL 9.7 on localhost:3306`.
 impl fmt::Display for MySql {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} on {HOST}:{}", self.kind(), self.port)
+        write!(f, "{} on {HOST}:{}", self.kind(), self.port())
     }
 }

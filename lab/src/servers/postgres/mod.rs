@@ -26,6 +26,7 @@ use super::certificates::Certificate;
 use super::launch::{Launchable as _, launch, launch_on};
 use super::process::Process;
 use super::{Error, HOST, Password, Result, blocking};
+use crate::port::Reserved;
 use cluster::{Cluster, Primary};
 use rustix::process::Signal;
 use std::fmt;
@@ -43,10 +44,10 @@ const RELOAD_POLL: Duration = Duration::from_millis(10);
 pub struct Postgres {
     // `None` while it is down. Before the cluster, whose directory goes last: fields are dropped in order.
     process: Option<Process>,
-    port: u16,
+    // Shared with the threads that start it, as is the cluster.
+    port: Arc<Reserved>,
     superuser_password: Password,
     certificate: Option<Certificate>,
-    // Shared with the threads that start it.
     cluster: Arc<Cluster>,
 }
 
@@ -74,7 +75,8 @@ impl Postgres {
     pub async fn standby_of(primary: &Self) -> Result<Self> {
         let mut options = primary.cluster.options().clone();
         options.certificate = primary.certificate.clone();
-        let (port, password, ca_pem) = (primary.port, primary.superuser_password.clone(), primary.ca_pem().to_owned());
+        let (port, password, ca_pem) =
+            (primary.port(), primary.superuser_password.clone(), primary.ca_pem().to_owned());
         blocking(move || {
             let cluster = Cluster::follow(options, &Primary { port, ca_pem: &ca_pem, superuser_password: &password })?;
             Self::launch(cluster, password)
@@ -95,7 +97,7 @@ impl Postgres {
 
     /// The port, which stays the same over [`down`](Self::down) and [`up`](Self::up).
     pub fn port(&self) -> u16 {
-        self.port
+        self.port.number()
     }
 
     /// The name of the superuser.
@@ -159,7 +161,8 @@ impl Postgres {
         Ok(())
     }
 
-    /// Stops the server at once, as a failure would: clients are cut off. Its data stays, for [`up`](Self::up).
+    /// Stops the server at once, as a failure would: clients are cut off. Its data and its port stay, for
+    /// [`up`](Self::up): meanwhile connections are refused.
     ///
     /// # Errors
     /// [`Error::Stop`] if the process does not end.
@@ -171,11 +174,11 @@ impl Postgres {
     /// Starts the server again on the same port, if it is down.
     ///
     /// # Errors
-    /// [`Error::NotReady`] if it does not start, for instance because the port was taken meanwhile.
+    /// [`Error::NotReady`] if it does not start.
     pub async fn up(&mut self) -> Result<()> {
         if self.process.is_none() {
-            let (cluster, port) = (Arc::clone(&self.cluster), self.port);
-            self.process = Some(blocking(move || launch_on(&*cluster, port)).await?);
+            let (cluster, port) = (Arc::clone(&self.cluster), Arc::clone(&self.port));
+            self.process = Some(blocking(move || launch_on(&*cluster, &port)).await?);
         }
         Ok(())
     }
@@ -192,6 +195,6 @@ impl Postgres {
 /// For messages: `PostgreSQL 15 on localhost:5432`.
 impl fmt::Display for Postgres {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} on {HOST}:{}", self.version(), self.port)
+        write!(f, "{} on {HOST}:{}", self.version(), self.port())
     }
 }
