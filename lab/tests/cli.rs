@@ -19,7 +19,7 @@ fn lab(arguments: &[&str]) -> Command {
 const FUNCTION: &[&str] = &["--function", env!("CARGO_BIN_EXE_scripted-function")];
 
 fn exit_code(mut child: Child) -> Option<i32> {
-    let limit = Instant::now() + Duration::from_secs(60);
+    let limit = Instant::now() + Duration::from_secs(300);
     loop {
         if let Some(status) = child.try_wait().unwrap() {
             return status.code();
@@ -83,10 +83,11 @@ fn serving() -> (Child, BufReader<std::process::ChildStdout>) {
     (child, output)
 }
 
-/// The processes that this one started, by whichever of its threads.
+/// The processes that this one started, by whichever of its threads. A thread may end meanwhile.
 fn children(parent: u32) -> Vec<String> {
     let threads = std::fs::read_dir(format!("/proc/{parent}/task")).unwrap();
-    let lists = threads.map(|thread| std::fs::read_to_string(thread.unwrap().path().join("children")).unwrap());
+    let lists =
+        threads.map(|thread| std::fs::read_to_string(thread.unwrap().path().join("children")).unwrap_or_default());
     lists.flat_map(|list| list.split_whitespace().map(str::to_owned).collect::<Vec<_>>()).collect()
 }
 

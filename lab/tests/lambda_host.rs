@@ -6,8 +6,13 @@ use lab::lambda::{Function, Host, Outcome};
 use serde_json::{Value, json};
 use std::time::{Duration, Instant};
 
+/// What no invocation here comes near, however busy the machine, unless a time-out is what it is for.
+const PATIENCE: Duration = Duration::from_secs(30);
+
 fn function() -> Function {
-    Function::new("scripted", env!("CARGO_BIN_EXE_scripted-function"))
+    let mut function = Function::new("scripted", env!("CARGO_BIN_EXE_scripted-function"));
+    (function.timeout, function.init_timeout) = (PATIENCE, PATIENCE);
+    function
 }
 
 fn host(function: Function) -> Host {
@@ -55,7 +60,7 @@ async fn the_context_is_complete() {
     assert_eq!(context["arn"], "arn:aws:lambda:us-east-1:123456789012:function:scripted");
     let now = std::time::SystemTime::UNIX_EPOCH.elapsed().unwrap().as_millis();
     let deadline: u128 = context["deadline"].as_str().unwrap().parse().unwrap();
-    assert!(deadline > now && deadline <= now + 3000, "{deadline} {now}");
+    assert!(deadline > now && deadline <= now + PATIENCE.as_millis(), "{deadline} {now}");
     assert!(context["trace"].as_str().unwrap().starts_with("Root=1-"), "{context}");
 }
 
@@ -93,7 +98,8 @@ async fn a_timeout_kills_the_environment() {
     assert_eq!(payload(&outcome), json!({"errorType": "Sandbox.Timedout", "errorMessage": message}));
     assert_eq!(outcome.function_error.as_deref(), Some("Unhandled"));
     assert!(log(&outcome).contains("Status: timeout"), "{}", log(&outcome));
-    assert_eq!(invoke(&host, json!({"do": "echo"})).await.function_error, None);
+    // It has half a second for its answer, too: whether it comes in time is not the point.
+    assert!(invoke(&host, json!({"do": "echo"})).await.init_duration.is_some(), "a new environment");
     assert_eq!(host.environments(), 2);
 }
 
@@ -117,8 +123,10 @@ async fn a_failed_init_is_tried_once_more() {
     for (init, kind) in [("exit", "Runtime.ExitError"), ("error", "Init.Failed"), ("hang", "Sandbox.Timedout")] {
         let mut function = function();
         function.environment = vec![("INIT".into(), init.into())];
-        function.timeout = Duration::from_millis(700);
-        function.init_timeout = Duration::from_millis(700);
+        if init == "hang" {
+            function.timeout = Duration::from_millis(700);
+            function.init_timeout = Duration::from_millis(700);
+        }
         let host = host(function);
         let outcome = invoke(&host, json!({"do": "echo"})).await;
         assert_eq!(payload(&outcome)["errorType"], kind, "{init}");
@@ -183,7 +191,7 @@ async fn shutdown_and_drop_leave_no_process() {
             assert!(!std::fs::exists(&path).unwrap());
         } else {
             drop(host);
-            let limit = Instant::now() + Duration::from_secs(5);
+            let limit = Instant::now() + PATIENCE;
             while std::fs::exists(&path).unwrap() {
                 assert!(Instant::now() < limit, "process {pid} still lives");
                 tokio::time::sleep(Duration::from_millis(10)).await;
@@ -205,6 +213,9 @@ async fn a_caller_who_hangs_up_does_not_abort_the_function() {
     let host = host(function());
     let gone = tokio::time::timeout(Duration::from_millis(200), invoke(&host, json!({"do": "sleep", "ms": 600}))).await;
     assert!(gone.is_err());
-    tokio::time::sleep(Duration::from_millis(900)).await;
-    assert!(host.output("scripted").contains("\nEND RequestId"), "{}", host.output("scripted"));
+    let limit = Instant::now() + PATIENCE;
+    while !host.output("scripted").contains("\nEND RequestId") {
+        assert!(Instant::now() < limit, "{}", host.output("scripted"));
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
 }

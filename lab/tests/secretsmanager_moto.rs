@@ -231,9 +231,9 @@ async fn start_moto() -> Moto {
     command.args(["--host", "127.0.0.1", "--port", &port.to_string()]).stdout(Stdio::null()).stderr(Stdio::null());
     let child = command.spawn().unwrap();
     let moto = Moto { child, url: format!("http://127.0.0.1:{port}/"), _port: reserved };
-    let deadline = Instant::now() + Duration::from_secs(60);
+    let deadline = Instant::now() + Duration::from_secs(300);
     while reqwest::get(format!("{}moto-api/", moto.url)).await.is_err() {
-        assert!(Instant::now() < deadline, "moto_server did not answer within a minute");
+        assert!(Instant::now() < deadline, "moto_server did not answer within five minutes");
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
     moto

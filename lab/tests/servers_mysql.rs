@@ -53,18 +53,6 @@ async fn both_kinds_start_with_verified_tls_and_leave_nothing_behind() {
     }
 }
 
-#[tokio::test]
-async fn a_server_starts_quickly_once_its_programs_are_there() {
-    for kind in KINDS {
-        drop(MySql::start(Options::default().kind(kind)).await.unwrap());
-        let start = Instant::now();
-        let server = MySql::start(Options::default().kind(kind)).await.unwrap();
-        // Under a second by itself; but other tests, and perhaps a compiler, share the processors.
-        assert!(start.elapsed() < Duration::from_secs(30), "{:?}", start.elapsed());
-        server.stop().unwrap();
-    }
-}
-
 /// A server that starts removes the temporary tables that an earlier one has left in its directory for them.
 #[tokio::test]
 async fn a_server_that_starts_leaves_the_temporary_tables_of_others_alone() {
@@ -291,7 +279,7 @@ async fn start_servers_and_wait(file: &Path) {
 async fn wait_until(what: &str, done: impl Fn() -> bool) {
     let start = Instant::now();
     while !done() {
-        assert!(start.elapsed() < Duration::from_secs(60), "{what}");
+        assert!(start.elapsed() < Duration::from_secs(300), "{what}");
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
 }

@@ -40,7 +40,7 @@ fn the_emulator_of_lambda_runs() {
     let start = Instant::now();
     let serves = loop {
         let serves = TcpStream::connect(&address).is_ok();
-        if serves || start.elapsed() > Duration::from_secs(20) {
+        if serves || start.elapsed() > Duration::from_secs(120) {
             break serves;
         }
         thread::sleep(Duration::from_millis(50));

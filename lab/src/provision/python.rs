@@ -16,7 +16,8 @@ const SAM: &str = "aws-sam-cli==1.170.0";
 
 /// On a slow line; what hangs is noticed by pip's own time-outs long before.
 const DOWNLOAD_LIMIT: Duration = Duration::from_secs(900);
-const START_LIMIT: Duration = Duration::from_secs(60);
+/// Usually seconds, on a slow machine a minute and more; only what hangs should be cut off.
+const START_LIMIT: Duration = Duration::from_secs(300);
 
 /// A Python program that has boto3 and psycopg.
 ///
