@@ -1,10 +1,11 @@
 //! The release binary under AWS's own Runtime Interface Emulator, so that not only our lab calls it Lambda.
 
 use integration_tests::{STEPS, Secret, World, function};
+use lab::port::Reserved;
 use lab::provision;
 use serde_json::{Value, json};
 use std::fs::File;
-use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::net::{Ipv4Addr, SocketAddr};
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
@@ -100,24 +101,18 @@ struct Emulator {
     process: Child,
     address: SocketAddr,
     output: TempDir,
+    _ports: [Reserved; 2],
 }
 
 impl Emulator {
     async fn start(environment: &[(&str, &str)]) -> Self {
-        loop {
-            if let Some(emulator) = Self::try_start(environment).await {
-                return emulator;
-            }
-        }
-    }
-
-    /// `None` if somebody else has taken one of its ports, without which it ends at once.
-    async fn try_start(environment: &[(&str, &str)]) -> Option<Self> {
         let program = tokio::task::spawn_blocking(|| provision::rie().expect("the emulator is there"));
         let program = program.await.expect("no panic");
         let output = tempfile::tempdir().expect("a directory");
         let log = File::create(output.path().join("log")).expect("a file");
-        let (address, api) = (free_address(), free_address());
+        // It takes no port 0.
+        let ports = [(); 2].map(|()| Reserved::new().expect("a free port"));
+        let [address, api] = ports.each_ref().map(|port| SocketAddr::from((Ipv4Addr::LOCALHOST, port.number())));
         let process = Command::new(program)
             .args(["--runtime-interface-emulator-address", &address.to_string()])
             .args(["--runtime-api-address", &api.to_string()])
@@ -133,18 +128,13 @@ impl Emulator {
             .process_group(0)
             .spawn()
             .expect("the emulator starts");
-        let mut emulator = Self { process, address, output };
+        let emulator = Self { process, address, output, _ports: ports };
         let start = Instant::now();
         while tokio::net::TcpStream::connect(address).await.is_err() {
-            if emulator.process.try_wait().expect("its state").is_some()
-                && emulator.log().contains("address already in use")
-            {
-                return None;
-            }
             assert!(start.elapsed() < START_LIMIT, "the emulator does not listen: {}", emulator.log());
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
-        Some(emulator)
+        emulator
     }
 
     async fn invoke(&self, event: &Event<'_>) -> (u16, Value) {
@@ -188,9 +178,4 @@ impl Drop for Emulator {
     fn drop(&mut self) {
         self.end();
     }
-}
-
-/// It takes no port 0, so one is found for it.
-fn free_address() -> SocketAddr {
-    TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port").local_addr().expect("its address")
 }

@@ -19,7 +19,7 @@ impl Reserved {
     /// Reserves a free port.
     ///
     /// # Errors
-    /// There is none.
+    /// Fails where none is free.
     pub fn new() -> io::Result<Self> {
         let socket = TcpSocket::new_v4()?;
         socket.set_reuseaddr(true)?;
