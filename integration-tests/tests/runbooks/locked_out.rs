@@ -1,0 +1,58 @@
+//! Consumers that are refused.
+
+use crate::Script;
+use crate::support::{api_keys, attach, attached, fails, mysql, postgres, served, stops_after_set, well};
+use serde_json::json;
+
+pub async fn pending_removed_after_set(script: Script<'_>) {
+    let world = postgres().await;
+    let secret = attached(&world).await;
+    stops_after_set(&world, &secret).await;
+    let pending = secret.holders("AWSPENDING").await;
+    let request = json!({"SecretId": secret.arn, "VersionStage": "AWSPENDING", "RemoveFromVersionId": pending[0]});
+    world.lab.call("UpdateSecretVersionStage", request).await.expect("the label is removed");
+    let said = fails(&world.lab, &secret.arn).await;
+    script.typed(script.about(&world.lab, &secret.arn).said(&said).psql(&world.server)).await;
+    well(&world, &secret).await;
+}
+
+pub async fn password_changed_by_hand(script: Script<'_>) {
+    let world = postgres().await;
+    let secret = attached(&world).await;
+    world.sql("ALTER ROLE app PASSWORD 'of nobody'").await;
+    let said = fails(&world.lab, &secret.arn).await;
+    script.typed(script.about(&world.lab, &secret.arn).said(&said).psql(&world.server)).await;
+    well(&world, &secret).await;
+}
+
+pub async fn password_changed_by_hand_mysql(script: Script<'_>) {
+    let world = mysql().await;
+    let secret = attached(&world).await;
+    world.sql("ALTER USER app IDENTIFIED BY 'of nobody'").await;
+    let said = fails(&world.lab, &secret.arn).await;
+    script.typed(script.about(&world.lab, &secret.arn).said(&said).mysql(&world.server)).await;
+    well(&world, &secret).await;
+}
+
+pub async fn rescue(script: Script<'_>) {
+    let world = postgres().await;
+    let (superuser, secret) = (world.superuser().await, world.user("app").await);
+    attach(&world.lab, &secret.arn).await;
+    world.sql("ALTER ROLE app PASSWORD 'of nobody'").await;
+    let said = fails(&world.lab, &secret.arn).await;
+    let play = script.about(&world.lab, &secret.arn).said(&said);
+    play.play(script.terminal, async |what| {
+        assert_eq!(what, "superuser-secret");
+        format!("export SUPERUSER_SECRET={}\n", superuser.arn)
+    })
+    .await;
+    well(&world, &secret).await;
+}
+
+pub async fn key_deleted(script: Script<'_>) {
+    let (world, issuer) = api_keys(|function| function).await;
+    let secret = world.secret(json!({"apiKey": "lab_deleted", "apiKeyId": "key_deleted"})).await;
+    attach(&world.lab, &secret.arn).await;
+    script.typed(script.about(&world.lab, &secret.arn)).await;
+    served(&issuer, &secret).await;
+}

@@ -1,0 +1,51 @@
+//! Ways back to the previous version.
+
+use crate::Script;
+use crate::support::{api_keys, attach, attached, by_hand, postgres, well};
+use std::collections::BTreeSet;
+
+pub async fn roll_back_pair(script: Script<'_>) {
+    let world = postgres().await;
+    let secret = world.alternating_user("app").await;
+    attach(&world.lab, &secret.arn).await;
+    let before = secret.credential("AWSCURRENT").await;
+    secret.rotated().await;
+    script.typed(script.about(&world.lab, &secret.arn).psql(&world.server)).await;
+    assert_eq!(secret.credential("AWSCURRENT").await, before);
+    well(&world, &secret).await;
+}
+
+pub async fn roll_back_api_key(script: Script<'_>) {
+    let (world, issuer) = api_keys(|function| function).await;
+    let secret = by_hand(&world, &issuer).await;
+    secret.rotated().await;
+    let before = secret.field("AWSCURRENT", "apiKey").await;
+    secret.rotated().await;
+    script.typed(script.about(&world.lab, &secret.arn)).await;
+    assert_eq!(secret.field("AWSCURRENT", "apiKey").await, before);
+    let left = secret.field("AWSPREVIOUS", "apiKeyId").await;
+    secret.rotated().await;
+    let kept = [secret.field("AWSCURRENT", "apiKeyId").await, secret.field("AWSPREVIOUS", "apiKeyId").await, left];
+    let live: BTreeSet<_> = issuer.live().into_iter().map(|key| key.id).collect();
+    assert_eq!(live, kept.into(), "what the page says to revoke by hand is all that is left over");
+}
+
+pub async fn previous_in_effect(script: Script<'_>) {
+    let world = postgres().await;
+    let secret = attached(&world).await;
+    secret.rotated().await;
+    let (_, previous) = secret.credential("AWSPREVIOUS").await;
+    world.sql(&format!("ALTER ROLE app PASSWORD '{previous}'")).await;
+    script.typed(script.about(&world.lab, &secret.arn)).await;
+    well(&world, &secret).await;
+}
+
+pub async fn roll_back_single_user(script: Script<'_>) {
+    let world = postgres().await;
+    let secret = attached(&world).await;
+    let before = secret.credential("AWSCURRENT").await;
+    secret.rotated().await;
+    script.typed(script.about(&world.lab, &secret.arn).psql(&world.server)).await;
+    assert_eq!(secret.credential("AWSCURRENT").await, before);
+    well(&world, &secret).await;
+}
