@@ -2,6 +2,7 @@
 
 mod compile;
 mod read;
+mod var;
 pub mod written;
 
 pub use read::{Problem, read};

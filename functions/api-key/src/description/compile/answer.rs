@@ -1,0 +1,71 @@
+//! What is expected of answers, and found in them.
+
+use super::{Allowed, Compiler};
+use crate::description::{Answer, Answers, Pointer, written};
+use crate::expect::Expected;
+use std::collections::BTreeMap;
+
+impl Compiler<'_> {
+    pub(super) fn pointer(&mut self, path: &str, text: &str) -> Pointer {
+        Pointer::parse(text).unwrap_or_else(|message| {
+            self.problem(path, message);
+            Pointer(String::new())
+        })
+    }
+
+    pub(super) fn expectations(
+        &mut self,
+        path: &str,
+        written: &BTreeMap<String, Expected>,
+        allowed: Allowed,
+    ) -> Vec<(Pointer, Expected)> {
+        let mut compiled = Vec::new();
+        for (place, expected) in written {
+            for template in expected.templates() {
+                self.filled(&format!("{path}.{place}"), template, allowed, false);
+            }
+            compiled.push((self.pointer(path, place), expected.clone()));
+        }
+        compiled
+    }
+
+    pub(super) fn answers(&mut self, path: &str, written: &written::Answers, allowed: Allowed) -> Answers {
+        let list = match written {
+            written::Answers::One(one) => std::slice::from_ref(one),
+            written::Answers::Any(any) => any.as_slice(),
+        };
+        if list.is_empty() || list.iter().any(|answer| answer.status.as_ref().is_some_and(Vec::is_empty)) {
+            self.problem(path, "expected at least one");
+        }
+        let answers = list.iter().map(|answer| {
+            let status = match &answer.status {
+                None => vec![(200, 299)],
+                Some(status) => status.iter().filter_map(|status| self.status(path, status)).collect(),
+            };
+            Answer { status, fields: self.expectations(&format!("{path}.where"), &answer.fields, allowed) }
+        });
+        Answers(answers.collect())
+    }
+
+    fn status(&mut self, path: &str, written: &written::Status) -> Option<(u16, u16)> {
+        let range = match written {
+            written::Status::Code(code) if (100..=599).contains(code) => Some((*code, *code)),
+            written::Status::Code(_) => None,
+            written::Status::Class(text) => {
+                let digit = text.strip_suffix("xx").and_then(|digit| digit.parse::<u16>().ok());
+                digit.filter(|digit| (1..=5).contains(digit)).map(|digit| (digit * 100, digit * 100 + 99))
+            }
+        };
+        if range.is_none() {
+            self.problem(format!("{path}.status"), "expected HTTP statuses, e.g. 204 or 2xx");
+        }
+        range
+    }
+
+    pub(super) fn ok(&mut self, path: &str, written: Option<&written::Answers>, allowed: Allowed) -> Answers {
+        match written {
+            Some(written) => self.answers(path, written, allowed),
+            None => Answers(vec![Answer { status: vec![(200, 299)], fields: Vec::new() }]),
+        }
+    }
+}

@@ -1,0 +1,331 @@
+//! Where requests go, and what is in them.
+
+use super::{Allowed, Compiler, NOTHING};
+use crate::description::written::{self, Admin};
+use crate::description::{As, Auth, Body, Call, From, Http, Place, Problem, Scheme, Target, Tree, VarKind};
+use crate::template::{self, Template};
+use crate::when::Length;
+use serde_json::Value;
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+/// One call. A step has 30 s by default, and more than one call.
+const DEFAULT_TIMEOUT: Duration = Duration::from_secs(5);
+const MAX_TIMEOUT: Duration = Duration::from_secs(30);
+
+impl Compiler<'_> {
+    pub(super) fn http(&mut self) -> Option<Http> {
+        let http = self.written.http.as_ref()?;
+        for host in &http.hosts {
+            let name = host.strip_prefix("*.").unwrap_or(host);
+            let sound = !name.is_empty() && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '.' || c == '-');
+            if !sound || (host.starts_with("*.") && !name.contains('.')) {
+                self.problem("http.hosts", format!("expected a host name, or `*.` and a domain; found `{host}`"));
+            }
+        }
+        let base = self.place("http.base", &http.base, false);
+        self.timeout("http.timeout", http.timeout);
+        let allowed = Allowed { key_id: false, ..self.by_admin() };
+        Some(Http { base, hosts: http.hosts.clone(), headers: self.headers("http.headers", &http.headers, allowed) })
+    }
+
+    fn timeout(&mut self, path: &str, written: Option<Length>) -> Option<Duration> {
+        let Length(time) = written?;
+        if time.is_zero() || time > MAX_TIMEOUT {
+            self.problem(path, "expected more than nothing and at most 30s");
+        }
+        Some(time)
+    }
+
+    /// An `https://` address, in host and path.
+    fn place(&mut self, path: &str, written: &Template, secret_in_url: bool) -> Place {
+        let text = written.to_string();
+        let Some(rest) = text.strip_prefix("https://") else {
+            self.problem(path, format!("expected an address that begins with `https://`, found `{text}`"));
+            return Place { host: written.clone(), path: written.clone() };
+        };
+        let (host, tail) = rest.split_at_checked(rest.find('/').unwrap_or(rest.len())).unwrap_or((rest, ""));
+        if text.contains(['?', '#']) {
+            self.problem(path, "expected no `?` and no `#`: parameters stand under `query`");
+        }
+        if host.contains('@') {
+            self.problem(path, "expected no credential in an address");
+        }
+        let mut part = |text: &str| {
+            Template::parse(text).unwrap_or_else(|mistake| {
+                self.problems.push(Problem { path: path.to_owned(), message: mistake });
+                written.clone()
+            })
+        };
+        let (host, tail) = (part(host), part(tail.trim_end_matches('/')));
+        if host.to_string().is_empty() {
+            self.problem(path, "expected a host");
+        }
+        self.host(path, &host);
+        self.filled(path, &tail, Allowed { key_id: true, ..NOTHING }, secret_in_url);
+        Place { host, path: tail }
+    }
+
+    /// A secret's writer must not choose where an admin credential goes.
+    fn host(&mut self, path: &str, host: &Template) {
+        let free = |name: &String| {
+            self.written.vars.get(name).is_some_and(|var| var.from == From::Secret && var.one_of.is_none())
+        };
+        let mut chosen_by_secret = false;
+        let mut mistakes = Vec::new();
+        for place in host.places() {
+            match place {
+                template::Place::Var(name) if self.written.vars.contains_key(name) => chosen_by_secret |= free(name),
+                template::Place::Var(name) => mistakes.push(format!("there is no `vars.{name}`")),
+                other => mistakes.push(format!("`{{{{{other}}}}}` cannot be in a host; only vars can")),
+            }
+        }
+        if chosen_by_secret && self.written.http.as_ref().is_none_or(|http| http.hosts.is_empty()) {
+            mistakes.push("whoever writes the secret chooses the host: limit it with `http.hosts`, with `oneOf` of the variable, or take it `from: admin`".to_owned());
+        }
+        for mistake in mistakes {
+            self.problem(path, mistake);
+        }
+    }
+
+    fn headers(
+        &mut self,
+        path: &str,
+        written: &BTreeMap<String, Template>,
+        allowed: Allowed,
+    ) -> Vec<(String, Template)> {
+        // Those that say where a message ends or to whom it goes are the HTTP library's (RFC 9110, section 7).
+        const OWN: [&str; 5] = ["host", "content-length", "transfer-encoding", "connection", "te"];
+        for (name, value) in written {
+            let path = format!("{path}.{name}");
+            if http::HeaderName::from_bytes(name.as_bytes()).is_err() {
+                self.problem(&path, "expected the name of a header");
+            }
+            if OWN.contains(&name.to_ascii_lowercase().as_str()) {
+                self.problem(&path, "this header is not a description's to set");
+            }
+            self.filled(&path, value, allowed, true);
+        }
+        written.iter().map(|(name, value)| (name.clone(), value.clone())).collect()
+    }
+
+    /// Checks that a template fills in only what there is at that moment.
+    pub(super) fn filled(&mut self, path: &str, template: &Template, allowed: Allowed, secret_is_safe: bool) {
+        for place in template.places() {
+            let message = match place {
+                template::Place::Var(name) if !self.written.vars.contains_key(name) => {
+                    format!("there is no `vars.{name}`")
+                }
+                template::Place::KeyField(name) if !self.extracted().contains(&name.as_str()) => {
+                    format!("`{{{{key.{name}}}}}` is not extracted from any answer")
+                }
+                template::Place::Admin(_) if !allowed.admin => match self.written.admin {
+                    Admin::Secret => {
+                        format!("`{{{{{place}}}}}` is not there in this call: it is for calls `as: admin`")
+                    }
+                    _ => format!("`{{{{{place}}}}}` is not there: `admin` is not `secret`"),
+                },
+                template::Place::KeyId if !allowed.key_id => "`{{key.id}}` is not there in this call".to_owned(),
+                template::Place::KeySecret | template::Place::KeyField(_) if !allowed.key_secret => {
+                    format!("`{{{{{place}}}}}` is not there in this call")
+                }
+                template::Place::Var(name) if !allowed.json && self.is_json(name) => {
+                    format!("`{{{{{place}}}}}` is JSON, and can only be the whole of a string in a `json` body")
+                }
+                template::Place::Name if !allowed.name => {
+                    "`{{name}}` is not there in this call: it is for `create`".to_owned()
+                }
+                template::Place::Grace(_) if !allowed.grace => {
+                    format!("`{{{{{place}}}}}` is not there in this call: it is for `roll` with a `grace`")
+                }
+                template::Place::Lifetime(_) if !allowed.lifetime || self.written.lifetime.is_none() => {
+                    format!(
+                        "`{{{{{place}}}}}` is not there in this call: it is for `create` and `roll` with a `lifetime`"
+                    )
+                }
+                _ => continue,
+            };
+            self.problem(path, message);
+        }
+        if template.is_secret() && !secret_is_safe {
+            self.problem(path, format!("`{template}` would put a secret into a URL, where proxies and logs see it; if the issuer leaves no other way, say `secretInUrl: true`"));
+        }
+    }
+
+    fn is_json(&self, var: &str) -> bool {
+        self.written.vars.get(var).is_some_and(|var| var.kind == VarKind::Json)
+    }
+
+    pub(super) fn auth(&mut self, path: &str, written: &written::Auth, allowed: Allowed) -> Auth {
+        let headers = self.headers(&format!("{path}.headers"), &written.headers, allowed);
+        let mut schemes = Vec::new();
+        if let Some(token) = &written.bearer {
+            self.filled(&format!("{path}.bearer"), token, allowed, true);
+            schemes.push(Scheme::Bearer(token.clone()));
+        }
+        if let Some(basic) = &written.basic {
+            self.filled(&format!("{path}.basic.user"), &basic.user, allowed, true);
+            self.filled(&format!("{path}.basic.password"), &basic.password, allowed, true);
+            schemes.push(Scheme::Basic(basic.clone()));
+        }
+        if let Some(client) = &written.oauth2 {
+            let path = format!("{path}.oauth2");
+            let token = self.target(&format!("{path}.token"), &client.token, allowed, false);
+            let parts = [
+                ("clientId", Some(&client.client_id)),
+                ("clientSecret", Some(&client.client_secret)),
+                ("scope", client.scope.as_ref()),
+                ("audience", client.audience.as_ref()),
+            ];
+            for (part, template) in parts {
+                if let Some(template) = template {
+                    self.filled(&format!("{path}.{part}"), template, allowed, true);
+                }
+            }
+            schemes.push(Scheme::OAuth2 { token, client: client.clone() });
+        }
+        if let Some(sigv4) = &written.sigv4 {
+            let parts = [
+                ("service", Some(&sigv4.service)),
+                ("region", Some(&sigv4.region)),
+                ("accessKeyId", Some(&sigv4.access_key_id)),
+                ("secretAccessKey", Some(&sigv4.secret_access_key)),
+                ("sessionToken", sigv4.session_token.as_ref()),
+            ];
+            for (part, template) in parts {
+                if let Some(template) = template {
+                    self.filled(&format!("{path}.sigv4.{part}"), template, allowed, true);
+                }
+            }
+            schemes.push(Scheme::SigV4(sigv4.clone()));
+        }
+        if schemes.len() > 1 || (schemes.is_empty() && headers.is_empty()) {
+            self.problem(path, "expected `headers`, or one of `bearer`, `basic`, `oauth2` and `sigv4`");
+        }
+        Auth { headers, scheme: schemes.pop() }
+    }
+
+    fn target(&mut self, path: &str, written: &Template, allowed: Allowed, secret_in_url: bool) -> Target {
+        if written.start().starts_with('/') {
+            if written.to_string().contains(['?', '#']) {
+                self.problem(path, "expected no `?` and no `#`: parameters stand under `query`");
+            }
+            self.filled(path, written, allowed, secret_in_url);
+            return Target::Path(written.clone());
+        }
+        if !written.start().starts_with("https://") {
+            self.problem(
+                path,
+                format!("expected a path, which begins with `/`, or an `https://` address; found `{written}`"),
+            );
+            return Target::Path(written.clone());
+        }
+        Target::Url(self.place(path, written, secret_in_url))
+    }
+
+    pub(super) fn call(&mut self, what: &str, written: written::Call<'_>, default: As, mut allowed: Allowed) -> Call {
+        let role = written.role.unwrap_or(default);
+        match (role, self.written.admin) {
+            (As::Admin, Admin::Secret) => {
+                allowed.admin = true;
+                if self.written.auth.admin.is_none() {
+                    self.problem("auth.admin", format!("missing: `{what}` is a call `as: admin`"));
+                }
+            }
+            (As::Admin, _) | (As::Key, _) => {
+                allowed.key_secret |= role == As::Key;
+                if self.written.auth.key.is_none() {
+                    self.problem("auth.key", format!("missing: `{what}` is made with the key"));
+                }
+            }
+            (As::None, _) => {}
+        }
+        let given: Vec<_> = written.targets.iter().filter_map(|(method, target)| Some((*method, (*target)?))).collect();
+        let (method, target) = match given.as_slice() {
+            [(method, target)] => {
+                let path = format!("{what}.{}", method.to_ascii_lowercase());
+                (*method, self.target(&path, target, allowed, written.secret_in_url))
+            }
+            _ => {
+                self.problem(what, "expected exactly one of `get`, `post`, `put`, `patch` and `delete`");
+                ("GET", Target::Path(Template::empty()))
+            }
+        };
+        for (name, value) in written.query {
+            self.filled(&format!("{what}.query.{name}"), value, allowed, written.secret_in_url);
+        }
+        let headers = self.headers(&format!("{what}.headers"), written.headers, allowed);
+        let body = self.body(what, written, allowed);
+        if method == "GET" && !matches!(body, Body::None) {
+            self.problem(what, "expected no body with `get`");
+        }
+        let timeout = self.timeout(&format!("{what}.timeout"), written.timeout);
+        let general = self.written.http.as_ref().and_then(|http| http.timeout).map(|Length(time)| time);
+        Call {
+            what: what.to_owned(),
+            role,
+            method,
+            target,
+            query: written.query.iter().map(|(name, value)| (name.clone(), value.clone())).collect(),
+            headers,
+            body,
+            timeout: timeout.or(general).unwrap_or(DEFAULT_TIMEOUT),
+        }
+    }
+
+    fn body(&mut self, what: &str, written: written::Call<'_>, allowed: Allowed) -> Body {
+        let mut bodies = Vec::new();
+        if let Some(json) = written.json {
+            bodies.push(Body::Json(self.tree(&format!("{what}.json"), json, allowed)));
+        }
+        if let Some(form) = written.form {
+            for (name, value) in form {
+                self.filled(&format!("{what}.form.{name}"), value, allowed, true);
+            }
+            bodies.push(Body::Form(form.iter().map(|(name, value)| (name.clone(), value.clone())).collect()));
+        }
+        if let Some(graphql) = written.graphql {
+            if graphql.query.contains("{{")
+                && graphql.query.contains("}}")
+                && Template::parse(&graphql.query).is_ok_and(|it| it.places().next().is_some())
+            {
+                self.problem(format!("{what}.graphql.query"), "nothing is filled in here: give values as `variables`");
+            }
+            let variables = self.tree(&format!("{what}.graphql.variables"), &graphql.variables, allowed);
+            bodies.push(Body::GraphQl { query: graphql.query.clone(), variables });
+        }
+        if bodies.len() > 1 {
+            self.problem(what, "expected at most one of `json`, `form` and `graphql`");
+        }
+        bodies.pop().unwrap_or(Body::None)
+    }
+
+    fn tree(&mut self, path: &str, value: &Value, allowed: Allowed) -> Tree {
+        match value {
+            Value::String(text) => match Template::parse(text) {
+                Ok(template) => {
+                    let allowed = Allowed { json: template.only_place().is_some(), ..allowed };
+                    self.filled(path, &template, allowed, true);
+                    Tree::Text(template)
+                }
+                Err(mistake) => {
+                    self.problem(path, mistake);
+                    Tree::Plain(Value::Null)
+                }
+            },
+            Value::Array(items) => {
+                let items = items.iter().enumerate();
+                Tree::Array(items.map(|(at, item)| self.tree(&format!("{path}[{at}]"), item, allowed)).collect())
+            }
+            Value::Object(fields) => {
+                let fields = fields.iter();
+                Tree::Object(
+                    fields
+                        .map(|(name, field)| (name.clone(), self.tree(&format!("{path}.{name}"), field, allowed)))
+                        .collect(),
+                )
+            }
+            plain => Tree::Plain(plain.clone()),
+        }
+    }
+}
