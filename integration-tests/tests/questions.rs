@@ -140,6 +140,12 @@ async fn attached(world: &World, secret: &Secret<'_>, rules: Value) {
     end.await;
 }
 
+/// What `watch` answers, and what it logs.
+async fn watched(lab: &Lab) -> (Value, String) {
+    let outcome = lab.invoke(&json!({"Step": "watch"})).await;
+    (outcome.result().expect("an answer"), String::from_utf8_lossy(&outcome.log).into_owned())
+}
+
 /// By the clock of a service in which the last rotation was weeks ago.
 #[tokio::test]
 async fn a_watch_names_the_secrets_whose_rotation_is_late() {
@@ -154,11 +160,9 @@ async fn a_watch_names_the_secrets_whose_rotation_is_late() {
         // A secret of another function, and one that nobody rotates.
         other.registered().await;
         world.user("third").await;
-        let outcome = world.lab.invoke(&json!({"Step": "watch"})).await;
-        let answer = outcome.result().expect("an answer");
+        let (answer, log) = watched(&world.lab).await;
         let expected = if late { json!([{"secret": one.arn, "late": "overdue"}]) } else { json!([]) };
         assert_eq!((&answer["served"], &answer["late"]), (&json!(2), &expected), "{behind:?}");
-        let log = String::from_utf8_lossy(&outcome.log).into_owned();
         assert!(log.contains(&format!("\"SecretsOverdue\":{}", u8::from(late))), "{log}");
         assert_eq!(log.contains(&one.arn), late, "{log}");
     }
@@ -172,11 +176,9 @@ async fn a_watch_names_the_secrets_whose_rotation_was_never_finished() {
         let secret = world.user("one").await;
         world.sql("ALTER ROLE one NOLOGIN").await;
         secret.refused().await;
-        let outcome = world.lab.invoke(&json!({"Step": "watch"})).await;
-        let answer = outcome.result().expect("an answer");
+        let (answer, log) = watched(&world.lab).await;
         let expected = if stuck { json!([{"secret": secret.arn, "late": "unfinished"}]) } else { json!([]) };
         assert_eq!((&answer["served"], &answer["late"]), (&json!(1), &expected), "{behind:?}");
-        let log = String::from_utf8_lossy(&outcome.log).into_owned();
         assert!(log.contains(&format!("\"SecretsStuck\":{}", u8::from(stuck))), "{log}");
     }
 }
@@ -185,8 +187,7 @@ async fn a_watch_names_the_secrets_whose_rotation_was_never_finished() {
 async fn every_function_can_be_asked_which_rotations_are_late() {
     for function in [Postgres::function().await, MySql::function().await, issuer::function().await] {
         let lab = Lab::builder(&function).start().await.expect("the lab starts");
-        let outcome = lab.invoke(&json!({"Step": "watch"})).await;
-        let answer = outcome.result().expect("an answer");
+        let (answer, _) = watched(&lab).await;
         assert_eq!((&answer["served"], &answer["late"]), (&json!(0), &json!([])), "{}", function.display());
     }
 }

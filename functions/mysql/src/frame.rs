@@ -115,8 +115,8 @@ pub(crate) fn expect_user(found: &str, expected: &str) -> Result<()> {
 }
 
 /// Seconds for locks and for a statement, of those that the step has left. Those for locks are whole, which is all that the
-/// settings take, and at least one, as zero would mean not to wait at all. Where that is nearly all there is, the statement's
-/// share of the margin keeps the lock's limit the first.
+/// settings take, and at least one, as zero would mean not to wait at all. Where a second is nearly all there is, the statement
+/// gets some of the answer's margin, so that the lock's limit still comes first.
 fn limits(step: Duration) -> Result<(u64, f64)> {
     let left = step.saturating_sub(ANSWER_MARGIN);
     if left.is_zero() {

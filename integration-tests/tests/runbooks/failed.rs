@@ -1,7 +1,7 @@
 //! Rotations that failed, and one that did not.
 
 use crate::Script;
-use crate::support::{AGE, attach, attached, fails, mysql, postgres, well};
+use crate::support::{AGE, attach, attached, broken_by_hand, broken_by_hand_mysql, fails, postgres, well};
 use integration_tests::World;
 use lab::disturb::{DATABASE, Fault};
 use lab::servers::postgres;
@@ -9,13 +9,6 @@ use lab::stack::Builder;
 use serde_json::json;
 
 pub async fn healthy(script: Script<'_>) {
-    let world = postgres().await;
-    let secret = attached(&world).await;
-    script.typed(script.about(&world.lab, &secret.arn)).await;
-    well(&world, &secret).await;
-}
-
-pub async fn looked_for(script: Script<'_>) {
     let world = postgres().await;
     let secret = attached(&world).await;
     script.typed(script.about(&world.lab, &secret.arn)).await;
@@ -59,21 +52,11 @@ pub async fn unknown_ca(script: Script<'_>) {
 }
 
 pub async fn account_locked(script: Script<'_>) {
-    let world = mysql().await;
-    let secret = attached(&world).await;
-    world.sql("ALTER USER app ACCOUNT LOCK").await;
-    let said = fails(&world.lab, &secret.arn).await;
-    script.typed(script.about(&world.lab, &secret.arn).said(&said).mysql(&world.server)).await;
-    well(&world, &secret).await;
+    broken_by_hand_mysql(script, "ALTER USER app ACCOUNT LOCK").await;
 }
 
 pub async fn role_cannot_log_in(script: Script<'_>) {
-    let world = postgres().await;
-    let secret = attached(&world).await;
-    world.sql("ALTER ROLE app NOLOGIN").await;
-    let said = fails(&world.lab, &secret.arn).await;
-    script.typed(script.about(&world.lab, &secret.arn).said(&said).psql(&world.server)).await;
-    well(&world, &secret).await;
+    broken_by_hand(script, "ALTER ROLE app NOLOGIN").await;
 }
 
 pub async fn role_held(script: Script<'_>) {

@@ -6,21 +6,11 @@ use integration_tests::issuer;
 use lab::disturb::Fault;
 
 pub async fn issuer_throttled(script: Script<'_>) {
-    let (world, issuer) = api_keys(|function| function.timeout(SHORT)).await;
-    let secret = by_hand(&world, &issuer).await;
-    trouble(&world, &["GET", "POST"], Fault::Throttle);
-    let said = fails(&world.lab, &secret.arn).await;
-    until(script, &world, &secret, &said, "throttling-ends").await;
-    served(&issuer, &secret).await;
+    fails_until(script, &["GET", "POST"], Fault::Throttle, "throttling-ends").await;
 }
 
 pub async fn issuer_down(script: Script<'_>) {
-    let (world, issuer) = api_keys(|function| function.timeout(SHORT)).await;
-    let secret = by_hand(&world, &issuer).await;
-    trouble(&world, &["GET", "POST", "DELETE"], Fault::Fail(503));
-    let said = fails(&world.lab, &secret.arn).await;
-    until(script, &world, &secret, &said, "issuer-returns").await;
-    served(&issuer, &secret).await;
+    fails_until(script, &["GET", "POST", "DELETE"], Fault::Fail(503), "issuer-returns").await;
 }
 
 pub async fn journal_not_draining(script: Script<'_>) {
@@ -58,6 +48,16 @@ pub async fn key_by_hand(script: Script<'_>) {
     })
     .await;
     assert!(issuer.works(&secret.field("AWSCURRENT", "apiKey").await));
+}
+
+/// A rotation fails; at this word in the page the issuer is well again.
+async fn fails_until(script: Script<'_>, methods: &[&str], fault: Fault, end: &str) {
+    let (world, issuer) = api_keys(|function| function.timeout(SHORT)).await;
+    let secret = by_hand(&world, &issuer).await;
+    trouble(&world, methods, fault);
+    let said = fails(&world.lab, &secret.arn).await;
+    until(script, &world, &secret, &said, end).await;
+    served(&issuer, &secret).await;
 }
 
 /// Every request with these methods ends like this.

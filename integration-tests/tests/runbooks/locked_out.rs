@@ -1,7 +1,9 @@
 //! Consumers that are refused.
 
 use crate::Script;
-use crate::support::{api_keys, attach, attached, fails, mysql, postgres, served, stops_after_set, well};
+use crate::support::{
+    api_keys, attach, attached, broken_by_hand, broken_by_hand_mysql, fails, postgres, served, stops_after_set, well,
+};
 use serde_json::json;
 
 pub async fn pending_removed_after_set(script: Script<'_>) {
@@ -17,21 +19,11 @@ pub async fn pending_removed_after_set(script: Script<'_>) {
 }
 
 pub async fn password_changed_by_hand(script: Script<'_>) {
-    let world = postgres().await;
-    let secret = attached(&world).await;
-    world.sql("ALTER ROLE app PASSWORD 'of nobody'").await;
-    let said = fails(&world.lab, &secret.arn).await;
-    script.typed(script.about(&world.lab, &secret.arn).said(&said).psql(&world.server)).await;
-    well(&world, &secret).await;
+    broken_by_hand(script, "ALTER ROLE app PASSWORD 'of nobody'").await;
 }
 
 pub async fn password_changed_by_hand_mysql(script: Script<'_>) {
-    let world = mysql().await;
-    let secret = attached(&world).await;
-    world.sql("ALTER USER app IDENTIFIED BY 'of nobody'").await;
-    let said = fails(&world.lab, &secret.arn).await;
-    script.typed(script.about(&world.lab, &secret.arn).said(&said).mysql(&world.server)).await;
-    well(&world, &secret).await;
+    broken_by_hand_mysql(script, "ALTER USER app IDENTIFIED BY 'of nobody'").await;
 }
 
 pub async fn rescue(script: Script<'_>) {

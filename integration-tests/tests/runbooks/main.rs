@@ -58,7 +58,7 @@ macro_rules! situations {
 
 situations! {
     "healthy" => failed::healthy,
-    "watch" => failed::looked_for,
+    "watch" => failed::healthy,
     "cut-once" => failed::cut_once,
     "rotation-off" => failed::rotation_off,
     "wrong-field" => failed::wrong_field,

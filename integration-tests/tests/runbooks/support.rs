@@ -1,5 +1,6 @@
 //! What situations are made of.
 
+use crate::Script;
 use integration_tests::issuer::{self, lab_description};
 use integration_tests::{Secret, Server, World};
 use lab::Lab;
@@ -67,6 +68,26 @@ pub async fn well<S: Server>(world: &World<S>, secret: &Secret<'_, S>) {
     assert_eq!(described["RotationLambdaARN"], world.lab.function_arn());
     secret.rotated().await;
     assert!(secret.opens("AWSCURRENT").await);
+}
+
+/// A statement by hand has the next rotation fail, and what the page says mends it.
+pub async fn broken_by_hand(script: Script<'_>, sql: &str) {
+    let world = postgres().await;
+    let secret = attached(&world).await;
+    world.sql(sql).await;
+    let said = fails(&world.lab, &secret.arn).await;
+    script.typed(script.about(&world.lab, &secret.arn).said(&said).psql(&world.server)).await;
+    well(&world, &secret).await;
+}
+
+/// The same on MySQL.
+pub async fn broken_by_hand_mysql(script: Script<'_>, sql: &str) {
+    let world = mysql().await;
+    let secret = attached(&world).await;
+    world.sql(sql).await;
+    let said = fails(&world.lab, &secret.arn).await;
+    script.typed(script.about(&world.lab, &secret.arn).said(&said).mysql(&world.server)).await;
+    well(&world, &secret).await;
 }
 
 /// The lab's own issuer, and a function that knows it.
