@@ -9,6 +9,8 @@ use rotation::secret::Password;
 use rotation::target::PreviousCredential;
 use rotation::{Code, Error, Fact, Result};
 
+/// What a secret in AWS's format calls MariaDB.
+pub(crate) const MARIADB: &str = "mariadb";
 /// MySQL manual, "CREATE USER Statement": user names can be up to 32 characters long.
 const MYSQL_NAME_CHARACTERS: usize = 32;
 /// MariaDB Knowledge Base, "Identifier Names": user names can be up to 80 characters long.
@@ -30,7 +32,7 @@ impl MySql {
 impl Engine for MySql {
     type Session = Session;
 
-    const NAMES: &'static [&'static str] = &["mysql", "aurora-mysql", "mariadb"];
+    const NAMES: &'static [&'static str] = &["mysql", "aurora-mysql", MARIADB];
     const DEFAULT_PORT: u16 = 3306;
     const DEFAULT_DATABASE: Option<&'static str> = None;
     const DUAL_PASSWORDS: bool = true;
@@ -39,7 +41,7 @@ impl Engine for MySql {
     const SUPERUSER_COMPARES: bool = true;
 
     fn check_name(&self, facts: &Facts, user: &str) -> Result<()> {
-        let own = if facts.engine == "mariadb" { MARIADB_NAME_CHARACTERS } else { MYSQL_NAME_CHARACTERS };
+        let own = if facts.engine == MARIADB { MARIADB_NAME_CHARACTERS } else { MYSQL_NAME_CHARACTERS };
         let (limit, found) = (self.username_limit.unwrap_or(own), user.chars().count());
         if found <= limit {
             return Ok(());

@@ -16,6 +16,8 @@ use std::future::Future;
 pub struct Login<'a> {
     /// Where to.
     pub endpoint: &'a Endpoint,
+    /// What the secret says the server is, one of [`Engine::NAMES`].
+    pub engine: &'a str,
     /// As whom.
     pub user: &'a str,
     /// With what.
@@ -86,7 +88,7 @@ pub trait Engine: Send + Sync {
     /// [`NameTooLong`](crate::Code::NameTooLong) with what was found and expected.
     fn check_name(&self, facts: &Facts, user: &str) -> Result<()>;
 
-    /// Logs in: one connection, one attempt.
+    /// Logs in: one connection, one attempt. A second one is for a refusal that may not be about the password.
     fn connect(
         &self,
         login: Login<'_>,

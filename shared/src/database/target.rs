@@ -69,6 +69,7 @@ impl<E: Engine> DatabaseTarget<E> {
             .map_err(|error| LoginFailure { observation: Observation::Unknown, error })?;
         let login = Login {
             endpoint: &endpoint,
+            engine: &facts.engine,
             user: &facts.username,
             password: &facts.password,
             credential,
