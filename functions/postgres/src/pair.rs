@@ -12,8 +12,6 @@ use rotation::database::{Pair, Side, Turn};
 use rotation::{Code, Error, Fact, Result};
 use std::collections::BTreeMap;
 
-const CLONE_SUFFIX: &str = "_clone";
-
 /// A change to the clone.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Change {
@@ -107,10 +105,7 @@ pub(crate) async fn prove(session: Session, user: &str, pair: &Pair, deadline: D
 
 /// The pair, and the user that the base might itself be a clone of.
 fn related_names(pair: &Pair) -> Vec<&str> {
-    [Some(pair.base.as_str()), Some(pair.clone.as_str()), pair.base.strip_suffix(CLONE_SUFFIX)]
-        .into_iter()
-        .flatten()
-        .collect()
+    [Some(pair.base.as_str()), Some(pair.clone.as_str()), pair.original()].into_iter().flatten().collect()
 }
 
 /// The pair as it is.
@@ -141,8 +136,7 @@ impl Observed {
         if base.reach.contains_key(&pair.clone) {
             return unproven("the base user is a member of the other one");
         }
-        let stripped = base.name.strip_suffix(CLONE_SUFFIX);
-        if !pair.named && stripped.is_some_and(|original| base.is_in(original)) {
+        if !pair.named && pair.original().is_some_and(|original| base.is_in(original)) {
             return unproven(
                 "the secret's user is itself a clone, and the secret's previous version does not say of whom",
             );

@@ -80,6 +80,11 @@ impl Pair {
         }
     }
 
+    /// The user that the base itself would be the clone of, as its name has it.
+    pub fn original(&self) -> Option<&str> {
+        self.base.strip_suffix(CLONE_SUFFIX)
+    }
+
     /// The other one.
     pub fn partner(&self, user: &str) -> &str {
         if user == self.base { &self.clone } else { &self.base }
@@ -96,6 +101,7 @@ mod tests {
         let pair = Pair::of(&facts(r#""username":"app""#), None).unwrap();
         assert_eq!((pair.base.as_str(), pair.clone.as_str(), pair.named), ("app", "app_clone", false));
         assert_eq!((pair.partner("app"), pair.partner("app_clone")), ("app_clone", "app"));
+        assert_eq!(pair.original(), None);
     }
 
     #[test]
@@ -103,7 +109,8 @@ mod tests {
         let current = facts(r#""username":"app_clone""#);
         assert_eq!(Pair::of(&current, Some("app")).unwrap().partner("app_clone"), "app");
         for previous in [None, Some("app_clone"), Some("other")] {
-            assert_eq!(Pair::of(&current, previous).unwrap().partner("app_clone"), "app_clone_clone");
+            let pair = Pair::of(&current, previous).unwrap();
+            assert_eq!((pair.partner("app_clone"), pair.original()), ("app_clone_clone", Some("app")));
         }
     }
 
