@@ -7,6 +7,7 @@
 
 mod audit;
 pub mod clock;
+pub mod connection;
 pub mod database;
 pub mod diagnose;
 pub mod document;

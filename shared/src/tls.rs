@@ -1,12 +1,13 @@
 //! Whom to trust: the bundled Amazon roots, and a CA of the deployer's or the secret's own.
 
+use crate::connection::cause;
 use crate::error::{Code, Error, Fact, Result};
 use rustls::crypto::CryptoProvider;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName, TrustAnchor};
 use rustls::{CertificateError, ClientConfig, RootCertStore};
+use std::fmt;
 use std::sync::{Arc, OnceLock};
-use std::{fmt, io};
 
 /// The Amazon RDS root certificates of all regions and the Amazon Trust Services roots, which RDS Proxy and Aurora
 /// Serverless use. shared/data/README.md says where they come from.
@@ -109,22 +110,6 @@ pub fn failure(error: &(dyn std::error::Error + 'static)) -> Option<Error> {
         _ => Code::TlsFailed,
     };
     Some(Error::new(code))
-}
-
-/// The first error of this type among the causes. An `io::Error` hides its own cause from `source`.
-pub fn cause<'a, T: std::error::Error + 'static>(error: &'a (dyn std::error::Error + 'static)) -> Option<&'a T> {
-    let mut next = Some(error);
-    while let Some(error) = next {
-        if let Some(found) = error.downcast_ref::<T>() {
-            return Some(found);
-        }
-        let inner = error.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
-        if let Some(found) = inner.and_then(|inner| inner.downcast_ref::<T>()) {
-            return Some(found);
-        }
-        next = error.source();
-    }
-    None
 }
 
 fn provider() -> Arc<CryptoProvider> {

@@ -11,13 +11,13 @@
 use crate::engine::MARIADB;
 use crate::errno;
 use mysql_async::prelude::Queryable as _;
-use mysql_async::{Conn, DriverError, IoError, Opts, OptsBuilder, ServerError, SslOpts};
+use mysql_async::{Conn, DriverError, Opts, OptsBuilder, ServerError, SslOpts};
 use rotation::clock::Deadline;
 use rotation::database::{Login, LoginFailure, Observation, Transport};
 use rotation::tls::{self, Verifier};
-use rotation::{Code, Error, Fact, Result};
+use rotation::{Code, Error, Fact, Result, connection};
 use std::future::poll_fn;
-use std::io;
+use std::io::{self, ErrorKind};
 use std::net::SocketAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::pin;
@@ -69,13 +69,13 @@ pub(crate) fn text(row: &Row, column: usize) -> &str {
 pub(crate) async fn connect(login: Login<'_>, deadline: Deadline) -> Result<Session, LoginFailure> {
     // Over TLS the server may ask for the password itself, and nothing in the protocol binds a login to a channel.
     if login.channel_binding_required {
-        return Err(unknown(Error::new(Code::SuperuserAddressUnproven)));
+        return Err(LoginFailure::unknown(Error::new(Code::SuperuserAddressUnproven)));
     }
     let endpoint = login.endpoint;
-    let (options, encrypted) = options(&login).map_err(unknown)?;
+    let (options, encrypted) = options(&login).map_err(LoginFailure::unknown)?;
     // Some of the time is kept for the question whether anything answers there.
     let limit = deadline.less(PROBE_LIMIT.min(deadline.left() / 4)).within(LOGIN_LIMIT);
-    let addresses = addresses(&endpoint.host, endpoint.port, limit).await.map_err(unreachable)?;
+    let addresses = addresses(&endpoint.host, endpoint.port, limit).await.map_err(LoginFailure::unreachable)?;
     let mut outcome = log_in_at(&addresses, &options, &login, limit, deadline).await;
     let refused = matches!(&outcome, Err(failure) if failure.observation == Observation::Rejected);
     if refused && login.engine == MARIADB {
@@ -93,7 +93,8 @@ async fn log_in_at(
     deadline: Deadline,
 ) -> Result<Conn, LoginFailure> {
     let share = LOGIN_LIMIT / u32::try_from(addresses.len()).unwrap_or(u32::MAX).max(1);
-    let mut last = unreachable(Error::new(Code::HostUnresolved).with(Fact::What, "the name has no address"));
+    let mut last =
+        LoginFailure::unreachable(Error::new(Code::HostUnresolved).with(Fact::What, "the name has no address"));
     for address in addresses {
         let here = Opts::from(options.clone().resolved_ips(Some(vec![address.ip()])));
         let mut handshake = pin!(contained(Conn::new(here)));
@@ -105,7 +106,7 @@ async fn log_in_at(
         }
         match outcome {
             Ok(Ok(conn)) => return Ok(conn),
-            Ok(Err(failed)) => match of_login(failed, login) {
+            Ok(Err(failed)) => match of_login(&failed, login) {
                 // The next address of the same name may be reached; once a server has answered, no other one is tried.
                 unreached if matches!(unreached.error.code(), Code::ConnectionRefused | Code::ConnectTimeout) => {
                     last = unreached;
@@ -113,9 +114,9 @@ async fn log_in_at(
                 answered => return Err(answered),
             },
             Err(_) if alive => {
-                return Err(unreachable(Error::new(Code::ServerSilent).with(Fact::Call, "the login")));
+                return Err(LoginFailure::unreachable(Error::new(Code::ServerSilent).with(Fact::Call, "the login")));
             }
-            Err(_) => last = unreachable(Error::new(Code::ConnectTimeout)),
+            Err(_) => last = LoginFailure::unreachable(Error::new(Code::ConnectTimeout)),
         }
     }
     Err(last)
@@ -188,7 +189,7 @@ impl Session {
         match deadline.within(STATEMENT_LIMIT).limit(contained(self.answers(sql))).await {
             Ok(Ok(answers)) => answers,
             Ok(Err(mysql_async::Error::Server(refusal))) => Err(errno::error(refusal.code)),
-            Ok(Err(_)) => Err(Error::new(Code::ConnectionLost).with(Fact::Call, "a statement")),
+            Ok(Err(error)) => Err(connection::lost("a statement", &error)),
             Err(_) => Err(Error::new(Code::ServerSilent).with(Fact::Call, "a statement")),
         }
     }
@@ -247,29 +248,20 @@ fn value(value: mysql_async::Value) -> Option<Vec<u8>> {
     }
 }
 
-fn unreachable(error: Error) -> LoginFailure {
-    LoginFailure { observation: Observation::Unreachable, error }
-}
-
-fn unknown(error: Error) -> LoginFailure {
-    LoginFailure { observation: Observation::Unknown, error }
-}
-
-fn of_login(error: mysql_async::Error, login: &Login<'_>) -> LoginFailure {
-    if let Some(failure) = tls::failure(&error) {
-        return unreachable(failure);
+fn of_login(error: &mysql_async::Error, login: &Login<'_>) -> LoginFailure {
+    if let Some(failure) = tls::failure(error) {
+        return LoginFailure::unreachable(failure);
     }
     match error {
-        mysql_async::Error::Server(refusal) => refused(&refusal, login),
-        mysql_async::Error::Driver(error) => of_driver(&error),
-        mysql_async::Error::Io(IoError::Io(error)) => unreachable(match error.kind() {
-            io::ErrorKind::ConnectionRefused => Error::new(Code::ConnectionRefused),
-            io::ErrorKind::TimedOut | io::ErrorKind::HostUnreachable | io::ErrorKind::NetworkUnreachable => {
+        mysql_async::Error::Server(refusal) => refused(refusal, login),
+        mysql_async::Error::Driver(error) => of_driver(error),
+        _ => LoginFailure::unreachable(match connection::cause::<io::Error>(error).map(io::Error::kind) {
+            Some(ErrorKind::ConnectionRefused) => Error::new(Code::ConnectionRefused),
+            Some(ErrorKind::TimedOut | ErrorKind::HostUnreachable | ErrorKind::NetworkUnreachable) => {
                 Error::new(Code::ConnectTimeout)
             }
-            _ => Error::new(Code::ConnectionLost).with(Fact::Call, "the login"),
+            _ => connection::lost("the login", error),
         }),
-        _ => unreachable(Error::new(Code::ConnectionLost).with(Fact::Call, "the login")),
     }
 }
 
@@ -300,9 +292,10 @@ fn refused(refusal: &ServerError, login: &Login<'_>) -> LoginFailure {
 }
 
 fn of_driver(error: &DriverError) -> LoginFailure {
-    let unsupported = |plugin: &str| unknown(Error::new(Code::AuthenticationUnsupported).with(Fact::Found, plugin));
+    let unsupported =
+        |plugin: &str| LoginFailure::unknown(Error::new(Code::AuthenticationUnsupported).with(Fact::Found, plugin));
     match error {
-        DriverError::NoClientSslFlagFromServer => unreachable(Error::new(Code::TlsNotOffered)),
+        DriverError::NoClientSslFlagFromServer => LoginFailure::unreachable(Error::new(Code::TlsNotOffered)),
         DriverError::CleartextPluginDisabled => unsupported("mysql_clear_password, which sends the password itself"),
         DriverError::InvalidParsecSalt => unsupported("parsec"),
         DriverError::MysqlOldPasswordDisabled => unsupported("mysql_old_password, which is as good as none"),
@@ -315,7 +308,7 @@ fn of_driver(error: &DriverError) -> LoginFailure {
         // Its text may quote what the server sent.
         _ => {
             let error = Error::new(Code::ConnectionLost).with(Fact::Call, "the login");
-            unreachable(
+            LoginFailure::unreachable(
                 error.with(Fact::What, "the answer is not one of MySQL's protocol, or asks for MariaDB's parsec"),
             )
         }

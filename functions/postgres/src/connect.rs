@@ -3,8 +3,8 @@
 use crate::guard::{CleartextRequested, Guarded};
 use crate::sqlstate;
 use rotation::clock::Deadline;
-use rotation::database::{Login, LoginFailure, Observation, Transport};
-use rotation::{Code, Error, Fact, Result, tls};
+use rotation::database::{Login, LoginFailure, Transport};
+use rotation::{Code, Error, Fact, Result, connection, tls};
 use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -53,15 +53,15 @@ impl Drop for Driver {
 /// What the attempt tells about the password, and why there is no session.
 pub(crate) async fn connect(login: Login<'_>, deadline: Deadline) -> Result<Session, LoginFailure> {
     let endpoint = login.endpoint;
-    let stream = open(&endpoint.host, endpoint.port, deadline).await.map_err(unreachable)?;
+    let stream = open(&endpoint.host, endpoint.port, deadline).await.map_err(LoginFailure::unreachable)?;
     let limit = deadline.within(LOGIN_LIMIT);
     match &endpoint.transport {
         Transport::Plaintext => authenticate(Guarded::plaintext(stream), NoTls, &login, limit).await,
         Transport::Tls { server_name, verifier } => {
-            tls::server_name(server_name).map_err(unknown)?;
+            tls::server_name(server_name).map_err(LoginFailure::unknown)?;
             let mut connector = MakeRustlsConnect::new((*verifier.config()).clone());
             let Ok(connector) = MakeTlsConnect::<Guarded<TcpStream>>::make_tls_connect(&mut connector, server_name);
-            let stream = ask_for_tls(stream, limit).await.map_err(unreachable)?;
+            let stream = ask_for_tls(stream, limit).await.map_err(LoginFailure::unreachable)?;
             authenticate(Guarded::tls(stream), connector, &login, limit).await
         }
     }
@@ -107,7 +107,7 @@ async fn ask_for_tls(mut stream: TcpStream, limit: Deadline) -> Result<TcpStream
         // 'E': a server too old to know the request, or too full to answer it. Neither is to be read before TLS is up
         // (CVE-2021-23222).
         Ok(Ok(_)) => Err(Error::new(Code::ServerNotReady).with(Fact::Call, "the request for TLS")),
-        Ok(Err(_)) => Err(Error::new(Code::ConnectionLost).with(Fact::Call, "the request for TLS")),
+        Ok(Err(error)) => Err(connection::lost("the request for TLS", &error)),
         Err(_) => Err(Error::new(Code::ServerSilent).with(Fact::Call, "the request for TLS")),
     }
 }
@@ -137,7 +137,7 @@ where
             Ok(Session { client, driver })
         }
         Ok(Err(error)) => Err(of_login(&error, login)),
-        Err(_) => Err(unreachable(Error::new(Code::ServerSilent).with(Fact::Call, "the login"))),
+        Err(_) => Err(LoginFailure::unreachable(Error::new(Code::ServerSilent).with(Fact::Call, "the login"))),
     }
 }
 
@@ -162,14 +162,6 @@ impl Session {
     }
 }
 
-fn unreachable(error: Error) -> LoginFailure {
-    LoginFailure { observation: Observation::Unreachable, error }
-}
-
-fn unknown(error: Error) -> LoginFailure {
-    LoginFailure { observation: Observation::Unknown, error }
-}
-
 fn of_login(error: &tokio_postgres::Error, login: &Login<'_>) -> LoginFailure {
     if let Some(state) = error.code() {
         let observation = sqlstate::observation(state.code());
@@ -184,19 +176,19 @@ fn of_login(error: &tokio_postgres::Error, login: &Login<'_>) -> LoginFailure {
         return LoginFailure { observation, error };
     }
     if let Some(failure) = tls::failure(error) {
-        return unreachable(failure);
+        return LoginFailure::unreachable(failure);
     }
-    if tls::cause::<CleartextRequested>(error).is_some() {
+    if connection::cause::<CleartextRequested>(error).is_some() {
         let found = "a request for the password in clear, without TLS";
-        return unknown(Error::new(Code::AuthenticationUnsupported).with(Fact::Found, found));
+        return LoginFailure::unknown(Error::new(Code::AuthenticationUnsupported).with(Fact::Found, found));
     }
     // The driver keeps the kind of its errors to itself, but for these fixed words. Below them is an `io::Error` where the
     // SCRAM exchange failed, and a plain text where a method is not supported or channel binding is required and missing.
     let authentication = error.to_string() == "authentication error";
-    match (authentication, tls::cause::<io::Error>(error).is_some()) {
-        (true, true) => unknown(Error::new(Code::ServerUnproven)),
-        (true, false) => unknown(Error::new(Code::AuthenticationUnsupported)),
-        (false, _) => unreachable(Error::new(Code::ConnectionLost).with(Fact::Call, "the login")),
+    match (authentication, connection::cause::<io::Error>(error).is_some()) {
+        (true, true) => LoginFailure::unknown(Error::new(Code::ServerUnproven)),
+        (true, false) => LoginFailure::unknown(Error::new(Code::AuthenticationUnsupported)),
+        (false, _) => LoginFailure::unreachable(connection::lost("the login", error)),
     }
 }
 
@@ -208,6 +200,6 @@ fn of_statement(error: &tokio_postgres::Error) -> Error {
             Error::new(Code::LockTimeout).with(Fact::SqlState, state.code())
         }
         Some(state) => sqlstate::error(state.code()),
-        None => Error::new(Code::ConnectionLost).with(Fact::Call, "a statement"),
+        None => connection::lost("a statement", error),
     }
 }

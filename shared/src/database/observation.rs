@@ -16,6 +16,16 @@ pub struct LoginFailure {
 }
 
 impl LoginFailure {
+    /// No server was reached, or none that could be spoken to.
+    pub fn unreachable(error: Error) -> Self {
+        Self { observation: Observation::Unreachable, error }
+    }
+
+    /// A server was reached, and said nothing about the password.
+    pub fn unknown(error: Error) -> Self {
+        Self { observation: Observation::Unknown, error }
+    }
+
     /// What to report: `code` if the password was refused, else what came between.
     pub(crate) fn or_rejected(self, code: Code) -> Error {
         match self.observation {

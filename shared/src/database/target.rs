@@ -64,9 +64,7 @@ impl<E: Engine> DatabaseTarget<E> {
         credential: Credential,
         channel_binding_required: bool,
     ) -> Result<E::Session, LoginFailure> {
-        let endpoint = facts
-            .endpoint(self.deployers_ca.as_deref())
-            .map_err(|error| LoginFailure { observation: Observation::Unknown, error })?;
+        let endpoint = facts.endpoint(self.deployers_ca.as_deref()).map_err(LoginFailure::unknown)?;
         let login = Login {
             endpoint: &endpoint,
             engine: &facts.engine,
