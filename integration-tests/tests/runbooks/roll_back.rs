@@ -1,7 +1,7 @@
 //! Ways back to the previous version.
 
 use crate::Script;
-use crate::support::{api_keys, attach, attached, by_hand, postgres, well};
+use crate::support::{api_keys, attach, attached, by_hand, postgres, served, well};
 use std::collections::BTreeSet;
 
 pub async fn roll_back_pair(script: Script<'_>) {
@@ -27,7 +27,8 @@ pub async fn roll_back_api_key(script: Script<'_>) {
     secret.rotated().await;
     let kept = [secret.field("AWSCURRENT", "apiKeyId").await, secret.field("AWSPREVIOUS", "apiKeyId").await, left];
     let live: BTreeSet<_> = issuer.live().into_iter().map(|key| key.id).collect();
-    assert_eq!(live, kept.into(), "what the page says to revoke by hand is all that is left over");
+    assert_eq!(live, kept.into(), "the key that was left ends with the rotation after this one");
+    served(&issuer, &secret).await;
 }
 
 pub async fn previous_in_effect(script: Script<'_>) {
