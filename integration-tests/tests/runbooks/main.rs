@@ -62,6 +62,7 @@ situations! {
     "cut-once" => failed::cut_once,
     "rotation-off" => failed::rotation_off,
     "wrong-field" => failed::wrong_field,
+    "wrong-field-of-a-pair" => failed::wrong_field_of_a_pair,
     "unknown-ca" => failed::unknown_ca,
     "account-locked" => failed::account_locked,
     "role-cannot-log-in" => failed::role_cannot_log_in,
