@@ -2,8 +2,12 @@
 
 use crate::Script;
 use crate::support::{
-    api_keys, attach, attached, broken_by_hand, broken_by_hand_mysql, fails, postgres, served, stops_after_set, well,
+    AGE, api_keys, attach, attached, broken_by_hand, broken_by_hand_mysql, fails, postgres, served, stops_after_set,
+    well,
 };
+use integration_tests::World;
+use lab::servers::Password;
+use lab::servers::mysql;
 use serde_json::json;
 
 pub async fn pending_removed_after_set(script: Script<'_>) {
@@ -24,6 +28,21 @@ pub async fn password_changed_by_hand(script: Script<'_>) {
 
 pub async fn password_changed_by_hand_mysql(script: Script<'_>) {
     broken_by_hand_mysql(script, "ALTER USER app IDENTIFIED BY 'of nobody'").await;
+}
+
+pub async fn password_changed_by_hand_mariadb(script: Script<'_>) {
+    let mariadb = mysql::Options::default().kind(mysql::Kind::MariaDb);
+    let world = World::mysql_with(mariadb, |function| function.clock_behind(AGE)).await;
+    let password = Password::random();
+    world.sql("INSTALL SONAME 'auth_ed25519'").await;
+    world.sql(&format!("CREATE USER app IDENTIFIED VIA ed25519 USING PASSWORD('{}')", password.expose())).await;
+    let secret = world.secret(world.document("app", password.expose())).await;
+    attach(&world.lab, &secret.arn).await;
+    world.sql("SET PASSWORD FOR app = PASSWORD('of nobody')").await;
+    let said = fails(&world.lab, &secret.arn).await;
+    script.typed(script.about(&world.lab, &secret.arn).said(&said).mysql(&world.server)).await;
+    assert_eq!(world.ask("SELECT plugin FROM mysql.user WHERE User = 'app'").await, ["ed25519"]);
+    well(&world, &secret).await;
 }
 
 pub async fn rescue(script: Script<'_>) {

@@ -73,6 +73,7 @@ situations! {
     "pending-removed-after-set" => locked_out::pending_removed_after_set,
     "password-changed-by-hand" => locked_out::password_changed_by_hand,
     "password-changed-by-hand-mysql" => locked_out::password_changed_by_hand_mysql,
+    "password-changed-by-hand-mariadb" => locked_out::password_changed_by_hand_mariadb,
     "rescue" => locked_out::rescue,
     "key-deleted" => locked_out::key_deleted,
     "leaked-single-user" => leaked::leaked_single_user,
