@@ -188,9 +188,12 @@ const HANDED_ON: [&str; 3] = ["FUNCTION_ARN", "SUPERUSER_SECRET", "LEAKED"];
 
 /// What stands in the page's blocks of commands, those that the lab does not run among them.
 fn commands(page: &str) -> String {
+    commands_of(page).join("\n")
+}
+
+fn commands_of(page: &str) -> Vec<String> {
     let text = std::fs::read_to_string(directory().join(page)).expect("the page is there");
-    let blocks = text.split("```sh\n").skip(1).filter_map(|rest| rest.split("\n```").next());
-    blocks.collect::<Vec<_>>().join("\n")
+    text.split("```sh\n").skip(1).filter_map(|rest| rest.split("\n```").next()).map(str::to_owned).collect()
 }
 
 /// The names in capitals that commands read, once for each time.
@@ -206,6 +209,28 @@ fn variables(commands: &str) -> impl Iterator<Item = &str> {
 fn sets(commands: &str, name: &str) -> bool {
     let reads = |line: &str| line.contains("read -") && line.split([' ', ';']).any(|word| word == name);
     commands.split_whitespace().any(|word| word.starts_with(&format!("{name}="))) || commands.lines().any(reads)
+}
+
+/// A statement that fails is logged with the password in it, unless all three are off.
+#[test]
+fn no_password_that_is_set_by_hand_is_logged_by_postgresql() {
+    let mut set = 0;
+    for (page, block) in blocks() {
+        let Some((before, _)) = block.split_once("ALTER ROLE").filter(|(_, rest)| rest.contains("PASSWORD")) else {
+            continue;
+        };
+        for off in ["log_statement = 'none'", "log_min_duration_statement = -1", "log_min_error_statement = 'panic'"] {
+            assert!(before.contains(&format!("\nSET {off};\n")), "{page} lacks SET {off} before:\n{block}");
+        }
+        set += 1;
+    }
+    assert!(set >= 3, "only {set} passwords are set");
+}
+
+/// Each block of commands, and its page.
+fn blocks() -> Vec<(&'static str, String)> {
+    let pages = PAGES.iter().copied().chain(["../migration.md"]);
+    pages.flat_map(|page| commands_of(page).into_iter().map(move |block| (page, block))).collect()
 }
 
 #[test]
