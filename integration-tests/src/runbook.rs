@@ -276,7 +276,10 @@ impl<'a> Play<'a> {
             tokio::time::sleep(Duration::from_millis(20)).await;
             let answer = if let Ok(sql) = fs::read_to_string(file("asked-sql")) {
                 fs::remove_file(file("asked-sql")).expect("the file is removed");
-                self.sql(&sql).await
+                self.sql(&sql, OnError::Stop).await
+            } else if let Ok(sql) = fs::read_to_string(file("asked-sql-force")) {
+                fs::remove_file(file("asked-sql-force")).expect("the file is removed");
+                self.sql(&sql, OnError::GoOn).await
             } else if let Ok(name) = fs::read_to_string(file("asked-instead")) {
                 fs::remove_file(file("asked-instead")).expect("the file is removed");
                 instead(name.trim()).await
@@ -288,17 +291,28 @@ impl<'a> Play<'a> {
         }
     }
 
-    /// The rows of all statements, as `mysql --batch` prints them.
-    async fn sql(&self, statements: &str) -> String {
+    /// What `mysql --batch` does, as a script: prints the rows of all statements, and what is wrong with one.
+    async fn sql(&self, statements: &str, on_error: OnError) -> String {
         let server = self.mysql.unwrap_or_else(|| panic!("{}: there is no MySQL", self.session.situation));
-        let mut printed = String::new();
+        let mut script = String::new();
         for statement in statements.split(";\n").map(str::trim).filter(|statement| !statement.is_empty()) {
-            for row in server.rows(statement).await.unwrap_or_else(|error| panic!("{error}")) {
-                let row: Vec<_> = row.into_iter().map(|value| value.unwrap_or_else(|| "NULL".to_owned())).collect();
-                printed += &(row.join("\t") + "\n");
+            match server.rows(statement).await {
+                Ok(rows) => {
+                    for row in rows {
+                        let row: Vec<_> = row.into_iter().map(|it| it.unwrap_or_else(|| "NULL".to_owned())).collect();
+                        script += &format!("printf '%s\\n' {}\n", quoted(&row.join("\t")));
+                    }
+                }
+                Err(error) => {
+                    let error = with_causes(&error);
+                    script += &format!("printf '%s\\n' {} >&2\n", quoted(&error));
+                    if on_error == OnError::Stop {
+                        return script + "return 1\n";
+                    }
+                }
             }
         }
-        printed
+        script
     }
 
     fn check(&self, printed: &str, complained: &str) {
@@ -350,9 +364,11 @@ ask() {
     until [[ -e answer ]]; do sleep 0.02; done
 }
 mysql() {
-    ask sql
-    cat answer
-    rm answer
+    local kind=sql
+    [[ " $* " != *' --force '* ]] || kind=sql-force
+    ask "$kind"
+    mv answer answered
+    source ./answered
 }
 instead() {
     ask instead <<< "$1"
@@ -360,6 +376,24 @@ instead() {
     rm answer
 }
 "#;
+
+/// What `mysql` does after a statement that fails, without `--force` and with it.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum OnError {
+    Stop,
+    GoOn,
+}
+
+/// An error and what has caused it.
+fn with_causes(error: &dyn std::error::Error) -> String {
+    let causes = std::iter::successors(Some(error), |error| error.source());
+    causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
+}
+
+/// As one word of bash's.
+fn quoted(text: &str) -> String {
+    format!("'{}'", text.replace('\'', r"'\''"))
+}
 
 /// Where the session's programs are.
 async fn path() -> String {

@@ -19,7 +19,7 @@ use std::collections::BTreeSet;
 use std::future::Future;
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
-use support::{attached, postgres};
+use support::{attached, mysql, postgres};
 
 /// A page's session, and what a reader typed before it.
 #[derive(Clone, Copy)]
@@ -227,10 +227,50 @@ fn no_password_that_is_set_by_hand_is_logged_by_postgresql() {
     assert!(set >= 3, "only {set} passwords are set");
 }
 
+/// A session that has ended meanwhile must not keep the others alive.
+#[test]
+fn sessions_of_mysql_are_ended_whatever_became_of_one() {
+    let ending: Vec<_> = blocks().into_iter().filter(|(_, block)| block.contains("'KILL '")).collect();
+    assert!(!ending.is_empty(), "no page ends sessions");
+    for (page, block) in ending {
+        assert!(block.contains("\nmysql --force < "), "{page} stops at the first session that is gone:\n{block}");
+    }
+}
+
 /// Each block of commands, and its page.
 fn blocks() -> Vec<(&'static str, String)> {
     let pages = PAGES.iter().copied().chain(["../migration.md"]);
     pages.flat_map(|page| commands_of(page).into_iter().map(move |block| (page, block))).collect()
+}
+
+/// Statements of which the first one fails.
+const DOOMED: &str = "```sh
+printf '%s\\n' 'KILL 4294967295;' \"SELECT 'the other one';\" > force.sql
+printf '%s\\n' 'KILL 4294967295;' 'CREATE DATABASE not_reached;' > stop.sql
+mysql --force < force.sql
+if mysql < stop.sql; then echo 'no error'; else echo stopped; fi
+```
+
+```text
+the other one
+stopped
+…4294967295…
+…4294967295…
+```
+";
+
+/// As MySQL's own client does, which the lab has none of.
+#[tokio::test(flavor = "multi_thread")]
+async fn mysql_goes_on_after_an_error_only_if_it_is_told_to() {
+    let world = mysql().await;
+    let secret = world.user("app").await;
+    let directory = tempfile::tempdir().expect("a directory");
+    let page = directory.path().join("page.md");
+    std::fs::write(&page, format!("<!-- lab: doomed -->\n{DOOMED}")).expect("the page is written");
+    let (page, readme) = (Page::read(&page), Page::read(&crate::directory().join("README.md")));
+    let script = Script { session: page.sessions.first().expect("a session"), terminal: terminal(&readme) };
+    script.typed(script.about(&world.lab, &secret.arn).mysql(&world.server)).await;
+    assert!(world.ask("SHOW DATABASES LIKE 'not_reached'").await.is_empty(), "it went on");
 }
 
 #[test]
