@@ -8,7 +8,6 @@
 //! Pluggable Authentication"). Whoever listens learns nothing; whoever can play the server learns the password. That is what
 //! `"ssl": false` in a secret accepts.
 
-use crate::engine::MARIADB;
 use crate::errno;
 use mysql_async::prelude::Queryable as _;
 use mysql_async::{Conn, DriverError, Opts, OptsBuilder, ServerError, SslOpts};
@@ -57,12 +56,7 @@ pub(crate) fn text(row: &Row, column: usize) -> &str {
     std::str::from_utf8(bytes).unwrap_or_default()
 }
 
-/// Logs in: one connection, one attempt; two with MariaDB where the first was refused.
-///
-/// The driver drops a zero at the end of what the server asks it to sign. The 32 random bytes of MariaDB's `ed25519` end with one in
-/// 1 of 256 logins, which are then refused whatever the password is. mysql_common 0.38.1 corrects it; mysql_async 0.37 is made
-/// for 0.37. The secret has to say "mariadb" because a refusal tells neither the server nor the plugin, and MySQL can lock
-/// accounts after few refusals.
+/// Logs in: one connection, one attempt.
 ///
 /// # Errors
 /// What the attempt tells about the password, and why there is no session.
@@ -76,12 +70,8 @@ pub(crate) async fn connect(login: Login<'_>, deadline: Deadline) -> Result<Sess
     // Some of the time is kept for the question whether anything answers there.
     let limit = deadline.less(PROBE_LIMIT.min(deadline.left() / 4)).within(LOGIN_LIMIT);
     let addresses = addresses(&endpoint.host, endpoint.port, limit).await.map_err(LoginFailure::unreachable)?;
-    let mut outcome = log_in_at(&addresses, &options, &login, limit, deadline).await;
-    let refused = matches!(&outcome, Err(failure) if failure.observation == Observation::Rejected);
-    if refused && login.engine == MARIADB {
-        outcome = log_in_at(&addresses, &options, &login, limit, deadline).await;
-    }
-    Ok(Session { conn: outcome?, encrypted })
+    let conn = log_in_at(&addresses, &options, &login, limit, deadline).await?;
+    Ok(Session { conn, encrypted })
 }
 
 /// Logs in at the first address where anything answers. The deadline is later than the limit by the time of a probe.
@@ -362,23 +352,21 @@ mod tests {
         let _ = stream.write_all(&[&[length[0], length[1], length[2], number], packet].concat());
     }
 
-    /// A server whose accounts have MariaDB's `ed25519`, and that asks each login to sign the next of these (MariaDB Knowledge
-    /// Base, "Authentication Plugin - ed25519").
-    fn server_of_ed25519(password: &Password, asked: &'static [[u8; 32]]) -> u16 {
+    /// A server that asks for a signature of these bytes, as MariaDB's `ed25519` does (MariaDB Knowledge Base, "Authentication
+    /// Plugin - ed25519").
+    fn server_of_ed25519(password: &Password, asked: &'static [u8; 32]) -> u16 {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         let port = listener.local_addr().unwrap().port();
         let key = STANDARD_NO_PAD.decode(hash::ed25519(password).as_str()).unwrap();
         thread::spawn(move || {
-            for (stream, asked) in listener.incoming().zip(asked) {
-                let mut stream = stream.unwrap();
-                send(&mut stream, 0, GREETING);
-                let _ = stream.read(&mut [0; 4096]);
-                send(&mut stream, 2, &[b"\xfeclient_ed25519\0", &asked[..]].concat());
-                let mut signature = [0; 4 + 64];
-                stream.read_exact(&mut signature).unwrap();
-                let signed = UnparsedPublicKey::new(&ED25519, &key).verify(asked, &signature[4..]);
-                send(&mut stream, 4, if signed.is_ok() { OK } else { REFUSED });
-            }
+            let (mut stream, _) = listener.accept().unwrap();
+            send(&mut stream, 0, GREETING);
+            let _ = stream.read(&mut [0; 4096]);
+            send(&mut stream, 2, &[b"\xfeclient_ed25519\0", &asked[..]].concat());
+            let mut signature = [0; 4 + 64];
+            stream.read_exact(&mut signature).unwrap();
+            let signed = UnparsedPublicKey::new(&ED25519, &key).verify(asked, &signature[4..]);
+            send(&mut stream, 4, if signed.is_ok() { OK } else { REFUSED });
         });
         port
     }
@@ -387,32 +375,21 @@ mod tests {
         Endpoint { host: "127.0.0.1".to_owned(), port, database: None, transport }
     }
 
-    fn login<'a>(endpoint: &'a Endpoint, engine: &'a str, password: &'a Password) -> Login<'a> {
+    fn login<'a>(endpoint: &'a Endpoint, password: &'a Password) -> Login<'a> {
         let credential = Credential::Current;
-        Login { endpoint, engine, user: "app", password, credential, channel_binding_required: false }
+        Login { endpoint, user: "app", password, credential, channel_binding_required: false }
     }
 
     async fn log_in(endpoint: &Endpoint) -> Result<Session, LoginFailure> {
-        log_in_to("mysql", endpoint, "password").await
+        connect(login(endpoint, &"password".into()), Deadline::after(Duration::from_secs(5))).await
     }
 
-    async fn log_in_to(engine: &str, endpoint: &Endpoint, password: &str) -> Result<Session, LoginFailure> {
-        let password = password.into();
-        connect(login(endpoint, engine, &password), Deadline::after(Duration::from_secs(5))).await
-    }
-
+    /// If this fails, the driver is mended: `Engine::may_refuse_wrongly` can go.
     #[tokio::test]
-    async fn a_refusal_for_what_mariadb_asked_to_sign_is_not_the_last_word() {
-        const BAD: [u8; 32] = *b"what the driver signs ends here\0";
-        const GOOD: [u8; 32] = *b"what the driver signs ends here!";
+    async fn the_driver_drops_a_zero_at_the_end_of_what_it_is_to_sign() {
         let asks = |asked| endpoint(server_of_ed25519(&"password".into(), asked), Transport::Plaintext);
-        assert!(log_in_to("mysql", &asks(&[GOOD]), "password").await.is_ok());
-        assert!(log_in_to("mariadb", &asks(&[BAD, GOOD]), "password").await.is_ok());
-        // If this succeeds, the driver is mended, and `connect` needs no second attempt.
-        let refused = log_in_to("mysql", &asks(&[BAD, GOOD]), "password").await.err().unwrap();
-        assert_eq!(refused.observation, Observation::Rejected);
-        // Two attempts and no more, and a wrong password stays wrong.
-        let refused = log_in_to("mariadb", &asks(&[GOOD, GOOD]), "another").await.err().unwrap();
+        assert!(log_in(&asks(b"what the driver signs ends here!")).await.is_ok());
+        let refused = log_in(&asks(b"what the driver signs ends here\0")).await.err().unwrap();
         assert_eq!(refused.observation, Observation::Rejected);
     }
 
@@ -442,7 +419,7 @@ mod tests {
     async fn an_address_that_answers_late_is_waited_for() {
         let endpoint = endpoint(server(Duration::from_millis(400), &[GREETING, OK]), Transport::Plaintext);
         let password = "password".into();
-        let login = login(&endpoint, "mysql", &password);
+        let login = login(&endpoint, &password);
         let addresses = [SocketAddr::from((Ipv4Addr::LOCALHOST, endpoint.port)); 32];
         let (options, _) = options(&login).unwrap();
         let deadline = Deadline::after(Duration::from_secs(5));

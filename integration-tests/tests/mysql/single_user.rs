@@ -5,6 +5,9 @@ use integration_tests::{World, merged};
 use lab::servers::Password;
 use lab::servers::mysql::{Kind, Options, Tls};
 use serde_json::json;
+use std::net::Ipv4Addr;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::{TcpListener, TcpStream};
 
 const KINDS: [Kind; 2] = [Kind::MySql, Kind::MariaDb];
 
@@ -169,6 +172,46 @@ async fn mariadbs_ed25519_is_kept() {
         assert_eq!(attached(&world, &secret).await, "Succeeded", "the function itself logs in as a client does");
         assert_eq!(world.ask("SELECT plugin FROM mysql.user WHERE User = 'app'").await, ["ed25519"]);
     }
+}
+
+/// The driver signs something else than it was asked to if that ends with a zero, as it does by chance in 1 of 256 logins.
+#[tokio::test]
+async fn a_login_that_mariadb_refuses_wrongly_is_tried_again() {
+    let world = World::mysql_with(Options::default().kind(Kind::MariaDb).tls(Tls::Offered), |function| function).await;
+    let password = Password::random();
+    world.sql("INSTALL SONAME 'auth_ed25519'").await;
+    world.sql(&format!("CREATE USER app IDENTIFIED VIA ed25519 USING PASSWORD('{}')", password.expose())).await;
+    let there = json!({"port": zero_for_every_other_login(world.server.port()).await, "ssl": false});
+    let secret = world.secret(merged(world.document("app", password.expose()), there)).await;
+    for _ in 0..2 {
+        secret.rotated().await;
+    }
+}
+
+/// A way to the server on which every other login, beginning with the first, is asked to sign something that ends with a zero.
+async fn zero_for_every_other_login(server: u16) -> u16 {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    tokio::spawn(async move {
+        for zero in [true, false].into_iter().cycle() {
+            let (client, _) = listener.accept().await.unwrap();
+            let (mut from_client, mut to_client) = client.into_split();
+            let (mut from_server, mut to_server) =
+                TcpStream::connect((Ipv4Addr::LOCALHOST, server)).await.unwrap().into_split();
+            tokio::spawn(async move { tokio::io::copy(&mut from_client, &mut to_server).await });
+            tokio::spawn(async move {
+                let mut bytes = Vec::with_capacity(4096);
+                while from_server.read_buf(&mut bytes).await.is_ok_and(|read| read > 0) {
+                    if zero && bytes.windows(15).any(|part| part == b"client_ed25519\0") {
+                        *bytes.last_mut().unwrap() = 0;
+                    }
+                    to_client.write_all(&bytes).await.unwrap();
+                    bytes.clear();
+                }
+            });
+        }
+    });
+    port
 }
 
 #[tokio::test]

@@ -16,8 +16,6 @@ use std::future::Future;
 pub struct Login<'a> {
     /// Where to.
     pub endpoint: &'a Endpoint,
-    /// What the secret says the server is, one of [`Engine::NAMES`].
-    pub engine: &'a str,
     /// As whom.
     pub user: &'a str,
     /// With what.
@@ -88,7 +86,13 @@ pub trait Engine: Send + Sync {
     /// [`NameTooLong`](crate::Code::NameTooLong) with what was found and expected.
     fn check_name(&self, facts: &Facts, user: &str) -> Result<()>;
 
-    /// Logs in: one connection, one attempt. A second one is for a refusal that may not be about the password.
+    /// Whether a login at such a server can be refused although the password is right. What is expected to work is then tried
+    /// twice.
+    fn may_refuse_wrongly(&self, _: &Facts) -> bool {
+        false
+    }
+
+    /// Logs in: one connection, one attempt.
     fn connect(
         &self,
         login: Login<'_>,

@@ -16,6 +16,7 @@ use crate::store::SecretStore;
 use crate::target::{
     Applied, Change, Companion, Dated, Label, PreviousCredential, Proof, Proposal, Reader, Retired, Target, Versions,
 };
+use std::marker::PhantomData;
 use std::time::Duration;
 
 /// Rotates the users of one kind of database.
@@ -39,6 +40,7 @@ impl<E: Engine> DatabaseTarget<E> {
         }
     }
 
+    /// With a credential that is expected to work.
     async fn log_in<S: SecretStore>(
         &self,
         reader: &Reader<'_, S>,
@@ -46,6 +48,16 @@ impl<E: Engine> DatabaseTarget<E> {
         credential: Credential,
     ) -> Result<E::Session, LoginFailure> {
         self.log_in_with(reader, facts, credential, false).await
+    }
+
+    /// With one of several that may be in effect.
+    async fn try_to_log_in<S: SecretStore>(
+        &self,
+        reader: &Reader<'_, S>,
+        facts: &Facts,
+        credential: Credential,
+    ) -> Result<E::Session, LoginFailure> {
+        self.log_in_once(reader, facts, credential, false).await
     }
 
     async fn log_in_superuser<S: SecretStore>(
@@ -64,10 +76,24 @@ impl<E: Engine> DatabaseTarget<E> {
         credential: Credential,
         channel_binding_required: bool,
     ) -> Result<E::Session, LoginFailure> {
+        match self.log_in_once(reader, facts, credential, channel_binding_required).await {
+            Err(failure) if failure.observation == Observation::Rejected && self.engine.may_refuse_wrongly(facts) => {
+                self.log_in_once(reader, facts, credential, channel_binding_required).await
+            }
+            outcome => outcome,
+        }
+    }
+
+    async fn log_in_once<S: SecretStore>(
+        &self,
+        reader: &Reader<'_, S>,
+        facts: &Facts,
+        credential: Credential,
+        channel_binding_required: bool,
+    ) -> Result<E::Session, LoginFailure> {
         let endpoint = facts.endpoint(self.deployers_ca.as_deref()).map_err(LoginFailure::unknown)?;
         let login = Login {
             endpoint: &endpoint,
-            engine: &facts.engine,
             user: &facts.username,
             password: &facts.password,
             credential,
@@ -191,9 +217,9 @@ impl<E: Engine> DatabaseTarget<E> {
                 Move::Try(credential) => {
                     let attempt = match credential {
                         Credential::Current => self.log_in(reader, current, credential).await,
-                        Credential::Pending => self.log_in(reader, pending, credential).await,
+                        Credential::Pending => self.try_to_log_in(reader, pending, credential).await,
                         Credential::Previous => match &previous {
-                            Some(previous) => self.log_in(reader, previous, credential).await,
+                            Some(previous) => self.try_to_log_in(reader, previous, credential).await,
                             None => return Err(internal()),
                         },
                         Credential::Superuser => match self.superuser(reader, current).await? {
@@ -276,7 +302,7 @@ impl<E: Engine> DatabaseTarget<E> {
         let session = session.map_err(|failure| failure.or_rejected(Code::SuperuserRejected))?;
         reader.still_pending().await?;
         let turn = Turn { pair: &pair, pending: side, new: &pending.password, current: &current.password };
-        let evidence = VersionsOfSecret { reader, current, engine: &self.engine };
+        let evidence = VersionsOfSecret { reader, current, engine: PhantomData::<E> };
         self.engine.converge(session, turn, &evidence, reader.deadline()).await?;
         Ok(Applied::Changed(Change { by: Credential::Superuser.as_str(), previous: PreviousCredential::Works }))
     }
@@ -322,18 +348,18 @@ impl<E: Engine> DatabaseTarget<E> {
 struct VersionsOfSecret<'a, S, E> {
     reader: &'a Reader<'a, S>,
     current: &'a Facts,
-    engine: &'a E,
+    engine: PhantomData<E>,
 }
 
 impl<S: SecretStore, E: Engine> Evidence for VersionsOfSecret<'_, S, E> {
     async fn previous_user(&self) -> Result<Option<String>> {
         let document = self.reader.previous().await?;
-        Ok(document.and_then(|document| user_on_same_server(self.engine, &document, self.current)))
+        Ok(document.and_then(|document| user_on_same_server::<E>(&document, self.current)))
     }
 }
 
 /// The user of a version, if that is about the server of another one.
-fn user_on_same_server<E: Engine>(_: &E, document: &Document, other: &Facts) -> Option<String> {
+fn user_on_same_server<E: Engine>(document: &Document, other: &Facts) -> Option<String> {
     let facts = Facts::read::<E>(document).ok()?;
     (facts.host.eq_ignore_ascii_case(&other.host) && facts.port == other.port).then_some(facts.username)
 }
@@ -360,7 +386,7 @@ impl<E: Engine> Target for DatabaseTarget<E> {
             Strategy::SingleUser => facts.username.clone(),
             Strategy::AlternatingUsers => {
                 let previous = if Pair::needs_previous(&facts) { reader.previous().await? } else { None };
-                let previous_user = previous.and_then(|document| user_on_same_server(&self.engine, &document, &facts));
+                let previous_user = previous.and_then(|document| user_on_same_server::<E>(&document, &facts));
                 Pair::of(&facts, previous_user.as_deref())?.partner(&facts.username).to_owned()
             }
         };
@@ -423,12 +449,15 @@ impl<E: Engine> Target for DatabaseTarget<E> {
         versions: Versions<'_>,
         label: Label,
     ) -> Result<Tried> {
-        let (facts, credential) = match label {
-            Label::Current => (Facts::read::<E>(versions.current)?, Credential::Current),
-            Label::Pending => (read_both::<E>(versions)?.1, Credential::Pending),
-            Label::Previous => (read_both::<E>(versions)?.1, Credential::Previous),
+        let facts = match label {
+            Label::Current => Facts::read::<E>(versions.current)?,
+            Label::Pending | Label::Previous => read_both::<E>(versions)?.1,
         };
-        Ok(tried_as(self.log_in(reader, &facts, credential).await))
+        Ok(tried_as(match label {
+            Label::Current => self.log_in(reader, &facts, Credential::Current).await,
+            Label::Pending => self.try_to_log_in(reader, &facts, Credential::Pending).await,
+            Label::Previous => self.try_to_log_in(reader, &facts, Credential::Previous).await,
+        }))
     }
 
     async fn attempt_companion<S: SecretStore>(
