@@ -51,7 +51,7 @@ pub(crate) async fn converge(
     let Turn { pair, pending, new, current } = turn;
     let (server, mut observed) = Observed::begin(&mut session, pair, deadline).await?;
     let plugins = observed.ready(pair, pending, &server, allow_powerful)?;
-    prove(turn, &observed, evidence).await?;
+    prove(&mut session, turn, &observed, evidence, deadline).await?;
     // Where the server wants to see passwords, it wants to see one that its rules allow.
     let first = if observed.accounts.passwords_validated { new.clone() } else { hash::mark(&pair.clone, current) };
     let identified = Identified::new(&session, &server, &observed.accounts, plugins.iter().copied(), &first)?;
@@ -235,12 +235,22 @@ impl Observed {
 /// * an earlier run of this rotation has made the clone, and left its mark or set the pending password;
 /// * the secret's version before was the clone's.
 ///
-/// Equal privileges prove nothing: many users have the same.
-async fn prove(turn: Turn<'_>, observed: &Observed, evidence: &impl Evidence) -> Result<()> {
+/// Equal privileges prove nothing: many users have the same. A clone that is yet to be made needs no proof, unless the base looks
+/// like a clone itself.
+async fn prove(
+    session: &mut Session,
+    turn: Turn<'_>,
+    observed: &Observed,
+    evidence: &impl Evidence,
+    deadline: Deadline,
+) -> Result<()> {
     let Turn { pair, pending, new, current } = turn;
     // Where the base's turn is next, it was the versions that made the current user the clone of this base.
-    if pair.named || pending == Side::Base || observed.clone.is_empty() {
+    if pair.named || pending == Side::Base {
         return Ok(());
+    }
+    if observed.clone.is_empty() {
+        return prove_original(session, pair, deadline).await;
     }
     let mark = hash::mark(&pair.clone, current);
     let ours = |subject: &Subject| {
@@ -255,6 +265,20 @@ async fn prove(turn: Turn<'_>, observed: &Observed, evidence: &impl Evidence) ->
     }
     let what = "the partner exists, and the secret's previous version does not hold it: it is somebody else's, or was made by a \
                 rotation that was given up";
+    Err(unproven(pair, what))
+}
+
+/// That the base is not the clone of a user that exists. Cloned again, it would leave that user with a password that no rotation
+/// changes any more.
+async fn prove_original(session: &mut Session, pair: &Pair, deadline: Deadline) -> Result<()> {
+    let Some(original) = pair.original() else { return Ok(()) };
+    let question = format!("SELECT 1 FROM mysql.user WHERE User = {}", literal(original));
+    let answers = session.run(&question, deadline).await.map_err(explain_reading)?;
+    if answers.iter().all(Vec::is_empty) {
+        return Ok(());
+    }
+    let what = "the secret's user has the name of a clone, its original exists, and the secret's previous version does not hold \
+                that: the previous version was replaced by hand, or the names only look like a pair's";
     Err(unproven(pair, what))
 }
 

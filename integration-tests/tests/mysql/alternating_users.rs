@@ -275,6 +275,28 @@ async fn a_partner_that_nothing_proves_is_not_touched() {
     }
 }
 
+/// Cloned again, the clone would leave its original with a password that no rotation changes any more.
+#[tokio::test]
+async fn a_clone_whose_history_is_lost_is_not_cloned_again() {
+    for kind in KINDS {
+        let world = World::of(kind).await;
+        let secret = world.alternating_user("app").await;
+        secret.rotated().await;
+        // As a person corrects a field.
+        secret.put(&secret.at("AWSCURRENT").await).await;
+        let error = secret.refused().await;
+        assert_eq!(error.error_type, "pair-unproven", "{kind}: {error:?}");
+        assert_eq!(world.ask("SELECT User FROM mysql.user WHERE User = 'app_clone_clone'").await, [""; 0], "{kind}");
+        assert!(secret.opens("AWSCURRENT").await, "{kind}");
+        let named = json!({"rotation": {"users": ["app", "app_clone"]}});
+        secret.put(&merged(secret.at("AWSCURRENT").await, named)).await;
+        for user in ["app", "app_clone"] {
+            secret.rotated().await;
+            assert_eq!(secret.credential("AWSCURRENT").await.0, user, "{kind}");
+        }
+    }
+}
+
 /// What AWS's function has left: a clone with some of the grants, and two versions that show the pair.
 #[tokio::test]
 async fn a_pair_of_awss_function_goes_on() {
