@@ -34,6 +34,8 @@ pub struct Served {
     pub last_changed: Option<Duration>,
     /// The time between two rotations, where the schedule is a rate.
     pub interval: Option<Duration>,
+    /// `AutomaticallyAfterDays`, whatever the schedule is.
+    pub days: Option<Duration>,
 }
 
 /// What is late about a secret.
@@ -74,13 +76,14 @@ impl Served {
     ///
     /// The schedule counts from the last change, which is no earlier than the last rotation: storing a value by hand is a rotation
     /// to the service and begins the time anew, as may a new schedule, and neither need move the date of the last rotation. With a
-    /// rotation that was begun and not finished it counts from the last one that succeeded: there a change may be an attempt.
+    /// rotation that was begun and not finished it counts from the last one that succeeded: there a change may be an attempt. Each
+    /// attempt may move on the service's date, too, so there the days beside a cron expression count as well.
     ///
     /// <https://docs.aws.amazon.com/secretsmanager/latest/apireference/API_RotationRulesType.html>
     fn due(&self) -> Option<Duration> {
-        let changed = if self.is_unfinished() { None } else { self.last_changed };
+        let (changed, days) = if self.is_unfinished() { (None, self.days) } else { (self.last_changed, None) };
         let changed = self.last_rotated.max(changed).or(self.created);
-        let by_rate = changed.zip(self.interval).map(|(changed, interval)| changed + interval);
+        let by_rate = changed.zip(self.interval.or(days)).map(|(changed, interval)| changed + interval);
         match self.last_rotated {
             None => self.next_rotation.or(by_rate),
             Some(_) => [self.next_rotation, by_rate].into_iter().flatten().min(),
@@ -109,8 +112,13 @@ impl Served {
 pub fn interval(days: Option<i64>, expression: Option<&str>) -> Option<Duration> {
     match expression {
         Some(expression) => rate(expression),
-        None => DAY.checked_mul(u32::try_from(days?).ok()?),
+        None => self::days(days),
     }
+}
+
+/// A number of days, as a time.
+pub fn days(days: Option<i64>) -> Option<Duration> {
+    DAY.checked_mul(u32::try_from(days?).ok()?)
 }
 
 fn rate(expression: &str) -> Option<Duration> {
@@ -253,7 +261,11 @@ mod tests {
             ..monthly()
         };
         assert_eq!(secret.late(NOW), Some(Late::Overdue));
-        assert_eq!(Served { last_rotated: ago(DAY), ..secret }.late(NOW), None);
+        assert_eq!(Served { last_rotated: ago(DAY), ..secret.clone() }.late(NOW), None);
+        let cron = Served { interval: None, days: Some(DAY), ..secret };
+        assert_eq!(cron.late(NOW), Some(Late::Overdue));
+        assert_eq!(Served { last_rotated: ago(DAY), ..cron.clone() }.late(NOW), None);
+        assert_eq!(Served { labels: HashMap::new(), ..cron }.late(NOW), None, "the service's date is right there");
     }
 
     #[test]

@@ -5,7 +5,7 @@ use super::{CURRENT, Description, PENDING, PREVIOUS, Put, SecretStore, Select, V
 use crate::clock::{Deadline, age_of};
 use crate::error::{Code, Error, Fact, Result};
 use crate::secret::{RotationToken, SecretText};
-use crate::watch::{Served, interval, unqualified};
+use crate::watch::{Served, days, interval, unqualified};
 use aws_config::BehaviorVersion;
 use aws_config::retry::RetryConfig;
 use aws_config::timeout::TimeoutConfig;
@@ -208,6 +208,7 @@ fn served(entry: SecretListEntry, function: &str) -> Option<Served> {
     }
     let moment = |date: Option<DateTime>| date.and_then(since_epoch);
     let rules = entry.rotation_rules.as_ref();
+    let after_days = rules.and_then(|rules| rules.automatically_after_days);
     Some(Served {
         rotation_enabled: entry.rotation_enabled == Some(true),
         labels: entry.secret_versions_to_stages.unwrap_or_default(),
@@ -215,10 +216,8 @@ fn served(entry: SecretListEntry, function: &str) -> Option<Served> {
         last_rotated: moment(entry.last_rotated_date),
         created: moment(entry.created_date),
         last_changed: moment(entry.last_changed_date),
-        interval: interval(
-            rules.and_then(|rules| rules.automatically_after_days),
-            rules.and_then(|rules| rules.schedule_expression.as_deref()),
-        ),
+        interval: interval(after_days, rules.and_then(|rules| rules.schedule_expression.as_deref())),
+        days: days(after_days),
         arn: entry.arn?,
     })
 }
