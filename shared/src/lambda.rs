@@ -305,7 +305,7 @@ impl Log {
                 code = error.code().as_str(),
                 "the rotation succeeded, but the previous credential was not ended: {error}"
             );
-            measured.add(Metric::PreviousPasswordNotDiscarded, 1);
+            measured.add(Metric::PreviousNotEnded, 1);
         }
         match outcome {
             Outcome::Proposed => measured.add(Metric::RotationsStarted, 1),

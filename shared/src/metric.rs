@@ -95,8 +95,8 @@ metrics! {
     SecretsStuck: "Count", Function;
     /// A warning.
     PreviousPasswordNotKept: "Count", Function;
-    /// A warning.
-    PreviousPasswordNotDiscarded: "Count", Function;
+    /// The previous credential should have been ended.
+    PreviousNotEnded: "Count", Function;
     /// A warning: [`Code::KeyNotRevoked`].
     KeyNotRevoked: "Count", Function;
     /// A warning: [`Code::KeyNotOurs`].
