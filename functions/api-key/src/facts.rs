@@ -78,9 +78,10 @@ impl Facts {
 
 fn lifetime(options: Option<&Document>, issuer: &Issuer) -> Result<Option<Duration>> {
     let Some(options) = options else { return Ok(issuer.lifetime) };
-    let expected = "days, 1 to 3660";
+    // An issuer that is told a date ends the key when that day begins.
+    let expected = "days, 2 to 3660";
     let Some(days) = options.typed::<u64>("keyLifetimeDays", expected)? else { return Ok(issuer.lifetime) };
-    if issuer.lifetime.is_none() || !(1..=3660).contains(&days) {
+    if issuer.lifetime.is_none() || !(2..=3660).contains(&days) {
         let expected = if issuer.lifetime.is_none() { "nothing: this issuer is told no lifetime" } else { expected };
         return Err(options.invalid("keyLifetimeDays", "a number", expected));
     }

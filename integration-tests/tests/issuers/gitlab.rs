@@ -5,6 +5,7 @@ use crate::support::{Call, Double, answer, empty, ids, page, random};
 use axum::http::header;
 use axum::response::Response;
 use integration_tests::issuer::World;
+use integration_tests::merged;
 use lab::disturb::Fault;
 use serde_json::{Value, json};
 use std::sync::{Arc, Mutex};
@@ -268,6 +269,21 @@ async fn a_personal_token_is_rolled_and_lives_longer_than_a_week() {
     let token = double.all().into_iter().find(|token| current["apiKey"] == *token.secret).expect("the current token");
     assert!((59..=60).contains(&days_from_now(&token.expires_at).expect("a date")), "{}", token.expires_at);
     assert_eq!(double.replays(), 0);
+}
+
+/// It ends when that day begins.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_token_lives_as_many_days_as_the_secret_says_and_at_least_one() {
+    let double = GitLab::new();
+    let world = World::start("gitlab", double.router(), double.admin()).await;
+    let token = double.mint(NAME, false);
+    let lasting = |days: u64| world.secret(merged(written(&token), json!({"rotation": {"keyLifetimeDays": days}})));
+    assert_eq!(lasting(1).await.refused().await.error_type, "field-invalid");
+    let secret = lasting(2).await;
+    secret.rotated().await;
+    let current = secret.at("AWSCURRENT").await;
+    let token = double.all().into_iter().find(|token| current["apiKey"] == *token.secret).expect("the current token");
+    assert!((1..=2).contains(&days_from_now(&token.expires_at).expect("a date")), "{}", token.expires_at);
 }
 
 #[tokio::test(flavor = "multi_thread")]
