@@ -292,7 +292,7 @@ async fn attributes_and_settings_follow_the_base_every_time() {
                  ALTER ROLE app RESET ALL; ALTER ROLE app IN DATABASE \"other db\" RESET ALL; \
                  ALTER ROLE app_clone SET enable_seqscan = off; ALTER ROLE app_clone REPLICATION",
             "ALTER ROLE app CREATEDB; ALTER ROLE app SET search_path = pg_catalog",
-            "ALTER ROLE app_clone RESET ALL; ALTER ROLE app_clone NOCREATEDB VALID UNTIL '2030-01-01'",
+            "ALTER ROLE app_clone RESET ALL; ALTER ROLE app_clone NOCREATEDB VALID UNTIL '2101-01-01'",
         ] {
             world.sql(change).await;
             secret.rotated().await;

@@ -97,8 +97,8 @@ fn with<'a>(more: &[&'a str]) -> BTreeSet<&'a str> {
 fn is_plausible(line: &Value, limit: Duration) {
     let (milliseconds, percent) = (line["StepDuration"].as_f64().unwrap(), line["StepTimeUsed"].as_f64().unwrap());
     assert!(milliseconds < limit.as_secs_f64() * 1000.0, "{line}");
-    // Of the 30 s that the lab gives a step. Each is rounded by itself.
-    assert!((percent - milliseconds / 300.0).abs() < 0.2, "{line}");
+    // Of the 30 s that the lab gives a step, less what it took to get there. Each is rounded by itself.
+    assert!((percent - milliseconds / 300.0).abs() < 0.2 + 0.05 * percent, "{line}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -126,7 +126,7 @@ async fn a_healthy_rotation() {
     }
     let last = since.measured("finishSecret");
     let age = last["CredentialAge"].as_f64().unwrap();
-    assert!((7200.0..7260.0).contains(&age), "{age} s: made two hours ago by the service's clock");
+    assert!((7200.0..7320.0).contains(&age), "{age} s: made two hours ago by the service's clock");
     let window = last["DowntimeWindow"].as_f64().unwrap();
     assert!(window > 0.0 && window < took.as_secs_f64() * 1000.0, "{window} ms in a rotation of {took:?}");
 

@@ -209,7 +209,8 @@ async fn a_key_of_a_cluster_is_created_verified_and_revoked() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_key_that_is_not_known_everywhere_yet_is_waited_for() {
-    let double = Confluent { propagation: Duration::from_secs(7), ..Confluent::new() };
+    // Two tries before it, 5 s apart, also of a function that is slow.
+    let double = Confluent { propagation: Duration::from_secs(12), ..Confluent::new() };
     let world = World::start("confluent-cloud", double.router(), double.admin()).await;
     let secret = world.secret(written(&double.mint("cloud"))).await;
     secret.rotated().await;
