@@ -188,7 +188,8 @@ async fn a_login_that_mariadb_refuses_wrongly_is_tried_again() {
     }
 }
 
-/// A way to the server on which every other login, beginning with the first, is asked to sign something that ends with a zero.
+/// A way to the server on which every other login, beginning with the first, is asked to sign something that ends with a zero, and
+/// no other one is.
 async fn zero_for_every_other_login(server: u16) -> u16 {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
     let port = listener.local_addr().unwrap().port();
@@ -202,8 +203,14 @@ async fn zero_for_every_other_login(server: u16) -> u16 {
             tokio::spawn(async move {
                 let mut bytes = Vec::with_capacity(4096);
                 while from_server.read_buf(&mut bytes).await.is_ok_and(|read| read > 0) {
-                    if zero && bytes.windows(15).any(|part| part == b"client_ed25519\0") {
-                        *bytes.last_mut().unwrap() = 0;
+                    match bytes.windows(15).any(|part| part == b"client_ed25519\0") {
+                        true if zero => *bytes.last_mut().unwrap() = 0,
+                        // What the driver drops is then this one, and never a zero of the server's.
+                        true => {
+                            bytes[0] += 1;
+                            bytes.push(0);
+                        }
+                        false => {}
                     }
                     to_client.write_all(&bytes).await.unwrap();
                     bytes.clear();
