@@ -50,14 +50,17 @@ impl<E: Engine> DatabaseTarget<E> {
         self.log_in_with(reader, facts, credential, false).await
     }
 
-    /// With one of several that may be in effect.
+    /// With one of several of which one is in effect: the current one, as a rule.
     async fn try_to_log_in<S: SecretStore>(
         &self,
         reader: &Reader<'_, S>,
         facts: &Facts,
         credential: Credential,
     ) -> Result<E::Session, LoginFailure> {
-        self.log_in_once(reader, facts, credential, false).await
+        match credential {
+            Credential::Current => self.log_in(reader, facts, credential).await,
+            _ => self.log_in_once(reader, facts, credential, false).await,
+        }
     }
 
     async fn log_in_superuser<S: SecretStore>(
@@ -216,7 +219,7 @@ impl<E: Engine> DatabaseTarget<E> {
                 }
                 Move::Try(credential) => {
                     let attempt = match credential {
-                        Credential::Current => self.log_in(reader, current, credential).await,
+                        Credential::Current => self.try_to_log_in(reader, current, credential).await,
                         Credential::Pending => self.try_to_log_in(reader, pending, credential).await,
                         Credential::Previous => match &previous {
                             Some(previous) => self.try_to_log_in(reader, previous, credential).await,
@@ -449,15 +452,12 @@ impl<E: Engine> Target for DatabaseTarget<E> {
         versions: Versions<'_>,
         label: Label,
     ) -> Result<Tried> {
-        let facts = match label {
-            Label::Current => Facts::read::<E>(versions.current)?,
-            Label::Pending | Label::Previous => read_both::<E>(versions)?.1,
+        let (facts, credential) = match label {
+            Label::Current => (Facts::read::<E>(versions.current)?, Credential::Current),
+            Label::Pending => (read_both::<E>(versions)?.1, Credential::Pending),
+            Label::Previous => (read_both::<E>(versions)?.1, Credential::Previous),
         };
-        Ok(tried_as(match label {
-            Label::Current => self.log_in(reader, &facts, Credential::Current).await,
-            Label::Pending => self.try_to_log_in(reader, &facts, Credential::Pending).await,
-            Label::Previous => self.try_to_log_in(reader, &facts, Credential::Previous).await,
-        }))
+        Ok(tried_as(self.try_to_log_in(reader, &facts, credential).await))
     }
 
     async fn attempt_companion<S: SecretStore>(
