@@ -28,8 +28,7 @@ pub(super) async fn drive(service: Service, start: Start) {
             }
         }
     };
-    service.end_run(&start, outcome);
-    run.emit(last_event);
+    service.end_run(&start, outcome, run.event(last_event));
 }
 
 struct RotationRun<'a> {
@@ -104,8 +103,12 @@ impl RotationRun<'_> {
     }
 
     fn emit(&self, kind: RotationEventKind) {
+        self.service.emit(self.event(kind));
+    }
+
+    fn event(&self, kind: RotationEventKind) -> RotationEvent {
         let Start { secret_arn, token, .. } = self.start;
-        self.service.emit(RotationEvent { secret_arn: secret_arn.clone(), token: token.clone(), kind });
+        RotationEvent { secret_arn: secret_arn.clone(), token: token.clone(), kind }
     }
 }
 

@@ -244,11 +244,13 @@ impl Service {
         self.lock().current.continues(start)
     }
 
-    /// Records how a rotation ended, so that waiters see the end and the outcome at once.
-    pub(super) fn end_run(&self, start: &Start, outcome: RotationOutcome) {
+    /// Records how a rotation ended, so that waiters see the end and the outcome at once. Whoever sees the end and
+    /// listens only then hears of the next rotation, not of this one: `last_event` is told before the state is let go.
+    pub(super) fn end_run(&self, start: &Start, outcome: RotationOutcome, last_event: RotationEvent) {
         let mut inner = self.lock();
         inner.current.end_run(start);
         inner.outcomes.insert(start.secret_arn.clone(), outcome);
+        self.emit(last_event);
     }
 
     /// Changes the state in a way that stale reads are to miss.
