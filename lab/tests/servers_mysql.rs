@@ -173,6 +173,18 @@ async fn policies_for_passwords_can_be_installed() {
     server.sql("CREATE USER app IDENTIFIED VIA ed25519 USING PASSWORD('Sufficient-1')").await.unwrap();
 }
 
+/// One in 256 of its logins is refused by a fault of the client.
+#[tokio::test]
+async fn an_account_with_ed25519_can_always_log_in_with_its_password_and_never_with_another() {
+    let server = MySql::start(Options::default().kind(Kind::MariaDb)).await.unwrap();
+    server.sql("INSTALL SONAME 'auth_ed25519'").await.unwrap();
+    server.sql("CREATE USER app IDENTIFIED VIA ed25519 USING PASSWORD('right')").await.unwrap();
+    for _ in 0..1_000 {
+        assert!(server.can_login("app", &"right".into()).await.unwrap());
+    }
+    assert!(!server.can_login("app", &"wrong".into()).await.unwrap());
+}
+
 #[tokio::test]
 async fn a_setting_is_obeyed_and_one_that_does_not_exist_told_with_the_servers_own_words() {
     for kind in KINDS {

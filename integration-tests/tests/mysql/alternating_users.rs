@@ -463,7 +463,6 @@ async fn mariadbs_ed25519_is_kept_and_so_is_its_password_validation() {
     world.sql(&format!("CREATE USER app IDENTIFIED VIA ed25519 USING PASSWORD('{password}')")).await;
     let secret = world.secret(merged(world.document("app", &password), json!({"masterarn": superuser.arn}))).await;
     for _ in 0..3 {
-        // The function itself logs in as a client does; the lab knows no ed25519.
         secret.rotated().await;
         assert_eq!(attached(&world, &secret).await, "Succeeded");
         let plugins = "SELECT DISTINCT plugin FROM mysql.user WHERE User IN ('app', 'app_clone')";
