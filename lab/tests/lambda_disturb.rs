@@ -135,6 +135,30 @@ async fn a_delay_delays() {
 }
 
 #[tokio::test]
+async fn what_was_delayed_happens_also_when_the_function_is_gone() {
+    let lab = lab().await;
+    let arn = secret(&lab).await;
+    lab.disturb().on_next("PutSecretValue", Fault::Delay(Duration::from_secs(3)));
+    let put = put(&arn);
+    let kill = async {
+        while lab.calls().is_empty() {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        lab.host().kill(None).await;
+    };
+    let (outcome, ()) = tokio::join!(lab.invoke(&put), kill);
+    assert_eq!(payload(&outcome)["errorType"], "Runtime.ExitError");
+    assert_eq!(lab.secret_value(&arn, "AWSCURRENT").await.unwrap(), "old");
+    let ended = async {
+        while lab.calls()[0].ended.is_none() {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(30), ended).await.unwrap();
+    assert_eq!(lab.secret_value(&arn, "AWSCURRENT").await.unwrap(), "new");
+}
+
+#[tokio::test]
 async fn database_flights_and_calls_are_one_sequence_and_a_flight_can_kill() {
     let server = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = server.local_addr().unwrap().port();

@@ -176,7 +176,12 @@ async fn serve(stream: TcpStream, tls: TlsAcceptor, server: Server) {
     let _ = stream.set_nodelay(true);
     // A client that does not trust us ends the handshake; it knows why.
     let Ok(stream) = tls.accept(stream).await else { return };
-    let service = service_fn(move |request| server.clone().answer(request));
+    // Each in a task of its own: who hangs up leaves nothing half done, and nothing undone that was only to come late.
+    let service = service_fn(move |request| {
+        let answer = tokio::spawn(server.clone().answer(request));
+        // Only a panic of the router ends the task early.
+        async move { answer.await.unwrap_or_else(|_| Ok(failed(500))) }
+    });
     // An error is the client's business: it hung up, or we did.
     let _ = http1::Builder::new().serve_connection(TokioIo::new(stream), service).await;
 }
@@ -222,24 +227,13 @@ impl Server {
             Some(Fault::StaleRead) => drop(request.extensions_mut().insert(Stale)),
             Some(Fault::KillAfter | Fault::LoseReply) | None => {}
         }
-        let response = self.act(request).await;
+        let Ok(response) = self.router.clone().oneshot(request).await;
         match ticket.fault {
             Some(Fault::KillAfter) => self.disturb.kill(None).await,
             Some(Fault::LoseReply) => {}
             _ => return Ok(response),
         }
         Err(Lost)
-    }
-
-    /// Asks the router in a task of its own: a client that hangs up halfway does not leave half an operation.
-    async fn act(&self, request: Request<Body>) -> Response {
-        let router = self.router.clone();
-        let acting = tokio::spawn(async move {
-            let Ok(response) = router.oneshot(request).await;
-            response
-        });
-        // Only a panic of the router ends the task early.
-        acting.await.unwrap_or_else(|_| failed(500))
     }
 }
 

@@ -119,6 +119,8 @@ impl Host {
             let chosen = |process: &&Process| access_key.is_none_or(|key| process.access_key == key);
             state.processes.iter().filter(chosen).cloned().collect()
         };
+        // All at once: none outlives another for as long as it takes to be reaped.
+        processes.iter().for_each(Process::kill_soon);
         for process in processes {
             process.kill().await;
         }
