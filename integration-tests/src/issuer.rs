@@ -1,6 +1,6 @@
 //! A lab with the real function for API keys, and an issuer's API over TLS: a double of a known one, or the lab's own.
 
-use crate::{merged, uuid};
+use crate::{OVERTIME, merged, uuid};
 use axum::Router;
 use lab::Lab;
 use lab::disturb::Disturb;
@@ -82,6 +82,7 @@ impl World {
         let disturb = Disturb::new();
         let https = Https::start(router, disturb.clone()).expect("the issuer is served");
         let function = Lab::builder(function().await)
+            .overtime(OVERTIME)
             .disturb(disturb)
             // Issuers take their time, and tests wait for them.
             .timeout(Duration::from_secs(60))

@@ -4,7 +4,7 @@
 
 use integration_tests::failure::{converges, fails, fails_again, failure};
 use integration_tests::network::{Tap, full_listener};
-use integration_tests::{World, admitted, function, merged, uuid};
+use integration_tests::{OVERTIME, World, admitted, function, merged, uuid};
 use lab::Lab;
 use lab::disturb::Fault;
 use lab::lambda::StepError;
@@ -296,6 +296,7 @@ async fn stalled_at(postgres: Arc<Postgres>, flight: usize) -> usize {
     let lab = Lab::builder(function().await)
         .env("CA_BUNDLE", postgres.ca_pem())
         .timeout(Duration::from_secs(6))
+        .overtime(OVERTIME)
         .start()
         .await
         .unwrap();
@@ -384,10 +385,12 @@ async fn a_server_without_a_free_slot_is_named() {
     }
     fails_again(&world, &secret, &token, "too-many-connections").await;
     drop(guests);
-    while world.server.connect_superuser().await.is_err() {
+    let superuser = admitted(async || world.server.connect_superuser().await).await;
+    let others = "SELECT 1 FROM pg_stat_activity WHERE backend_type = 'client backend' AND pid <> pg_backend_pid()";
+    while !superuser.query(others, &[]).await.unwrap().is_empty() {
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
-    until(&world, "SELECT count(*) FROM pg_stat_activity WHERE usename = 'guest'", "0").await;
+    drop(superuser);
     converges(&world, &secret, &token).await;
 
     world.sql("ALTER ROLE app CONNECTION LIMIT 1").await;
@@ -499,12 +502,6 @@ async fn drop_hba_lines(world: &World, start: &str) {
     let loaded = world.ask("SELECT pg_conf_load_time()").await;
     world.sql("SELECT pg_reload_conf()").await;
     while world.ask("SELECT pg_conf_load_time()").await == loaded {
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
-}
-
-async fn until(world: &World, question: &str, answer: &str) {
-    while world.ask(question).await != [answer] {
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
 }

@@ -266,7 +266,7 @@ async fn a_server_of_the_same_name_in_another_account_or_region_gets_nothing<S: 
 
 async fn trouble_that_passes_is_waited_for<S: Server>(managed: Managed<S>) {
     managed.world.lab.rds().instance(managed.named(NAME));
-    for (number, fault) in [Fault::Throttle, Fault::Fail(503), Fault::LoseReply, Fault::Delay(Duration::from_secs(4))]
+    for (number, fault) in [Fault::Throttle, Fault::Fail(503), Fault::LoseReply, Fault::Delay(Duration::from_secs(30))]
         .into_iter()
         .enumerate()
     {

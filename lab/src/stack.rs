@@ -87,6 +87,12 @@ impl Builder {
         self
     }
 
+    /// For how much longer than it was told a step may take; nothing unless given, as on AWS.
+    pub fn overtime(mut self, overtime: Duration) -> Self {
+        self.function.overtime = overtime;
+        self
+    }
+
     /// How long the function may take to start; 10 s unless given.
     pub fn init_timeout(mut self, timeout: Duration) -> Self {
         self.function.init_timeout = timeout;

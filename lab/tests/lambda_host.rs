@@ -104,6 +104,19 @@ async fn a_timeout_kills_the_environment() {
 }
 
 #[tokio::test]
+async fn overtime_is_given_and_not_told() {
+    let mut function = function();
+    (function.timeout, function.overtime) = (Duration::from_millis(500), PATIENCE);
+    let host = host(function);
+    let context = payload(&invoke(&host, json!({"do": "context"})).await);
+    let now = std::time::SystemTime::UNIX_EPOCH.elapsed().unwrap().as_millis();
+    let deadline: u128 = context["deadline"].as_str().unwrap().parse().unwrap();
+    assert!(deadline <= now + 500, "{deadline} {now}");
+    let outcome = invoke(&host, json!({"do": "sleep", "ms": 1_000})).await;
+    assert_eq!((outcome.function_error, host.environments()), (None, 1));
+}
+
+#[tokio::test]
 async fn a_crash_is_reported_as_aws_does() {
     let host = host(function());
     for (event, text) in [

@@ -160,7 +160,6 @@ async fn a_silent_server_is_told_from_an_absent_one_also_by_a_function_with_litt
     secret.steps(&["createSecret"], &token).await;
     world.relay.set(Mode::Silent).await.expect("the relay runs");
     let outcome = world.lab.invoke_step("setSecret", &secret.arn, &token).await;
-    assert!(outcome.duration < limit, "{:?}", outcome.duration);
     let error = outcome.result().expect_err("nothing is said");
     assert_eq!(error.error_type, "server-silent", "{error:?}");
 }

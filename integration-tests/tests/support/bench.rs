@@ -3,7 +3,7 @@
 mod search;
 mod wiretap;
 
-use integration_tests::{Secret, Server, World, merged};
+use integration_tests::{OVERTIME, Secret, Server, World, merged};
 use lab::Lab;
 use lab::disturb::Fault;
 use lab::lambda::{Outcome, StepEvent, StepReport};
@@ -79,7 +79,7 @@ impl<S: Hashing> Bench<S> {
         let owned = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
         let settings: Vec<_> = settings.iter().chain(&own).map(owned).collect();
         let world = World::around(server, |builder| {
-            let builder = builder.timeout(Duration::from_secs(5)).retries(0);
+            let builder = builder.timeout(Duration::from_secs(5)).overtime(OVERTIME).retries(0);
             with_settings(builder.env("AWS_ENDPOINT_URL_SECRETS_MANAGER", tap.url()), &settings)
         })
         .await;
@@ -274,7 +274,7 @@ impl<S: Hashing> Bench<S> {
             ("AWS_ACCESS_KEY_ID", "", "service-unavailable"),
         ] {
             let builder = Lab::builder(S::function().await).env("CA_BUNDLE", self.world.server.ca_pem());
-            let settings = with_settings(builder.timeout(Duration::from_secs(5)), &self.settings);
+            let settings = with_settings(builder.timeout(Duration::from_secs(5)).overtime(OVERTIME), &self.settings);
             let lab = settings.env(name, value).start().await.expect("the lab starts");
             let user = format!("user_of_{}", name.to_lowercase());
             let password = self.secret("a password");

@@ -45,6 +45,19 @@ struct State {
     log_files: Vec<(String, PathBuf)>,
 }
 
+/// When an invocation has to be over.
+struct Deadline {
+    told: SystemTime,
+    enforced: Instant,
+}
+
+impl Deadline {
+    fn of(function: &Function) -> Self {
+        let enforced = Instant::now() + function.timeout + function.overtime;
+        Self { told: SystemTime::now() + function.timeout, enforced }
+    }
+}
+
 impl Host {
     /// A host without functions, whose functions die when `disturb` says so.
     ///
@@ -187,7 +200,7 @@ impl Host {
         outcome: &mut Outcome,
     ) -> Result<Vec<u8>, Failure> {
         let idle = self.take_idle(&function.name);
-        let mut deadline = (Instant::now() + function.timeout, SystemTime::now() + function.timeout);
+        let mut deadline = Deadline::of(function);
         if let Some(warm) = idle {
             *slot = Some(warm);
         } else {
@@ -195,17 +208,17 @@ impl Host {
             let in_time = self.cold_start(function, slot).await?;
             outcome.init_duration = Some(began.elapsed());
             if in_time {
-                deadline = (Instant::now() + function.timeout, SystemTime::now() + function.timeout);
+                deadline = Deadline::of(function);
             }
         }
         let Some(environment) = slot else { return Err(Failure::NotStarted(std::io::ErrorKind::NotFound)) };
         environment.log.line(&log::start_line(&outcome.request_id));
         let began = Instant::now();
-        let work = Work { request_id: outcome.request_id.clone(), payload, deadline: deadline.1 };
-        let answer = environment.answer(work, deadline.0).await;
+        let work = Work { request_id: outcome.request_id.clone(), payload, deadline: deadline.told };
+        let answer = environment.answer(work, deadline.enforced).await;
         outcome.duration = began.elapsed();
         if matches!(answer, Ok(_) | Err(Failure::Reported(_) | Failure::ResponseTooLarge(_))) {
-            environment.settle(deadline.0).await;
+            environment.settle(deadline.enforced).await;
         } else if matches!(answer, Err(Failure::TimedOut)) {
             let seconds = function.timeout.as_secs_f64();
             environment.log.line(&format!("{} Task timed out after {seconds:.2} seconds", outcome.request_id));

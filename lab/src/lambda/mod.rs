@@ -45,6 +45,9 @@ pub struct Function {
     pub environment: Vec<(String, String)>,
     /// How long an invocation may take. AWS's default is 3 s, its limit 15 min.
     pub timeout: Duration,
+    /// For how much longer than that it may take. AWS gives it nothing; where it has to end by itself, a machine with other
+    /// work to do would sometimes end it first.
+    pub overtime: Duration,
     /// How long an environment may take to start before it is started again within the invocation's own time.
     pub init_timeout: Duration,
     /// Told to the function, not enforced.
@@ -59,6 +62,7 @@ impl Function {
             binary: binary.into(),
             environment: Vec::new(),
             timeout: Duration::from_secs(3),
+            overtime: Duration::ZERO,
             init_timeout: Duration::from_secs(10),
             memory_mb: 128,
         }
