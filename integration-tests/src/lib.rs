@@ -15,9 +15,11 @@ use lab::servers::mysql::{self, MySql};
 use lab::servers::postgres::{Options, Postgres, Version};
 use lab::stack::{Builder, RotationReport};
 use serde_json::{Value, json};
+use std::ffi::OsStr;
 use std::fmt;
 use std::future::Future;
 use std::path::PathBuf;
+use std::process::Command;
 use std::time::Duration;
 use tokio::sync::OnceCell;
 use tokio::time::{sleep, timeout};
@@ -52,6 +54,18 @@ pub async fn at_rest(lab: &Lab) {
         }
     };
     timeout(Duration::from_secs(10), rest).await.expect("the function's calls end");
+}
+
+/// A program on which none of the person's or machine's own settings has an influence: no AWS profile, no proxy, no other server,
+/// no other language. It has the lab's credentials, and still needs its address.
+pub fn program(program: impl AsRef<OsStr>) -> Command {
+    let kept = ["PATH", "HOME", "TMPDIR", "CARGO_HOME", "RUSTUP_HOME"];
+    let kept = kept.into_iter().filter_map(|name| Some((name, std::env::var_os(name)?)));
+    let mut command = Command::new(program);
+    command.env_clear().envs(kept).env("LC_ALL", "C.UTF-8");
+    command.envs([("AWS_CONFIG_FILE", "/dev/null"), ("AWS_SHARED_CREDENTIALS_FILE", "/dev/null"), ("AWS_PAGER", "")]);
+    command.envs([("AWS_ACCESS_KEY_ID", "lab"), ("AWS_SECRET_ACCESS_KEY", "lab"), ("AWS_DEFAULT_REGION", "us-east-1")]);
+    command
 }
 
 /// A kind of server that secrets can be for.

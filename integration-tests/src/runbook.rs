@@ -9,6 +9,7 @@
 //! `sh` blocks are commands. A `text` block right after one is what that prints, and one before the first is what the function has
 //! said by then; `…` stands for anything.
 
+use crate::program;
 use lab::servers::mysql::MySql;
 use lab::servers::postgres::Postgres;
 use lab::{Lab, provision};
@@ -251,19 +252,10 @@ impl<'a> Play<'a> {
         let config = directory.join("config");
         fs::write(&config, "[default]\ncli_binary_format = raw-in-base64-out\n").expect("the file is written");
         fs::write(directory.join("script.sh"), script).expect("the script is written");
-        let mut command = Command::new("bash");
+        let mut command = Command::from(program("bash"));
         command.arg("script.sh").current_dir(directory).kill_on_drop(true);
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        for name in ["AWS_PROFILE", "AWS_REGION", "AWS_SESSION_TOKEN", "PGSSLMODE", "PGSSLROOTCERT", "PGHOST", "PGPORT"]
-        {
-            command.env_remove(name);
-        }
-        command
-            .env("PATH", path().await)
-            .env("AWS_CONFIG_FILE", config)
-            .env("AWS_SHARED_CREDENTIALS_FILE", "/dev/null");
-        command.envs([("AWS_ACCESS_KEY_ID", "lab"), ("AWS_SECRET_ACCESS_KEY", "lab"), ("AWS_PAGER", "")]);
-        command.env("AWS_ENDPOINT_URL", self.lab.url()).env("AWS_DEFAULT_REGION", "us-east-1");
+        command.env("PATH", path().await).env("AWS_CONFIG_FILE", config).env("AWS_ENDPOINT_URL", self.lab.url());
         command.envs(self.variables.iter().map(|(name, value)| (name, value)));
         command
     }

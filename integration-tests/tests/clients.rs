@@ -1,6 +1,6 @@
 //! The lab as its clients see it: boto3, the AWS CLI and psql notice no difference to AWS in what they read.
 
-use integration_tests::{World, function};
+use integration_tests::{World, function, program};
 use lab::{Lab, provision};
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
@@ -167,26 +167,21 @@ async fn shell(lines: &[String]) -> String {
         python = python.display()
     );
     let script = stand_ins + &lines.join("\n");
-    let mut command = Command::new("bash");
+    let mut command = program("bash");
     command.args(["-c", &script]).current_dir(root()).env("PATH", path);
     run(command, "\\pset format unaligned\n\\pset tuples_only on\nSELECT current_user;\n").await
 }
 
 /// Runs a Python program of `support/` with boto3 pointed to a lab.
-async fn python(program: &str, url: &str, arguments: &[&str]) -> String {
-    let mut command = Command::new(provisioned(provision::python).await);
-    command.arg(root().join("integration-tests/tests/support").join(program)).args(arguments);
-    command.envs([("AWS_ENDPOINT_URL", url), ("AWS_DEFAULT_REGION", "us-east-1")]);
-    command.envs([("AWS_ACCESS_KEY_ID", "lab"), ("AWS_SECRET_ACCESS_KEY", "lab")]);
+async fn python(name: &str, url: &str, arguments: &[&str]) -> String {
+    let mut command = program(provisioned(provision::python).await);
+    command.arg(root().join("integration-tests/tests/support").join(name)).args(arguments);
+    command.env("AWS_ENDPOINT_URL", url);
     run(command, "").await
 }
 
-/// Runs a program on which nothing of the machine's own AWS configuration has an influence. It has to succeed.
+/// Runs a program, which has to succeed.
 async fn run(mut command: Command, input: &'static str) -> String {
-    for name in ["AWS_PROFILE", "AWS_REGION", "AWS_SESSION_TOKEN", "PGSSLMODE", "PGSSLROOTCERT"] {
-        command.env_remove(name);
-    }
-    command.envs([("AWS_CONFIG_FILE", "/dev/null"), ("AWS_SHARED_CREDENTIALS_FILE", "/dev/null"), ("AWS_PAGER", "")]);
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let work = move || {
         let mut child = command.spawn().expect("the program starts");
