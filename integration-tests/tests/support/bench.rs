@@ -79,7 +79,7 @@ impl<S: Hashing> Bench<S> {
         let owned = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
         let settings: Vec<_> = settings.iter().chain(&own).map(owned).collect();
         let world = World::around(server, |builder| {
-            let builder = builder.timeout(Duration::from_secs(5)).overtime(OVERTIME).retries(0);
+            let builder = builder.timeout(Duration::from_secs(5)).retries(0);
             with_settings(builder.env("AWS_ENDPOINT_URL_SECRETS_MANAGER", tap.url()), &settings)
         })
         .await;

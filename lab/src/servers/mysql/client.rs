@@ -45,41 +45,34 @@ impl MySql {
     /// # Errors
     /// [`Error::Database`] for everything but a good log-in and a wrong password or unknown user (1045).
     pub async fn can_login(&self, user: &str, password: &Password) -> Result<bool> {
-        let error = match self.try_connect(user, password, None).await {
-            Ok(_) => return Ok(true),
-            Err(error) => error,
-        };
-        let refused = match &error {
-            mysql_async::Error::Server(refusal) if refusal.code == ER_ACCESS_DENIED_ERROR => {
-                return self.opens_after_all(user, password).await;
+        for tries_left in (0..4).rev() {
+            let error = match self.try_connect(user, password, None).await {
+                Ok(_) => return Ok(true),
+                Err(error) => error,
+            };
+            let refused = match &error {
+                mysql_async::Error::Server(refusal) => refusal.code == ER_ACCESS_DENIED_ERROR,
+                // MySQL pretends that an unknown user exists, with any of its plugins: also with `sha256_password`, which
+                // the client does not know.
+                mysql_async::Error::Driver(DriverError::UnknownAuthPlugin { .. }) => !self.has_user(user).await?,
+                _ => false,
+            };
+            if !refused {
+                return Err(failed(format!("cannot tell whether {user:?} can log in"))(error));
             }
-            // MySQL pretends that an unknown user exists, with any of its plugins: also with `sha256_password`, which the
-            // client does not know.
-            mysql_async::Error::Driver(DriverError::UnknownAuthPlugin { .. }) => !self.has_user(user).await?,
-            _ => false,
-        };
-        if refused { Ok(false) } else { Err(failed(format!("cannot tell whether {user:?} can log in"))(error)) }
-    }
-
-    /// Whether a password opens a session that was refused, as one in 256 good ones is for an account with `ed25519`: up to
-    /// version 0.37, mysql_common drops a zero at the end of what the server asks to sign.
-    async fn opens_after_all(&self, user: &str, password: &Password) -> Result<bool> {
-        if self.kind() != Kind::MariaDb || !self.signs(user).await? {
-            return Ok(false);
-        }
-        for _ in 0..3 {
-            if self.try_connect(user, password, None).await.is_ok() {
-                return Ok(true);
+            if tries_left == 0 || !self.may_refuse_wrongly(user).await? {
+                break;
             }
         }
         Ok(false)
     }
 
-    /// Whether an account of MariaDB has the plugin `ed25519`.
-    async fn signs(&self, name: &str) -> Result<bool> {
-        let user = literal(name);
-        let query = format!("SELECT 1 FROM mysql.global_priv WHERE User = {user} AND Priv LIKE '%\"ed25519\"%'");
-        Ok(!self.rows(&query).await?.is_empty())
+    /// Whether one in 256 good log-ins of an account is refused, as with MariaDB's `ed25519`: up to version 0.37, mysql_common
+    /// drops a zero at the end of what the server asks to sign.
+    async fn may_refuse_wrongly(&self, name: &str) -> Result<bool> {
+        let query =
+            format!("SELECT 1 FROM mysql.global_priv WHERE User = {} AND Priv LIKE '%\"ed25519\"%'", literal(name));
+        Ok(self.kind() == Kind::MariaDb && !self.rows(&query).await?.is_empty())
     }
 
     async fn has_user(&self, name: &str) -> Result<bool> {
