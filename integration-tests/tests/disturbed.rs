@@ -1,7 +1,7 @@
 //! What else can go wrong around a rotation: a service that throttles, fails or lags, a slow database, two invocations at
 //! once, steps out of order, and people who interfere.
 
-use integration_tests::failure::retryable;
+use integration_tests::failure::{in_time, retryable};
 use integration_tests::{STEPS, Secret, World, merged, uuid};
 use lab::disturb::{DATABASE, Fault};
 use lab::lambda::{Outcome as StepOutcome, StepError, StepEvent};
@@ -84,12 +84,6 @@ async fn in_trouble_until_the_end(fault: Fault, code: &str) {
     new.steps(&STEPS, &new_token).await;
     set.steps(&STEPS, &set_token).await;
     assert!(new.opens("AWSCURRENT").await && set.opens("AWSCURRENT").await);
-}
-
-/// Most of these ended within the limit. The machine may have held one up in its last moment, or those that ran at once.
-fn in_time(took: &[Duration], limit: Duration) {
-    let late = took.iter().filter(|took| **took >= limit).count();
-    assert!(late * 2 < took.len(), "{took:?} are not within {limit:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -70,9 +70,12 @@ impl MySql {
     /// Whether one in 256 good log-ins of an account is refused, as with MariaDB's `ed25519`: up to version 0.37, mysql_common
     /// drops a zero at the end of what the server asks to sign.
     async fn may_refuse_wrongly(&self, name: &str) -> Result<bool> {
-        let query =
-            format!("SELECT 1 FROM mysql.global_priv WHERE User = {} AND Priv LIKE '%\"ed25519\"%'", literal(name));
-        Ok(self.kind() == Kind::MariaDb && !self.rows(&query).await?.is_empty())
+        if self.kind() != Kind::MariaDb {
+            return Ok(false);
+        }
+        let user = literal(name);
+        let query = format!("SELECT 1 FROM mysql.global_priv WHERE User = {user} AND Priv LIKE '%\"ed25519\"%'");
+        Ok(!self.rows(&query).await?.is_empty())
     }
 
     async fn has_user(&self, name: &str) -> Result<bool> {
