@@ -8,6 +8,9 @@ use crate::error::{Error, Fact};
 use crate::event::Event;
 use crate::store::{Description, date};
 
+/// The records' target in the log, by which the log knows them, wherever this file is.
+pub(crate) const TARGET: &str = concat!(env!("CARGO_CRATE_NAME"), "::audit");
+
 /// How a rotation, or an attempt at one, ended.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Ending<'a> {
@@ -51,6 +54,7 @@ pub(crate) fn record(request: &str, event: Option<&Event>, description: Option<&
     };
     let step = event.map(|event| event.step.as_str());
     tracing::info!(
+        target: TARGET,
         audit = "rotation",
         request,
         secret = event.map(|event| event.secret.as_str()).or_else(|| error.and_then(|error| error.fact(Fact::Secret))),

@@ -5,6 +5,7 @@
 //! Only this project's own events are logged below warn. Dependencies print what we promise never to print:
 //! `lambda_runtime` traces the raw event, `tokio-postgres` debugs SQL, the SDK traces requests.
 
+use crate::audit;
 use crate::environment::log_level;
 use tracing::Subscriber;
 use tracing::level_filters::LevelFilter;
@@ -37,7 +38,7 @@ where
         .with_target(env!("CARGO_CRATE_NAME"), own)
         .with_target(function, own)
         // The record of rotations is no matter of verbosity, nor is what an alarm sends people here for.
-        .with_target(concat!(env!("CARGO_CRATE_NAME"), "::audit"), LevelFilter::INFO)
+        .with_target(audit::TARGET, LevelFilter::INFO)
         .with_target(NOTICE, LevelFilter::INFO)
         // The runtime logs the handler's error once more, after we have logged it with its facts.
         .with_target("lambda_runtime", LevelFilter::OFF);
@@ -87,7 +88,7 @@ pub(crate) mod tests {
     fn the_record_of_rotations_is_printed_at_every_level() {
         for level in [LevelFilter::ERROR, LevelFilter::WARN, LevelFilter::INFO, LevelFilter::TRACE] {
             let lines = printed(level, || {
-                tracing::info!(target: "rotation::audit", "record");
+                tracing::info!(target: audit::TARGET, "record");
                 tracing::info!(target: "rotation::lambda", "step started");
             });
             assert_eq!(lines.len(), 1 + usize::from(level >= LevelFilter::INFO), "{level}");
