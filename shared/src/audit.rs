@@ -5,7 +5,7 @@
 //! everybody with `lambda:InvokeFunction` can send what the service sends, and so cause a record.
 
 use crate::error::{Error, Fact};
-use crate::event::Event;
+use crate::protocol::event::Event;
 use crate::store::{Description, date};
 
 /// The records' target in the log, by which the log knows them, wherever this file is.

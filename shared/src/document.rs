@@ -4,8 +4,8 @@
 //! order and white space that this project knows nothing about stay exactly as their owner wrote them.
 
 use crate::error::{Code, Error, Fact, Result};
-use crate::event::kind;
 use crate::password::Policy;
+use crate::protocol::event::kind;
 use crate::secret::{Password, SecretText};
 use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 use serde_json::Value;

@@ -13,7 +13,6 @@ pub mod diagnose;
 pub mod document;
 pub mod environment;
 pub mod error;
-pub mod event;
 pub mod lambda;
 mod metric;
 pub mod notebook;

@@ -6,11 +6,13 @@
 //! create 2 (3 where the target asks for AWSPREVIOUS), set 1 (2 where it needs another secret that createSecret has not
 //! named to this process), test 1 (likewise, where a proof needs it), finish 2.
 
+pub mod event;
+
 use crate::clock::{Deadline, since_epoch};
 use crate::document::Document;
 use crate::error::{Code, Error, Fact, Result};
-use crate::event::{Event, Step};
 use crate::notebook::{Changes, Notebook, Notes};
+use crate::protocol::event::{Event, Step};
 use crate::store::{Description, Put, SecretStore, Select, Standing, Version};
 use crate::target::{Applied, Change, Dated, Proof, Reader, Retired, Target, Versions, read_other};
 use std::sync::Mutex;
