@@ -16,7 +16,6 @@ pub mod error;
 pub mod lambda;
 mod metric;
 pub mod notebook;
-pub mod observation;
 pub mod password;
 pub mod protocol;
 pub mod secret;

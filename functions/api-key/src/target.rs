@@ -17,8 +17,8 @@ use rotation::clock::since_epoch;
 use rotation::document::Document;
 use rotation::environment::Settings;
 use rotation::notebook::JournalSize;
-use rotation::observation::{Observation, Tried};
 use rotation::password::{OsEntropy, Policy};
+use rotation::protocol::observation::{Observation, Tried};
 use rotation::secret::SecretText;
 use rotation::store::{Put, SecretStore};
 use rotation::target::{

@@ -10,7 +10,7 @@ pub mod plan;
 mod rds;
 mod target;
 
-pub use crate::observation::Observation;
+pub use crate::protocol::observation::Observation;
 pub use endpoint::{Endpoint, Transport};
 pub use engine::{Engine, Evidence, Login, OwnChange, Turn};
 pub use facts::Facts;

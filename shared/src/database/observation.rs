@@ -1,7 +1,7 @@
 //! How a login can end.
 
 use crate::error::{Code, Error};
-use crate::observation::Observation;
+use crate::protocol::observation::Observation;
 
 /// A login that did not end in a usable session.
 ///

@@ -1,6 +1,6 @@
 //! What to do with what the logins told: a pure function from observations to the next move.
 
-use crate::observation::Observation;
+use crate::protocol::observation::Observation;
 use std::fmt;
 
 /// A credential that may open the database.

@@ -9,8 +9,8 @@ use super::rds::{Address, Rds, could_not_ask, managed_for, mismatch};
 use crate::document::Document;
 use crate::environment::Settings;
 use crate::error::{Class, Code, Error, Fact, Result};
-use crate::observation::{Observation, Tried};
 use crate::password::{OsEntropy, Policy};
+use crate::protocol::observation::{Observation, Tried};
 use crate::secret::Password;
 use crate::store::SecretStore;
 use crate::target::{

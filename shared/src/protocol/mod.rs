@@ -7,6 +7,7 @@
 //! named to this process), test 1 (likewise, where a proof needs it), finish 2.
 
 pub mod event;
+pub mod observation;
 
 use crate::clock::{Deadline, since_epoch};
 use crate::document::Document;
