@@ -12,8 +12,8 @@ use crate::error::{Class, Code, Error, Fact, Result};
 use crate::notebook::Notebook;
 use crate::protocol::Rotation;
 use crate::protocol::observation::{Observation, Tried};
+use crate::protocol::target::{Companion, Label, Reader, Target, Versions};
 use crate::store::{CURRENT, Description, PENDING, PREVIOUS, SecretStore, Select, Version};
-use crate::target::{Companion, Label, Reader, Target, Versions};
 use serde_json::{Map, Value, json};
 use std::time::Duration;
 

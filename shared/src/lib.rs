@@ -21,7 +21,6 @@ pub mod protocol;
 pub mod secret;
 pub mod signed;
 pub mod store;
-pub mod target;
 pub mod telemetry;
 pub mod tls;
 pub mod watch;

@@ -13,12 +13,12 @@ use rotation::diagnose::{Diagnosis, Finding};
 use rotation::document::Document;
 use rotation::protocol::event::Event;
 use rotation::protocol::observation::{Observation, Tried};
+use rotation::protocol::target::{
+    Applied, Change, Companion, Dated, Label, PreviousCredential, Proof, Proposal, Reader, Retired, Target, Versions,
+};
 use rotation::protocol::{Outcome, Rotation};
 use rotation::secret::{RotationToken, SecretText};
 use rotation::store::{Description, Put, SecretStore, Select, Version};
-use rotation::target::{
-    Applied, Change, Companion, Dated, Label, PreviousCredential, Proof, Proposal, Reader, Retired, Target, Versions,
-};
 use rotation::watch::Served;
 use rotation::{Code, Error, Fact, Result};
 use serde_json::{Value, json};

@@ -19,11 +19,11 @@ use rotation::environment::Settings;
 use rotation::notebook::JournalSize;
 use rotation::password::{OsEntropy, Policy};
 use rotation::protocol::observation::{Observation, Tried};
-use rotation::secret::SecretText;
-use rotation::store::{Put, SecretStore};
-use rotation::target::{
+use rotation::protocol::target::{
     Applied, Change, Companion, Dated, Label, PreviousCredential, Proof, Proposal, Reader, Retired, Target, Versions,
 };
+use rotation::secret::SecretText;
+use rotation::store::{Put, SecretStore};
 use rotation::{Code, Error, Fact, Result};
 use std::time::Duration;
 

@@ -5,8 +5,8 @@ use crate::{errno, own, pair, rescue};
 use rotation::clock::Deadline;
 use rotation::database::{Engine, Evidence, Facts, Login, LoginFailure, OwnChange, Pair, Side, Turn};
 use rotation::environment::Settings;
+use rotation::protocol::target::PreviousCredential;
 use rotation::secret::Password;
-use rotation::target::PreviousCredential;
 use rotation::{Code, Error, Fact, Result};
 
 /// What a secret in AWS's format calls MariaDB.

@@ -19,8 +19,8 @@ use crate::quote::{account, identifier, literal};
 use crate::siblings;
 use rotation::clock::Deadline;
 use rotation::database::OwnChange;
+use rotation::protocol::target::PreviousCredential;
 use rotation::secret::Password;
-use rotation::target::PreviousCredential;
 use rotation::{Code, Error, Fact, Result};
 use zeroize::Zeroizing;
 

@@ -6,8 +6,8 @@ use crate::{pair, single};
 use rotation::clock::Deadline;
 use rotation::database::{Engine, Evidence, Facts, Login, LoginFailure, OwnChange, Pair, Side, Turn};
 use rotation::environment::Settings;
+use rotation::protocol::target::PreviousCredential;
 use rotation::secret::Password;
-use rotation::target::PreviousCredential;
 use rotation::{Code, Error, Fact, Result};
 
 /// NAMEDATALEN - 1, in bytes; the server cuts what is longer (manual 4.1.1).

@@ -7,8 +7,8 @@ use super::pair::{Pair, Side};
 use super::plan::Credential;
 use crate::clock::Deadline;
 use crate::error::{Error, Result};
+use crate::protocol::target::PreviousCredential;
 use crate::secret::Password;
-use crate::target::PreviousCredential;
 use std::future::Future;
 
 /// One login.

@@ -251,7 +251,7 @@ pub(crate) mod tests {
     use super::*;
     use crate::clock::Deadline;
     use crate::database::{Evidence, Login, LoginFailure, OwnChange, Pair, Side, Turn};
-    use crate::target::PreviousCredential;
+    use crate::protocol::target::PreviousCredential;
 
     /// An engine that is never asked to connect.
     pub(crate) struct Postgres;

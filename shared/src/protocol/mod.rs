@@ -8,14 +8,15 @@
 
 pub mod event;
 pub mod observation;
+pub mod target;
 
 use crate::clock::{Deadline, since_epoch};
 use crate::document::Document;
 use crate::error::{Code, Error, Fact, Result};
 use crate::notebook::{Changes, Notebook, Notes};
 use crate::protocol::event::{Event, Step};
+use crate::protocol::target::{Applied, Change, Dated, Proof, Reader, Retired, Target, Versions, read_other};
 use crate::store::{Description, Put, SecretStore, Select, Standing, Version};
-use crate::target::{Applied, Change, Dated, Proof, Reader, Retired, Target, Versions, read_other};
 use std::sync::Mutex;
 use std::time::Duration;
 
