@@ -9,8 +9,8 @@
 use crate::clock::Deadline;
 use crate::document::Document;
 use crate::error::{Class, Code, Error, Fact, Result};
-use crate::notebook::Notebook;
 use crate::protocol::Rotation;
+use crate::protocol::notebook::Notebook;
 use crate::protocol::observation::{Observation, Tried};
 use crate::protocol::target::{Companion, Label, Reader, Target, Versions};
 use crate::store::{CURRENT, Description, PENDING, PREVIOUS, SecretStore, Select, Version};

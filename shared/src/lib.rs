@@ -15,7 +15,6 @@ pub mod environment;
 pub mod error;
 pub mod lambda;
 mod metric;
-pub mod notebook;
 pub mod password;
 pub mod protocol;
 pub mod secret;

@@ -9,7 +9,7 @@ use crate::sources::Sources;
 use crate::template::{Key, Value};
 use rotation::clock::Deadline;
 use rotation::document::Document;
-use rotation::notebook::Notebook;
+use rotation::protocol::notebook::Notebook;
 use rotation::protocol::target::Reader;
 use rotation::secret::SecretText;
 use rotation::store::SecretStore;

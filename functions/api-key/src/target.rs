@@ -16,8 +16,8 @@ use crate::when::rfc3339;
 use rotation::clock::since_epoch;
 use rotation::document::Document;
 use rotation::environment::Settings;
-use rotation::notebook::JournalSize;
 use rotation::password::{OsEntropy, Policy};
+use rotation::protocol::notebook::JournalSize;
 use rotation::protocol::observation::{Observation, Tried};
 use rotation::protocol::target::{
     Applied, Change, Companion, Dated, Label, PreviousCredential, Proof, Proposal, Reader, Retired, Target, Versions,

@@ -7,14 +7,15 @@
 //! named to this process), test 1 (likewise, where a proof needs it), finish 2.
 
 pub mod event;
+pub mod notebook;
 pub mod observation;
 pub mod target;
 
 use crate::clock::{Deadline, since_epoch};
 use crate::document::Document;
 use crate::error::{Code, Error, Fact, Result};
-use crate::notebook::{Changes, Notebook, Notes};
 use crate::protocol::event::{Event, Step};
+use crate::protocol::notebook::{Changes, Notebook, Notes};
 use crate::protocol::target::{Applied, Change, Dated, Proof, Reader, Retired, Target, Versions, read_other};
 use crate::store::{Description, Put, SecretStore, Select, Standing, Version};
 use std::sync::Mutex;

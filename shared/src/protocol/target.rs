@@ -3,7 +3,7 @@
 use crate::clock::{Deadline, Stopwatch};
 use crate::document::Document;
 use crate::error::{Code, Error, Fact, Result};
-use crate::notebook::Notebook;
+use crate::protocol::notebook::Notebook;
 use crate::protocol::observation::Tried;
 use crate::secret::SecretText;
 use crate::store::{Description, Put, SecretStore, Select, Standing};
