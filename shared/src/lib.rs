@@ -22,6 +22,5 @@ pub mod signed;
 pub mod store;
 pub mod telemetry;
 pub mod tls;
-pub mod watch;
 
 pub use error::{Class, Code, Error, Fact, Result};

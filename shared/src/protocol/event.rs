@@ -63,7 +63,7 @@ pub enum Request {
         /// The secret's ARN or name.
         secret: String,
     },
-    /// Whether all secrets are rotated in time, from a schedule: [`watch`](crate::watch).
+    /// Whether all secrets are rotated in time, from a schedule: [`watch`](crate::protocol::watch).
     Watch,
 }
 

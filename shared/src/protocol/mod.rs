@@ -10,6 +10,7 @@ pub mod event;
 pub mod notebook;
 pub mod observation;
 pub mod target;
+pub mod watch;
 
 use crate::clock::{Deadline, since_epoch};
 use crate::document::Document;

@@ -9,8 +9,8 @@ pub(crate) use secrets_manager::is_throttle;
 
 use crate::clock::Deadline;
 use crate::error::{Code, Error, Fact, Result};
+use crate::protocol::watch::Served;
 use crate::secret::{RotationToken, SecretText};
-use crate::watch::Served;
 use std::collections::HashMap;
 use std::future::Future;
 use std::time::Duration;
