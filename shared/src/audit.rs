@@ -4,9 +4,10 @@
 //! It says only what is known here. Who asked for a rotation is known to CloudTrail alone, and so is who invoked the function:
 //! everybody with `lambda:InvokeFunction` can send what the service sends, and so cause a record.
 
+use crate::aws::secrets_manager::date;
 use crate::error::{Error, Fact};
 use crate::protocol::event::Event;
-use crate::store::{Description, date};
+use crate::store::Description;
 
 /// The records' target in the log, by which the log knows them, wherever this file is.
 pub(crate) const TARGET: &str = concat!(env!("CARGO_CRATE_NAME"), "::audit");

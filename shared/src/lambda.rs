@@ -1,6 +1,7 @@
 //! The function as Lambda sees it: from a payload to an answer, within the invocation's time.
 
 use crate::audit::{self, Ending};
+use crate::aws::SecretsManager;
 use crate::clock::{Deadline, Stopwatch, since_epoch};
 use crate::diagnose::Diagnosis;
 use crate::environment::{self, Defaults, Settings};
@@ -11,7 +12,7 @@ use crate::protocol::notebook::Measures;
 use crate::protocol::target::{PreviousCredential, Retired, Target};
 use crate::protocol::watch::{Late, Watched};
 use crate::protocol::{Outcome, Ran, Rotation};
-use crate::store::{Description, SecretsManager};
+use crate::store::Description;
 use crate::telemetry;
 use lambda_runtime::{Diagnostic, LambdaEvent, service_fn};
 use serde_json::{Map, Value};

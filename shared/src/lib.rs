@@ -1,11 +1,12 @@
 //! The rotation protocol of AWS Secrets Manager, written once.
 //!
 //! [`protocol`] carries out the four steps over two seams, a secret [`store`] and a [`target`]. The pure core ([`event`],
-//! [`document`], [`password`], [`error`], [`database::plan`]) knows no AWS and no network; the shell ([`store::SecretsManager`],
+//! [`document`], [`password`], [`error`], [`database::plan`]) knows no AWS and no network; the shell ([`aws::SecretsManager`],
 //! [`lambda`], [`tls`], [`telemetry`], [`environment`]) is where effects live. [`database`] is what all database
 //! targets share.
 
 mod audit;
+pub mod aws;
 pub mod clock;
 pub mod connection;
 pub mod database;

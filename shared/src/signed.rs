@@ -3,9 +3,9 @@
 //!
 //! <https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_sigv.html>
 
+use crate::aws::secrets_manager::is_throttle;
 use crate::clock::{Deadline, since_epoch};
 use crate::error::{Code, Error, Fact};
-use crate::store::is_throttle;
 use aws_config::{BehaviorVersion, SdkConfig};
 use aws_credential_types::Credentials;
 use aws_credential_types::provider::ProvideCredentials;

@@ -1,12 +1,5 @@
 //! The seam to Secrets Manager: what the protocol needs of it, and nothing else.
 
-mod attempts;
-mod secrets_manager;
-
-pub use secrets_manager::SecretsManager;
-pub(crate) use secrets_manager::date;
-pub(crate) use secrets_manager::is_throttle;
-
 use crate::clock::Deadline;
 use crate::error::{Code, Error, Fact, Result};
 use crate::protocol::watch::Served;

@@ -1,11 +1,11 @@
 //! The store on the AWS SDK. Error texts of the SDK and the service are never passed on: only the service's error codes.
 
 use super::attempts::{Attempts, Throttles};
-use super::{CURRENT, Description, PENDING, PREVIOUS, Put, SecretStore, Select, Version};
 use crate::clock::{Deadline, age_of};
 use crate::error::{Code, Error, Fact, Result};
 use crate::protocol::watch::{Served, days, interval, unqualified};
 use crate::secret::{RotationToken, SecretText};
+use crate::store::{CURRENT, Description, PENDING, PREVIOUS, Put, SecretStore, Select, Version};
 use aws_config::BehaviorVersion;
 use aws_config::retry::RetryConfig;
 use aws_config::timeout::TimeoutConfig;
