@@ -7,7 +7,7 @@
 use crate::aws::secrets_manager::date;
 use crate::error::{Error, Fact};
 use crate::protocol::event::Event;
-use crate::store::Description;
+use crate::protocol::store::Description;
 
 /// The records' target in the log, by which the log knows them, wherever this file is.
 pub(crate) const TARGET: &str = concat!(env!("CARGO_CRATE_NAME"), "::audit");

@@ -12,8 +12,8 @@ use crate::error::{Class, Code, Error, Fact, Result};
 use crate::protocol::Rotation;
 use crate::protocol::notebook::Notebook;
 use crate::protocol::observation::{Observation, Tried};
+use crate::protocol::store::{CURRENT, Description, PENDING, PREVIOUS, SecretStore, Select, Version};
 use crate::protocol::target::{Companion, Label, Reader, Target, Versions};
-use crate::store::{CURRENT, Description, PENDING, PREVIOUS, SecretStore, Select, Version};
 use serde_json::{Map, Value, json};
 use std::time::Duration;
 

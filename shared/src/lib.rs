@@ -20,7 +20,6 @@ pub mod password;
 pub mod protocol;
 pub mod secret;
 pub mod signed;
-pub mod store;
 pub mod telemetry;
 pub mod tls;
 

@@ -13,13 +13,13 @@ use rotation::diagnose::{Diagnosis, Finding};
 use rotation::document::Document;
 use rotation::protocol::event::Event;
 use rotation::protocol::observation::{Observation, Tried};
+use rotation::protocol::store::{Description, Put, SecretStore, Select, Version};
 use rotation::protocol::target::{
     Applied, Change, Companion, Dated, Label, PreviousCredential, Proof, Proposal, Reader, Retired, Target, Versions,
 };
 use rotation::protocol::watch::Served;
 use rotation::protocol::{Outcome, Rotation};
 use rotation::secret::{RotationToken, SecretText};
-use rotation::store::{Description, Put, SecretStore, Select, Version};
 use rotation::{Code, Error, Fact, Result};
 use serde_json::{Value, json};
 use std::sync::{Arc, Mutex};

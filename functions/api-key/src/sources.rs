@@ -3,9 +3,9 @@
 use crate::description::{Issuer, Problem, read};
 use crate::ssm::Parameters;
 use rotation::clock::Stopwatch;
+use rotation::protocol::store::SecretStore;
 use rotation::protocol::target::Reader;
 use rotation::signed::Trouble;
-use rotation::store::SecretStore;
 use rotation::{Code, Error, Fact, Result};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};

@@ -19,11 +19,11 @@ use rotation::environment::Settings;
 use rotation::password::{OsEntropy, Policy};
 use rotation::protocol::notebook::JournalSize;
 use rotation::protocol::observation::{Observation, Tried};
+use rotation::protocol::store::{Put, SecretStore};
 use rotation::protocol::target::{
     Applied, Change, Companion, Dated, Label, PreviousCredential, Proof, Proposal, Reader, Retired, Target, Versions,
 };
 use rotation::secret::SecretText;
-use rotation::store::{Put, SecretStore};
 use rotation::{Code, Error, Fact, Result};
 use std::time::Duration;
 

@@ -3,9 +3,9 @@
 use super::attempts::{Attempts, Throttles};
 use crate::clock::{Deadline, age_of};
 use crate::error::{Code, Error, Fact, Result};
+use crate::protocol::store::{CURRENT, Description, PENDING, PREVIOUS, Put, SecretStore, Select, Version};
 use crate::protocol::watch::{Served, days, interval, unqualified};
 use crate::secret::{RotationToken, SecretText};
-use crate::store::{CURRENT, Description, PENDING, PREVIOUS, Put, SecretStore, Select, Version};
 use aws_config::BehaviorVersion;
 use aws_config::retry::RetryConfig;
 use aws_config::timeout::TimeoutConfig;

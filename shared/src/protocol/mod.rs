@@ -9,6 +9,7 @@
 pub mod event;
 pub mod notebook;
 pub mod observation;
+pub mod store;
 pub mod target;
 pub mod watch;
 
@@ -17,8 +18,8 @@ use crate::document::Document;
 use crate::error::{Code, Error, Fact, Result};
 use crate::protocol::event::{Event, Step};
 use crate::protocol::notebook::{Changes, Notebook, Notes};
+use crate::protocol::store::{Description, Put, SecretStore, Select, Standing, Version};
 use crate::protocol::target::{Applied, Change, Dated, Proof, Reader, Retired, Target, Versions, read_other};
-use crate::store::{Description, Put, SecretStore, Select, Standing, Version};
 use std::sync::Mutex;
 use std::time::Duration;
 

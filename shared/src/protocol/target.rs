@@ -5,8 +5,8 @@ use crate::document::Document;
 use crate::error::{Code, Error, Fact, Result};
 use crate::protocol::notebook::Notebook;
 use crate::protocol::observation::Tried;
+use crate::protocol::store::{Description, Put, SecretStore, Select, Standing};
 use crate::secret::SecretText;
-use crate::store::{Description, Put, SecretStore, Select, Standing};
 use std::future::Future;
 use std::time::Duration;
 

@@ -4,8 +4,8 @@
 use crate::clock::Deadline;
 use crate::error::Result;
 use crate::protocol::Rotation;
+use crate::protocol::store::{CURRENT, PENDING, SecretStore};
 use crate::protocol::target::Target;
-use crate::store::{CURRENT, PENDING, SecretStore};
 use serde_json::{Value, json};
 use std::collections::HashMap;
 use std::time::Duration;
