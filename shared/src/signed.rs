@@ -3,7 +3,7 @@
 //!
 //! <https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_sigv.html>
 
-use crate::aws::secrets_manager::is_throttle;
+use crate::aws::throttle::is_throttle;
 use crate::clock::{Deadline, since_epoch};
 use crate::error::{Code, Error, Fact};
 use aws_config::{BehaviorVersion, SdkConfig};

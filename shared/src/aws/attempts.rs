@@ -1,5 +1,6 @@
 //! What the SDK's retries saw. When the time is spent, "throttled eleven times" is worth more than "timed out".
 
+use crate::aws::throttle::is_throttle;
 use aws_sdk_secretsmanager::config::interceptors::FinalizerInterceptorContextRef;
 use aws_sdk_secretsmanager::config::{ConfigBag, Intercept, RuntimeComponents};
 use std::sync::Arc;
@@ -58,8 +59,7 @@ impl Intercept for Attempts {
         let throttled = context.response().is_some_and(|response| {
             let body = response.body().bytes().unwrap_or_default();
             response.status().as_u16() == 429
-                || (response.status().is_client_error()
-                    && super::secrets_manager::is_throttle(&String::from_utf8_lossy(body)))
+                || (response.status().is_client_error() && is_throttle(&String::from_utf8_lossy(body)))
         });
         self.seen.count.fetch_add(1, Ordering::Relaxed);
         self.seen.throttled.store(throttled, Ordering::Relaxed);

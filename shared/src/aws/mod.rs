@@ -2,5 +2,6 @@
 
 mod attempts;
 pub mod secrets_manager;
+pub(crate) mod throttle;
 
 pub use secrets_manager::SecretsManager;

@@ -1,6 +1,7 @@
 //! The store on the AWS SDK. Error texts of the SDK and the service are never passed on: only the service's error codes.
 
 use super::attempts::{Attempts, Throttles};
+use crate::aws::throttle::is_throttle;
 use crate::clock::{Deadline, age_of};
 use crate::error::{Code, Error, Fact, Result};
 use crate::protocol::store::{CURRENT, Description, PENDING, PREVIOUS, Put, SecretStore, Select, Version};
@@ -298,9 +299,4 @@ fn classify(code: Option<&str>, status: u16) -> Code {
         _ if status >= 500 => Code::ServiceUnavailable,
         _ => Code::ServiceRefused,
     }
-}
-
-/// Whether an error code, or a body that holds one, is a request to slow down.
-pub(crate) fn is_throttle(text: &str) -> bool {
-    ["Throttl", "TooManyRequests", "RequestLimitExceeded", "SlowDown"].iter().any(|word| text.contains(word))
 }
