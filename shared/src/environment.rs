@@ -1,8 +1,8 @@
 //! The function's configuration. The only module that reads environment variables.
 
+use crate::aws::service;
 use crate::error::{Code, Error, Fact, Result};
 use crate::password::Policy;
-use crate::signed;
 use std::env;
 
 /// What the deployer decided, as opposed to what a secret says. Whoever may write a secret cannot change these.
@@ -166,7 +166,7 @@ fn authority_of(name: &str, value: &str) -> Result<String> {
 
 /// The address of a service, which is not asked in clear but within this machine.
 fn service_at(name: &str, value: &str) -> Result<String> {
-    signed::checked(value).map_err(|found| invalid(name, found, signed::EXPECTED))
+    service::checked(value).map_err(|found| invalid(name, found, service::EXPECTED))
 }
 
 /// `CA_BUNDLE` is the PEM text itself, or the path of a file packaged with the function.

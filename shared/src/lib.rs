@@ -19,7 +19,6 @@ mod metric;
 pub mod password;
 pub mod protocol;
 pub mod secret;
-pub mod signed;
 pub mod telemetry;
 pub mod tls;
 

@@ -2,10 +2,10 @@
 
 use crate::description::{Issuer, Problem, read};
 use crate::ssm::Parameters;
+use rotation::aws::service::Trouble;
 use rotation::clock::Stopwatch;
 use rotation::protocol::store::SecretStore;
 use rotation::protocol::target::Reader;
-use rotation::signed::Trouble;
 use rotation::{Code, Error, Fact, Result};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};

@@ -2,8 +2,8 @@
 //!
 //! <https://docs.aws.amazon.com/systems-manager/latest/APIReference/API_GetParameter.html>
 
+use rotation::aws::service::{Failure, Request, Service, Trouble};
 use rotation::clock::Deadline;
-use rotation::signed::{Failure, Request, Service, Trouble};
 use rotation::{Code, Error, Fact, Result};
 use serde_json::{Value, json};
 use std::time::Duration;
@@ -75,7 +75,7 @@ fn unanswered(name: &str, failure: Failure) -> Error {
 mod tests {
     use super::*;
     use rotation::Class;
-    use rotation::signed::Misplaced;
+    use rotation::aws::service::Misplaced;
 
     #[test]
     fn only_what_passes_by_itself_is_tried_again() {

@@ -2,6 +2,7 @@
 
 mod attempts;
 pub mod secrets_manager;
+pub mod service;
 pub(crate) mod throttle;
 
 pub use secrets_manager::SecretsManager;

@@ -23,9 +23,9 @@ mod answer;
 
 use super::engine::Engine;
 use super::facts::Facts;
+use crate::aws::service::{Answer, Failure, Request, Service, Trouble};
 use crate::clock::Deadline;
 use crate::error::{Code, Error, Fact, Result};
-use crate::signed::{Answer, Failure, Request, Service, Trouble};
 use answer::{Page, code_of, page};
 use std::collections::HashMap;
 use std::time::Duration;
@@ -395,8 +395,8 @@ fn unavailable(name: &Name, what: &str) -> Error {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::aws::service::Misplaced;
     use crate::database::facts::tests::facts;
-    use crate::signed::Misplaced;
 
     const SUFFIX: &str = "abc.eu-central-1.rds.amazonaws.com";
 
