@@ -6,7 +6,7 @@ use crate::description::{As, Auth, Body, Call, Issuer, Place, Scheme, Target, Tr
 use crate::template::{Escape, Place as Name, Scope, Template, Value, percent_encoded};
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
-use rotation::aws::service;
+use rotation::aws::sigv4;
 use rotation::secret::SecretText;
 use rotation::{Code, Error, Fact, Result};
 use serde_json::json;
@@ -285,8 +285,8 @@ fn sign(request: &mut Request, written: &written::SigV4, scope: &Scope<'_>, now:
     let address = format!("https://{}{}", request.authority, request.path.expose());
     let headers: Vec<_> = request.headers.iter().map(|(name, value)| (name.as_str(), value.expose())).collect();
     let body = request.body.as_ref().map_or(&[][..], |(_, body)| body.expose().as_bytes());
-    let call = service::Call { method: request.method, address: &address, headers: &headers, body };
-    let signature = service::signature(&call, credentials, &fill(&written.region)?, &fill(&written.service)?, now);
+    let call = sigv4::Call { method: request.method, address: &address, headers: &headers, body };
+    let signature = sigv4::signature(&call, credentials, &fill(&written.region)?, &fill(&written.service)?, now);
     let failed = || Error::new(Code::Internal).with(Fact::What, "a request could not be signed");
     for (name, value) in signature.ok_or_else(failed)? {
         request.headers.push((name, value.into()));

@@ -3,6 +3,7 @@
 mod attempts;
 pub mod secrets_manager;
 pub mod service;
+pub mod sigv4;
 pub(crate) mod throttle;
 
 pub use secrets_manager::SecretsManager;

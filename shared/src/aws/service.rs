@@ -3,14 +3,12 @@
 //!
 //! <https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_sigv.html>
 
+use crate::aws::sigv4::{Call, signature};
 use crate::aws::throttle::is_throttle;
 use crate::clock::{Deadline, since_epoch};
 use crate::error::{Code, Error, Fact};
 use aws_config::{BehaviorVersion, SdkConfig};
-use aws_credential_types::Credentials;
 use aws_credential_types::provider::ProvideCredentials;
-use aws_sigv4::http_request::{SignableBody, SignableRequest, SigningSettings, sign};
-use aws_sigv4::sign::v4::SigningParams;
 use aws_smithy_http_client::Connector;
 use aws_smithy_http_client::proxy::ProxyConfig;
 use aws_smithy_http_client::tls::{Provider, rustls_provider::CryptoMode};
@@ -21,7 +19,7 @@ use http_body_util::{BodyExt, LengthLimitError, Limited};
 use std::fmt;
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 use tokio::sync::OnceCell;
 
 /// Services answer in tens of milliseconds; another attempt is worth more than a longer wait.
@@ -244,43 +242,6 @@ fn error_name(body: &str) -> &str {
     let xml = || body.split_once("<Code>")?.1.split_once('<').map(|(name, _)| name);
     let json = || body.split_once("\"__type\"")?.1.split('"').nth(1);
     xml().or_else(json).unwrap_or(body)
-}
-
-/// A request, as far as it is signed.
-#[derive(Clone, Copy)]
-pub struct Call<'a> {
-    /// The HTTP method.
-    pub method: &'a str,
-    /// The whole URL.
-    pub address: &'a str,
-    /// All headers but `host`.
-    pub headers: &'a [(&'a str, &'a str)],
-    /// The body.
-    pub body: &'a [u8],
-}
-
-/// The headers with which a call at this time, given since the Unix epoch, is signed. `None` if it is no request.
-pub fn signature(
-    call: &Call<'_>,
-    credentials: Credentials,
-    region: &str,
-    service: &str,
-    now: Duration,
-) -> Option<Vec<(String, String)>> {
-    let identity = credentials.into();
-    let parameters = SigningParams::builder()
-        .identity(&identity)
-        .region(region)
-        .name(service)
-        .time(SystemTime::UNIX_EPOCH + now)
-        .settings(SigningSettings::default())
-        .build()
-        .ok()?
-        .into();
-    let body = SignableBody::Bytes(call.body);
-    let request = SignableRequest::new(call.method, call.address, call.headers.iter().copied(), body).ok()?;
-    let (instructions, _) = sign(request, &parameters).ok()?.into_parts();
-    Some(instructions.headers().map(|(name, value)| (name.to_owned(), value.to_owned())).collect())
 }
 
 /// All that says where a service is.
@@ -590,21 +551,5 @@ mod tests {
         assert_eq!(trouble(400, r#"{"message":"a", "__type" : "a.b#ThrottlingException"}"#), Some(Trouble::Throttled));
         assert_eq!(trouble(400, "Throttling"), Some(Trouble::Throttled));
         assert_eq!(trouble(404, ""), None);
-    }
-
-    /// The credentials and the service are those of AWS's own examples of Signature Version 4.
-    #[test]
-    fn a_call_is_signed_for_its_region_and_service() {
-        let credentials = Credentials::new("AKIDEXAMPLE", "secret", None, None, "test");
-        let headers = [("content-type", "application/x-www-form-urlencoded")];
-        let call =
-            Call { method: "POST", address: "https://rds.eu-west-1.amazonaws.com/", headers: &headers, body: b"a=b" };
-        let now = Duration::from_secs(1_440_938_160);
-        let signed = signature(&call, credentials, "eu-west-1", "rds", now).unwrap();
-        let header = |name: &str| signed.iter().find(|(it, _)| it == name).map(|(_, value)| value.as_str()).unwrap();
-        assert_eq!(header("x-amz-date"), "20150830T123600Z");
-        let begins = "AWS4-HMAC-SHA256 Credential=AKIDEXAMPLE/20150830/eu-west-1/rds/aws4_request, \
-                      SignedHeaders=content-type;host;x-amz-date, Signature=";
-        assert!(header("authorization").starts_with(begins), "{}", header("authorization"));
     }
 }
