@@ -1,6 +1,6 @@
 //! The function's configuration. The only module that reads environment variables.
 
-use crate::aws::service;
+use crate::aws::endpoint;
 use crate::error::{Code, Error, Fact, Result};
 use crate::password::Policy;
 use std::env;
@@ -166,7 +166,7 @@ fn authority_of(name: &str, value: &str) -> Result<String> {
 
 /// The address of a service, which is not asked in clear but within this machine.
 fn service_at(name: &str, value: &str) -> Result<String> {
-    service::checked(value).map_err(|found| invalid(name, found, service::EXPECTED))
+    endpoint::checked(value).map_err(|found| invalid(name, found, endpoint::EXPECTED))
 }
 
 /// `CA_BUNDLE` is the PEM text itself, or the path of a file packaged with the function.

@@ -75,7 +75,7 @@ fn unanswered(name: &str, failure: Failure) -> Error {
 mod tests {
     use super::*;
     use rotation::Class;
-    use rotation::aws::service::Misplaced;
+    use rotation::aws::endpoint::Misplaced;
 
     #[test]
     fn only_what_passes_by_itself_is_tried_again() {

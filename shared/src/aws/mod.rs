@@ -1,6 +1,7 @@
 //! The calls to AWS services.
 
 mod attempts;
+pub mod endpoint;
 pub mod secrets_manager;
 pub mod service;
 pub mod sigv4;

@@ -395,7 +395,7 @@ fn unavailable(name: &Name, what: &str) -> Error {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::aws::service::Misplaced;
+    use crate::aws::endpoint::Misplaced;
     use crate::database::facts::tests::facts;
 
     const SUFFIX: &str = "abc.eu-central-1.rds.amazonaws.com";

@@ -1,0 +1,288 @@
+//! Where an AWS service is, and which address is safe to send a signed request to.
+
+use crate::error::{Code, Error, Fact};
+use std::net::IpAddr;
+
+/// A setting about a service's address that is not followed: what it names, and nothing that it holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Misplaced {
+    /// The environment variable.
+    pub field: &'static str,
+    /// Why it cannot be followed.
+    pub found: &'static str,
+    /// What can.
+    pub expected: &'static str,
+}
+
+impl Misplaced {
+    /// [`Code::ConfigurationInvalid`].
+    pub fn error(self) -> Error {
+        let error = Error::new(Code::ConfigurationInvalid).with(Fact::Field, self.field);
+        error.with(Fact::Found, self.found).with(Fact::Expected, self.expected)
+    }
+}
+
+/// All that says where a service is.
+#[derive(Clone, Copy)]
+pub(super) struct Place<'a> {
+    pub(super) service: &'a str,
+    /// The service's own endpoint variable, and what it holds.
+    pub(super) endpoint: Option<(&'static str, &'a str)>,
+    /// `AWS_ENDPOINT_URL`.
+    pub(super) shared: Option<&'a str>,
+    pub(super) region: &'a str,
+    /// `AWS_USE_FIPS_ENDPOINT`.
+    pub(super) fips: bool,
+    /// `AWS_USE_DUALSTACK_ENDPOINT`.
+    pub(super) dual_stack: bool,
+}
+
+impl Place<'_> {
+    /// Scheme, host and perhaps port and path, without a slash at the end. It is what the SDKs' rules for this service give;
+    /// where they give an error, or are not known, so is this.
+    ///
+    /// `endpoint-rule-set-1.json` of `rds` (2014-10-31) and of `ssm` (2014-11-06) in botocore
+    pub(super) fn address(&self) -> Result<String, Misplaced> {
+        match self.endpoint.or(self.shared.map(|url| ("AWS_ENDPOINT_URL", url))) {
+            Some((field, url)) => self.stated(field, url),
+            None => self.usual(),
+        }
+    }
+
+    fn stated(&self, field: &'static str, url: &str) -> Result<String, Misplaced> {
+        if let Some(field) = self.variant() {
+            let found = "true, together with an endpoint of one's own";
+            return Err(Misplaced { field, found, expected: "one of the two, as for the AWS SDKs" });
+        }
+        checked(url).map_err(|found| Misplaced { field, found, expected: EXPECTED })
+    }
+
+    fn usual(&self) -> Result<String, Misplaced> {
+        let Self { service, region, fips, dual_stack, .. } = *self;
+        let label = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
+        if region.is_empty() || !region.chars().all(label) {
+            let expected = "a region's name, e.g. eu-central-1";
+            return Err(Misplaced { field: "AWS_REGION", found: "text that is no region", expected });
+        }
+        let Some(partition) = Partition::of(region) else {
+            return Err(self.unknown());
+        };
+        let suffix = if dual_stack { partition.dual_stack } else { partition.suffix };
+        // GovCloud's usual endpoints are FIPS's, unless they are dual-stack.
+        let usual_is_fips = region.starts_with("us-gov-") && !dual_stack;
+        let kind = if fips && !usual_is_fips { "-fips" } else { "" };
+        Ok(format!("https://{service}{kind}.{region}.{suffix}"))
+    }
+
+    /// In a region whose addresses are not known here.
+    fn unknown(&self) -> Misplaced {
+        match self.variant() {
+            Some(field) => {
+                let found = "true, in a region whose addresses of that kind this function does not know";
+                Misplaced { field, found, expected: "false, and the service's URL in its endpoint variable" }
+            }
+            None => Misplaced {
+                field: variable(self.service),
+                found: "nothing, in a region whose addresses this function does not know",
+                expected: "the service's URL",
+            },
+        }
+    }
+
+    /// The setting that asks for another kind of endpoint than the usual one, if there is one.
+    fn variant(&self) -> Option<&'static str> {
+        let dual_stack = self.dual_stack.then_some("AWS_USE_DUALSTACK_ENDPOINT");
+        self.fips.then_some("AWS_USE_FIPS_ENDPOINT").or(dual_stack)
+    }
+}
+
+/// The domains of a partition's services.
+struct Partition {
+    suffix: &'static str,
+    dual_stack: &'static str,
+}
+
+impl Partition {
+    /// By a region's name. Of the partitions that are closed to the public none is known here: for those there are the endpoint
+    /// variables. A region of an unknown name is one of the public partition, as for the SDKs.
+    ///
+    /// `partitions.json` of botocore
+    fn of(region: &str) -> Option<Self> {
+        let mut parts = region.split('-');
+        let (first, second) = (parts.next(), parts.next());
+        match first {
+            _ if second.is_some_and(|second| second.starts_with("iso")) => None,
+            Some("cn") => Some(Self { suffix: "amazonaws.com.cn", dual_stack: "api.amazonwebservices.com.cn" }),
+            Some("eusc") => Some(Self { suffix: "amazonaws.eu", dual_stack: "api.amazonwebservices.eu" }),
+            _ => Some(Self { suffix: "amazonaws.com", dual_stack: "api.aws" }),
+        }
+    }
+}
+
+/// The endpoint variable that is one service's own.
+pub(super) fn variable(service: &str) -> &'static str {
+    match service {
+        "rds" => "AWS_ENDPOINT_URL_RDS",
+        "ssm" => "AWS_ENDPOINT_URL_SSM",
+        _ => "AWS_ENDPOINT_URL",
+    }
+}
+
+/// What [`checked`] takes.
+pub(crate) const EXPECTED: &str =
+    "https://, a host, and perhaps a port and a path; http:// for localhost and loopback addresses alone";
+
+/// A URL that requests may go to, without a slash at the end; else why not. A request carries the session's token, and answers
+/// carry secrets, which must not be sent in clear but within this machine.
+pub(crate) fn checked(url: &str) -> Result<String, &'static str> {
+    let url = url.trim().trim_end_matches('/');
+    let (scheme, rest) = url.split_once("://").ok_or("text that is no URL")?;
+    let scheme = scheme.to_ascii_lowercase();
+    let (authority, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
+    let in_path = |c: char| c.is_ascii_alphanumeric() || "/-._~%".contains(c);
+    let host = host_of(authority).filter(|_| path.chars().all(in_path)).ok_or("text that is no URL of that kind")?;
+    match scheme.as_str() {
+        "https" => {}
+        "http" if is_loopback(host) => {}
+        "http" => return Err("http:// and a host that is not this machine"),
+        _ => return Err("text that is no URL of that kind"),
+    }
+    Ok(format!("{scheme}://{authority}{path}"))
+}
+
+/// The host of `host`, `host:port` or `[address]:port`. A user's name, a query or anything else is not expected there.
+fn host_of(authority: &str) -> Option<&str> {
+    let in_host = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '.' | '_');
+    let (host, port) = match authority.strip_prefix('[') {
+        Some(rest) => rest.split_once(']').filter(|(host, _)| host.parse::<IpAddr>().is_ok_and(|it| it.is_ipv6()))?,
+        None => authority.split_at(authority.find(':').unwrap_or(authority.len())),
+    };
+    let named = authority.starts_with('[') || (!host.is_empty() && host.chars().all(in_host));
+    let port_fits = port.is_empty() || port.strip_prefix(':').is_some_and(is_port);
+    (named && port_fits).then_some(host)
+}
+
+fn is_port(text: &str) -> bool {
+    text.chars().all(|c| c.is_ascii_digit()) && text.parse::<u16>().is_ok_and(|port| port != 0)
+}
+
+fn is_loopback(host: &str) -> bool {
+    host.eq_ignore_ascii_case("localhost") || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn place<'a>(service: &'a str, region: &'a str) -> Place<'a> {
+        Place { service, endpoint: None, shared: None, region, fips: false, dual_stack: false }
+    }
+
+    #[test]
+    fn a_service_is_where_its_partition_has_it() {
+        let usual = |service, region| place(service, region).address().unwrap();
+        assert_eq!(usual("rds", "eu-central-1"), "https://rds.eu-central-1.amazonaws.com");
+        assert_eq!(usual("ssm", "cn-north-1"), "https://ssm.cn-north-1.amazonaws.com.cn");
+        assert_eq!(usual("rds", "us-gov-west-1"), "https://rds.us-gov-west-1.amazonaws.com");
+        assert_eq!(usual("rds", "eusc-de-east-1"), "https://rds.eusc-de-east-1.amazonaws.eu");
+    }
+
+    #[test]
+    fn fips_and_dual_stack_are_where_the_sdks_have_them() {
+        let at = |region, fips, dual_stack| {
+            ["rds", "ssm"].map(|it| Place { fips, dual_stack, ..place(it, region) }.address().unwrap())
+        };
+        let both = |rest: &str| ["rds", "ssm"].map(|service| format!("https://{service}{rest}"));
+        assert_eq!(at("us-east-1", true, false), both("-fips.us-east-1.amazonaws.com"));
+        assert_eq!(at("us-east-1", false, true), both(".us-east-1.api.aws"));
+        assert_eq!(at("us-east-1", true, true), both("-fips.us-east-1.api.aws"));
+        assert_eq!(at("us-gov-west-1", true, false), both(".us-gov-west-1.amazonaws.com"));
+        assert_eq!(at("us-gov-west-1", true, true), both("-fips.us-gov-west-1.api.aws"));
+        assert_eq!(at("cn-north-1", false, true), both(".cn-north-1.api.amazonwebservices.com.cn"));
+        assert_eq!(at("eusc-de-east-1", false, true), both(".eusc-de-east-1.api.amazonwebservices.eu"));
+    }
+
+    #[test]
+    fn an_address_that_is_not_certain_is_refused_and_the_setting_is_named() {
+        let refused = |place: Place<'_>| place.address().unwrap_err().error();
+        let own = Some(("AWS_ENDPOINT_URL_RDS", "https://rds.example"));
+        let custom = Place { endpoint: own, ..place("rds", "us-east-1") };
+        let error = refused(Place { fips: true, ..custom });
+        assert_eq!(
+            (error.code(), error.fact(Fact::Field)),
+            (Code::ConfigurationInvalid, Some("AWS_USE_FIPS_ENDPOINT"))
+        );
+        let error = refused(Place { dual_stack: true, ..custom });
+        assert_eq!(error.fact(Fact::Field), Some("AWS_USE_DUALSTACK_ENDPOINT"));
+        let error = refused(Place { endpoint: None, shared: Some("https://a.example"), fips: true, ..custom });
+        assert_eq!(error.fact(Fact::Field), Some("AWS_USE_FIPS_ENDPOINT"));
+
+        for region in ["us-iso-east-1", "us-isob-east-1", "eu-isoe-west-1", "us-isof-south-1"] {
+            let error = refused(Place { fips: true, ..place("ssm", region) });
+            assert_eq!(error.fact(Fact::Field), Some("AWS_USE_FIPS_ENDPOINT"), "{region}");
+            assert_eq!(refused(place("ssm", region)).fact(Fact::Field), Some("AWS_ENDPOINT_URL_SSM"), "{region}");
+            let stated = Place { endpoint: own, ..place("rds", region) };
+            assert_eq!(stated.address().unwrap(), "https://rds.example");
+        }
+        for region in ["", "us-east-1.evil.example/", "us-east-1#", "a b"] {
+            assert_eq!(refused(place("rds", region)).fact(Fact::Field), Some("AWS_REGION"), "{region}");
+        }
+    }
+
+    #[test]
+    fn a_service_has_its_own_variable_before_the_one_that_all_share() {
+        let shared = Place { shared: Some("https://all.example/"), ..place("rds", "us-east-1") };
+        assert_eq!(shared.address().unwrap(), "https://all.example");
+        let own = Place { endpoint: Some((variable("rds"), "https://rds.example:8443/a/")), ..shared };
+        assert_eq!(own.address().unwrap(), "https://rds.example:8443/a");
+        let error = Place { endpoint: Some((variable("rds"), "http://rds.example")), ..shared }.address().unwrap_err();
+        assert_eq!(error.field, "AWS_ENDPOINT_URL_RDS");
+        let error = Place { shared: Some("http://all.example"), ..shared }.address().unwrap_err();
+        assert_eq!(error.field, "AWS_ENDPOINT_URL");
+    }
+
+    #[test]
+    fn nothing_is_sent_in_clear_but_within_this_machine() {
+        for here in
+            ["http://localhost:4566", "http://127.0.0.1:1", "http://127.9.9.9", "http://[::1]:80", "HTTP://LOCALHOST"]
+        {
+            assert!(checked(here).is_ok(), "{here}");
+        }
+        for there in [
+            "http://rds.us-east-1.amazonaws.com",
+            "http://10.0.0.1",
+            "http://169.254.169.254",
+            "http://[fd00::1]",
+            "http://[::ffff:10.0.0.1]",
+            "http://localhost.evil.example",
+            "http://127.0.0.1.evil.example",
+            "http://localhost@evil.example",
+            "http://localhost:80@evil.example",
+            "http://localhost\\@evil.example",
+            "http://localhost#@evil.example",
+            "http://localhost?@evil.example",
+            "http://2130706433",
+            "http://",
+            "http:///a",
+            "http://[localhost]",
+            "http://[127.0.0.1]",
+        ] {
+            assert!(checked(there).is_err(), "{there}");
+        }
+        for bad in [
+            "",
+            "rds.example",
+            "ftp://localhost",
+            "https://",
+            "https://a:0",
+            "https://a:99999",
+            "https://a:+1",
+            "https://a/?b",
+            "https://u@a",
+            "https://a b",
+        ] {
+            assert!(checked(bad).is_err(), "{bad}");
+        }
+        assert!(checked("https://vpce-1.rds.eu-west-1.vpce.amazonaws.com").is_ok());
+    }
+}
