@@ -2,13 +2,12 @@
 //!
 //! [`protocol`] carries out the four steps over two seams, a secret [`store`] and a [`target`]. The pure core ([`event`],
 //! [`document`], [`password`], [`error`], [`database::plan`]) knows no AWS and no network; the shell ([`aws::SecretsManager`],
-//! [`lambda`], [`tls`], [`telemetry`], [`environment`]) is where effects live. [`database`] is what all database
+//! [`lambda`], [`net::tls`], [`telemetry`], [`environment`]) is where effects live. [`database`] is what all database
 //! targets share.
 
 mod audit;
 pub mod aws;
 pub mod clock;
-pub mod connection;
 pub mod database;
 pub mod diagnose;
 pub mod document;
@@ -16,10 +15,10 @@ pub mod environment;
 pub mod error;
 pub mod lambda;
 mod metric;
+pub mod net;
 pub mod password;
 pub mod protocol;
 pub mod secret;
 pub mod telemetry;
-pub mod tls;
 
 pub use error::{Class, Code, Error, Fact, Result};

@@ -1,6 +1,6 @@
 //! Where a database server is, and how to talk to it.
 
-use crate::tls::Verifier;
+use crate::net::tls::Verifier;
 
 /// A server and a database on it, as a secret describes them.
 #[derive(Clone, Debug)]

@@ -7,8 +7,8 @@ use super::engine::Engine;
 use super::rds::Address;
 use crate::document::Document;
 use crate::error::{Code, Error, Fact, Result};
+use crate::net::tls::Verifier;
 use crate::secret::Password;
-use crate::tls::Verifier;
 use std::time::Duration;
 
 const OPTIONS: &[&str] = &["users", "superuserRescue", "caBundle", "tlsServerName"];

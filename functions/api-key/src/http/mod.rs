@@ -11,7 +11,7 @@ use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::Bytes;
 use hyper_util::rt::TokioIo;
 use rotation::clock::{Deadline, age_of, since_epoch};
-use rotation::tls::{self, Verifier};
+use rotation::net::tls::{self, Verifier};
 use rotation::{Code, Error, Fact, Result};
 use serde_json::Value;
 use std::fmt;

@@ -1,7 +1,7 @@
 //! Whom to trust: the bundled Amazon roots, and a CA of the deployer's or the secret's own.
 
-use crate::connection::cause;
 use crate::error::{Code, Error, Fact, Result};
+use crate::net::connection::cause;
 use rustls::crypto::CryptoProvider;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName, TrustAnchor};
@@ -11,7 +11,7 @@ use std::sync::{Arc, OnceLock};
 
 /// The Amazon RDS root certificates of all regions and the Amazon Trust Services roots, which RDS Proxy and Aurora
 /// Serverless use. shared/data/README.md says where they come from.
-const AMAZON_ROOTS: &[u8] = include_bytes!("../data/rds-ca-bundle.pem");
+const AMAZON_ROOTS: &[u8] = include_bytes!("../../data/rds-ca-bundle.pem");
 
 /// A TLS client configuration: verified certificates, TLS 1.2 or 1.3, one crypto provider. Cheap to clone.
 #[derive(Clone)]
