@@ -14,7 +14,6 @@ pub mod document;
 pub mod environment;
 pub mod error;
 pub mod lambda;
-mod metric;
 pub mod net;
 pub mod password;
 pub mod protocol;

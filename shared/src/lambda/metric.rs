@@ -343,7 +343,7 @@ mod tests {
     /// docs/observability.md has a row for each metric, with its unit and dimensions, and no row for anything else.
     #[test]
     fn the_documentation_has_every_metric() {
-        let page = include_str!("../../docs/observability.md");
+        let page = include_str!("../../../docs/observability.md");
         let (_, section) = page.split_once("\n## Metrics\n").unwrap();
         let section = section.split("\n## ").next().unwrap();
         let rows: Vec<_> = section.lines().filter_map(|line| line.strip_prefix("| `")).collect();
