@@ -5,7 +5,6 @@
 //! [`lambda`], [`net::tls`], [`telemetry`], [`environment`]) is where effects live. [`database`] is what all database
 //! targets share.
 
-mod audit;
 pub mod aws;
 pub mod clock;
 pub mod database;

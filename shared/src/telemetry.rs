@@ -5,8 +5,8 @@
 //! Only this project's own events are logged below warn. Dependencies print what we promise never to print:
 //! `lambda_runtime` traces the raw event, `tokio-postgres` debugs SQL, the SDK traces requests.
 
-use crate::audit;
 use crate::environment::log_level;
+use crate::lambda::audit;
 use tracing::Subscriber;
 use tracing::level_filters::LevelFilter;
 use tracing_subscriber::filter::Targets;

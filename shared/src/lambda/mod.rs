@@ -1,13 +1,14 @@
 //! The function as Lambda sees it: from a payload to an answer, within the invocation's time.
 
+pub(crate) mod audit;
 mod metric;
 
-use crate::audit::{self, Ending};
 use crate::aws::SecretsManager;
 use crate::clock::{Deadline, Stopwatch, since_epoch};
 use crate::diagnose::Diagnosis;
 use crate::environment::{self, Defaults, Settings};
 use crate::error::{Code, Error, Fact, Result};
+use crate::lambda::audit::Ending;
 use crate::lambda::metric::{Line, Metric};
 use crate::protocol::event::{Event, Request, Step};
 use crate::protocol::notebook::Measures;
