@@ -2,7 +2,7 @@
 //!
 //! [`protocol`] carries out the four steps over two seams, a secret [`store`] and a [`target`]. The pure core ([`event`],
 //! [`document`], [`password`], [`error`], [`database::plan`]) knows no AWS and no network; the shell ([`aws::SecretsManager`],
-//! [`lambda`], [`net::tls`], [`telemetry`], [`environment`]) is where effects live. [`database`] is what all database
+//! [`lambda`], [`net::tls`], [`environment`]) is where effects live. [`database`] is what all database
 //! targets share.
 
 pub mod aws;
@@ -17,6 +17,5 @@ pub mod net;
 pub mod password;
 pub mod protocol;
 pub mod secret;
-pub mod telemetry;
 
 pub use error::{Class, Code, Error, Fact, Result};

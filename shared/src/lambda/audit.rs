@@ -76,7 +76,7 @@ pub(crate) fn record(request: &str, event: Option<&Event>, description: Option<&
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::telemetry::tests::printed;
+    use crate::lambda::telemetry::tests::printed;
     use serde_json::json;
     use std::time::Duration;
     use tracing::level_filters::LevelFilter;

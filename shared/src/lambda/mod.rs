@@ -1,7 +1,8 @@
 //! The function as Lambda sees it: from a payload to an answer, within the invocation's time.
 
-pub(crate) mod audit;
+mod audit;
 mod metric;
+pub mod telemetry;
 
 use crate::aws::SecretsManager;
 use crate::clock::{Deadline, Stopwatch, since_epoch};
@@ -16,7 +17,6 @@ use crate::protocol::store::Description;
 use crate::protocol::target::{PreviousCredential, Retired, Target};
 use crate::protocol::watch::{Late, Watched};
 use crate::protocol::{Outcome, Ran, Rotation};
-use crate::telemetry;
 use lambda_runtime::{Diagnostic, LambdaEvent, service_fn};
 use serde_json::{Map, Value};
 use std::process::ExitCode;
@@ -452,7 +452,7 @@ impl From<Error> for Diagnostic {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::telemetry::tests::printed;
+    use crate::lambda::telemetry::tests::printed;
     use serde_json::json;
     use tracing::level_filters::LevelFilter;
 
