@@ -8,7 +8,6 @@
 pub mod aws;
 pub mod clock;
 pub mod database;
-pub mod diagnose;
 pub mod document;
 pub mod environment;
 pub mod error;

@@ -3,7 +3,7 @@
 #![allow(clippy::panic, reason = "a helper of a test")]
 
 use rotation::Code;
-use rotation::diagnose::Finding;
+use rotation::protocol::diagnose::Finding;
 use std::collections::BTreeSet;
 use std::fs;
 

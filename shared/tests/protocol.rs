@@ -9,8 +9,8 @@
 
 use lab::secretsmanager::{Consistency, Options, Service};
 use rotation::clock::Deadline;
-use rotation::diagnose::{Diagnosis, Finding};
 use rotation::document::Document;
+use rotation::protocol::diagnose::{Diagnosis, Finding};
 use rotation::protocol::event::Event;
 use rotation::protocol::observation::{Observation, Tried};
 use rotation::protocol::store::{Description, Put, SecretStore, Select, Version};

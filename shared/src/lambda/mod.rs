@@ -6,11 +6,11 @@ pub mod telemetry;
 
 use crate::aws::SecretsManager;
 use crate::clock::{Deadline, Stopwatch, since_epoch};
-use crate::diagnose::Diagnosis;
 use crate::environment::{self, Defaults, Settings};
 use crate::error::{Code, Error, Fact, Result};
 use crate::lambda::audit::Ending;
 use crate::lambda::metric::{Line, Metric};
+use crate::protocol::diagnose::Diagnosis;
 use crate::protocol::event::{Event, Request, Step};
 use crate::protocol::notebook::Measures;
 use crate::protocol::store::Description;

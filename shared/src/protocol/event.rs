@@ -58,7 +58,7 @@ impl fmt::Display for Step {
 pub enum Request {
     /// A step of a rotation, from Secrets Manager.
     Rotate(Event),
-    /// What is wrong with a secret, from a person: [`diagnose`](crate::diagnose).
+    /// What is wrong with a secret, from a person: [`diagnose`](crate::protocol::diagnose).
     Diagnose {
         /// The secret's ARN or name.
         secret: String,

@@ -6,6 +6,7 @@
 //! create 2 (3 where the target asks for AWSPREVIOUS), set 1 (2 where it needs another secret that createSecret has not
 //! named to this process), test 1 (likewise, where a proof needs it), finish 2.
 
+pub mod diagnose;
 pub mod event;
 pub mod notebook;
 pub mod observation;
