@@ -1,0 +1,451 @@
+//! The table of error codes: what happened, whether it passes by itself, and what to do next.
+
+use std::fmt;
+
+/// Whether invoking the same step again, with nothing else changed, can succeed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Class {
+    /// Someone has to change something first.
+    Permanent,
+    /// The cause passes by itself: a network, a lock, a throttle, a replica that lags.
+    Retryable,
+}
+
+impl Class {
+    /// The word used in logs and results.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Permanent => "permanent",
+            Self::Retryable => "retryable",
+        }
+    }
+}
+
+macro_rules! codes {
+    ($($(#[$doc:meta])* $name:ident = $text:literal, $class:ident, $what:literal, $next:literal;)*) => {
+        /// A stable name for one kind of failure. Codes are never reused and never change their meaning:
+        /// alarms, runbooks and people's scripts match on them.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        #[non_exhaustive]
+        pub enum Code {
+            $($(#[$doc])* #[doc = ""] #[doc = concat!("`", $text, "`: ", $what, ".")] $name,)*
+        }
+
+        impl Code {
+            /// Every code there is, for documentation and for tests that cover them all.
+            pub const ALL: &[Self] = &[$(Self::$name),*];
+
+            /// The code as it stands in logs, results and runbooks.
+            pub fn as_str(self) -> &'static str {
+                match self { $(Self::$name => $text,)* }
+            }
+
+            /// Whether trying again can help.
+            pub fn class(self) -> Class {
+                match self { $(Self::$name => Class::$class,)* }
+            }
+
+            /// What happened, in one clause.
+            pub fn summary(self) -> &'static str {
+                match self { $(Self::$name => $what,)* }
+            }
+
+            /// What the reader should do next, in one sentence.
+            pub fn next_action(self) -> &'static str {
+                match self { $(Self::$name => $next,)* }
+            }
+        }
+    };
+}
+
+codes! {
+    // ---- the event and the labels
+    /// The invocation payload lacks a field or has one of the wrong kind.
+    EventMalformed = "event-malformed", Permanent,
+        "the event is not one that Secrets Manager sends",
+        "Send the four fields of events/*.json: SecretId, ClientRequestToken, Step and, optionally, RotationToken.";
+    /// `Step` is none of the four.
+    StepUnknown = "step-unknown", Permanent,
+        "the step is not one of the four of a rotation",
+        "Use createSecret, setSecret, testSecret or finishSecret; by hand also diagnose, and on a schedule watch.";
+    /// DescribeSecret says `RotationEnabled: false`.
+    RotationDisabled = "rotation-disabled", Permanent,
+        "rotation is not enabled for the secret",
+        "Turn rotation on with `aws secretsmanager rotate-secret`, or do not invoke the function by hand for this secret.";
+    /// The token is not among the secret's versions.
+    VersionUnknown = "version-unknown", Permanent,
+        "the version has no stage for rotation of the secret",
+        "Nothing was changed. The version was never registered by RotateSecret, or lost all its labels when somebody stored a value by hand; start a rotation with `aws secretsmanager rotate-secret`.";
+    /// The version lost `AWSPENDING`, or never had it.
+    VersionNotPending = "version-not-pending", Permanent,
+        "the version is not set as AWSPENDING",
+        "Look at the labels with `aws secretsmanager describe-secret`; another rotation or a manual PutSecretValue took AWSPENDING. Start a new rotation.";
+    /// No version carries `AWSCURRENT`.
+    CurrentMissing = "current-missing", Permanent,
+        "no version of the secret is AWSCURRENT",
+        "Give the secret a value with `aws secretsmanager put-secret-value`.";
+    /// The pending version has no value, although a step that needs it was invoked.
+    PendingMissing = "pending-missing", Retryable,
+        "the AWSPENDING version has no value",
+        "createSecret has to run before this step; start the rotation again with `aws secretsmanager rotate-secret`.";
+    /// What the token's version holds was not made by this function's createSecret.
+    PendingMismatch = "pending-mismatch", Permanent,
+        "the AWSPENDING version does not describe the same target as AWSCURRENT",
+        "Nothing was sent anywhere. Compare the two versions' fields; remove AWSPENDING from the version and start a new rotation.";
+
+    // ---- the secret's document
+    /// `SecretString` is not a JSON object, or the value is binary.
+    SecretNotJson = "secret-not-json", Permanent,
+        "the secret's value is not a JSON object",
+        "Store the secret as a JSON object: engine, host, username and password for a database, issuer and the key for an API.";
+    /// A required key is absent.
+    FieldMissing = "field-missing", Permanent,
+        "the secret lacks a required field",
+        "Add the field to the secret's JSON.";
+    /// A key has the wrong type or an impossible value.
+    FieldInvalid = "field-invalid", Permanent,
+        "a field of the secret has a value that cannot be used",
+        "Correct the field in the secret's JSON.";
+    /// `engine` names a database that this function does not rotate.
+    EngineMismatch = "engine-mismatch", Permanent,
+        "the secret is for another engine than this function rotates",
+        "Attach the function that rotates this engine, or correct the field `engine`.";
+    /// A key under `rotation` that no version of this function knows.
+    OptionUnknown = "option-unknown", Permanent,
+        "the secret's `rotation` object has an option that does not exist",
+        "Remove or correct the option; docs/secrets.md lists them all.";
+    /// A new document would exceed 65,536 bytes.
+    SecretTooLarge = "secret-too-large", Permanent,
+        "the secret would be larger than Secrets Manager allows",
+        "Remove unused fields from the secret; the limit is 65,536 bytes.";
+
+    // ---- configuration of the function
+    /// An environment variable cannot be understood.
+    ConfigurationInvalid = "configuration-invalid", Permanent,
+        "an environment variable of the function has a value that cannot be used",
+        "Correct the variable in the function's configuration.";
+    /// The password policy excludes everything, or requires more classes than the length has room for.
+    PolicyImpossible = "policy-impossible", Permanent,
+        "no password can satisfy the password policy",
+        "Relax EXCLUDE_CHARACTERS, the other EXCLUDE_ variables or PASSWORD_LENGTH.";
+    /// A setting would make the SDK print secret values.
+    UnsafeLogging = "unsafe-logging", Permanent,
+        "LOG_SENSITIVE_BODIES would make the AWS SDK print secret values",
+        "Remove LOG_SENSITIVE_BODIES from the function's environment.";
+    /// A custom CA bundle is not PEM, or holds no certificate.
+    CaBundleInvalid = "ca-bundle-invalid", Permanent,
+        "the custom CA bundle holds no usable certificate",
+        "Give PEM text with at least one CERTIFICATE block.";
+
+    // ---- Secrets Manager
+    /// The service kept answering with a throttle until the time budget was spent.
+    ServiceThrottled = "service-throttled", Retryable,
+        "Secrets Manager kept throttling the call until the step's time was spent",
+        "Nothing to do for one rotation: it is tried again. If it recurs, spread the schedules or ask for a higher quota.";
+    /// No answer, or a 5xx, until the time budget was spent.
+    ServiceUnavailable = "service-unavailable", Retryable,
+        "Secrets Manager could not be reached within the step's time",
+        "Check the function's route to Secrets Manager: a VPC endpoint, a NAT, the security group's egress on 443.";
+    /// AccessDenied.
+    ServiceDenied = "service-denied", Permanent,
+        "the function's role may not make this call",
+        "Grant the action on this secret (and kms:Decrypt, kms:GenerateDataKey on its key) to the function's role.";
+    /// The secret (not the version's value) does not exist or is marked for deletion.
+    SecretNotFound = "secret-not-found", Permanent,
+        "the secret does not exist or is scheduled for deletion",
+        "Check the ARN; restore the secret with `aws secretsmanager restore-secret` if it was deleted.";
+    /// Any other answer of the service.
+    ServiceRefused = "service-refused", Permanent,
+        "Secrets Manager refused the call",
+        "Look the call up in CloudTrail under its error code.";
+    /// A write was refused since another write with other content came first.
+    WriteConflict = "write-conflict", Retryable,
+        "another writer changed the secret's versions at the same time",
+        "Nothing to do: the rotation is tried again from what is there now.";
+
+    // ---- reaching the target
+    /// The host name does not resolve.
+    HostUnresolved = "host-unresolved", Retryable,
+        "the host's name could not be resolved",
+        "Check the secret's `host`, and the function's VPC DNS settings.";
+    /// The TCP connection was refused.
+    ConnectionRefused = "connection-refused", Retryable,
+        "the host refuses connections on this port",
+        "Check that the server runs and the secret's `port` is right.";
+    /// No answer to the TCP connect.
+    ConnectTimeout = "connect-timeout", Retryable,
+        "nothing answered on the host and port",
+        "Check security groups, network ACLs and routes between the function's subnets and the server.";
+    /// Connected, then silence during the handshake or login.
+    ServerSilent = "server-silent", Retryable,
+        "the server accepted the connection and then did not answer",
+        "Check the server's health, and that the port belongs to the database.";
+    /// The connection broke.
+    ConnectionLost = "connection-lost", Retryable,
+        "the connection to the server broke",
+        "Nothing to do for one rotation: it is tried again. If it recurs, look at the server's log and at proxies in between.";
+    /// The server says it is starting, stopping or recovering.
+    ServerNotReady = "server-not-ready", Retryable,
+        "the server is starting, stopping or in recovery",
+        "Nothing to do: the rotation is tried again.";
+    /// Connection limits reached.
+    TooManyConnections = "too-many-connections", Retryable,
+        "the server has no connection slot left",
+        "Raise max_connections or the role's CONNECTION LIMIT, or find what holds the connections.";
+    /// The server does not offer TLS.
+    TlsNotOffered = "tls-not-offered", Permanent,
+        "the server does not offer TLS, and the secret does not allow plaintext",
+        "Turn TLS on at the server. Only if the network is trusted, set `\"ssl\": false` in the secret.";
+    /// The certificate is past its date or not yet valid.
+    TlsCertificateExpired = "tls-certificate-expired", Permanent,
+        "the server's certificate is not valid at this time",
+        "Renew the server's certificate.";
+    /// The chain ends in a root that is not trusted.
+    TlsUnknownIssuer = "tls-unknown-issuer", Permanent,
+        "the server's certificate is not issued by a CA that this function trusts",
+        "Trust your CA with `rotation.caBundle` in the secret or CA_BUNDLE in the function's environment.";
+    /// The certificate is for another name.
+    TlsNameMismatch = "tls-name-mismatch", Permanent,
+        "the server's certificate is for another name",
+        "If `host` is an alias, put the certificate's name in `rotation.tlsServerName`.";
+    /// Another failure of the TLS handshake.
+    TlsFailed = "tls-failed", Permanent,
+        "the TLS handshake failed",
+        "Check that the server offers TLS 1.2 or 1.3 with a valid certificate.";
+
+    // ---- logging in and changing the password
+    /// Current, pending and previous were all refused, and no superuser may help.
+    LockedOut = "locked-out", Permanent,
+        "neither the pending, the current nor the previous password opens the target",
+        "Set the current password at the server by hand, or allow the superuser to (`rotation.superuserRescue: true` with `masterarn`).";
+    /// The new credential does not open the target.
+    PendingRejected = "pending-rejected", Permanent,
+        "the server refuses the pending credential",
+        "setSecret has to run before this step; start the rotation again with `aws secretsmanager rotate-secret`.";
+    /// Superuser refused.
+    SuperuserRejected = "superuser-rejected", Permanent,
+        "the server refuses the superuser's credential",
+        "Correct the secret that `masterarn` names.";
+    /// The current credential is refused where only a test was asked for.
+    CurrentRejected = "current-rejected", Permanent,
+        "the server refuses the current credential",
+        "Correct the password in the secret's AWSCURRENT version.";
+    /// A login is refused for a reason other than the password.
+    LoginForbidden = "login-forbidden", Permanent,
+        "the server does not let this user log in, whatever the password",
+        "PostgreSQL: check pg_hba.conf, and that the role has LOGIN. MySQL and MariaDB: check that the account is not locked, and has the privileges that the server wants for a login.";
+    /// Refused before any password was looked at, because there were too many failures.
+    LoginBlocked = "login-blocked", Retryable,
+        "the server blocks the user, or this function's address, after too many failed logins or connections",
+        "Find out who keeps failing. Then ALTER USER … ACCOUNT UNLOCK for the user (MariaDB: FLUSH PRIVILEGES), or TRUNCATE performance_schema.host_cache (MariaDB: FLUSH HOSTS) for the address.";
+    /// The server asks for a way of authentication that would give the password away, or is not supported.
+    AuthenticationUnsupported = "authentication-unsupported", Permanent,
+        "the server asks for a way to authenticate that this function does not use",
+        "PostgreSQL: use scram-sha-256 (or md5) for this user in pg_hba.conf. MySQL: use caching_sha2_password or mysql_native_password for the account. MariaDB: mysql_native_password or ed25519.";
+    /// SCRAM lets the server prove itself, too; this one could not.
+    ServerUnproven = "server-unproven", Permanent,
+        "the server did not prove that it knows the user's password, as SCRAM demands",
+        "Find out who answers on this host and port: it may not be your server.";
+    /// The database in `dbname` does not exist or may not be used.
+    DatabaseUnusable = "database-unusable", Permanent,
+        "the database does not exist or the user may not connect to it",
+        "Correct `dbname` in the secret, or grant CONNECT.";
+    /// A read replica or a server in recovery.
+    ServerReadOnly = "server-read-only", Permanent,
+        "the server is a read-only replica",
+        "Point the secret's `host` at the writer.";
+    /// A server that takes a SCRAM verifier for a password in clear text.
+    ServerTooOld = "server-too-old", Permanent,
+        "the server is older than PostgreSQL 10 and does not know SCRAM verifiers",
+        "Nothing was changed. Upgrade the server; until then set ALLOW_MD5=true in the function's environment, if the server's `password_encryption` is `on`.";
+    /// A lock was not granted in time.
+    LockTimeout = "lock-timeout", Retryable,
+        "another session holds a lock on the user",
+        "PostgreSQL: find and end the transaction that altered this role, or that holds an advisory lock with classid 1282368363: see pg_locks and pg_stat_activity. MySQL and MariaDB: end the transaction that reads the grant tables, or who holds the user lock that the facts name: see SHOW PROCESSLIST.";
+    /// A statement ran into its limit.
+    StatementTimeout = "statement-timeout", Retryable,
+        "the server did not finish a statement in time",
+        "Look at the server's load and locks.";
+    /// Insufficient privilege.
+    PrivilegeMissing = "privilege-missing", Permanent,
+        "the user may not make this change",
+        "Grant the privilege that the facts name.";
+    /// The role to rotate does not exist.
+    RoleMissing = "role-missing", Permanent,
+        "the user does not exist at the server",
+        "Create the user, or correct `username` in the secret.";
+    /// The role can never log in, or not any more.
+    RoleUnusable = "role-unusable", Permanent,
+        "the user cannot log in: NOLOGIN, a locked account, or a password whose time has passed",
+        "PostgreSQL: correct it with ALTER ROLE … LOGIN or ALTER ROLE … VALID UNTIL. MySQL and MariaDB: ALTER USER … ACCOUNT UNLOCK, or set an expired password by hand (and the account's PASSWORD EXPIRE to more than the rotation's interval).";
+    /// A role that a rotation must not touch.
+    RoleProtected = "role-protected", Permanent,
+        "the user is too powerful to be rotated through a superuser secret",
+        "Rotate it as a single user, or set ALLOW_POWERFUL_ROLES=true in the function's environment.";
+    /// Two names that cannot be proven to be a pair.
+    PairUnproven = "pair-unproven", Permanent,
+        "the two users cannot be proven to belong together, so the partner may be somebody else's",
+        "If they do, name both in `rotation.users` (on PostgreSQL you can also make the partner a member of the base user: GRANT base TO partner); otherwise rename one.";
+    /// The user, or part of its privileges, is of a kind that cannot be given to another user.
+    PrivilegeUnknown = "privilege-unknown", Permanent,
+        "the base user has something that this function cannot give to the other user of the pair",
+        "Take it from the base user, rotate it as a single user, or report it with the facts.";
+    /// The server's own rules refuse the new password.
+    PasswordRefused = "password-refused", Permanent,
+        "the server's password rules refuse the new password",
+        "Nothing was changed. Compare the server's rules (validate_password.%, password history; MariaDB: simple_password_check_%, cracklib) with PASSWORD_LENGTH and the EXCLUDE_ variables of the function.";
+    /// The change would carry the password in clear text.
+    TlsRequired = "tls-required", Permanent,
+        "the connection has no TLS, and this login or change needs it",
+        "Remove `\"ssl\": false` from the secret. MySQL and MariaDB let users change their own password only in ways that carry it, or that the server's rules demand to see.";
+    /// A superuser's password would go to a server that only the child's secret names.
+    SuperuserAddressUnproven = "superuser-address-unproven", Permanent,
+        "the superuser's secret does not say which server it is for, RDS could not be asked, and MySQL's protocol gives a server no way to prove that it is that one",
+        "If RDS manages the superuser's secret, grant the action that the facts name to the function's role. Otherwise put engine, host and port into the superuser's secret (and rotation.caBundle or rotation.tlsServerName, where the rotated secret has them).";
+    /// The two users' effective privileges differ.
+    PrivilegesDiffer = "privileges-differ", Permanent,
+        "the pending user does not have the same effective privileges as the base user",
+        "Run the rotation again, so that setSecret converges them; the facts name the difference.";
+    /// The name is longer than the server allows.
+    NameTooLong = "name-too-long", Permanent,
+        "the user's name is longer than the server allows",
+        "If it is a partner's, name the pair yourself in `rotation.users`; otherwise correct `username`.";
+    /// The deployer's list does not have the secret that `masterarn` names.
+    SuperuserNotAllowed = "superuser-not-allowed", Permanent,
+        "`masterarn` names a secret that the deployer has not listed as a superuser's",
+        "Add the secret's ARN to SUPERUSER_SECRET_ARNS (the template's parameter SuperuserSecretArns), or correct `masterarn`.";
+    /// The superuser's secret is not on the same host.
+    SuperuserMismatch = "superuser-mismatch", Permanent,
+        "the superuser secret is for another server than the secret being rotated",
+        "Correct `masterarn`, or the superuser secret's host and engine.";
+    /// RDS does not know what a superuser's secret is tagged with.
+    SuperuserServerGone = "superuser-server-gone", Permanent,
+        "RDS has no instance or cluster of the name with which it has tagged the superuser's secret",
+        "Let `masterarn` name the superuser secret of the server that the rotated secret is for.";
+    /// RDS refuses a look-up.
+    RdsDenied = "rds-denied", Permanent,
+        "the function's role may not ask RDS where the superuser's server is",
+        "Grant the action that the facts name to the function's role, or put engine, host and port into the superuser's secret.";
+    /// RDS kept answering with a throttle.
+    RdsThrottled = "rds-throttled", Retryable,
+        "RDS kept throttling the question where the superuser's server is",
+        "Nothing to do for one rotation: it is tried again. If it recurs, spread the schedules of the secrets.";
+    /// No answer of RDS, or none that can be read.
+    RdsUnavailable = "rds-unavailable", Retryable,
+        "RDS did not say where the superuser's server is",
+        "Check the function's route to RDS: a VPC endpoint for RDS, a NAT, the security group's egress on 443. Or put engine, host and port into the superuser's secret.";
+    /// Any other error of the target.
+    TargetRefused = "target-refused", Permanent,
+        "the server refused the request",
+        "Look the error code up in the server's manual and the moment in the server's log.";
+
+    // ---- issuers of API keys
+    /// No description goes by the name that the secret has under `issuer`.
+    IssuerUnknown = "issuer-unknown", Permanent,
+        "no issuer of this name is described",
+        "Correct `issuer` in the secret (docs/issuers.md lists the built-in ones), or add a description with ISSUERS.";
+    /// A description of an issuer cannot be used.
+    DescriptionInvalid = "description-invalid", Permanent,
+        "the description of an issuer has a mistake",
+        "Run `cargo lab check-issuer` on it, which explains each mistake.";
+    /// A description's source cannot be read.
+    DescriptionUnreadable = "description-unreadable", Permanent,
+        "a description of an issuer cannot be read",
+        "Check the source that ISSUERS names, and the function's permission to read it.";
+    /// A description's source did not answer, or asked to slow down.
+    DescriptionUnavailable = "description-unavailable", Retryable,
+        "the source of an issuer's description could not be asked within the step's time",
+        "Nothing to do for one rotation: it is tried again. If it recurs, check the function's route to Systems Manager or Secrets Manager, and spread the schedules where the facts say that it was throttled.";
+    /// A request would go to a host, or an address, that nobody allowed.
+    HostDenied = "host-denied", Permanent,
+        "requests to this host or address are not allowed",
+        "If it is right, allow it: a public host with ALLOWED_HOSTS, one in a private network with ALLOWED_PRIVATE_HOSTS.";
+    /// The issuer kept asking to slow down.
+    IssuerThrottled = "issuer-throttled", Retryable,
+        "the issuer kept asking to slow down until the step's time was spent",
+        "Nothing to do for one rotation: it is tried again. If it recurs, spread the schedules of the secrets of this issuer.";
+    /// The issuer answers with server errors, or in a way that tells nothing.
+    IssuerUnavailable = "issuer-unavailable", Retryable,
+        "the issuer could not tell, or could not do it",
+        "Look at the issuer's status page; the rotation is tried again.";
+    /// The issuer refused a request that was authenticated.
+    IssuerRefused = "issuer-refused", Permanent,
+        "the issuer refused the request",
+        "Compare the status and the request with the issuer's documentation; `cargo lab check-issuer` shows the requests of a description.";
+    /// The issuer refuses the admin credential.
+    AdminRejected = "admin-rejected", Permanent,
+        "the issuer refuses the admin credential, or gives it too few rights",
+        "Correct the admin secret that `rotation.adminSecretArn` names, or give its credential the right to manage keys.";
+    /// The deployer's list does not have the admin secret.
+    AdminNotAllowed = "admin-not-allowed", Permanent,
+        "`rotation.adminSecretArn` names a secret that the deployer has not listed as an admin secret",
+        "Add the secret's ARN to ADMIN_SECRET_ARNS, or correct `rotation.adminSecretArn`.";
+    /// The issuer allows no further key.
+    KeyLimitReached = "key-limit-reached", Permanent,
+        "the issuer allows no further key",
+        "Delete keys that are not used at the issuer; those that this function has not issued it does not touch.";
+    /// An attempt that may be under way holds the last free place.
+    AttemptUnderWay = "attempt-under-way", Retryable,
+        "the issuer allows no further key, and one that this rotation has made may still be in use by another invocation",
+        "Nothing to do: once that invocation's time is over, the key is removed and the rotation goes on.";
+    /// A success in a form that the description does not expect.
+    AnswerUnexpected = "answer-unexpected", Permanent,
+        "the issuer answered in a form that its description does not expect",
+        "Compare the description with the issuer's documentation. If a key was made, the next rotation removes it where the issuer can list keys.";
+    /// A redirect, which is never followed.
+    RedirectRefused = "redirect-refused", Permanent,
+        "the issuer answered with a redirect, and a credential is never sent after one",
+        "Put the final address into the description.";
+    /// More bytes than any answer about keys has.
+    AnswerTooLarge = "answer-too-large", Permanent,
+        "the issuer's answer is larger than any answer about keys should be",
+        "Check the address and, for lists, the page size in the description.";
+    /// Sent, and not answered: it may or may not have happened.
+    ReplyLost = "reply-lost", Retryable,
+        "the issuer's answer was lost, and what was asked may have happened",
+        "Nothing to do: the rotation is tried again, and what the lost answer was about is found and removed where the issuer can list keys.";
+    /// Another key answers than the one that is being tried.
+    KeyMismatch = "key-mismatch", Permanent,
+        "the issuer says that the key belongs to another id than the secret",
+        "Compare the key and its id in the secret with the issuer's list; correct the id.";
+    /// A key that neither works nor was left by an earlier rotation.
+    KeyUnproven = "key-unproven", Permanent,
+        "the current key does not work, and nothing proves that it is this secret's to replace",
+        "Store a key that works in the secret. If nobody but you may write the secret, ALLOW_UNPROVEN_KEYS=true lets the rotation replace it all the same.";
+    /// Two invocations of createSecret exchanged the key.
+    KeySuperseded = "key-superseded", Permanent,
+        "another invocation of this step stored its key first, and this one has ended it since",
+        "Let no two invocations of one rotation run at once. Remove AWSPENDING from the version with `aws secretsmanager update-secret-version-stage`, and start a new rotation.";
+    /// A warning: a superseded key is alive.
+    KeyNotRevoked = "key-not-revoked", Retryable,
+        "a superseded key could not be revoked and is still alive",
+        "Nothing to do for one rotation: it stays in the journal and is tried again at the next. If it recurs, revoke the key by hand.";
+    /// A warning: the key that a person made.
+    KeyNotOurs = "key-not-ours", Permanent,
+        "a superseded key is left alive, as nothing proves that this function issued it",
+        "Revoke the key by hand at the issuer once nobody uses it: its id stands in the versions of the secret that had it.";
+    /// A warning: what a crash may leave.
+    OrphanPossible = "orphan-possible", Permanent,
+        "an issuer that cannot list or name keys may hold one that nothing remembers",
+        "Look at the issuer's list of keys for one that neither the current nor the previous version of the secret has.";
+
+    // ---- the function itself
+    /// The step's time ran out between two calls.
+    TimeSpent = "time-spent", Retryable,
+        "the step's time was spent before its work was done",
+        "Raise the function's timeout, or look at what was slow.";
+    /// The OS did not give random bytes.
+    EntropyUnavailable = "entropy-unavailable", Retryable,
+        "the operating system gave no random bytes",
+        "Nothing to do for one rotation: it is tried again.";
+    /// A bug.
+    Internal = "internal", Permanent,
+        "the function has a bug",
+        "Report it with this code and the log lines of the same request.";
+}
+
+impl fmt::Display for Code {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
