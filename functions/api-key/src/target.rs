@@ -17,11 +17,12 @@ use rotation::clock::since_epoch;
 use rotation::document::Document;
 use rotation::environment::Settings;
 use rotation::password::{OsEntropy, Policy};
+use rotation::protocol::label::Label;
 use rotation::protocol::notebook::JournalSize;
 use rotation::protocol::observation::{Observation, Tried};
 use rotation::protocol::store::{Put, SecretStore};
 use rotation::protocol::target::{
-    Applied, Change, Companion, Dated, Label, PreviousCredential, Proof, Proposal, Reader, Retired, Target, Versions,
+    Applied, Change, Companion, Dated, PreviousCredential, Proof, Proposal, Reader, Retired, Target, Versions,
 };
 use rotation::secret::SecretText;
 use rotation::{Code, Error, Fact, Result};

@@ -10,10 +10,11 @@ use crate::document::Document;
 use crate::environment::Settings;
 use crate::error::{Class, Code, Error, Fact, Result};
 use crate::password::{OsEntropy, Policy};
+use crate::protocol::label::Label;
 use crate::protocol::observation::{Observation, Tried};
 use crate::protocol::store::SecretStore;
 use crate::protocol::target::{
-    Applied, Change, Companion, Dated, Label, PreviousCredential, Proof, Proposal, Reader, Retired, Target, Versions,
+    Applied, Change, Companion, Dated, PreviousCredential, Proof, Proposal, Reader, Retired, Target, Versions,
 };
 use crate::secret::Password;
 use std::marker::PhantomData;

@@ -8,6 +8,7 @@
 
 pub mod diagnose;
 pub mod event;
+pub mod label;
 pub mod notebook;
 pub mod observation;
 pub mod store;

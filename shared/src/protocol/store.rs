@@ -2,18 +2,12 @@
 
 use crate::clock::Deadline;
 use crate::error::{Code, Error, Fact, Result};
+use crate::protocol::label::{CURRENT, PENDING, PREVIOUS};
 use crate::protocol::watch::Served;
 use crate::secret::{RotationToken, SecretText};
 use std::collections::HashMap;
 use std::future::Future;
 use std::time::Duration;
-
-/// The label of the version that consumers read.
-pub const CURRENT: &str = "AWSCURRENT";
-/// The label of the version that a rotation is making.
-pub const PENDING: &str = "AWSPENDING";
-/// The label of the version that was current before; the service moves it by itself.
-pub const PREVIOUS: &str = "AWSPREVIOUS";
 
 /// What DescribeSecret says about a secret.
 #[derive(Clone, Debug, Default)]

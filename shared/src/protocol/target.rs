@@ -3,6 +3,7 @@
 use crate::clock::{Deadline, Stopwatch};
 use crate::document::Document;
 use crate::error::{Code, Error, Fact, Result};
+use crate::protocol::label::Label;
 use crate::protocol::notebook::Notebook;
 use crate::protocol::observation::Tried;
 use crate::protocol::store::{Description, Put, SecretStore, Select, Standing};
@@ -100,17 +101,6 @@ pub trait Target: Send + Sync {
         reader: &Reader<'_, S>,
         current: &Document,
     ) -> impl Future<Output = Result<Option<Companion>>> + Send;
-}
-
-/// What a version is labelled.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Label {
-    /// AWSCURRENT.
-    Current,
-    /// AWSPENDING.
-    Pending,
-    /// AWSPREVIOUS.
-    Previous,
 }
 
 /// Another secret whose credential can set right what the secret's own cannot, and what became of trying it.

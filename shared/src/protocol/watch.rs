@@ -4,7 +4,8 @@
 use crate::clock::Deadline;
 use crate::error::Result;
 use crate::protocol::Rotation;
-use crate::protocol::store::{CURRENT, PENDING, SecretStore};
+use crate::protocol::label::{CURRENT, PENDING};
+use crate::protocol::store::SecretStore;
 use crate::protocol::target::Target;
 use serde_json::{Value, json};
 use std::collections::HashMap;

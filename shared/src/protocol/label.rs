@@ -1,0 +1,21 @@
+//! The staging labels of a secret's versions.
+//!
+//! <https://docs.aws.amazon.com/secretsmanager/latest/userguide/whats-in-a-secret.html#term_version>
+
+/// The label of the version that consumers read.
+pub const CURRENT: &str = "AWSCURRENT";
+/// The label of the version that a rotation is making.
+pub const PENDING: &str = "AWSPENDING";
+/// The label of the version that was current before; the service moves it by itself.
+pub const PREVIOUS: &str = "AWSPREVIOUS";
+
+/// What a version is labelled.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Label {
+    /// AWSCURRENT.
+    Current,
+    /// AWSPENDING.
+    Pending,
+    /// AWSPREVIOUS.
+    Previous,
+}
