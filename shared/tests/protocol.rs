@@ -13,10 +13,11 @@ use rotation::document::Document;
 use rotation::protocol::diagnose::{Diagnosis, Finding};
 use rotation::protocol::event::Event;
 use rotation::protocol::label::Label;
+use rotation::protocol::observation::PreviousCredential;
 use rotation::protocol::observation::{Observation, Tried};
 use rotation::protocol::store::{Description, Put, SecretStore, Select, Version};
 use rotation::protocol::target::{
-    Applied, Change, Companion, Dated, PreviousCredential, Proof, Proposal, Reader, Retired, Target, Versions,
+    Applied, Change, Companion, Dated, Proof, Proposal, Reader, Retired, Target, Versions,
 };
 use rotation::protocol::watch::Served;
 use rotation::protocol::{Outcome, Rotation};

@@ -19,10 +19,11 @@ use rotation::environment::Settings;
 use rotation::password::{OsEntropy, Policy};
 use rotation::protocol::label::Label;
 use rotation::protocol::notebook::JournalSize;
+use rotation::protocol::observation::PreviousCredential;
 use rotation::protocol::observation::{Observation, Tried};
 use rotation::protocol::store::{Put, SecretStore};
 use rotation::protocol::target::{
-    Applied, Change, Companion, Dated, PreviousCredential, Proof, Proposal, Reader, Retired, Target, Versions,
+    Applied, Change, Companion, Dated, Proof, Proposal, Reader, Retired, Target, Versions,
 };
 use rotation::secret::SecretText;
 use rotation::{Code, Error, Fact, Result};

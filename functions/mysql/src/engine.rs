@@ -5,7 +5,7 @@ use crate::{errno, own, pair, rescue};
 use rotation::clock::Deadline;
 use rotation::database::{Engine, Evidence, Facts, Login, LoginFailure, OwnChange, Pair, Side, Turn};
 use rotation::environment::Settings;
-use rotation::protocol::target::PreviousCredential;
+use rotation::protocol::observation::PreviousCredential;
 use rotation::secret::Password;
 use rotation::{Code, Error, Fact, Result};
 

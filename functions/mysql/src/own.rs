@@ -19,7 +19,7 @@ use crate::quote::{account, identifier, literal};
 use crate::siblings;
 use rotation::clock::Deadline;
 use rotation::database::OwnChange;
-use rotation::protocol::target::PreviousCredential;
+use rotation::protocol::observation::PreviousCredential;
 use rotation::secret::Password;
 use rotation::{Code, Error, Fact, Result};
 use zeroize::Zeroizing;

@@ -7,7 +7,7 @@ use super::pair::{Pair, Side};
 use super::plan::Credential;
 use crate::clock::Deadline;
 use crate::error::{Error, Result};
-use crate::protocol::target::PreviousCredential;
+use crate::protocol::observation::PreviousCredential;
 use crate::secret::Password;
 use std::future::Future;
 

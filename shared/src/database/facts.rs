@@ -251,7 +251,7 @@ pub(crate) mod tests {
     use super::*;
     use crate::clock::Deadline;
     use crate::database::{Evidence, Login, LoginFailure, OwnChange, Pair, Side, Turn};
-    use crate::protocol::target::PreviousCredential;
+    use crate::protocol::observation::PreviousCredential;
 
     /// An engine that is never asked to connect.
     pub(crate) struct Postgres;

@@ -11,11 +11,10 @@ use crate::environment::Settings;
 use crate::error::{Class, Code, Error, Fact, Result};
 use crate::password::{OsEntropy, Policy};
 use crate::protocol::label::Label;
+use crate::protocol::observation::PreviousCredential;
 use crate::protocol::observation::{Observation, Tried};
 use crate::protocol::store::SecretStore;
-use crate::protocol::target::{
-    Applied, Change, Companion, Dated, PreviousCredential, Proof, Proposal, Reader, Retired, Target, Versions,
-};
+use crate::protocol::target::{Applied, Change, Companion, Dated, Proof, Proposal, Reader, Retired, Target, Versions};
 use crate::secret::Password;
 use std::marker::PhantomData;
 use std::time::Duration;

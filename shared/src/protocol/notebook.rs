@@ -2,8 +2,8 @@
 
 use crate::clock::since_epoch;
 use crate::error::Error;
+use crate::protocol::observation::PreviousCredential;
 use crate::protocol::store::Description;
-use crate::protocol::target::PreviousCredential;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 

@@ -51,3 +51,24 @@ impl Tried {
         Self { observation: Observation::Unknown, error: Some(error) }
     }
 }
+
+/// What a change made of the credential before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PreviousCredential {
+    /// It keeps working.
+    Works,
+    /// It is refused from now on, as usual.
+    Refused,
+    /// It is refused from now on, although the target could have kept it. Why it could not here.
+    NotKept(&'static str),
+}
+
+impl PreviousCredential {
+    /// The word used in results and logs.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Works => "works",
+            Self::Refused | Self::NotKept(_) => "refused",
+        }
+    }
+}

@@ -5,7 +5,7 @@ use crate::document::Document;
 use crate::error::{Code, Error, Fact, Result};
 use crate::protocol::label::Label;
 use crate::protocol::notebook::Notebook;
-use crate::protocol::observation::Tried;
+use crate::protocol::observation::{PreviousCredential, Tried};
 use crate::protocol::store::{Description, Put, SecretStore, Select, Standing};
 use crate::secret::SecretText;
 use std::future::Future;
@@ -148,27 +148,6 @@ pub enum Retired {
     Nothing,
     /// The previous credential was ended.
     Previous,
-}
-
-/// What a change made of the credential before.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum PreviousCredential {
-    /// It keeps working.
-    Works,
-    /// It is refused from now on, as usual.
-    Refused,
-    /// It is refused from now on, although the target could have kept it. Why it could not here.
-    NotKept(&'static str),
-}
-
-impl PreviousCredential {
-    /// The word used in results and logs.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Works => "works",
-            Self::Refused | Self::NotKept(_) => "refused",
-        }
-    }
 }
 
 /// The two versions that a step works with.
