@@ -15,11 +15,11 @@ use rotation::protocol::event::Event;
 use rotation::protocol::label::Label;
 use rotation::protocol::observation::PreviousCredential;
 use rotation::protocol::observation::{Observation, Tried};
+use rotation::protocol::schedule::Served;
 use rotation::protocol::store::{Description, Put, SecretStore, Select, Version};
 use rotation::protocol::target::{
     Applied, Change, Companion, Dated, Proof, Proposal, Reader, Retired, Target, Versions,
 };
-use rotation::protocol::watch::Served;
 use rotation::protocol::{Outcome, Rotation};
 use rotation::secret::{RotationToken, SecretText};
 use rotation::{Code, Error, Fact, Result};

@@ -11,6 +11,7 @@ pub mod event;
 pub mod label;
 pub mod notebook;
 pub mod observation;
+pub mod schedule;
 pub mod store;
 pub mod target;
 pub mod watch;

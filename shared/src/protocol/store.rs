@@ -3,7 +3,7 @@
 use crate::clock::Deadline;
 use crate::error::{Code, Error, Fact, Result};
 use crate::protocol::label::{CURRENT, PENDING, PREVIOUS};
-use crate::protocol::watch::Served;
+use crate::protocol::schedule::Served;
 use crate::secret::{RotationToken, SecretText};
 use std::collections::HashMap;
 use std::future::Future;
