@@ -10,6 +10,7 @@
 use lab::secretsmanager::{Consistency, Options, Service};
 use rotation::clock::Deadline;
 use rotation::document::Document;
+use rotation::protocol::context::Reader;
 use rotation::protocol::diagnose::{Diagnosis, Finding};
 use rotation::protocol::event::Event;
 use rotation::protocol::label::Label;
@@ -17,9 +18,7 @@ use rotation::protocol::observation::PreviousCredential;
 use rotation::protocol::observation::{Observation, Tried};
 use rotation::protocol::schedule::Served;
 use rotation::protocol::store::{Description, Put, SecretStore, Select, Version};
-use rotation::protocol::target::{
-    Applied, Change, Companion, Dated, Proof, Proposal, Reader, Retired, Target, Versions,
-};
+use rotation::protocol::target::{Applied, Change, Companion, Dated, Proof, Proposal, Retired, Target, Versions};
 use rotation::protocol::{Outcome, Rotation};
 use rotation::secret::{RotationToken, SecretText};
 use rotation::{Code, Error, Fact, Result};

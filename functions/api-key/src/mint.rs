@@ -14,8 +14,8 @@ use crate::ready::Ready;
 use crate::retire::{End, end, is_named, is_ours, not_ours, not_revoked};
 use crate::template::Key;
 use rotation::clock::{Deadline, since_epoch};
+use rotation::protocol::context::Reader;
 use rotation::protocol::store::{Put, SecretStore};
-use rotation::protocol::target::Reader;
 use rotation::{Code, Error, Fact, Result};
 use std::time::Duration;
 

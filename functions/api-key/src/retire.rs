@@ -2,8 +2,8 @@
 
 use crate::exchange::{Exchange, Found};
 use crate::journal::{Prover, Superseded};
+use rotation::protocol::context::Reader;
 use rotation::protocol::store::SecretStore;
-use rotation::protocol::target::Reader;
 use rotation::{Code, Error, Fact};
 
 /// What became of a key that should end.

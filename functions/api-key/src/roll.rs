@@ -7,8 +7,8 @@ use crate::http::Client;
 use crate::mint::{TO_STORE, enough};
 use crate::ready::Ready;
 use crate::template::{End, Key};
+use rotation::protocol::context::Reader;
 use rotation::protocol::store::SecretStore;
-use rotation::protocol::target::Reader;
 use rotation::{Code, Error, Fact, Result};
 
 /// Exchanges the current key.

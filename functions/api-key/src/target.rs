@@ -17,14 +17,13 @@ use rotation::clock::since_epoch;
 use rotation::document::Document;
 use rotation::environment::Settings;
 use rotation::password::{OsEntropy, Policy};
+use rotation::protocol::context::Reader;
 use rotation::protocol::label::Label;
 use rotation::protocol::notebook::JournalSize;
 use rotation::protocol::observation::PreviousCredential;
 use rotation::protocol::observation::{Observation, Tried};
 use rotation::protocol::store::{Put, SecretStore};
-use rotation::protocol::target::{
-    Applied, Change, Companion, Dated, Proof, Proposal, Reader, Retired, Target, Versions,
-};
+use rotation::protocol::target::{Applied, Change, Companion, Dated, Proof, Proposal, Retired, Target, Versions};
 use rotation::secret::SecretText;
 use rotation::{Code, Error, Fact, Result};
 use std::time::Duration;

@@ -6,6 +6,7 @@
 //! create 2 (3 where the target asks for AWSPREVIOUS), set 1 (2 where it needs another secret that createSecret has not
 //! named to this process), test 1 (likewise, where a proof needs it), finish 2.
 
+pub mod context;
 pub mod diagnose;
 pub mod event;
 pub mod label;
@@ -19,10 +20,11 @@ pub mod watch;
 use crate::clock::{Deadline, since_epoch};
 use crate::document::Document;
 use crate::error::{Code, Error, Fact, Result};
+use crate::protocol::context::{Reader, read_other};
 use crate::protocol::event::{Event, Step};
 use crate::protocol::notebook::{Changes, Notebook, Notes};
 use crate::protocol::store::{Description, Put, SecretStore, Select, Standing, Version};
-use crate::protocol::target::{Applied, Change, Dated, Proof, Reader, Retired, Target, Versions, read_other};
+use crate::protocol::target::{Applied, Change, Dated, Proof, Retired, Target, Versions};
 use std::sync::Mutex;
 use std::time::Duration;
 

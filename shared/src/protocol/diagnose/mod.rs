@@ -10,12 +10,13 @@ use crate::clock::Deadline;
 use crate::document::Document;
 use crate::error::{Class, Code, Error, Fact, Result};
 use crate::protocol::Rotation;
+use crate::protocol::context::Reader;
 use crate::protocol::label::Label;
 use crate::protocol::label::{CURRENT, PENDING, PREVIOUS};
 use crate::protocol::notebook::Notebook;
 use crate::protocol::observation::{Observation, Tried};
 use crate::protocol::store::{Description, SecretStore, Select, Version};
-use crate::protocol::target::{Companion, Reader, Target, Versions};
+use crate::protocol::target::{Companion, Target, Versions};
 use serde_json::{Map, Value, json};
 use std::time::Duration;
 

@@ -1,0 +1,161 @@
+//! What a step knows and may ask while it talks to a target.
+
+use crate::clock::{Deadline, Stopwatch};
+use crate::document::Document;
+use crate::error::{Code, Error, Fact, Result};
+use crate::protocol::notebook::Notebook;
+use crate::protocol::store::{Description, SecretStore, Select, Standing};
+use crate::secret::SecretText;
+use std::time::Duration;
+
+/// How old the labels may be when a credential is changed. A healthy step is faster; a slower one may have been overtaken
+/// by an operator and another rotation, and would put back a password that nothing remembers.
+const LABELS_ARE_FRESH_FOR: Duration = Duration::from_secs(2);
+
+/// Read access to secrets, for what a target seldom needs.
+pub struct Reader<'a, S> {
+    store: &'a S,
+    secret: &'a str,
+    token: &'a str,
+    description: Description,
+    since: Stopwatch,
+    deadline: Deadline,
+    ahead: Option<(String, Result<Document>)>,
+    notebook: &'a Notebook,
+}
+
+impl<'a, S: SecretStore> Reader<'a, S> {
+    /// For a secret whose version `token` was just seen to be pending.
+    pub(crate) fn new(
+        store: &'a S,
+        secret: &'a str,
+        token: &'a str,
+        description: Description,
+        notebook: &'a Notebook,
+        deadline: Deadline,
+    ) -> Self {
+        let since = Stopwatch::start();
+        Self { store, secret, token, description, since, deadline, ahead: None, notebook }
+    }
+
+    pub(crate) fn with_ahead(self, ahead: Option<(String, Result<Document>)>) -> Self {
+        Self { ahead, ..self }
+    }
+
+    /// The secret's ARN, or what the event called it where the service did not say.
+    pub fn secret(&self) -> &str {
+        self.description.arn.as_deref().unwrap_or(self.secret)
+    }
+
+    /// The id of the version that is being made: the client request token.
+    pub fn token(&self) -> &str {
+        self.token
+    }
+
+    /// What DescribeSecret said at the beginning of the step.
+    pub fn description(&self) -> &Description {
+        &self.description
+    }
+
+    /// Notes what went wrong without being the step's failure: it is logged, counted, and stands in the answer.
+    pub fn warn(&self, warning: Error) {
+        self.notebook.warn(warning);
+    }
+
+    /// The step's notes.
+    pub fn notebook(&self) -> &Notebook {
+        self.notebook
+    }
+
+    /// Whether the version has a value by now. To be asked right before something is done outside that only the first
+    /// invocation of createSecret may do.
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub async fn has_value(&self) -> Result<bool> {
+        self.store.value(self.secret, Select::Pending(self.token), self.deadline).await.map(|version| version.is_some())
+    }
+
+    /// The AWSPREVIOUS version of another secret, if there is one and it is a JSON object.
+    ///
+    /// # Errors
+    /// Those of the store. Each names the secret.
+    pub async fn other_previous(&self, id: &str) -> Result<Option<Document>> {
+        let version =
+            self.store.value(id, Select::Previous, self.deadline).await.map_err(|error| of_other(error, id))?;
+        Ok(version.and_then(|version| Document::parse(version.text).ok()))
+    }
+
+    /// What DescribeSecret says about another secret.
+    ///
+    /// # Errors
+    /// Those of the store. Each names the secret.
+    pub async fn describe_other(&self, id: &str) -> Result<Description> {
+        self.store.describe(id, self.deadline).await.map_err(|error| of_other(error, id))
+    }
+
+    /// When the step must have answered.
+    pub fn deadline(&self) -> Deadline {
+        self.deadline
+    }
+
+    /// To be asked right before a credential is changed: whether the version is pending still. Costs a call only if the
+    /// labels were read more than two seconds ago.
+    ///
+    /// # Errors
+    /// [`Code::VersionNotPending`] and those of the store.
+    pub async fn still_pending(&self) -> Result<()> {
+        if self.since.elapsed() < LABELS_ARE_FRESH_FOR {
+            return Ok(());
+        }
+        match self.store.describe(self.secret, self.deadline).await?.standing(self.token)? {
+            Standing::Pending => Ok(()),
+            Standing::Current => Err(Error::new(Code::VersionNotPending).with(Fact::Version, self.token)),
+        }
+    }
+
+    /// The AWSPREVIOUS version, if there is one and it is a JSON object.
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub async fn previous(&self) -> Result<Option<Document>> {
+        match self.store.value(self.secret, Select::Previous, self.deadline).await {
+            Ok(version) => Ok(version.and_then(|version| Document::parse(version.text).ok())),
+            Err(error) if error.code() == Code::SecretNotJson => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// The text of the AWSCURRENT version of another secret, whatever it is.
+    ///
+    /// # Errors
+    /// Those of the store; [`Code::SecretNotFound`]. Each names the secret.
+    pub async fn other_text(&self, id: &str) -> Result<SecretText> {
+        read_text(self.store, id, self.deadline).await
+    }
+
+    /// The AWSCURRENT version of another secret.
+    ///
+    /// # Errors
+    /// Those of the store; [`Code::SecretNotFound`]; those of [`Document::parse`]. Each names the secret.
+    pub async fn other_secret(&self, id: &str) -> Result<Document> {
+        match &self.ahead {
+            Some((known, document)) if known == id => document.clone(),
+            _ => read_other(self.store, id, self.deadline).await,
+        }
+    }
+}
+
+pub(crate) async fn read_other<S: SecretStore>(store: &S, id: &str, deadline: Deadline) -> Result<Document> {
+    Document::parse(read_text(store, id, deadline).await?).map_err(|error| of_other(error, id))
+}
+
+async fn read_text<S: SecretStore>(store: &S, id: &str, deadline: Deadline) -> Result<SecretText> {
+    let version = store.value(id, Select::Current, deadline).await.map_err(|error| of_other(error, id))?;
+    version.map(|version| version.text).ok_or_else(|| of_other(Error::new(Code::SecretNotFound), id))
+}
+
+/// `secret` is the one that is being rotated, in every error.
+fn of_other(error: Error, id: &str) -> Error {
+    error.renamed(Fact::Secret, Fact::OtherSecret).with_default(Fact::OtherSecret, id)
+}
