@@ -179,7 +179,7 @@ impl Target for Lock {
         self.0.lock().unwrap().companion.clone()
     }
 
-    async fn propose<S: SecretStore>(&self, _: &Reader<'_, S>, current: &Document) -> Result<Proposal<String>> {
+    async fn propose(&self, _: &Reader<'_>, current: &Document) -> Result<Proposal<String>> {
         let mut state = self.0.lock().unwrap();
         state.proposed += 1;
         state.seen_current = Some(current.string("password")?);
@@ -187,7 +187,7 @@ impl Target for Lock {
         Ok(Proposal { document: current.with(&[("password", &made)])?, made })
     }
 
-    async fn settle<S: SecretStore>(&self, reader: &Reader<'_, S>, made: String, put: Put) -> Result<()> {
+    async fn settle(&self, reader: &Reader<'_>, made: String, put: Put) -> Result<()> {
         if put == Put::OtherValueThere {
             reader.warn(Error::new(Code::KeyNotRevoked).with(Fact::KeyId, &made));
         }
@@ -195,7 +195,7 @@ impl Target for Lock {
         Ok(())
     }
 
-    async fn apply<S: SecretStore>(&self, reader: &Reader<'_, S>, versions: Versions<'_>) -> Result<Applied> {
+    async fn apply(&self, reader: &Reader<'_>, versions: Versions<'_>) -> Result<Applied> {
         self.0.lock().unwrap().seen_current = Some(versions.current.string("password")?);
         if self.0.lock().unwrap().slow {
             tokio::time::sleep(Duration::from_secs(5)).await;
@@ -213,24 +213,24 @@ impl Target for Lock {
         Ok(Applied::Changed(Change { by: "current", previous: PreviousCredential::Refused }))
     }
 
-    async fn verify<S: SecretStore>(&self, _: &Reader<'_, S>, versions: Versions<'_>, proof: Proof) -> Result<()> {
+    async fn verify(&self, _: &Reader<'_>, versions: Versions<'_>, proof: Proof) -> Result<()> {
         self.0.lock().unwrap().proofs.push(proof);
         self.0.lock().unwrap().seen_current = Some(versions.current.string("password")?);
         self.opens(versions.pending)
     }
 
-    async fn retire<S: SecretStore>(&self, _: &Reader<'_, S>, versions: Versions<'_>) -> Result<Retired> {
+    async fn retire(&self, _: &Reader<'_>, versions: Versions<'_>) -> Result<Retired> {
         let mut state = self.0.lock().unwrap();
         state.retired.push(versions.pending.string("password")?);
         if state.retirement_fails { Err(Error::new(Code::ConnectionLost)) } else { Ok(Retired::Previous) }
     }
 
-    async fn check<S: SecretStore>(&self, _: &Reader<'_, S>, current: Dated<'_>) -> Result<Retired> {
+    async fn check(&self, _: &Reader<'_>, current: Dated<'_>) -> Result<Retired> {
         self.0.lock().unwrap().checked += 1;
         self.opens(current.document).map(|()| Retired::Nothing)
     }
 
-    async fn attempt<S: SecretStore>(&self, _: &Reader<'_, S>, versions: Versions<'_>, label: Label) -> Result<Tried> {
+    async fn attempt(&self, _: &Reader<'_>, versions: Versions<'_>, label: Label) -> Result<Tried> {
         let password = versions.pending.string("password")?;
         let (silent, endless) = {
             let mut state = self.0.lock().unwrap();
@@ -252,7 +252,7 @@ impl Target for Lock {
         })
     }
 
-    async fn attempt_companion<S: SecretStore>(&self, _: &Reader<'_, S>, _: &Document) -> Result<Option<Companion>> {
+    async fn attempt_companion(&self, _: &Reader<'_>, _: &Document) -> Result<Option<Companion>> {
         let mut state = self.0.lock().unwrap();
         state.companion_tried += 1;
         let tried = match (state.companion_cannot_be_tried, state.companion_fails) {

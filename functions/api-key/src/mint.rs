@@ -15,7 +15,7 @@ use crate::retire::{End, end, is_named, is_ours, not_ours, not_revoked};
 use crate::template::Key;
 use rotation::clock::{Deadline, since_epoch};
 use rotation::protocol::context::Reader;
-use rotation::protocol::store::{Put, SecretStore};
+use rotation::protocol::store::Put;
 use rotation::{Code, Error, Fact, Result};
 use std::time::Duration;
 
@@ -38,7 +38,7 @@ struct Stray {
 }
 
 /// Makes the next key.
-pub(crate) async fn mint<S: SecretStore>(ready: &Ready, client: &Client, reader: &Reader<'_, S>) -> Result<Minted> {
+pub(crate) async fn mint(ready: &Ready, client: &Client, reader: &Reader<'_>) -> Result<Minted> {
     let deadline = reader.deadline().less(TO_STORE);
     // Whoever made a key before this moment less the time that a step has cannot be at work any more.
     let oldest_in_flight = since_epoch().saturating_sub(reader.deadline().left() + CLOCKS);
@@ -71,11 +71,7 @@ pub(crate) async fn mint<S: SecretStore>(ready: &Ready, client: &Client, reader:
 }
 
 /// What AWSPREVIOUS says, where it matters: after somebody has rolled back by hand it has a key that no journal knows.
-async fn previous<S: SecretStore>(
-    ready: &Ready,
-    reader: &Reader<'_, S>,
-    listed: Option<&[Found]>,
-) -> Result<Option<Facts>> {
+async fn previous(ready: &Ready, reader: &Reader<'_>, listed: Option<&[Found]>) -> Result<Option<Facts>> {
     let facts = &ready.facts;
     let known =
         |id: &str| facts.key.id.as_deref() == Some(id) || facts.journal.retire.iter().any(|entry| entry.id == id);
@@ -88,7 +84,7 @@ async fn previous<S: SecretStore>(
 }
 
 /// Ends a key that was made and cannot be used.
-pub(crate) async fn discard<S: SecretStore>(ready: &Ready, client: &Client, reader: &Reader<'_, S>, key: &Key) {
+pub(crate) async fn discard(ready: &Ready, client: &Client, reader: &Reader<'_>, key: &Key) {
     let exchange = ready.ending(client, &ready.facts.key, reader.deadline());
     if let Some(id) = &key.id
         && let Err(error) = exchange.revoke(id).await
@@ -98,13 +94,7 @@ pub(crate) async fn discard<S: SecretStore>(ready: &Ready, client: &Client, read
 }
 
 /// Ends what is nobody's now that the version has its value.
-pub(crate) async fn settle<S: SecretStore>(
-    ready: &Ready,
-    client: &Client,
-    reader: &Reader<'_, S>,
-    minted: &Minted,
-    put: Put,
-) {
+pub(crate) async fn settle(ready: &Ready, client: &Client, reader: &Reader<'_>, minted: &Minted, put: Put) {
     let exchange = ready.ending(client, &ready.facts.key, reader.deadline());
     let orphans: Vec<&String> = match put {
         Put::Stored => minted.strays.iter().collect(),
@@ -118,9 +108,9 @@ pub(crate) async fn settle<S: SecretStore>(
     }
 }
 
-struct Keys<'a, S> {
+struct Keys<'a> {
     ready: &'a Ready,
-    reader: &'a Reader<'a, S>,
+    reader: &'a Reader<'a>,
     exchange: &'a Exchange<'a>,
     /// For what may fail without being the rotation's failure.
     ending: &'a Exchange<'a>,
@@ -131,7 +121,7 @@ struct Keys<'a, S> {
     deadline: Deadline,
 }
 
-impl<S: SecretStore> Keys<'_, S> {
+impl Keys<'_> {
     fn facts(&self) -> &Facts {
         &self.ready.facts
     }

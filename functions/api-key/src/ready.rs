@@ -11,7 +11,6 @@ use rotation::clock::Deadline;
 use rotation::document::Document;
 use rotation::protocol::context::Reader;
 use rotation::protocol::notebook::Notebook;
-use rotation::protocol::store::SecretStore;
 use rotation::secret::SecretText;
 use rotation::{Code, Error, Fact, Result};
 use std::collections::BTreeMap;
@@ -51,12 +50,7 @@ pub(crate) struct Ground<'a> {
 
 impl Ground<'_> {
     /// Reads a version and, where it is needed, the admin secret.
-    pub(crate) async fn ready<S: SecretStore>(
-        &self,
-        reader: &Reader<'_, S>,
-        document: &Document,
-        rights: Rights,
-    ) -> Result<Ready> {
+    pub(crate) async fn ready(&self, reader: &Reader<'_>, document: &Document, rights: Rights) -> Result<Ready> {
         let name = issuer_name(document)?;
         let issuer = self.sources.find(&name, reader).await?;
         let facts = Facts::read(document, &issuer)?;
@@ -83,9 +77,9 @@ impl Ground<'_> {
         Ok(Ready { prefix, prover, allow_unproven, notebook, facts, vars: all, admin, issuer })
     }
 
-    async fn prover<S: SecretStore>(
+    async fn prover(
         &self,
-        reader: &Reader<'_, S>,
+        reader: &Reader<'_>,
         issuer: &Issuer,
         facts: &Facts,
         vars: &BTreeMap<String, Value>,

@@ -3,7 +3,6 @@
 use crate::exchange::{Exchange, Found};
 use crate::journal::{Prover, Superseded};
 use rotation::protocol::context::Reader;
-use rotation::protocol::store::SecretStore;
 use rotation::{Code, Error, Fact};
 
 /// What became of a key that should end.
@@ -18,8 +17,8 @@ pub(crate) enum End {
 }
 
 /// Ends a key, if this function issued it, and warns if it did not end.
-pub(crate) async fn end<S: SecretStore>(
-    reader: &Reader<'_, S>,
+pub(crate) async fn end(
+    reader: &Reader<'_>,
     exchange: &Exchange<'_>,
     prover: &Prover,
     entry: &Superseded,

@@ -8,11 +8,10 @@ use crate::mint::{TO_STORE, enough};
 use crate::ready::Ready;
 use crate::template::{End, Key};
 use rotation::protocol::context::Reader;
-use rotation::protocol::store::SecretStore;
 use rotation::{Code, Error, Fact, Result};
 
 /// Exchanges the current key.
-pub(crate) async fn roll<S: SecretStore>(ready: &Ready, client: &Client, reader: &Reader<'_, S>) -> Result<Key> {
+pub(crate) async fn roll(ready: &Ready, client: &Client, reader: &Reader<'_>) -> Result<Key> {
     let deadline = reader.deadline().less(TO_STORE);
     let exchange = ready.exchange(client, &ready.facts.key, deadline);
     let grace = ready.issuer.grace.filter(|_| ready.issuer.strategy == Strategy::RollGrace).map(End::after);

@@ -5,7 +5,6 @@ use crate::ssm::Parameters;
 use rotation::aws::service::Trouble;
 use rotation::clock::Stopwatch;
 use rotation::protocol::context::Reader;
-use rotation::protocol::store::SecretStore;
 use rotation::{Code, Error, Fact, Result};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -102,7 +101,7 @@ impl Sources {
     /// # Errors
     /// [`Code::IssuerUnknown`]; [`Code::DescriptionUnreadable`]; [`Code::DescriptionUnavailable`]; [`Code::DescriptionInvalid`];
     /// [`Code::ConfigurationInvalid`]; those of the store where a secret with a description is refused.
-    pub async fn find<S: SecretStore>(&self, name: &str, reader: &Reader<'_, S>) -> Result<Arc<Issuer>> {
+    pub async fn find(&self, name: &str, reader: &Reader<'_>) -> Result<Arc<Issuer>> {
         if let Some(issuer) = self.files.get(name) {
             return Ok(Arc::clone(issuer));
         }
@@ -116,7 +115,7 @@ impl Sources {
         parsed(name, text).map(Arc::new)
     }
 
-    async fn remote<S: SecretStore>(&self, reader: &Reader<'_, S>) -> Result<Issuers> {
+    async fn remote(&self, reader: &Reader<'_>) -> Result<Issuers> {
         if let Some((since, issuers)) = &*self.kept.lock().unwrap_or_else(PoisonError::into_inner)
             && since.elapsed() < KEPT_FOR
         {
@@ -146,7 +145,7 @@ impl Source {
         }
     }
 
-    async fn read<S: SecretStore>(&self, reader: &Reader<'_, S>, parameters: &Parameters) -> Result<Issuer> {
+    async fn read(&self, reader: &Reader<'_>, parameters: &Parameters) -> Result<Issuer> {
         let (name, text) = match self {
             Self::File(path) => (format!("file:{path}"), None),
             Self::Parameter(parameter) => {

@@ -22,7 +22,7 @@ use rotation::protocol::label::Label;
 use rotation::protocol::notebook::JournalSize;
 use rotation::protocol::observation::PreviousCredential;
 use rotation::protocol::observation::{Observation, Tried};
-use rotation::protocol::store::{Put, SecretStore};
+use rotation::protocol::store::Put;
 use rotation::protocol::target::{Applied, Change, Companion, Dated, Proof, Proposal, Retired, Target, Versions};
 use rotation::secret::SecretText;
 use rotation::{Code, Error, Fact, Result};
@@ -70,12 +70,7 @@ impl ApiKey {
         })
     }
 
-    async fn ready<S: SecretStore>(
-        &self,
-        reader: &Reader<'_, S>,
-        document: &Document,
-        rights: Rights,
-    ) -> Result<Ready> {
+    async fn ready(&self, reader: &Reader<'_>, document: &Document, rights: Rights) -> Result<Ready> {
         let ground = Ground {
             sources: &self.sources,
             admin_secrets: self.admin_secrets.as_deref(),
@@ -85,12 +80,7 @@ impl ApiKey {
     }
 
     /// The pending version, after the checks that come before anything is sent for it.
-    async fn pending<S: SecretStore>(
-        &self,
-        reader: &Reader<'_, S>,
-        versions: Versions<'_>,
-        rights: Rights,
-    ) -> Result<Ready> {
+    async fn pending(&self, reader: &Reader<'_>, versions: Versions<'_>, rights: Rights) -> Result<Ready> {
         let (one, other) = (issuer_name(versions.current)?, issuer_name(versions.pending)?);
         if one != other {
             return Err(Error::new(Code::PendingMismatch).with(Fact::Field, "issuer"));
@@ -108,9 +98,9 @@ impl ApiKey {
 
     /// Ends what is due in a journal. `in_use` is the id of a key that somebody may have read a moment ago, whatever the journal
     /// says.
-    async fn end_due<S: SecretStore>(
+    async fn end_due(
         &self,
-        reader: &Reader<'_, S>,
+        reader: &Reader<'_>,
         document: &Document,
         in_use: Option<&str>,
         promoted: Option<Duration>,
@@ -148,12 +138,7 @@ impl ApiKey {
 
     /// For setSecret without a proof, as when the admin's credential was corrected since createSecret: whether the current key
     /// shows that the secret has it. False if the pending one is in effect already.
-    async fn possessed<S: SecretStore>(
-        &self,
-        reader: &Reader<'_, S>,
-        versions: Versions<'_>,
-        pending: &Ready,
-    ) -> Result<bool> {
+    async fn possessed(&self, reader: &Reader<'_>, versions: Versions<'_>, pending: &Ready) -> Result<bool> {
         let current = Facts::read(versions.current, &pending.issuer)?.key;
         let shown = pending.possession(&self.client, &current, reader.deadline()).await;
         let Err(error) = shown else { return Ok(true) };
@@ -163,7 +148,7 @@ impl ApiKey {
         }
     }
 
-    async fn proposal<S: SecretStore>(&self, reader: &Reader<'_, S>, current: &Document) -> Result<Proposal<Made>> {
+    async fn proposal(&self, reader: &Reader<'_>, current: &Document) -> Result<Proposal<Made>> {
         let holder = self.ready(reader, current, Rights::Holder).await?;
         let strategy = holder.issuer.strategy;
         if strategy == Strategy::Generate {
@@ -195,17 +180,12 @@ impl ApiKey {
 
     /// Lists keys with the admin's credential, which shows that it works. `None` where the issuer cannot list: then nothing that
     /// changes nothing needs that credential.
-    async fn admin_tried<S: SecretStore>(&self, reader: &Reader<'_, S>, ready: &Ready) -> Option<Tried> {
+    async fn admin_tried(&self, reader: &Reader<'_>, ready: &Ready) -> Option<Tried> {
         let exchange = ready.exchange(&self.client, &ready.facts.key, reader.deadline());
         admin_tried(exchange.find().await)
     }
 
-    async fn minted<S: SecretStore>(
-        &self,
-        reader: &Reader<'_, S>,
-        current: &Document,
-        ready: Ready,
-    ) -> Result<Proposal<Made>> {
+    async fn minted(&self, reader: &Reader<'_>, current: &Document, ready: Ready) -> Result<Proposal<Made>> {
         let minted = mint(&ready, &self.client, reader).await?;
         let document = written(current, &ready, &minted.key).and_then(|document| {
             let document = minted.journal.write(&document)?;
@@ -236,11 +216,11 @@ impl Target for ApiKey {
         facts.admin_secret.filter(|id| issuer.strategy == Strategy::SetValue && allowed(id))
     }
 
-    async fn propose<S: SecretStore>(&self, reader: &Reader<'_, S>, current: &Document) -> Result<Proposal<Made>> {
+    async fn propose(&self, reader: &Reader<'_>, current: &Document) -> Result<Proposal<Made>> {
         self.proposal(reader, current).await
     }
 
-    async fn settle<S: SecretStore>(&self, reader: &Reader<'_, S>, made: Made, put: Put) -> Result<()> {
+    async fn settle(&self, reader: &Reader<'_>, made: Made, put: Put) -> Result<()> {
         match (made.0, put) {
             (Outside::Minted(made), put) => {
                 if put == Put::Stored {
@@ -254,7 +234,7 @@ impl Target for ApiKey {
         Ok(())
     }
 
-    async fn apply<S: SecretStore>(&self, reader: &Reader<'_, S>, versions: Versions<'_>) -> Result<Applied> {
+    async fn apply(&self, reader: &Reader<'_>, versions: Versions<'_>) -> Result<Applied> {
         let holder = self.pending(reader, versions, Rights::Holder).await?;
         if holder.issuer.strategy != Strategy::SetValue {
             return Ok(Applied::AlreadyInEffect);
@@ -270,7 +250,7 @@ impl Target for ApiKey {
         Ok(Applied::Changed(Change { by: "admin", previous: PreviousCredential::Refused }))
     }
 
-    async fn verify<S: SecretStore>(&self, reader: &Reader<'_, S>, versions: Versions<'_>, _: Proof) -> Result<()> {
+    async fn verify(&self, reader: &Reader<'_>, versions: Versions<'_>, _: Proof) -> Result<()> {
         let ready = self.pending(reader, versions, Rights::Holder).await?;
         if ready.issuer.strategy == Strategy::Generate {
             return looks_right(&ready);
@@ -279,13 +259,13 @@ impl Target for ApiKey {
         exchange.verify(&ready.facts.key, true).await?.or_rejected(Code::PendingRejected)
     }
 
-    async fn retire<S: SecretStore>(&self, reader: &Reader<'_, S>, versions: Versions<'_>) -> Result<Retired> {
+    async fn retire(&self, reader: &Reader<'_>, versions: Versions<'_>) -> Result<Retired> {
         let superseded = self.ready(reader, versions.current, Rights::Holder).await?;
         // The version has just been promoted: what it supersedes is so since now.
         self.end_due(reader, versions.pending, superseded.facts.key.id.as_deref(), Some(since_epoch())).await
     }
 
-    async fn check<S: SecretStore>(&self, reader: &Reader<'_, S>, current: Dated<'_>) -> Result<Retired> {
+    async fn check(&self, reader: &Reader<'_>, current: Dated<'_>) -> Result<Retired> {
         let ready = self.ready(reader, current.document, Rights::Admin).await?;
         if ready.issuer.strategy == Strategy::Generate {
             return Ok(Retired::Nothing);
@@ -304,7 +284,7 @@ impl Target for ApiKey {
         self.end_due(reader, current.document, None, reader.description().last_rotated).await
     }
 
-    async fn attempt<S: SecretStore>(&self, reader: &Reader<'_, S>, versions: Versions<'_>, _: Label) -> Result<Tried> {
+    async fn attempt(&self, reader: &Reader<'_>, versions: Versions<'_>, _: Label) -> Result<Tried> {
         let ready = self.pending(reader, versions, Rights::Holder).await?;
         if ready.issuer.strategy == Strategy::Generate {
             return looks_right(&ready).map(|()| Tried::WORKS);
@@ -317,11 +297,7 @@ impl Target for ApiKey {
         })
     }
 
-    async fn attempt_companion<S: SecretStore>(
-        &self,
-        reader: &Reader<'_, S>,
-        current: &Document,
-    ) -> Result<Option<Companion>> {
+    async fn attempt_companion(&self, reader: &Reader<'_>, current: &Document) -> Result<Option<Companion>> {
         let holder = self.ready(reader, current, Rights::Holder).await?;
         let Some(secret) = holder.facts.admin_secret.clone() else { return Ok(None) };
         let (mints, proof) = (holder.issuer.mints(), holder.facts.journal.proof.is_some());
@@ -372,7 +348,7 @@ impl Left {
     }
 
     /// Notes how many are left.
-    fn note<S: SecretStore>(&self, reader: &Reader<'_, S>) {
+    fn note(&self, reader: &Reader<'_>) {
         let (depth, overdue) = (self.depth, Some(self.overdue));
         reader.notebook().journal(JournalSize { depth, overdue });
     }
@@ -420,7 +396,7 @@ impl Living {
     }
 
     /// Notes how many there are, and warns of each that should live no more.
-    fn tell<S: SecretStore>(self, reader: &Reader<'_, S>, exchange: &Exchange<'_>) {
+    fn tell(self, reader: &Reader<'_>, exchange: &Exchange<'_>) {
         reader.notebook().journal(JournalSize { depth: self.depth, overdue: Some(self.overdue.len()) });
         for id in &self.overdue {
             reader.warn(alive(exchange, id));

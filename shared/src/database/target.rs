@@ -14,7 +14,6 @@ use crate::protocol::context::Reader;
 use crate::protocol::label::Label;
 use crate::protocol::observation::PreviousCredential;
 use crate::protocol::observation::{Observation, Tried};
-use crate::protocol::store::SecretStore;
 use crate::protocol::target::{Applied, Change, Companion, Dated, Proof, Proposal, Retired, Target, Versions};
 use crate::secret::Password;
 use std::marker::PhantomData;
@@ -42,9 +41,9 @@ impl<E: Engine> DatabaseTarget<E> {
     }
 
     /// With a credential that is expected to work.
-    async fn log_in<S: SecretStore>(
+    async fn log_in(
         &self,
-        reader: &Reader<'_, S>,
+        reader: &Reader<'_>,
         facts: &Facts,
         credential: Credential,
     ) -> Result<E::Session, LoginFailure> {
@@ -52,9 +51,9 @@ impl<E: Engine> DatabaseTarget<E> {
     }
 
     /// With one of several of which one is in effect: the current one, as a rule.
-    async fn try_to_log_in<S: SecretStore>(
+    async fn try_to_log_in(
         &self,
-        reader: &Reader<'_, S>,
+        reader: &Reader<'_>,
         facts: &Facts,
         credential: Credential,
     ) -> Result<E::Session, LoginFailure> {
@@ -64,18 +63,14 @@ impl<E: Engine> DatabaseTarget<E> {
         }
     }
 
-    async fn log_in_superuser<S: SecretStore>(
-        &self,
-        reader: &Reader<'_, S>,
-        superuser: &Superuser,
-    ) -> Result<E::Session, LoginFailure> {
+    async fn log_in_superuser(&self, reader: &Reader<'_>, superuser: &Superuser) -> Result<E::Session, LoginFailure> {
         let binding = !superuser.address_is_vouched_for;
         self.log_in_with(reader, &superuser.facts, Credential::Superuser, binding).await
     }
 
-    async fn log_in_with<S: SecretStore>(
+    async fn log_in_with(
         &self,
-        reader: &Reader<'_, S>,
+        reader: &Reader<'_>,
         facts: &Facts,
         credential: Credential,
         channel_binding_required: bool,
@@ -88,9 +83,9 @@ impl<E: Engine> DatabaseTarget<E> {
         }
     }
 
-    async fn log_in_once<S: SecretStore>(
+    async fn log_in_once(
         &self,
-        reader: &Reader<'_, S>,
+        reader: &Reader<'_>,
         facts: &Facts,
         credential: Credential,
         channel_binding_required: bool,
@@ -113,7 +108,7 @@ impl<E: Engine> DatabaseTarget<E> {
     }
 
     /// The superuser's secret, checked against the child before its password goes anywhere.
-    async fn superuser<S: SecretStore>(&self, reader: &Reader<'_, S>, child: &Facts) -> Result<Option<Superuser>> {
+    async fn superuser(&self, reader: &Reader<'_>, child: &Facts) -> Result<Option<Superuser>> {
         let Some(id) = &child.superuser else { return Ok(None) };
         if !self.may_read(id) {
             return Err(Error::new(Code::SuperuserNotAllowed).with(Fact::OtherSecret, id));
@@ -130,12 +125,7 @@ impl<E: Engine> DatabaseTarget<E> {
         superuser.await.map(Some).map_err(|error| error.with_default(Fact::OtherSecret, id))
     }
 
-    async fn full_superuser<S: SecretStore>(
-        &self,
-        reader: &Reader<'_, S>,
-        own: Facts,
-        child: &Facts,
-    ) -> Result<Superuser> {
+    async fn full_superuser(&self, reader: &Reader<'_>, own: Facts, child: &Facts) -> Result<Superuser> {
         let (here, there) = (Address::new(&own.host, own.port), Address::new(&child.host, child.port));
         if here == there {
             return Ok(Superuser::of_same_server(own, child));
@@ -155,9 +145,9 @@ impl<E: Engine> DatabaseTarget<E> {
 
     /// A superuser whose secret names no server: where RDS says it is, or else, if the server can be made to prove that it
     /// knows the superuser, where the child says.
-    async fn managed_superuser<S: SecretStore>(
+    async fn managed_superuser(
         &self,
-        reader: &Reader<'_, S>,
+        reader: &Reader<'_>,
         id: &str,
         child: &Facts,
         username: String,
@@ -181,12 +171,7 @@ impl<E: Engine> DatabaseTarget<E> {
     }
 
     /// Where the superuser of a secret that RDS manages logs in; `None` if RDS does not manage it.
-    async fn looked_up<S: SecretStore>(
-        &self,
-        reader: &Reader<'_, S>,
-        id: &str,
-        child: &Facts,
-    ) -> Result<Option<Address>> {
+    async fn looked_up(&self, reader: &Reader<'_>, id: &str, child: &Facts) -> Result<Option<Address>> {
         match managed_for(&reader.describe_other(id).await?.tags) {
             Some(anchor) => self.rds.primary::<E>(&anchor, child, reader.deadline()).await.map(Some),
             None => Ok(None),
@@ -199,12 +184,7 @@ impl<E: Engine> DatabaseTarget<E> {
         self.superuser_secrets.as_ref().is_none_or(|allowed| allowed.iter().any(|arn| arn == superuser))
     }
 
-    async fn apply_single<S: SecretStore>(
-        &self,
-        reader: &Reader<'_, S>,
-        current: &Facts,
-        pending: &Facts,
-    ) -> Result<Applied> {
+    async fn apply_single(&self, reader: &Reader<'_>, current: &Facts, pending: &Facts) -> Result<Applied> {
         let deadline = reader.deadline();
         let mut seen = Observations::default();
         // Fetched when the current and the pending password were refused, and not before.
@@ -288,17 +268,12 @@ impl<E: Engine> DatabaseTarget<E> {
     }
 
     /// The previous version, if it is about the same user on the same server. Anything else is not ours to try.
-    async fn previous_of<S: SecretStore>(&self, reader: &Reader<'_, S>, current: &Facts) -> Result<Option<Facts>> {
+    async fn previous_of(&self, reader: &Reader<'_>, current: &Facts) -> Result<Option<Facts>> {
         let previous = reader.previous().await?.and_then(|document| Facts::read::<E>(&document).ok());
         Ok(previous.filter(|previous| previous.username == current.username && current.same_target(previous).is_ok()))
     }
 
-    async fn apply_alternating<S: SecretStore>(
-        &self,
-        reader: &Reader<'_, S>,
-        current: &Facts,
-        pending: &Facts,
-    ) -> Result<Applied> {
+    async fn apply_alternating(&self, reader: &Reader<'_>, current: &Facts, pending: &Facts) -> Result<Applied> {
         let pair = pair_of_versions(current, pending)?;
         let side = pair.side(&pending.username).ok_or_else(internal)?;
         let superuser = self.superuser(reader, current).await?.ok_or_else(internal)?;
@@ -312,9 +287,9 @@ impl<E: Engine> DatabaseTarget<E> {
     }
 
     /// Neither of a pair may see the other's privileges where this is needed.
-    async fn compare_as_superuser<S: SecretStore>(
+    async fn compare_as_superuser(
         &self,
-        reader: &Reader<'_, S>,
+        reader: &Reader<'_>,
         current: &Facts,
         pair: &Pair,
         pending: &str,
@@ -327,12 +302,7 @@ impl<E: Engine> DatabaseTarget<E> {
     }
 
     /// Ends the passwords before `current`, if the secret asks for that `age` after it was made.
-    async fn discard<S: SecretStore>(
-        &self,
-        reader: &Reader<'_, S>,
-        current: &Facts,
-        age: Option<Duration>,
-    ) -> Result<Retired> {
+    async fn discard(&self, reader: &Reader<'_>, current: &Facts, age: Option<Duration>) -> Result<Retired> {
         let due = current.discard_after.zip(age).is_some_and(|(after, age)| age >= after);
         if !due {
             return Ok(Retired::Nothing);
@@ -349,13 +319,13 @@ impl<E: Engine> DatabaseTarget<E> {
 }
 
 /// What the secret's versions tell about a pair.
-struct VersionsOfSecret<'a, S, E> {
-    reader: &'a Reader<'a, S>,
+struct VersionsOfSecret<'a, E> {
+    reader: &'a Reader<'a>,
     current: &'a Facts,
     engine: PhantomData<E>,
 }
 
-impl<S: SecretStore, E: Engine> Evidence for VersionsOfSecret<'_, S, E> {
+impl<E: Engine> Evidence for VersionsOfSecret<'_, E> {
     async fn previous_user(&self) -> Result<Option<String>> {
         let document = self.reader.previous().await?;
         Ok(document.and_then(|document| user_on_same_server::<E>(&document, self.current)))
@@ -382,7 +352,7 @@ impl<E: Engine> Target for DatabaseTarget<E> {
         facts.superuser.clone().filter(|id| facts.strategy() == Strategy::AlternatingUsers && self.may_read(id))
     }
 
-    async fn propose<S: SecretStore>(&self, reader: &Reader<'_, S>, current: &Document) -> Result<Proposal<()>> {
+    async fn propose(&self, reader: &Reader<'_>, current: &Document) -> Result<Proposal<()>> {
         let facts = Facts::read::<E>(current)?;
         // A CA that cannot be used is better found before anything has changed.
         facts.endpoint(self.deployers_ca.as_deref())?;
@@ -400,7 +370,7 @@ impl<E: Engine> Target for DatabaseTarget<E> {
         Ok(Proposal { document, made: () })
     }
 
-    async fn apply<S: SecretStore>(&self, reader: &Reader<'_, S>, versions: Versions<'_>) -> Result<Applied> {
+    async fn apply(&self, reader: &Reader<'_>, versions: Versions<'_>) -> Result<Applied> {
         let (current, pending) = read_both::<E>(versions)?;
         let applied = match current.strategy() {
             Strategy::SingleUser => self.apply_single(reader, &current, &pending).await,
@@ -409,7 +379,7 @@ impl<E: Engine> Target for DatabaseTarget<E> {
         applied.map_err(|error| placed(error, &pending))
     }
 
-    async fn verify<S: SecretStore>(&self, reader: &Reader<'_, S>, versions: Versions<'_>, proof: Proof) -> Result<()> {
+    async fn verify(&self, reader: &Reader<'_>, versions: Versions<'_>, proof: Proof) -> Result<()> {
         let deadline = reader.deadline();
         let (current, pending) = read_both::<E>(versions)?;
         let pair = match current.strategy() {
@@ -429,12 +399,12 @@ impl<E: Engine> Target for DatabaseTarget<E> {
         }
     }
 
-    async fn retire<S: SecretStore>(&self, reader: &Reader<'_, S>, versions: Versions<'_>) -> Result<Retired> {
+    async fn retire(&self, reader: &Reader<'_>, versions: Versions<'_>) -> Result<Retired> {
         let facts = Facts::read::<E>(versions.pending)?;
         self.discard(reader, &facts, Some(Duration::ZERO)).await
     }
 
-    async fn check<S: SecretStore>(&self, reader: &Reader<'_, S>, current: Dated<'_>) -> Result<Retired> {
+    async fn check(&self, reader: &Reader<'_>, current: Dated<'_>) -> Result<Retired> {
         let facts = Facts::read::<E>(current.document)?;
         let session = self.log_in(reader, &facts, Credential::Current).await;
         let session = session.map_err(|failure| failure.or_rejected(Code::CurrentRejected))?;
@@ -447,12 +417,7 @@ impl<E: Engine> Target for DatabaseTarget<E> {
         self.discard(reader, &facts, current.age).await
     }
 
-    async fn attempt<S: SecretStore>(
-        &self,
-        reader: &Reader<'_, S>,
-        versions: Versions<'_>,
-        label: Label,
-    ) -> Result<Tried> {
+    async fn attempt(&self, reader: &Reader<'_>, versions: Versions<'_>, label: Label) -> Result<Tried> {
         let (facts, credential) = match label {
             Label::Current => (Facts::read::<E>(versions.current)?, Credential::Current),
             Label::Pending => (read_both::<E>(versions)?.1, Credential::Pending),
@@ -461,11 +426,7 @@ impl<E: Engine> Target for DatabaseTarget<E> {
         Ok(tried_as(self.try_to_log_in(reader, &facts, credential).await))
     }
 
-    async fn attempt_companion<S: SecretStore>(
-        &self,
-        reader: &Reader<'_, S>,
-        current: &Document,
-    ) -> Result<Option<Companion>> {
+    async fn attempt_companion(&self, reader: &Reader<'_>, current: &Document) -> Result<Option<Companion>> {
         let facts = Facts::read::<E>(current)?;
         let Some(secret) = facts.superuser.clone() else { return Ok(None) };
         let tried = match self.superuser(reader, &facts).await {

@@ -4,8 +4,10 @@ use crate::clock::{Deadline, Stopwatch};
 use crate::document::Document;
 use crate::error::{Code, Error, Fact, Result};
 use crate::protocol::notebook::Notebook;
-use crate::protocol::store::{Description, SecretStore, Select, Standing};
+use crate::protocol::store::{Description, SecretStore, Select, Standing, Version};
 use crate::secret::SecretText;
+use std::future::Future;
+use std::pin::Pin;
 use std::time::Duration;
 
 /// How old the labels may be when a credential is changed. A healthy step is faster; a slower one may have been overtaken
@@ -13,8 +15,8 @@ use std::time::Duration;
 const LABELS_ARE_FRESH_FOR: Duration = Duration::from_secs(2);
 
 /// Read access to secrets, for what a target seldom needs.
-pub struct Reader<'a, S> {
-    store: &'a S,
+pub struct Reader<'a> {
+    store: &'a dyn Reads,
     secret: &'a str,
     token: &'a str,
     description: Description,
@@ -24,10 +26,10 @@ pub struct Reader<'a, S> {
     notebook: &'a Notebook,
 }
 
-impl<'a, S: SecretStore> Reader<'a, S> {
+impl<'a> Reader<'a> {
     /// For a secret whose version `token` was just seen to be pending.
     pub(crate) fn new(
-        store: &'a S,
+        store: &'a impl SecretStore,
         secret: &'a str,
         token: &'a str,
         description: Description,
@@ -73,7 +75,10 @@ impl<'a, S: SecretStore> Reader<'a, S> {
     /// # Errors
     /// Those of the store.
     pub async fn has_value(&self) -> Result<bool> {
-        self.store.value(self.secret, Select::Pending(self.token), self.deadline).await.map(|version| version.is_some())
+        self.store
+            .version(self.secret, Select::Pending(self.token), self.deadline)
+            .await
+            .map(|version| version.is_some())
     }
 
     /// The AWSPREVIOUS version of another secret, if there is one and it is a JSON object.
@@ -82,7 +87,7 @@ impl<'a, S: SecretStore> Reader<'a, S> {
     /// Those of the store. Each names the secret.
     pub async fn other_previous(&self, id: &str) -> Result<Option<Document>> {
         let version =
-            self.store.value(id, Select::Previous, self.deadline).await.map_err(|error| of_other(error, id))?;
+            self.store.version(id, Select::Previous, self.deadline).await.map_err(|error| of_other(error, id))?;
         Ok(version.and_then(|version| Document::parse(version.text).ok()))
     }
 
@@ -91,7 +96,7 @@ impl<'a, S: SecretStore> Reader<'a, S> {
     /// # Errors
     /// Those of the store. Each names the secret.
     pub async fn describe_other(&self, id: &str) -> Result<Description> {
-        self.store.describe(id, self.deadline).await.map_err(|error| of_other(error, id))
+        self.store.description(id, self.deadline).await.map_err(|error| of_other(error, id))
     }
 
     /// When the step must have answered.
@@ -108,7 +113,7 @@ impl<'a, S: SecretStore> Reader<'a, S> {
         if self.since.elapsed() < LABELS_ARE_FRESH_FOR {
             return Ok(());
         }
-        match self.store.describe(self.secret, self.deadline).await?.standing(self.token)? {
+        match self.store.description(self.secret, self.deadline).await?.standing(self.token)? {
             Standing::Pending => Ok(()),
             Standing::Current => Err(Error::new(Code::VersionNotPending).with(Fact::Version, self.token)),
         }
@@ -119,7 +124,7 @@ impl<'a, S: SecretStore> Reader<'a, S> {
     /// # Errors
     /// Those of the store.
     pub async fn previous(&self) -> Result<Option<Document>> {
-        match self.store.value(self.secret, Select::Previous, self.deadline).await {
+        match self.store.version(self.secret, Select::Previous, self.deadline).await {
             Ok(version) => Ok(version.and_then(|version| Document::parse(version.text).ok())),
             Err(error) if error.code() == Code::SecretNotJson => Ok(None),
             Err(error) => Err(error),
@@ -141,21 +146,43 @@ impl<'a, S: SecretStore> Reader<'a, S> {
     pub async fn other_secret(&self, id: &str) -> Result<Document> {
         match &self.ahead {
             Some((known, document)) if known == id => document.clone(),
-            _ => read_other(self.store, id, self.deadline).await,
+            _ => read_document(self.store, id, self.deadline).await,
         }
     }
 }
 
-pub(crate) async fn read_other<S: SecretStore>(store: &S, id: &str, deadline: Deadline) -> Result<Document> {
+pub(crate) async fn read_other(store: &impl SecretStore, id: &str, deadline: Deadline) -> Result<Document> {
+    read_document(store, id, deadline).await
+}
+
+async fn read_document(store: &dyn Reads, id: &str, deadline: Deadline) -> Result<Document> {
     Document::parse(read_text(store, id, deadline).await?).map_err(|error| of_other(error, id))
 }
 
-async fn read_text<S: SecretStore>(store: &S, id: &str, deadline: Deadline) -> Result<SecretText> {
-    let version = store.value(id, Select::Current, deadline).await.map_err(|error| of_other(error, id))?;
+async fn read_text(store: &dyn Reads, id: &str, deadline: Deadline) -> Result<SecretText> {
+    let version = store.version(id, Select::Current, deadline).await.map_err(|error| of_other(error, id))?;
     version.map(|version| version.text).ok_or_else(|| of_other(Error::new(Code::SecretNotFound), id))
 }
 
 /// `secret` is the one that is being rotated, in every error.
 fn of_other(error: Error, id: &str) -> Error {
     error.renamed(Fact::Secret, Fact::OtherSecret).with_default(Fact::OtherSecret, id)
+}
+
+type Reading<'a, T> = Pin<Box<dyn Future<Output = Result<T>> + Send + 'a>>;
+
+/// The reading half of a [`SecretStore`], as an object: no target needs to name the store's type.
+trait Reads: Sync {
+    fn description<'a>(&'a self, secret: &'a str, deadline: Deadline) -> Reading<'a, Description>;
+    fn version<'a>(&'a self, secret: &'a str, select: Select<'a>, deadline: Deadline) -> Reading<'a, Option<Version>>;
+}
+
+impl<S: SecretStore> Reads for S {
+    fn description<'a>(&'a self, secret: &'a str, deadline: Deadline) -> Reading<'a, Description> {
+        Box::pin(self.describe(secret, deadline))
+    }
+
+    fn version<'a>(&'a self, secret: &'a str, select: Select<'a>, deadline: Deadline) -> Reading<'a, Option<Version>> {
+        Box::pin(self.value(secret, select, deadline))
+    }
 }

@@ -245,7 +245,7 @@ impl<S: SecretStore, T: Target> Rotation<S, T> {
         description: Description,
         notebook: &'a Notebook,
         deadline: Deadline,
-    ) -> Reader<'a, S> {
+    ) -> Reader<'a> {
         Reader::new(&self.store, &event.secret, &event.token, description, notebook, deadline)
     }
 

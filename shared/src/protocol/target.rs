@@ -5,7 +5,7 @@ use crate::error::Result;
 use crate::protocol::context::Reader;
 use crate::protocol::label::Label;
 use crate::protocol::observation::{PreviousCredential, Tried};
-use crate::protocol::store::{Put, SecretStore};
+use crate::protocol::store::Put;
 use std::future::Future;
 use std::time::Duration;
 
@@ -29,63 +29,46 @@ pub trait Target: Send + Sync {
     fn companion(&self, current: &Document) -> Option<String>;
 
     /// Makes the next credential. Where the caller chooses the value, nothing is sent to the target.
-    fn propose<S: SecretStore>(
+    fn propose(
         &self,
-        reader: &Reader<'_, S>,
+        reader: &Reader<'_>,
         current: &Document,
     ) -> impl Future<Output = Result<Proposal<Self::Made>>> + Send;
 
     /// Follows `propose` once the version has a value: the proposal, or another one that was stored first. From now on the
     /// value cannot change, so what was made outside for this version and is not in the value is nobody's.
     /// What only leaves something behind is for [`Reader::warn`]; an error says that the value that was stored is of no use.
-    fn settle<S: SecretStore>(
-        &self,
-        _reader: &Reader<'_, S>,
-        _made: Self::Made,
-        _put: Put,
-    ) -> impl Future<Output = Result<()>> + Send {
+    fn settle(&self, _reader: &Reader<'_>, _made: Self::Made, _put: Put) -> impl Future<Output = Result<()>> + Send {
         std::future::ready(Ok(()))
     }
 
     /// Puts the pending credential into effect, or finds that it is.
-    fn apply<S: SecretStore>(
-        &self,
-        reader: &Reader<'_, S>,
-        versions: Versions<'_>,
-    ) -> impl Future<Output = Result<Applied>> + Send;
+    fn apply(&self, reader: &Reader<'_>, versions: Versions<'_>) -> impl Future<Output = Result<Applied>> + Send;
 
     /// Proves by use that the pending credential is in effect.
-    fn verify<S: SecretStore>(
+    fn verify(
         &self,
-        reader: &Reader<'_, S>,
+        reader: &Reader<'_>,
         versions: Versions<'_>,
         proof: Proof,
     ) -> impl Future<Output = Result<()>> + Send;
 
     /// Ends credentials that have lost their labels, once the pending version has been promoted. The rotation has succeeded by
     /// then, whatever comes of this.
-    fn retire<S: SecretStore>(
-        &self,
-        reader: &Reader<'_, S>,
-        versions: Versions<'_>,
-    ) -> impl Future<Output = Result<Retired>> + Send;
+    fn retire(&self, reader: &Reader<'_>, versions: Versions<'_>) -> impl Future<Output = Result<Retired>> + Send;
 
     /// Proves that a rotation could begin: the configuration is sound and the current credential works. Ends what has
     /// outlived its grace period since the current version was made.
-    fn check<S: SecretStore>(
-        &self,
-        reader: &Reader<'_, S>,
-        current: Dated<'_>,
-    ) -> impl Future<Output = Result<Retired>> + Send;
+    fn check(&self, reader: &Reader<'_>, current: Dated<'_>) -> impl Future<Output = Result<Retired>> + Send;
 
     /// Tries the credential of a version, which stands where the pending one does in `versions` and has this label. Changes
     /// nothing.
     ///
     /// # Errors
     /// What kept it from being tried: a version that cannot be read, or is for something else than the current one.
-    fn attempt<S: SecretStore>(
+    fn attempt(
         &self,
-        reader: &Reader<'_, S>,
+        reader: &Reader<'_>,
         versions: Versions<'_>,
         label: Label,
     ) -> impl Future<Output = Result<Tried>> + Send;
@@ -94,9 +77,9 @@ pub trait Target: Send + Sync {
     ///
     /// # Errors
     /// What kept it from being tried.
-    fn attempt_companion<S: SecretStore>(
+    fn attempt_companion(
         &self,
-        reader: &Reader<'_, S>,
+        reader: &Reader<'_>,
         current: &Document,
     ) -> impl Future<Output = Result<Option<Companion>>> + Send;
 }

@@ -251,7 +251,7 @@ impl<S: SecretStore, T: Target> Rotation<S, T> {
     }
 
     /// Reads the two versions that are always looked at.
-    async fn read(&self, reader: &Reader<'_, S>, secret: &str, seen: &mut Seen, deadline: Deadline) {
+    async fn read(&self, reader: &Reader<'_>, secret: &str, seen: &mut Seen, deadline: Deadline) {
         let pending = async {
             match reader.token() {
                 "" => Ok(None),
@@ -263,14 +263,14 @@ impl<S: SecretStore, T: Target> Rotation<S, T> {
     }
 
     /// What is known of a version's credential after trying it, if it can be tried.
-    async fn held(&self, reader: &Reader<'_, S>, current: &Document, held: &Held, look: Look) -> Credential {
+    async fn held(&self, reader: &Reader<'_>, current: &Document, held: &Held, look: Look) -> Credential {
         match &held.document {
             Some(document) => self.attempted(reader, current, document, look).await,
             None => held.credential.clone(),
         }
     }
 
-    async fn attempted(&self, reader: &Reader<'_, S>, current: &Document, tried: &Document, look: Look) -> Credential {
+    async fn attempted(&self, reader: &Reader<'_>, current: &Document, tried: &Document, look: Look) -> Credential {
         let label = match look {
             Look::Pending => Label::Pending,
             Look::Previous => Label::Previous,
