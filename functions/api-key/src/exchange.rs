@@ -5,7 +5,7 @@ use crate::http::{Answer, Client, Trouble};
 use crate::request::{Request, auth, authenticate, request, token_request};
 use crate::template::{End, Key, Scope, Value};
 use rotation::clock::{Deadline, since_epoch};
-use rotation::protocol::notebook::Notebook;
+use rotation::protocol::notes::Notebook;
 use rotation::secret::SecretText;
 use rotation::{Code, Error, Fact, Result};
 use std::collections::BTreeMap;

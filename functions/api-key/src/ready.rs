@@ -10,7 +10,7 @@ use crate::template::{Key, Value};
 use rotation::clock::Deadline;
 use rotation::document::Document;
 use rotation::protocol::context::Reader;
-use rotation::protocol::notebook::Notebook;
+use rotation::protocol::notes::Notebook;
 use rotation::secret::SecretText;
 use rotation::{Code, Error, Fact, Result};
 use std::collections::BTreeMap;

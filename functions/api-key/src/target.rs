@@ -19,7 +19,7 @@ use rotation::environment::Settings;
 use rotation::password::{OsEntropy, Policy};
 use rotation::protocol::context::Reader;
 use rotation::protocol::label::Label;
-use rotation::protocol::notebook::JournalSize;
+use rotation::protocol::notes::JournalSize;
 use rotation::protocol::observation::PreviousCredential;
 use rotation::protocol::observation::{Observation, Tried};
 use rotation::protocol::store::Put;

@@ -12,7 +12,7 @@ use crate::lambda::audit::Ending;
 use crate::lambda::metric::{Line, Metric};
 use crate::protocol::diagnose::Diagnosis;
 use crate::protocol::event::{Event, Request, Step};
-use crate::protocol::notebook::Measures;
+use crate::protocol::notes::Measures;
 use crate::protocol::observation::PreviousCredential;
 use crate::protocol::schedule::Late;
 use crate::protocol::store::Description;

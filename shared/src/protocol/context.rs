@@ -3,7 +3,7 @@
 use crate::clock::{Deadline, Stopwatch};
 use crate::document::Document;
 use crate::error::{Code, Error, Fact, Result};
-use crate::protocol::notebook::Notebook;
+use crate::protocol::notes::Notebook;
 use crate::protocol::store::{Description, SecretStore, Select, Standing, Version};
 use crate::secret::SecretText;
 use std::future::Future;

@@ -20,7 +20,7 @@ pub trait Target: Send + Sync {
     type Made: Send;
 
     /// How many answers of AWS services that it asks itself have asked to slow down, since the process began. What a step
-    /// can count goes into its [`Notebook`](crate::protocol::notebook::Notebook).
+    /// can count goes into its [`Notebook`](crate::protocol::notes::Notebook).
     fn throttles(&self) -> u32 {
         0
     }

@@ -13,7 +13,7 @@ use crate::protocol::Rotation;
 use crate::protocol::context::Reader;
 use crate::protocol::label::Label;
 use crate::protocol::label::{CURRENT, PENDING, PREVIOUS};
-use crate::protocol::notebook::Notebook;
+use crate::protocol::notes::Notebook;
 use crate::protocol::observation::{Observation, Tried};
 use crate::protocol::store::{Description, SecretStore, Select, Version};
 use crate::protocol::target::{Companion, Target, Versions};
