@@ -5,7 +5,7 @@ use crate::http::{Answer, Client, Trouble};
 use crate::request::{Request, auth, authenticate, request, token_request};
 use crate::template::{End, Key, Scope, Value};
 use rotation::clock::{Deadline, since_epoch};
-use rotation::protocol::notes::Notebook;
+use rotation::protocol::notes::StepNotes;
 use rotation::secret::SecretText;
 use rotation::{Code, Error, Fact, Result};
 use std::collections::BTreeMap;
@@ -35,7 +35,7 @@ pub struct Exchange<'a> {
     token: Mutex<Option<SecretText>>,
     /// What calls were answered with.
     statuses: Mutex<Vec<(String, u16)>>,
-    notebook: Notebook,
+    notes: StepNotes,
 }
 
 /// What a conversation is about.
@@ -102,14 +102,14 @@ impl<'a> Exchange<'a> {
     /// A conversation that ends by `deadline`.
     pub fn new(client: &'a Client, subject: Subject<'a>, name_prefix: String, deadline: Deadline) -> Self {
         let Subject { issuer, vars, admin, current, lifetime } = subject;
-        let (token, statuses, notebook) = Default::default();
-        Self { client, issuer, vars, admin, current, lifetime, name_prefix, deadline, token, statuses, notebook }
+        let (token, statuses, notes) = Default::default();
+        Self { client, issuer, vars, admin, current, lifetime, name_prefix, deadline, token, statuses, notes }
     }
 
     /// The same, with notes of refused keys and of requests to slow down.
     #[must_use]
-    pub fn noting(self, notebook: Notebook) -> Self {
-        Self { notebook, ..self }
+    pub fn noting(self, notes: StepNotes) -> Self {
+        Self { notes, ..self }
     }
 
     /// The issuer.
@@ -124,7 +124,7 @@ impl<'a> Exchange<'a> {
 
     fn note(&self, what: &str, answer: &Answer) {
         if answer.status == 429 {
-            self.notebook.throttled();
+            self.notes.throttled();
         }
         let mut statuses = self.statuses.lock().unwrap_or_else(PoisonError::into_inner);
         statuses.push((what.to_owned(), answer.status));
@@ -265,7 +265,7 @@ impl<'a> Exchange<'a> {
             Ok(answer) => answer,
             // The token endpoint's refusal is the key's.
             Err(Trouble::Lost(error)) if error.code() == Code::AdminRejected && verify.call.role == As::Key => {
-                self.notebook.refused_login();
+                self.notes.refused_login();
                 return Ok(Verdict::Rejected(error));
             }
             Err(trouble) => return Ok(Verdict::Unknown(trouble.into_error())),
@@ -285,7 +285,7 @@ impl<'a> Exchange<'a> {
         }
         let status = |code| self.about(&verify.call, code).with(Fact::Status, answer.status);
         if verify.rejected.hold(answer.status, body, &scope)? {
-            self.notebook.refused_login();
+            self.notes.refused_login();
             return Ok(Verdict::Rejected(status(Code::PendingRejected)));
         }
         Ok(Verdict::Unknown(status(Code::IssuerUnavailable)))

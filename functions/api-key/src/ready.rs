@@ -10,7 +10,7 @@ use crate::template::{Key, Value};
 use rotation::clock::Deadline;
 use rotation::document::Document;
 use rotation::protocol::context::Reader;
-use rotation::protocol::notes::Notebook;
+use rotation::protocol::notes::StepNotes;
 use rotation::secret::SecretText;
 use rotation::{Code, Error, Fact, Result};
 use std::collections::BTreeMap;
@@ -28,7 +28,7 @@ pub(crate) struct Ready {
     pub(crate) prefix: String,
     pub(crate) prover: Prover,
     allow_unproven: bool,
-    notebook: Notebook,
+    notes: StepNotes,
     vars: BTreeMap<String, Value>,
     admin: BTreeMap<String, SecretText>,
 }
@@ -73,8 +73,8 @@ impl Ground<'_> {
             Rights::Admin => self.prover(reader, &issuer, &facts, &all, &admin).await?,
         };
         let (prefix, allow_unproven) = (name_prefix(reader.secret()), self.allow_unproven);
-        let notebook = reader.notebook().clone();
-        Ok(Ready { prefix, prover, allow_unproven, notebook, facts, vars: all, admin, issuer })
+        let notes = reader.notes().clone();
+        Ok(Ready { prefix, prover, allow_unproven, notes, facts, vars: all, admin, issuer })
     }
 
     async fn prover(
@@ -150,7 +150,7 @@ impl Ready {
             current: Some(current),
             lifetime: self.facts.lifetime,
         };
-        Exchange::new(client, subject, self.prefix.clone(), deadline).noting(self.notebook.clone())
+        Exchange::new(client, subject, self.prefix.clone(), deadline).noting(self.notes.clone())
     }
 
     /// The same for ending keys: what fails there and is tried again must leave the step the time for the rest of its work,

@@ -167,7 +167,7 @@ impl ApiKey {
             }
             Strategy::Roll | Strategy::RollGrace => {
                 let key = roll(&ready, &self.client, reader).await?;
-                reader.notebook().took_effect(match strategy {
+                reader.notes().took_effect(match strategy {
                     Strategy::RollGrace => PreviousCredential::Works,
                     _ => PreviousCredential::Refused,
                 });
@@ -224,7 +224,7 @@ impl Target for ApiKey {
         match (made.0, put) {
             (Outside::Minted(made), put) => {
                 if put == Put::Stored {
-                    reader.notebook().took_effect(PreviousCredential::Works);
+                    reader.notes().took_effect(PreviousCredential::Works);
                 }
                 settle(&made.0, &self.client, reader, &made.1, put).await;
             }
@@ -350,7 +350,7 @@ impl Left {
     /// Notes how many are left.
     fn note(&self, reader: &Reader<'_>) {
         let (depth, overdue) = (self.depth, Some(self.overdue));
-        reader.notebook().journal(JournalSize { depth, overdue });
+        reader.notes().journal(JournalSize { depth, overdue });
     }
 }
 
@@ -397,7 +397,7 @@ impl Living {
 
     /// Notes how many there are, and warns of each that should live no more.
     fn tell(self, reader: &Reader<'_>, exchange: &Exchange<'_>) {
-        reader.notebook().journal(JournalSize { depth: self.depth, overdue: Some(self.overdue.len()) });
+        reader.notes().journal(JournalSize { depth: self.depth, overdue: Some(self.overdue.len()) });
         for id in &self.overdue {
             reader.warn(alive(exchange, id));
         }

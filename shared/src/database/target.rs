@@ -100,7 +100,7 @@ impl<E: Engine> DatabaseTarget<E> {
         };
         self.engine.connect(login, reader.deadline()).await.map_err(|failure| {
             if failure.observation == Observation::Rejected {
-                reader.notebook().refused_login();
+                reader.notes().refused_login();
             }
             let error = placed(failure.error.with_default(Fact::Credential, credential), facts);
             LoginFailure { error, ..failure }

@@ -3,7 +3,7 @@
 use crate::clock::{Deadline, Stopwatch};
 use crate::document::Document;
 use crate::error::{Code, Error, Fact, Result};
-use crate::protocol::notes::Notebook;
+use crate::protocol::notes::StepNotes;
 use crate::protocol::store::{Description, SecretStore, Select, Standing, Version};
 use crate::secret::SecretText;
 use std::future::Future;
@@ -23,7 +23,7 @@ pub struct Reader<'a> {
     since: Stopwatch,
     deadline: Deadline,
     ahead: Option<(String, Result<Document>)>,
-    notebook: &'a Notebook,
+    notes: &'a StepNotes,
 }
 
 impl<'a> Reader<'a> {
@@ -33,11 +33,11 @@ impl<'a> Reader<'a> {
         secret: &'a str,
         token: &'a str,
         description: Description,
-        notebook: &'a Notebook,
+        notes: &'a StepNotes,
         deadline: Deadline,
     ) -> Self {
         let since = Stopwatch::start();
-        Self { store, secret, token, description, since, deadline, ahead: None, notebook }
+        Self { store, secret, token, description, since, deadline, ahead: None, notes }
     }
 
     pub(crate) fn with_ahead(self, ahead: Option<(String, Result<Document>)>) -> Self {
@@ -61,12 +61,12 @@ impl<'a> Reader<'a> {
 
     /// Notes what went wrong without being the step's failure: it is logged, counted, and stands in the answer.
     pub fn warn(&self, warning: Error) {
-        self.notebook.warn(warning);
+        self.notes.warn(warning);
     }
 
     /// The step's notes.
-    pub fn notebook(&self) -> &Notebook {
-        self.notebook
+    pub fn notes(&self) -> &StepNotes {
+        self.notes
     }
 
     /// Whether the version has a value by now. To be asked right before something is done outside that only the first

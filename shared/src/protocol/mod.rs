@@ -22,7 +22,7 @@ use crate::document::Document;
 use crate::error::{Code, Error, Fact, Result};
 use crate::protocol::context::{Reader, read_other};
 use crate::protocol::event::{Event, Step};
-use crate::protocol::notes::{Changes, Notebook, Notes};
+use crate::protocol::notes::{InFlightChanges, Notes, StepNotes};
 use crate::protocol::store::{Description, Put, SecretStore, Select, Standing, Version};
 use crate::protocol::target::{Applied, Change, Dated, Proof, Retired, Target, Versions};
 use std::sync::Mutex;
@@ -40,7 +40,7 @@ pub struct Rotation<S, T> {
     /// The companion of the secret that was proposed last: setSecret, which usually follows in the same process, then reads
     /// it together with everything else. Only a hint; the current value decides.
     hint: Mutex<Option<Hint>>,
-    changes: Changes,
+    changes: InFlightChanges,
 }
 
 #[derive(Clone)]
@@ -116,7 +116,7 @@ impl Outcome {
 impl<S: SecretStore, T: Target> Rotation<S, T> {
     /// A rotation function's work, over its two seams.
     pub fn new(store: S, target: T) -> Self {
-        Self { store, target, hint: Mutex::new(None), changes: Changes::default() }
+        Self { store, target, hint: Mutex::new(None), changes: InFlightChanges::default() }
     }
 
     pub(crate) fn store(&self) -> &S {
@@ -129,22 +129,22 @@ impl<S: SecretStore, T: Target> Rotation<S, T> {
 
     /// Carries out one step. An error is any [`Code`], with the rotated secret as [`Fact::Secret`]; the step can be run again.
     pub async fn run(&self, event: &Event, deadline: Deadline) -> Ran {
-        let notebook = Notebook::default();
-        let outcome = self.step(event, &notebook, deadline).await;
-        let notes = notebook.into_notes();
+        let notes = StepNotes::default();
+        let outcome = self.step(event, &notes, deadline).await;
+        let notes = notes.into_notes();
         if let Some(taken) = notes.took_effect {
             self.changes.keep(&event.secret, &event.token, taken);
         }
         Ran { outcome, notes }
     }
 
-    async fn step(&self, event: &Event, notebook: &Notebook, deadline: Deadline) -> Result<Outcome> {
+    async fn step(&self, event: &Event, notes: &StepNotes, deadline: Deadline) -> Result<Outcome> {
         let step = async {
             match event.step {
-                Step::Create => self.create(event, notebook, deadline).await,
-                Step::Set => self.set(event, notebook, deadline).await,
-                Step::Test => self.test(event, notebook, deadline).await,
-                Step::Finish => self.finish(event, notebook, deadline).await,
+                Step::Create => self.create(event, notes, deadline).await,
+                Step::Set => self.set(event, notes, deadline).await,
+                Step::Test => self.test(event, notes, deadline).await,
+                Step::Finish => self.finish(event, notes, deadline).await,
             }
         };
         // Every wait inside has a limit of its own that names what it waited for. This one is for what they leave out.
@@ -152,15 +152,15 @@ impl<S: SecretStore, T: Target> Rotation<S, T> {
         outcome.map_err(|error| error.with_default(Fact::Secret, &event.secret))
     }
 
-    async fn create(&self, event: &Event, notebook: &Notebook, deadline: Deadline) -> Result<Outcome> {
+    async fn create(&self, event: &Event, notes: &StepNotes, deadline: Deadline) -> Result<Outcome> {
         // A missing value is the normal case here, so it is never read twice.
-        let (now, pending) = tokio::join!(self.now(event, notebook, deadline), self.pending_once(event, deadline));
+        let (now, pending) = tokio::join!(self.now(event, notes, deadline), self.pending_once(event, deadline));
         let Some(now) = now? else { return Ok(Outcome::AlreadyCurrent) };
         self.remember(event, &now.document);
         if pending?.is_some() {
             return Ok(Outcome::AlreadyProposed);
         }
-        let reader = self.reader(event, now.description, notebook, deadline);
+        let reader = self.reader(event, now.description, notes, deadline);
         let proposal = self.target.propose(&reader, &now.document).await?;
         let token = event.rotation_token.as_ref();
         let put =
@@ -173,32 +173,32 @@ impl<S: SecretStore, T: Target> Rotation<S, T> {
         })
     }
 
-    async fn set(&self, event: &Event, notebook: &Notebook, deadline: Deadline) -> Result<Outcome> {
+    async fn set(&self, event: &Event, notes: &StepNotes, deadline: Deadline) -> Result<Outcome> {
         let (now, pending, ahead) = tokio::join!(
-            self.now(event, notebook, deadline),
+            self.now(event, notes, deadline),
             self.pending_once(event, deadline),
             self.companion_ahead(event, true, deadline),
         );
         let Some(now) = now? else { return Ok(Outcome::AlreadyCurrent) };
-        let reader = self.reader(event, now.description, notebook, deadline).with_ahead(ahead);
+        let reader = self.reader(event, now.description, notes, deadline).with_ahead(ahead);
         let pending = needed(self.pending_again(pending?, event, deadline).await?, event)?;
         Ok(match self.target.apply(&reader, Versions { current: &now.document, pending: &pending }).await? {
             Applied::Changed(change) => {
-                notebook.took_effect(change.previous);
+                notes.took_effect(change.previous);
                 Outcome::Changed(change)
             }
             Applied::AlreadyInEffect => Outcome::AlreadyInEffect,
         })
     }
 
-    async fn test(&self, event: &Event, notebook: &Notebook, deadline: Deadline) -> Result<Outcome> {
+    async fn test(&self, event: &Event, notes: &StepNotes, deadline: Deadline) -> Result<Outcome> {
         let (now, pending, ahead) = tokio::join!(
-            self.now(event, notebook, deadline),
+            self.now(event, notes, deadline),
             self.pending_once(event, deadline),
             self.companion_ahead(event, T::COMPANION_VERIFIES, deadline),
         );
         let Some(now) = now? else { return Ok(Outcome::AlreadyCurrent) };
-        let reader = self.reader(event, now.description, notebook, deadline).with_ahead(ahead);
+        let reader = self.reader(event, now.description, notes, deadline).with_ahead(ahead);
         Ok(match self.pending_again(pending?, event, deadline).await? {
             Some(pending) => {
                 let pending = Document::parse(pending.text)?;
@@ -215,12 +215,12 @@ impl<S: SecretStore, T: Target> Rotation<S, T> {
         })
     }
 
-    async fn finish(&self, event: &Event, notebook: &Notebook, deadline: Deadline) -> Result<Outcome> {
-        let (now, pending) = tokio::join!(self.now(event, notebook, deadline), self.pending_once(event, deadline));
+    async fn finish(&self, event: &Event, notes: &StepNotes, deadline: Deadline) -> Result<Outcome> {
+        let (now, pending) = tokio::join!(self.now(event, notes, deadline), self.pending_once(event, deadline));
         let Some(now) = now? else { return Ok(Outcome::AlreadyCurrent) };
         let pending = needed(self.pending_again(pending?, event, deadline).await?, event)?;
         // Whatever called us in whatever order: what does not open the target is not promoted.
-        let reader = self.reader(event, now.description, notebook, deadline);
+        let reader = self.reader(event, now.description, notes, deadline);
         let versions = Versions { current: &now.document, pending: &pending };
         self.target.verify(&reader, versions, Proof::Works).await?;
         // Only from the version that was compared with the pending one: a value that somebody stored meanwhile stays.
@@ -235,7 +235,7 @@ impl<S: SecretStore, T: Target> Rotation<S, T> {
             }
             moved => moved?,
         }
-        notebook.promoted(now.age, self.changes.downtime(&event.secret, &event.token, since_epoch()));
+        notes.promoted(now.age, self.changes.downtime(&event.secret, &event.token, since_epoch()));
         Ok(Outcome::Promoted(self.target.retire(&reader, versions).await))
     }
 
@@ -243,17 +243,17 @@ impl<S: SecretStore, T: Target> Rotation<S, T> {
         &'a self,
         event: &'a Event,
         description: Description,
-        notebook: &'a Notebook,
+        notes: &'a StepNotes,
         deadline: Deadline,
     ) -> Reader<'a> {
-        Reader::new(&self.store, &event.secret, &event.token, description, notebook, deadline)
+        Reader::new(&self.store, &event.secret, &event.token, description, notes, deadline)
     }
 
     /// The current version, and that the token's version is pending; `None` if the token's version is current already.
     ///
     /// Reads are eventually consistent, and acting on a version that is current no more could change a user that is in
     /// use. The labels know about the token, so they are at least as new as this rotation: the value has to agree with them.
-    async fn now(&self, event: &Event, notebook: &Notebook, deadline: Deadline) -> Result<Option<Now>> {
+    async fn now(&self, event: &Event, notes: &StepNotes, deadline: Deadline) -> Result<Option<Now>> {
         let mut pauses = READ_AGAIN_AFTER.into_iter();
         loop {
             let (description, current) = tokio::join!(
@@ -261,7 +261,7 @@ impl<S: SecretStore, T: Target> Rotation<S, T> {
                 self.store.value(&event.secret, Select::Current, deadline),
             );
             let description = description?;
-            notebook.described(&description);
+            notes.described(&description);
             let behind = match description.standing(&event.token) {
                 Ok(Standing::Current) => return Ok(None),
                 Ok(Standing::Pending) => {

@@ -9,9 +9,9 @@ use std::time::Duration;
 
 /// One step's notes. Clones write into the same notes, so that whoever talks to a target can have one.
 #[derive(Clone, Debug, Default)]
-pub struct Notebook(Arc<Mutex<Notes>>);
+pub struct StepNotes(Arc<Mutex<Notes>>);
 
-/// What stands in a notebook at the end of a step.
+/// What stands in a step's notes at the end of a step.
 #[derive(Clone, Debug, Default)]
 pub struct Notes {
     /// What went wrong without being the step's failure.
@@ -48,7 +48,7 @@ pub struct JournalSize {
     pub overdue: Option<usize>,
 }
 
-impl Notebook {
+impl StepNotes {
     /// Notes what went wrong without being the step's failure.
     pub fn warn(&self, warning: Error) {
         self.notes().warnings.push(warning);
@@ -97,10 +97,10 @@ impl Notebook {
 /// When new credentials took effect, from the step that put them there to the one that promotes them. Usually both run in
 /// one process; what another process did is not known here.
 #[derive(Debug, Default)]
-pub(crate) struct Changes(Mutex<Vec<Taken>>);
+pub(crate) struct InFlightChanges(Mutex<Vec<EffectiveSince>>);
 
 #[derive(Debug)]
-struct Taken {
+struct EffectiveSince {
     secret: String,
     version: String,
     at: Duration,
@@ -110,7 +110,7 @@ struct Taken {
 /// Rotations that one process may have begun and not ended. Forgetting one costs a measurement.
 const MOST_CHANGES: usize = 64;
 
-impl Changes {
+impl InFlightChanges {
     /// Keeps what was noted first for a version: a second run finds the new credential in effect.
     pub(crate) fn keep(&self, secret: &str, version: &str, taken: (Duration, PreviousCredential)) {
         let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
@@ -121,7 +121,7 @@ impl Changes {
             all.remove(0);
         }
         let (at, previous) = taken;
-        all.push(Taken { secret: secret.to_owned(), version: version.to_owned(), at, previous });
+        all.push(EffectiveSince { secret: secret.to_owned(), version: version.to_owned(), at, previous });
     }
 
     /// For a version that was promoted at `now`: how long AWSCURRENT named a credential that was refused.
@@ -144,7 +144,7 @@ mod tests {
 
     #[test]
     fn the_window_is_from_the_first_change_to_the_promotion() {
-        let changes = Changes::default();
+        let changes = InFlightChanges::default();
         changes.keep("a", "1", (10 * SECOND, PreviousCredential::Refused));
         changes.keep("a", "1", (12 * SECOND, PreviousCredential::Refused));
         changes.keep("b", "1", (11 * SECOND, PreviousCredential::Works));
@@ -156,7 +156,7 @@ mod tests {
 
     #[test]
     fn a_password_that_was_not_kept_was_refused() {
-        let changes = Changes::default();
+        let changes = InFlightChanges::default();
         changes.keep("a", "1", (10 * SECOND, PreviousCredential::NotKept("why")));
         assert_eq!(changes.downtime("a", "1", 11 * SECOND), Some(SECOND));
         // A clock that was set back meanwhile.
@@ -166,7 +166,7 @@ mod tests {
 
     #[test]
     fn what_never_ends_does_not_pile_up() {
-        let changes = Changes::default();
+        let changes = InFlightChanges::default();
         for version in 0..=MOST_CHANGES {
             changes.keep("a", &version.to_string(), (SECOND, PreviousCredential::Refused));
         }
@@ -176,11 +176,11 @@ mod tests {
 
     #[test]
     fn all_clones_write_into_the_same_notes() {
-        let notebook = Notebook::default();
-        notebook.clone().refused_login();
-        notebook.clone().throttled();
-        notebook.throttled();
-        let measures = notebook.into_notes().measures;
+        let notes = StepNotes::default();
+        notes.clone().refused_login();
+        notes.clone().throttled();
+        notes.throttled();
+        let measures = notes.into_notes().measures;
         assert_eq!((measures.refused_logins, measures.throttles), (1, 2));
     }
 }

@@ -20,7 +20,7 @@ pub trait Target: Send + Sync {
     type Made: Send;
 
     /// How many answers of AWS services that it asks itself have asked to slow down, since the process began. What a step
-    /// can count goes into its [`Notebook`](crate::protocol::notes::Notebook).
+    /// can count goes into its [`StepNotes`](crate::protocol::notes::StepNotes).
     fn throttles(&self) -> u32 {
         0
     }
@@ -61,7 +61,7 @@ pub trait Target: Send + Sync {
     /// outlived its grace period since the current version was made.
     fn check(&self, reader: &Reader<'_>, current: Dated<'_>) -> impl Future<Output = Result<Retired>> + Send;
 
-    /// Tries the credential of a version, which stands where the pending one does in `versions` and has this label. Changes
+    /// Tries the credential of a version, which stands where the pending one does in `versions` and has this label. InFlightChanges
     /// nothing.
     ///
     /// # Errors
@@ -73,7 +73,7 @@ pub trait Target: Send + Sync {
         label: Label,
     ) -> impl Future<Output = Result<Tried>> + Send;
 
-    /// Tries the companion's credential, if the current version names a companion and there is a way. Changes nothing.
+    /// Tries the companion's credential, if the current version names a companion and there is a way. InFlightChanges nothing.
     ///
     /// # Errors
     /// What kept it from being tried.

@@ -13,7 +13,7 @@ use crate::protocol::Rotation;
 use crate::protocol::context::Reader;
 use crate::protocol::label::Label;
 use crate::protocol::label::{CURRENT, PENDING, PREVIOUS};
-use crate::protocol::notes::Notebook;
+use crate::protocol::notes::StepNotes;
 use crate::protocol::observation::{Observation, Tried};
 use crate::protocol::store::{Description, SecretStore, Select, Version};
 use crate::protocol::target::{Companion, Target, Versions};
@@ -225,9 +225,9 @@ impl<S: SecretStore, T: Target> Rotation<S, T> {
     async fn examined(&self, description: Description, secret: &str, deadline: Deadline) -> Seen {
         let pending = description.pending_version().map(str::to_owned);
         let stuck = pending.filter(|id| description.current_version() != Some(id));
-        let notebook = Notebook::default();
+        let notes = StepNotes::default();
         let token = stuck.clone().unwrap_or_default();
-        let reader = Reader::new(self.store(), secret, &token, description.clone(), &notebook, deadline);
+        let reader = Reader::new(self.store(), secret, &token, description.clone(), &notes, deadline);
         let mut seen = Seen { description, stuck: stuck.is_some(), ..Seen::default() };
         self.read(&reader, secret, &mut seen, deadline).await;
         let Some(current) = seen.current.document.clone() else { return seen };
