@@ -18,7 +18,7 @@ use crate::protocol::schedule::Late;
 use crate::protocol::store::Description;
 use crate::protocol::target::{Retired, Target};
 use crate::protocol::watch::Watched;
-use crate::protocol::{Outcome, Ran, Rotation};
+use crate::protocol::{Outcome, Rotation, StepReport};
 use lambda_runtime::{Diagnostic, LambdaEvent, service_fn};
 use serde_json::{Map, Value};
 use std::process::ExitCode;
@@ -152,7 +152,7 @@ async fn rotate<T: Target>(
     deadline: Deadline,
 ) -> Worked {
     log.started();
-    let Ran { outcome, notes } = rotation.run(event, deadline).instrument(log.span()).await;
+    let StepReport { outcome, notes } = rotation.run(event, deadline).instrument(log.span()).await;
     let mut measured = log.line();
     notes.measures.put_into(&mut measured);
     log.warnings(&notes.warnings, &mut measured);

@@ -51,7 +51,7 @@ struct Hint {
 
 /// A step that was carried out.
 #[derive(Clone, Debug)]
-pub struct Ran {
+pub struct StepReport {
     /// What it did, or why not.
     pub outcome: Result<Outcome>,
     /// What was noted besides.
@@ -128,14 +128,14 @@ impl<S: SecretStore, T: Target> Rotation<S, T> {
     }
 
     /// Carries out one step. An error is any [`Code`], with the rotated secret as [`Fact::Secret`]; the step can be run again.
-    pub async fn run(&self, event: &Event, deadline: Deadline) -> Ran {
+    pub async fn run(&self, event: &Event, deadline: Deadline) -> StepReport {
         let notes = StepNotes::default();
         let outcome = self.step(event, &notes, deadline).await;
         let notes = notes.into_notes();
         if let Some(taken) = notes.took_effect {
             self.changes.keep(&event.secret, &event.token, taken);
         }
-        Ran { outcome, notes }
+        StepReport { outcome, notes }
     }
 
     async fn step(&self, event: &Event, notes: &StepNotes, deadline: Deadline) -> Result<Outcome> {
