@@ -15,7 +15,7 @@ use rotation::protocol::diagnose::{Diagnosis, Finding};
 use rotation::protocol::event::Event;
 use rotation::protocol::label::Label;
 use rotation::protocol::observation::PreviousCredential;
-use rotation::protocol::observation::{Observation, Tried};
+use rotation::protocol::observation::{Attempt, Observation};
 use rotation::protocol::schedule::Served;
 use rotation::protocol::store::{Description, Put, SecretStore, Select, Version};
 use rotation::protocol::target::{Applied, Change, Companion, Dated, Proof, Proposal, Retired, Target, Versions};
@@ -230,7 +230,7 @@ impl Target for Lock {
         self.opens(current.document).map(|()| Retired::Nothing)
     }
 
-    async fn attempt(&self, _: &Reader<'_>, versions: Versions<'_>, label: Label) -> Result<Tried> {
+    async fn attempt(&self, _: &Reader<'_>, versions: Versions<'_>, label: Label) -> Result<Attempt> {
         let password = versions.pending.string("password")?;
         let (silent, endless) = {
             let mut state = self.0.lock().unwrap();
@@ -246,9 +246,11 @@ impl Target for Lock {
             std::future::pending::<()>().await;
         }
         Ok(match (self.opens(versions.pending), silent) {
-            (_, true) => Tried { observation: Observation::Unreachable, error: Some(Error::new(Code::ConnectionLost)) },
-            (Ok(()), _) => Tried::WORKS,
-            (Err(error), _) => Tried { observation: Observation::Rejected, error: Some(error) },
+            (_, true) => {
+                Attempt { observation: Observation::Unreachable, error: Some(Error::new(Code::ConnectionLost)) }
+            }
+            (Ok(()), _) => Attempt::WORKS,
+            (Err(error), _) => Attempt { observation: Observation::Rejected, error: Some(error) },
         })
     }
 
@@ -257,8 +259,8 @@ impl Target for Lock {
         state.companion_tried += 1;
         let tried = match (state.companion_cannot_be_tried, state.companion_fails) {
             (true, _) => None,
-            (_, true) => Some(Tried::unknown(Error::new(Code::SuperuserRejected))),
-            (_, false) => Some(Tried::WORKS),
+            (_, true) => Some(Attempt::unknown(Error::new(Code::SuperuserRejected))),
+            (_, false) => Some(Attempt::WORKS),
         };
         Ok(state.companion.clone().map(|secret| Companion { secret, rescues: true, tried }))
     }

@@ -21,7 +21,7 @@ use rotation::protocol::context::Reader;
 use rotation::protocol::label::Label;
 use rotation::protocol::notes::JournalSize;
 use rotation::protocol::observation::PreviousCredential;
-use rotation::protocol::observation::{Observation, Tried};
+use rotation::protocol::observation::{Attempt, Observation};
 use rotation::protocol::store::Put;
 use rotation::protocol::target::{Applied, Change, Companion, Dated, Proof, Proposal, Retired, Target, Versions};
 use rotation::secret::SecretText;
@@ -180,7 +180,7 @@ impl ApiKey {
 
     /// Lists keys with the admin's credential, which shows that it works. `None` where the issuer cannot list: then nothing that
     /// changes nothing needs that credential.
-    async fn admin_tried(&self, reader: &Reader<'_>, ready: &Ready) -> Option<Tried> {
+    async fn admin_tried(&self, reader: &Reader<'_>, ready: &Ready) -> Option<Attempt> {
         let exchange = ready.exchange(&self.client, &ready.facts.key, reader.deadline());
         admin_tried(exchange.find().await)
     }
@@ -284,16 +284,16 @@ impl Target for ApiKey {
         self.end_due(reader, current.document, None, reader.description().last_rotated).await
     }
 
-    async fn attempt(&self, reader: &Reader<'_>, versions: Versions<'_>, _: Label) -> Result<Tried> {
+    async fn attempt(&self, reader: &Reader<'_>, versions: Versions<'_>, _: Label) -> Result<Attempt> {
         let ready = self.pending(reader, versions, Rights::Holder).await?;
         if ready.issuer.strategy == Strategy::Generate {
-            return looks_right(&ready).map(|()| Tried::WORKS);
+            return looks_right(&ready).map(|()| Attempt::WORKS);
         }
         let exchange = ready.exchange(&self.client, &ready.facts.key, reader.deadline());
         Ok(match exchange.verify(&ready.facts.key, false).await? {
-            Verdict::Works => Tried::WORKS,
-            Verdict::Rejected(error) => Tried { observation: Observation::Rejected, error: Some(error) },
-            Verdict::Unknown(error) => Tried::unknown(error),
+            Verdict::Works => Attempt::WORKS,
+            Verdict::Rejected(error) => Attempt { observation: Observation::Rejected, error: Some(error) },
+            Verdict::Unknown(error) => Attempt::unknown(error),
         })
     }
 
@@ -311,15 +311,15 @@ impl Target for ApiKey {
 }
 
 /// What a list of keys, or why there is none, tells about the admin's credential.
-fn admin_tried(listed: Result<Option<Vec<Found>>>) -> Option<Tried> {
+fn admin_tried(listed: Result<Option<Vec<Found>>>) -> Option<Attempt> {
     match listed {
         // Nothing was sent.
         Ok(None) => None,
-        Ok(Some(_)) => Some(Tried::WORKS),
+        Ok(Some(_)) => Some(Attempt::WORKS),
         Err(error) if error.code() == Code::AdminRejected => {
-            Some(Tried { observation: Observation::Rejected, error: Some(error) })
+            Some(Attempt { observation: Observation::Rejected, error: Some(error) })
         }
-        Err(error) => Some(Tried::unknown(error)),
+        Err(error) => Some(Attempt::unknown(error)),
     }
 }
 
@@ -480,7 +480,7 @@ mod tests {
     #[test]
     fn only_an_answer_tells_about_the_admins_credential() {
         assert_eq!(admin_tried(Ok(None)), None);
-        assert_eq!(admin_tried(Ok(Some(Vec::new()))), Some(Tried::WORKS));
+        assert_eq!(admin_tried(Ok(Some(Vec::new()))), Some(Attempt::WORKS));
         for (code, observation) in
             [(Code::AdminRejected, Observation::Rejected), (Code::IssuerUnavailable, Observation::Unknown)]
         {

@@ -13,7 +13,7 @@ use crate::password::{OsEntropy, Policy};
 use crate::protocol::context::Reader;
 use crate::protocol::label::Label;
 use crate::protocol::observation::PreviousCredential;
-use crate::protocol::observation::{Observation, Tried};
+use crate::protocol::observation::{Attempt, Observation};
 use crate::protocol::target::{Applied, Change, Companion, Dated, Proof, Proposal, Retired, Target, Versions};
 use crate::secret::Password;
 use std::marker::PhantomData;
@@ -417,7 +417,7 @@ impl<E: Engine> Target for DatabaseTarget<E> {
         self.discard(reader, &facts, current.age).await
     }
 
-    async fn attempt(&self, reader: &Reader<'_>, versions: Versions<'_>, label: Label) -> Result<Tried> {
+    async fn attempt(&self, reader: &Reader<'_>, versions: Versions<'_>, label: Label) -> Result<Attempt> {
         let (facts, credential) = match label {
             Label::Current => (Facts::read::<E>(versions.current)?, Credential::Current),
             Label::Pending => (read_both::<E>(versions)?.1, Credential::Pending),
@@ -432,17 +432,17 @@ impl<E: Engine> Target for DatabaseTarget<E> {
         let tried = match self.superuser(reader, &facts).await {
             Ok(Some(superuser)) => tried_as(self.log_in_superuser(reader, &superuser).await),
             Ok(None) => return Ok(None),
-            Err(error) => Tried::unknown(error),
+            Err(error) => Attempt::unknown(error),
         };
         let rescues = facts.rescue || facts.strategy() == Strategy::AlternatingUsers;
         Ok(Some(Companion { secret, rescues, tried: Some(tried) }))
     }
 }
 
-fn tried_as<T>(attempt: Result<T, LoginFailure>) -> Tried {
+fn tried_as<T>(attempt: Result<T, LoginFailure>) -> Attempt {
     match attempt {
-        Ok(_) => Tried::WORKS,
-        Err(failure) => Tried { observation: failure.observation, error: Some(failure.error) },
+        Ok(_) => Attempt::WORKS,
+        Err(failure) => Attempt { observation: failure.observation, error: Some(failure.error) },
     }
 }
 

@@ -30,14 +30,14 @@ impl Observation {
 
 /// A credential that was tried.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Tried {
+pub struct Attempt {
     /// What that told.
     pub observation: Observation,
     /// What came between, if it does not work. `None` where it does, as a rule.
     pub error: Option<Error>,
 }
 
-impl Tried {
+impl Attempt {
     /// It works.
     pub const WORKS: Self = Self { observation: Observation::Works, error: None };
 

@@ -4,7 +4,7 @@ use crate::document::Document;
 use crate::error::Result;
 use crate::protocol::context::Reader;
 use crate::protocol::label::Label;
-use crate::protocol::observation::{PreviousCredential, Tried};
+use crate::protocol::observation::{Attempt, PreviousCredential};
 use crate::protocol::store::Put;
 use std::future::Future;
 use std::time::Duration;
@@ -71,7 +71,7 @@ pub trait Target: Send + Sync {
         reader: &Reader<'_>,
         versions: Versions<'_>,
         label: Label,
-    ) -> impl Future<Output = Result<Tried>> + Send;
+    ) -> impl Future<Output = Result<Attempt>> + Send;
 
     /// Tries the companion's credential, if the current version names a companion and there is a way. InFlightChanges nothing.
     ///
@@ -92,7 +92,7 @@ pub struct Companion {
     /// Whether a rotation would use it if no credential of the secret worked.
     pub rescues: bool,
     /// What trying it told. `None` where there is no way to try it without a change.
-    pub tried: Option<Tried>,
+    pub tried: Option<Attempt>,
 }
 
 /// The next credential.

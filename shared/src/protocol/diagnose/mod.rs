@@ -14,7 +14,7 @@ use crate::protocol::context::Reader;
 use crate::protocol::label::Label;
 use crate::protocol::label::{CURRENT, PENDING, PREVIOUS};
 use crate::protocol::notes::StepNotes;
-use crate::protocol::observation::{Observation, Tried};
+use crate::protocol::observation::{Attempt, Observation};
 use crate::protocol::store::{Description, SecretStore, Select, Version};
 use crate::protocol::target::{Companion, Target, Versions};
 use serde_json::{Map, Value, json};
@@ -59,7 +59,7 @@ enum Credential {
     NotTried,
     /// It is for something else than the current one, or cannot be read: no rotation would try it.
     NotOurs,
-    Tried(Tried),
+    Tried(Attempt),
 }
 
 impl Credential {
@@ -279,7 +279,7 @@ impl<S: SecretStore, T: Target> Rotation<S, T> {
         match self.target().attempt(reader, Versions { current, pending: tried }, label).await {
             Ok(tried) => Credential::Tried(tried),
             Err(error) if look == Look::Previous && is_of_the_version(&error) => Credential::NotOurs,
-            Err(error) => Credential::Tried(Tried::unknown(error)),
+            Err(error) => Credential::Tried(Attempt::unknown(error)),
         }
     }
 }
@@ -338,7 +338,7 @@ impl Default for Held {
 
 impl Held {
     fn of(version: Result<Option<Version>>) -> Self {
-        let unread = |error| Credential::Tried(Tried::unknown(error));
+        let unread = |error| Credential::Tried(Attempt::unknown(error));
         match version {
             Ok(None) => Self { credential: Credential::None, ..Self::default() },
             Ok(Some(version)) => match Document::parse(version.text) {
@@ -552,8 +552,8 @@ mod tests {
     const ALL: [Observation; 4] = [Works, Rejected, Unreachable, Unknown];
 
     /// What trying one would tell, with an error of this code unless it works.
-    fn tried(observation: Observation, code: Code) -> Tried {
-        Tried { observation, error: (observation != Works).then(|| Error::new(code)) }
+    fn tried(observation: Observation, code: Code) -> Attempt {
+        Attempt { observation, error: (observation != Works).then(|| Error::new(code)) }
     }
 
     fn credentials(code: Code) -> impl Iterator<Item = Credential> {
@@ -568,7 +568,7 @@ mod tests {
             besides.extend(all().chain([None]).map(|tried| there(rescues, tried)));
         }
         // The password is right, and nothing can be done with it.
-        let blocked = Tried { observation: Works, error: Some(Error::new(Code::SuperuserRejected)) };
+        let blocked = Attempt { observation: Works, error: Some(Error::new(Code::SuperuserRejected)) };
         besides.push(there(true, Some(blocked)));
         besides
     }
@@ -668,7 +668,7 @@ mod tests {
             }
         }
 
-        fn tried(&self) -> Option<&Tried> {
+        fn tried(&self) -> Option<&Attempt> {
             match self {
                 Self::There(companion) => companion.tried.as_ref(),
                 _ => None,
@@ -758,7 +758,7 @@ mod tests {
 
     #[test]
     fn a_password_that_is_right_is_not_healthy_where_nothing_can_be_done_with_it() {
-        let blocked = Tried { observation: Works, error: Some(Error::new(Code::DatabaseUnusable)) };
+        let blocked = Attempt { observation: Works, error: Some(Error::new(Code::DatabaseUnusable)) };
         let mut seen = Seen { beside: Beside::Nothing, ..Seen::default() };
         seen.current.credential = Credential::Tried(blocked);
         let (finding, cause) = seen.finding();
@@ -768,7 +768,7 @@ mod tests {
     /// Between setSecret and finishSecret a healthy rotation looks as one that was left there.
     #[test]
     fn what_may_be_under_way_is_waited_for() {
-        let works = || Credential::Tried(Tried::WORKS);
+        let works = || Credential::Tried(Attempt::WORKS);
         let rejected = || Credential::Tried(tried(Rejected, Code::CurrentRejected));
         let (young, old) = (Some(UNDER_WAY / 2), Some(UNDER_WAY));
         for (current, pending, age, finding, wait) in [
@@ -800,7 +800,7 @@ mod tests {
     fn a_companion_that_cannot_be_tried_is_told_as_such() {
         let companion = Companion { secret: "admin".to_owned(), rescues: true, tried: None };
         let mut seen = Seen { beside: Beside::There(companion), ..Seen::default() };
-        seen.current.credential = Credential::Tried(Tried::WORKS);
+        seen.current.credential = Credential::Tried(Attempt::WORKS);
         seen.description.rotation_enabled = Some(true);
         let answer = seen.into_diagnosis("s").to_json();
         assert_eq!(answer["companion"], json!({"secret": "admin", "credential": "not-tried"}));
