@@ -17,8 +17,10 @@ use rotation::protocol::label::Label;
 use rotation::protocol::observation::PreviousCredential;
 use rotation::protocol::observation::{Attempt, Observation};
 use rotation::protocol::schedule::Served;
-use rotation::protocol::store::{Description, Put, SecretStore, Select, Version};
-use rotation::protocol::target::{Applied, Change, Companion, Dated, Proof, Proposal, Retired, Target, Versions};
+use rotation::protocol::store::{Description, PutOutcome, SecretStore, Version, VersionSelector};
+use rotation::protocol::target::{
+    Applied, Change, Companion, Proof, Proposal, Retired, Target, VersionWithAge, Versions,
+};
 use rotation::protocol::{Outcome, Rotation};
 use rotation::secret::{RotationToken, SecretText};
 use rotation::{Code, Error, Fact, Result};
@@ -63,18 +65,20 @@ impl SecretStore for Store {
         })
     }
 
-    async fn value(&self, secret: &str, select: Select<'_>, _: Deadline) -> Result<Option<Version>> {
+    async fn value(&self, secret: &str, select: VersionSelector<'_>, _: Deadline) -> Result<Option<Version>> {
         let select = match select {
-            Select::Current if std::mem::take(&mut *self.stale_current.lock().unwrap()) => Select::Previous,
+            VersionSelector::Current if std::mem::take(&mut *self.stale_current.lock().unwrap()) => {
+                VersionSelector::Previous
+            }
             other => other,
         };
         let body = match select {
-            Select::Current => json!({"SecretId": secret, "VersionStage": "AWSCURRENT"}),
-            Select::Previous => json!({"SecretId": secret, "VersionStage": "AWSPREVIOUS"}),
-            Select::Pending(id) => json!({"SecretId": secret, "VersionId": id, "VersionStage": "AWSPENDING"}),
+            VersionSelector::Current => json!({"SecretId": secret, "VersionStage": "AWSCURRENT"}),
+            VersionSelector::Previous => json!({"SecretId": secret, "VersionStage": "AWSPREVIOUS"}),
+            VersionSelector::Pending(id) => json!({"SecretId": secret, "VersionId": id, "VersionStage": "AWSPENDING"}),
         };
         let answer = self.call("GetSecretValue", body).await;
-        if matches!(select, Select::Pending(_)) {
+        if matches!(select, VersionSelector::Pending(_)) {
             let mut stale = self.stale_reads.lock().unwrap();
             if *stale > 0 {
                 *stale -= 1;
@@ -98,13 +102,13 @@ impl SecretStore for Store {
         rotation_token: Option<&RotationToken>,
         value: &SecretText,
         _: Deadline,
-    ) -> Result<Put> {
+    ) -> Result<PutOutcome> {
         let body = json!({"SecretId": secret, "ClientRequestToken": token, "SecretString": value.expose(),
             "RotationToken": rotation_token.map(RotationToken::expose), "VersionStages": ["AWSPENDING"]});
         self.puts.lock().unwrap().push(body.clone());
         match self.call("PutSecretValue", body).await {
-            Ok(_) => Ok(Put::Stored),
-            Err(code) if code == "ResourceExistsException" => Ok(Put::OtherValueThere),
+            Ok(_) => Ok(PutOutcome::Stored),
+            Err(code) if code == "ResourceExistsException" => Ok(PutOutcome::OtherValueThere),
             Err(code) => Err(Error::new(Code::ServiceRefused).with(Fact::ServiceCode, code)),
         }
     }
@@ -135,7 +139,7 @@ const CHANGED: Outcome = Outcome::Changed(Change { by: "current", previous: Prev
 struct State {
     password: String,
     proposed: u32,
-    settled: Vec<(String, Put)>,
+    settled: Vec<(String, PutOutcome)>,
     companion: Option<String>,
     companion_read: Option<String>,
     checked: u32,
@@ -187,8 +191,8 @@ impl Target for Lock {
         Ok(Proposal { document: current.with(&[("password", &made)])?, made })
     }
 
-    async fn settle(&self, reader: &Reader<'_>, made: String, put: Put) -> Result<()> {
-        if put == Put::OtherValueThere {
+    async fn settle(&self, reader: &Reader<'_>, made: String, put: PutOutcome) -> Result<()> {
+        if put == PutOutcome::OtherValueThere {
             reader.warn(Error::new(Code::KeyNotRevoked).with(Fact::KeyId, &made));
         }
         self.0.lock().unwrap().settled.push((made, put));
@@ -225,7 +229,7 @@ impl Target for Lock {
         if state.retirement_fails { Err(Error::new(Code::ConnectionLost)) } else { Ok(Retired::Previous) }
     }
 
-    async fn check(&self, _: &Reader<'_>, current: Dated<'_>) -> Result<Retired> {
+    async fn check(&self, _: &Reader<'_>, current: VersionWithAge<'_>) -> Result<Retired> {
         self.0.lock().unwrap().checked += 1;
         self.opens(current.document).map(|()| Retired::Nothing)
     }
@@ -313,7 +317,8 @@ impl Bench {
     }
 
     async fn current_password(&self) -> String {
-        let value = self.store.value("s", Select::Current, Deadline::after(Duration::from_secs(9))).await.unwrap();
+        let value =
+            self.store.value("s", VersionSelector::Current, Deadline::after(Duration::from_secs(9))).await.unwrap();
         Document::parse(value.unwrap().text).unwrap().string("password").unwrap()
     }
 }
@@ -378,15 +383,15 @@ async fn each_create_secret_hears_whose_value_was_stored() {
     let deadline = || Deadline::after(Duration::from_secs(60));
     let event = bench.event("createSecret");
     let (one, two) = tokio::join!(bench.rotation.run(&event, deadline()), bench.rotation.run(&event, deadline()));
-    let pending = bench.store.value("s", Select::Pending(TOKEN), deadline()).await.unwrap().unwrap();
+    let pending = bench.store.value("s", VersionSelector::Pending(TOKEN), deadline()).await.unwrap().unwrap();
     let stored = Document::parse(pending.text).unwrap().string("password").unwrap();
     let settled = bench.lock.0.lock().unwrap().settled.clone();
     assert_eq!(settled.len(), 2, "both are told");
     for (made, put) in &settled {
-        assert_eq!(&stored == made, *put == Put::Stored, "{made} was told {put:?} of {stored}");
+        assert_eq!(&stored == made, *put == PutOutcome::Stored, "{made} was told {put:?} of {stored}");
     }
     // What could not be cleared away is a warning of the one whose it was, and no failure.
-    let lost = settled.iter().find(|(_, put)| *put == Put::OtherValueThere).unwrap();
+    let lost = settled.iter().find(|(_, put)| *put == PutOutcome::OtherValueThere).unwrap();
     assert_eq!((one.outcome.is_ok(), two.outcome.is_ok()), (true, true));
     let warnings: Vec<_> = [one, two].into_iter().flat_map(|ran| ran.notes.warnings).collect();
     let warned: Vec<_> = warnings.iter().map(|warning| (warning.code(), warning.fact(Fact::KeyId))).collect();

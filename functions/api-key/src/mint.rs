@@ -15,7 +15,7 @@ use crate::retire::{End, end, is_named, is_ours, not_ours, not_revoked};
 use crate::template::Key;
 use rotation::clock::{Deadline, since_epoch};
 use rotation::protocol::context::Reader;
-use rotation::protocol::store::Put;
+use rotation::protocol::store::PutOutcome;
 use rotation::{Code, Error, Fact, Result};
 use std::time::Duration;
 
@@ -94,12 +94,12 @@ pub(crate) async fn discard(ready: &Ready, client: &Client, reader: &Reader<'_>,
 }
 
 /// Ends what is nobody's now that the version has its value.
-pub(crate) async fn settle(ready: &Ready, client: &Client, reader: &Reader<'_>, minted: &Minted, put: Put) {
+pub(crate) async fn settle(ready: &Ready, client: &Client, reader: &Reader<'_>, minted: &Minted, put: PutOutcome) {
     let exchange = ready.ending(client, &ready.facts.key, reader.deadline());
     let orphans: Vec<&String> = match put {
-        Put::Stored => minted.strays.iter().collect(),
+        PutOutcome::Stored => minted.strays.iter().collect(),
         // The value is another invocation's. What else is named for this version may be that.
-        Put::OtherValueThere => minted.key.id.iter().collect(),
+        PutOutcome::OtherValueThere => minted.key.id.iter().collect(),
     };
     for id in orphans {
         if let Err(error) = exchange.revoke(id).await {

@@ -22,8 +22,10 @@ use rotation::protocol::label::Label;
 use rotation::protocol::notes::JournalSize;
 use rotation::protocol::observation::PreviousCredential;
 use rotation::protocol::observation::{Attempt, Observation};
-use rotation::protocol::store::Put;
-use rotation::protocol::target::{Applied, Change, Companion, Dated, Proof, Proposal, Retired, Target, Versions};
+use rotation::protocol::store::PutOutcome;
+use rotation::protocol::target::{
+    Applied, Change, Companion, Proof, Proposal, Retired, Target, VersionWithAge, Versions,
+};
 use rotation::secret::SecretText;
 use rotation::{Code, Error, Fact, Result};
 use std::time::Duration;
@@ -220,15 +222,15 @@ impl Target for ApiKey {
         self.proposal(reader, current).await
     }
 
-    async fn settle(&self, reader: &Reader<'_>, made: Made, put: Put) -> Result<()> {
+    async fn settle(&self, reader: &Reader<'_>, made: Made, put: PutOutcome) -> Result<()> {
         match (made.0, put) {
             (Outside::Minted(made), put) => {
-                if put == Put::Stored {
+                if put == PutOutcome::Stored {
                     reader.notes().took_effect(PreviousCredential::Works);
                 }
                 settle(&made.0, &self.client, reader, &made.1, put).await;
             }
-            (Outside::Rolled, Put::OtherValueThere) => return Err(Error::new(Code::KeySuperseded)),
+            (Outside::Rolled, PutOutcome::OtherValueThere) => return Err(Error::new(Code::KeySuperseded)),
             (Outside::Rolled | Outside::Nothing, _) => {}
         }
         Ok(())
@@ -265,7 +267,7 @@ impl Target for ApiKey {
         self.end_due(reader, versions.pending, superseded.facts.key.id.as_deref(), Some(since_epoch())).await
     }
 
-    async fn check(&self, reader: &Reader<'_>, current: Dated<'_>) -> Result<Retired> {
+    async fn check(&self, reader: &Reader<'_>, current: VersionWithAge<'_>) -> Result<Retired> {
         let ready = self.ready(reader, current.document, Rights::Admin).await?;
         if ready.issuer.strategy == Strategy::Generate {
             return Ok(Retired::Nothing);

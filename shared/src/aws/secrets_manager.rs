@@ -6,7 +6,7 @@ use crate::clock::{Deadline, age_of};
 use crate::error::{Code, Error, Fact, Result};
 use crate::protocol::label::{CURRENT, PENDING, PREVIOUS};
 use crate::protocol::schedule::{Served, days, interval, unqualified};
-use crate::protocol::store::{Description, Put, SecretStore, Select, Version};
+use crate::protocol::store::{Description, PutOutcome, SecretStore, Version, VersionSelector};
 use crate::secret::{RotationToken, SecretText};
 use aws_config::BehaviorVersion;
 use aws_config::retry::RetryConfig;
@@ -100,12 +100,12 @@ impl SecretStore for SecretsManager {
         })
     }
 
-    async fn value(&self, secret: &str, select: Select<'_>, deadline: Deadline) -> Result<Option<Version>> {
+    async fn value(&self, secret: &str, select: VersionSelector<'_>, deadline: Deadline) -> Result<Option<Version>> {
         let request = self.client.get_secret_value().secret_id(secret);
         let request = match select {
-            Select::Current => request.version_stage(CURRENT),
-            Select::Previous => request.version_stage(PREVIOUS),
-            Select::Pending(version) => request.version_id(version).version_stage(PENDING),
+            VersionSelector::Current => request.version_stage(CURRENT),
+            VersionSelector::Previous => request.version_stage(PREVIOUS),
+            VersionSelector::Pending(version) => request.version_id(version).version_stage(PENDING),
         };
         let attempts = Attempts::counted(&self.throttles);
         let call = request.customize().interceptor(attempts.clone()).send();
@@ -133,7 +133,7 @@ impl SecretStore for SecretsManager {
         rotation_token: Option<&RotationToken>,
         value: &SecretText,
         deadline: Deadline,
-    ) -> Result<Put> {
+    ) -> Result<PutOutcome> {
         let attempts = Attempts::counted(&self.throttles);
         let call = self
             .client
@@ -147,8 +147,8 @@ impl SecretStore for SecretsManager {
             .interceptor(attempts.clone())
             .send();
         match finish("PutSecretValue", secret, deadline, &attempts, call).await? {
-            Ok(_) => Ok(Put::Stored),
-            Err(failure) if failure.code() == Some("ResourceExistsException") => Ok(Put::OtherValueThere),
+            Ok(_) => Ok(PutOutcome::Stored),
+            Err(failure) if failure.code() == Some("ResourceExistsException") => Ok(PutOutcome::OtherValueThere),
             Err(failure) => Err(failure.into_error()),
         }
     }

@@ -14,7 +14,7 @@ use crate::protocol::context::Reader;
 use crate::protocol::label::Label;
 use crate::protocol::observation::PreviousCredential;
 use crate::protocol::observation::{Attempt, Observation};
-use crate::protocol::target::{Applied, Change, Companion, Dated, Proof, Proposal, Retired, Target, Versions};
+use crate::protocol::target::{Applied, Change, Companion, Proof, Proposal, Retired, Target, VersionWithAge, Versions};
 use crate::secret::Password;
 use std::marker::PhantomData;
 use std::time::Duration;
@@ -404,7 +404,7 @@ impl<E: Engine> Target for DatabaseTarget<E> {
         self.discard(reader, &facts, Some(Duration::ZERO)).await
     }
 
-    async fn check(&self, reader: &Reader<'_>, current: Dated<'_>) -> Result<Retired> {
+    async fn check(&self, reader: &Reader<'_>, current: VersionWithAge<'_>) -> Result<Retired> {
         let facts = Facts::read::<E>(current.document)?;
         let session = self.log_in(reader, &facts, Credential::Current).await;
         let session = session.map_err(|failure| failure.or_rejected(Code::CurrentRejected))?;

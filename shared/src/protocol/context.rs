@@ -4,7 +4,7 @@ use crate::clock::{Deadline, Stopwatch};
 use crate::document::Document;
 use crate::error::{Code, Error, Fact, Result};
 use crate::protocol::notes::StepNotes;
-use crate::protocol::store::{Description, SecretStore, Select, Standing, Version};
+use crate::protocol::store::{Description, RotationState, SecretStore, Version, VersionSelector};
 use crate::secret::SecretText;
 use std::future::Future;
 use std::pin::Pin;
@@ -76,7 +76,7 @@ impl<'a> Reader<'a> {
     /// Those of the store.
     pub async fn has_value(&self) -> Result<bool> {
         self.store
-            .version(self.secret, Select::Pending(self.token), self.deadline)
+            .version(self.secret, VersionSelector::Pending(self.token), self.deadline)
             .await
             .map(|version| version.is_some())
     }
@@ -86,8 +86,11 @@ impl<'a> Reader<'a> {
     /// # Errors
     /// Those of the store. Each names the secret.
     pub async fn other_previous(&self, id: &str) -> Result<Option<Document>> {
-        let version =
-            self.store.version(id, Select::Previous, self.deadline).await.map_err(|error| of_other(error, id))?;
+        let version = self
+            .store
+            .version(id, VersionSelector::Previous, self.deadline)
+            .await
+            .map_err(|error| of_other(error, id))?;
         Ok(version.and_then(|version| Document::parse(version.text).ok()))
     }
 
@@ -114,8 +117,8 @@ impl<'a> Reader<'a> {
             return Ok(());
         }
         match self.store.description(self.secret, self.deadline).await?.standing(self.token)? {
-            Standing::Pending => Ok(()),
-            Standing::Current => Err(Error::new(Code::VersionNotPending).with(Fact::Version, self.token)),
+            RotationState::Pending => Ok(()),
+            RotationState::Current => Err(Error::new(Code::VersionNotPending).with(Fact::Version, self.token)),
         }
     }
 
@@ -124,7 +127,7 @@ impl<'a> Reader<'a> {
     /// # Errors
     /// Those of the store.
     pub async fn previous(&self) -> Result<Option<Document>> {
-        match self.store.version(self.secret, Select::Previous, self.deadline).await {
+        match self.store.version(self.secret, VersionSelector::Previous, self.deadline).await {
             Ok(version) => Ok(version.and_then(|version| Document::parse(version.text).ok())),
             Err(error) if error.code() == Code::SecretNotJson => Ok(None),
             Err(error) => Err(error),
@@ -160,7 +163,7 @@ async fn read_document(store: &dyn Reads, id: &str, deadline: Deadline) -> Resul
 }
 
 async fn read_text(store: &dyn Reads, id: &str, deadline: Deadline) -> Result<SecretText> {
-    let version = store.version(id, Select::Current, deadline).await.map_err(|error| of_other(error, id))?;
+    let version = store.version(id, VersionSelector::Current, deadline).await.map_err(|error| of_other(error, id))?;
     version.map(|version| version.text).ok_or_else(|| of_other(Error::new(Code::SecretNotFound), id))
 }
 
@@ -174,7 +177,12 @@ type Reading<'a, T> = Pin<Box<dyn Future<Output = Result<T>> + Send + 'a>>;
 /// The reading half of a [`SecretStore`], as an object: no target needs to name the store's type.
 trait Reads: Sync {
     fn description<'a>(&'a self, secret: &'a str, deadline: Deadline) -> Reading<'a, Description>;
-    fn version<'a>(&'a self, secret: &'a str, select: Select<'a>, deadline: Deadline) -> Reading<'a, Option<Version>>;
+    fn version<'a>(
+        &'a self,
+        secret: &'a str,
+        select: VersionSelector<'a>,
+        deadline: Deadline,
+    ) -> Reading<'a, Option<Version>>;
 }
 
 impl<S: SecretStore> Reads for S {
@@ -182,7 +190,12 @@ impl<S: SecretStore> Reads for S {
         Box::pin(self.describe(secret, deadline))
     }
 
-    fn version<'a>(&'a self, secret: &'a str, select: Select<'a>, deadline: Deadline) -> Reading<'a, Option<Version>> {
+    fn version<'a>(
+        &'a self,
+        secret: &'a str,
+        select: VersionSelector<'a>,
+        deadline: Deadline,
+    ) -> Reading<'a, Option<Version>> {
         Box::pin(self.value(secret, select, deadline))
     }
 }

@@ -23,8 +23,8 @@ use crate::error::{Code, Error, Fact, Result};
 use crate::protocol::context::{Reader, read_other};
 use crate::protocol::event::{Event, Step};
 use crate::protocol::notes::{InFlightChanges, Notes, StepNotes};
-use crate::protocol::store::{Description, Put, SecretStore, Select, Standing, Version};
-use crate::protocol::target::{Applied, Change, Dated, Proof, Retired, Target, Versions};
+use crate::protocol::store::{Description, PutOutcome, RotationState, SecretStore, Version, VersionSelector};
+use crate::protocol::target::{Applied, Change, Proof, Retired, Target, VersionWithAge, Versions};
 use std::sync::Mutex;
 use std::time::Duration;
 
@@ -167,9 +167,9 @@ impl<S: SecretStore, T: Target> Rotation<S, T> {
             self.store.put_pending(&event.secret, &event.token, token, proposal.document.text(), deadline).await?;
         self.target.settle(&reader, proposal.made, put).await?;
         Ok(match put {
-            Put::Stored => Outcome::Proposed,
+            PutOutcome::Stored => Outcome::Proposed,
             // Another invocation of this step came first. Its value is as good as ours.
-            Put::OtherValueThere => Outcome::AlreadyProposed,
+            PutOutcome::OtherValueThere => Outcome::AlreadyProposed,
         })
     }
 
@@ -209,7 +209,7 @@ impl<S: SecretStore, T: Target> Rotation<S, T> {
             // RotateImmediately=false runs this step alone, against a version that may never get a value. If a rotation is
             // under way after all, finishSecret will not promote what has no value.
             None => {
-                let current = Dated { document: &now.document, age: now.age };
+                let current = VersionWithAge { document: &now.document, age: now.age };
                 self.target.check(&reader, current).await.map(Outcome::ConfigurationVerified)?
             }
         })
@@ -229,8 +229,8 @@ impl<S: SecretStore, T: Target> Rotation<S, T> {
             Err(error) if error.code() == Code::WriteConflict => {
                 let description = self.store.describe(&event.secret, deadline).await?;
                 match description.standing(&event.token)? {
-                    Standing::Current => {}
-                    Standing::Pending => return Err(error),
+                    RotationState::Current => {}
+                    RotationState::Pending => return Err(error),
                 }
             }
             moved => moved?,
@@ -258,13 +258,13 @@ impl<S: SecretStore, T: Target> Rotation<S, T> {
         loop {
             let (description, current) = tokio::join!(
                 self.store.describe(&event.secret, deadline),
-                self.store.value(&event.secret, Select::Current, deadline),
+                self.store.value(&event.secret, VersionSelector::Current, deadline),
             );
             let description = description?;
             notes.described(&description);
             let behind = match description.standing(&event.token) {
-                Ok(Standing::Current) => return Ok(None),
-                Ok(Standing::Pending) => {
+                Ok(RotationState::Current) => return Ok(None),
+                Ok(RotationState::Pending) => {
                     let current = current?.ok_or_else(|| Error::new(Code::CurrentMissing))?;
                     if description.current_version() == Some(&current.id) {
                         return Ok(Some(Now {
@@ -288,7 +288,7 @@ impl<S: SecretStore, T: Target> Rotation<S, T> {
     }
 
     async fn pending_once(&self, event: &Event, deadline: Deadline) -> Result<Option<Version>> {
-        self.store.value(&event.secret, Select::Pending(&event.token), deadline).await
+        self.store.value(&event.secret, VersionSelector::Pending(&event.token), deadline).await
     }
 
     /// The pending value, read again a few times if the first read missed it.

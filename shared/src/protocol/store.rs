@@ -53,7 +53,7 @@ impl Description {
     ///
     /// # Errors
     /// [`Code::RotationDisabled`], [`Code::VersionUnknown`], [`Code::VersionNotPending`].
-    pub fn standing(&self, version: &str) -> Result<Standing> {
+    pub fn standing(&self, version: &str) -> Result<RotationState> {
         if self.rotation_enabled == Some(false) {
             return Err(Error::new(Code::RotationDisabled));
         }
@@ -62,9 +62,9 @@ impl Description {
         };
         let has = |label: &str| labels.iter().any(|known| known == label);
         if has(CURRENT) {
-            Ok(Standing::Current)
+            Ok(RotationState::Current)
         } else if has(PENDING) {
-            Ok(Standing::Pending)
+            Ok(RotationState::Pending)
         } else {
             let error = Error::new(Code::VersionNotPending).with(Fact::Version, version);
             Err(error.with(Fact::Labels, labels.join(", ")))
@@ -74,7 +74,7 @@ impl Description {
 
 /// Where a version stands in a rotation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Standing {
+pub enum RotationState {
     /// It is being made.
     Pending,
     /// It is what consumers read.
@@ -94,7 +94,7 @@ pub struct Version {
 
 /// Which version to read.
 #[derive(Clone, Copy, Debug)]
-pub enum Select<'a> {
+pub enum VersionSelector<'a> {
     /// The one labelled AWSCURRENT.
     Current,
     /// The one labelled AWSPREVIOUS.
@@ -105,7 +105,7 @@ pub enum Select<'a> {
 
 /// How a PutSecretValue ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Put {
+pub enum PutOutcome {
     /// The version has this value now.
     Stored,
     /// The version had another value already, and keeps it: a version's value never changes.
@@ -121,7 +121,7 @@ pub trait SecretStore: Send + Sync {
     fn value(
         &self,
         secret: &str,
-        select: Select<'_>,
+        select: VersionSelector<'_>,
         deadline: Deadline,
     ) -> impl Future<Output = Result<Option<Version>>> + Send;
 
@@ -133,7 +133,7 @@ pub trait SecretStore: Send + Sync {
         rotation_token: Option<&RotationToken>,
         value: &SecretText,
         deadline: Deadline,
-    ) -> impl Future<Output = Result<Put>> + Send;
+    ) -> impl Future<Output = Result<PutOutcome>> + Send;
 
     /// UpdateSecretVersionStage: AWSCURRENT moves `from` one version `to` another.
     fn promote(

@@ -5,7 +5,7 @@ use crate::error::Result;
 use crate::protocol::context::Reader;
 use crate::protocol::label::Label;
 use crate::protocol::observation::{Attempt, PreviousCredential};
-use crate::protocol::store::Put;
+use crate::protocol::store::PutOutcome;
 use std::future::Future;
 use std::time::Duration;
 
@@ -38,7 +38,12 @@ pub trait Target: Send + Sync {
     /// Follows `propose` once the version has a value: the proposal, or another one that was stored first. From now on the
     /// value cannot change, so what was made outside for this version and is not in the value is nobody's.
     /// What only leaves something behind is for [`Reader::warn`]; an error says that the value that was stored is of no use.
-    fn settle(&self, _reader: &Reader<'_>, _made: Self::Made, _put: Put) -> impl Future<Output = Result<()>> + Send {
+    fn settle(
+        &self,
+        _reader: &Reader<'_>,
+        _made: Self::Made,
+        _put: PutOutcome,
+    ) -> impl Future<Output = Result<()>> + Send {
         std::future::ready(Ok(()))
     }
 
@@ -59,7 +64,7 @@ pub trait Target: Send + Sync {
 
     /// Proves that a rotation could begin: the configuration is sound and the current credential works. Ends what has
     /// outlived its grace period since the current version was made.
-    fn check(&self, reader: &Reader<'_>, current: Dated<'_>) -> impl Future<Output = Result<Retired>> + Send;
+    fn check(&self, reader: &Reader<'_>, current: VersionWithAge<'_>) -> impl Future<Output = Result<Retired>> + Send;
 
     /// Tries the credential of a version, which stands where the pending one does in `versions` and has this label. InFlightChanges
     /// nothing.
@@ -106,7 +111,7 @@ pub struct Proposal<M> {
 
 /// A version and its age, by the service's clock and ours.
 #[derive(Clone, Copy, Debug)]
-pub struct Dated<'a> {
+pub struct VersionWithAge<'a> {
     /// Its value.
     pub document: &'a Document,
     /// The time since it was made, if the service said when that was.

@@ -15,7 +15,7 @@ use crate::protocol::label::Label;
 use crate::protocol::label::{CURRENT, PENDING, PREVIOUS};
 use crate::protocol::notes::StepNotes;
 use crate::protocol::observation::{Attempt, Observation};
-use crate::protocol::store::{Description, SecretStore, Select, Version};
+use crate::protocol::store::{Description, SecretStore, Version, VersionSelector};
 use crate::protocol::target::{Companion, Target, Versions};
 use serde_json::{Map, Value, json};
 use std::time::Duration;
@@ -236,7 +236,8 @@ impl<S: SecretStore, T: Target> Rotation<S, T> {
                 Look::Current => seen.current.credential = self.attempted(&reader, &current, &current, look).await,
                 Look::Pending => seen.pending.credential = self.held(&reader, &current, &seen.pending, look).await,
                 Look::Previous => {
-                    seen.previous = Held::of(self.store().value(secret, Select::Previous, deadline).await).if_ours();
+                    seen.previous =
+                        Held::of(self.store().value(secret, VersionSelector::Previous, deadline).await).if_ours();
                     seen.previous.credential = self.held(&reader, &current, &seen.previous, look).await;
                 }
                 Look::Companion => {
@@ -255,10 +256,10 @@ impl<S: SecretStore, T: Target> Rotation<S, T> {
         let pending = async {
             match reader.token() {
                 "" => Ok(None),
-                token => self.store().value(secret, Select::Pending(token), deadline).await,
+                token => self.store().value(secret, VersionSelector::Pending(token), deadline).await,
             }
         };
-        let (current, pending) = tokio::join!(self.store().value(secret, Select::Current, deadline), pending);
+        let (current, pending) = tokio::join!(self.store().value(secret, VersionSelector::Current, deadline), pending);
         (seen.current, seen.pending) = (Held::of(current), Held::of(pending));
     }
 
