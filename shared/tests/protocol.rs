@@ -10,7 +10,7 @@
 use lab::secretsmanager::{Consistency, Options, Service};
 use rotation::clock::Deadline;
 use rotation::document::Document;
-use rotation::protocol::context::Reader;
+use rotation::protocol::context::StepContext;
 use rotation::protocol::diagnose::{Diagnosis, Finding};
 use rotation::protocol::event::Event;
 use rotation::protocol::label::Label;
@@ -183,7 +183,7 @@ impl Target for Lock {
         self.0.lock().unwrap().companion.clone()
     }
 
-    async fn propose(&self, _: &Reader<'_>, current: &Document) -> Result<Proposal<String>> {
+    async fn propose(&self, _: &StepContext<'_>, current: &Document) -> Result<Proposal<String>> {
         let mut state = self.0.lock().unwrap();
         state.proposed += 1;
         state.seen_current = Some(current.string("password")?);
@@ -191,23 +191,23 @@ impl Target for Lock {
         Ok(Proposal { document: current.with(&[("password", &made)])?, made })
     }
 
-    async fn settle(&self, reader: &Reader<'_>, made: String, put: PutOutcome) -> Result<()> {
+    async fn settle(&self, context: &StepContext<'_>, made: String, put: PutOutcome) -> Result<()> {
         if put == PutOutcome::OtherValueThere {
-            reader.warn(Error::new(Code::KeyNotRevoked).with(Fact::KeyId, &made));
+            context.warn(Error::new(Code::KeyNotRevoked).with(Fact::KeyId, &made));
         }
         self.0.lock().unwrap().settled.push((made, put));
         Ok(())
     }
 
-    async fn apply(&self, reader: &Reader<'_>, versions: Versions<'_>) -> Result<Applied> {
+    async fn apply(&self, context: &StepContext<'_>, versions: Versions<'_>) -> Result<Applied> {
         self.0.lock().unwrap().seen_current = Some(versions.current.string("password")?);
         if self.0.lock().unwrap().slow {
             tokio::time::sleep(Duration::from_secs(5)).await;
         }
-        reader.still_pending().await?;
+        context.still_pending().await?;
         let companion = self.0.lock().unwrap().companion.clone();
         if let Some(companion) = companion {
-            let document = reader.other_secret(&companion).await?;
+            let document = context.other_secret(&companion).await?;
             self.0.lock().unwrap().companion_read = Some(document.string("password")?);
         }
         if self.opens(versions.pending).is_ok() {
@@ -217,24 +217,24 @@ impl Target for Lock {
         Ok(Applied::Changed(Change { by: "current", previous: PreviousCredential::Refused }))
     }
 
-    async fn verify(&self, _: &Reader<'_>, versions: Versions<'_>, proof: Proof) -> Result<()> {
+    async fn verify(&self, _: &StepContext<'_>, versions: Versions<'_>, proof: Proof) -> Result<()> {
         self.0.lock().unwrap().proofs.push(proof);
         self.0.lock().unwrap().seen_current = Some(versions.current.string("password")?);
         self.opens(versions.pending)
     }
 
-    async fn retire(&self, _: &Reader<'_>, versions: Versions<'_>) -> Result<Retired> {
+    async fn retire(&self, _: &StepContext<'_>, versions: Versions<'_>) -> Result<Retired> {
         let mut state = self.0.lock().unwrap();
         state.retired.push(versions.pending.string("password")?);
         if state.retirement_fails { Err(Error::new(Code::ConnectionLost)) } else { Ok(Retired::Previous) }
     }
 
-    async fn check(&self, _: &Reader<'_>, current: VersionWithAge<'_>) -> Result<Retired> {
+    async fn check(&self, _: &StepContext<'_>, current: VersionWithAge<'_>) -> Result<Retired> {
         self.0.lock().unwrap().checked += 1;
         self.opens(current.document).map(|()| Retired::Nothing)
     }
 
-    async fn attempt(&self, _: &Reader<'_>, versions: Versions<'_>, label: Label) -> Result<Attempt> {
+    async fn attempt(&self, _: &StepContext<'_>, versions: Versions<'_>, label: Label) -> Result<Attempt> {
         let password = versions.pending.string("password")?;
         let (silent, endless) = {
             let mut state = self.0.lock().unwrap();
@@ -258,7 +258,7 @@ impl Target for Lock {
         })
     }
 
-    async fn attempt_companion(&self, _: &Reader<'_>, _: &Document) -> Result<Option<Companion>> {
+    async fn attempt_companion(&self, _: &StepContext<'_>, _: &Document) -> Result<Option<Companion>> {
         let mut state = self.0.lock().unwrap();
         state.companion_tried += 1;
         let tried = match (state.companion_cannot_be_tried, state.companion_fails) {

@@ -14,7 +14,7 @@ use crate::ready::Ready;
 use crate::retire::{End, end, is_named, is_ours, not_ours, not_revoked};
 use crate::template::Key;
 use rotation::clock::{Deadline, since_epoch};
-use rotation::protocol::context::Reader;
+use rotation::protocol::context::StepContext;
 use rotation::protocol::store::PutOutcome;
 use rotation::{Code, Error, Fact, Result};
 use std::time::Duration;
@@ -38,17 +38,17 @@ struct Stray {
 }
 
 /// Makes the next key.
-pub(crate) async fn mint(ready: &Ready, client: &Client, reader: &Reader<'_>) -> Result<Minted> {
-    let deadline = reader.deadline().less(TO_STORE);
+pub(crate) async fn mint(ready: &Ready, client: &Client, context: &StepContext<'_>) -> Result<Minted> {
+    let deadline = context.deadline().less(TO_STORE);
     // Whoever made a key before this moment less the time that a step has cannot be at work any more.
-    let oldest_in_flight = since_epoch().saturating_sub(reader.deadline().left() + CLOCKS);
+    let oldest_in_flight = since_epoch().saturating_sub(context.deadline().left() + CLOCKS);
     let exchange = ready.exchange(client, &ready.facts.key, deadline);
     let listed = exchange.find().await?;
     let ending = ready.ending(client, &ready.facts.key, deadline);
-    let previous = previous(ready, reader, listed.as_deref()).await?;
+    let previous = previous(ready, context, listed.as_deref()).await?;
     let keys = Keys {
         ready,
-        reader,
+        context,
         exchange: &exchange,
         ending: &ending,
         listed: listed.as_deref(),
@@ -60,7 +60,7 @@ pub(crate) async fn mint(ready: &Ready, client: &Client, reader: &Reader<'_>) ->
     let strays = keys.sort_out(&mut journal, &ended).await;
     if let Some(risk) = ready.issuer.risk.as_ref().filter(|_| !ready.issuer.finds_by_name()) {
         let error = Error::new(Code::OrphanPossible).with(Fact::Issuer, &ready.issuer.id);
-        reader.warn(error.with(Fact::What, risk));
+        context.warn(error.with(Fact::What, risk));
     }
     let key = keys.create(&strays, oldest_in_flight).await?;
     let id = key.id.as_deref().ok_or_else(|| Error::new(Code::Internal).with(Fact::What, "a key without an id"))?;
@@ -71,31 +71,37 @@ pub(crate) async fn mint(ready: &Ready, client: &Client, reader: &Reader<'_>) ->
 }
 
 /// What AWSPREVIOUS says, where it matters: after somebody has rolled back by hand it has a key that no journal knows.
-async fn previous(ready: &Ready, reader: &Reader<'_>, listed: Option<&[Found]>) -> Result<Option<Facts>> {
+async fn previous(ready: &Ready, context: &StepContext<'_>, listed: Option<&[Found]>) -> Result<Option<Facts>> {
     let facts = &ready.facts;
     let known =
         |id: &str| facts.key.id.as_deref() == Some(id) || facts.journal.retire.iter().any(|entry| entry.id == id);
     let nothing_unknown = listed.is_some_and(|listed| listed.iter().all(|found| known(&found.id)));
-    if nothing_unknown || reader.description().previous_version().is_none() {
+    if nothing_unknown || context.description().previous_version().is_none() {
         return Ok(None);
     }
-    let document = reader.previous().await?;
+    let document = context.previous().await?;
     Ok(document.and_then(|document| Facts::read(&document, &ready.issuer).ok()))
 }
 
 /// Ends a key that was made and cannot be used.
-pub(crate) async fn discard(ready: &Ready, client: &Client, reader: &Reader<'_>, key: &Key) {
-    let exchange = ready.ending(client, &ready.facts.key, reader.deadline());
+pub(crate) async fn discard(ready: &Ready, client: &Client, context: &StepContext<'_>, key: &Key) {
+    let exchange = ready.ending(client, &ready.facts.key, context.deadline());
     if let Some(id) = &key.id
         && let Err(error) = exchange.revoke(id).await
     {
-        reader.warn(not_revoked(error, id));
+        context.warn(not_revoked(error, id));
     }
 }
 
 /// Ends what is nobody's now that the version has its value.
-pub(crate) async fn settle(ready: &Ready, client: &Client, reader: &Reader<'_>, minted: &Minted, put: PutOutcome) {
-    let exchange = ready.ending(client, &ready.facts.key, reader.deadline());
+pub(crate) async fn settle(
+    ready: &Ready,
+    client: &Client,
+    context: &StepContext<'_>,
+    minted: &Minted,
+    put: PutOutcome,
+) {
+    let exchange = ready.ending(client, &ready.facts.key, context.deadline());
     let orphans: Vec<&String> = match put {
         PutOutcome::Stored => minted.strays.iter().collect(),
         // The value is another invocation's. What else is named for this version may be that.
@@ -103,14 +109,14 @@ pub(crate) async fn settle(ready: &Ready, client: &Client, reader: &Reader<'_>, 
     };
     for id in orphans {
         if let Err(error) = exchange.revoke(id).await {
-            reader.warn(not_revoked(error, id));
+            context.warn(not_revoked(error, id));
         }
     }
 }
 
 struct Keys<'a> {
     ready: &'a Ready,
-    reader: &'a Reader<'a>,
+    context: &'a StepContext<'a>,
     exchange: &'a Exchange<'a>,
     /// For what may fail without being the rotation's failure.
     ending: &'a Exchange<'a>,
@@ -137,7 +143,7 @@ impl Keys<'_> {
     /// The journal of the current version without what has ended, after trying again to end what was due; and the ids of what was
     /// ended just now, which the list, being older, still has.
     async fn work_off(&self) -> (Journal, Vec<&str>) {
-        let (now, promoted) = (since_epoch(), self.reader.description().last_rotated);
+        let (now, promoted) = (since_epoch(), self.context.description().last_rotated);
         let before_create = self.ready.issuer.strategy == Strategy::RevokeCreate;
         let (mut journal, mut ended) = (Journal::default(), Vec::new());
         for entry in &self.facts().journal.retire {
@@ -150,7 +156,7 @@ impl Keys<'_> {
             }
             let leftover = entry.since.is_some() && entry.due(self.facts().grace, promoted, now);
             if leftover || before_create {
-                match end(self.reader, self.ending, &self.ready.prover, entry, self.listed).await {
+                match end(self.context, self.ending, &self.ready.prover, entry, self.listed).await {
                     End::Ended => {
                         ended.push(entry.id.as_str());
                         continue;
@@ -190,7 +196,8 @@ impl Keys<'_> {
         }
         let (proof, listed) = (self.ready.prover.prove(id), self.is_listed(id));
         let entry = Superseded { id: id.clone(), proof, since: None, listed };
-        if before_create && end(self.reader, self.ending, &self.ready.prover, &entry, self.listed).await == End::Ended {
+        if before_create && end(self.context, self.ending, &self.ready.prover, &entry, self.listed).await == End::Ended
+        {
             return;
         }
         journal.retire.push(entry);
@@ -209,7 +216,7 @@ impl Keys<'_> {
             None => self.holder_proves(key).await,
         };
         if !proven {
-            self.reader.warn(not_ours(self.exchange));
+            self.context.warn(not_ours(self.exchange));
             return;
         }
         let proof = self.ready.prover.prove(id);
@@ -228,7 +235,7 @@ impl Keys<'_> {
     /// Ends the orphans of versions that have their value, notes keys of versions that nobody knows any more, and returns
     /// those that were made for this version.
     async fn sort_out(&self, journal: &mut Journal, ended: &[&str]) -> Vec<Stray> {
-        let this = token_part(self.reader.token());
+        let this = token_part(self.context.token());
         let settled = self.settled();
         let mut strays = Vec::new();
         for found in self.listed.unwrap_or_default() {
@@ -257,18 +264,18 @@ impl Keys<'_> {
 
     fn is_for_this(&self, found: &Found) -> bool {
         let made = found.name.as_deref().and_then(|name| parts(&self.ready.prefix, name));
-        made.is_some_and(|(token, _)| token == token_part(self.reader.token()))
+        made.is_some_and(|(token, _)| token == token_part(self.context.token()))
     }
 
     async fn end_orphan(&self, id: &str) -> bool {
-        let ended = self.ending.revoke(id).await.map_err(|error| self.reader.warn(not_revoked(error, id)));
+        let ended = self.ending.revoke(id).await.map_err(|error| self.context.warn(not_revoked(error, id)));
         ended.is_ok()
     }
 
     /// The versions whose value, and with it whose key, is known: whatever else is named for them is an orphan. Only where the
     /// key that they have is itself found among the names: otherwise it may be one of those.
     fn settled(&self) -> Vec<String> {
-        let description = self.reader.description();
+        let description = self.context.description();
         let current = self.facts().key.id.as_deref().filter(|id| self.is_listed(id));
         let previous = self.previous.and_then(|previous| previous.key.id.as_deref()).filter(|id| self.is_listed(id));
         let current = description.current_version().filter(|_| current.is_some());
@@ -311,7 +318,7 @@ impl Keys<'_> {
     async fn create_once(&self) -> Result<Key> {
         let time = self.ready.issuer.create.as_ref().map(|create| create.call.timeout).unwrap_or_default();
         enough(self.deadline, time)?;
-        let name = name(&self.ready.prefix, self.reader.token(), since_epoch());
+        let name = name(&self.ready.prefix, self.context.token(), since_epoch());
         self.exchange.create(&name).await
     }
 }

@@ -9,7 +9,7 @@ use crate::sources::Sources;
 use crate::template::{Key, Value};
 use rotation::clock::Deadline;
 use rotation::document::Document;
-use rotation::protocol::context::Reader;
+use rotation::protocol::context::StepContext;
 use rotation::protocol::notes::StepNotes;
 use rotation::secret::SecretText;
 use rotation::{Code, Error, Fact, Result};
@@ -50,9 +50,9 @@ pub(crate) struct Ground<'a> {
 
 impl Ground<'_> {
     /// Reads a version and, where it is needed, the admin secret.
-    pub(crate) async fn ready(&self, reader: &Reader<'_>, document: &Document, rights: Rights) -> Result<Ready> {
+    pub(crate) async fn ready(&self, context: &StepContext<'_>, document: &Document, rights: Rights) -> Result<Ready> {
         let name = issuer_name(document)?;
-        let issuer = self.sources.find(&name, reader).await?;
+        let issuer = self.sources.find(&name, context).await?;
         let facts = Facts::read(document, &issuer)?;
         let mut all = facts.vars.clone();
         let mut admin = BTreeMap::new();
@@ -62,7 +62,7 @@ impl Ground<'_> {
             if self.admin_secrets.is_some_and(|allowed| !allowed.iter().any(|known| known == id)) {
                 return Err(Error::new(Code::AdminNotAllowed).with(Fact::OtherSecret, id));
             }
-            let document = reader.other_secret(id).await?;
+            let document = context.other_secret(id).await?;
             let of_other = |error: Error| error.with_default(Fact::OtherSecret, id);
             meant_for(&document, &issuer).map_err(of_other)?;
             admin = admin_fields(&document, &issuer).map_err(of_other)?;
@@ -70,16 +70,16 @@ impl Ground<'_> {
         }
         let prover = match rights {
             Rights::Holder => Prover::nobody(),
-            Rights::Admin => self.prover(reader, &issuer, &facts, &all, &admin).await?,
+            Rights::Admin => self.prover(context, &issuer, &facts, &all, &admin).await?,
         };
-        let (prefix, allow_unproven) = (name_prefix(reader.secret()), self.allow_unproven);
-        let notes = reader.notes().clone();
+        let (prefix, allow_unproven) = (name_prefix(context.secret()), self.allow_unproven);
+        let notes = context.notes().clone();
         Ok(Ready { prefix, prover, allow_unproven, notes, facts, vars: all, admin, issuer })
     }
 
     async fn prover(
         &self,
-        reader: &Reader<'_>,
+        context: &StepContext<'_>,
         issuer: &Issuer,
         facts: &Facts,
         vars: &BTreeMap<String, Value>,
@@ -88,14 +88,14 @@ impl Ground<'_> {
         let places = issuer.place_vars();
         let place = vars.iter().filter(|(name, _)| places.contains(name.as_str()));
         let place = place.map(|(name, value)| (name.clone(), value.clone())).collect();
-        let mut prover = Prover::new(admin, reader.secret(), &issuer.id, &place);
+        let mut prover = Prover::new(admin, context.secret(), &issuer.id, &place);
         let own = (facts.key.id.as_deref().unwrap_or_default(), facts.journal.proof.as_deref());
         let entries = facts.journal.retire.iter().map(|entry| (entry.id.as_str(), entry.proof.as_deref()));
         let fails = |(id, proof): (&str, Option<&str>)| proof.is_some() && !prover.holds(id, proof);
         // The admin's credential has changed since, perhaps. Rotated by the service, the one before is AWSPREVIOUS.
         if let Some(id) = facts.admin_secret.as_deref().filter(|_| issuer.admin == Admin::Secret)
             && std::iter::once(own).chain(entries).any(fails)
-            && let Some(previous) = reader.other_previous(id).await?
+            && let Some(previous) = context.other_previous(id).await?
             && let Ok(fields) = admin_fields(&previous, issuer)
         {
             prover.and_previous(&fields);

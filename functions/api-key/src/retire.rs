@@ -2,7 +2,7 @@
 
 use crate::exchange::{Exchange, Found};
 use crate::journal::{Prover, Superseded};
-use rotation::protocol::context::Reader;
+use rotation::protocol::context::StepContext;
 use rotation::{Code, Error, Fact};
 
 /// What became of a key that should end.
@@ -18,20 +18,20 @@ pub(crate) enum End {
 
 /// Ends a key, if this function issued it, and warns if it did not end.
 pub(crate) async fn end(
-    reader: &Reader<'_>,
+    context: &StepContext<'_>,
     exchange: &Exchange<'_>,
     prover: &Prover,
     entry: &Superseded,
     listed: Option<&[Found]>,
 ) -> End {
     if !is_ours(prover, entry, listed) {
-        reader.warn(not_ours(exchange));
+        context.warn(not_ours(exchange));
         return End::NotOurs;
     }
     match exchange.revoke(&entry.id).await {
         Ok(()) => End::Ended,
         Err(error) => {
-            reader.warn(not_revoked(error, &entry.id));
+            context.warn(not_revoked(error, &entry.id));
             End::Kept
         }
     }

@@ -7,20 +7,20 @@ use crate::http::Client;
 use crate::mint::{TO_STORE, enough};
 use crate::ready::Ready;
 use crate::template::{End, Key};
-use rotation::protocol::context::Reader;
+use rotation::protocol::context::StepContext;
 use rotation::{Code, Error, Fact, Result};
 
 /// Exchanges the current key.
-pub(crate) async fn roll(ready: &Ready, client: &Client, reader: &Reader<'_>) -> Result<Key> {
-    let deadline = reader.deadline().less(TO_STORE);
+pub(crate) async fn roll(ready: &Ready, client: &Client, context: &StepContext<'_>) -> Result<Key> {
+    let deadline = context.deadline().less(TO_STORE);
     let exchange = ready.exchange(client, &ready.facts.key, deadline);
     let grace = ready.issuer.grace.filter(|_| ready.issuer.strategy == Strategy::RollGrace).map(End::after);
     let living = living(ready, &exchange).await?;
     let time = ready.issuer.roll.as_ref().map(|roll| roll.call.timeout).unwrap_or_default();
     enough(deadline, time)?;
     // Another invocation may have stored its key while this one was looking. That would end with this exchange.
-    reader.still_pending().await?;
-    if reader.has_value().await? {
+    context.still_pending().await?;
+    if context.has_value().await? {
         return Err(Error::new(Code::AttemptUnderWay).with(Fact::Issuer, &ready.issuer.id));
     }
     let rolled = exchange.roll(&living, grace).await?;

@@ -4,7 +4,7 @@ use crate::description::{Issuer, Problem, read};
 use crate::ssm::Parameters;
 use rotation::aws::service::Trouble;
 use rotation::clock::Stopwatch;
-use rotation::protocol::context::Reader;
+use rotation::protocol::context::StepContext;
 use rotation::{Code, Error, Fact, Result};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -101,12 +101,12 @@ impl Sources {
     /// # Errors
     /// [`Code::IssuerUnknown`]; [`Code::DescriptionUnreadable`]; [`Code::DescriptionUnavailable`]; [`Code::DescriptionInvalid`];
     /// [`Code::ConfigurationInvalid`]; those of the store where a secret with a description is refused.
-    pub async fn find(&self, name: &str, reader: &Reader<'_>) -> Result<Arc<Issuer>> {
+    pub async fn find(&self, name: &str, context: &StepContext<'_>) -> Result<Arc<Issuer>> {
         if let Some(issuer) = self.files.get(name) {
             return Ok(Arc::clone(issuer));
         }
         if !self.remote.is_empty()
-            && let Some(issuer) = self.remote(reader).await?.get(name)
+            && let Some(issuer) = self.remote(context).await?.get(name)
         {
             return Ok(Arc::clone(issuer));
         }
@@ -115,7 +115,7 @@ impl Sources {
         parsed(name, text).map(Arc::new)
     }
 
-    async fn remote(&self, reader: &Reader<'_>) -> Result<Issuers> {
+    async fn remote(&self, context: &StepContext<'_>) -> Result<Issuers> {
         if let Some((since, issuers)) = &*self.kept.lock().unwrap_or_else(PoisonError::into_inner)
             && since.elapsed() < KEPT_FOR
         {
@@ -123,7 +123,7 @@ impl Sources {
         }
         let mut issuers = BTreeMap::new();
         for source in &self.remote {
-            let issuer = source.read(reader, &self.parameters).await?;
+            let issuer = source.read(context, &self.parameters).await?;
             issuers.insert(issuer.id.clone(), Arc::new(issuer));
         }
         let kept = Some((Stopwatch::start(), issuers.clone()));
@@ -145,15 +145,15 @@ impl Source {
         }
     }
 
-    async fn read(&self, reader: &Reader<'_>, parameters: &Parameters) -> Result<Issuer> {
+    async fn read(&self, context: &StepContext<'_>, parameters: &Parameters) -> Result<Issuer> {
         let (name, text) = match self {
             Self::File(path) => (format!("file:{path}"), None),
             Self::Parameter(parameter) => {
-                (format!("ssm:{parameter}"), Some(parameters.value(parameter, reader.deadline()).await?))
+                (format!("ssm:{parameter}"), Some(parameters.value(parameter, context.deadline()).await?))
             }
             Self::Secret(id) => {
                 let name = format!("secret:{id}");
-                let text = reader.other_text(id).await.map_err(|error| of_source(error, &name))?;
+                let text = context.other_text(id).await.map_err(|error| of_source(error, &name))?;
                 (name, Some(text.expose().to_owned()))
             }
         };

@@ -17,7 +17,7 @@ use rotation::clock::since_epoch;
 use rotation::document::Document;
 use rotation::environment::Settings;
 use rotation::password::{OsEntropy, Policy};
-use rotation::protocol::context::Reader;
+use rotation::protocol::context::StepContext;
 use rotation::protocol::label::Label;
 use rotation::protocol::notes::JournalSize;
 use rotation::protocol::observation::PreviousCredential;
@@ -72,22 +72,22 @@ impl ApiKey {
         })
     }
 
-    async fn ready(&self, reader: &Reader<'_>, document: &Document, rights: Rights) -> Result<Ready> {
+    async fn ready(&self, context: &StepContext<'_>, document: &Document, rights: Rights) -> Result<Ready> {
         let ground = Ground {
             sources: &self.sources,
             admin_secrets: self.admin_secrets.as_deref(),
             allow_unproven: self.allow_unproven,
         };
-        ground.ready(reader, document, rights).await
+        ground.ready(context, document, rights).await
     }
 
     /// The pending version, after the checks that come before anything is sent for it.
-    async fn pending(&self, reader: &Reader<'_>, versions: Versions<'_>, rights: Rights) -> Result<Ready> {
+    async fn pending(&self, context: &StepContext<'_>, versions: Versions<'_>, rights: Rights) -> Result<Ready> {
         let (one, other) = (issuer_name(versions.current)?, issuer_name(versions.pending)?);
         if one != other {
             return Err(Error::new(Code::PendingMismatch).with(Fact::Field, "issuer"));
         }
-        let ready = self.ready(reader, versions.pending, rights).await?;
+        let ready = self.ready(context, versions.pending, rights).await?;
         Facts::read(versions.current, &ready.issuer)?.same_target(&ready.facts)?;
         Ok(ready)
     }
@@ -102,12 +102,12 @@ impl ApiKey {
     /// says.
     async fn end_due(
         &self,
-        reader: &Reader<'_>,
+        context: &StepContext<'_>,
         document: &Document,
         in_use: Option<&str>,
         promoted: Option<Duration>,
     ) -> Result<Retired> {
-        let holder = self.ready(reader, document, Rights::Holder).await?;
+        let holder = self.ready(context, document, Rights::Holder).await?;
         let now = since_epoch();
         let due = |entry: &&Superseded| {
             // Superseded once, and made current again by hand: its time begins anew.
@@ -120,46 +120,46 @@ impl ApiKey {
         }
         let mut left = Left::of(&holder.facts, holder.facts.journal.retire.iter().filter(due).count());
         // Unless more is known below.
-        left.note(reader);
+        left.note(context);
         if left.overdue == 0 {
             return Ok(Retired::Nothing);
         }
-        let ready = self.ready(reader, document, Rights::Admin).await?;
-        let exchange = ready.ending(&self.client, &ready.facts.key, reader.deadline());
+        let ready = self.ready(context, document, Rights::Admin).await?;
+        let exchange = ready.ending(&self.client, &ready.facts.key, context.deadline());
         let mut retired = Retired::Nothing;
         for entry in ready.facts.journal.retire.iter().filter(due) {
-            let became = end(reader, &exchange, &ready.prover, entry, None).await;
+            let became = end(context, &exchange, &ready.prover, entry, None).await;
             left.count(became);
             if became == End::Ended {
                 retired = Retired::Previous;
             }
         }
-        left.note(reader);
+        left.note(context);
         Ok(retired)
     }
 
     /// For setSecret without a proof, as when the admin's credential was corrected since createSecret: whether the current key
     /// shows that the secret has it. False if the pending one is in effect already.
-    async fn possessed(&self, reader: &Reader<'_>, versions: Versions<'_>, pending: &Ready) -> Result<bool> {
+    async fn possessed(&self, context: &StepContext<'_>, versions: Versions<'_>, pending: &Ready) -> Result<bool> {
         let current = Facts::read(versions.current, &pending.issuer)?.key;
-        let shown = pending.possession(&self.client, &current, reader.deadline()).await;
+        let shown = pending.possession(&self.client, &current, context.deadline()).await;
         let Err(error) = shown else { return Ok(true) };
-        match pending.possession(&self.client, &pending.facts.key, reader.deadline()).await {
+        match pending.possession(&self.client, &pending.facts.key, context.deadline()).await {
             Ok(()) => Ok(false),
             Err(_) => Err(error),
         }
     }
 
-    async fn proposal(&self, reader: &Reader<'_>, current: &Document) -> Result<Proposal<Made>> {
-        let holder = self.ready(reader, current, Rights::Holder).await?;
+    async fn proposal(&self, context: &StepContext<'_>, current: &Document) -> Result<Proposal<Made>> {
+        let holder = self.ready(context, current, Rights::Holder).await?;
         let strategy = holder.issuer.strategy;
         if strategy == Strategy::Generate {
             let document = written(current, &holder, &self.drawn(&holder)?)?;
             return Ok(Proposal { document, made: Made(Outside::Nothing) });
         }
-        let ready = self.ready(reader, current, Rights::Admin).await?;
+        let ready = self.ready(context, current, Rights::Admin).await?;
         if !ready.issuer.mints() && !ready.is_proven() {
-            ready.possession(&self.client, &ready.facts.key, reader.deadline()).await?;
+            ready.possession(&self.client, &ready.facts.key, context.deadline()).await?;
         }
         match strategy {
             Strategy::Generate | Strategy::SetValue => {
@@ -168,34 +168,34 @@ impl ApiKey {
                 Ok(Proposal { document, made: Made(Outside::Nothing) })
             }
             Strategy::Roll | Strategy::RollGrace => {
-                let key = roll(&ready, &self.client, reader).await?;
-                reader.notes().took_effect(match strategy {
+                let key = roll(&ready, &self.client, context).await?;
+                context.notes().took_effect(match strategy {
                     Strategy::RollGrace => PreviousCredential::Works,
                     _ => PreviousCredential::Refused,
                 });
                 let document = proven(&written(current, &ready, &key)?, &ready, &key)?;
                 Ok(Proposal { document, made: Made(Outside::Rolled) })
             }
-            Strategy::CreateRevoke | Strategy::RevokeCreate => self.minted(reader, current, ready).await,
+            Strategy::CreateRevoke | Strategy::RevokeCreate => self.minted(context, current, ready).await,
         }
     }
 
     /// Lists keys with the admin's credential, which shows that it works. `None` where the issuer cannot list: then nothing that
     /// changes nothing needs that credential.
-    async fn admin_tried(&self, reader: &Reader<'_>, ready: &Ready) -> Option<Attempt> {
-        let exchange = ready.exchange(&self.client, &ready.facts.key, reader.deadline());
+    async fn admin_tried(&self, context: &StepContext<'_>, ready: &Ready) -> Option<Attempt> {
+        let exchange = ready.exchange(&self.client, &ready.facts.key, context.deadline());
         admin_tried(exchange.find().await)
     }
 
-    async fn minted(&self, reader: &Reader<'_>, current: &Document, ready: Ready) -> Result<Proposal<Made>> {
-        let minted = mint(&ready, &self.client, reader).await?;
+    async fn minted(&self, context: &StepContext<'_>, current: &Document, ready: Ready) -> Result<Proposal<Made>> {
+        let minted = mint(&ready, &self.client, context).await?;
         let document = written(current, &ready, &minted.key).and_then(|document| {
             let document = minted.journal.write(&document)?;
             // A value never changes once it is stored: what could not be read again would stop every later step.
             Facts::read(&document, &ready.issuer).map(|_| document)
         });
         if document.is_err() {
-            discard(&ready, &self.client, reader, &minted.key).await;
+            discard(&ready, &self.client, context, &minted.key).await;
         }
         Ok(Proposal { document: document?, made: Made(Outside::Minted(Box::new((ready, minted)))) })
     }
@@ -218,17 +218,17 @@ impl Target for ApiKey {
         facts.admin_secret.filter(|id| issuer.strategy == Strategy::SetValue && allowed(id))
     }
 
-    async fn propose(&self, reader: &Reader<'_>, current: &Document) -> Result<Proposal<Made>> {
-        self.proposal(reader, current).await
+    async fn propose(&self, context: &StepContext<'_>, current: &Document) -> Result<Proposal<Made>> {
+        self.proposal(context, current).await
     }
 
-    async fn settle(&self, reader: &Reader<'_>, made: Made, put: PutOutcome) -> Result<()> {
+    async fn settle(&self, context: &StepContext<'_>, made: Made, put: PutOutcome) -> Result<()> {
         match (made.0, put) {
             (Outside::Minted(made), put) => {
                 if put == PutOutcome::Stored {
-                    reader.notes().took_effect(PreviousCredential::Works);
+                    context.notes().took_effect(PreviousCredential::Works);
                 }
-                settle(&made.0, &self.client, reader, &made.1, put).await;
+                settle(&made.0, &self.client, context, &made.1, put).await;
             }
             (Outside::Rolled, PutOutcome::OtherValueThere) => return Err(Error::new(Code::KeySuperseded)),
             (Outside::Rolled | Outside::Nothing, _) => {}
@@ -236,62 +236,62 @@ impl Target for ApiKey {
         Ok(())
     }
 
-    async fn apply(&self, reader: &Reader<'_>, versions: Versions<'_>) -> Result<Applied> {
-        let holder = self.pending(reader, versions, Rights::Holder).await?;
+    async fn apply(&self, context: &StepContext<'_>, versions: Versions<'_>) -> Result<Applied> {
+        let holder = self.pending(context, versions, Rights::Holder).await?;
         if holder.issuer.strategy != Strategy::SetValue {
             return Ok(Applied::AlreadyInEffect);
         }
-        let ready = self.pending(reader, versions, Rights::Admin).await?;
-        if !ready.is_proven() && !self.possessed(reader, versions, &ready).await? {
+        let ready = self.pending(context, versions, Rights::Admin).await?;
+        if !ready.is_proven() && !self.possessed(context, versions, &ready).await? {
             return Ok(Applied::AlreadyInEffect);
         }
-        reader.still_pending().await?;
+        context.still_pending().await?;
         // What is tried again for long may have been overtaken by another rotation, whose value it would replace.
-        let exchange = ready.exchange(&self.client, &ready.facts.key, reader.deadline().within(TO_SET));
+        let exchange = ready.exchange(&self.client, &ready.facts.key, context.deadline().within(TO_SET));
         exchange.set(&ready.facts.key).await?;
         Ok(Applied::Changed(Change { by: "admin", previous: PreviousCredential::Refused }))
     }
 
-    async fn verify(&self, reader: &Reader<'_>, versions: Versions<'_>, _: Proof) -> Result<()> {
-        let ready = self.pending(reader, versions, Rights::Holder).await?;
+    async fn verify(&self, context: &StepContext<'_>, versions: Versions<'_>, _: Proof) -> Result<()> {
+        let ready = self.pending(context, versions, Rights::Holder).await?;
         if ready.issuer.strategy == Strategy::Generate {
             return looks_right(&ready);
         }
-        let exchange = ready.exchange(&self.client, &ready.facts.key, reader.deadline());
+        let exchange = ready.exchange(&self.client, &ready.facts.key, context.deadline());
         exchange.verify(&ready.facts.key, true).await?.or_rejected(Code::PendingRejected)
     }
 
-    async fn retire(&self, reader: &Reader<'_>, versions: Versions<'_>) -> Result<Retired> {
-        let superseded = self.ready(reader, versions.current, Rights::Holder).await?;
+    async fn retire(&self, context: &StepContext<'_>, versions: Versions<'_>) -> Result<Retired> {
+        let superseded = self.ready(context, versions.current, Rights::Holder).await?;
         // The version has just been promoted: what it supersedes is so since now.
-        self.end_due(reader, versions.pending, superseded.facts.key.id.as_deref(), Some(since_epoch())).await
+        self.end_due(context, versions.pending, superseded.facts.key.id.as_deref(), Some(since_epoch())).await
     }
 
-    async fn check(&self, reader: &Reader<'_>, current: VersionWithAge<'_>) -> Result<Retired> {
-        let ready = self.ready(reader, current.document, Rights::Admin).await?;
+    async fn check(&self, context: &StepContext<'_>, current: VersionWithAge<'_>) -> Result<Retired> {
+        let ready = self.ready(context, current.document, Rights::Admin).await?;
         if ready.issuer.strategy == Strategy::Generate {
             return Ok(Retired::Nothing);
         }
-        let exchange = ready.exchange(&self.client, &ready.facts.key, reader.deadline());
+        let exchange = ready.exchange(&self.client, &ready.facts.key, context.deadline());
         exchange.verify(&ready.facts.key, false).await?.or_rejected(Code::CurrentRejected)?;
         // Shows that the admin's credential may at least look.
         let listed = exchange.find().await?;
         if ready.facts.grace == Grace::Cycle {
             let living = listed.filter(|_| ready.issuer.mints()).and_then(|listed| Living::of(&ready, &listed));
             if let Some(living) = living {
-                living.tell(reader, &exchange);
+                living.tell(context, &exchange);
             }
             return Ok(Retired::Nothing);
         }
-        self.end_due(reader, current.document, None, reader.description().last_rotated).await
+        self.end_due(context, current.document, None, context.description().last_rotated).await
     }
 
-    async fn attempt(&self, reader: &Reader<'_>, versions: Versions<'_>, _: Label) -> Result<Attempt> {
-        let ready = self.pending(reader, versions, Rights::Holder).await?;
+    async fn attempt(&self, context: &StepContext<'_>, versions: Versions<'_>, _: Label) -> Result<Attempt> {
+        let ready = self.pending(context, versions, Rights::Holder).await?;
         if ready.issuer.strategy == Strategy::Generate {
             return looks_right(&ready).map(|()| Attempt::WORKS);
         }
-        let exchange = ready.exchange(&self.client, &ready.facts.key, reader.deadline());
+        let exchange = ready.exchange(&self.client, &ready.facts.key, context.deadline());
         Ok(match exchange.verify(&ready.facts.key, false).await? {
             Verdict::Works => Attempt::WORKS,
             Verdict::Rejected(error) => Attempt { observation: Observation::Rejected, error: Some(error) },
@@ -299,12 +299,12 @@ impl Target for ApiKey {
         })
     }
 
-    async fn attempt_companion(&self, reader: &Reader<'_>, current: &Document) -> Result<Option<Companion>> {
-        let holder = self.ready(reader, current, Rights::Holder).await?;
+    async fn attempt_companion(&self, context: &StepContext<'_>, current: &Document) -> Result<Option<Companion>> {
+        let holder = self.ready(context, current, Rights::Holder).await?;
         let Some(secret) = holder.facts.admin_secret.clone() else { return Ok(None) };
         let (mints, proof) = (holder.issuer.mints(), holder.facts.journal.proof.is_some());
-        let (rescues, tried) = match self.ready(reader, current, Rights::Admin).await {
-            Ok(ready) => (mints || ready.is_proven(), self.admin_tried(reader, &ready).await),
+        let (rescues, tried) = match self.ready(context, current, Rights::Admin).await {
+            Ok(ready) => (mints || ready.is_proven(), self.admin_tried(context, &ready).await),
             // Whether the proof holds, nobody can say.
             Err(error) => (mints || self.allow_unproven || proof, admin_tried(Err(error))),
         };
@@ -350,9 +350,9 @@ impl Left {
     }
 
     /// Notes how many are left.
-    fn note(&self, reader: &Reader<'_>) {
+    fn note(&self, context: &StepContext<'_>) {
         let (depth, overdue) = (self.depth, Some(self.overdue));
-        reader.notes().journal(JournalSize { depth, overdue });
+        context.notes().journal(JournalSize { depth, overdue });
     }
 }
 
@@ -398,13 +398,13 @@ impl Living {
     }
 
     /// Notes how many there are, and warns of each that should live no more.
-    fn tell(self, reader: &Reader<'_>, exchange: &Exchange<'_>) {
-        reader.notes().journal(JournalSize { depth: self.depth, overdue: Some(self.overdue.len()) });
+    fn tell(self, context: &StepContext<'_>, exchange: &Exchange<'_>) {
+        context.notes().journal(JournalSize { depth: self.depth, overdue: Some(self.overdue.len()) });
         for id in &self.overdue {
-            reader.warn(alive(exchange, id));
+            context.warn(alive(exchange, id));
         }
         for _ in 0..self.not_ours {
-            reader.warn(not_ours(exchange));
+            context.warn(not_ours(exchange));
         }
     }
 }

@@ -543,7 +543,7 @@ mod tests {
     #[test]
     fn what_belongs_to_one_database_does_so_both_ways_round_and_nothing_else_does() {
         let primary = instance("orders");
-        let reader = replica("orders-ro", primary.arn.name.clone());
+        let context = replica("orders-ro", primary.arn.name.clone());
         let stranger = instance("billing");
         let whole = cluster("shop");
         let (writer, second) = (member("shop-1", "shop"), member("shop-2", "shop"));
@@ -551,11 +551,11 @@ mod tests {
         let same =
             |first: &Server, second: &Server| one_database((Some(first), &at(first)), (Some(second), &at(second)));
 
-        assert!(same(&primary, &reader) && same(&whole, &writer) && same(&writer, &whole) && same(&writer, &second));
+        assert!(same(&primary, &context) && same(&whole, &writer) && same(&writer, &whole) && same(&writer, &second));
         assert!(same(&whole, &follower) && same(&writer, &follower));
         // The superuser of a replica cannot change anything there.
-        assert!(!same(&reader, &primary) && !same(&follower, &whole));
-        for server in [&primary, &reader, &whole, &writer, &follower] {
+        assert!(!same(&context, &primary) && !same(&follower, &whole));
+        for server in [&primary, &context, &whole, &writer, &follower] {
             assert!(!same(server, &stranger) && !same(&stranger, server), "{server:?}");
         }
         assert!(!same(&primary, &whole) && !same(&whole, &cluster("other")));
@@ -564,11 +564,11 @@ mod tests {
     #[test]
     fn endpoints_count_by_host_and_port_and_not_by_their_beginning() {
         let (primary, whole) = (instance("orders"), cluster("shop"));
-        let reader = replica("orders-ro", primary.arn.name.clone());
-        let is = |place: &Address| one_database((Some(&primary), &at(&primary)), (Some(&reader), place));
-        assert!(is(&at(&reader)));
+        let context = replica("orders-ro", primary.arn.name.clone());
+        let is = |place: &Address| one_database((Some(&primary), &at(&primary)), (Some(&context), place));
+        assert!(is(&at(&context)));
         assert!(!is(&address("orders-ro.evil.example")));
-        assert!(!is(&Address { port: 1, ..at(&reader) }));
+        assert!(!is(&Address { port: 1, ..at(&context) }));
 
         let custom = whole.others[1].clone();
         assert!(one_database((Some(&whole), &at(&whole)), (None, &custom)));

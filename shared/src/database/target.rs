@@ -10,7 +10,7 @@ use crate::document::Document;
 use crate::environment::Settings;
 use crate::error::{Class, Code, Error, Fact, Result};
 use crate::password::{OsEntropy, Policy};
-use crate::protocol::context::Reader;
+use crate::protocol::context::StepContext;
 use crate::protocol::label::Label;
 use crate::protocol::observation::PreviousCredential;
 use crate::protocol::observation::{Attempt, Observation};
@@ -43,41 +43,45 @@ impl<E: Engine> DatabaseTarget<E> {
     /// With a credential that is expected to work.
     async fn log_in(
         &self,
-        reader: &Reader<'_>,
+        context: &StepContext<'_>,
         facts: &Facts,
         credential: Credential,
     ) -> Result<E::Session, LoginFailure> {
-        self.log_in_with(reader, facts, credential, false).await
+        self.log_in_with(context, facts, credential, false).await
     }
 
     /// With one of several of which one is in effect: the current one, as a rule.
     async fn try_to_log_in(
         &self,
-        reader: &Reader<'_>,
+        context: &StepContext<'_>,
         facts: &Facts,
         credential: Credential,
     ) -> Result<E::Session, LoginFailure> {
         match credential {
-            Credential::Current => self.log_in(reader, facts, credential).await,
-            _ => self.log_in_once(reader, facts, credential, false).await,
+            Credential::Current => self.log_in(context, facts, credential).await,
+            _ => self.log_in_once(context, facts, credential, false).await,
         }
     }
 
-    async fn log_in_superuser(&self, reader: &Reader<'_>, superuser: &Superuser) -> Result<E::Session, LoginFailure> {
+    async fn log_in_superuser(
+        &self,
+        context: &StepContext<'_>,
+        superuser: &Superuser,
+    ) -> Result<E::Session, LoginFailure> {
         let binding = !superuser.address_is_vouched_for;
-        self.log_in_with(reader, &superuser.facts, Credential::Superuser, binding).await
+        self.log_in_with(context, &superuser.facts, Credential::Superuser, binding).await
     }
 
     async fn log_in_with(
         &self,
-        reader: &Reader<'_>,
+        context: &StepContext<'_>,
         facts: &Facts,
         credential: Credential,
         channel_binding_required: bool,
     ) -> Result<E::Session, LoginFailure> {
-        match self.log_in_once(reader, facts, credential, channel_binding_required).await {
+        match self.log_in_once(context, facts, credential, channel_binding_required).await {
             Err(failure) if failure.observation == Observation::Rejected && self.engine.may_refuse_wrongly(facts) => {
-                self.log_in_once(reader, facts, credential, channel_binding_required).await
+                self.log_in_once(context, facts, credential, channel_binding_required).await
             }
             outcome => outcome,
         }
@@ -85,7 +89,7 @@ impl<E: Engine> DatabaseTarget<E> {
 
     async fn log_in_once(
         &self,
-        reader: &Reader<'_>,
+        context: &StepContext<'_>,
         facts: &Facts,
         credential: Credential,
         channel_binding_required: bool,
@@ -98,9 +102,9 @@ impl<E: Engine> DatabaseTarget<E> {
             credential,
             channel_binding_required,
         };
-        self.engine.connect(login, reader.deadline()).await.map_err(|failure| {
+        self.engine.connect(login, context.deadline()).await.map_err(|failure| {
             if failure.observation == Observation::Rejected {
-                reader.notes().refused_login();
+                context.notes().refused_login();
             }
             let error = placed(failure.error.with_default(Fact::Credential, credential), facts);
             LoginFailure { error, ..failure }
@@ -108,24 +112,24 @@ impl<E: Engine> DatabaseTarget<E> {
     }
 
     /// The superuser's secret, checked against the child before its password goes anywhere.
-    async fn superuser(&self, reader: &Reader<'_>, child: &Facts) -> Result<Option<Superuser>> {
+    async fn superuser(&self, context: &StepContext<'_>, child: &Facts) -> Result<Option<Superuser>> {
         let Some(id) = &child.superuser else { return Ok(None) };
         if !self.may_read(id) {
             return Err(Error::new(Code::SuperuserNotAllowed).with(Fact::OtherSecret, id));
         }
-        let document = reader.other_secret(id).await?;
+        let document = context.other_secret(id).await?;
         let superuser = async {
             match SuperuserSecret::read::<E>(&document)? {
-                SuperuserSecret::Full(own) => self.full_superuser(reader, *own, child).await,
+                SuperuserSecret::Full(own) => self.full_superuser(context, *own, child).await,
                 SuperuserSecret::Alone { username, password } => {
-                    self.managed_superuser(reader, id, child, username, password).await
+                    self.managed_superuser(context, id, child, username, password).await
                 }
             }
         };
         superuser.await.map(Some).map_err(|error| error.with_default(Fact::OtherSecret, id))
     }
 
-    async fn full_superuser(&self, reader: &Reader<'_>, own: Facts, child: &Facts) -> Result<Superuser> {
+    async fn full_superuser(&self, context: &StepContext<'_>, own: Facts, child: &Facts) -> Result<Superuser> {
         let (here, there) = (Address::new(&own.host, own.port), Address::new(&child.host, child.port));
         if here == there {
             return Ok(Superuser::of_same_server(own, child));
@@ -135,7 +139,7 @@ impl<E: Engine> DatabaseTarget<E> {
         if here.host == there.host {
             return Err(mismatch());
         }
-        let same = self.rds.same_database(&here, &Address::of(child), reader.deadline()).await;
+        let same = self.rds.same_database(&here, &Address::of(child), context.deadline()).await;
         match same {
             Ok(true) => Ok(Superuser::of_same_database(own, child)),
             Ok(false) => Err(mismatch()),
@@ -147,20 +151,20 @@ impl<E: Engine> DatabaseTarget<E> {
     /// knows the superuser, where the child says.
     async fn managed_superuser(
         &self,
-        reader: &Reader<'_>,
+        context: &StepContext<'_>,
         id: &str,
         child: &Facts,
         username: String,
         password: Password,
     ) -> Result<Superuser> {
-        let why = match self.looked_up(reader, id, child).await {
+        let why = match self.looked_up(context, id, child).await {
             Ok(Some(address)) => return Ok(Superuser::managed(child, username, password, address)),
             Ok(None) => None,
             Err(error) if could_not_ask(&error) || error.code() == Code::ServiceDenied => Some(error),
             Err(error) => return Err(error),
         };
         if E::CHANNEL_BINDING {
-            why.into_iter().for_each(|why| reader.warn(why));
+            why.into_iter().for_each(|why| context.warn(why));
             return Ok(Superuser::beside(child, username, password));
         }
         let unproven = Error::new(Code::SuperuserAddressUnproven).with(Fact::User, username);
@@ -171,9 +175,9 @@ impl<E: Engine> DatabaseTarget<E> {
     }
 
     /// Where the superuser of a secret that RDS manages logs in; `None` if RDS does not manage it.
-    async fn looked_up(&self, reader: &Reader<'_>, id: &str, child: &Facts) -> Result<Option<Address>> {
-        match managed_for(&reader.describe_other(id).await?.tags) {
-            Some(anchor) => self.rds.primary::<E>(&anchor, child, reader.deadline()).await.map(Some),
+    async fn looked_up(&self, context: &StepContext<'_>, id: &str, child: &Facts) -> Result<Option<Address>> {
+        match managed_for(&context.describe_other(id).await?.tags) {
+            Some(anchor) => self.rds.primary::<E>(&anchor, child, context.deadline()).await.map(Some),
             None => Ok(None),
         }
     }
@@ -184,8 +188,8 @@ impl<E: Engine> DatabaseTarget<E> {
         self.superuser_secrets.as_ref().is_none_or(|allowed| allowed.iter().any(|arn| arn == superuser))
     }
 
-    async fn apply_single(&self, reader: &Reader<'_>, current: &Facts, pending: &Facts) -> Result<Applied> {
-        let deadline = reader.deadline();
+    async fn apply_single(&self, context: &StepContext<'_>, current: &Facts, pending: &Facts) -> Result<Applied> {
+        let deadline = context.deadline();
         let mut seen = Observations::default();
         // Fetched when the current and the pending password were refused, and not before.
         let mut previous: Option<Facts> = None;
@@ -195,19 +199,19 @@ impl<E: Engine> DatabaseTarget<E> {
         loop {
             match next_move(seen, fallbacks) {
                 Move::Try(Credential::Previous) if previous.is_none() => {
-                    previous = self.previous_of(reader, current).await?;
+                    previous = self.previous_of(context, current).await?;
                     fallbacks.previous = previous.is_some();
                 }
                 Move::Try(credential) => {
                     let attempt = match credential {
-                        Credential::Current => self.try_to_log_in(reader, current, credential).await,
-                        Credential::Pending => self.try_to_log_in(reader, pending, credential).await,
+                        Credential::Current => self.try_to_log_in(context, current, credential).await,
+                        Credential::Pending => self.try_to_log_in(context, pending, credential).await,
                         Credential::Previous => match &previous {
-                            Some(previous) => self.try_to_log_in(reader, previous, credential).await,
+                            Some(previous) => self.try_to_log_in(context, previous, credential).await,
                             None => return Err(internal()),
                         },
-                        Credential::Superuser => match self.superuser(reader, current).await? {
-                            Some(superuser) => self.log_in_superuser(reader, &superuser).await,
+                        Credential::Superuser => match self.superuser(context, current).await? {
+                            Some(superuser) => self.log_in_superuser(context, &superuser).await,
                             None => return Err(internal()),
                         },
                     };
@@ -235,7 +239,7 @@ impl<E: Engine> DatabaseTarget<E> {
                         return Err(failure.unwrap_or_else(|| Error::new(Code::Internal)));
                     };
                     let (user, new) = (&pending.username, &pending.password);
-                    reader.still_pending().await?;
+                    context.still_pending().await?;
                     let from = match (credential, &previous) {
                         (Credential::Previous, Some(previous)) => &previous.password,
                         _ => &current.password,
@@ -248,7 +252,7 @@ impl<E: Engine> DatabaseTarget<E> {
                         match self.engine.change_own_password(session, change, deadline).await {
                             // The one before still opens sessions. Nothing else is worth a login that may be refused.
                             Err(error) if self.engine.is_a_second_run(&error) => {
-                                let again = self.log_in(reader, pending, Credential::Pending).await;
+                                let again = self.log_in(context, pending, Credential::Pending).await;
                                 return again.map(|_| Applied::AlreadyInEffect).map_err(|_| error);
                             }
                             changed => changed?,
@@ -268,50 +272,50 @@ impl<E: Engine> DatabaseTarget<E> {
     }
 
     /// The previous version, if it is about the same user on the same server. Anything else is not ours to try.
-    async fn previous_of(&self, reader: &Reader<'_>, current: &Facts) -> Result<Option<Facts>> {
-        let previous = reader.previous().await?.and_then(|document| Facts::read::<E>(&document).ok());
+    async fn previous_of(&self, context: &StepContext<'_>, current: &Facts) -> Result<Option<Facts>> {
+        let previous = context.previous().await?.and_then(|document| Facts::read::<E>(&document).ok());
         Ok(previous.filter(|previous| previous.username == current.username && current.same_target(previous).is_ok()))
     }
 
-    async fn apply_alternating(&self, reader: &Reader<'_>, current: &Facts, pending: &Facts) -> Result<Applied> {
+    async fn apply_alternating(&self, context: &StepContext<'_>, current: &Facts, pending: &Facts) -> Result<Applied> {
         let pair = pair_of_versions(current, pending)?;
         let side = pair.side(&pending.username).ok_or_else(internal)?;
-        let superuser = self.superuser(reader, current).await?.ok_or_else(internal)?;
-        let session = self.log_in_superuser(reader, &superuser).await;
+        let superuser = self.superuser(context, current).await?.ok_or_else(internal)?;
+        let session = self.log_in_superuser(context, &superuser).await;
         let session = session.map_err(|failure| failure.or_rejected(Code::SuperuserRejected))?;
-        reader.still_pending().await?;
+        context.still_pending().await?;
         let turn = Turn { pair: &pair, pending: side, new: &pending.password, current: &current.password };
-        let evidence = VersionsOfSecret { reader, current, engine: PhantomData::<E> };
-        self.engine.converge(session, turn, &evidence, reader.deadline()).await?;
+        let evidence = VersionsOfSecret { context, current, engine: PhantomData::<E> };
+        self.engine.converge(session, turn, &evidence, context.deadline()).await?;
         Ok(Applied::Changed(Change { by: Credential::Superuser.as_str(), previous: PreviousCredential::Works }))
     }
 
     /// Neither of a pair may see the other's privileges where this is needed.
     async fn compare_as_superuser(
         &self,
-        reader: &Reader<'_>,
+        context: &StepContext<'_>,
         current: &Facts,
         pair: &Pair,
         pending: &str,
     ) -> Result<()> {
         let pending = pair.side(pending).ok_or_else(internal)?;
-        let superuser = self.superuser(reader, current).await?.ok_or_else(internal)?;
-        let session = self.log_in_superuser(reader, &superuser).await;
+        let superuser = self.superuser(context, current).await?.ok_or_else(internal)?;
+        let session = self.log_in_superuser(context, &superuser).await;
         let session = session.map_err(|failure| failure.or_rejected(Code::SuperuserRejected))?;
-        self.engine.compare(session, pair, pending, reader.deadline()).await
+        self.engine.compare(session, pair, pending, context.deadline()).await
     }
 
     /// Ends the passwords before `current`, if the secret asks for that `age` after it was made.
-    async fn discard(&self, reader: &Reader<'_>, current: &Facts, age: Option<Duration>) -> Result<Retired> {
+    async fn discard(&self, context: &StepContext<'_>, current: &Facts, age: Option<Duration>) -> Result<Retired> {
         let due = current.discard_after.zip(age).is_some_and(|(after, age)| age >= after);
         if !due {
             return Ok(Retired::Nothing);
         }
-        let session = self.log_in(reader, current, Credential::Current).await;
+        let session = self.log_in(context, current, Credential::Current).await;
         let session = session.map_err(|failure| failure.or_rejected(Code::CurrentRejected))?;
         let discarded = self
             .engine
-            .discard_previous_password(session, &current.username, &current.password, reader.deadline())
+            .discard_previous_password(session, &current.username, &current.password, context.deadline())
             .await
             .map_err(|error| placed(error, current))?;
         Ok(if discarded { Retired::Previous } else { Retired::Nothing })
@@ -320,14 +324,14 @@ impl<E: Engine> DatabaseTarget<E> {
 
 /// What the secret's versions tell about a pair.
 struct VersionsOfSecret<'a, E> {
-    reader: &'a Reader<'a>,
+    context: &'a StepContext<'a>,
     current: &'a Facts,
     engine: PhantomData<E>,
 }
 
 impl<E: Engine> Evidence for VersionsOfSecret<'_, E> {
     async fn previous_user(&self) -> Result<Option<String>> {
-        let document = self.reader.previous().await?;
+        let document = self.context.previous().await?;
         Ok(document.and_then(|document| user_on_same_server::<E>(&document, self.current)))
     }
 }
@@ -352,14 +356,14 @@ impl<E: Engine> Target for DatabaseTarget<E> {
         facts.superuser.clone().filter(|id| facts.strategy() == Strategy::AlternatingUsers && self.may_read(id))
     }
 
-    async fn propose(&self, reader: &Reader<'_>, current: &Document) -> Result<Proposal<()>> {
+    async fn propose(&self, context: &StepContext<'_>, current: &Document) -> Result<Proposal<()>> {
         let facts = Facts::read::<E>(current)?;
         // A CA that cannot be used is better found before anything has changed.
         facts.endpoint(self.deployers_ca.as_deref())?;
         let user = match facts.strategy() {
             Strategy::SingleUser => facts.username.clone(),
             Strategy::AlternatingUsers => {
-                let previous = if Pair::needs_previous(&facts) { reader.previous().await? } else { None };
+                let previous = if Pair::needs_previous(&facts) { context.previous().await? } else { None };
                 let previous_user = previous.and_then(|document| user_on_same_server::<E>(&document, &facts));
                 Pair::of(&facts, previous_user.as_deref())?.partner(&facts.username).to_owned()
             }
@@ -370,67 +374,67 @@ impl<E: Engine> Target for DatabaseTarget<E> {
         Ok(Proposal { document, made: () })
     }
 
-    async fn apply(&self, reader: &Reader<'_>, versions: Versions<'_>) -> Result<Applied> {
+    async fn apply(&self, context: &StepContext<'_>, versions: Versions<'_>) -> Result<Applied> {
         let (current, pending) = read_both::<E>(versions)?;
         let applied = match current.strategy() {
-            Strategy::SingleUser => self.apply_single(reader, &current, &pending).await,
-            Strategy::AlternatingUsers => self.apply_alternating(reader, &current, &pending).await,
+            Strategy::SingleUser => self.apply_single(context, &current, &pending).await,
+            Strategy::AlternatingUsers => self.apply_alternating(context, &current, &pending).await,
         };
         applied.map_err(|error| placed(error, &pending))
     }
 
-    async fn verify(&self, reader: &Reader<'_>, versions: Versions<'_>, proof: Proof) -> Result<()> {
-        let deadline = reader.deadline();
+    async fn verify(&self, context: &StepContext<'_>, versions: Versions<'_>, proof: Proof) -> Result<()> {
+        let deadline = context.deadline();
         let (current, pending) = read_both::<E>(versions)?;
         let pair = match current.strategy() {
             Strategy::SingleUser => None,
             Strategy::AlternatingUsers => Some(pair_of_versions(&current, &pending)?),
         };
-        let session = self.log_in(reader, &pending, Credential::Pending).await;
+        let session = self.log_in(context, &pending, Credential::Pending).await;
         let session = session.map_err(|failure| failure.or_rejected(Code::PendingRejected))?;
         let proven = self.engine.prove(session, &pending.username, pair.as_ref(), deadline).await;
         proven.map_err(|error| placed(error, &pending))?;
         match pair {
             Some(pair) if E::SUPERUSER_COMPARES && proof == Proof::Full => {
-                let compared = self.compare_as_superuser(reader, &current, &pair, &pending.username).await;
+                let compared = self.compare_as_superuser(context, &current, &pair, &pending.username).await;
                 compared.map_err(|error| placed(error, &pending))
             }
             _ => Ok(()),
         }
     }
 
-    async fn retire(&self, reader: &Reader<'_>, versions: Versions<'_>) -> Result<Retired> {
+    async fn retire(&self, context: &StepContext<'_>, versions: Versions<'_>) -> Result<Retired> {
         let facts = Facts::read::<E>(versions.pending)?;
-        self.discard(reader, &facts, Some(Duration::ZERO)).await
+        self.discard(context, &facts, Some(Duration::ZERO)).await
     }
 
-    async fn check(&self, reader: &Reader<'_>, current: VersionWithAge<'_>) -> Result<Retired> {
+    async fn check(&self, context: &StepContext<'_>, current: VersionWithAge<'_>) -> Result<Retired> {
         let facts = Facts::read::<E>(current.document)?;
-        let session = self.log_in(reader, &facts, Credential::Current).await;
+        let session = self.log_in(context, &facts, Credential::Current).await;
         let session = session.map_err(|failure| failure.or_rejected(Code::CurrentRejected))?;
-        let proven = self.engine.prove(session, &facts.username, None, reader.deadline()).await;
+        let proven = self.engine.prove(session, &facts.username, None, context.deadline()).await;
         proven.map_err(|error| placed(error, &facts))?;
-        if let Some(superuser) = self.superuser(reader, &facts).await? {
-            let session = self.log_in_superuser(reader, &superuser).await;
+        if let Some(superuser) = self.superuser(context, &facts).await? {
+            let session = self.log_in_superuser(context, &superuser).await;
             session.map_err(|failure| failure.or_rejected(Code::SuperuserRejected))?;
         }
-        self.discard(reader, &facts, current.age).await
+        self.discard(context, &facts, current.age).await
     }
 
-    async fn attempt(&self, reader: &Reader<'_>, versions: Versions<'_>, label: Label) -> Result<Attempt> {
+    async fn attempt(&self, context: &StepContext<'_>, versions: Versions<'_>, label: Label) -> Result<Attempt> {
         let (facts, credential) = match label {
             Label::Current => (Facts::read::<E>(versions.current)?, Credential::Current),
             Label::Pending => (read_both::<E>(versions)?.1, Credential::Pending),
             Label::Previous => (read_both::<E>(versions)?.1, Credential::Previous),
         };
-        Ok(tried_as(self.try_to_log_in(reader, &facts, credential).await))
+        Ok(tried_as(self.try_to_log_in(context, &facts, credential).await))
     }
 
-    async fn attempt_companion(&self, reader: &Reader<'_>, current: &Document) -> Result<Option<Companion>> {
+    async fn attempt_companion(&self, context: &StepContext<'_>, current: &Document) -> Result<Option<Companion>> {
         let facts = Facts::read::<E>(current)?;
         let Some(secret) = facts.superuser.clone() else { return Ok(None) };
-        let tried = match self.superuser(reader, &facts).await {
-            Ok(Some(superuser)) => tried_as(self.log_in_superuser(reader, &superuser).await),
+        let tried = match self.superuser(context, &facts).await {
+            Ok(Some(superuser)) => tried_as(self.log_in_superuser(context, &superuser).await),
             Ok(None) => return Ok(None),
             Err(error) => Attempt::unknown(error),
         };

@@ -15,7 +15,7 @@ use std::time::Duration;
 const LABELS_ARE_FRESH_FOR: Duration = Duration::from_secs(2);
 
 /// Read access to secrets, for what a target seldom needs.
-pub struct Reader<'a> {
+pub struct StepContext<'a> {
     store: &'a dyn Reads,
     secret: &'a str,
     token: &'a str,
@@ -26,7 +26,7 @@ pub struct Reader<'a> {
     notes: &'a StepNotes,
 }
 
-impl<'a> Reader<'a> {
+impl<'a> StepContext<'a> {
     /// For a secret whose version `token` was just seen to be pending.
     pub(crate) fn new(
         store: &'a impl SecretStore,

@@ -20,7 +20,7 @@ pub mod watch;
 use crate::clock::{Deadline, since_epoch};
 use crate::document::Document;
 use crate::error::{Code, Error, Fact, Result};
-use crate::protocol::context::{Reader, read_other};
+use crate::protocol::context::{StepContext, read_other};
 use crate::protocol::event::{Event, Step};
 use crate::protocol::notes::{InFlightChanges, Notes, StepNotes};
 use crate::protocol::store::{Description, PutOutcome, RotationState, SecretStore, Version, VersionSelector};
@@ -160,12 +160,12 @@ impl<S: SecretStore, T: Target> Rotation<S, T> {
         if pending?.is_some() {
             return Ok(Outcome::AlreadyProposed);
         }
-        let reader = self.reader(event, now.description, notes, deadline);
-        let proposal = self.target.propose(&reader, &now.document).await?;
+        let context = self.context(event, now.description, notes, deadline);
+        let proposal = self.target.propose(&context, &now.document).await?;
         let token = event.rotation_token.as_ref();
         let put =
             self.store.put_pending(&event.secret, &event.token, token, proposal.document.text(), deadline).await?;
-        self.target.settle(&reader, proposal.made, put).await?;
+        self.target.settle(&context, proposal.made, put).await?;
         Ok(match put {
             PutOutcome::Stored => Outcome::Proposed,
             // Another invocation of this step came first. Its value is as good as ours.
@@ -180,9 +180,9 @@ impl<S: SecretStore, T: Target> Rotation<S, T> {
             self.companion_ahead(event, true, deadline),
         );
         let Some(now) = now? else { return Ok(Outcome::AlreadyCurrent) };
-        let reader = self.reader(event, now.description, notes, deadline).with_ahead(ahead);
+        let context = self.context(event, now.description, notes, deadline).with_ahead(ahead);
         let pending = needed(self.pending_again(pending?, event, deadline).await?, event)?;
-        Ok(match self.target.apply(&reader, Versions { current: &now.document, pending: &pending }).await? {
+        Ok(match self.target.apply(&context, Versions { current: &now.document, pending: &pending }).await? {
             Applied::Changed(change) => {
                 notes.took_effect(change.previous);
                 Outcome::Changed(change)
@@ -198,19 +198,19 @@ impl<S: SecretStore, T: Target> Rotation<S, T> {
             self.companion_ahead(event, T::COMPANION_VERIFIES, deadline),
         );
         let Some(now) = now? else { return Ok(Outcome::AlreadyCurrent) };
-        let reader = self.reader(event, now.description, notes, deadline).with_ahead(ahead);
+        let context = self.context(event, now.description, notes, deadline).with_ahead(ahead);
         Ok(match self.pending_again(pending?, event, deadline).await? {
             Some(pending) => {
                 let pending = Document::parse(pending.text)?;
                 let versions = Versions { current: &now.document, pending: &pending };
-                self.target.verify(&reader, versions, Proof::Full).await?;
+                self.target.verify(&context, versions, Proof::Full).await?;
                 Outcome::Verified
             }
             // RotateImmediately=false runs this step alone, against a version that may never get a value. If a rotation is
             // under way after all, finishSecret will not promote what has no value.
             None => {
                 let current = VersionWithAge { document: &now.document, age: now.age };
-                self.target.check(&reader, current).await.map(Outcome::ConfigurationVerified)?
+                self.target.check(&context, current).await.map(Outcome::ConfigurationVerified)?
             }
         })
     }
@@ -220,9 +220,9 @@ impl<S: SecretStore, T: Target> Rotation<S, T> {
         let Some(now) = now? else { return Ok(Outcome::AlreadyCurrent) };
         let pending = needed(self.pending_again(pending?, event, deadline).await?, event)?;
         // Whatever called us in whatever order: what does not open the target is not promoted.
-        let reader = self.reader(event, now.description, notes, deadline);
+        let context = self.context(event, now.description, notes, deadline);
         let versions = Versions { current: &now.document, pending: &pending };
-        self.target.verify(&reader, versions, Proof::Works).await?;
+        self.target.verify(&context, versions, Proof::Works).await?;
         // Only from the version that was compared with the pending one: a value that somebody stored meanwhile stays.
         match self.store.promote(&event.secret, &event.token, &now.version, deadline).await {
             // The label is not where it was. If it is where we wanted it, an attempt whose reply was lost has moved it.
@@ -236,17 +236,17 @@ impl<S: SecretStore, T: Target> Rotation<S, T> {
             moved => moved?,
         }
         notes.promoted(now.age, self.changes.downtime(&event.secret, &event.token, since_epoch()));
-        Ok(Outcome::Promoted(self.target.retire(&reader, versions).await))
+        Ok(Outcome::Promoted(self.target.retire(&context, versions).await))
     }
 
-    fn reader<'a>(
+    fn context<'a>(
         &'a self,
         event: &'a Event,
         description: Description,
         notes: &'a StepNotes,
         deadline: Deadline,
-    ) -> Reader<'a> {
-        Reader::new(&self.store, &event.secret, &event.token, description, notes, deadline)
+    ) -> StepContext<'a> {
+        StepContext::new(&self.store, &event.secret, &event.token, description, notes, deadline)
     }
 
     /// The current version, and that the token's version is pending; `None` if the token's version is current already.

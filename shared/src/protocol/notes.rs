@@ -11,7 +11,7 @@ use std::time::Duration;
 #[derive(Clone, Debug, Default)]
 pub struct StepNotes(Arc<Mutex<Notes>>);
 
-/// What stands in a step's notes at the end of a step.
+/// What stands in a step's notes at its end.
 #[derive(Clone, Debug, Default)]
 pub struct Notes {
     /// What went wrong without being the step's failure.

@@ -2,7 +2,7 @@
 
 use crate::document::Document;
 use crate::error::Result;
-use crate::protocol::context::Reader;
+use crate::protocol::context::StepContext;
 use crate::protocol::label::Label;
 use crate::protocol::observation::{Attempt, PreviousCredential};
 use crate::protocol::store::PutOutcome;
@@ -31,16 +31,16 @@ pub trait Target: Send + Sync {
     /// Makes the next credential. Where the caller chooses the value, nothing is sent to the target.
     fn propose(
         &self,
-        reader: &Reader<'_>,
+        context: &StepContext<'_>,
         current: &Document,
     ) -> impl Future<Output = Result<Proposal<Self::Made>>> + Send;
 
     /// Follows `propose` once the version has a value: the proposal, or another one that was stored first. From now on the
     /// value cannot change, so what was made outside for this version and is not in the value is nobody's.
-    /// What only leaves something behind is for [`Reader::warn`]; an error says that the value that was stored is of no use.
+    /// What only leaves something behind is for [`StepContext::warn`]; an error says that the value that was stored is of no use.
     fn settle(
         &self,
-        _reader: &Reader<'_>,
+        _reader: &StepContext<'_>,
         _made: Self::Made,
         _put: PutOutcome,
     ) -> impl Future<Output = Result<()>> + Send {
@@ -48,23 +48,28 @@ pub trait Target: Send + Sync {
     }
 
     /// Puts the pending credential into effect, or finds that it is.
-    fn apply(&self, reader: &Reader<'_>, versions: Versions<'_>) -> impl Future<Output = Result<Applied>> + Send;
+    fn apply(&self, context: &StepContext<'_>, versions: Versions<'_>) -> impl Future<Output = Result<Applied>> + Send;
 
     /// Proves by use that the pending credential is in effect.
     fn verify(
         &self,
-        reader: &Reader<'_>,
+        context: &StepContext<'_>,
         versions: Versions<'_>,
         proof: Proof,
     ) -> impl Future<Output = Result<()>> + Send;
 
     /// Ends credentials that have lost their labels, once the pending version has been promoted. The rotation has succeeded by
     /// then, whatever comes of this.
-    fn retire(&self, reader: &Reader<'_>, versions: Versions<'_>) -> impl Future<Output = Result<Retired>> + Send;
+    fn retire(&self, context: &StepContext<'_>, versions: Versions<'_>)
+    -> impl Future<Output = Result<Retired>> + Send;
 
     /// Proves that a rotation could begin: the configuration is sound and the current credential works. Ends what has
     /// outlived its grace period since the current version was made.
-    fn check(&self, reader: &Reader<'_>, current: VersionWithAge<'_>) -> impl Future<Output = Result<Retired>> + Send;
+    fn check(
+        &self,
+        context: &StepContext<'_>,
+        current: VersionWithAge<'_>,
+    ) -> impl Future<Output = Result<Retired>> + Send;
 
     /// Tries the credential of a version, which stands where the pending one does in `versions` and has this label. InFlightChanges
     /// nothing.
@@ -73,7 +78,7 @@ pub trait Target: Send + Sync {
     /// What kept it from being tried: a version that cannot be read, or is for something else than the current one.
     fn attempt(
         &self,
-        reader: &Reader<'_>,
+        context: &StepContext<'_>,
         versions: Versions<'_>,
         label: Label,
     ) -> impl Future<Output = Result<Attempt>> + Send;
@@ -84,7 +89,7 @@ pub trait Target: Send + Sync {
     /// What kept it from being tried.
     fn attempt_companion(
         &self,
-        reader: &Reader<'_>,
+        context: &StepContext<'_>,
         current: &Document,
     ) -> impl Future<Output = Result<Option<Companion>>> + Send;
 }

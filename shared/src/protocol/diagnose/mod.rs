@@ -10,7 +10,7 @@ use crate::clock::Deadline;
 use crate::document::Document;
 use crate::error::{Class, Code, Error, Fact, Result};
 use crate::protocol::Rotation;
-use crate::protocol::context::Reader;
+use crate::protocol::context::StepContext;
 use crate::protocol::label::Label;
 use crate::protocol::label::{CURRENT, PENDING, PREVIOUS};
 use crate::protocol::notes::StepNotes;
@@ -227,21 +227,21 @@ impl<S: SecretStore, T: Target> Rotation<S, T> {
         let stuck = pending.filter(|id| description.current_version() != Some(id));
         let notes = StepNotes::default();
         let token = stuck.clone().unwrap_or_default();
-        let reader = Reader::new(self.store(), secret, &token, description.clone(), &notes, deadline);
+        let context = StepContext::new(self.store(), secret, &token, description.clone(), &notes, deadline);
         let mut seen = Seen { description, stuck: stuck.is_some(), ..Seen::default() };
-        self.read(&reader, secret, &mut seen, deadline).await;
+        self.read(&context, secret, &mut seen, deadline).await;
         let Some(current) = seen.current.document.clone() else { return seen };
         while let Some(look) = seen.next() {
             match look {
-                Look::Current => seen.current.credential = self.attempted(&reader, &current, &current, look).await,
-                Look::Pending => seen.pending.credential = self.held(&reader, &current, &seen.pending, look).await,
+                Look::Current => seen.current.credential = self.attempted(&context, &current, &current, look).await,
+                Look::Pending => seen.pending.credential = self.held(&context, &current, &seen.pending, look).await,
                 Look::Previous => {
                     seen.previous =
                         Held::of(self.store().value(secret, VersionSelector::Previous, deadline).await).if_ours();
-                    seen.previous.credential = self.held(&reader, &current, &seen.previous, look).await;
+                    seen.previous.credential = self.held(&context, &current, &seen.previous, look).await;
                 }
                 Look::Companion => {
-                    seen.beside = match self.target().attempt_companion(&reader, &current).await {
+                    seen.beside = match self.target().attempt_companion(&context, &current).await {
                         Ok(companion) => companion.map_or(Beside::Nothing, Beside::There),
                         Err(error) => Beside::Unknown(error),
                     }
@@ -252,9 +252,9 @@ impl<S: SecretStore, T: Target> Rotation<S, T> {
     }
 
     /// Reads the two versions that are always looked at.
-    async fn read(&self, reader: &Reader<'_>, secret: &str, seen: &mut Seen, deadline: Deadline) {
+    async fn read(&self, context: &StepContext<'_>, secret: &str, seen: &mut Seen, deadline: Deadline) {
         let pending = async {
-            match reader.token() {
+            match context.token() {
                 "" => Ok(None),
                 token => self.store().value(secret, VersionSelector::Pending(token), deadline).await,
             }
@@ -264,20 +264,26 @@ impl<S: SecretStore, T: Target> Rotation<S, T> {
     }
 
     /// What is known of a version's credential after trying it, if it can be tried.
-    async fn held(&self, reader: &Reader<'_>, current: &Document, held: &Held, look: Look) -> Credential {
+    async fn held(&self, context: &StepContext<'_>, current: &Document, held: &Held, look: Look) -> Credential {
         match &held.document {
-            Some(document) => self.attempted(reader, current, document, look).await,
+            Some(document) => self.attempted(context, current, document, look).await,
             None => held.credential.clone(),
         }
     }
 
-    async fn attempted(&self, reader: &Reader<'_>, current: &Document, tried: &Document, look: Look) -> Credential {
+    async fn attempted(
+        &self,
+        context: &StepContext<'_>,
+        current: &Document,
+        tried: &Document,
+        look: Look,
+    ) -> Credential {
         let label = match look {
             Look::Pending => Label::Pending,
             Look::Previous => Label::Previous,
             Look::Current | Look::Companion => Label::Current,
         };
-        match self.target().attempt(reader, Versions { current, pending: tried }, label).await {
+        match self.target().attempt(context, Versions { current, pending: tried }, label).await {
             Ok(tried) => Credential::Tried(tried),
             Err(error) if look == Look::Previous && is_of_the_version(&error) => Credential::NotOurs,
             Err(error) => Credential::Tried(Attempt::unknown(error)),
