@@ -16,7 +16,7 @@ use rotation::protocol::event::Event;
 use rotation::protocol::label::Label;
 use rotation::protocol::observation::PreviousCredential;
 use rotation::protocol::observation::{Attempt, Observation};
-use rotation::protocol::schedule::Served;
+use rotation::protocol::schedule::RotatedSecret;
 use rotation::protocol::store::{Description, PutOutcome, SecretStore, Version, VersionSelector};
 use rotation::protocol::target::{
     Applied, Change, Companion, Proof, Proposal, Retired, Target, VersionWithAge, Versions,
@@ -119,12 +119,12 @@ impl SecretStore for Store {
         answer.map(|_| ()).map_err(|code| Error::new(Code::WriteConflict).with(Fact::ServiceCode, code))
     }
 
-    async fn served(&self, function: &str, _: Deadline) -> Result<Vec<Served>> {
+    async fn served(&self, function: &str, _: Deadline) -> Result<Vec<RotatedSecret>> {
         let answer = self.call("ListSecrets", json!({})).await.unwrap();
         let entries = answer["SecretList"].as_array().unwrap().iter();
         Ok(entries
             .filter(|entry| entry["RotationLambdaARN"] == function)
-            .map(|entry| Served { arn: entry["ARN"].as_str().unwrap().to_owned(), ..Served::default() })
+            .map(|entry| RotatedSecret { arn: entry["ARN"].as_str().unwrap().to_owned(), ..RotatedSecret::default() })
             .collect())
     }
 }

@@ -5,7 +5,7 @@ use crate::aws::throttle::is_throttle;
 use crate::clock::{Deadline, age_of};
 use crate::error::{Code, Error, Fact, Result};
 use crate::protocol::label::{CURRENT, PENDING, PREVIOUS};
-use crate::protocol::schedule::{Served, days, interval, unqualified};
+use crate::protocol::schedule::{RotatedSecret, days, interval, unqualified};
 use crate::protocol::store::{Description, PutOutcome, SecretStore, Version, VersionSelector};
 use crate::secret::{RotationToken, SecretText};
 use aws_config::BehaviorVersion;
@@ -175,7 +175,7 @@ impl SecretStore for SecretsManager {
         }
     }
 
-    async fn served(&self, function: &str, deadline: Deadline) -> Result<Vec<Served>> {
+    async fn served(&self, function: &str, deadline: Deadline) -> Result<Vec<RotatedSecret>> {
         let (mut found, mut page) = (Vec::new(), None);
         loop {
             let attempts = Attempts::counted(&self.throttles);
@@ -203,7 +203,7 @@ pub(crate) fn date(moment: Duration) -> Option<String> {
 }
 
 /// What concerns rotation in an entry of ListSecrets, if its function is this one.
-fn served(entry: SecretListEntry, function: &str) -> Option<Served> {
+fn served(entry: SecretListEntry, function: &str) -> Option<RotatedSecret> {
     let rotated_by = entry.rotation_lambda_arn.as_deref().map(unqualified)?;
     if rotated_by != unqualified(function) {
         return None;
@@ -211,7 +211,7 @@ fn served(entry: SecretListEntry, function: &str) -> Option<Served> {
     let moment = |date: Option<DateTime>| date.and_then(since_epoch);
     let rules = entry.rotation_rules.as_ref();
     let after_days = rules.and_then(|rules| rules.automatically_after_days);
-    Some(Served {
+    Some(RotatedSecret {
         rotation_enabled: entry.rotation_enabled == Some(true),
         labels: entry.secret_versions_to_stages.unwrap_or_default(),
         next_rotation: moment(entry.next_rotation_date),

@@ -11,7 +11,7 @@ const LENIENCE: Duration = DAY;
 
 /// A secret whose rotation function this is, as ListSecrets tells of it. Moments are times since the Unix epoch.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Served {
+pub struct RotatedSecret {
     /// The secret's ARN.
     pub arn: String,
     /// Whether its rotation is turned on.
@@ -51,7 +51,7 @@ impl Late {
     }
 }
 
-impl Served {
+impl RotatedSecret {
     /// Whether something is late at `now`, since the Unix epoch.
     pub fn late(&self, now: Duration) -> Option<Late> {
         if !self.rotation_enabled {
@@ -140,8 +140,8 @@ mod tests {
         Some(NOW.checked_sub(time).unwrap())
     }
 
-    fn monthly() -> Served {
-        Served { rotation_enabled: true, interval: interval(Some(30), None), ..Served::default() }
+    fn monthly() -> RotatedSecret {
+        RotatedSecret { rotation_enabled: true, interval: interval(Some(30), None), ..RotatedSecret::default() }
     }
 
     #[test]
@@ -165,7 +165,7 @@ mod tests {
 
     #[test]
     fn a_secret_is_overdue_a_day_after_its_time() {
-        let at = |last| Served { last_rotated: last, ..monthly() }.late(NOW);
+        let at = |last| RotatedSecret { last_rotated: last, ..monthly() }.late(NOW);
         assert_eq!(at(ago(30 * DAY)), None);
         assert_eq!(at(ago(31 * DAY)), None);
         assert_eq!(at(ago(31 * DAY + HOUR)), Some(Late::Overdue));
@@ -174,15 +174,15 @@ mod tests {
     /// A failed rotation may move the next date on.
     #[test]
     fn a_later_date_does_not_excuse_a_missed_rotation() {
-        let secret = Served { last_rotated: ago(40 * DAY), next_rotation: Some(NOW + DAY), ..monthly() };
+        let secret = RotatedSecret { last_rotated: ago(40 * DAY), next_rotation: Some(NOW + DAY), ..monthly() };
         assert_eq!(secret.late(NOW), Some(Late::Overdue));
     }
 
     /// As with `--no-rotate-immediately`.
     #[test]
     fn a_secret_that_was_never_rotated_goes_by_the_services_date() {
-        let attached = Served { created: ago(300 * DAY), last_changed: ago(300 * DAY), ..monthly() };
-        let at = |next| Served { next_rotation: next, ..attached.clone() }.late(NOW);
+        let attached = RotatedSecret { created: ago(300 * DAY), last_changed: ago(300 * DAY), ..monthly() };
+        let at = |next| RotatedSecret { next_rotation: next, ..attached.clone() }.late(NOW);
         assert_eq!(at(Some(NOW + DAY)), None);
         assert_eq!(at(ago(DAY)), None);
         assert_eq!(at(ago(DAY + HOUR)), Some(Late::Overdue));
@@ -190,7 +190,7 @@ mod tests {
 
     #[test]
     fn without_the_services_date_it_counts_from_its_last_change() {
-        let at = |created, last_changed| Served { created, last_changed, ..monthly() }.late(NOW);
+        let at = |created, last_changed| RotatedSecret { created, last_changed, ..monthly() }.late(NOW);
         assert_eq!(at(ago(29 * DAY), None), None);
         assert_eq!(at(ago(32 * DAY), None), Some(Late::Overdue));
         assert_eq!(at(ago(300 * DAY), ago(29 * DAY)), None);
@@ -200,11 +200,11 @@ mod tests {
     /// Storing one is a rotation to the service, which then counts from it.
     #[test]
     fn a_value_stored_by_hand_begins_the_time_anew() {
-        let secret = Served { last_rotated: ago(40 * DAY), next_rotation: Some(NOW + 20 * DAY), ..monthly() };
-        assert_eq!(Served { last_changed: ago(10 * DAY), ..secret.clone() }.late(NOW), None);
-        assert_eq!(Served { last_changed: ago(32 * DAY), ..secret.clone() }.late(NOW), Some(Late::Overdue));
+        let secret = RotatedSecret { last_rotated: ago(40 * DAY), next_rotation: Some(NOW + 20 * DAY), ..monthly() };
+        assert_eq!(RotatedSecret { last_changed: ago(10 * DAY), ..secret.clone() }.late(NOW), None);
+        assert_eq!(RotatedSecret { last_changed: ago(32 * DAY), ..secret.clone() }.late(NOW), Some(Late::Overdue));
         // Changes excuse nothing that the service has not moved on.
-        let missed = Served { last_changed: ago(HOUR), next_rotation: ago(DAY + HOUR), ..secret };
+        let missed = RotatedSecret { last_changed: ago(HOUR), next_rotation: ago(DAY + HOUR), ..secret };
         assert_eq!(missed.late(NOW), Some(Late::Overdue));
     }
 
@@ -212,7 +212,7 @@ mod tests {
     #[test]
     fn changes_excuse_no_rotation_that_is_begun_again_and_again() {
         let labels = [("v1".to_owned(), vec![CURRENT.to_owned()]), ("v2".to_owned(), vec![PENDING.to_owned()])];
-        let secret = Served {
+        let secret = RotatedSecret {
             interval: Some(DAY),
             last_rotated: ago(10 * DAY),
             last_changed: ago(HOUR),
@@ -221,11 +221,15 @@ mod tests {
             ..monthly()
         };
         assert_eq!(secret.late(NOW), Some(Late::Overdue));
-        assert_eq!(Served { last_rotated: ago(DAY), ..secret.clone() }.late(NOW), None);
-        let cron = Served { interval: None, days: Some(DAY), ..secret };
+        assert_eq!(RotatedSecret { last_rotated: ago(DAY), ..secret.clone() }.late(NOW), None);
+        let cron = RotatedSecret { interval: None, days: Some(DAY), ..secret };
         assert_eq!(cron.late(NOW), Some(Late::Overdue));
-        assert_eq!(Served { last_rotated: ago(DAY), ..cron.clone() }.late(NOW), None);
-        assert_eq!(Served { labels: HashMap::new(), ..cron }.late(NOW), None, "the service's date is right there");
+        assert_eq!(RotatedSecret { last_rotated: ago(DAY), ..cron.clone() }.late(NOW), None);
+        assert_eq!(
+            RotatedSecret { labels: HashMap::new(), ..cron }.late(NOW),
+            None,
+            "the service's date is right there"
+        );
     }
 
     #[test]
@@ -240,16 +244,16 @@ mod tests {
             ("rate(30 days)", 32 * DAY, Some(NOW + DAY), Some(Late::Overdue)),
         ] {
             let interval = interval(Some(1), Some(expression));
-            let secret = Served { interval, last_rotated: ago(last), next_rotation: next, ..monthly() };
+            let secret = RotatedSecret { interval, last_rotated: ago(last), next_rotation: next, ..monthly() };
             assert_eq!(secret.late(NOW), late, "{expression} {last:?}");
         }
     }
 
     #[test]
     fn a_schedule_that_is_no_rate_goes_by_the_services_date() {
-        let secret = Served { interval: None, last_rotated: ago(300 * DAY), ..monthly() };
-        assert_eq!(Served { next_rotation: ago(DAY), ..secret.clone() }.late(NOW), None);
-        assert_eq!(Served { next_rotation: ago(DAY + HOUR), ..secret.clone() }.late(NOW), Some(Late::Overdue));
+        let secret = RotatedSecret { interval: None, last_rotated: ago(300 * DAY), ..monthly() };
+        assert_eq!(RotatedSecret { next_rotation: ago(DAY), ..secret.clone() }.late(NOW), None);
+        assert_eq!(RotatedSecret { next_rotation: ago(DAY + HOUR), ..secret.clone() }.late(NOW), Some(Late::Overdue));
         assert_eq!(secret.late(NOW), None);
     }
 
@@ -259,7 +263,8 @@ mod tests {
             HashMap::from([("v".to_owned(), labels.iter().map(|&label| label.to_owned()).collect::<Vec<_>>())])
         };
         let at = |names: &[&str], changed| {
-            Served { labels: labels(names), last_changed: changed, last_rotated: ago(DAY), ..monthly() }.late(NOW)
+            RotatedSecret { labels: labels(names), last_changed: changed, last_rotated: ago(DAY), ..monthly() }
+                .late(NOW)
         };
         assert_eq!(at(&["AWSPENDING"], ago(DAY + HOUR)), Some(Late::Unfinished));
         assert_eq!(at(&["AWSPENDING"], ago(HOUR)), None);
@@ -268,7 +273,10 @@ mod tests {
 
     #[test]
     fn what_is_turned_off_is_never_late() {
-        assert_eq!(Served { rotation_enabled: false, last_rotated: ago(300 * DAY), ..monthly() }.late(NOW), None);
+        assert_eq!(
+            RotatedSecret { rotation_enabled: false, last_rotated: ago(300 * DAY), ..monthly() }.late(NOW),
+            None
+        );
     }
 
     #[test]

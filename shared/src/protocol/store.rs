@@ -3,7 +3,7 @@
 use crate::clock::Deadline;
 use crate::error::{Code, Error, Fact, Result};
 use crate::protocol::label::{CURRENT, PENDING, PREVIOUS};
-use crate::protocol::schedule::Served;
+use crate::protocol::schedule::RotatedSecret;
 use crate::secret::{RotationToken, SecretText};
 use std::collections::HashMap;
 use std::future::Future;
@@ -145,5 +145,5 @@ pub trait SecretStore: Send + Sync {
     ) -> impl Future<Output = Result<()>> + Send;
 
     /// ListSecrets, to its last page: those whose rotation function this is.
-    fn served(&self, function: &str, deadline: Deadline) -> impl Future<Output = Result<Vec<Served>>> + Send;
+    fn served(&self, function: &str, deadline: Deadline) -> impl Future<Output = Result<Vec<RotatedSecret>>> + Send;
 }

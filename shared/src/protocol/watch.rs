@@ -4,7 +4,7 @@
 use crate::clock::Deadline;
 use crate::error::Result;
 use crate::protocol::Rotation;
-use crate::protocol::schedule::{Late, Served};
+use crate::protocol::schedule::{Late, RotatedSecret};
 use crate::protocol::store::SecretStore;
 use crate::protocol::target::Target;
 use serde_json::{Value, json};
@@ -39,7 +39,7 @@ impl<S: SecretStore, T: Target> Rotation<S, T> {
     /// Those of ListSecrets.
     pub async fn watch(&self, function: &str, now: Duration, deadline: Deadline) -> Result<Watched> {
         let served = self.store().served(function, deadline).await?;
-        let late = |secret: &Served| Some((secret.arn.clone(), secret.late(now)?));
+        let late = |secret: &RotatedSecret| Some((secret.arn.clone(), secret.late(now)?));
         Ok(Watched { served: served.len(), late: served.iter().filter_map(late).collect() })
     }
 }
