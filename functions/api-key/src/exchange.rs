@@ -1,7 +1,7 @@
 //! Talks to an issuer: lists, makes, tries and ends keys, within the time of a step.
 
 use crate::description::{Admin, Answers, As, Call, CursorInto, Find, Issuer, Pages, Pointer};
-use crate::http::{Answer, Client, Trouble};
+use crate::http::{Answer, CallError, Client};
 use crate::request::{Request, auth, authenticate, request, token_request};
 use crate::template::{End, Key, Scope, Value};
 use rotation::clock::{Deadline, since_epoch};
@@ -177,7 +177,7 @@ impl<'a> Exchange<'a> {
 
     async fn page(&self, find: &Find, page: &Page, scope: &Scope<'_>) -> Result<Answer> {
         let answer = self.send(&find.call, scope, Again::May, |request| page.apply(request, &self.issuer.id)).await;
-        let answer = answer.map_err(Trouble::into_error)?;
+        let answer = answer.map_err(CallError::into_error)?;
         if self.is(&any_success(), &find.call, &answer, scope)? {
             Ok(answer)
         } else {
@@ -193,7 +193,8 @@ impl<'a> Exchange<'a> {
         let create = self.issuer.create.as_ref().ok_or_else(|| internal("no `create`"))?;
         let scope = self.scope(self.current, Some(name), None);
         for before in &create.before {
-            let answer = self.send(&before.call, &scope, Again::May, |_| Ok(())).await.map_err(Trouble::into_error)?;
+            let answer =
+                self.send(&before.call, &scope, Again::May, |_| Ok(())).await.map_err(CallError::into_error)?;
             if !self.is(&before.ok, &before.call, &answer, &scope)? {
                 return Err(self.refused(&before.call, &answer));
             }
@@ -237,7 +238,7 @@ impl<'a> Exchange<'a> {
         let set = self.issuer.set.as_ref().ok_or_else(|| internal("no `set`"))?;
         let scope = self.scope(Some(new), None, None);
         // The same value a second time changes nothing.
-        let answer = self.send(&set.call, &scope, Again::May, |_| Ok(())).await.map_err(Trouble::into_error)?;
+        let answer = self.send(&set.call, &scope, Again::May, |_| Ok(())).await.map_err(CallError::into_error)?;
         if self.is(&set.ok, &set.call, &answer, &scope)? { Ok(()) } else { Err(self.refused(&set.call, &answer)) }
     }
 
@@ -264,7 +265,7 @@ impl<'a> Exchange<'a> {
         let answer = match self.send(&verify.call, &scope, Again::May, |_| Ok(())).await {
             Ok(answer) => answer,
             // The token endpoint's refusal is the key's.
-            Err(Trouble::Lost(error)) if error.code() == Code::AdminRejected && verify.call.role == As::Key => {
+            Err(CallError::Lost(error)) if error.code() == Code::AdminRejected && verify.call.role == As::Key => {
                 self.notes.refused_login();
                 return Ok(Verdict::Rejected(error));
             }
@@ -304,7 +305,8 @@ impl<'a> Exchange<'a> {
         let key = Key::of_id(id);
         let scope = self.scope(Some(&key), None, None);
         for revoke in &self.issuer.revoke {
-            let answer = self.send(&revoke.call, &scope, Again::May, |_| Ok(())).await.map_err(Trouble::into_error)?;
+            let answer =
+                self.send(&revoke.call, &scope, Again::May, |_| Ok(())).await.map_err(CallError::into_error)?;
             let gone = revoke.gone.hold(answer.status, answer.body.as_ref(), &scope)?;
             if !gone && !self.is(&revoke.done, &revoke.call, &answer, &scope)? {
                 return Err(self.refused(&revoke.call, &answer).with(Fact::KeyId, id));
@@ -355,11 +357,11 @@ impl<'a> Exchange<'a> {
     async fn once(&self, call: &Call, scope: &Scope<'_>, again: Again) -> Result<Answer> {
         let answer = self.send(call, scope, again, |_| Ok(())).await;
         answer.map_err(|trouble| match trouble {
-            Trouble::NotSent(error) => error,
-            Trouble::Lost(error) if matches!(error.code(), Code::ConnectionLost | Code::ServerSilent) => {
+            CallError::NotSent(error) => error,
+            CallError::Lost(error) if matches!(error.code(), Code::ConnectionLost | Code::ServerSilent) => {
                 error.recoded(Code::ReplyLost)
             }
-            Trouble::Lost(error) => error,
+            CallError::Lost(error) => error,
         })
     }
 
@@ -370,7 +372,7 @@ impl<'a> Exchange<'a> {
         scope: &Scope<'_>,
         again: Again,
         change: impl Fn(&mut Request) -> Result<()>,
-    ) -> Result<Answer, Trouble> {
+    ) -> Result<Answer, CallError> {
         let mut pause = FIRST_PAUSE;
         loop {
             let outcome = match self.prepare(call, scope, &change).await {
@@ -393,7 +395,7 @@ impl<'a> Exchange<'a> {
             // What may not be done twice gets all the time that it may take, or is not begun.
             let needed = if again == Again::May { call.timeout.min(THROTTLE_PAUSE) } else { call.timeout };
             if again == Again::Never || self.deadline.left() <= wait + needed {
-                return outcome.and_then(|answer| Err(Trouble::NotSent(self.exhausted(call, &answer))));
+                return outcome.and_then(|answer| Err(CallError::NotSent(self.exhausted(call, &answer))));
             }
             tokio::time::sleep(wait).await;
             pause = (pause * 2).min(LONGEST_PAUSE);
@@ -405,8 +407,8 @@ impl<'a> Exchange<'a> {
         call: &Call,
         scope: &Scope<'_>,
         change: &impl Fn(&mut Request) -> Result<()>,
-    ) -> Result<Request, Trouble> {
-        let unsent = |error: Error| Trouble::NotSent(error.with_default(Fact::Issuer, &self.issuer.id));
+    ) -> Result<Request, CallError> {
+        let unsent = |error: Error| CallError::NotSent(error.with_default(Fact::Issuer, &self.issuer.id));
         let mut prepared = request(self.issuer, call, scope).map_err(unsent)?;
         change(&mut prepared).map_err(unsent)?;
         if let Some(auth) = auth(self.issuer, call) {
@@ -424,14 +426,14 @@ impl<'a> Exchange<'a> {
     }
 
     /// A token for a call. The admin's is kept for the step; a key's is what is being tried.
-    async fn token(&self, call: &Call, request: Request) -> Result<SecretText, Trouble> {
+    async fn token(&self, call: &Call, request: Request) -> Result<SecretText, CallError> {
         let keep = call.role == As::Admin;
         let kept = self.token.lock().unwrap_or_else(PoisonError::into_inner).clone();
         if let Some(token) = kept.filter(|_| keep) {
             return Ok(token);
         }
         let answer = self.client.send(request, self.hosts(), self.deadline).await;
-        let answer = answer.map_err(|trouble| Trouble::NotSent(named(trouble, self.issuer).into_error()))?;
+        let answer = answer.map_err(|trouble| CallError::NotSent(named(trouble, self.issuer).into_error()))?;
         self.note("token", &answer);
         let about =
             |code| self.about(call, code).with(Fact::What, "the token endpoint").with(Fact::Status, answer.status);
@@ -445,10 +447,10 @@ impl<'a> Exchange<'a> {
                 Ok(token)
             }
             // invalid_client is 401 or 400 (RFC 6749, section 5.2).
-            (400 | 401 | 403, _) if invalid_client(&answer) => Err(Trouble::Lost(about(Code::AdminRejected))),
-            (429, _) => Err(Trouble::NotSent(about(Code::IssuerThrottled))),
-            (500.., _) => Err(Trouble::NotSent(about(Code::IssuerUnavailable))),
-            _ => Err(Trouble::NotSent(about(Code::AnswerUnexpected))),
+            (400 | 401 | 403, _) if invalid_client(&answer) => Err(CallError::Lost(about(Code::AdminRejected))),
+            (429, _) => Err(CallError::NotSent(about(Code::IssuerThrottled))),
+            (500.., _) => Err(CallError::NotSent(about(Code::IssuerUnavailable))),
+            _ => Err(CallError::NotSent(about(Code::AnswerUnexpected))),
         }
     }
 
@@ -481,18 +483,18 @@ impl<'a> Exchange<'a> {
     }
 }
 
-fn named(trouble: Trouble, issuer: &Issuer) -> Trouble {
+fn named(trouble: CallError, issuer: &Issuer) -> CallError {
     match trouble {
-        Trouble::NotSent(error) => Trouble::NotSent(error.with_default(Fact::Issuer, &issuer.id)),
-        Trouble::Lost(error) => Trouble::Lost(error.with_default(Fact::Issuer, &issuer.id)),
+        CallError::NotSent(error) => CallError::NotSent(error.with_default(Fact::Issuer, &issuer.id)),
+        CallError::Lost(error) => CallError::Lost(error.with_default(Fact::Issuer, &issuer.id)),
     }
 }
 
 /// Whether to try again after there was no answer.
-fn may_pass(trouble: &Trouble, again: Again) -> bool {
+fn may_pass(trouble: &CallError, again: Again) -> bool {
     match trouble {
-        Trouble::NotSent(error) => error.class() == rotation::Class::Retryable,
-        Trouble::Lost(error) => again == Again::May && error.class() == rotation::Class::Retryable,
+        CallError::NotSent(error) => error.class() == rotation::Class::Retryable,
+        CallError::Lost(error) => again == Again::May && error.class() == rotation::Class::Retryable,
     }
 }
 

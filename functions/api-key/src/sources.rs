@@ -2,7 +2,7 @@
 
 use crate::description::{Issuer, Problem, read};
 use crate::ssm::Parameters;
-use rotation::aws::service::Trouble;
+use rotation::aws::service::CallError;
 use rotation::clock::Stopwatch;
 use rotation::protocol::context::StepContext;
 use rotation::{Code, Error, Fact, Result};
@@ -166,7 +166,7 @@ impl Source {
 fn of_source(error: Error, source: &str) -> Error {
     let error = match error.code() {
         Code::ServiceThrottled => {
-            error.recoded(Code::DescriptionUnavailable).with_default(Fact::What, Trouble::Throttled.as_str())
+            error.recoded(Code::DescriptionUnavailable).with_default(Fact::What, CallError::Throttled.as_str())
         }
         Code::ServiceUnavailable => error.recoded(Code::DescriptionUnavailable),
         _ => error,

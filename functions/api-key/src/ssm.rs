@@ -2,7 +2,7 @@
 //!
 //! <https://docs.aws.amazon.com/systems-manager/latest/APIReference/API_GetParameter.html>
 
-use rotation::aws::service::{Failure, Request, Service, Trouble};
+use rotation::aws::service::{CallError, Failure, Request, Service};
 use rotation::clock::Deadline;
 use rotation::{Code, Error, Fact, Result};
 use serde_json::{Value, json};
@@ -58,14 +58,14 @@ fn of_parameter(code: Code, name: &str) -> Error {
 /// A throttle and an outage pass; what the function lacks, and an answer that is none, do not.
 fn unanswered(name: &str, failure: Failure) -> Error {
     let code = match failure.trouble {
-        Trouble::Throttled | Trouble::NoConnection | Trouble::Silent | Trouble::Unavailable(_) => {
+        CallError::Throttled | CallError::NoConnection | CallError::Silent | CallError::Unavailable(_) => {
             Code::DescriptionUnavailable
         }
-        Trouble::NotConfigured | Trouble::TooLarge => Code::DescriptionUnreadable,
-        Trouble::Misplaced(misplaced) => return misplaced.error(),
+        CallError::NotConfigured | CallError::TooLarge => Code::DescriptionUnreadable,
+        CallError::BadEndpoint(misplaced) => return misplaced.error(),
     };
     let mut error = of_parameter(code, name).with(Fact::What, failure.trouble.as_str());
-    if let Trouble::Unavailable(status) = failure.trouble {
+    if let CallError::Unavailable(status) = failure.trouble {
         error = error.with(Fact::Status, status);
     }
     error.with(Fact::Attempts, failure.attempts)
@@ -75,23 +75,23 @@ fn unanswered(name: &str, failure: Failure) -> Error {
 mod tests {
     use super::*;
     use rotation::Class;
-    use rotation::aws::endpoint::Misplaced;
+    use rotation::aws::endpoint::BadEndpoint;
 
     #[test]
     fn only_what_passes_by_itself_is_tried_again() {
         let of = |trouble| unanswered("/a", Failure { trouble, attempts: 3 });
-        for trouble in [Trouble::Throttled, Trouble::NoConnection, Trouble::Silent, Trouble::Unavailable(503)] {
+        for trouble in [CallError::Throttled, CallError::NoConnection, CallError::Silent, CallError::Unavailable(503)] {
             let error = of(trouble);
             assert_eq!((error.code(), error.class()), (Code::DescriptionUnavailable, Class::Retryable), "{trouble:?}");
             let facts = (error.fact(Fact::Field), error.fact(Fact::Found), error.fact(Fact::Attempts));
             assert_eq!(facts, (Some("ISSUERS"), Some("ssm:/a"), Some("3")));
         }
-        assert_eq!(of(Trouble::Unavailable(503)).fact(Fact::Status), Some("503"));
-        let misplaced = Misplaced { field: "AWS_ENDPOINT_URL_SSM", found: "a", expected: "b" };
+        assert_eq!(of(CallError::Unavailable(503)).fact(Fact::Status), Some("503"));
+        let misplaced = BadEndpoint { field: "AWS_ENDPOINT_URL_SSM", found: "a", expected: "b" };
         for (trouble, code) in [
-            (Trouble::NotConfigured, Code::DescriptionUnreadable),
-            (Trouble::TooLarge, Code::DescriptionUnreadable),
-            (Trouble::Misplaced(misplaced), Code::ConfigurationInvalid),
+            (CallError::NotConfigured, Code::DescriptionUnreadable),
+            (CallError::TooLarge, Code::DescriptionUnreadable),
+            (CallError::BadEndpoint(misplaced), Code::ConfigurationInvalid),
         ] {
             assert_eq!((of(trouble).code(), of(trouble).class()), (code, Class::Permanent), "{trouble:?}");
         }

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 
 /// A setting about a service's address that is not followed: what it names, and nothing that it holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Misplaced {
+pub struct BadEndpoint {
     /// The environment variable.
     pub field: &'static str,
     /// Why it cannot be followed.
@@ -14,7 +14,7 @@ pub struct Misplaced {
     pub expected: &'static str,
 }
 
-impl Misplaced {
+impl BadEndpoint {
     /// [`Code::ConfigurationInvalid`].
     pub fn error(self) -> Error {
         let error = Error::new(Code::ConfigurationInvalid).with(Fact::Field, self.field);
@@ -42,27 +42,27 @@ impl Place<'_> {
     /// where they give an error, or are not known, so is this.
     ///
     /// `endpoint-rule-set-1.json` of `rds` (2014-10-31) and of `ssm` (2014-11-06) in botocore
-    pub(super) fn address(&self) -> Result<String, Misplaced> {
+    pub(super) fn address(&self) -> Result<String, BadEndpoint> {
         match self.endpoint.or(self.shared.map(|url| ("AWS_ENDPOINT_URL", url))) {
             Some((field, url)) => self.stated(field, url),
             None => self.usual(),
         }
     }
 
-    fn stated(&self, field: &'static str, url: &str) -> Result<String, Misplaced> {
+    fn stated(&self, field: &'static str, url: &str) -> Result<String, BadEndpoint> {
         if let Some(field) = self.variant() {
             let found = "true, together with an endpoint of one's own";
-            return Err(Misplaced { field, found, expected: "one of the two, as for the AWS SDKs" });
+            return Err(BadEndpoint { field, found, expected: "one of the two, as for the AWS SDKs" });
         }
-        checked(url).map_err(|found| Misplaced { field, found, expected: EXPECTED })
+        checked(url).map_err(|found| BadEndpoint { field, found, expected: EXPECTED })
     }
 
-    fn usual(&self) -> Result<String, Misplaced> {
+    fn usual(&self) -> Result<String, BadEndpoint> {
         let Self { service, region, fips, dual_stack, .. } = *self;
         let label = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
         if region.is_empty() || !region.chars().all(label) {
             let expected = "a region's name, e.g. eu-central-1";
-            return Err(Misplaced { field: "AWS_REGION", found: "text that is no region", expected });
+            return Err(BadEndpoint { field: "AWS_REGION", found: "text that is no region", expected });
         }
         let Some(partition) = Partition::of(region) else {
             return Err(self.unknown());
@@ -75,13 +75,13 @@ impl Place<'_> {
     }
 
     /// In a region whose addresses are not known here.
-    fn unknown(&self) -> Misplaced {
+    fn unknown(&self) -> BadEndpoint {
         match self.variant() {
             Some(field) => {
                 let found = "true, in a region whose addresses of that kind this function does not know";
-                Misplaced { field, found, expected: "false, and the service's URL in its endpoint variable" }
+                BadEndpoint { field, found, expected: "false, and the service's URL in its endpoint variable" }
             }
-            None => Misplaced {
+            None => BadEndpoint {
                 field: variable(self.service),
                 found: "nothing, in a region whose addresses this function does not know",
                 expected: "the service's URL",

@@ -3,7 +3,7 @@
 //!
 //! <https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_sigv.html>
 
-use crate::aws::endpoint::{Misplaced, Place, variable};
+use crate::aws::endpoint::{BadEndpoint, Place, variable};
 use crate::aws::sigv4::{Call, signature};
 use crate::aws::throttle::is_throttle;
 use crate::clock::{Deadline, since_epoch};
@@ -62,18 +62,18 @@ pub struct Answer {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Failure {
     /// Why.
-    pub trouble: Trouble,
+    pub trouble: CallError,
     /// After how many attempts.
     pub attempts: u32,
 }
 
 /// Why there is no answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Trouble {
+pub enum CallError {
     /// The function's environment has no credentials or no region.
     NotConfigured,
     /// The function's environment says where the service is in a way that is not followed. Nothing was sent.
-    Misplaced(Misplaced),
+    BadEndpoint(BadEndpoint),
     /// No connection, or none that lasted.
     NoConnection,
     /// No answer in time.
@@ -86,12 +86,12 @@ pub enum Trouble {
     Unavailable(u16),
 }
 
-impl Trouble {
+impl CallError {
     /// In a few words, for an error.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::NotConfigured => "no credentials or no region",
-            Self::Misplaced(_) => "no address to send to",
+            Self::BadEndpoint(_) => "no address to send to",
             Self::NoConnection => "no connection",
             Self::Silent => "no answer in time",
             Self::TooLarge => "an answer that is too large",
@@ -129,16 +129,16 @@ impl Service {
         loop {
             attempts += 1;
             let answered = deadline.within(ATTEMPT_TIMEOUT).limit(self.attempt(request)).await;
-            let trouble = match answered.unwrap_or(Err(Trouble::Silent)) {
+            let trouble = match answered.unwrap_or(Err(CallError::Silent)) {
                 Ok(answer) => match answer.trouble() {
                     None => return Ok(answer),
                     Some(trouble) => trouble,
                 },
                 Err(trouble) => trouble,
             };
-            self.throttles.fetch_add(u32::from(trouble == Trouble::Throttled), Ordering::Relaxed);
-            unanswered += u32::from(matches!(trouble, Trouble::NoConnection | Trouble::Silent));
-            let passes = !matches!(trouble, Trouble::NotConfigured | Trouble::Misplaced(_) | Trouble::TooLarge);
+            self.throttles.fetch_add(u32::from(trouble == CallError::Throttled), Ordering::Relaxed);
+            unanswered += u32::from(matches!(trouble, CallError::NoConnection | CallError::Silent));
+            let passes = !matches!(trouble, CallError::NotConfigured | CallError::BadEndpoint(_) | CallError::TooLarge);
             if !passes || unanswered == UNANSWERED || deadline.left() <= pause {
                 return Err(Failure { trouble, attempts });
             }
@@ -147,24 +147,26 @@ impl Service {
         }
     }
 
-    async fn attempt(&self, request: &Request) -> Result<Answer, Trouble> {
+    async fn attempt(&self, request: &Request) -> Result<Answer, CallError> {
         let ready = self.ready.get_or_try_init(|| self.prepare()).await?;
-        let message = self.message(ready, request).await.ok_or(Trouble::NotConfigured)?;
-        let response = ready.client.call(message).await.map_err(|_| Trouble::NoConnection)?;
+        let message = self.message(ready, request).await.ok_or(CallError::NotConfigured)?;
+        let response = ready.client.call(message).await.map_err(|_| CallError::NoConnection)?;
         let status = response.status().as_u16();
         let body = Limited::new(response.into_body(), MAX_ANSWER).collect().await;
-        let body = body
-            .map_err(|error| if error.is::<LengthLimitError>() { Trouble::TooLarge } else { Trouble::NoConnection })?;
+        let body =
+            body.map_err(
+                |error| if error.is::<LengthLimitError>() { CallError::TooLarge } else { CallError::NoConnection },
+            )?;
         Ok(Answer { status, body: body.to_bytes().into() })
     }
 
-    async fn prepare(&self) -> Result<Ready, Trouble> {
+    async fn prepare(&self) -> Result<Ready, CallError> {
         self.ready_at(&aws_config::defaults(BehaviorVersion::v2026_01_12()).load().await)
     }
 
     /// With the settings of the SDKs, as they read them.
-    fn ready_at(&self, config: &SdkConfig) -> Result<Ready, Trouble> {
-        let region = config.region().ok_or(Trouble::NotConfigured)?.as_ref().to_owned();
+    fn ready_at(&self, config: &SdkConfig) -> Result<Ready, CallError> {
+        let region = config.region().ok_or(CallError::NotConfigured)?.as_ref().to_owned();
         let place = Place {
             service: self.name,
             endpoint: self.endpoint.as_deref().map(|it| (variable(self.name), it)),
@@ -173,7 +175,7 @@ impl Service {
             fips: config.use_fips() == Some(true),
             dual_stack: config.use_dual_stack() == Some(true),
         };
-        let address = place.address().map_err(Trouble::Misplaced)?;
+        let address = place.address().map_err(CallError::BadEndpoint)?;
         // What the SDKs build for themselves since 2025: proxies are those of the environment. What is not encrypted stays on
         // this machine, whatever they are.
         let proxies = if address.starts_with("https://") { ProxyConfig::from_env() } else { ProxyConfig::disabled() };
@@ -205,12 +207,12 @@ impl Service {
 
 impl Answer {
     /// Why the answer is none.
-    fn trouble(&self) -> Option<Trouble> {
+    fn trouble(&self) -> Option<CallError> {
         let asks_to_slow_down = || is_throttle(error_name(&String::from_utf8_lossy(&self.body)));
         match self.status {
-            429 => Some(Trouble::Throttled),
-            400.. if asks_to_slow_down() => Some(Trouble::Throttled),
-            500.. => Some(Trouble::Unavailable(self.status)),
+            429 => Some(CallError::Throttled),
+            400.. if asks_to_slow_down() => Some(CallError::Throttled),
+            500.. => Some(CallError::Unavailable(self.status)),
             _ => None,
         }
     }
@@ -245,7 +247,7 @@ mod tests {
     fn the_settings_are_those_that_the_sdks_read() {
         let service = Service::new("rds", Some("http://rds.example"));
         let ready = service.ready_at(&SdkConfig::builder().region(Region::from_static("us-east-1")).build());
-        let Err(Trouble::Misplaced(misplaced)) = ready else { panic!("it is not refused") };
+        let Err(CallError::BadEndpoint(misplaced)) = ready else { panic!("it is not refused") };
         assert_eq!(misplaced.field, "AWS_ENDPOINT_URL_RDS");
         let fips = SdkConfig::builder().region(Region::from_static("us-east-1")).use_fips(true).build();
         let ready = Service::new("rds", None).ready_at(&fips).unwrap_or_else(|trouble| panic!("{trouble:?}"));
@@ -259,17 +261,20 @@ mod tests {
     fn throttles_are_told_from_refusals_and_outages() {
         let trouble = |status, body: &str| Answer { status, body: body.into() }.trouble();
         assert_eq!(trouble(200, "Throttling"), None);
-        assert_eq!(trouble(400, "<Code>Throttling</Code>"), Some(Trouble::Throttled));
-        assert_eq!(trouble(400, r#"{"__type":"ThrottlingException"}"#), Some(Trouble::Throttled));
-        assert_eq!(trouble(503, "<Code>Throttling</Code>"), Some(Trouble::Throttled));
-        assert_eq!(trouble(429, ""), Some(Trouble::Throttled));
-        assert_eq!(trouble(503, ""), Some(Trouble::Unavailable(503)));
+        assert_eq!(trouble(400, "<Code>Throttling</Code>"), Some(CallError::Throttled));
+        assert_eq!(trouble(400, r#"{"__type":"ThrottlingException"}"#), Some(CallError::Throttled));
+        assert_eq!(trouble(503, "<Code>Throttling</Code>"), Some(CallError::Throttled));
+        assert_eq!(trouble(429, ""), Some(CallError::Throttled));
+        assert_eq!(trouble(503, ""), Some(CallError::Unavailable(503)));
         assert_eq!(trouble(403, "<Code>AccessDenied</Code>"), None);
         let quoted = "<Code>AccessDenied</Code><Message>assumed-role/Throttler may not</Message>";
         assert_eq!(trouble(403, quoted), None);
         assert_eq!(trouble(400, r#"{"__type":"AccessDeniedException","Message":"parameter/SlowDown"}"#), None);
-        assert_eq!(trouble(400, r#"{"message":"a", "__type" : "a.b#ThrottlingException"}"#), Some(Trouble::Throttled));
-        assert_eq!(trouble(400, "Throttling"), Some(Trouble::Throttled));
+        assert_eq!(
+            trouble(400, r#"{"message":"a", "__type" : "a.b#ThrottlingException"}"#),
+            Some(CallError::Throttled)
+        );
+        assert_eq!(trouble(400, "Throttling"), Some(CallError::Throttled));
         assert_eq!(trouble(404, ""), None);
     }
 }

@@ -23,7 +23,7 @@ mod answer;
 
 use super::engine::Engine;
 use super::facts::Facts;
-use crate::aws::service::{Answer, Failure, Request, Service, Trouble};
+use crate::aws::service::{Answer, CallError, Failure, Request, Service};
 use crate::clock::Deadline;
 use crate::error::{Code, Error, Fact, Result};
 use answer::{Page, code_of, page};
@@ -377,12 +377,12 @@ fn understood(name: &Name, answer: &Answer) -> Result<Option<Page>> {
 
 fn unanswered(name: &Name, failure: Failure) -> Error {
     // What a deployer has to correct must not look like an outage, after which PostgreSQL goes on without RDS.
-    if let Trouble::Misplaced(misplaced) = failure.trouble {
+    if let CallError::BadEndpoint(misplaced) = failure.trouble {
         return misplaced.error().with(Fact::Call, name.action());
     }
-    let code = if failure.trouble == Trouble::Throttled { Code::RdsThrottled } else { Code::RdsUnavailable };
+    let code = if failure.trouble == CallError::Throttled { Code::RdsThrottled } else { Code::RdsUnavailable };
     let mut error = Error::new(code).with(Fact::Call, name.action()).with(Fact::What, failure.trouble.as_str());
-    if let Trouble::Unavailable(status) = failure.trouble {
+    if let CallError::Unavailable(status) = failure.trouble {
         error = error.with(Fact::Status, status);
     }
     error.with(Fact::Attempts, failure.attempts)
@@ -395,7 +395,7 @@ fn unavailable(name: &Name, what: &str) -> Error {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::aws::endpoint::Misplaced;
+    use crate::aws::endpoint::BadEndpoint;
     use crate::database::facts::tests::facts;
 
     const SUFFIX: &str = "abc.eu-central-1.rds.amazonaws.com";
@@ -617,12 +617,14 @@ mod tests {
     fn a_setting_to_correct_is_no_outage() {
         let name = Name::Instance("orders".to_owned());
         let of = |trouble| unanswered(&name, Failure { trouble, attempts: 1 });
-        let misplaced = Misplaced { field: "AWS_ENDPOINT_URL_RDS", found: "a", expected: "b" };
-        let error = of(Trouble::Misplaced(misplaced));
+        let misplaced = BadEndpoint { field: "AWS_ENDPOINT_URL_RDS", found: "a", expected: "b" };
+        let error = of(CallError::BadEndpoint(misplaced));
         assert_eq!((error.code(), error.fact(Fact::Field)), (Code::ConfigurationInvalid, Some("AWS_ENDPOINT_URL_RDS")));
         assert!(!could_not_ask(&error), "PostgreSQL would go on");
-        assert_eq!(of(Trouble::Throttled).code(), Code::RdsThrottled);
-        for trouble in [Trouble::NotConfigured, Trouble::NoConnection, Trouble::Silent, Trouble::Unavailable(503)] {
+        assert_eq!(of(CallError::Throttled).code(), Code::RdsThrottled);
+        for trouble in
+            [CallError::NotConfigured, CallError::NoConnection, CallError::Silent, CallError::Unavailable(503)]
+        {
             assert_eq!(of(trouble).code(), Code::RdsUnavailable, "{trouble:?}");
         }
     }

@@ -54,14 +54,14 @@ impl fmt::Debug for Answer {
 
 /// Why there is no answer.
 #[derive(Clone, Debug)]
-pub enum Trouble {
+pub enum CallError {
     /// The request was not sent: nothing has happened at the issuer.
     NotSent(Error),
     /// The request was sent, or may have been: what was asked may have happened.
     Lost(Error),
 }
 
-impl Trouble {
+impl CallError {
     /// The error, whichever it is.
     pub fn into_error(self) -> Error {
         match self {
@@ -84,22 +84,22 @@ impl Client {
     /// Sends a request to a host of which the description limits the choice to `hosts`, if it has any.
     ///
     /// # Errors
-    /// [`Trouble`], without a word of what was sent or answered.
-    pub async fn send(&self, request: Request, hosts: &[String], deadline: Deadline) -> Result<Answer, Trouble> {
+    /// [`CallError`], without a word of what was sent or answered.
+    pub async fn send(&self, request: Request, hosts: &[String], deadline: Deadline) -> Result<Answer, CallError> {
         let deadline = deadline.within(request.timeout);
-        let host = self.allowed.destination(&request.authority, hosts).map_err(Trouble::NotSent)?;
+        let host = self.allowed.destination(&request.authority, hosts).map_err(CallError::NotSent)?;
         let placed = |error: Error| {
             let error = error.with_default(Fact::Call, &request.what).with_default(Fact::Host, &host.name);
             error.with_default(Fact::Port, host.port)
         };
-        let stream = self.connect(&host, deadline).await.map_err(|error| Trouble::NotSent(placed(error)))?;
-        let message = message(&request).map_err(|error| Trouble::NotSent(placed(error)))?;
-        let lost = |code| Trouble::Lost(placed(Error::new(code)));
+        let stream = self.connect(&host, deadline).await.map_err(|error| CallError::NotSent(placed(error)))?;
+        let message = message(&request).map_err(|error| CallError::NotSent(placed(error)))?;
+        let lost = |code| CallError::Lost(placed(Error::new(code)));
         let (head, body) =
             deadline.limit(converse(stream, message)).await.map_err(|_| lost(Code::ServerSilent))?.map_err(lost)?;
         if head.status.is_redirection() {
             let error = Error::new(Code::RedirectRefused).with(Fact::Status, head.status.as_u16());
-            return Err(Trouble::Lost(placed(error)));
+            return Err(CallError::Lost(placed(error)));
         }
         Ok(Answer {
             status: head.status.as_u16(),
