@@ -19,7 +19,7 @@ use rotation::protocol::observation::{Attempt, Observation};
 use rotation::protocol::schedule::RotatedSecret;
 use rotation::protocol::store::{Description, PutOutcome, SecretStore, Version, VersionSelector};
 use rotation::protocol::target::{
-    Applied, Change, Companion, Proof, Proposal, Retired, Target, VersionWithAge, Versions,
+    Applied, Change, HelperSecret, Proof, Proposal, Retired, Target, VersionWithAge, Versions,
 };
 use rotation::protocol::{Outcome, Rotation};
 use rotation::secret::{RotationToken, SecretText};
@@ -258,7 +258,7 @@ impl Target for Lock {
         })
     }
 
-    async fn attempt_companion(&self, _: &StepContext<'_>, _: &Document) -> Result<Option<Companion>> {
+    async fn attempt_companion(&self, _: &StepContext<'_>, _: &Document) -> Result<Option<HelperSecret>> {
         let mut state = self.0.lock().unwrap();
         state.companion_tried += 1;
         let tried = match (state.companion_cannot_be_tried, state.companion_fails) {
@@ -266,7 +266,7 @@ impl Target for Lock {
             (_, true) => Some(Attempt::unknown(Error::new(Code::SuperuserRejected))),
             (_, false) => Some(Attempt::WORKS),
         };
-        Ok(state.companion.clone().map(|secret| Companion { secret, rescues: true, tried }))
+        Ok(state.companion.clone().map(|secret| HelperSecret { secret, rescues: true, tried }))
     }
 }
 

@@ -24,7 +24,7 @@ use rotation::protocol::observation::PreviousCredential;
 use rotation::protocol::observation::{Attempt, Observation};
 use rotation::protocol::store::PutOutcome;
 use rotation::protocol::target::{
-    Applied, Change, Companion, Proof, Proposal, Retired, Target, VersionWithAge, Versions,
+    Applied, Change, HelperSecret, Proof, Proposal, Retired, Target, VersionWithAge, Versions,
 };
 use rotation::secret::SecretText;
 use rotation::{Code, Error, Fact, Result};
@@ -299,7 +299,7 @@ impl Target for ApiKey {
         })
     }
 
-    async fn attempt_companion(&self, context: &StepContext<'_>, current: &Document) -> Result<Option<Companion>> {
+    async fn attempt_companion(&self, context: &StepContext<'_>, current: &Document) -> Result<Option<HelperSecret>> {
         let holder = self.ready(context, current, Rights::Holder).await?;
         let Some(secret) = holder.facts.admin_secret.clone() else { return Ok(None) };
         let (mints, proof) = (holder.issuer.mints(), holder.facts.journal.proof.is_some());
@@ -308,7 +308,7 @@ impl Target for ApiKey {
             // Whether the proof holds, nobody can say.
             Err(error) => (mints || self.allow_unproven || proof, admin_tried(Err(error))),
         };
-        Ok(Some(Companion { secret, rescues, tried }))
+        Ok(Some(HelperSecret { secret, rescues, tried }))
     }
 }
 

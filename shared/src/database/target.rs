@@ -14,7 +14,9 @@ use crate::protocol::context::StepContext;
 use crate::protocol::label::Label;
 use crate::protocol::observation::PreviousCredential;
 use crate::protocol::observation::{Attempt, Observation};
-use crate::protocol::target::{Applied, Change, Companion, Proof, Proposal, Retired, Target, VersionWithAge, Versions};
+use crate::protocol::target::{
+    Applied, Change, HelperSecret, Proof, Proposal, Retired, Target, VersionWithAge, Versions,
+};
 use crate::secret::Password;
 use std::marker::PhantomData;
 use std::time::Duration;
@@ -430,7 +432,7 @@ impl<E: Engine> Target for DatabaseTarget<E> {
         Ok(tried_as(self.try_to_log_in(context, &facts, credential).await))
     }
 
-    async fn attempt_companion(&self, context: &StepContext<'_>, current: &Document) -> Result<Option<Companion>> {
+    async fn attempt_companion(&self, context: &StepContext<'_>, current: &Document) -> Result<Option<HelperSecret>> {
         let facts = Facts::read::<E>(current)?;
         let Some(secret) = facts.superuser.clone() else { return Ok(None) };
         let tried = match self.superuser(context, &facts).await {
@@ -439,7 +441,7 @@ impl<E: Engine> Target for DatabaseTarget<E> {
             Err(error) => Attempt::unknown(error),
         };
         let rescues = facts.rescue || facts.strategy() == Strategy::AlternatingUsers;
-        Ok(Some(Companion { secret, rescues, tried: Some(tried) }))
+        Ok(Some(HelperSecret { secret, rescues, tried: Some(tried) }))
     }
 }
 

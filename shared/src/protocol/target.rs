@@ -91,12 +91,12 @@ pub trait Target: Send + Sync {
         &self,
         context: &StepContext<'_>,
         current: &Document,
-    ) -> impl Future<Output = Result<Option<Companion>>> + Send;
+    ) -> impl Future<Output = Result<Option<HelperSecret>>> + Send;
 }
 
 /// Another secret whose credential can set right what the secret's own cannot, and what became of trying it.
 #[derive(Clone, Debug)]
-pub struct Companion {
+pub struct HelperSecret {
     /// Its ARN, or what the secret calls it.
     pub secret: String,
     /// Whether a rotation would use it if no credential of the secret worked.

@@ -16,7 +16,7 @@ use crate::protocol::label::{CURRENT, PENDING, PREVIOUS};
 use crate::protocol::notes::StepNotes;
 use crate::protocol::observation::{Attempt, Observation};
 use crate::protocol::store::{Description, SecretStore, Version, VersionSelector};
-use crate::protocol::target::{Companion, Target, Versions};
+use crate::protocol::target::{HelperSecret, Target, Versions};
 use serde_json::{Map, Value, json};
 use std::time::Duration;
 
@@ -33,7 +33,7 @@ pub struct Diagnosis {
     rotation_enabled: Option<bool>,
     since_rotation: Option<Duration>,
     versions: Vec<Examined>,
-    companion: Option<Companion>,
+    companion: Option<HelperSecret>,
     finding: Finding,
     /// Where the finding is that a credential could not be tried: why.
     cause: Option<Error>,
@@ -240,7 +240,7 @@ impl<S: SecretStore, T: Target> Rotation<S, T> {
                         Held::of(self.store().value(secret, VersionSelector::Previous, deadline).await).if_ours();
                     seen.previous.credential = self.held(&context, &current, &seen.previous, look).await;
                 }
-                Look::Companion => {
+                Look::HelperSecret => {
                     seen.beside = match self.target().attempt_companion(&context, &current).await {
                         Ok(companion) => companion.map_or(Beside::Nothing, Beside::There),
                         Err(error) => Beside::Unknown(error),
@@ -281,7 +281,7 @@ impl<S: SecretStore, T: Target> Rotation<S, T> {
         let label = match look {
             Look::Pending => Label::Pending,
             Look::Previous => Label::Previous,
-            Look::Current | Look::Companion => Label::Current,
+            Look::Current | Look::HelperSecret => Label::Current,
         };
         match self.target().attempt(context, Versions { current, pending: tried }, label).await {
             Ok(tried) => Credential::Tried(tried),
@@ -302,7 +302,7 @@ enum Look {
     Current,
     Pending,
     Previous,
-    Companion,
+    HelperSecret,
 }
 
 /// What was seen so far.
@@ -326,7 +326,7 @@ enum Beside {
     Nothing,
     /// Whether there is one, or what it is, could not be found out.
     Unknown(Error),
-    There(Companion),
+    There(HelperSecret),
 }
 
 /// A version as far as it could be read.
@@ -385,7 +385,7 @@ impl Seen {
         } else if !matches!(&self.current.credential, Credential::Tried(tried) if tried.is_usable()) {
             return None;
         }
-        matches!(self.beside, Beside::NotLooked).then_some(Look::Companion)
+        matches!(self.beside, Beside::NotLooked).then_some(Look::HelperSecret)
     }
 
     /// What is the matter, and the error that kept us from knowing more.
@@ -410,7 +410,7 @@ impl Seen {
         match &self.beside {
             Beside::Unknown(error) => return (Finding::CompanionFails, Some(error)),
             // What was not tried is no failure.
-            Beside::There(Companion { tried: Some(tried), .. }) if !tried.is_usable() => {
+            Beside::There(HelperSecret { tried: Some(tried), .. }) if !tried.is_usable() => {
                 return (Finding::CompanionFails, tried.error.as_ref());
             }
             _ => {}
@@ -430,11 +430,13 @@ impl Seen {
             }
         }
         match &self.beside {
-            Beside::Nothing | Beside::There(Companion { rescues: false, .. }) => (Finding::LockedOut, None),
-            Beside::NotLooked | Beside::There(Companion { tried: None, .. }) => (Finding::CurrentRefused, None),
+            Beside::Nothing | Beside::There(HelperSecret { rescues: false, .. }) => (Finding::LockedOut, None),
+            Beside::NotLooked | Beside::There(HelperSecret { tried: None, .. }) => (Finding::CurrentRefused, None),
             Beside::Unknown(error) => (Finding::CurrentRefused, Some(error)),
-            Beside::There(Companion { tried: Some(tried), .. }) if tried.is_usable() => (Finding::RescuePossible, None),
-            Beside::There(Companion { tried: Some(tried), .. }) => (Finding::CurrentRefused, tried.error.as_ref()),
+            Beside::There(HelperSecret { tried: Some(tried), .. }) if tried.is_usable() => {
+                (Finding::RescuePossible, None)
+            }
+            Beside::There(HelperSecret { tried: Some(tried), .. }) => (Finding::CurrentRefused, tried.error.as_ref()),
         }
     }
 
@@ -515,7 +517,7 @@ impl Diagnosis {
     }
 }
 
-fn companion_json(companion: &Companion) -> Value {
+fn companion_json(companion: &HelperSecret) -> Value {
     let credential = companion.tried.clone().map_or(Credential::NotTried, Credential::Tried);
     let mut fields = Map::new();
     fields.insert("secret".to_owned(), companion.secret.clone().into());
@@ -568,7 +570,7 @@ mod tests {
     }
 
     fn besides() -> Vec<Beside> {
-        let there = |rescues, tried| Beside::There(Companion { secret: "s".to_owned(), rescues, tried });
+        let there = |rescues, tried| Beside::There(HelperSecret { secret: "s".to_owned(), rescues, tried });
         let all = || ALL.into_iter().map(|observation| Some(tried(observation, Code::SuperuserRejected)));
         let mut besides = vec![Beside::Nothing, Beside::Unknown(Error::new(Code::SuperuserRejected))];
         for rescues in [true, false] {
@@ -620,7 +622,7 @@ mod tests {
                     Look::Current => seen.current.credential = self.current.clone(),
                     Look::Pending => seen.pending.credential = self.pending.clone(),
                     Look::Previous => seen.previous.credential = self.previous.clone(),
-                    Look::Companion => seen.beside = self.beside.copy(),
+                    Look::HelperSecret => seen.beside = self.beside.copy(),
                 }
             }
             (seen, looks)
@@ -657,7 +659,7 @@ mod tests {
                     }
                     Move::Try(Tries::Superuser) => {
                         seen.superuser = superuser;
-                        looks.push(Look::Companion);
+                        looks.push(Look::HelperSecret);
                     }
                     end => return (looks, end),
                 }
@@ -729,12 +731,12 @@ mod tests {
             let passwords = |looks: &[Look]| {
                 let read_only =
                     |look: &Look| *look == Look::Previous && !matches!(state.previous, Credential::Tried(_));
-                let password = |look: &&Look| **look != Look::Companion && !read_only(look);
+                let password = |look: &&Look| **look != Look::HelperSecret && !read_only(look);
                 looks.iter().filter(password).copied().collect::<Vec<_>>()
             };
             assert_eq!(passwords(&looks), passwords(&tries), "{row}");
             let served = state.current.is(Works);
-            assert!(looks.contains(&Look::Companion) || !(served || tries.contains(&Look::Companion)), "{row}");
+            assert!(looks.contains(&Look::HelperSecret) || !(served || tries.contains(&Look::HelperSecret)), "{row}");
         }
     }
 
@@ -745,7 +747,7 @@ mod tests {
             if seen.finding().0 == Finding::LockedOut {
                 let credentials = [&state.current, &state.pending, &state.previous];
                 assert!(credentials.into_iter().all(Credential::is_out), "{credentials:?}");
-                let rescues = |one: &Companion| one.rescues;
+                let rescues = |one: &HelperSecret| one.rescues;
                 assert!(!matches!(&state.beside, Beside::Unknown(_)), "{credentials:?}");
                 assert!(!matches!(&state.beside, Beside::There(one) if rescues(one)), "{credentials:?}");
             }
@@ -805,7 +807,7 @@ mod tests {
 
     #[test]
     fn a_companion_that_cannot_be_tried_is_told_as_such() {
-        let companion = Companion { secret: "admin".to_owned(), rescues: true, tried: None };
+        let companion = HelperSecret { secret: "admin".to_owned(), rescues: true, tried: None };
         let mut seen = Seen { beside: Beside::There(companion), ..Seen::default() };
         seen.current.credential = Credential::Tried(Attempt::WORKS);
         seen.description.rotation_enabled = Some(true);
