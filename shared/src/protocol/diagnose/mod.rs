@@ -222,28 +222,29 @@ impl<S: SecretStore, T: Target> Rotation<S, T> {
         deadline.limit(work).await.unwrap_or_else(|_| spent())
     }
 
-    async fn examined(&self, description: Description, secret: &str, deadline: Deadline) -> Seen {
+    async fn examined(&self, description: Description, secret: &str, deadline: Deadline) -> Findings {
         let pending = description.pending_version().map(str::to_owned);
         let stuck = pending.filter(|id| description.current_version() != Some(id));
         let notes = StepNotes::default();
         let token = stuck.clone().unwrap_or_default();
         let context = StepContext::new(self.store(), secret, &token, description.clone(), &notes, deadline);
-        let mut seen = Seen { description, stuck: stuck.is_some(), ..Seen::default() };
+        let mut seen = Findings { description, stuck: stuck.is_some(), ..Findings::default() };
         self.read(&context, secret, &mut seen, deadline).await;
         let Some(current) = seen.current.document.clone() else { return seen };
         while let Some(look) = seen.next() {
             match look {
-                Look::Current => seen.current.credential = self.attempted(&context, &current, &current, look).await,
-                Look::Pending => seen.pending.credential = self.held(&context, &current, &seen.pending, look).await,
-                Look::Previous => {
+                Probe::Current => seen.current.credential = self.attempted(&context, &current, &current, look).await,
+                Probe::Pending => seen.pending.credential = self.held(&context, &current, &seen.pending, look).await,
+                Probe::Previous => {
                     seen.previous =
-                        Held::of(self.store().value(secret, VersionSelector::Previous, deadline).await).if_ours();
+                        VersionState::of(self.store().value(secret, VersionSelector::Previous, deadline).await)
+                            .if_ours();
                     seen.previous.credential = self.held(&context, &current, &seen.previous, look).await;
                 }
-                Look::HelperSecret => {
-                    seen.beside = match self.target().attempt_companion(&context, &current).await {
-                        Ok(companion) => companion.map_or(Beside::Nothing, Beside::There),
-                        Err(error) => Beside::Unknown(error),
+                Probe::HelperSecret => {
+                    seen.helper = match self.target().attempt_companion(&context, &current).await {
+                        Ok(companion) => companion.map_or(HelperState::Nothing, HelperState::There),
+                        Err(error) => HelperState::Unknown(error),
                     }
                 }
             }
@@ -252,7 +253,7 @@ impl<S: SecretStore, T: Target> Rotation<S, T> {
     }
 
     /// Reads the two versions that are always looked at.
-    async fn read(&self, context: &StepContext<'_>, secret: &str, seen: &mut Seen, deadline: Deadline) {
+    async fn read(&self, context: &StepContext<'_>, secret: &str, seen: &mut Findings, deadline: Deadline) {
         let pending = async {
             match context.token() {
                 "" => Ok(None),
@@ -260,11 +261,17 @@ impl<S: SecretStore, T: Target> Rotation<S, T> {
             }
         };
         let (current, pending) = tokio::join!(self.store().value(secret, VersionSelector::Current, deadline), pending);
-        (seen.current, seen.pending) = (Held::of(current), Held::of(pending));
+        (seen.current, seen.pending) = (VersionState::of(current), VersionState::of(pending));
     }
 
     /// What is known of a version's credential after trying it, if it can be tried.
-    async fn held(&self, context: &StepContext<'_>, current: &Document, held: &Held, look: Look) -> Credential {
+    async fn held(
+        &self,
+        context: &StepContext<'_>,
+        current: &Document,
+        held: &VersionState,
+        look: Probe,
+    ) -> Credential {
         match &held.document {
             Some(document) => self.attempted(context, current, document, look).await,
             None => held.credential.clone(),
@@ -276,16 +283,16 @@ impl<S: SecretStore, T: Target> Rotation<S, T> {
         context: &StepContext<'_>,
         current: &Document,
         tried: &Document,
-        look: Look,
+        look: Probe,
     ) -> Credential {
         let label = match look {
-            Look::Pending => Label::Pending,
-            Look::Previous => Label::Previous,
-            Look::Current | Look::HelperSecret => Label::Current,
+            Probe::Pending => Label::Pending,
+            Probe::Previous => Label::Previous,
+            Probe::Current | Probe::HelperSecret => Label::Current,
         };
         match self.target().attempt(context, Versions { current, pending: tried }, label).await {
             Ok(tried) => Credential::Tried(tried),
-            Err(error) if look == Look::Previous && is_of_the_version(&error) => Credential::NotOurs,
+            Err(error) if look == Probe::Previous && is_of_the_version(&error) => Credential::NotOurs,
             Err(error) => Credential::Tried(Attempt::unknown(error)),
         }
     }
@@ -298,7 +305,7 @@ fn is_of_the_version(error: &Error) -> bool {
 
 /// What there is to look at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Look {
+enum Probe {
     Current,
     Pending,
     Previous,
@@ -307,19 +314,19 @@ enum Look {
 
 /// What was seen so far.
 #[derive(Debug, Default)]
-struct Seen {
+struct Findings {
     description: Description,
     /// AWSPENDING is on another version than AWSCURRENT.
     stuck: bool,
-    current: Held,
-    pending: Held,
-    previous: Held,
-    beside: Beside,
+    current: VersionState,
+    pending: VersionState,
+    previous: VersionState,
+    helper: HelperState,
 }
 
 /// What is known of the superuser's or admin's credential.
 #[derive(Debug, Default)]
-enum Beside {
+enum HelperState {
     #[default]
     NotLooked,
     /// The secret has none.
@@ -331,19 +338,19 @@ enum Beside {
 
 /// A version as far as it could be read.
 #[derive(Debug)]
-struct Held {
+struct VersionState {
     age: Option<Duration>,
     document: Option<Document>,
     credential: Credential,
 }
 
-impl Default for Held {
+impl Default for VersionState {
     fn default() -> Self {
         Self { age: None, document: None, credential: Credential::NotTried }
     }
 }
 
-impl Held {
+impl VersionState {
     fn of(version: Result<Option<Version>>) -> Self {
         let unread = |error| Credential::Tried(Attempt::unknown(error));
         match version {
@@ -367,15 +374,15 @@ impl Held {
     }
 }
 
-impl Seen {
+impl Findings {
     /// What to look at next. In the order of a single user's setSecret, and no further than that would go
     /// (`database::plan::next_move`).
-    fn next(&self) -> Option<Look> {
+    fn next(&self) -> Option<Probe> {
         if self.current.credential == Credential::NotTried {
-            return Some(Look::Current);
+            return Some(Probe::Current);
         }
         if self.current.credential.is(Observation::Rejected) {
-            for (look, held) in [(Look::Pending, &self.pending), (Look::Previous, &self.previous)] {
+            for (look, held) in [(Probe::Pending, &self.pending), (Probe::Previous, &self.previous)] {
                 match &held.credential {
                     Credential::NotTried => return Some(look),
                     credential if credential.is_out() => {}
@@ -385,7 +392,7 @@ impl Seen {
         } else if !matches!(&self.current.credential, Credential::Tried(tried) if tried.is_usable()) {
             return None;
         }
-        matches!(self.beside, Beside::NotLooked).then_some(Look::HelperSecret)
+        matches!(self.helper, HelperState::NotLooked).then_some(Probe::HelperSecret)
     }
 
     /// What is the matter, and the error that kept us from knowing more.
@@ -407,10 +414,10 @@ impl Seen {
             let young = self.pending.age.is_some_and(|age| age < UNDER_WAY);
             return (if young { Finding::UnderWay } else { Finding::Unfinished }, None);
         }
-        match &self.beside {
-            Beside::Unknown(error) => return (Finding::CompanionFails, Some(error)),
+        match &self.helper {
+            HelperState::Unknown(error) => return (Finding::CompanionFails, Some(error)),
             // What was not tried is no failure.
-            Beside::There(HelperSecret { tried: Some(tried), .. }) if !tried.is_usable() => {
+            HelperState::There(HelperSecret { tried: Some(tried), .. }) if !tried.is_usable() => {
                 return (Finding::CompanionFails, tried.error.as_ref());
             }
             _ => {}
@@ -429,14 +436,20 @@ impl Seen {
                 unclear => return (Finding::CurrentRefused, unclear.error()),
             }
         }
-        match &self.beside {
-            Beside::Nothing | Beside::There(HelperSecret { rescues: false, .. }) => (Finding::LockedOut, None),
-            Beside::NotLooked | Beside::There(HelperSecret { tried: None, .. }) => (Finding::CurrentRefused, None),
-            Beside::Unknown(error) => (Finding::CurrentRefused, Some(error)),
-            Beside::There(HelperSecret { tried: Some(tried), .. }) if tried.is_usable() => {
+        match &self.helper {
+            HelperState::Nothing | HelperState::There(HelperSecret { rescues: false, .. }) => {
+                (Finding::LockedOut, None)
+            }
+            HelperState::NotLooked | HelperState::There(HelperSecret { tried: None, .. }) => {
+                (Finding::CurrentRefused, None)
+            }
+            HelperState::Unknown(error) => (Finding::CurrentRefused, Some(error)),
+            HelperState::There(HelperSecret { tried: Some(tried), .. }) if tried.is_usable() => {
                 (Finding::RescuePossible, None)
             }
-            Beside::There(HelperSecret { tried: Some(tried), .. }) => (Finding::CurrentRefused, tried.error.as_ref()),
+            HelperState::There(HelperSecret { tried: Some(tried), .. }) => {
+                (Finding::CurrentRefused, tried.error.as_ref())
+            }
         }
     }
 
@@ -454,7 +467,7 @@ impl Seen {
     fn into_diagnosis(self, secret: &str) -> Diagnosis {
         let (finding, cause) = self.finding();
         let (cause, wait) = (cause.cloned(), self.may_be_under_way(finding));
-        let examined = |id: Option<&str>, held: &Held| {
+        let examined = |id: Option<&str>, held: &VersionState| {
             let id = id?;
             let labels = self.description.labels.get(id).cloned().unwrap_or_default();
             Some(Examined { version: id.to_owned(), labels, age: held.age, credential: held.credential.clone() })
@@ -471,9 +484,9 @@ impl Seen {
             secret: description.arn.clone().unwrap_or_else(|| secret.to_owned()),
             rotation_enabled: description.rotation_enabled,
             since_rotation: description.last_rotated.map(crate::clock::age_of),
-            companion: match self.beside {
-                Beside::There(companion) => Some(companion),
-                Beside::NotLooked | Beside::Nothing | Beside::Unknown(_) => None,
+            companion: match self.helper {
+                HelperState::There(companion) => Some(companion),
+                HelperState::NotLooked | HelperState::Nothing | HelperState::Unknown(_) => None,
             },
             finding,
             cause,
@@ -569,10 +582,10 @@ mod tests {
         ALL.into_iter().map(move |observation| Credential::Tried(tried(observation, code)))
     }
 
-    fn besides() -> Vec<Beside> {
-        let there = |rescues, tried| Beside::There(HelperSecret { secret: "s".to_owned(), rescues, tried });
+    fn helpers() -> Vec<HelperState> {
+        let there = |rescues, tried| HelperState::There(HelperSecret { secret: "s".to_owned(), rescues, tried });
         let all = || ALL.into_iter().map(|observation| Some(tried(observation, Code::SuperuserRejected)));
-        let mut besides = vec![Beside::Nothing, Beside::Unknown(Error::new(Code::SuperuserRejected))];
+        let mut besides = vec![HelperState::Nothing, HelperState::Unknown(Error::new(Code::SuperuserRejected))];
         for rescues in [true, false] {
             besides.extend(all().chain([None]).map(|tried| there(rescues, tried)));
         }
@@ -587,7 +600,7 @@ mod tests {
         current: Credential,
         pending: Credential,
         previous: Credential,
-        beside: Beside,
+        helper: HelperState,
     }
 
     impl State {
@@ -599,9 +612,9 @@ mod tests {
             for current in credentials(Code::ConnectionRefused) {
                 for pending in pendings() {
                     for previous in previouses() {
-                        for beside in besides() {
+                        for helper in helpers() {
                             let (current, pending, previous) = (current.clone(), pending.clone(), previous.clone());
-                            all.push(Self { current, pending, previous, beside });
+                            all.push(Self { current, pending, previous, helper });
                         }
                     }
                 }
@@ -610,8 +623,8 @@ mod tests {
         }
 
         /// As `diagnose` goes about it.
-        fn seen(&self) -> (Seen, Vec<Look>) {
-            let (mut seen, mut looks) = (Seen::default(), Vec::new());
+        fn seen(&self) -> (Findings, Vec<Probe>) {
+            let (mut seen, mut looks) = (Findings::default(), Vec::new());
             if self.pending == Credential::None {
                 seen.pending.credential = Credential::None;
             }
@@ -619,10 +632,10 @@ mod tests {
                 assert!(!looks.contains(&look), "{look:?} twice");
                 looks.push(look);
                 match look {
-                    Look::Current => seen.current.credential = self.current.clone(),
-                    Look::Pending => seen.pending.credential = self.pending.clone(),
-                    Look::Previous => seen.previous.credential = self.previous.clone(),
-                    Look::HelperSecret => seen.beside = self.beside.copy(),
+                    Probe::Current => seen.current.credential = self.current.clone(),
+                    Probe::Pending => seen.pending.credential = self.pending.clone(),
+                    Probe::Previous => seen.previous.credential = self.previous.clone(),
+                    Probe::HelperSecret => seen.helper = self.helper.copy(),
                 }
             }
             (seen, looks)
@@ -630,16 +643,16 @@ mod tests {
 
         /// As a single user's setSecret goes about it: what it tries, and how that ends. A version that is not there is as one
         /// whose credential was made a moment ago. What cannot be tried is as unknown.
-        fn moves(&self) -> (Vec<Look>, Move) {
+        fn moves(&self) -> (Vec<Probe>, Move) {
             let of = |credential: &Credential| match credential {
                 Credential::Tried(tried) => Some(tried.observation),
                 _ => None,
             };
-            let superuser = match &self.beside {
-                Beside::There(one) if !one.rescues => None,
-                Beside::There(one) => Some(one.tried.as_ref().map_or(Unknown, |tried| tried.observation)),
-                Beside::Unknown(_) => Some(Unknown),
-                Beside::Nothing | Beside::NotLooked => None,
+            let superuser = match &self.helper {
+                HelperState::There(one) if !one.rescues => None,
+                HelperState::There(one) => Some(one.tried.as_ref().map_or(Unknown, |tried| tried.observation)),
+                HelperState::Unknown(_) => Some(Unknown),
+                HelperState::Nothing | HelperState::NotLooked => None,
             };
             let fallbacks = Fallbacks { previous: of(&self.previous).is_some(), superuser: superuser.is_some() };
             let (mut seen, mut looks) = (Observations::default(), Vec::new());
@@ -647,19 +660,19 @@ mod tests {
                 match next_move(seen, fallbacks) {
                     Move::Try(Tries::Current) => {
                         seen.current = of(&self.current);
-                        looks.push(Look::Current);
+                        looks.push(Probe::Current);
                     }
                     Move::Try(Tries::Pending) => {
                         seen.pending = Some(of(&self.pending).unwrap_or(Rejected));
-                        looks.extend((self.pending != Credential::None).then_some(Look::Pending));
+                        looks.extend((self.pending != Credential::None).then_some(Probe::Pending));
                     }
                     Move::Try(Tries::Previous) => {
                         seen.previous = of(&self.previous);
-                        looks.push(Look::Previous);
+                        looks.push(Probe::Previous);
                     }
                     Move::Try(Tries::Superuser) => {
                         seen.superuser = superuser;
-                        looks.push(Look::HelperSecret);
+                        looks.push(Probe::HelperSecret);
                     }
                     end => return (looks, end),
                 }
@@ -667,7 +680,7 @@ mod tests {
         }
     }
 
-    impl Beside {
+    impl HelperState {
         fn copy(&self) -> Self {
             match self {
                 Self::NotLooked => Self::NotLooked,
@@ -696,13 +709,13 @@ mod tests {
             let (tries, end) = state.moves();
             let row = format!(
                 "{:?} {:?} {:?} {:?} → {finding:?}, {end:?}",
-                state.current, state.pending, state.previous, state.beside
+                state.current, state.pending, state.previous, state.helper
             );
-            let blocked = state.beside.tried().is_some_and(|tried| tried.observation == Works && !tried.is_usable());
+            let blocked = state.helper.tried().is_some_and(|tried| tried.observation == Works && !tried.is_usable());
             let expected = match end {
-                Move::ChangeAs(Tries::Current) => match &state.beside {
-                    Beside::Unknown(_) => Finding::CompanionFails,
-                    beside if beside.tried().is_some_and(|tried| !tried.is_usable()) => Finding::CompanionFails,
+                Move::ChangeAs(Tries::Current) => match &state.helper {
+                    HelperState::Unknown(_) => Finding::CompanionFails,
+                    helper if helper.tried().is_some_and(|tried| !tried.is_usable()) => Finding::CompanionFails,
                     _ => Finding::RotationOff,
                 },
                 Move::AlreadyInEffect => Finding::PendingInEffect,
@@ -719,7 +732,7 @@ mod tests {
                 Move::Report(Tries::Current) => Some(Code::ConnectionRefused),
                 Move::Report(Tries::Pending) => Some(Code::ConnectionLost),
                 Move::Report(Tries::Previous) => Some(Code::ServerSilent),
-                Move::Report(_) if matches!(&state.beside, Beside::There(one) if one.tried.is_none()) => None,
+                Move::Report(_) if matches!(&state.helper, HelperState::There(one) if one.tried.is_none()) => None,
                 Move::Report(_) => Some(Code::SuperuserRejected),
                 _ if matches!(finding, Finding::CompanionFails | Finding::CurrentRefused) => {
                     Some(Code::SuperuserRejected)
@@ -728,15 +741,15 @@ mod tests {
             };
             assert_eq!(cause.map(Error::code), code, "{row}");
             // The previous version is read to know whether it is ours, and the companion's credential is no password of the secret.
-            let passwords = |looks: &[Look]| {
+            let passwords = |looks: &[Probe]| {
                 let read_only =
-                    |look: &Look| *look == Look::Previous && !matches!(state.previous, Credential::Tried(_));
-                let password = |look: &&Look| **look != Look::HelperSecret && !read_only(look);
+                    |look: &Probe| *look == Probe::Previous && !matches!(state.previous, Credential::Tried(_));
+                let password = |look: &&Probe| **look != Probe::HelperSecret && !read_only(look);
                 looks.iter().filter(password).copied().collect::<Vec<_>>()
             };
             assert_eq!(passwords(&looks), passwords(&tries), "{row}");
             let served = state.current.is(Works);
-            assert!(looks.contains(&Look::HelperSecret) || !(served || tries.contains(&Look::HelperSecret)), "{row}");
+            assert!(looks.contains(&Probe::HelperSecret) || !(served || tries.contains(&Probe::HelperSecret)), "{row}");
         }
     }
 
@@ -748,8 +761,8 @@ mod tests {
                 let credentials = [&state.current, &state.pending, &state.previous];
                 assert!(credentials.into_iter().all(Credential::is_out), "{credentials:?}");
                 let rescues = |one: &HelperSecret| one.rescues;
-                assert!(!matches!(&state.beside, Beside::Unknown(_)), "{credentials:?}");
-                assert!(!matches!(&state.beside, Beside::There(one) if rescues(one)), "{credentials:?}");
+                assert!(!matches!(&state.helper, HelperState::Unknown(_)), "{credentials:?}");
+                assert!(!matches!(&state.helper, HelperState::There(one) if rescues(one)), "{credentials:?}");
             }
         }
     }
@@ -758,7 +771,7 @@ mod tests {
     fn a_previous_version_that_is_no_document_is_not_ours() {
         let held = |text: &str| {
             let version = Version { id: "v".to_owned(), text: SecretText::from(text), age: None };
-            Held::of(Ok(Some(version))).if_ours().credential
+            VersionState::of(Ok(Some(version))).if_ours().credential
         };
         assert_eq!(held("plain"), Credential::NotOurs);
         assert_eq!(held(r#"{"a": 1, "a": 2}"#), Credential::NotOurs);
@@ -768,7 +781,7 @@ mod tests {
     #[test]
     fn a_password_that_is_right_is_not_healthy_where_nothing_can_be_done_with_it() {
         let blocked = Attempt { observation: Works, error: Some(Error::new(Code::DatabaseUnusable)) };
-        let mut seen = Seen { beside: Beside::Nothing, ..Seen::default() };
+        let mut seen = Findings { helper: HelperState::Nothing, ..Findings::default() };
         seen.current.credential = Credential::Tried(blocked);
         let (finding, cause) = seen.finding();
         assert_eq!((finding, cause.map(Error::code)), (Finding::Unclear, Some(Code::DatabaseUnusable)));
@@ -791,7 +804,7 @@ mod tests {
             // It may have exchanged the key a moment ago.
             (rejected(), Credential::None, None, Finding::LockedOut, true),
         ] {
-            let mut seen = Seen { stuck: true, beside: Beside::Nothing, ..Seen::default() };
+            let mut seen = Findings { stuck: true, helper: HelperState::Nothing, ..Findings::default() };
             (seen.current.credential, seen.pending.credential, seen.pending.age) = (current, pending, age);
             seen.previous.credential = Credential::None;
             let diagnosis = seen.into_diagnosis("s");
@@ -808,7 +821,7 @@ mod tests {
     #[test]
     fn a_companion_that_cannot_be_tried_is_told_as_such() {
         let companion = HelperSecret { secret: "admin".to_owned(), rescues: true, tried: None };
-        let mut seen = Seen { beside: Beside::There(companion), ..Seen::default() };
+        let mut seen = Findings { helper: HelperState::There(companion), ..Findings::default() };
         seen.current.credential = Credential::Tried(Attempt::WORKS);
         seen.description.rotation_enabled = Some(true);
         let answer = seen.into_diagnosis("s").to_json();
