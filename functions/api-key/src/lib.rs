@@ -14,6 +14,7 @@ mod ready;
 pub mod request;
 mod retire;
 mod roll;
+pub mod settings;
 pub mod sources;
 mod ssm;
 pub mod target;

@@ -9,13 +9,13 @@ use crate::mint::{Minted, discard, mint, settle};
 use crate::ready::{Ground, Ready, Rights};
 use crate::retire::{End, end, is_ours, not_ours};
 use crate::roll::roll;
+use crate::settings::Settings;
 use crate::sources::Sources;
 use crate::template::Key;
 use crate::value::{conforms, draw};
 use crate::when::rfc3339;
 use rotation::clock::since_epoch;
 use rotation::document::Document;
-use rotation::environment::Settings;
 use rotation::password::{OsEntropy, Policy};
 use rotation::protocol::context::StepContext;
 use rotation::protocol::label::Label;
@@ -57,17 +57,17 @@ impl ApiKey {
     ///
     /// # Errors
     /// [`Code::CaBundleInvalid`], and those of the descriptions in files.
-    pub fn new(settings: &Settings) -> Result<Self> {
+    pub fn new(settings: Settings) -> Result<Self> {
         let allowed = Allowed {
-            hosts: settings.allowed_hosts.clone(),
-            private_hosts: settings.allowed_private_hosts.clone(),
-            instead: settings.issuer_endpoint.clone(),
+            hosts: settings.allowed_hosts,
+            private_hosts: settings.allowed_private_hosts,
+            instead: settings.issuer_endpoint,
         };
         Ok(Self {
             sources: Sources::new(&settings.issuers, settings.ssm_endpoint.as_deref())?,
             client: Client::new(settings.ca_bundle.as_deref(), allowed)?,
-            policy: settings.policy.clone(),
-            admin_secrets: settings.admin_secrets.clone(),
+            policy: settings.policy,
+            admin_secrets: settings.admin_secrets,
             allow_unproven: settings.allow_unproven_keys,
         })
     }

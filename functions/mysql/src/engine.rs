@@ -1,10 +1,10 @@
 //! MySQL and MariaDB as the rotation's engine.
 
 use crate::connect::{Session, connect};
+use crate::settings::Settings;
 use crate::{errno, own, pair, rescue};
 use rotation::clock::Deadline;
 use rotation::database::{Engine, Evidence, Facts, Login, LoginFailure, OwnChange, Pair, Side, Turn};
-use rotation::environment::Settings;
 use rotation::protocol::observation::PreviousCredential;
 use rotation::secret::Password;
 use rotation::{Code, Error, Fact, Result};
@@ -24,7 +24,7 @@ pub(crate) struct MySql {
 }
 
 impl MySql {
-    pub(crate) fn new(settings: &Settings) -> Self {
+    pub(crate) fn new(settings: Settings) -> Self {
         Self { username_limit: settings.username_limit, allow_powerful: settings.allow_powerful_roles }
     }
 }

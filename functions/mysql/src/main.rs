@@ -15,18 +15,17 @@ mod password;
 mod power;
 mod quote;
 mod rescue;
+mod settings;
 mod siblings;
 
 use engine::MySql;
-use rotation::database::DatabaseTarget;
-use rotation::environment::Defaults;
+use rotation::database::{self, DatabaseTarget};
+use settings::{EXCLUDE_CHARACTERS, Settings};
 use std::process::ExitCode;
 
-/// What AWS's functions for MySQL and MariaDB leave out: characters that trouble connection strings and shells.
-const DEFAULTS: Defaults = Defaults { exclude_characters: "/@\"'\\" };
-
 fn main() -> ExitCode {
-    rotation::lambda::main(env!("CARGO_CRATE_NAME"), DEFAULTS, |settings| {
-        Ok(DatabaseTarget::new(MySql::new(settings), settings))
+    rotation::lambda::main(env!("CARGO_CRATE_NAME"), |environment| {
+        let engine = MySql::new(Settings::read(environment)?);
+        Ok(DatabaseTarget::new(engine, database::Settings::read(environment, EXCLUDE_CHARACTERS)?))
     })
 }

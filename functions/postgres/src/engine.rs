@@ -1,11 +1,11 @@
 //! PostgreSQL as the rotation's engine.
 
 use crate::connect::{Session, connect};
+use crate::settings::Settings;
 use crate::single::Allowed;
 use crate::{pair, single};
 use rotation::clock::Deadline;
 use rotation::database::{Engine, Evidence, Facts, Login, LoginFailure, OwnChange, Pair, Side, Turn};
-use rotation::environment::Settings;
 use rotation::protocol::observation::PreviousCredential;
 use rotation::secret::Password;
 use rotation::{Code, Error, Fact, Result};
@@ -20,7 +20,7 @@ pub(crate) struct Postgres {
 }
 
 impl Postgres {
-    pub(crate) fn new(settings: &Settings) -> Self {
+    pub(crate) fn new(settings: Settings) -> Self {
         Self { allowed: Allowed { md5: settings.allow_md5, powerful_roles: settings.allow_powerful_roles } }
     }
 }

@@ -6,21 +6,20 @@ mod guard;
 mod pair;
 mod quote;
 mod roles;
+mod settings;
 mod single;
 mod sqlstate;
 mod transaction;
 mod verifier;
 
 use engine::Postgres;
-use rotation::database::DatabaseTarget;
-use rotation::environment::Defaults;
+use rotation::database::{self, DatabaseTarget};
+use settings::{EXCLUDE_CHARACTERS, Settings};
 use std::process::ExitCode;
 
-/// What AWS's function for PostgreSQL leaves out: characters that trouble connection strings and shells.
-const DEFAULTS: Defaults = Defaults { exclude_characters: ":/@\"'\\" };
-
 fn main() -> ExitCode {
-    rotation::lambda::main(env!("CARGO_CRATE_NAME"), DEFAULTS, |settings| {
-        Ok(DatabaseTarget::new(Postgres::new(settings), settings))
+    rotation::lambda::main(env!("CARGO_CRATE_NAME"), |environment| {
+        let engine = Postgres::new(Settings::read(environment)?);
+        Ok(DatabaseTarget::new(engine, database::Settings::read(environment, EXCLUDE_CHARACTERS)?))
     })
 }

@@ -8,6 +8,7 @@ mod observation;
 mod pair;
 pub mod plan;
 mod rds;
+mod settings;
 mod target;
 
 pub use crate::protocol::observation::Observation;
@@ -16,4 +17,5 @@ pub use engine::{Engine, Evidence, Login, OwnChange, Turn};
 pub use facts::Facts;
 pub use observation::LoginFailure;
 pub use pair::{Pair, Side};
+pub use settings::Settings;
 pub use target::DatabaseTarget;

@@ -6,8 +6,8 @@ use super::observation::LoginFailure;
 use super::pair::Pair;
 use super::plan::{Credential, Fallbacks, Move, Observations, next_move};
 use super::rds::{Address, Rds, could_not_ask, managed_for, mismatch};
+use super::settings::Settings;
 use crate::document::Document;
-use crate::environment::Settings;
 use crate::error::{Class, Code, Error, Fact, Result};
 use crate::password::{OsEntropy, Policy};
 use crate::protocol::context::StepContext;
@@ -32,12 +32,12 @@ pub struct DatabaseTarget<E> {
 
 impl<E: Engine> DatabaseTarget<E> {
     /// A target over `engine`, with the deployer's password policy and CA.
-    pub fn new(engine: E, settings: &Settings) -> Self {
+    pub fn new(engine: E, settings: Settings) -> Self {
         Self {
             engine,
-            policy: settings.policy.clone(),
-            deployers_ca: settings.ca_bundle.clone(),
-            superuser_secrets: settings.superuser_secrets.clone(),
+            policy: settings.policy,
+            deployers_ca: settings.ca_bundle,
+            superuser_secrets: settings.superuser_secrets,
             rds: Rds::new(settings.rds_endpoint.as_deref()),
         }
     }

@@ -6,7 +6,7 @@ pub mod telemetry;
 
 use crate::aws::SecretsManager;
 use crate::clock::{Deadline, Stopwatch, since_epoch};
-use crate::environment::{self, Defaults, Settings};
+use crate::environment::{self, Environment};
 use crate::error::{Code, Error, Fact, Result};
 use crate::lambda::audit::Ending;
 use crate::lambda::metric::{Line, Metric};
@@ -30,12 +30,9 @@ use tracing::{Instrument as _, Span};
 /// drop what is under way, write a log line and post the answer on a small, throttled CPU.
 const REPLY_MARGIN: Duration = Duration::from_millis(700);
 
-/// Runs a rotation function until Lambda ends the process. `function` is the binary's crate name.
-pub fn main<T: Target + 'static>(
-    function: &'static str,
-    defaults: Defaults,
-    target: impl FnOnce(&Settings) -> Result<T>,
-) -> ExitCode {
+/// Runs a rotation function until Lambda ends the process. `function` is the binary's crate name; `target` reads the
+/// function's own settings.
+pub fn main<T: Target + 'static>(function: &'static str, target: impl FnOnce(&Environment) -> Result<T>) -> ExitCode {
     telemetry::install(function);
     // One invocation at a time: one thread is enough, and starts faster than several.
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
@@ -45,7 +42,7 @@ pub fn main<T: Target + 'static>(
     if !environment::in_lambda() {
         return fail("this is an AWS Lambda function: deploy it with `sam deploy`, or run it locally with `cargo lab`");
     }
-    match runtime.block_on(serve(defaults, target)) {
+    match runtime.block_on(serve(target)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(_) => fail("the Lambda Runtime API could not be reached"),
     }
@@ -59,15 +56,17 @@ fn fail(why: &'static str) -> ExitCode {
 }
 
 async fn serve<T: Target + 'static>(
-    defaults: Defaults,
-    target: impl FnOnce(&Settings) -> Result<T>,
+    target: impl FnOnce(&Environment) -> Result<T>,
 ) -> Result<(), lambda_runtime::Error> {
     // A mistake in the configuration is the answer to every invocation, with its code and next action: a function that
     // exits at start would show people "Runtime.ExitError" instead.
-    let rotation = match Settings::from_env(defaults).and_then(|settings| Ok((target(&settings)?, settings))) {
-        Ok((target, settings)) => {
-            let store = SecretsManager::from_env(settings.endpoint.as_deref()).await;
-            Ok(Arc::new(Rotation::new(store, target)))
+    let configured = Environment::of_process().and_then(|environment| {
+        // Where Secrets Manager is, if not at the SDK's own choice.
+        Ok((target(&environment)?, environment.service("SECRETS_MANAGER_ENDPOINT")?))
+    });
+    let rotation = match configured {
+        Ok((target, endpoint)) => {
+            Ok(Arc::new(Rotation::new(SecretsManager::from_env(endpoint.as_deref()).await, target)))
         }
         Err(error) => Err(error),
     };
