@@ -6,6 +6,10 @@
 //! refused ends the search, as it ends setSecret: nothing is concluded from silence. Where AWSCURRENT works, the superuser's or
 //! admin's is tried at once, as the next rotation may need it.
 
+mod finding;
+
+pub use finding::Finding;
+
 use crate::clock::Deadline;
 use crate::document::Document;
 use crate::error::{Class, Code, Error, Fact, Result};
@@ -84,125 +88,6 @@ impl Credential {
         match self {
             Self::Tried(tried) => tried.error.as_ref(),
             Self::None | Self::NotTried | Self::NotOurs => None,
-        }
-    }
-}
-
-/// What is the matter. The words are as stable as error codes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Finding {
-    /// Nothing is.
-    Healthy,
-    /// Consumers are served, and no rotation is scheduled.
-    RotationOff,
-    /// No version is AWSCURRENT.
-    CurrentMissing,
-    /// A rotation began minutes ago.
-    UnderWay,
-    /// A rotation began and was not finished; consumers are served.
-    Unfinished,
-    /// AWSCURRENT is refused, and AWSPENDING works.
-    PendingInEffect,
-    /// AWSCURRENT and AWSPENDING are refused, and AWSPREVIOUS works.
-    PreviousInEffect,
-    /// All are refused, and the superuser or admin may set it right.
-    RescuePossible,
-    /// AWSCURRENT is refused, and what a rotation would use next could not be tried or used.
-    CurrentRefused,
-    /// All are refused.
-    LockedOut,
-    /// AWSCURRENT could not be tried to the end.
-    Unclear,
-    /// AWSCURRENT works, and the superuser's or admin's credential does not.
-    CompanionFails,
-}
-
-impl Finding {
-    /// All of them, for documentation and tests.
-    pub const ALL: &[Self] = &[
-        Self::Healthy,
-        Self::RotationOff,
-        Self::CurrentMissing,
-        Self::UnderWay,
-        Self::Unfinished,
-        Self::PendingInEffect,
-        Self::PreviousInEffect,
-        Self::RescuePossible,
-        Self::CurrentRefused,
-        Self::LockedOut,
-        Self::Unclear,
-        Self::CompanionFails,
-    ];
-
-    /// The word used in results and runbooks.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Healthy => "healthy",
-            Self::RotationOff => "rotation-off",
-            Self::CurrentMissing => "current-missing",
-            Self::UnderWay => "rotation-under-way",
-            Self::Unfinished => "rotation-unfinished",
-            Self::PendingInEffect => "pending-in-effect",
-            Self::PreviousInEffect => "previous-in-effect",
-            Self::RescuePossible => "rescue-possible",
-            Self::CurrentRefused => "current-refused",
-            Self::LockedOut => "locked-out",
-            Self::Unclear => "unclear",
-            Self::CompanionFails => "companion-fails",
-        }
-    }
-
-    /// What it means, in one clause.
-    pub fn summary(self) -> &'static str {
-        match self {
-            Self::Healthy => "the current credential works and no rotation is left unfinished",
-            Self::RotationOff => "the current credential works, and the secret has no rotation that is turned on",
-            Self::CurrentMissing => "no version of the secret is AWSCURRENT",
-            Self::UnderWay => "a rotation began a few minutes ago",
-            Self::Unfinished => "the current credential works, and a rotation was begun and not finished",
-            Self::PendingInEffect => "the current credential is refused; the pending one works already",
-            Self::PreviousInEffect => "the current credential is refused; the previous one still works",
-            Self::RescuePossible => {
-                "the secret's own credentials are refused; the superuser's or admin's credential works"
-            }
-            Self::CurrentRefused => {
-                "the current credential is refused, and it could not be found out whether another one sets it right"
-            }
-            Self::LockedOut => "every credential of the secret is refused, and nothing else may set it right",
-            Self::Unclear => "the current credential could not be tried to the end",
-            Self::CompanionFails => {
-                "the current credential works, and the superuser's or admin's credential could not be used"
-            }
-        }
-    }
-
-    /// What to do next, in one sentence or two.
-    pub fn next_action(self) -> &'static str {
-        match self {
-            Self::Healthy => "Nothing to do.",
-            Self::RotationOff => "Turn rotation on with `aws secretsmanager rotate-secret`, if it is meant to rotate.",
-            Self::CurrentMissing => "Give the secret a value with `aws secretsmanager put-secret-value`.",
-            Self::UnderWay => "Wait a few minutes and diagnose again. Do not remove AWSPENDING.",
-            Self::Unfinished => {
-                "Run `aws secretsmanager rotate-secret` for the secret: it goes on where it stopped, also where the answer is the error \"That rotation will be reattempted\". Do not remove AWSPENDING."
-            }
-            Self::PendingInEffect => {
-                "Run `aws secretsmanager rotate-secret` for the secret: it makes the pending version current, also where the answer is the error \"That rotation will be reattempted\". Do not remove AWSPENDING, whose version holds the only credential that works."
-            }
-            Self::PreviousInEffect => {
-                "Follow docs/runbooks/roll-back.md, under previous-in-effect: make AWSPREVIOUS current again, which serves consumers at once, and then rotate."
-            }
-            Self::RescuePossible => {
-                "Run `aws secretsmanager rotate-secret` for the secret: it sets a new credential with the superuser's or admin's rights."
-            }
-            Self::CurrentRefused => {
-                "Do what the error says, and diagnose again. Without an error, run `aws secretsmanager rotate-secret` for the secret: it tries what cannot be tried without a change."
-            }
-            Self::LockedOut => {
-                "Follow docs/runbooks/locked-out.md: a person with rights at the target sets the credential that the secret holds."
-            }
-            Self::Unclear => "Do what the error says, and diagnose again.",
-            Self::CompanionFails => "Do what the error says before the next rotation, which needs that credential.",
         }
     }
 }
