@@ -1,0 +1,438 @@
+//! What to try next in a diagnosis, and what it all comes to. Pure.
+
+use super::finding::Finding;
+use crate::document::Document;
+use crate::error::{Code, Error, Result};
+use crate::protocol::observation::{Attempt, Observation};
+use crate::protocol::store::{Description, Version};
+use crate::protocol::target::HelperSecret;
+use std::time::Duration;
+
+/// As long as a function's invocation can take, so a rotation whose value is younger may be under way still.
+pub(super) const UNDER_WAY: Duration = Duration::from_secs(15 * 60);
+/// What is known about a version's credential.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum CredentialState {
+    /// The version has no value.
+    None,
+    /// It was not tried.
+    NotTried,
+    /// It is for something else than the current one, or cannot be read: no rotation would try it.
+    NotOurs,
+    Tried(Attempt),
+}
+
+impl CredentialState {
+    pub(super) fn as_str(&self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::NotTried | Self::NotOurs => "not-tried",
+            Self::Tried(tried) => tried.observation.as_str(),
+        }
+    }
+
+    /// Whether it can be left out of account: it is refused, or there is none to try.
+    pub(super) fn is_out(&self) -> bool {
+        matches!(self, Self::None | Self::NotOurs) || self.is(Observation::Rejected)
+    }
+
+    pub(super) fn is(&self, observation: Observation) -> bool {
+        matches!(self, Self::Tried(tried) if tried.observation == observation)
+    }
+
+    pub(super) fn error(&self) -> Option<&Error> {
+        match self {
+            Self::Tried(tried) => tried.error.as_ref(),
+            Self::None | Self::NotTried | Self::NotOurs => None,
+        }
+    }
+}
+
+/// What there is to probe at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Probe {
+    Current,
+    Pending,
+    Previous,
+    Helper,
+}
+
+/// What was findings so far.
+#[derive(Debug, Default)]
+pub(super) struct Findings {
+    pub(super) description: Description,
+    /// AWSPENDING is on another version than AWSCURRENT.
+    pub(super) stuck: bool,
+    pub(super) current: VersionState,
+    pub(super) pending: VersionState,
+    pub(super) previous: VersionState,
+    pub(super) helper: HelperState,
+}
+
+/// What is known of the superuser's or admin's credential.
+#[derive(Debug, Default)]
+pub(super) enum HelperState {
+    #[default]
+    NotLooked,
+    /// The secret has none.
+    Nothing,
+    /// Whether there is one, or what it is, could not be found out.
+    Unknown(Error),
+    There(HelperSecret),
+}
+
+/// A version as far as it could be read.
+#[derive(Debug)]
+pub(super) struct VersionState {
+    pub(super) age: Option<Duration>,
+    pub(super) document: Option<Document>,
+    pub(super) credential: CredentialState,
+}
+
+impl Default for VersionState {
+    fn default() -> Self {
+        Self { age: None, document: None, credential: CredentialState::NotTried }
+    }
+}
+
+impl VersionState {
+    pub(super) fn of(version: Result<Option<Version>>) -> Self {
+        let unread = |error| CredentialState::Tried(Attempt::unknown(error));
+        match version {
+            Ok(None) => Self { credential: CredentialState::None, ..Self::default() },
+            Ok(Some(version)) => match Document::parse(version.text) {
+                Ok(document) => Self { age: version.age, document: Some(document), ..Self::default() },
+                Err(error) => Self { age: version.age, credential: unread(error), ..Self::default() },
+            },
+            Err(error) => Self { credential: unread(error), ..Self::default() },
+        }
+    }
+
+    /// The same of a version that no rotation needs: one that holds something else is none of them.
+    pub(super) fn if_ours(self) -> Self {
+        match self.credential.error() {
+            Some(error) if matches!(error.code(), Code::SecretNotJson | Code::FieldInvalid) => {
+                Self { credential: CredentialState::NotOurs, ..self }
+            }
+            _ => self,
+        }
+    }
+}
+
+impl Findings {
+    /// What to probe at next. In the order of a single user's setSecret, and no further than that would go
+    /// (`database::plan::next_move`).
+    pub(super) fn next(&self) -> Option<Probe> {
+        if self.current.credential == CredentialState::NotTried {
+            return Some(Probe::Current);
+        }
+        if self.current.credential.is(Observation::Rejected) {
+            for (probe, held) in [(Probe::Pending, &self.pending), (Probe::Previous, &self.previous)] {
+                match &held.credential {
+                    CredentialState::NotTried => return Some(probe),
+                    credential if credential.is_out() => {}
+                    _ => return None,
+                }
+            }
+        } else if !matches!(&self.current.credential, CredentialState::Tried(tried) if tried.is_usable()) {
+            return None;
+        }
+        matches!(self.helper, HelperState::NotLooked).then_some(Probe::Helper)
+    }
+
+    /// What is the matter, and the error that kept us from knowing more.
+    pub(super) fn finding(&self) -> (Finding, Option<&Error>) {
+        match &self.current.credential {
+            CredentialState::None | CredentialState::NotTried | CredentialState::NotOurs => {
+                (Finding::CurrentMissing, None)
+            }
+            CredentialState::Tried(tried) => match tried.observation {
+                Observation::Unreachable | Observation::Unknown => (Finding::Unclear, tried.error.as_ref()),
+                // The password is right, and the database cannot be used, for example.
+                Observation::Works if !tried.is_usable() => (Finding::Unclear, tried.error.as_ref()),
+                Observation::Works => self.while_consumers_are_served(),
+                Observation::Rejected => self.while_consumers_are_refused(),
+            },
+        }
+    }
+
+    fn while_consumers_are_served(&self) -> (Finding, Option<&Error>) {
+        if self.stuck {
+            let young = self.pending.age.is_some_and(|age| age < UNDER_WAY);
+            return (if young { Finding::UnderWay } else { Finding::Unfinished }, None);
+        }
+        match &self.helper {
+            HelperState::Unknown(error) => return (Finding::CompanionFails, Some(error)),
+            // What was not tried is no failure.
+            HelperState::There(HelperSecret { tried: Some(tried), .. }) if !tried.is_usable() => {
+                return (Finding::CompanionFails, tried.error.as_ref());
+            }
+            _ => {}
+        }
+        let on = self.description.rotation_enabled == Some(true);
+        (if on { Finding::Healthy } else { Finding::RotationOff }, None)
+    }
+
+    fn while_consumers_are_refused(&self) -> (Finding, Option<&Error>) {
+        let pending = (&self.pending.credential, Finding::PendingInEffect);
+        let previous = (&self.previous.credential, Finding::PreviousInEffect);
+        for (credential, in_effect) in [pending, previous] {
+            match credential {
+                works if works.is(Observation::Works) => return (in_effect, None),
+                out if out.is_out() => {}
+                unclear => return (Finding::CurrentRefused, unclear.error()),
+            }
+        }
+        match &self.helper {
+            HelperState::Nothing | HelperState::There(HelperSecret { rescues: false, .. }) => {
+                (Finding::LockedOut, None)
+            }
+            HelperState::NotLooked | HelperState::There(HelperSecret { tried: None, .. }) => {
+                (Finding::CurrentRefused, None)
+            }
+            HelperState::Unknown(error) => (Finding::CurrentRefused, Some(error)),
+            HelperState::There(HelperSecret { tried: Some(tried), .. }) if tried.is_usable() => {
+                (Finding::RescuePossible, None)
+            }
+            HelperState::There(HelperSecret { tried: Some(tried), .. }) => {
+                (Finding::CurrentRefused, tried.error.as_ref())
+            }
+        }
+    }
+
+    /// Whether an invocation may be at work on the rotation that is not finished: its value is young or, as long as it has none,
+    /// of an age that nobody knows. With a value, only a healthy step probes like the findings named here; without one, the current
+    /// key may have been exchanged a moment ago.
+    pub(super) fn may_be_under_way(&self, finding: Finding) -> bool {
+        if self.stuck && self.pending.credential == CredentialState::None {
+            return !matches!(finding, Finding::Unclear | Finding::CurrentMissing);
+        }
+        let not_finished = matches!(finding, Finding::PendingInEffect | Finding::Unfinished);
+        not_finished && self.pending.age.is_none_or(|age| age < UNDER_WAY)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::database::plan::{Credential as Tries, Fallbacks, Move, Observations, next_move};
+    use crate::secret::SecretText;
+    use Observation::{Rejected, Unknown, Unreachable, Works};
+
+    const ALL: [Observation; 4] = [Works, Rejected, Unreachable, Unknown];
+
+    /// What trying one would tell, with an error of this code unless it works.
+    fn tried(observation: Observation, code: Code) -> Attempt {
+        Attempt { observation, error: (observation != Works).then(|| Error::new(code)) }
+    }
+
+    fn credentials(code: Code) -> impl Iterator<Item = CredentialState> {
+        ALL.into_iter().map(move |observation| CredentialState::Tried(tried(observation, code)))
+    }
+
+    fn helpers() -> Vec<HelperState> {
+        let there = |rescues, tried| HelperState::There(HelperSecret { secret: "s".to_owned(), rescues, tried });
+        let all = || ALL.into_iter().map(|observation| Some(tried(observation, Code::SuperuserRejected)));
+        let mut besides = vec![HelperState::Nothing, HelperState::Unknown(Error::new(Code::SuperuserRejected))];
+        for rescues in [true, false] {
+            besides.extend(all().chain([None]).map(|tried| there(rescues, tried)));
+        }
+        // The password is right, and nothing can be done with it.
+        let blocked = Attempt { observation: Works, error: Some(Error::new(Code::SuperuserRejected)) };
+        besides.push(there(true, Some(blocked)));
+        besides
+    }
+
+    /// What would be found in each state, and what is looked at for it.
+    struct State {
+        current: CredentialState,
+        pending: CredentialState,
+        previous: CredentialState,
+        helper: HelperState,
+    }
+
+    impl State {
+        /// All combinations in which there is a current version.
+        fn all() -> Vec<Self> {
+            let pendings = || credentials(Code::ConnectionLost).chain([CredentialState::None]);
+            let previouses =
+                || credentials(Code::ServerSilent).chain([CredentialState::None, CredentialState::NotOurs]);
+            let mut all = Vec::new();
+            for current in credentials(Code::ConnectionRefused) {
+                for pending in pendings() {
+                    for previous in previouses() {
+                        for helper in helpers() {
+                            let (current, pending, previous) = (current.clone(), pending.clone(), previous.clone());
+                            all.push(Self { current, pending, previous, helper });
+                        }
+                    }
+                }
+            }
+            all
+        }
+
+        /// As `diagnose` goes about it.
+        fn seen(&self) -> (Findings, Vec<Probe>) {
+            let (mut findings, mut probes) = (Findings::default(), Vec::new());
+            if self.pending == CredentialState::None {
+                findings.pending.credential = CredentialState::None;
+            }
+            while let Some(probe) = findings.next() {
+                assert!(!probes.contains(&probe), "{probe:?} twice");
+                probes.push(probe);
+                match probe {
+                    Probe::Current => findings.current.credential = self.current.clone(),
+                    Probe::Pending => findings.pending.credential = self.pending.clone(),
+                    Probe::Previous => findings.previous.credential = self.previous.clone(),
+                    Probe::Helper => findings.helper = self.helper.copy(),
+                }
+            }
+            (findings, probes)
+        }
+
+        /// As a single user's setSecret goes about it: what it tries, and how that ends. A version that is not there is as one
+        /// whose credential was made a moment ago. What cannot be tried is as unknown.
+        fn moves(&self) -> (Vec<Probe>, Move) {
+            let of = |credential: &CredentialState| match credential {
+                CredentialState::Tried(tried) => Some(tried.observation),
+                _ => None,
+            };
+            let superuser = match &self.helper {
+                HelperState::There(one) if !one.rescues => None,
+                HelperState::There(one) => Some(one.tried.as_ref().map_or(Unknown, |tried| tried.observation)),
+                HelperState::Unknown(_) => Some(Unknown),
+                HelperState::Nothing | HelperState::NotLooked => None,
+            };
+            let fallbacks = Fallbacks { previous: of(&self.previous).is_some(), superuser: superuser.is_some() };
+            let (mut findings, mut probes) = (Observations::default(), Vec::new());
+            loop {
+                match next_move(findings, fallbacks) {
+                    Move::Try(Tries::Current) => {
+                        findings.current = of(&self.current);
+                        probes.push(Probe::Current);
+                    }
+                    Move::Try(Tries::Pending) => {
+                        findings.pending = Some(of(&self.pending).unwrap_or(Rejected));
+                        probes.extend((self.pending != CredentialState::None).then_some(Probe::Pending));
+                    }
+                    Move::Try(Tries::Previous) => {
+                        findings.previous = of(&self.previous);
+                        probes.push(Probe::Previous);
+                    }
+                    Move::Try(Tries::Superuser) => {
+                        findings.superuser = superuser;
+                        probes.push(Probe::Helper);
+                    }
+                    end => return (probes, end),
+                }
+            }
+        }
+    }
+
+    impl HelperState {
+        fn copy(&self) -> Self {
+            match self {
+                Self::NotLooked => Self::NotLooked,
+                Self::Nothing => Self::Nothing,
+                Self::Unknown(error) => Self::Unknown(error.clone()),
+                Self::There(companion) => Self::There(companion.clone()),
+            }
+        }
+
+        fn tried(&self) -> Option<&Attempt> {
+            match self {
+                Self::There(companion) => companion.tried.as_ref(),
+                _ => None,
+            }
+        }
+    }
+
+    /// Over all 1,560 states: what is found is what a rotation would come to, and no password is tried that it would not try.
+    #[test]
+    fn a_finding_is_what_a_rotation_would_come_to() {
+        let states = State::all();
+        assert_eq!(states.len(), 4 * 5 * 6 * 13);
+        for state in states {
+            let (findings, probes) = state.seen();
+            let (finding, cause) = findings.finding();
+            let (tries, end) = state.moves();
+            let row = format!(
+                "{:?} {:?} {:?} {:?} → {finding:?}, {end:?}",
+                state.current, state.pending, state.previous, state.helper
+            );
+            let blocked = state.helper.tried().is_some_and(|tried| tried.observation == Works && !tried.is_usable());
+            let expected = match end {
+                Move::ChangeAs(Tries::Current) => match &state.helper {
+                    HelperState::Unknown(_) => Finding::CompanionFails,
+                    helper if helper.tried().is_some_and(|tried| !tried.is_usable()) => Finding::CompanionFails,
+                    _ => Finding::RotationOff,
+                },
+                Move::AlreadyInEffect => Finding::PendingInEffect,
+                Move::ChangeAs(Tries::Previous) => Finding::PreviousInEffect,
+                Move::ChangeAs(Tries::Superuser) if blocked => Finding::CurrentRefused,
+                Move::ChangeAs(Tries::Superuser) => Finding::RescuePossible,
+                Move::Report(Tries::Current) => Finding::Unclear,
+                Move::Report(_) => Finding::CurrentRefused,
+                Move::LockedOut => Finding::LockedOut,
+                Move::Try(_) | Move::ChangeAs(Tries::Pending) => unreachable!("{row}"),
+            };
+            assert_eq!(finding, expected, "{row}");
+            let code = match end {
+                Move::Report(Tries::Current) => Some(Code::ConnectionRefused),
+                Move::Report(Tries::Pending) => Some(Code::ConnectionLost),
+                Move::Report(Tries::Previous) => Some(Code::ServerSilent),
+                Move::Report(_) if matches!(&state.helper, HelperState::There(one) if one.tried.is_none()) => None,
+                Move::Report(_) => Some(Code::SuperuserRejected),
+                _ if matches!(finding, Finding::CompanionFails | Finding::CurrentRefused) => {
+                    Some(Code::SuperuserRejected)
+                }
+                _ => None,
+            };
+            assert_eq!(cause.map(Error::code), code, "{row}");
+            // The previous version is read to know whether it is ours, and the companion's credential is no password of the secret.
+            let passwords = |probes: &[Probe]| {
+                let read_only =
+                    |probe: &Probe| *probe == Probe::Previous && !matches!(state.previous, CredentialState::Tried(_));
+                let password = |probe: &&Probe| **probe != Probe::Helper && !read_only(probe);
+                probes.iter().filter(password).copied().collect::<Vec<_>>()
+            };
+            assert_eq!(passwords(&probes), passwords(&tries), "{row}");
+            let served = state.current.is(Works);
+            assert!(probes.contains(&Probe::Helper) || !(served || tries.contains(&Probe::Helper)), "{row}");
+        }
+    }
+
+    #[test]
+    fn locked_out_is_only_who_was_refused_everywhere() {
+        for state in State::all() {
+            let (findings, _) = state.seen();
+            if findings.finding().0 == Finding::LockedOut {
+                let credentials = [&state.current, &state.pending, &state.previous];
+                assert!(credentials.into_iter().all(CredentialState::is_out), "{credentials:?}");
+                let rescues = |one: &HelperSecret| one.rescues;
+                assert!(!matches!(&state.helper, HelperState::Unknown(_)), "{credentials:?}");
+                assert!(!matches!(&state.helper, HelperState::There(one) if rescues(one)), "{credentials:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_previous_version_that_is_no_document_is_not_ours() {
+        let held = |text: &str| {
+            let version = Version { id: "v".to_owned(), text: SecretText::from(text), age: None };
+            VersionState::of(Ok(Some(version))).if_ours().credential
+        };
+        assert_eq!(held("plain"), CredentialState::NotOurs);
+        assert_eq!(held(r#"{"a": 1, "a": 2}"#), CredentialState::NotOurs);
+        assert_eq!(held("{}"), CredentialState::NotTried);
+    }
+
+    #[test]
+    fn a_password_that_is_right_is_not_healthy_where_nothing_can_be_done_with_it() {
+        let blocked = Attempt { observation: Works, error: Some(Error::new(Code::DatabaseUnusable)) };
+        let mut findings = Findings { helper: HelperState::Nothing, ..Findings::default() };
+        findings.current.credential = CredentialState::Tried(blocked);
+        let (finding, cause) = findings.finding();
+        assert_eq!((finding, cause.map(Error::code)), (Finding::Unclear, Some(Code::DatabaseUnusable)));
+    }
+}
