@@ -17,6 +17,9 @@ use tracing_subscriber::util::SubscriberInitExt;
 /// What goes on from here to somebody who has to act: alarms count it and name the log, where it is printed at every level.
 pub(crate) const NOTICE: &str = concat!(env!("CARGO_CRATE_NAME"), "::notice");
 
+/// The target of the line that a panic leaves.
+const PANIC: &str = concat!(env!("CARGO_CRATE_NAME"), "::telemetry");
+
 /// Installs the log and a panic hook that prints where a panic happened and not what it said.
 /// `function` is the crate whose events are the project's own, beside this one.
 pub fn install(function: &'static str) {
@@ -25,7 +28,7 @@ pub fn install(function: &'static str) {
     let _ = log.try_init();
     std::panic::set_hook(Box::new(|panic| {
         let place = panic.location().map(ToString::to_string).unwrap_or_default();
-        tracing::error!(place, "panic");
+        tracing::error!(target: PANIC, place, "panic");
     }));
 }
 
