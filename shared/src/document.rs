@@ -5,7 +5,6 @@
 
 use crate::error::{Code, Error, Fact, Result};
 use crate::password::Policy;
-use crate::protocol::event::kind;
 use crate::secret::{Password, SecretText};
 use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 use serde_json::Value;
@@ -326,6 +325,18 @@ impl<'de> Deserialize<'de> for Fields<'de> {
             }
         }
         deserializer.deserialize_map(Entries)
+    }
+}
+
+/// A JSON value's type, for error messages: never the value.
+pub fn kind(value: &Value) -> &'static str {
+    match value {
+        Value::Null => "null",
+        Value::Bool(_) => "a boolean",
+        Value::Number(_) => "a number",
+        Value::String(_) => "a string",
+        Value::Array(_) => "an array",
+        Value::Object(_) => "an object",
     }
 }
 

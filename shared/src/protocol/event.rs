@@ -2,6 +2,7 @@
 //!
 //! <https://docs.aws.amazon.com/secretsmanager/latest/userguide/rotate-secrets_lambda-functions.html>
 
+use crate::document::kind;
 use crate::error::{Code, Error, Fact, Result};
 use crate::secret::RotationToken;
 use serde_json::Value;
@@ -130,18 +131,6 @@ fn text<'a>(payload: &'a Value, field: &str, limit: usize) -> Result<&'a str> {
 
 fn malformed(field: &str, found: &str, expected: &str) -> Error {
     Error::new(Code::EventMalformed).with(Fact::Field, field).with(Fact::Found, found).with(Fact::Expected, expected)
-}
-
-/// A JSON value's type, for error messages: never the value.
-pub fn kind(value: &Value) -> &'static str {
-    match value {
-        Value::Null => "null",
-        Value::Bool(_) => "a boolean",
-        Value::Number(_) => "a number",
-        Value::String(_) => "a string",
-        Value::Array(_) => "an array",
-        Value::Object(_) => "an object",
-    }
 }
 
 #[cfg(test)]
