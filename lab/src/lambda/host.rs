@@ -1,7 +1,7 @@
 //! Functions by name, and the pool of their environments.
 
 use super::environment::{Environment, Process};
-use super::outcome::{Failure, Outcome};
+use super::outcome::{Failure, Outcome, UnknownFunction};
 use super::runtime_api::Work;
 use super::{Function, log};
 use crate::disturb::Disturb;
@@ -19,13 +19,6 @@ use tokio::time::Instant;
 /// A Lambda that runs on this machine. Cheap to clone; the functions' processes end when the last clone is dropped.
 #[derive(Clone)]
 pub struct Host(Arc<Shared>);
-
-/// No function has this name or ARN.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct UnknownFunction(
-    /// The ARN that was looked for.
-    pub String,
-);
 
 struct Shared {
     /// Holds the log of every environment that ever was.

@@ -15,8 +15,8 @@ mod outcome;
 mod runtime_api;
 mod steps;
 
-pub use host::{Host, UnknownFunction};
-pub use outcome::{Outcome, StepError};
+pub use host::Host;
+pub use outcome::{Outcome, StepError, UnknownFunction};
 pub use steps::{StepEvent, StepReport, Steps};
 
 use std::path::PathBuf;

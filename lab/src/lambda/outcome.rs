@@ -1,11 +1,18 @@
 //! How an invocation ends, in AWS's words.
 
-use super::{PAYLOAD_LIMIT, UnknownFunction};
+use super::PAYLOAD_LIMIT;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use std::os::unix::process::ExitStatusExt;
 use std::process::ExitStatus;
 use std::time::Duration;
+
+/// No function has this name or ARN.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UnknownFunction(
+    /// The ARN that was looked for.
+    pub String,
+);
 
 /// The answer of an invocation and what is known about it.
 #[derive(Clone, Debug)]
