@@ -9,9 +9,16 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use super::Operation;
-use super::secret::Tag;
 use super::version::SecretValue;
 use crate::secretsmanager::ServiceError;
+
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub(crate) struct Tag {
+    pub(crate) key: String,
+    #[serde(default)]
+    pub(crate) value: String,
+}
 
 /// The largest value (CreateSecret, SecretBinary and SecretString).
 const MAX_VALUE_BYTES: usize = 65_536;

@@ -2,10 +2,9 @@
 
 use std::fmt;
 
-use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
-use super::request::{check_length, encode_binary};
+use super::request::{Tag, check_length, encode_binary};
 use super::schedule::RotationRules;
 use super::version::{SecretValue, Version, Versions};
 use super::{CURRENT, Context, Timestamp};
@@ -13,14 +12,6 @@ use crate::secretsmanager::ServiceError;
 
 /// The most tags of a secret (TagResource, API reference).
 const MAX_TAGS: usize = 50;
-
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "PascalCase")]
-pub(crate) struct Tag {
-    pub(crate) key: String,
-    #[serde(default)]
-    pub(crate) value: String,
-}
 
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Secret {

@@ -3,8 +3,8 @@
 use serde_json::{Map, Value, json};
 
 use super::name::{self, Place};
-use super::request::{self, check_length, check_version_id, required};
-use super::secret::{Secret, Tag};
+use super::request::{self, Tag, check_length, check_version_id, required};
+use super::secret::Secret;
 use super::version::SecretValue;
 use super::{CURRENT, Context, Operation, PENDING, Timestamp, password};
 use crate::secretsmanager::ServiceError;
