@@ -11,24 +11,26 @@ use super::event::{RotationEvent, RotationEventKind, RotationOutcome, Step};
 use super::model::{Attempt, AttemptEnd, Start};
 use super::{Invocation, Service};
 
-/// Runs a rotation to its end, with as many retries as the service has been told to make.
-pub(super) async fn drive(service: Service, start: Start) {
-    let run = RotationRun { service: &service, start: &start };
-    let mut retries_left = service.rotation_retries();
-    let (outcome, last_event) = loop {
-        match run.attempt().await {
-            AttemptResult::Ended(outcome, event) => break (outcome, event),
-            AttemptResult::Failed(reason) if retries_left > 0 => {
-                retries_left -= 1;
-                run.emit(RotationEventKind::RotationFailed { reason, will_retry: true });
+impl Service {
+    /// Runs a rotation to its end, with as many retries as the service has been told to make.
+    pub(super) async fn drive(self, start: Start) {
+        let run = RotationRun { service: &self, start: &start };
+        let mut retries_left = self.rotation_retries();
+        let (outcome, last_event) = loop {
+            match run.attempt().await {
+                AttemptResult::Ended(outcome, event) => break (outcome, event),
+                AttemptResult::Failed(reason) if retries_left > 0 => {
+                    retries_left -= 1;
+                    run.emit(RotationEventKind::RotationFailed { reason, will_retry: true });
+                }
+                AttemptResult::Failed(reason) => {
+                    let event = RotationEventKind::RotationFailed { reason: reason.clone(), will_retry: false };
+                    break (RotationOutcome::Failed(reason), event);
+                }
             }
-            AttemptResult::Failed(reason) => {
-                let event = RotationEventKind::RotationFailed { reason: reason.clone(), will_retry: false };
-                break (RotationOutcome::Failed(reason), event);
-            }
-        }
-    };
-    service.end_run(&start, outcome, run.event(last_event));
+        };
+        self.end_run(&start, outcome, run.event(last_event));
+    }
 }
 
 struct RotationRun<'a> {

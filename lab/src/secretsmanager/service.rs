@@ -12,7 +12,6 @@ use tokio::sync::broadcast;
 
 use super::event::{RotationEvent, RotationOutcome};
 use super::model::{Context, Operation, Start, State, Timestamp};
-use super::rotation;
 use super::{Invoker, Reply, ServiceError};
 
 /// Events that a slow subscriber may fall behind; ten rotations make fewer.
@@ -290,7 +289,7 @@ impl Service {
         }
         let (reply, start) = self.write(|state, context| state.rotate(body, context));
         if let Some(start) = start {
-            tokio::spawn(rotation::drive(self.clone(), start));
+            tokio::spawn(self.clone().drive(start));
         }
         reply
     }
