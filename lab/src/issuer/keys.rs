@@ -1,11 +1,64 @@
 //! The keys of an [`Issuer`](super::Issuer): its rules, with the time given to each, and no HTTP.
 
-use super::{Key, Options, Use};
 use rand::RngExt as _;
 use std::collections::VecDeque;
 use std::time::Duration;
 use time::OffsetDateTime;
 use tokio::time::Instant;
+
+/// What an [`Issuer`](super::Issuer) does to those who use it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Options {
+    /// How many keys may exist; no limit unless given.
+    pub max_keys: Option<usize>,
+    /// For how long a new key is refused, as where an issuer has many servers.
+    pub propagation: Duration,
+    /// For how long a deleted key goes on working. Until then it is listed as inactive.
+    pub revocation_lag: Duration,
+    /// How many requests are answered in any second; no limit unless given.
+    pub rate_limit: Option<usize>,
+    /// How long a reply takes. What was asked for is done before.
+    pub latency: Duration,
+    /// How many keys a page of the list holds, at least 1.
+    pub page_size: usize,
+    /// Whether a name can be given only once.
+    pub unique_names: bool,
+}
+
+impl Default for Options {
+    /// No limits, no delays, pages of 100 keys.
+    fn default() -> Self {
+        Self {
+            max_keys: None,
+            propagation: Duration::ZERO,
+            revocation_lag: Duration::ZERO,
+            rate_limit: None,
+            latency: Duration::ZERO,
+            page_size: 100,
+            unique_names: false,
+        }
+    }
+}
+
+/// A key, without its secret.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Key {
+    /// Its identifier.
+    pub id: String,
+    /// The name it was created with.
+    pub name: String,
+}
+
+/// A request that was made with a key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Use {
+    /// The key; `None` where the secret is no key's and never was.
+    pub id: Option<String>,
+    /// Whether it was accepted.
+    pub accepted: bool,
+}
 
 /// The period that [`Options::rate_limit`] is about.
 const SECOND: Duration = Duration::from_secs(1);

@@ -10,8 +10,9 @@
 //! All but the last are for the admin token: 401 `unauthorized` without, 403 `forbidden` with a key. A request that is
 //! wrong is 4xx with `{"error": code}`. A key that was deleted and still works is listed with `"active": false`.
 
+use super::https::{self, Stale};
 use super::keys::{Entry, Refused};
-use super::{Issuer, Stale, https};
+use super::state::Issuer;
 use axum::extract::rejection::{JsonRejection, QueryRejection};
 use axum::extract::{FromRequestParts, Path, Query, Request, State};
 use axum::http::request::Parts;
@@ -30,16 +31,18 @@ use tokio::time::Instant;
 /// The longest name that is accepted, as many issuers have one.
 const NAME_LIMIT: usize = 64;
 
-/// The whole API.
-pub(super) fn router(issuer: Issuer) -> Router {
-    Router::new()
-        .route("/v1/keys", post(create).get(list))
-        .route("/v1/keys/{id}", delete(remove))
-        .route("/v1/whoami", get(whoami))
-        .fallback(async || Refusal::NOT_FOUND)
-        .method_not_allowed_fallback(async || Refusal::METHOD_NOT_ALLOWED)
-        .layer(from_fn_with_state(issuer.clone(), paced))
-        .with_state(issuer)
+impl Issuer {
+    /// Its HTTP API, to be served by [`Https`](super::Https): `POST`, `GET` and `DELETE` of `/v1/keys`, and `GET /v1/whoami`.
+    pub fn router(&self) -> Router {
+        Router::new()
+            .route("/v1/keys", post(create).get(list))
+            .route("/v1/keys/{id}", delete(remove))
+            .route("/v1/whoami", get(whoami))
+            .fallback(async || Refusal::NOT_FOUND)
+            .method_not_allowed_fallback(async || Refusal::METHOD_NOT_ALLOWED)
+            .layer(from_fn_with_state(self.clone(), paced))
+            .with_state(self.clone())
+    }
 }
 
 /// An answer without what was asked for.
