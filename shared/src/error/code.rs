@@ -157,7 +157,7 @@ codes! {
     /// Any other answer of the service.
     ServiceRefused = "service-refused", Permanent,
         "Secrets Manager refused the call",
-        "Look the call up in CloudTrail under its error code.";
+        "Find the call in CloudTrail by its error code.";
     /// A write was refused since another write with other content came first.
     WriteConflict = "write-conflict", Retryable,
         "another writer changed the secret's versions at the same time",
@@ -237,10 +237,10 @@ codes! {
     /// Refused before any password was looked at, because there were too many failures.
     LoginBlocked = "login-blocked", Retryable,
         "the server blocks the user, or this function's address, after too many failed logins or connections",
-        "Find out who keeps failing. Then ALTER USER … ACCOUNT UNLOCK for the user (MariaDB: FLUSH PRIVILEGES), or TRUNCATE performance_schema.host_cache (MariaDB: FLUSH HOSTS) for the address.";
+        "Find out which client keeps failing. Then ALTER USER … ACCOUNT UNLOCK for the user (MariaDB: FLUSH PRIVILEGES), or TRUNCATE performance_schema.host_cache (MariaDB: FLUSH HOSTS) for the address.";
     /// The server asks for a way of authentication that would give the password away, or is not supported.
     AuthenticationUnsupported = "authentication-unsupported", Permanent,
-        "the server asks for a way to authenticate that this function does not use",
+        "the server asks for an authentication method that this function does not use",
         "PostgreSQL: use scram-sha-256 (or md5) for this user in pg_hba.conf. MySQL: use caching_sha2_password or mysql_native_password for the account. MariaDB: mysql_native_password or ed25519.";
     /// SCRAM lets the server prove itself, too; this one could not.
     ServerUnproven = "server-unproven", Permanent,
@@ -261,7 +261,7 @@ codes! {
     /// A lock was not granted in time.
     LockTimeout = "lock-timeout", Retryable,
         "another session holds a lock on the user",
-        "PostgreSQL: find and end the transaction that altered this role, or that holds an advisory lock with classid 1282368363: see pg_locks and pg_stat_activity. MySQL and MariaDB: end the transaction that reads the grant tables, or who holds the user lock that the facts name: see SHOW PROCESSLIST.";
+        "PostgreSQL: find and end the transaction that altered this role, or that holds an advisory lock with classid 1282368363: see pg_locks and pg_stat_activity. MySQL and MariaDB: end the transaction that reads the grant tables, or the session that holds the user lock that the facts name: see SHOW PROCESSLIST.";
     /// A statement ran into its limit.
     StatementTimeout = "statement-timeout", Retryable,
         "the server did not finish a statement in time",
@@ -276,7 +276,7 @@ codes! {
         "Create the user, or correct `username` in the secret.";
     /// The role can never log in, or not any more.
     RoleUnusable = "role-unusable", Permanent,
-        "the user cannot log in: NOLOGIN, a locked account, or a password whose time has passed",
+        "the user cannot log in: NOLOGIN, a locked account, or an expired password",
         "PostgreSQL: correct it with ALTER ROLE … LOGIN or ALTER ROLE … VALID UNTIL. MySQL and MariaDB: ALTER USER … ACCOUNT UNLOCK, or set an expired password by hand (and the account's PASSWORD EXPIRE to more than the rotation's interval).";
     /// A role that a rotation must not touch.
     RoleProtected = "role-protected", Permanent,
@@ -284,12 +284,12 @@ codes! {
         "Rotate it as a single user, or set ALLOW_POWERFUL_ROLES=true in the function's environment.";
     /// Two names that cannot be proven to be a pair.
     PairUnproven = "pair-unproven", Permanent,
-        "the two users cannot be proven to belong together, so the partner may be somebody else's",
-        "If they do, name both in `rotation.users` (on PostgreSQL you can also make the partner a member of the base user: GRANT base TO partner); otherwise rename one.";
+        "nothing proves that the two users belong together, so the partner may be another application's user",
+        "If they belong together, name both in `rotation.users` (on PostgreSQL you can also make the partner a member of the base user: GRANT base TO partner); otherwise rename one.";
     /// The user, or part of its privileges, is of a kind that cannot be given to another user.
     PrivilegeUnknown = "privilege-unknown", Permanent,
-        "the base user has something that this function cannot give to the other user of the pair",
-        "Take it from the base user, rotate it as a single user, or report it with the facts.";
+        "the base user has a privilege or a setting that this function cannot give to the other user of the pair",
+        "Take it from the base user, rotate the base user as a single user, or report the error with its facts.";
     /// The server's own rules refuse the new password.
     PasswordRefused = "password-refused", Permanent,
         "the server's password rules refuse the new password",
@@ -300,7 +300,7 @@ codes! {
         "Remove `\"ssl\": false` from the secret. MySQL and MariaDB let users change their own password only in ways that carry it, or that the server's rules demand to see.";
     /// A superuser's password would go to a server that only the child's secret names.
     SuperuserAddressUnproven = "superuser-address-unproven", Permanent,
-        "the superuser's secret does not say which server it is for, RDS could not be asked, and MySQL's protocol gives a server no way to prove that it is that one",
+        "the superuser's secret names no server, RDS could not say which server it is, and MySQL's protocol gives a server no way to prove its identity",
         "If RDS manages the superuser's secret, grant the action that the facts name to the function's role. Otherwise put engine, host and port into the superuser's secret (and rotation.caBundle or rotation.tlsServerName, where the rotated secret has them).";
     /// The two users' effective privileges differ.
     PrivilegesDiffer = "privileges-differ", Permanent,
@@ -320,15 +320,15 @@ codes! {
         "Correct `masterarn`, or the superuser secret's host and engine.";
     /// RDS does not know what a superuser's secret is tagged with.
     SuperuserServerGone = "superuser-server-gone", Permanent,
-        "RDS has no instance or cluster of the name with which it has tagged the superuser's secret",
+        "the superuser's secret is tagged with an RDS instance or cluster that does not exist",
         "Let `masterarn` name the superuser secret of the server that the rotated secret is for.";
     /// RDS refuses a look-up.
     RdsDenied = "rds-denied", Permanent,
-        "the function's role may not ask RDS where the superuser's server is",
+        "the function's role may not look up the superuser's server at RDS",
         "Grant the action that the facts name to the function's role, or put engine, host and port into the superuser's secret.";
     /// RDS kept answering with a throttle.
     RdsThrottled = "rds-throttled", Retryable,
-        "RDS kept throttling the question where the superuser's server is",
+        "RDS kept throttling the look-up of the superuser's server",
         "Nothing to do for one rotation: it is tried again. If it recurs, spread the schedules of the secrets.";
     /// No answer of RDS, or none that can be read.
     RdsUnavailable = "rds-unavailable", Retryable,
@@ -337,17 +337,17 @@ codes! {
     /// Any other error of the target.
     TargetRefused = "target-refused", Permanent,
         "the server refused the request",
-        "Look the error code up in the server's manual and the moment in the server's log.";
+        "Look up the error code in the server's manual, and find the moment in the server's log.";
 
     // ---- issuers of API keys
     /// No description goes by the name that the secret has under `issuer`.
     IssuerUnknown = "issuer-unknown", Permanent,
-        "no issuer of this name is described",
+        "no description has this issuer's name",
         "Correct `issuer` in the secret (docs/issuers.md lists the built-in ones), or add a description with ISSUERS.";
     /// A description of an issuer cannot be used.
     DescriptionInvalid = "description-invalid", Permanent,
         "the description of an issuer has a mistake",
-        "Run `cargo lab check-issuer` on it, which explains each mistake.";
+        "Run `cargo lab check-issuer` on the description: it explains each mistake.";
     /// A description's source cannot be read.
     DescriptionUnreadable = "description-unreadable", Permanent,
         "a description of an issuer cannot be read",
@@ -359,14 +359,14 @@ codes! {
     /// A request would go to a host, or an address, that nobody allowed.
     HostDenied = "host-denied", Permanent,
         "requests to this host or address are not allowed",
-        "If it is right, allow it: a public host with ALLOWED_HOSTS, one in a private network with ALLOWED_PRIVATE_HOSTS.";
+        "If the host is right, allow it: a public host in ALLOWED_HOSTS, a host in a private network in ALLOWED_PRIVATE_HOSTS.";
     /// The issuer kept asking to slow down.
     IssuerThrottled = "issuer-throttled", Retryable,
         "the issuer kept asking to slow down until the step's time was spent",
         "Nothing to do for one rotation: it is tried again. If it recurs, spread the schedules of the secrets of this issuer.";
     /// The issuer answers with server errors, or in a way that tells nothing.
     IssuerUnavailable = "issuer-unavailable", Retryable,
-        "the issuer could not tell, or could not do it",
+        "the issuer could not answer the request, or could not carry it out",
         "Look at the issuer's status page; the rotation is tried again.";
     /// The issuer refused a request that was authenticated.
     IssuerRefused = "issuer-refused", Permanent,
@@ -383,7 +383,7 @@ codes! {
     /// The issuer allows no further key.
     KeyLimitReached = "key-limit-reached", Permanent,
         "the issuer allows no further key",
-        "Delete keys that are not used at the issuer; those that this function has not issued it does not touch.";
+        "Delete unused keys at the issuer. This function does not touch keys that it did not make.";
     /// An attempt that may be under way holds the last free place.
     AttemptUnderWay = "attempt-under-way", Retryable,
         "the issuer allows no further key, and one that this rotation has made may still be in use by another invocation",
@@ -402,19 +402,19 @@ codes! {
         "Check the address and, for lists, the page size in the description.";
     /// Sent, and not answered: it may or may not have happened.
     ReplyLost = "reply-lost", Retryable,
-        "the issuer's answer was lost, and what was asked may have happened",
-        "Nothing to do: the rotation is tried again, and what the lost answer was about is found and removed where the issuer can list keys.";
+        "the issuer's answer was lost, and the request may have taken effect",
+        "Nothing to do: the rotation is tried again. Where the issuer can list keys, the key from the lost answer is found and removed.";
     /// Another key answers than the one that is being tried.
     KeyMismatch = "key-mismatch", Permanent,
         "the issuer says that the key belongs to another id than the secret",
         "Compare the key and its id in the secret with the issuer's list; correct the id.";
     /// A key that neither works nor was left by an earlier rotation.
     KeyUnproven = "key-unproven", Permanent,
-        "the current key does not work, and nothing proves that it is this secret's to replace",
-        "Store a key that works in the secret. If nobody but you may write the secret, ALLOW_UNPROVEN_KEYS=true lets the rotation replace it all the same.";
+        "the current key does not work, and nothing proves that it belongs to this secret",
+        "Store a key that works in the secret. If nobody but you may write the secret, you can let the rotation replace the key without proof: set ALLOW_UNPROVEN_KEYS=true in the function's environment.";
     /// Two invocations of createSecret exchanged the key.
     KeySuperseded = "key-superseded", Permanent,
-        "another invocation of this step stored its key first, and this one has ended it since",
+        "another invocation of this step stored its key first, and this invocation has ended that key since",
         "Let no two invocations of one rotation run at once. Remove AWSPENDING from the version with `aws secretsmanager update-secret-version-stage`, and start a new rotation.";
     /// A warning: a superseded key is alive.
     KeyNotRevoked = "key-not-revoked", Retryable,
