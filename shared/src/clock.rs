@@ -4,11 +4,11 @@ use std::future::Future;
 use std::time::{Duration, SystemTime};
 use tokio::time::{Instant, timeout_at};
 
-/// The moment by which something must have happened.
+/// The moment by which work must have ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Deadline(Instant);
 
-/// The time since a moment that is stated as the time since the Unix epoch; zero if it is yet to come.
+/// The time that has passed since `moment`, the time since the Unix epoch. Zero if `moment` is in the future.
 pub fn age_of(moment: Duration) -> Duration {
     since_epoch().saturating_sub(moment)
 }

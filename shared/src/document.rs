@@ -22,9 +22,9 @@ pub const MAX_BYTES: usize = 65_536;
 #[derive(Clone)]
 pub struct Document {
     text: SecretText,
-    /// Where each top-level value stands in the text.
+    /// The place of each top-level value in the text.
     fields: Vec<(String, Range<usize>)>,
-    /// What this object is called in error messages: empty, or `rotation.`.
+    /// The prefix of this object's fields in error messages: empty, or `rotation.`.
     prefix: &'static str,
 }
 
@@ -68,7 +68,7 @@ impl Document {
         self.fields.iter().map(|(key, _)| key.as_str())
     }
 
-    /// The same document with these string values in place of the ones its keys have now.
+    /// The same document with new string values for existing keys.
     ///
     /// # Errors
     /// [`Code::FieldMissing`] if the document has no such key; [`Code::SecretTooLarge`].
@@ -82,7 +82,7 @@ impl Document {
                 .ok_or_else(|| Error::new(Code::FieldMissing).with(Fact::Field, key))?;
             places.push((range.clone(), Value::from(*value).to_string()));
         }
-        // From the back, so that the ranges in front stay true.
+        // From the back, so that the ranges before it stay valid.
         places.sort_by_key(|(range, _)| std::cmp::Reverse(range.start));
         let mut text = self.text.expose().to_owned();
         for (range, value) in places {
@@ -91,14 +91,14 @@ impl Document {
         limited(text, self.prefix)
     }
 
-    /// The same document with these JSON texts under their keys, which are added at the end where they are not there yet.
+    /// The same document with these JSON texts under their keys. New keys are added at the end.
     ///
     /// # Errors
     /// [`Code::SecretTooLarge`]; [`Code::SecretNotJson`] if a text is not JSON.
     pub fn with_json(&self, changes: &[(&str, &str)]) -> Result<Self> {
         let mut text = self.text.expose().to_owned();
         let mut known: Vec<_> = changes.iter().filter_map(|(key, value)| Some((self.range(key)?, *value))).collect();
-        // From the back, so that the ranges in front stay true.
+        // From the back, so that the ranges before it stay valid.
         known.sort_by_key(|(range, _)| std::cmp::Reverse(range.start));
         for (range, value) in known {
             text.replace_range(range, value);
@@ -122,21 +122,21 @@ impl Document {
         self.text.expose().get(self.range(key)?).map(SecretText::from)
     }
 
-    /// A value of any kind, for a type that says itself what it takes. `None` if it is absent or null.
+    /// A value that is read as the type `T`. `None` if it is absent or null.
     ///
     /// # Errors
     /// [`Code::FieldInvalid`], with `expected`.
     pub fn typed<T: serde::de::DeserializeOwned>(&self, key: &str, expected: &str) -> Result<Option<T>> {
         let Some(text) = self.json(key).filter(|text| text.expose() != "null") else { return Ok(None) };
-        // The parser's own words may quote the value.
+        // The parser's message may quote the value, so it is dropped.
         serde_json::from_str(text.expose()).map(Some).map_err(|_| self.invalid(key, "something else", expected))
     }
 
-    /// A string that has to be there.
+    /// A required string.
     ///
     /// # Errors
-    /// [`Code::FieldMissing`]; [`Code::FieldInvalid`] if it is no string, empty, or has a NUL character, which neither
-    /// PostgreSQL nor MySQL can take.
+    /// [`Code::FieldMissing`]; [`Code::FieldInvalid`] if it is not a string, is empty, or has a NUL character, which neither
+    /// PostgreSQL nor MySQL accepts.
     pub fn string(&self, key: &str) -> Result<String> {
         self.optional_string(key)?
             .ok_or_else(|| Error::new(Code::FieldMissing).with(Fact::Field, format_args!("{}{key}", self.prefix)))
@@ -163,7 +163,7 @@ impl Document {
     /// As for [`string`](Self::string).
     pub fn password(&self, key: &str) -> Result<Password> {
         let password = self.string(key)?;
-        // SCRAM hashes it as often as the server says, so its length has to end somewhere.
+        // SCRAM hashes the password as often as the server asks for, so its length needs a limit.
         if password.len() > Policy::MAX_LENGTH {
             return Err(self.invalid(key, "more than 4,096 bytes", "a password of at most 4,096 bytes"));
         }
@@ -202,7 +202,7 @@ impl Document {
         }
     }
 
-    /// A whole number of hours, at most a year's: what is longer is no limit but a mistake.
+    /// A whole number of hours, at most a year. A longer time is a mistake.
     ///
     /// # Errors
     /// [`Code::FieldInvalid`].
@@ -243,7 +243,7 @@ impl Document {
     /// The object under `rotation`, whose keys are this project's options.
     ///
     /// # Errors
-    /// [`Code::FieldInvalid`] if it is no object; [`Code::OptionUnknown`] naming each key that is not in `known`.
+    /// [`Code::FieldInvalid`] if it is not an object; [`Code::OptionUnknown`] naming each key that is not in `known`.
     pub fn options(&self, known: &[&str]) -> Result<Option<Self>> {
         let Some(range) = self.range("rotation") else { return Ok(None) };
         let text = self.text.expose().get(range).unwrap_or_default();
@@ -272,7 +272,7 @@ impl Document {
         self.fields.iter().find(|(known, _)| known == key).map(|(_, range)| range.clone())
     }
 
-    /// JSON allows texts that no string or number can hold, such as half a surrogate pair.
+    /// JSON allows texts that no Rust string or number can hold, such as half a surrogate pair.
     fn value(&self, key: &str) -> Result<Option<Value>> {
         let Some(range) = self.range(key) else { return Ok(None) };
         let text = self.text.expose().get(range).unwrap_or_default();
@@ -295,7 +295,7 @@ fn invalid(prefix: &str, key: &str, found: &str, expected: &str) -> Error {
         .with(Fact::Expected, expected)
 }
 
-/// Prints the keys alone.
+/// Prints the keys, not the values.
 impl fmt::Debug for Document {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Document")?;
@@ -328,7 +328,7 @@ impl<'de> Deserialize<'de> for Fields<'de> {
     }
 }
 
-/// A JSON value's type, for error messages: never the value.
+/// A JSON value's type, for error messages. Never the value.
 pub fn kind(value: &Value) -> &'static str {
     match value {
         Value::Null => "null",

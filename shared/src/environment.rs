@@ -1,4 +1,4 @@
-//! The only module that reads environment variables. What the variables mean, each function says in its own settings.
+//! Reads environment variables. No other module does. Each function's `settings` say what the variables mean.
 
 use crate::aws::endpoint;
 use crate::error::{Code, Error, Fact, Result};
@@ -6,8 +6,7 @@ use crate::password::Policy;
 use std::collections::HashMap;
 use std::env;
 
-/// The environment of the process: what the deployer decided, as opposed to what a secret says. Whoever may write a secret
-/// cannot change it.
+/// The environment of the process. The deployer decides it; the writer of a secret cannot change it.
 ///
 /// Every method that reads a variable returns [`Code::ConfigurationInvalid`], with the variable's name, for a value that it does
 /// not understand.
@@ -41,7 +40,7 @@ impl Environment {
     }
 
     fn new(variable: impl Fn(&str) -> Result<Option<String>> + 'static) -> Result<Self> {
-        // aws-smithy-runtime logs whole request and response bodies when this is set, at a level it chooses itself.
+        // If this is set, aws-smithy-runtime logs whole requests and answers, at a level that it chooses itself.
         if variable("LOG_SENSITIVE_BODIES")?.is_some_and(|value| value.eq_ignore_ascii_case("true")) {
             return Err(Error::new(Code::UnsafeLogging).with(Fact::Field, "LOG_SENSITIVE_BODIES"));
         }
@@ -72,7 +71,7 @@ impl Environment {
         }
     }
 
-    /// The parts of a list that is separated by commas. An empty list is not the same as none.
+    /// A list that is separated by commas. An empty list is not the same as no list.
     ///
     /// # Errors
     /// [`Code::ConfigurationInvalid`].

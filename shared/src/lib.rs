@@ -1,9 +1,15 @@
 //! The rotation protocol of AWS Secrets Manager, written once.
 //!
-//! [`protocol`] carries out the four steps over two seams, a secret [`store`] and a [`target`]. The pure core ([`event`],
-//! [`document`], [`password`], [`error`], [`database::plan`]) knows no AWS and no network; the shell ([`aws::SecretsManager`],
-//! [`lambda`], [`net::tls`], [`environment`]) is where effects live. [`database`] is what all database
-//! targets share.
+//! | folder | what happens there |
+//! |---|---|
+//! | [`protocol`] | the four steps, over two seams: [`protocol::store`] (Secrets Manager) and [`protocol::target`] (what a credential opens) |
+//! | [`database`] | a database user as a target, over a third seam: [`database::Engine`] |
+//! | [`aws`] | the calls to AWS |
+//! | [`lambda`] | an invocation: payload, answer, log, metrics, audit record |
+//! | [`net`] | TLS and connections |
+//! | [`error`] | errors that are safe to print |
+//!
+//! Files beside the folders serve all of them. `tests/layers.rs` holds what may import what.
 
 pub mod aws;
 pub mod clock;

@@ -1,4 +1,4 @@
-//! New passwords: drawn from the operating system's randomness, uniformly among all that the policy allows.
+//! New passwords, drawn from the operating system's generator. Each password that the policy allows is equally likely.
 
 use crate::error::{Code, Error, Fact, Result};
 use crate::secret::Password;
@@ -6,9 +6,9 @@ use rand::TryRng;
 use rand::rngs::SysRng;
 use secrecy::zeroize::Zeroizing;
 
-/// Where random bytes come from. A seam, so that tests can be repeated.
+/// A source of random bytes. Tests use a repeatable one.
 pub trait Entropy: Send + Sync {
-    /// Fills `bytes` with random bytes fit for secrets.
+    /// Fills `bytes` with random bytes that are fit for secrets.
     ///
     /// # Errors
     /// [`Code::EntropyUnavailable`] if the source fails.
@@ -29,7 +29,7 @@ impl Entropy for OsEntropy {
 /// [GetRandomPassword](https://docs.aws.amazon.com/secretsmanager/latest/apireference/API_GetRandomPassword.html).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Policy {
-    /// In characters.
+    /// The length in characters.
     pub length: usize,
     /// Characters never to use.
     pub exclude_characters: String,
@@ -66,8 +66,8 @@ impl Policy {
 
     /// Draws a password.
     ///
-    /// Whole candidates are drawn and discarded until one has every required kind: that keeps the choice uniform among all
-    /// allowed passwords, which placing one character of each kind first would not.
+    /// Whole candidates are drawn until one has every required kind of character. This keeps the choice uniform among all allowed
+    /// passwords; to place one character of each kind first would not.
     ///
     /// # Errors
     /// [`Code::PolicyImpossible`], [`Code::EntropyUnavailable`].
@@ -163,8 +163,8 @@ impl<'a> Bytes<'a> {
         Ok(byte)
     }
 
-    /// A uniform choice: bytes beyond the last whole multiple of the alphabet's size are drawn again, since taking them
-    /// modulo the size would favour the first letters.
+    /// A uniform choice. A byte beyond the last whole multiple of the alphabet's size is drawn again: modulo the size it would
+    /// favour the first letters.
     fn pick(&mut self, alphabet: &[u8]) -> Result<u8> {
         let fair = 256 - 256 % alphabet.len();
         loop {

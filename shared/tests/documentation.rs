@@ -6,6 +6,7 @@ use rotation::Code;
 use rotation::protocol::diagnose::Finding;
 use std::collections::BTreeSet;
 use std::fs;
+use std::path::Path;
 
 fn read(path: &str) -> String {
     let path = format!("{}/../{path}", env!("CARGO_MANIFEST_DIR"));
@@ -106,4 +107,36 @@ fn every_page_that_a_finding_names_is_there() {
     }
     assert_eq!(named, ["docs/runbooks/locked-out.md", "docs/runbooks/roll-back.md"].into());
     assert!(read("docs/runbooks/roll-back.md").contains("\n## previous-in-effect\n"));
+}
+
+/// An invariant that names the test which holds it names one that is there.
+#[test]
+fn every_test_that_a_comment_names_exists() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let (mut folders, mut code, mut named) = (Vec::new(), String::new(), BTreeSet::new());
+    folders.extend(["shared", "functions", "lab", "integration-tests"].map(|folder| root.join(folder)));
+    while let Some(folder) = folders.pop() {
+        for path in fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()) {
+            if path.is_dir() {
+                folders.push(path);
+            } else if path.extension().is_some_and(|it| it == "rs") {
+                code.push_str(&fs::read_to_string(path).unwrap());
+            }
+        }
+    }
+    let comments = code.lines().map(str::trim).filter_map(|line| line.strip_prefix("//"));
+    let comments: Vec<&str> = comments.map(|line| line.trim_start_matches(['/', '!', ' '])).collect();
+    for text in [comments.join(" "), read("ARCHITECTURE.md")] {
+        for part in ["Test: `", "Tests: `"].iter().flat_map(|mark| text.split(mark).skip(1)) {
+            // More than one: `a`, `b`.
+            let names = part.split(['.', ';', '(']).next().unwrap_or_default();
+            named.extend(
+                names.split([',', ' ']).map(|it| it.trim_matches('`').to_owned()).filter(|it| it.contains('_')),
+            );
+        }
+    }
+    assert!(named.len() >= 5, "{named:?}");
+    for name in named {
+        assert!(code.contains(&format!("fn {name}(")), "no test is called {name}");
+    }
 }

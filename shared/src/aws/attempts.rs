@@ -1,4 +1,4 @@
-//! What the SDK's retries saw. When the time is spent, "throttled eleven times" is worth more than "timed out".
+//! Counts the SDK's retries, so that an error can say "throttled eleven times" instead of "timed out".
 
 use crate::aws::throttle::is_throttle;
 use aws_sdk_secretsmanager::config::interceptors::FinalizerInterceptorContextRef;
@@ -10,11 +10,11 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 #[derive(Clone, Debug, Default)]
 pub(super) struct Attempts {
     seen: Arc<Seen>,
-    /// Of all calls of the process.
+    /// The throttled answers to all calls of the process.
     throttles: Throttles,
 }
 
-/// How many answers have asked to slow down.
+/// How many answers were throttled.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Throttles(Arc<AtomicU32>);
 
@@ -31,7 +31,7 @@ impl Throttles {
 }
 
 impl Attempts {
-    /// Of a call whose throttles are to be counted here as well.
+    /// The attempts of one call. Its throttles count in `throttles`, too.
     pub(super) fn counted(throttles: &Throttles) -> Self {
         Self { throttles: throttles.clone(), ..Self::default() }
     }

@@ -1,16 +1,16 @@
-//! Where an AWS service is, and which address is safe to send a signed request to.
+//! The address of an AWS service, and whether it is safe to send a signed request there.
 
 use crate::error::{Code, Error, Fact};
 use std::net::IpAddr;
 
-/// A setting about a service's address that is not followed: what it names, and nothing that it holds.
+/// A setting for a service's address that this function does not follow. It names the setting, and not its value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BadEndpoint {
     /// The environment variable.
     pub field: &'static str,
-    /// Why it cannot be followed.
+    /// Why the function does not follow it.
     pub found: &'static str,
-    /// What can.
+    /// What it would follow.
     pub expected: &'static str,
 }
 
@@ -22,11 +22,11 @@ impl BadEndpoint {
     }
 }
 
-/// All that says where a service is.
+/// Everything that decides where a service is.
 #[derive(Clone, Copy)]
 pub(super) struct Place<'a> {
     pub(super) service: &'a str,
-    /// The service's own endpoint variable, and what it holds.
+    /// The service's own endpoint variable, and its value.
     pub(super) endpoint: Option<(&'static str, &'a str)>,
     /// `AWS_ENDPOINT_URL`.
     pub(super) shared: Option<&'a str>,
@@ -38,8 +38,8 @@ pub(super) struct Place<'a> {
 }
 
 impl Place<'_> {
-    /// Scheme, host and perhaps port and path, without a slash at the end. It is what the SDKs' rules for this service give;
-    /// where they give an error, or are not known, so is this.
+    /// Scheme, host and perhaps port and path, without a slash at the end. It is the address that the SDKs' rules for this service
+    /// give. If the rules give an error, or are not known here, this is an error, too.
     ///
     /// `endpoint-rule-set-1.json` of `rds` (2014-10-31) and of `ssm` (2014-11-06) in botocore
     pub(super) fn address(&self) -> Result<String, BadEndpoint> {
@@ -68,13 +68,13 @@ impl Place<'_> {
             return Err(self.unknown());
         };
         let suffix = if dual_stack { partition.dual_stack } else { partition.suffix };
-        // GovCloud's usual endpoints are FIPS's, unless they are dual-stack.
+        // In GovCloud the usual endpoints are FIPS endpoints, unless they are dual-stack.
         let usual_is_fips = region.starts_with("us-gov-") && !dual_stack;
         let kind = if fips && !usual_is_fips { "-fips" } else { "" };
         Ok(format!("https://{service}{kind}.{region}.{suffix}"))
     }
 
-    /// In a region whose addresses are not known here.
+    /// The error in a region whose addresses are not known here.
     fn unknown(&self) -> BadEndpoint {
         match self.variant() {
             Some(field) => {
@@ -89,7 +89,7 @@ impl Place<'_> {
         }
     }
 
-    /// The setting that asks for another kind of endpoint than the usual one, if there is one.
+    /// The setting that asks for FIPS or dual-stack, if there is one.
     fn variant(&self) -> Option<&'static str> {
         let dual_stack = self.dual_stack.then_some("AWS_USE_DUALSTACK_ENDPOINT");
         self.fips.then_some("AWS_USE_FIPS_ENDPOINT").or(dual_stack)
@@ -103,8 +103,8 @@ struct Partition {
 }
 
 impl Partition {
-    /// By a region's name. Of the partitions that are closed to the public none is known here: for those there are the endpoint
-    /// variables. A region of an unknown name is one of the public partition, as for the SDKs.
+    /// From a region's name. The isolated partitions are not known here: deployers there set the endpoint variables. A region
+    /// with an unknown name belongs to the public partition, as in the SDKs.
     ///
     /// `partitions.json` of botocore
     fn of(region: &str) -> Option<Self> {
@@ -119,7 +119,7 @@ impl Partition {
     }
 }
 
-/// The endpoint variable that is one service's own.
+/// The endpoint variable of one service.
 pub(super) fn variable(service: &str) -> &'static str {
     match service {
         "rds" => "AWS_ENDPOINT_URL_RDS",
@@ -128,12 +128,12 @@ pub(super) fn variable(service: &str) -> &'static str {
     }
 }
 
-/// What [`checked`] takes.
+/// What [`checked`] accepts.
 pub(crate) const EXPECTED: &str =
     "https://, a host, and perhaps a port and a path; http:// for localhost and loopback addresses alone";
 
-/// A URL that requests may go to, without a slash at the end; else why not. A request carries the session's token, and answers
-/// carry secrets, which must not be sent in clear but within this machine.
+/// A URL that requests may go to, without a slash at the end; else why they may not. Requests carry the session's token and
+/// answers carry secrets, so plain HTTP is allowed only within this machine.
 pub(crate) fn checked(url: &str) -> Result<String, &'static str> {
     let url = url.trim().trim_end_matches('/');
     let (scheme, rest) = url.split_once("://").ok_or("text that is no URL")?;
@@ -150,7 +150,7 @@ pub(crate) fn checked(url: &str) -> Result<String, &'static str> {
     Ok(format!("{scheme}://{authority}{path}"))
 }
 
-/// The host of `host`, `host:port` or `[address]:port`. A user's name, a query or anything else is not expected there.
+/// The host of `host`, `host:port` or `[address]:port`. `None` if there is anything else, such as a user's name or a query.
 fn host_of(authority: &str) -> Option<&str> {
     let in_host = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '.' | '_');
     let (host, port) = match authority.strip_prefix('[') {

@@ -1,4 +1,4 @@
-//! The store on the AWS SDK. Error texts of the SDK and the service are never passed on: only the service's error codes.
+//! The store on the AWS SDK. Only the service's error codes are passed on, and never an error text of the SDK or the service.
 
 use super::attempts::{Attempts, Throttles};
 use crate::aws::throttle::is_throttle;
@@ -19,18 +19,18 @@ use aws_sdk_secretsmanager::types::SecretListEntry;
 use std::future::Future;
 use std::time::Duration;
 
-/// The budget ends the retries, not a count: this is only more than fit into 15 minutes at the longest pause.
+/// The deadline ends the retries, not this count: 15 minutes at the longest pause have room for fewer attempts.
 const MAX_ATTEMPTS: u32 = 500;
 /// Writes share 50 calls a second over an account. A pause of at most two seconds lets one rotation try about ten times
 /// within a 30 s function.
 const MAX_PAUSE: Duration = Duration::from_secs(2);
-/// The service answers in tens of milliseconds; a connection that takes longer than this goes nowhere, and another
-/// attempt (to another address) is worth more than waiting.
+/// The service answers in tens of milliseconds. A connection that takes longer than this will not come; another attempt, to
+/// another address, may succeed.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
-/// One attempt, for the same reason.
+/// The limit of one attempt, for the same reason.
 const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// The most that ListSecrets gives at once.
+/// The largest page of ListSecrets.
 const LARGEST_PAGE: i32 = 100;
 
 /// Secrets Manager, as the SDK's environment describes it.
@@ -41,7 +41,7 @@ pub struct SecretsManager {
 }
 
 impl SecretsManager {
-    /// Region, credentials and endpoint come from the SDK's usual places; `endpoint` overrides the latter.
+    /// Region, credentials and endpoint come from the SDK's usual places; `endpoint` replaces the last.
     pub async fn from_env(endpoint: Option<&str>) -> Self {
         let retries = RetryConfig::standard()
             .with_max_attempts(MAX_ATTEMPTS)
@@ -56,15 +56,15 @@ impl SecretsManager {
         if let Some(endpoint) = endpoint {
             loader = loader.endpoint_url(endpoint);
         }
-        // The SDK rations retries by a bucket that all calls of a process share: after a few throttled rotations, a warm
-        // function would give up at the first throttle. Each step has a deadline, which rations better.
+        // By default all calls of a process share one budget of retries. After a few throttled rotations, a warm function would
+        // give up at the first throttle. Here each step's deadline limits the retries instead.
         let unrationed = RetryPartition::custom("rotation").token_bucket(TokenBucket::unlimited()).build();
         let config = aws_sdk_secretsmanager::config::Builder::from(&loader.load().await);
         let client = Client::from_conf(config.retry_partition(unrationed).build());
         Self { client, throttles: Throttles::default() }
     }
 
-    /// How many answers have asked to slow down, since the process began.
+    /// How many answers were throttled since the process began.
     pub(crate) fn throttles(&self) -> u32 {
         self.throttles.count()
     }
@@ -81,7 +81,7 @@ impl SecretStore for SecretsManager {
                     _ => failure.into_error(),
                 }
             })?;
-        // Only DescribeSecret still answers for a secret that is scheduled for deletion.
+        // DescribeSecret still answers for a secret that is scheduled for deletion; the other calls do not.
         if output.deleted_date.is_some() {
             let error = Error::new(Code::SecretNotFound).with(Fact::Secret, secret);
             return Err(error.with(Fact::Found, "a date of deletion"));
@@ -202,7 +202,7 @@ pub(crate) fn date(moment: Duration) -> Option<String> {
     DateTime::from_secs(seconds).fmt(DateTimeFormat::DateTime).ok()
 }
 
-/// What concerns rotation in an entry of ListSecrets, if its function is this one.
+/// The facts about rotation in an entry of ListSecrets, if this function rotates the secret.
 fn served(entry: SecretListEntry, function: &str) -> Option<RotatedSecret> {
     let rotated_by = entry.rotation_lambda_arn.as_deref().map(unqualified)?;
     if rotated_by != unqualified(function) {
@@ -255,7 +255,7 @@ impl Failure {
     }
 }
 
-/// Waits for a call until the deadline; an answer of the service, good or bad, is the inner result.
+/// Waits for a call until the deadline. The inner result is the service's answer, good or bad.
 async fn finish<T, E: ProvideErrorMetadata>(
     call: &'static str,
     secret: &str,
@@ -278,7 +278,7 @@ async fn finish<T, E: ProvideErrorMetadata>(
             let code = answer.err().code();
             Ok(Err(failure(classify(code, answer.raw().status().as_u16()), code)))
         }
-        // No credentials, no region, no route, a connection that breaks: none of these is an answer.
+        // There was no answer: no credentials, no region, no route, or a connection that broke.
         Ok(Err(other)) => {
             let phase = match other {
                 SdkError::ConstructionFailure(_) => "request could not be built: region or credentials missing",
@@ -294,7 +294,7 @@ async fn finish<T, E: ProvideErrorMetadata>(
 fn classify(code: Option<&str>, status: u16) -> Code {
     match code.unwrap_or_default() {
         code if is_throttle(code) => Code::ServiceThrottled,
-        // KMS refusals reach us as AccessDeniedException or DecryptionFailure.
+        // A refusal by KMS arrives as AccessDeniedException or DecryptionFailure.
         "AccessDeniedException" | "AccessDenied" | "DecryptionFailure" | "EncryptionFailure" => Code::ServiceDenied,
         "ExpiredTokenException" | "UnrecognizedClientException" | "InvalidSignatureException" => Code::ServiceDenied,
         _ if status >= 500 => Code::ServiceUnavailable,

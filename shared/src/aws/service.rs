@@ -1,5 +1,5 @@
-//! One call to an AWS service: signed as the SDKs sign (Signature Version 4), and sent with their HTTP client over what they
-//! trust. For a service of which one or two calls are needed, and whose own SDK would be larger than a whole function.
+//! Calls to an AWS service without its SDK: signed with Signature Version 4, and sent with the SDKs' own HTTP client and trusted
+//! roots. It serves services of which a function needs one or two calls: their SDK would be larger than the whole function.
 //!
 //! <https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_sigv.html>
 
@@ -21,14 +21,14 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 use tokio::sync::OnceCell;
 
-/// Services answer in tens of milliseconds; another attempt is worth more than a longer wait.
+/// Services answer in tens of milliseconds, so another attempt helps more than a longer wait.
 const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(3);
-/// A network without a route to a service does not get one within a step. Two attempts tell it from a lost packet.
+/// A network without a route to a service does not get one within a step. A second attempt tells it from a lost packet.
 const UNANSWERED: u32 = 2;
 const FIRST_PAUSE: Duration = Duration::from_millis(200);
-/// As for Secrets Manager: about ten attempts within a 30 s function.
+/// As for Secrets Manager: about ten attempts fit into 30 s.
 const LONGEST_PAUSE: Duration = Duration::from_secs(2);
-/// A database instance takes some thousands of bytes, a parameter 8 KB at most.
+/// The description of a database instance has some thousands of bytes, a parameter 8 KB at most.
 const MAX_ANSWER: usize = 1024 * 1024;
 
 /// A service, in the function's region.
@@ -50,7 +50,7 @@ pub struct Request {
     pub body: String,
 }
 
-/// What a service answered. It may hold what is secret: nothing here prints it.
+/// A service's answer. It may hold a secret, so nothing here prints it.
 pub struct Answer {
     /// The HTTP status.
     pub status: u16,
@@ -58,29 +58,29 @@ pub struct Answer {
     pub body: Vec<u8>,
 }
 
-/// No answer, or none but requests to come back later.
+/// A call without a useful answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Failure {
-    /// Why.
+    /// The reason.
     pub trouble: CallError,
-    /// After how many attempts.
+    /// The number of attempts.
     pub attempts: u32,
 }
 
-/// Why there is no answer.
+/// Why a call has no useful answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CallError {
     /// The function's environment has no credentials or no region.
     NotConfigured,
-    /// The function's environment says where the service is in a way that is not followed. Nothing was sent.
+    /// A setting for the service's address is one that the function does not follow. Nothing was sent.
     BadEndpoint(BadEndpoint),
-    /// No connection, or none that lasted.
+    /// There was no connection, or it broke.
     NoConnection,
     /// No answer in time.
     Silent,
-    /// More bytes than any answer should have.
+    /// The answer is larger than any answer should be.
     TooLarge,
-    /// The service kept asking to slow down.
+    /// The service kept throttling the call.
     Throttled,
     /// The service kept answering with this status, a server error.
     Unavailable(u16),
@@ -101,7 +101,7 @@ impl CallError {
     }
 }
 
-/// What every call needs, made at the first one.
+/// What every call needs. The first call makes it.
 struct Ready {
     config: SdkConfig,
     client: Connector,
@@ -110,17 +110,18 @@ struct Ready {
 }
 
 impl Service {
-    /// The service of this name in addresses and signatures, e.g. `rds`. `endpoint` is where it is, if not at the SDKs' own choice.
+    /// A service by its name in addresses and signatures, e.g. `rds`. `endpoint` replaces the address that the SDKs would choose.
     pub fn new(name: &'static str, endpoint: Option<&str>) -> Self {
         Self { name, endpoint: endpoint.map(str::to_owned), ready: OnceCell::new(), throttles: AtomicU32::new(0) }
     }
 
-    /// How many answers have asked to slow down, since the process began.
+    /// How many answers were throttled since the process began.
     pub fn throttles(&self) -> u32 {
         self.throttles.load(Ordering::Relaxed)
     }
 
-    /// The answer, good or bad, to a call that may be repeated. Throttles and server errors are waited for until the deadline.
+    /// Makes a call that may be repeated, and returns the service's answer, good or bad. Throttled calls and server errors are
+    /// tried again until the deadline.
     ///
     /// # Errors
     /// [`Failure`].
@@ -164,7 +165,7 @@ impl Service {
         self.ready_at(&aws_config::defaults(BehaviorVersion::v2026_01_12()).load().await)
     }
 
-    /// With the settings of the SDKs, as they read them.
+    /// Prepares the calls from the SDKs' settings.
     fn ready_at(&self, config: &SdkConfig) -> Result<Ready, CallError> {
         let region = config.region().ok_or(CallError::NotConfigured)?.as_ref().to_owned();
         let place = Place {
@@ -176,15 +177,14 @@ impl Service {
             dual_stack: config.use_dual_stack() == Some(true),
         };
         let address = place.address().map_err(CallError::BadEndpoint)?;
-        // What the SDKs build for themselves since 2025: proxies are those of the environment. What is not encrypted stays on
-        // this machine, whatever they are.
+        // As in the SDKs since 2025, proxies come from the environment. Plain HTTP stays on this machine, so it uses none.
         let proxies = if address.starts_with("https://") { ProxyConfig::from_env() } else { ProxyConfig::disabled() };
         let client =
             Connector::builder().tls_provider(Provider::Rustls(CryptoMode::AwsLc)).proxy_config(proxies).build();
         Ok(Ready { config: config.clone(), client, region, address })
     }
 
-    /// The signed request; `None` without credentials, or if HTTP cannot carry it.
+    /// The signed request. `None` if there are no credentials, or if a header is not valid in HTTP.
     async fn message(&self, ready: &Ready, request: &Request) -> Option<HttpRequest> {
         let credentials = ready.config.credentials_provider()?.provide_credentials().await.ok()?;
         let address = format!("{}/", ready.address);
@@ -206,7 +206,7 @@ impl Service {
 }
 
 impl Answer {
-    /// Why the answer is none.
+    /// Why the answer is not useful.
     fn trouble(&self) -> Option<CallError> {
         let asks_to_slow_down = || is_throttle(error_name(&String::from_utf8_lossy(&self.body)));
         match self.status {
@@ -218,8 +218,7 @@ impl Answer {
     }
 }
 
-/// The error's name, if there is one where XML and JSON have it; else all of the text. A message quotes roles and parameters,
-/// which may be called anything.
+/// The error's name, from XML or JSON; else the whole text. The message is left out, because it quotes names that people chose.
 fn error_name(body: &str) -> &str {
     let xml = || body.split_once("<Code>")?.1.split_once('<').map(|(name, _)| name);
     let json = || body.split_once("\"__type\"")?.1.split('"').nth(1);

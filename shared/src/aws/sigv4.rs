@@ -7,7 +7,7 @@ use aws_sigv4::http_request::{SignableBody, SignableRequest, SigningSettings, si
 use aws_sigv4::sign::v4::SigningParams;
 use std::time::{Duration, SystemTime};
 
-/// A request, as far as it is signed.
+/// The parts of a request that are signed.
 #[derive(Clone, Copy)]
 pub struct Call<'a> {
     /// The HTTP method.
@@ -20,7 +20,7 @@ pub struct Call<'a> {
     pub body: &'a [u8],
 }
 
-/// The headers with which a call at this time, given since the Unix epoch, is signed. `None` if it is no request.
+/// The headers that sign a call at `now`, the time since the Unix epoch. `None` if the call is not a valid request.
 pub fn signature(
     call: &Call<'_>,
     credentials: Credentials,

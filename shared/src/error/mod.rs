@@ -1,7 +1,7 @@
-//! What can go wrong, in a form that is safe to print.
+//! Errors that are safe to print.
 //!
-//! An [`Error`] is a stable [`Code`] and a list of [`Fact`]s. It never holds another error's text: servers, SDKs and
-//! parsers quote what they were given, and what they were given may be a password.
+//! **Invariant:** an [`Error`] is a stable [`Code`] and a list of [`Fact`]s, and never holds another error's text. Servers, SDKs
+//! and parsers quote their input, and the input may be a password. Test: `nothing_secret_is_printed_when_all_is_logged`.
 
 mod code;
 
@@ -9,7 +9,7 @@ pub use code::{Class, Code};
 
 use std::fmt;
 
-/// The facts that an error may carry. What is not in this list cannot be in an error.
+/// The facts that an error may carry. An error can hold nothing else.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Fact {
@@ -19,7 +19,7 @@ pub enum Fact {
     ServiceCode,
     /// The ARN or name of a secret.
     Secret,
-    /// The secret that the rotated one names: the superuser's.
+    /// The secret that the rotated one names: a superuser's or an admin's.
     OtherSecret,
     /// A version id (the client request token).
     Version,
@@ -103,7 +103,7 @@ pub struct Error {
     facts: Vec<(Fact, String)>,
 }
 
-/// The result of everything here that can fail.
+/// The result of a function that can fail.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 impl Error {
@@ -127,13 +127,13 @@ impl Error {
         self
     }
 
-    /// Adds a fact unless one of that kind is there already: the innermost place knows best.
+    /// Adds a fact unless the error has one of that kind already: the innermost place knows best.
     #[must_use]
     pub fn with_default(self, fact: Fact, value: impl fmt::Display) -> Self {
         if self.fact(fact).is_some() { self } else { self.with(fact, value) }
     }
 
-    /// The same facts under another code: what a failed login means depends on whose it was.
+    /// The same facts under another code. What a failed login means depends on whose login it was.
     #[must_use]
     pub fn recoded(self, code: Code) -> Self {
         Self { code, ..self }

@@ -1,15 +1,15 @@
-//! The record of what became of a rotation: one line in the log, whatever the log level, for whoever has to show later that a
-//! credential was changed, and by which version it was replaced.
+//! The audit record of a rotation: one log line, at every log level. It shows later that a credential was changed, and which
+//! version replaced it.
 //!
-//! It says only what is known here. Who asked for a rotation is known to CloudTrail alone, and so is who invoked the function:
-//! everybody with `lambda:InvokeFunction` can send what the service sends, and so cause a record.
+//! The record says only what the function knows. CloudTrail knows who asked for a rotation and who invoked the function. Every
+//! principal with `lambda:InvokeFunction` can send what Secrets Manager sends, and so cause a record.
 
 use crate::aws::secrets_manager::date;
 use crate::error::{Error, Fact};
 use crate::protocol::event::Event;
 use crate::protocol::store::Description;
 
-/// The records' target in the log, by which the log knows them, wherever this file is.
+/// The log target of audit records. It does not depend on where this file is.
 pub(crate) const TARGET: &str = concat!(env!("CARGO_CRATE_NAME"), "::audit");
 
 /// How a rotation, or an attempt at one, ended.
@@ -17,16 +17,16 @@ pub(crate) const TARGET: &str = concat!(env!("CARGO_CRATE_NAME"), "::audit");
 pub(crate) enum Ending<'a> {
     /// finishSecret moved AWSCURRENT.
     Promoted,
-    /// finishSecret found AWSCURRENT on the version and did nothing: an attempt that was killed before it wrote its own record may
-    /// have moved it, or somebody has sent the step for a version that has been current for long.
+    /// finishSecret found the version current and did nothing. An earlier attempt may have moved AWSCURRENT and been killed before
+    /// it wrote its record, or the step was sent for a version that has been current for a long time.
     FoundCurrent,
-    /// A step failed, in this way.
+    /// A step failed with this error.
     Failed(&'a Error),
 }
 
-/// Whether the rotation was asked for. A rotation that is not scheduled at all was. Of any other nothing can be said: one that
-/// somebody asks for looks the same to the function. NextRotationDate is no proof, as nothing states when the service moves it on,
-/// and after a change of the schedule a rotation of the old one may still come
+/// `request` if somebody asked for the rotation, else `unknown`. A secret without a schedule rotates only on request. With a
+/// schedule, both kinds look the same to the function. NextRotationDate proves nothing: AWS does not say when the service moves
+/// it on, and after a change of the schedule a rotation of the old one may still come
 /// (<https://docs.aws.amazon.com/secretsmanager/latest/apireference/API_RotateSecret.html>, RotateImmediately).
 pub(crate) fn trigger(description: Option<&Description>) -> &'static str {
     match description {
@@ -35,8 +35,8 @@ pub(crate) fn trigger(description: Option<&Description>) -> &'static str {
     }
 }
 
-/// What the event shows of who invoked the function: the service sends a RotationToken, though nothing states that it always does,
-/// and nothing that cannot be read. Whether a token is one of the service's cannot be told here.
+/// What the event shows about its sender. The service sends a RotationToken, although AWS does not say that it always does, and
+/// it never sends an unreadable event. The function cannot tell whether a token is genuine.
 pub(crate) fn invoked_by(event: Option<&Event>) -> &'static str {
     match event {
         None => "unreadable",

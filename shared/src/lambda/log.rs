@@ -18,10 +18,10 @@ use serde_json::Value;
 use std::time::Duration;
 use tracing::Span;
 
-/// The lines' target in the log: they are the function's own, wherever this file is.
+/// The log target of these lines. It does not depend on where this file is.
 const TARGET: &str = concat!(env!("CARGO_CRATE_NAME"), "::lambda");
 
-/// What became of an invocation's work.
+/// The result of an invocation's work.
 pub(super) struct Worked {
     pub(super) answer: Result<Value>,
     /// The labels and dates that the work began with, if they could be read.
@@ -35,11 +35,11 @@ impl Worked {
     }
 }
 
-/// The log and the metrics of one invocation: each line can be found by request, secret and version.
+/// The log and the metrics of one invocation. Each line names the request, the secret and the version.
 #[derive(Clone)]
 pub(super) struct Log {
     pub(super) request: String,
-    /// `None` for what could not be read.
+    /// `None` if the payload could not be read.
     about: Option<Request>,
     since: Stopwatch,
     /// The time that the invocation was given.
@@ -77,13 +77,13 @@ impl Log {
         })
     }
 
-    /// For what others print meanwhile. Always enabled: it is a place, not a line.
+    /// The span for lines that other crates print meanwhile. It is enabled at every level, as it prints nothing itself.
     pub(super) fn span(&self) -> Span {
         let (request, secret, version, step) = (&self.request, self.secret(), self.version(), self.step());
         tracing::error_span!(target: TARGET, "invocation", request, secret, version, step)
     }
 
-    /// A line of metrics with what it can be found by.
+    /// A line of metrics that names the request, the secret and the version.
     pub(super) fn line(&self) -> Line {
         let mut line = Line::new(&environment::function_name());
         if let Some(step) = self.step() {
@@ -219,17 +219,17 @@ impl Log {
         );
     }
 
-    /// The last of it: a failure, its record, and the metrics.
+    /// Ends the invocation's log: the failure if there is one, its audit record, and the metrics.
     pub(super) fn ended(&self, worked: Worked) -> Result<Value> {
         let Worked { answer, description, mut measured } = worked;
         if let Err(error) = &answer {
             self.failure(error);
-            // A question that could not be answered is no rotation that failed.
+            // A question without an answer is not a failed rotation.
             if !matches!(self.about, Some(Request::Diagnose { .. } | Request::Watch)) {
                 audit::record(&self.request, self.event(), description.as_ref(), Ending::Failed(error));
             }
         }
-        // What people do by hand, and may do wrong, is not for alarms.
+        // A diagnosis by hand must not raise an alarm.
         if matches!(self.about, Some(Request::Rotate(_) | Request::Watch)) {
             self.measure(answer.as_ref().err(), &mut measured);
         }
@@ -275,7 +275,7 @@ fn milliseconds(time: Duration) -> u64 {
     u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
 
-/// With one decimal place. All of no time at all.
+/// The share in percent, with one decimal place. Of no time at all it is 100.
 fn percent(part: Duration, whole: Duration) -> f64 {
     if whole.is_zero() {
         return 100.0;

@@ -1,7 +1,7 @@
-//! Metrics, as log lines that CloudWatch turns into metrics by itself: no call, no agent. One line for each invocation.
+//! Metrics as log lines, which CloudWatch turns into metrics: no call, no agent. One line for each invocation.
 //!
-//! No dimension is per secret: there are as many metrics as functions, steps and classes make. What else a line says is there
-//! to be searched for.
+//! **Invariant:** no metric has a dimension for a secret. Otherwise each secret would cost its own metrics. The other properties
+//! of a line are for searching. Test: `no_secret_and_no_version_is_a_dimension`.
 //!
 //! <https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/CloudWatch_Embedded_Metric_Format_Specification.html>
 
@@ -12,7 +12,7 @@ use std::time::Duration;
 
 const NAMESPACE: &str = "Lockstep";
 
-/// What a metric is told apart by, beside its name.
+/// The dimensions of a metric.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum By {
     /// The function.
@@ -37,12 +37,12 @@ impl By {
 
 macro_rules! metrics {
     ($($(#[$doc:meta])* $name:ident: $unit:literal, $by:ident;)*) => {
-        /// Everything that is measured.
+        /// A metric.
         #[derive(Clone, Copy, Debug, PartialEq, Eq)]
         pub(crate) enum Metric { $($(#[$doc])* $name,)* }
 
         impl Metric {
-            /// All of them, for the documentation.
+            /// Every metric, for the documentation.
             #[cfg(test)]
             const ALL: &[Self] = &[$(Self::$name),*];
 

@@ -1,4 +1,4 @@
-//! The function as Lambda sees it: from a payload to an answer, within the invocation's time.
+//! The function as Lambda sees it: it takes a payload and answers within the invocation's time.
 
 mod audit;
 mod log;
@@ -23,15 +23,15 @@ use std::sync::Arc;
 use std::time::Duration;
 use tracing::Instrument as _;
 
-/// Kept back from the invocation's deadline, so that the last word is our own error and not "Task timed out": enough to
-/// drop what is under way, write a log line and post the answer on a small, throttled CPU.
+/// Kept back from the invocation's deadline, so that the answer is our own error and not "Task timed out". A small, throttled CPU
+/// needs this much to drop what is under way, write a log line and post the answer.
 const REPLY_MARGIN: Duration = Duration::from_millis(700);
 
 /// Runs a rotation function until Lambda ends the process. `function` is the binary's crate name; `target` reads the
 /// function's own settings.
 pub fn main<T: Target + 'static>(function: &'static str, target: impl FnOnce(&Environment) -> Result<T>) -> ExitCode {
     telemetry::install(function);
-    // One invocation at a time: one thread is enough, and starts faster than several.
+    // Lambda sends one invocation at a time. One thread is enough, and starts faster than several.
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(_) => return fail("the async runtime could not be started"),
@@ -47,7 +47,7 @@ pub fn main<T: Target + 'static>(function: &'static str, target: impl FnOnce(&En
 
 fn fail(why: &'static str) -> ExitCode {
     tracing::error!(why, "cannot run");
-    // The line above is JSON on standard output; a person at a terminal gets it plainly, too.
+    // The line above is JSON on standard output. A person at a terminal reads this one.
     let _ = std::io::Write::write_all(&mut std::io::stderr(), format!("{why}\n").as_bytes());
     ExitCode::FAILURE
 }
@@ -55,10 +55,10 @@ fn fail(why: &'static str) -> ExitCode {
 async fn serve<T: Target + 'static>(
     target: impl FnOnce(&Environment) -> Result<T>,
 ) -> Result<(), lambda_runtime::Error> {
-    // A mistake in the configuration is the answer to every invocation, with its code and next action: a function that
-    // exits at start would show people "Runtime.ExitError" instead.
+    // A mistake in the configuration is the answer to every invocation, with its code and next action. If the function exited
+    // at start, people would see "Runtime.ExitError" instead.
     let configured = Environment::of_process().and_then(|environment| {
-        // Where Secrets Manager is, if not at the SDK's own choice.
+        // Replaces the address that the SDK would choose.
         Ok((target(&environment)?, environment.service("SECRETS_MANAGER_ENDPOINT")?))
     });
     let rotation = match configured {
@@ -71,7 +71,7 @@ async fn serve<T: Target + 'static>(
         .await
 }
 
-/// Carries out an invocation, and says in the log and in metrics what became of it.
+/// Carries out an invocation, and writes its log and metrics.
 async fn invoked<T: Target + 'static>(
     rotation: Result<Arc<Rotation<SecretsManager, T>>>,
     invocation: LambdaEvent<Value>,
@@ -85,7 +85,7 @@ async fn invoked<T: Target + 'static>(
         Ok((rotation, asked)) => {
             let (function, its_log) = (context.invoked_function_arn, log.clone());
             let work = async move { work(&rotation, asked, &function, &its_log, end.less(REPLY_MARGIN)).await };
-            // A task of its own, so that a panic comes back as a value whose text nobody prints.
+            // In a task of its own, a panic comes back as a value, and its text is not printed.
             let worked = tokio::spawn(work).await;
             let panicked = || Error::new(Code::Internal).with(Fact::What, "panic; its place is in the log");
             worked.unwrap_or_else(|_| Worked::failed(&log, panicked()))
@@ -151,17 +151,17 @@ async fn rotate<T: Target>(
     Worked { answer, description: notes.description, measured }
 }
 
-/// What a step that succeeded means for the record of rotations.
+/// The audit record of a step that succeeded, if it gets one.
 fn ending(event: &Event, outcome: &Outcome) -> Option<Ending<'static>> {
     match outcome {
         Outcome::Promoted(_) => Some(Ending::Promoted),
-        // An attempt may have been killed between the promotion and its record.
+        // An earlier attempt may have been killed between the promotion and its record.
         Outcome::AlreadyCurrent if event.step == Step::Finish => Some(Ending::FoundCurrent),
         _ => None,
     }
 }
 
-/// The answer. Secrets Manager looks only at whether there is one; people and tests read it.
+/// The answer. Secrets Manager only checks that there is one; people and tests read it.
 fn described(event: &Event, outcome: &Outcome, warnings: &[Error]) -> Value {
     let mut fields = vec![("step", event.step.as_str()), ("outcome", outcome.as_str())];
     if let Some(change) = outcome.change() {

@@ -1,9 +1,10 @@
-//! Logs: one JSON object per line on standard output, where Lambda takes them from.
+//! The log: one JSON object per line on standard output, where Lambda reads it.
 //!
-//! What others print while an invocation is worked on, and a panic, stands in a span with what our own lines have themselves.
+//! Lines of other crates during an invocation, and of a panic, carry the invocation's request, secret and version in a span.
 //!
-//! Only this project's own events are logged below warn. Dependencies print what we promise never to print:
+//! **Invariant:** below the level `warn` only this project's own events are logged. Dependencies would print secrets there:
 //! `lambda_runtime` traces the raw event, `tokio-postgres` debugs SQL, the SDK traces requests.
+//! Test: `libraries_are_heard_from_warn_on`.
 
 use crate::environment::log_level;
 use crate::lambda::audit;
@@ -14,17 +15,17 @@ use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 
-/// What goes on from here to somebody who has to act: alarms count it and name the log, where it is printed at every level.
+/// The log target of lines that alarms send people to. They are printed at every level.
 pub(crate) const NOTICE: &str = concat!(env!("CARGO_CRATE_NAME"), "::notice");
 
-/// The target of the line that a panic leaves.
+/// The log target of a panic's line. It does not depend on where this file is.
 const PANIC: &str = concat!(env!("CARGO_CRATE_NAME"), "::telemetry");
 
-/// Installs the log and a panic hook that prints where a panic happened and not what it said.
-/// `function` is the crate whose events are the project's own, beside this one.
+/// Installs the log, and a panic hook that prints where a panic happened and not its message. The events of the crate `function`
+/// and of this crate are the project's own.
 pub fn install(function: &'static str) {
     let log = subscriber(function, LevelFilter::from_level(log_level()), std::io::stdout);
-    // Fails only if a log is installed already, as in tests; then that one stays.
+    // This fails only if a log is installed already, as in tests. Then that one stays.
     let _ = log.try_init();
     std::panic::set_hook(Box::new(|panic| {
         let place = panic.location().map(ToString::to_string).unwrap_or_default();
@@ -40,10 +41,10 @@ where
         .with_default(own.min(LevelFilter::WARN))
         .with_target(env!("CARGO_CRATE_NAME"), own)
         .with_target(function, own)
-        // The record of rotations is no matter of verbosity, nor is what an alarm sends people here for.
+        // Audit records, and the lines that alarms send people to, are printed at every log level.
         .with_target(audit::TARGET, LevelFilter::INFO)
         .with_target(NOTICE, LevelFilter::INFO)
-        // The runtime logs the handler's error once more, after we have logged it with its facts.
+        // The runtime would log the handler's error a second time.
         .with_target("lambda_runtime", LevelFilter::OFF);
     let lines = tracing_subscriber::fmt::layer()
         .with_writer(to)

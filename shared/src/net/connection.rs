@@ -1,10 +1,10 @@
-//! What the errors of a connection tell, whichever library made them.
+//! What the errors of a connection mean, whichever library made them.
 
 use crate::error::{Code, Error, Fact};
 use std::io;
 
-/// A connection that broke during `call`. Says how, if an I/O error is why: in words of Rust's own, as other texts may quote the
-/// peer.
+/// The error of a connection that broke during `call`. If an I/O error is the cause, the error names its kind in Rust's own words;
+/// other texts may quote the server.
 pub fn lost(call: &'static str, why: &(dyn std::error::Error + 'static)) -> Error {
     let lost = Error::new(Code::ConnectionLost).with(Fact::Call, call);
     match cause::<io::Error>(why) {

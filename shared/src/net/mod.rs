@@ -1,4 +1,4 @@
-//! Connections to servers: whom to trust, and how a connection can break.
+//! Connections to servers: which certificates are trusted, and how a connection can break.
 
 pub mod connection;
 pub mod tls;

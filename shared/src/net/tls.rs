@@ -1,4 +1,4 @@
-//! Whom to trust: the bundled Amazon roots, and a CA of the deployer's or the secret's own.
+//! Which certificates are trusted: the bundled Amazon roots, and a CA that the deployer or the secret names.
 
 use crate::error::{Code, Error, Fact, Result};
 use crate::net::connection::cause;
@@ -17,7 +17,7 @@ const AMAZON_ROOTS: &[u8] = include_bytes!("../../data/rds-ca-bundle.pem");
 #[derive(Clone)]
 pub struct Verifier {
     config: Arc<ClientConfig>,
-    /// What is trusted beside the bundled roots, as PEM text.
+    /// Further trusted certificates, as PEM text.
     extra: Arc<Vec<String>>,
 }
 
@@ -31,7 +31,7 @@ impl Verifier {
         Self::over(amazon_roots()?, extra)
     }
 
-    /// Trusts these roots, and the same certificates in addition: for servers of the public internet.
+    /// Trusts `roots` and the certificates in `extra`. For servers on the public internet.
     ///
     /// # Errors
     /// As for [`new`](Self::new).
@@ -67,7 +67,7 @@ impl Verifier {
         Arc::clone(&self.config)
     }
 
-    /// All that is trusted, as PEM texts, for a TLS library that takes nothing else.
+    /// Everything that is trusted, as PEM texts, for a TLS library that accepts only PEM.
     pub fn trusted(&self) -> impl Iterator<Item = &[u8]> {
         [AMAZON_ROOTS].into_iter().chain(self.extra.iter().map(String::as_bytes))
     }
@@ -79,10 +79,10 @@ impl fmt::Debug for Verifier {
     }
 }
 
-/// The name that a certificate has to be for.
+/// The name that the server's certificate must have.
 ///
 /// # Errors
-/// [`Code::FieldInvalid`] if no certificate can be for it.
+/// [`Code::FieldInvalid`] if no certificate can have this name.
 pub fn server_name(name: &str) -> Result<ServerName<'static>> {
     let name = ServerName::try_from(name).map(|name| name.to_owned());
     name.map_err(|_| {
@@ -93,7 +93,7 @@ pub fn server_name(name: &str) -> Result<ServerName<'static>> {
     })
 }
 
-/// What to report of a failed handshake; `None` if TLS is not why this failed.
+/// The error of a failed handshake. `None` if TLS is not the cause.
 pub fn failure(error: &(dyn std::error::Error + 'static)) -> Option<Error> {
     let code = match cause::<rustls::Error>(error)? {
         rustls::Error::InvalidCertificate(certificate) => match certificate {

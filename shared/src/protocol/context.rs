@@ -1,4 +1,4 @@
-//! What a step knows and may ask while it talks to a target.
+//! What a step hands to a target: the facts of this invocation, read access to secrets, and the step's notes.
 
 use crate::clock::{Deadline, Stopwatch};
 use crate::document::Document;
@@ -10,11 +10,11 @@ use std::future::Future;
 use std::pin::Pin;
 use std::time::Duration;
 
-/// How old the labels may be when a credential is changed. A healthy step is faster; a slower one may have been overtaken
-/// by an operator and another rotation, and would put back a password that nothing remembers.
+/// How old the labels may be when a credential is changed. A healthy step is faster. A slower step may have been overtaken by
+/// an operator and another rotation. It would then put back a password that no version of the secret holds.
 const LABELS_ARE_FRESH_FOR: Duration = Duration::from_secs(2);
 
-/// Read access to secrets, for what a target seldom needs.
+/// One step of one rotation, as a target sees it.
 pub struct StepContext<'a> {
     store: &'a dyn Reads,
     secret: &'a str,
@@ -27,7 +27,7 @@ pub struct StepContext<'a> {
 }
 
 impl<'a> StepContext<'a> {
-    /// For a secret whose version `token` was just seen to be pending.
+    /// The context of a step. The labels were read just now, and the version `token` was pending.
     pub(crate) fn new(
         store: &'a impl SecretStore,
         secret: &'a str,
@@ -44,7 +44,7 @@ impl<'a> StepContext<'a> {
         Self { ahead, ..self }
     }
 
-    /// The secret's ARN, or what the event called it where the service did not say.
+    /// The secret's ARN. If the service did not say it: the name from the event.
     pub fn secret(&self) -> &str {
         self.description.arn.as_deref().unwrap_or(self.secret)
     }
@@ -59,7 +59,7 @@ impl<'a> StepContext<'a> {
         &self.description
     }
 
-    /// Notes what went wrong without being the step's failure: it is logged, counted, and stands in the answer.
+    /// Notes a problem that does not fail the step. It is logged and counted, and the answer lists it.
     pub fn warn(&self, warning: Error) {
         self.notes.warn(warning);
     }
@@ -69,8 +69,8 @@ impl<'a> StepContext<'a> {
         self.notes
     }
 
-    /// Whether the version has a value by now. To be asked right before something is done outside that only the first
-    /// invocation of createSecret may do.
+    /// Whether the version has a value by now. Call it right before an action outside that only the first invocation of
+    /// createSecret may do.
     ///
     /// # Errors
     /// Those of the store.
@@ -107,8 +107,8 @@ impl<'a> StepContext<'a> {
         self.deadline
     }
 
-    /// To be asked right before a credential is changed: whether the version is pending still. Costs a call only if the
-    /// labels were read more than two seconds ago.
+    /// Checks that the version is still pending. Call it right before a credential is changed. It costs a call to Secrets
+    /// Manager only if the labels were read more than two seconds ago.
     ///
     /// # Errors
     /// [`Code::VersionNotPending`] and those of the store.
@@ -134,7 +134,7 @@ impl<'a> StepContext<'a> {
         }
     }
 
-    /// The text of the AWSCURRENT version of another secret, whatever it is.
+    /// The text of the AWSCURRENT version of another secret. It need not be JSON.
     ///
     /// # Errors
     /// Those of the store; [`Code::SecretNotFound`]. Each names the secret.
@@ -167,7 +167,7 @@ async fn read_text(store: &dyn Reads, id: &str, deadline: Deadline) -> Result<Se
     version.map(|version| version.text).ok_or_else(|| of_other(Error::new(Code::SecretNotFound), id))
 }
 
-/// `secret` is the one that is being rotated, in every error.
+/// In every error, the fact `secret` is the secret that is being rotated. Another secret is `otherSecret`.
 fn of_other(error: Error, id: &str) -> Error {
     error.renamed(Fact::Secret, Fact::OtherSecret).with_default(Fact::OtherSecret, id)
 }

@@ -1,4 +1,4 @@
-//! What the function is invoked with: by Secrets Manager one step of one rotation, by people and schedules a question.
+//! The payload of an invocation. Secrets Manager sends one step of one rotation; people and schedules send a question.
 //!
 //! <https://docs.aws.amazon.com/secretsmanager/latest/userguide/rotate-secrets_lambda-functions.html>
 
@@ -57,14 +57,14 @@ impl fmt::Display for Step {
 /// What an invocation asks for.
 #[derive(Clone, Debug)]
 pub enum Request {
-    /// A step of a rotation, from Secrets Manager.
+    /// Secrets Manager asks for a step of a rotation.
     Rotate(Event),
-    /// What is wrong with a secret, from a person: [`diagnose`](crate::protocol::diagnose).
+    /// A person asks what is wrong with a secret: [`diagnose`](crate::protocol::diagnose).
     Diagnose {
         /// The secret's ARN or name.
         secret: String,
     },
-    /// Whether all secrets are rotated in time, from a schedule: [`watch`](crate::protocol::watch).
+    /// A schedule asks whether all secrets are rotated in time: [`watch`](crate::protocol::watch).
     Watch,
 }
 
@@ -87,11 +87,12 @@ impl Request {
 pub struct Event {
     /// The secret's ARN (or its name, when invoked by hand).
     pub secret: String,
-    /// The id of the version that is being made. Everything this invocation reads or writes as "pending" is this version.
+    /// The id of the version that is being made (the client request token). This invocation reads and writes no other version
+    /// as AWSPENDING.
     pub token: String,
-    /// What to do.
+    /// The step to carry out.
     pub step: Step,
-    /// To be handed on to PutSecretValue: cross-account and assumed-role rotations are refused without it.
+    /// PutSecretValue gets it, too: Secrets Manager refuses cross-account and assumed-role rotations without it.
     pub rotation_token: Option<RotationToken>,
 }
 
@@ -116,7 +117,7 @@ impl Event {
     }
 }
 
-/// A field of the payload that has to be there, of at most so many bytes.
+/// A required field of the payload, of at most `limit` bytes.
 fn text<'a>(payload: &'a Value, field: &str, limit: usize) -> Result<&'a str> {
     match payload.get(field) {
         None => Err(malformed(field, "nothing", "a string")),

@@ -6,10 +6,10 @@
 pub const CURRENT: &str = "AWSCURRENT";
 /// The label of the version that a rotation is making.
 pub const PENDING: &str = "AWSPENDING";
-/// The label of the version that was current before; the service moves it by itself.
+/// The label of the version that was current before. The service moves it by itself.
 pub const PREVIOUS: &str = "AWSPREVIOUS";
 
-/// What a version is labelled.
+/// One of the three staging labels of a rotation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Label {
     /// AWSCURRENT.

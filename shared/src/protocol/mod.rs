@@ -2,9 +2,12 @@
 //!
 //! <https://docs.aws.amazon.com/secretsmanager/latest/userguide/rotate-secrets_lambda-functions.html>
 //!
-//! Critical path, in calls to Secrets Manager that wait for one another, on the normal path:
-//! create 2 (3 where the target asks for AWSPREVIOUS), set 1 (2 where it needs another secret that createSecret has not
-//! named to this process), test 1 (likewise, where a proof needs it), finish 2.
+//! On the normal path each step waits for this many consecutive calls to Secrets Manager:
+//!
+//! * createSecret: 2, or 3 where the target asks for AWSPREVIOUS
+//! * setSecret: 1, or 2 where the target needs a helper secret that createSecret did not name in this process
+//! * testSecret: 1, or 2 where the proof needs such a helper secret
+//! * finishSecret: 2
 
 pub mod context;
 pub mod diagnose;
@@ -28,8 +31,8 @@ use crate::protocol::target::{Applied, Change, Proof, Retired, Target, VersionWi
 use std::sync::Mutex;
 use std::time::Duration;
 
-/// A version just written can be missing from a read for a moment. These pauses add up to 1.5 s: long against the
-/// replication delay, short against a function's timeout, and paid in full only by a configuration test.
+/// Pauses before another read, because a read may miss a version that was written just before. They add up to 1.5 s: longer
+/// than the replication delay, and short against a function's timeout. Only a configuration test waits for all of them.
 const READ_AGAIN_AFTER: [Duration; 4] =
     [Duration::from_millis(100), Duration::from_millis(200), Duration::from_millis(400), Duration::from_millis(800)];
 
@@ -37,8 +40,8 @@ const READ_AGAIN_AFTER: [Duration; 4] =
 pub struct Rotation<S, T> {
     store: S,
     target: T,
-    /// The companion of the secret that was proposed last: setSecret, which usually follows in the same process, then reads
-    /// it together with everything else. Only a hint; the current value decides.
+    /// The helper secret of the secret that createSecret ran for last. setSecret usually follows in the same process, and then
+    /// reads it together with everything else. It is only a hint: the current value decides.
     hint: Mutex<Option<Hint>>,
     changes: InFlightChanges,
 }
@@ -54,7 +57,7 @@ struct Hint {
 pub struct StepReport {
     /// What it did, or why not.
     pub outcome: Result<Outcome>,
-    /// What was noted besides.
+    /// What the step noted besides its outcome.
     pub notes: Notes,
 }
 
@@ -73,8 +76,7 @@ pub enum Outcome {
     Verified,
     /// testSecret had no new credential to try (RotateImmediately=false) and proved the current one.
     ConfigurationVerified(Retired),
-    /// finishSecret moved AWSCURRENT. What became of the credential before can be an error: that of a rotation that has
-    /// succeeded even so.
+    /// finishSecret moved AWSCURRENT, so the rotation has succeeded. The inner result says whether old credentials were ended.
     Promoted(Result<Retired>),
     /// The version is AWSCURRENT already; nothing was done.
     AlreadyCurrent,
@@ -147,7 +149,7 @@ impl<S: SecretStore, T: Target> Rotation<S, T> {
                 Step::Finish => self.finish(event, notes, deadline).await,
             }
         };
-        // Every wait inside has a limit of its own that names what it waited for. This one is for what they leave out.
+        // Every wait inside has its own limit, whose error names what it waited for. This limit catches what they leave out.
         let outcome = deadline.limit(step).await.unwrap_or_else(|_| Err(Error::new(Code::TimeSpent)));
         outcome.map_err(|error| error.with_default(Fact::Secret, &event.secret))
     }
@@ -219,13 +221,13 @@ impl<S: SecretStore, T: Target> Rotation<S, T> {
         let (now, pending) = tokio::join!(self.now(event, notes, deadline), self.pending_once(event, deadline));
         let Some(now) = now? else { return Ok(Outcome::AlreadyCurrent) };
         let pending = needed(self.pending_again(pending?, event, deadline).await?, event)?;
-        // Whatever called us in whatever order: what does not open the target is not promoted.
+        // Steps may be invoked in any order. A credential that does not open the target is never promoted.
         let context = self.context(event, now.description, notes, deadline);
         let versions = Versions { current: &now.document, pending: &pending };
         self.target.verify(&context, versions, Proof::Works).await?;
-        // Only from the version that was compared with the pending one: a value that somebody stored meanwhile stays.
+        // AWSCURRENT moves only from the version that was compared with the pending one. A value that was stored meanwhile stays.
         match self.store.promote(&event.secret, &event.token, &now.version, deadline).await {
-            // The label is not where it was. If it is where we wanted it, an attempt whose reply was lost has moved it.
+            // The label has moved. If it is on our version, an earlier attempt whose reply was lost has moved it.
             Err(error) if error.code() == Code::WriteConflict => {
                 let description = self.store.describe(&event.secret, deadline).await?;
                 match description.standing(&event.token)? {
@@ -249,10 +251,12 @@ impl<S: SecretStore, T: Target> Rotation<S, T> {
         StepContext::new(&self.store, &event.secret, &event.token, description, notes, deadline)
     }
 
-    /// The current version, and that the token's version is pending; `None` if the token's version is current already.
+    /// The current version, once the token's version is known to be pending. `None` if the token's version is current already.
     ///
-    /// Reads are eventually consistent, and acting on a version that is current no more could change a user that is in
-    /// use. The labels know about the token, so they are at least as new as this rotation: the value has to agree with them.
+    /// **Invariant:** a step acts on the current version only if the labels and the value agree on which version that is. Reads
+    /// are eventually consistent, and a step that acted on an outdated version could change a user that is in use. The labels
+    /// name the token, so they are at least as new as this rotation; the value has to agree with them.
+    /// Test: `a_current_value_that_the_labels_contradict_is_read_again`.
     async fn now(&self, event: &Event, notes: &StepNotes, deadline: Deadline) -> Result<Option<Now>> {
         let mut pauses = READ_AGAIN_AFTER.into_iter();
         loop {
@@ -276,7 +280,7 @@ impl<S: SecretStore, T: Target> Rotation<S, T> {
                     }
                     Error::new(Code::WriteConflict).with(Fact::Version, current.id)
                 }
-                // RotateSecret turned rotation on and registered the version just before it invoked us.
+                // RotateSecret turns rotation on and registers the version just before it invokes this function.
                 Err(error) if matches!(error.code(), Code::RotationDisabled | Code::VersionUnknown) => error,
                 Err(error) => return Err(error),
             };
@@ -336,7 +340,7 @@ impl<S: SecretStore, T: Target> Rotation<S, T> {
     }
 }
 
-/// The current version, as both the labels and the value have it.
+/// The current version. The labels and the value agree on it.
 struct Now {
     version: String,
     document: Document,

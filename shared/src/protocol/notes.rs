@@ -1,4 +1,4 @@
-//! What a step notes besides its outcome: what went wrong without being its failure, and what is worth measuring.
+//! What a step notes besides its outcome: problems that did not fail it, and measurements.
 
 use crate::clock::since_epoch;
 use crate::error::Error;
@@ -7,24 +7,24 @@ use crate::protocol::store::Description;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-/// One step's notes. Clones write into the same notes, so that whoever talks to a target can have one.
+/// One step's notes. All clones write into the same notes.
 #[derive(Clone, Debug, Default)]
 pub struct StepNotes(Arc<Mutex<Notes>>);
 
-/// What stands in a step's notes at its end.
+/// The notes of a step that has ended.
 #[derive(Clone, Debug, Default)]
 pub struct Notes {
-    /// What went wrong without being the step's failure.
+    /// Problems that did not fail the step.
     pub warnings: Vec<Error>,
-    /// What is worth measuring.
+    /// What the step measured.
     pub measures: Measures,
     /// The labels and dates that the step began with, if they could be read.
     pub description: Option<Description>,
-    /// The new credential has taken effect: when, since the Unix epoch, and what became of the one before.
+    /// If the new credential took effect: when, since the Unix epoch, and what became of the previous credential.
     pub(crate) took_effect: Option<(Duration, PreviousCredential)>,
 }
 
-/// What a step measured. What was not measured is `None` or zero.
+/// What a step measured. A value that was not measured is `None` or zero.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Measures {
     /// Logins that the target refused because of the credential.
@@ -44,12 +44,12 @@ pub struct Measures {
 pub struct JournalSize {
     /// Keys that are still to be revoked.
     pub depth: usize,
-    /// Those of them whose time is over. `None` where it cannot be told which of them live.
+    /// How many of them should have been revoked by now. `None` if the function cannot tell which keys live.
     pub overdue: Option<usize>,
 }
 
 impl StepNotes {
-    /// Notes what went wrong without being the step's failure.
+    /// Notes a problem that does not fail the step.
     pub fn warn(&self, warning: Error) {
         self.notes().warnings.push(warning);
     }
@@ -64,14 +64,14 @@ impl StepNotes {
         self.notes().measures.throttles += 1;
     }
 
-    /// Notes what is left of a journal. The last note counts.
+    /// Notes how many keys a journal still holds. The last note counts.
     pub fn journal(&self, size: JournalSize) {
         self.notes().measures.journal = Some(size);
     }
 
-    /// Notes that the new credential has taken effect just now, and what became of the one before.
+    /// Notes that the new credential has taken effect just now, and what became of the previous credential.
     pub fn took_effect(&self, previous: PreviousCredential) {
-        // By the system's clock: a process is frozen between two invocations, and nothing says that its own clock goes on.
+        // The system's clock, because Lambda freezes a process between two invocations and may stop its monotonic clock.
         self.notes().took_effect = Some((since_epoch(), previous));
     }
 
@@ -94,8 +94,8 @@ impl StepNotes {
     }
 }
 
-/// When new credentials took effect, from the step that put them there to the one that promotes them. Usually both run in
-/// one process; what another process did is not known here.
+/// When new credentials took effect: setSecret writes it, finishSecret reads it. Usually both run in one process. What another
+/// process did is not known here.
 #[derive(Debug, Default)]
 pub(crate) struct InFlightChanges(Mutex<Vec<EffectiveSince>>);
 
@@ -107,11 +107,11 @@ struct EffectiveSince {
     previous: PreviousCredential,
 }
 
-/// Rotations that one process may have begun and not ended. Forgetting one costs a measurement.
+/// How many unfinished rotations one process remembers. Forgetting one costs a measurement, nothing else.
 const MOST_CHANGES: usize = 64;
 
 impl InFlightChanges {
-    /// Keeps what was noted first for a version: a second run finds the new credential in effect.
+    /// Keeps the first note for a version. A second run of setSecret finds the new credential in effect already.
     pub(crate) fn keep(&self, secret: &str, version: &str, taken: (Duration, PreviousCredential)) {
         let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if all.iter().any(|known| known.secret == secret && known.version == version) {

@@ -1,18 +1,21 @@
-//! What trying a credential tells.
+//! What an attempt to use a credential shows.
 
 use crate::error::Error;
 
-/// What an attempt tells about a credential. Only [`Rejected`](Self::Rejected) means that it is not in effect;
-/// [`Unreachable`](Self::Unreachable) and [`Unknown`](Self::Unknown) say nothing about it.
+/// What an attempt shows about a credential.
+///
+/// **Invariant:** only [`Rejected`](Self::Rejected) means that a credential is not in effect.
+/// [`Unreachable`](Self::Unreachable) and [`Unknown`](Self::Unknown) say nothing about it. Otherwise a server that is down would
+/// make the function discard a credential or try another one. Test: `every_row_of_the_matrix`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Observation {
     /// The target accepted it.
     Works,
     /// The target refused it.
     Rejected,
-    /// Nobody answered, or the answer was "not ready".
+    /// There was no answer, or the server was not ready.
     Unreachable,
-    /// There was an answer, but not about the credential.
+    /// There was an answer, but it said nothing about the credential.
     Unknown,
 }
 
@@ -28,38 +31,38 @@ impl Observation {
     }
 }
 
-/// A credential that was tried.
+/// The result of trying a credential.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Attempt {
-    /// What that told.
+    /// What the attempt showed.
     pub observation: Observation,
-    /// What came between, if it does not work. `None` where it does, as a rule.
+    /// Why the credential cannot be used. Usually `None` if it works.
     pub error: Option<Error>,
 }
 
 impl Attempt {
-    /// It works.
+    /// The credential works.
     pub const WORKS: Self = Self { observation: Observation::Works, error: None };
 
-    /// Whether it works and nothing else stands in the way of using it.
+    /// Whether the credential works and nothing else prevents its use.
     pub fn is_usable(&self) -> bool {
         self.observation == Observation::Works && self.error.is_none()
     }
 
-    /// Nothing can be said about it, because of this.
+    /// The attempt showed nothing, because of this error.
     pub fn unknown(error: Error) -> Self {
         Self { observation: Observation::Unknown, error: Some(error) }
     }
 }
 
-/// What a change made of the credential before.
+/// What became of the previous credential when a new one took effect.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PreviousCredential {
     /// It keeps working.
     Works,
     /// It is refused from now on, as usual.
     Refused,
-    /// It is refused from now on, although the target could have kept it. Why it could not here.
+    /// It is refused from now on, although this kind of target can keep it. The text says why it could not be kept.
     NotKept(&'static str),
 }
 

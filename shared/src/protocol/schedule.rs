@@ -1,4 +1,4 @@
-//! When a secret should have been rotated, by what ListSecrets says of it.
+//! When a secret is due for rotation, from what ListSecrets says about it.
 
 use crate::protocol::label::{CURRENT, PENDING};
 use std::collections::HashMap;
@@ -6,10 +6,10 @@ use std::time::Duration;
 
 const HOUR: Duration = Duration::from_secs(3_600);
 const DAY: Duration = Duration::from_secs(24 * 3_600);
-/// Beyond the due time: a rotation may begin anywhere in its window, which is at most a day long.
+/// How long after the due time a rotation may begin: its window is at most a day long.
 const LENIENCE: Duration = DAY;
 
-/// A secret whose rotation function this is, as ListSecrets tells of it. Moments are times since the Unix epoch.
+/// A secret that this function rotates, from ListSecrets. Moments are times since the Unix epoch.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct RotatedSecret {
     /// The secret's ARN.
@@ -18,13 +18,13 @@ pub struct RotatedSecret {
     pub rotation_enabled: bool,
     /// The labels of each version that has any.
     pub labels: HashMap<String, Vec<String>>,
-    /// When the service means to rotate it next.
+    /// The service's date of the next rotation.
     pub next_rotation: Option<Duration>,
     /// When it was rotated last.
     pub last_rotated: Option<Duration>,
-    /// When it was made.
+    /// When it was created.
     pub created: Option<Duration>,
-    /// When anything of it was changed last, labels included.
+    /// The last change of anything in it, labels included.
     pub last_changed: Option<Duration>,
     /// The time between two rotations, where the schedule is a rate.
     pub interval: Option<Duration>,
@@ -65,13 +65,15 @@ impl RotatedSecret {
 
     /// When the next rotation was or is due.
     ///
-    /// Before the first rotation the service's date says it, however old the secret is: it may have been attached without being
-    /// rotated. After one, the schedule counts as well, as the service may move its date on when a rotation fails.
+    /// Before the first rotation the service's date counts, however old the secret is: a secret can be attached without being
+    /// rotated. After the first rotation the schedule counts as well, because the service may move its date on when a rotation
+    /// fails. The earlier of the two is the due date.
     ///
-    /// The schedule counts from the last change, which is no earlier than the last rotation: storing a value by hand is a rotation
-    /// to the service and begins the time anew, as may a new schedule, and neither need move the date of the last rotation. With a
-    /// rotation that was begun and not finished it counts from the last one that succeeded: there a change may be an attempt. Each
-    /// attempt may move on the service's date, too, so there the days beside a cron expression count as well.
+    /// The schedule counts from the last change. A value that is stored by hand is a rotation for the service and restarts the
+    /// interval; a new schedule may do so, too. Neither has to move the date of the last rotation.
+    ///
+    /// While a rotation is unfinished, the schedule counts from the last rotation that succeeded, because a change may be a
+    /// failed attempt. Each attempt may move the service's date on, too, so then the days beside a cron expression count as well.
     ///
     /// <https://docs.aws.amazon.com/secretsmanager/latest/apireference/API_RotationRulesType.html>
     fn due(&self) -> Option<Duration> {
@@ -84,7 +86,7 @@ impl RotatedSecret {
         }
     }
 
-    /// The last change is no earlier than that of the label.
+    /// AWSPENDING was set at this moment or earlier: a label is a change, too.
     fn unfinished_since(&self) -> Option<Duration> {
         if self.is_unfinished() { self.last_changed } else { None }
     }
@@ -95,11 +97,11 @@ impl RotatedSecret {
     }
 }
 
-/// The time between two rotations, by a schedule of the form `rate(n unit)` or, where there is no expression, by
-/// `AutomaticallyAfterDays`. `None` for a cron expression, whose next date the service tells.
+/// The time between two rotations: from a schedule of the form `rate(n unit)`, or from `AutomaticallyAfterDays` if there is no
+/// expression. `None` for a cron expression, whose next date comes from the service.
 ///
-/// Beside an expression the service calculates the days from it, and only after a rotation that succeeded: they are those of the
-/// schedule before, or of the distance between two days of the week.
+/// `AutomaticallyAfterDays` is ignored beside an expression. The service calculates it only after a rotation that succeeded, so
+/// it may belong to the schedule before, or to the distance between two days of the week.
 ///
 /// <https://docs.aws.amazon.com/secretsmanager/latest/userguide/rotate-secrets_schedule.html>,
 /// <https://docs.aws.amazon.com/secretsmanager/latest/apireference/API_RotationRulesType.html>

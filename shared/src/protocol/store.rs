@@ -1,4 +1,4 @@
-//! The seam to Secrets Manager: what the protocol needs of it, and nothing else.
+//! The seam to Secrets Manager: the calls that the protocol needs.
 
 use crate::clock::Deadline;
 use crate::error::{Code, Error, Fact, Result};
@@ -16,13 +16,13 @@ pub struct Description {
     pub rotation_enabled: Option<bool>,
     /// The labels of each version that has any.
     pub labels: HashMap<String, Vec<String>>,
-    /// The secret's ARN, which does not depend on what the caller called it.
+    /// The secret's ARN. The caller may have used a name or a partial ARN.
     pub arn: Option<String>,
     /// The secret's tags.
     pub tags: HashMap<String, String>,
     /// When the last rotation succeeded, as the time since the Unix epoch.
     pub last_rotated: Option<Duration>,
-    /// By when the service means to rotate it next, as the time since the Unix epoch.
+    /// The service's date of the next rotation, as the time since the Unix epoch.
     pub next_rotation: Option<Duration>,
     /// Whether it has a schedule for rotations.
     pub scheduled: bool,
@@ -49,7 +49,8 @@ impl Description {
         self.labels.iter().find(|(_, labels)| holds(labels)).map(|(id, _)| id.as_str())
     }
 
-    /// Where a version stands in a rotation: the checks that AWS's own functions make before any step, in their order.
+    /// The state of a version in a rotation. The checks are those that AWS's own functions make before each step, in the same
+    /// order.
     ///
     /// # Errors
     /// [`Code::RotationDisabled`], [`Code::VersionUnknown`], [`Code::VersionNotPending`].
@@ -72,12 +73,12 @@ impl Description {
     }
 }
 
-/// Where a version stands in a rotation.
+/// The state of a version in a rotation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RotationState {
-    /// It is being made.
+    /// The rotation is making it: it is AWSPENDING.
     Pending,
-    /// It is what consumers read.
+    /// Consumers read it: it is AWSCURRENT.
     Current,
 }
 
@@ -95,11 +96,14 @@ pub struct Version {
 /// Which version to read.
 #[derive(Clone, Copy, Debug)]
 pub enum VersionSelector<'a> {
-    /// The one labelled AWSCURRENT.
+    /// The version that is labelled AWSCURRENT.
     Current,
-    /// The one labelled AWSPREVIOUS.
+    /// The version that is labelled AWSPREVIOUS.
     Previous,
     /// The version with this id, and only while it is labelled AWSPENDING.
+    ///
+    /// **Invariant:** no other version is ever read as pending, so a step never acts on another rotation's credential.
+    /// This type holds it: it has no other way to name a pending version.
     Pending(&'a str),
 }
 
@@ -117,7 +121,7 @@ pub trait SecretStore: Send + Sync {
     /// DescribeSecret.
     fn describe(&self, secret: &str, deadline: Deadline) -> impl Future<Output = Result<Description>> + Send;
 
-    /// GetSecretValue; `None` if there is no such version or it has no value yet, which the service does not tell apart.
+    /// GetSecretValue. `None` if there is no such version or it has no value yet: the service gives one answer for both.
     fn value(
         &self,
         secret: &str,
@@ -144,6 +148,6 @@ pub trait SecretStore: Send + Sync {
         deadline: Deadline,
     ) -> impl Future<Output = Result<()>> + Send;
 
-    /// ListSecrets, to its last page: those whose rotation function this is.
+    /// ListSecrets, to its last page: the secrets that this function rotates.
     fn served(&self, function: &str, deadline: Deadline) -> impl Future<Output = Result<Vec<RotatedSecret>>> + Send;
 }

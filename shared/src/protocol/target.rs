@@ -13,19 +13,19 @@ use std::time::Duration;
 ///
 /// Every method may be called twice, after a crash, and by two invocations at once.
 pub trait Target: Send + Sync {
-    /// Whether `verify` reads the companion, too.
+    /// Whether `verify` reads the helper secret, too.
     const COMPANION_VERIFIES: bool;
 
-    /// What `propose` wants to have told to `settle`.
+    /// What `propose` hands on to `settle`.
     type Made: Send;
 
-    /// How many answers of AWS services that it asks itself have asked to slow down, since the process began. What a step
-    /// can count goes into its [`StepNotes`](crate::protocol::notes::StepNotes).
+    /// How many throttled answers the target got from AWS services that it calls itself, since the process began. A target that
+    /// can count them for each step notes them in [`StepNotes`](crate::protocol::notes::StepNotes) instead.
     fn throttles(&self) -> u32 {
         0
     }
 
-    /// Another secret that `apply` will read, if the current value names one. It is read ahead.
+    /// The helper secret that `apply` will read, if the current value names one. The protocol reads it ahead.
     fn companion(&self, current: &Document) -> Option<String>;
 
     /// Makes the next credential. Where the caller chooses the value, nothing is sent to the target.
@@ -35,9 +35,10 @@ pub trait Target: Send + Sync {
         current: &Document,
     ) -> impl Future<Output = Result<Proposal<Self::Made>>> + Send;
 
-    /// Follows `propose` once the version has a value: the proposal, or another one that was stored first. From now on the
-    /// value cannot change, so what was made outside for this version and is not in the value is nobody's.
-    /// What only leaves something behind is for [`StepContext::warn`]; an error says that the value that was stored is of no use.
+    /// Follows `propose` once the version has a value: this proposal, or another one that was stored first. The value can no longer
+    /// change, so any credential that was made for this version and is not in the stored value is an orphan.
+    ///
+    /// An orphan that could not be ended is a [warning](StepContext::warn). An error means that the stored value is useless.
     fn settle(
         &self,
         _reader: &StepContext<'_>,
@@ -47,7 +48,7 @@ pub trait Target: Send + Sync {
         std::future::ready(Ok(()))
     }
 
-    /// Puts the pending credential into effect, or finds that it is.
+    /// Puts the pending credential into effect, or finds that it is in effect already.
     fn apply(&self, context: &StepContext<'_>, versions: Versions<'_>) -> impl Future<Output = Result<Applied>> + Send;
 
     /// Proves by use that the pending credential is in effect.
@@ -58,24 +59,23 @@ pub trait Target: Send + Sync {
         proof: Proof,
     ) -> impl Future<Output = Result<()>> + Send;
 
-    /// Ends credentials that have lost their labels, once the pending version has been promoted. The rotation has succeeded by
-    /// then, whatever comes of this.
+    /// Ends credentials that have lost their labels. The pending version has been promoted by then, so the rotation has succeeded
+    /// even if this fails.
     fn retire(&self, context: &StepContext<'_>, versions: Versions<'_>)
     -> impl Future<Output = Result<Retired>> + Send;
 
-    /// Proves that a rotation could begin: the configuration is sound and the current credential works. Ends what has
-    /// outlived its grace period since the current version was made.
+    /// Proves that a rotation could begin: the configuration is sound and the current credential works. Ends credentials whose
+    /// grace period is over.
     fn check(
         &self,
         context: &StepContext<'_>,
         current: VersionWithAge<'_>,
     ) -> impl Future<Output = Result<Retired>> + Send;
 
-    /// Tries the credential of a version, which stands where the pending one does in `versions` and has this label. InFlightChanges
-    /// nothing.
+    /// Tries the credential of a version with this label. `versions.pending` is that version. Nothing is changed.
     ///
     /// # Errors
-    /// What kept it from being tried: a version that cannot be read, or is for something else than the current one.
+    /// Why the credential was not tried: the version cannot be read, or it is for another target than the current version.
     fn attempt(
         &self,
         context: &StepContext<'_>,
@@ -83,10 +83,10 @@ pub trait Target: Send + Sync {
         label: Label,
     ) -> impl Future<Output = Result<Attempt>> + Send;
 
-    /// Tries the companion's credential, if the current version names a companion and there is a way. InFlightChanges nothing.
+    /// Tries the credential in the helper secret, if the current version names one and it can be tried. Nothing is changed.
     ///
     /// # Errors
-    /// What kept it from being tried.
+    /// Why the credential was not tried.
     fn attempt_companion(
         &self,
         context: &StepContext<'_>,
@@ -94,48 +94,48 @@ pub trait Target: Send + Sync {
     ) -> impl Future<Output = Result<Option<HelperSecret>>> + Send;
 }
 
-/// Another secret whose credential can set right what the secret's own cannot, and what became of trying it.
+/// Another secret that the rotated one names: a superuser's or an admin's. Its credential helps where the secret's own do not.
 #[derive(Clone, Debug)]
 pub struct HelperSecret {
-    /// Its ARN, or what the secret calls it.
+    /// Its ARN, or the name that the rotated secret gives.
     pub secret: String,
     /// Whether a rotation would use it if no credential of the secret worked.
     pub rescues: bool,
-    /// What trying it told. `None` where there is no way to try it without a change.
+    /// The result of trying it. `None` if it cannot be tried without a change.
     pub tried: Option<Attempt>,
 }
 
 /// The next credential.
 #[derive(Clone, Debug)]
 pub struct Proposal<M> {
-    /// The secret's value with it.
+    /// The secret's value with the next credential.
     pub document: Document,
-    /// What was made outside for it.
+    /// What was made at the target for it.
     pub made: M,
 }
 
-/// A version and its age, by the service's clock and ours.
+/// A version and its age: the time from the service's date to this machine's clock.
 #[derive(Clone, Copy, Debug)]
 pub struct VersionWithAge<'a> {
     /// Its value.
     pub document: &'a Document,
-    /// The time since it was made, if the service said when that was.
+    /// The time since the version was made, if the service gave its date.
     pub age: Option<Duration>,
 }
 
-/// How much of a proof is wanted.
+/// How much `verify` has to prove.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Proof {
-    /// testSecret's: the credential works, and opens all that it should.
+    /// For testSecret: the credential works, and gives access to everything that it should.
     Full,
-    /// finishSecret's: the credential works. A step that was left out shows by that.
+    /// For finishSecret: the credential works. This shows, too, whether setSecret was left out.
     Works,
 }
 
 /// Whether old credentials were ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Retired {
-    /// There was nothing to end, or nobody asked for it yet.
+    /// There was nothing to end, or it is too early.
     Nothing,
     /// The previous credential was ended.
     Previous,
@@ -162,8 +162,8 @@ pub enum Applied {
 /// A credential was changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Change {
-    /// With whose rights: `current`, `previous` or `superuser`.
+    /// The credential that was used for the change: `current`, `previous` or `superuser`.
     pub by: &'static str,
-    /// What became of the one before.
+    /// What became of the previous credential.
     pub previous: PreviousCredential,
 }

@@ -1,5 +1,7 @@
-//! Whether the secrets that this function rotates are rotated in time. A rotation that is never begun invokes nothing and fails
-//! nowhere, and an alarm of CloudWatch cannot look back over the weeks between two rotations: so somebody has to look.
+//! Whether the secrets that this function rotates are rotated in time.
+//!
+//! A rotation that never begins invokes no function and raises no error, and a CloudWatch alarm cannot look back over the weeks
+//! between two rotations. So a schedule asks this function once a day.
 
 use crate::clock::Deadline;
 use crate::error::Result;
@@ -10,7 +12,7 @@ use crate::protocol::target::Target;
 use serde_json::{Value, json};
 use std::time::Duration;
 
-/// What a look at all secrets of this function told.
+/// The state of all secrets that this function rotates.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Watched {
     /// How many there are.
@@ -20,7 +22,7 @@ pub struct Watched {
 }
 
 impl Watched {
-    /// How many are late in this way.
+    /// How many secrets are late in this way.
     pub fn count(&self, kind: Late) -> usize {
         self.late.iter().filter(|(_, late)| *late == kind).count()
     }

@@ -1,9 +1,9 @@
-//! What can be the matter with a rotation: the words of a diagnosis, and what to do about each.
+//! What a diagnosis can find, and what to do about it.
 
-/// What is the matter. The words are as stable as error codes.
+/// The result of a diagnosis. Its words are as stable as error codes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Finding {
-    /// Nothing is.
+    /// Nothing is wrong.
     Healthy,
     /// Consumers are served, and no rotation is scheduled.
     RotationOff,
@@ -17,13 +17,13 @@ pub enum Finding {
     PendingInEffect,
     /// AWSCURRENT and AWSPENDING are refused, and AWSPREVIOUS works.
     PreviousInEffect,
-    /// All are refused, and the superuser or admin may set it right.
+    /// All credentials are refused, and the superuser's or admin's credential can repair the secret.
     RescuePossible,
-    /// AWSCURRENT is refused, and what a rotation would use next could not be tried or used.
+    /// AWSCURRENT is refused, and the credential that a rotation would use next could not be tried or used.
     CurrentRefused,
-    /// All are refused.
+    /// All credentials are refused.
     LockedOut,
-    /// AWSCURRENT could not be tried to the end.
+    /// It could not be found out whether AWSCURRENT works.
     Unclear,
     /// AWSCURRENT works, and the superuser's or admin's credential does not.
     CompanionFails,

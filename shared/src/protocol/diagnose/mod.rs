@@ -1,10 +1,10 @@
-//! What is wrong with a secret's rotation, and what to do about it: found out by reading and by trying credentials, without
-//! changing anything.
+//! Finds out what is wrong with a secret's rotation, and what to do about it. A diagnosis reads and tries credentials; it changes
+//! nothing.
 //!
-//! No credential is tried that need not be: servers count refused logins, and some lock the user after a few. AWSPENDING is tried
-//! only where AWSCURRENT is refused, AWSPREVIOUS only where both are, and then the superuser's or admin's. What neither works nor is
-//! refused ends the search, as it ends setSecret: nothing is concluded from silence. Where AWSCURRENT works, the superuser's or
-//! admin's is tried at once, as the next rotation may need it.
+//! Servers count refused logins, and some lock the user after a few. So a diagnosis tries as few credentials as possible:
+//! AWSPENDING only if AWSCURRENT is refused, AWSPREVIOUS only if both are refused, and then the superuser's or admin's
+//! credential. A credential that neither works nor is refused ends the search, as it ends setSecret. If AWSCURRENT works, the
+//! superuser's or admin's credential is tried at once, because the next rotation may need it.
 
 mod finding;
 mod search;
@@ -27,11 +27,11 @@ use crate::protocol::target::{HelperSecret, Target, Versions};
 use serde_json::{Map, Value, json};
 use std::time::Duration;
 
-/// Before the next action of a finding that a rotation under way brings about as well.
+/// Precedes the next action if a rotation that is under way would look the same.
 const WAIT: &str =
     "Wait a quarter of an hour and diagnose again, as the rotation may be under way. Go on if the finding stays.";
 
-/// What was found.
+/// The answer to a diagnosis.
 #[derive(Clone, Debug)]
 pub struct Diagnosis {
     secret: String,
@@ -40,7 +40,7 @@ pub struct Diagnosis {
     versions: Vec<Examined>,
     companion: Option<HelperSecret>,
     finding: Finding,
-    /// Where the finding is that a credential could not be tried: why.
+    /// Why a credential could not be tried, if that is the finding.
     cause: Option<Error>,
     /// The rotation that is not finished may be under way.
     wait: bool,
@@ -59,13 +59,13 @@ impl<S: SecretStore, T: Target> Rotation<S, T> {
     /// Examines one secret. Reads only.
     ///
     /// # Errors
-    /// Those of DescribeSecret: without its answer there is nothing to tell. [`Code::TimeSpent`].
+    /// Those of DescribeSecret; [`Code::TimeSpent`].
     pub async fn diagnose(&self, secret: &str, deadline: Deadline) -> Result<Diagnosis> {
         let work = async {
             let description = self.store().describe(secret, deadline).await?;
             Ok(Diagnosis::of(self.examined(description, secret, deadline).await, secret))
         };
-        // Every wait inside has a limit of its own that names what it waited for. This one is for what they leave out.
+        // Every wait inside has its own limit, whose error names what it waited for. This limit catches what they leave out.
         let spent = || Err(Error::new(Code::TimeSpent).with(Fact::Secret, secret));
         deadline.limit(work).await.unwrap_or_else(|_| spent())
     }
@@ -104,7 +104,7 @@ impl<S: SecretStore, T: Target> Rotation<S, T> {
         findings
     }
 
-    /// Reads the two versions that are always looked at.
+    /// Reads the two versions that every diagnosis needs.
     async fn read(&self, context: &StepContext<'_>, secret: &str, findings: &mut Findings, deadline: Deadline) {
         let pending = async {
             match context.token() {
@@ -116,7 +116,7 @@ impl<S: SecretStore, T: Target> Rotation<S, T> {
         (findings.current, findings.pending) = (VersionState::of(current), VersionState::of(pending));
     }
 
-    /// What is known of a version's credential after trying it, if it can be tried.
+    /// The state of a version's credential. It is tried if it can be.
     async fn held(
         &self,
         context: &StepContext<'_>,
@@ -150,7 +150,7 @@ impl<S: SecretStore, T: Target> Rotation<S, T> {
     }
 }
 
-/// Whether a version is the reason that its credential was not tried. What passes by itself is not the version's.
+/// Whether the version itself is the reason why its credential was not tried. A cause that passes by itself is another one.
 fn is_of_the_version(error: &Error) -> bool {
     error.class() == Class::Permanent
 }
@@ -186,12 +186,12 @@ impl Diagnosis {
         }
     }
 
-    /// What is the matter.
+    /// The finding.
     pub fn finding(&self) -> Finding {
         self.finding
     }
 
-    /// The stable word for it: the error's code where an error kept us from finding out.
+    /// The finding's stable word, or the code of the error that prevented a finding.
     pub fn code(&self) -> &'static str {
         self.cause.as_ref().map_or(self.finding.as_str(), |error| error.code().as_str())
     }
@@ -202,7 +202,7 @@ impl Diagnosis {
         if self.wait { format!("{WAIT} {next}") } else { next.to_owned() }
     }
 
-    /// The answer. Holds ids, labels, ages and words; never a value.
+    /// The answer as JSON. It holds ids, labels, ages and words, and never a secret's value.
     pub fn to_json(&self) -> Value {
         json!({
             "step": "diagnose",

@@ -1,4 +1,4 @@
-//! What to try next in a diagnosis, and what it all comes to. Pure.
+//! Decides what a diagnosis tries next, and what the results mean. Pure functions.
 
 use super::finding::Finding;
 use crate::document::Document;
@@ -8,7 +8,7 @@ use crate::protocol::store::{Description, Version};
 use crate::protocol::target::HelperSecret;
 use std::time::Duration;
 
-/// As long as a function's invocation can take, so a rotation whose value is younger may be under way still.
+/// The longest time of a Lambda invocation. A rotation whose value is younger may still be under way.
 pub(super) const UNDER_WAY: Duration = Duration::from_secs(15 * 60);
 /// What is known about a version's credential.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -17,7 +17,7 @@ pub(super) enum CredentialState {
     None,
     /// It was not tried.
     NotTried,
-    /// It is for something else than the current one, or cannot be read: no rotation would try it.
+    /// The version is for another target than the current one, or cannot be read. No rotation would try it.
     NotOurs,
     Tried(Attempt),
 }
@@ -31,7 +31,7 @@ impl CredentialState {
         }
     }
 
-    /// Whether it can be left out of account: it is refused, or there is none to try.
+    /// Whether the search can go on without it: it is refused, or there is none to try.
     pub(super) fn is_out(&self) -> bool {
         matches!(self, Self::None | Self::NotOurs) || self.is(Observation::Rejected)
     }
@@ -48,7 +48,7 @@ impl CredentialState {
     }
 }
 
-/// What there is to probe at.
+/// A credential that a diagnosis can try.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Probe {
     Current,
@@ -57,11 +57,11 @@ pub(super) enum Probe {
     Helper,
 }
 
-/// What was findings so far.
+/// What the diagnosis knows so far.
 #[derive(Debug, Default)]
 pub(super) struct Findings {
     pub(super) description: Description,
-    /// AWSPENDING is on another version than AWSCURRENT.
+    /// AWSPENDING and AWSCURRENT are on different versions.
     pub(super) stuck: bool,
     pub(super) current: VersionState,
     pub(super) pending: VersionState,
@@ -69,14 +69,14 @@ pub(super) struct Findings {
     pub(super) helper: HelperState,
 }
 
-/// What is known of the superuser's or admin's credential.
+/// What is known about the superuser's or admin's credential.
 #[derive(Debug, Default)]
 pub(super) enum HelperState {
     #[default]
     NotLooked,
     /// The secret has none.
     Nothing,
-    /// Whether there is one, or what it is, could not be found out.
+    /// It could not be found out whether the secret has one, or which one.
     Unknown(Error),
     There(HelperSecret),
 }
@@ -108,7 +108,7 @@ impl VersionState {
         }
     }
 
-    /// The same of a version that no rotation needs: one that holds something else is none of them.
+    /// The state of AWSPREVIOUS, which a rotation can do without: a version that is not a document counts as not ours.
     pub(super) fn if_ours(self) -> Self {
         match self.credential.error() {
             Some(error) if matches!(error.code(), Code::SecretNotJson | Code::FieldInvalid) => {
@@ -120,7 +120,7 @@ impl VersionState {
 }
 
 impl Findings {
-    /// What to probe at next. In the order of a single user's setSecret, and no further than that would go
+    /// What to try next: in the order of a single user's setSecret, and never more than setSecret would try
     /// (`database::plan::next_move`).
     pub(super) fn next(&self) -> Option<Probe> {
         if self.current.credential == CredentialState::NotTried {
@@ -140,7 +140,7 @@ impl Findings {
         matches!(self.helper, HelperState::NotLooked).then_some(Probe::Helper)
     }
 
-    /// What is the matter, and the error that kept us from knowing more.
+    /// The finding, and the error that prevented a better one.
     pub(super) fn finding(&self) -> (Finding, Option<&Error>) {
         match &self.current.credential {
             CredentialState::None | CredentialState::NotTried | CredentialState::NotOurs => {
@@ -163,7 +163,7 @@ impl Findings {
         }
         match &self.helper {
             HelperState::Unknown(error) => return (Finding::CompanionFails, Some(error)),
-            // What was not tried is no failure.
+            // A credential that was not tried has not failed.
             HelperState::There(HelperSecret { tried: Some(tried), .. }) if !tried.is_usable() => {
                 return (Finding::CompanionFails, tried.error.as_ref());
             }
@@ -200,9 +200,9 @@ impl Findings {
         }
     }
 
-    /// Whether an invocation may be at work on the rotation that is not finished: its value is young or, as long as it has none,
-    /// of an age that nobody knows. With a value, only a healthy step probes like the findings named here; without one, the current
-    /// key may have been exchanged a moment ago.
+    /// Whether an invocation may still be working on the unfinished rotation. That is so if the pending value is recent, or if
+    /// there is no value yet and so no age. With a value, only a step under way looks like the findings below. Without one, the
+    /// current key may have been exchanged a moment ago.
     pub(super) fn may_be_under_way(&self, finding: Finding) -> bool {
         if self.stuck && self.pending.credential == CredentialState::None {
             return !matches!(finding, Finding::Unclear | Finding::CurrentMissing);
