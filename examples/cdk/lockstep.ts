@@ -18,49 +18,49 @@ export interface ServedSecret {
   readonly arn: string;
   /** `rate(…)` or `cron(…)`, in UTC. */
   readonly schedule: string;
-  /** How long the window is, such as `2h`. */
+  /** Length of the rotation window, such as `2h`. */
   readonly window?: string;
-  /** Rotate whenever this schedule changes. Default: false, Secrets Manager tests the configuration only. */
+  /** Rotate whenever this schedule changes. Default: false, so Secrets Manager only tests the configuration. */
   readonly rotateImmediately?: boolean;
 }
 
 export interface LockstepProps extends StackProps {
-  /** What the function rotates. `mysql` stands for MariaDB, too. */
+  /** The kind of credential that the function rotates. `mysql` is also for MariaDB. */
   readonly kind: 'postgres' | 'mysql' | 'api-key';
-  /** The zip file that `cargo lambda build` has made. Default: the one in target/lambda of this repository. */
+  /** The zip file from `cargo lambda build`. Default: the one in target/lambda of this repository. */
   readonly package?: string;
   /** The processor that the zip was built for. Default: x86_64. */
   readonly architecture?: lambda.Architecture;
-  /** Layers with the files that CA_BUNDLE or ISSUERS name under /opt: ARNs with their versions at the end. */
+  /** Layers with the files under /opt that CA_BUNDLE or ISSUERS name: ARNs that end in a version. */
   readonly layerArns?: string[];
   /** Memory of the function in MB. Default: 256. */
   readonly memorySize?: number;
-  /** What one step of a rotation may take, 15 to 900 seconds. Default: 60 seconds. */
+  /** The longest time of one step of a rotation, 15 to 900 seconds. Default: 60 seconds. */
   readonly timeout?: Duration;
   /** The function is called PREFIX-KIND. Its permissions are built from this name. Default: lockstep. */
   readonly namePrefix?: string;
   /** The secrets to rotate, under names of your choice. */
   readonly secrets?: Record<string, ServedSecret>;
-  /** Serve only secrets whose names begin like this. Default: any that names this function. */
+  /** Rotate only secrets whose names begin with this. Default: all secrets that name this function. */
   readonly secretNamePrefix?: string;
   /** Databases: the full ARNs of the secrets that `masterarn` may name. */
   readonly superuserSecretArns?: string[];
   /** API keys: the full ARNs of the secrets that `rotation.adminSecretArn` may name. */
   readonly adminSecretArns?: string[];
-  /** API keys: the parameters and secrets that the variable ISSUERS names. */
+  /** API keys: the ARNs of the parameters and secrets that the environment variable ISSUERS names. */
   readonly issuerSourceArns?: string[];
   /** Customer managed keys that encrypt the secrets. */
   readonly kmsKeyArns?: string[];
-  /** Subnets from which the database and Secrets Manager can be reached. Default: outside any VPC. */
+  /** Subnets from which the database and Secrets Manager can be reached. Default: the function is in no VPC. */
   readonly subnetIds?: string[];
   /** Security groups of the function, together with `subnetIds`. */
   readonly securityGroupIds?: string[];
   /** Further environment variables of the function: docs/configuration.md. */
   readonly environment?: Record<string, string>;
   readonly logRetention?: logs.RetentionDays;
-  /** When to look for rotations that are overdue or stuck: `rate(…)`, `cron(…)` or `never`. Default: `rate(1 day)`. */
+  /** When to check for rotations that are overdue or stuck: `rate(…)`, `cron(…)` or `never`. Default: `rate(1 day)`. */
   readonly watchSchedule?: string;
-  /** Who is told of failures. AWS sends a mail that asks to confirm. */
+  /** The address that is told of failures. AWS asks its owner to confirm. */
   readonly alarmEmail?: string;
 }
 
@@ -95,15 +95,15 @@ export class LockstepStack extends Stack {
       layers: props.layerArns?.map((arn, at) => lambda.LayerVersion.fromLayerVersionArn(this, `Layer-${at}`, arn)),
       memorySize: props.memorySize ?? 256,
       timeout: props.timeout ?? Duration.seconds(60),
-      // So that no construct adds to the permissions below.
+      // Otherwise other constructs could add permissions to the role.
       role: role.withoutPolicyUpdates(),
       environment: { ...limits(props), ...props.environment },
       logGroup,
       loggingFormat: lambda.LoggingFormat.JSON,
-      // Everything: the function itself leaves out what LOG_LEVEL does not ask for.
+      // All levels, because the function itself filters by LOG_LEVEL.
       applicationLogLevelV2: lambda.ApplicationLogLevel.TRACE,
     });
-    // By ids, as CloudFormation has it. For the property `vpc`, the VPC would have to be looked up, with credentials.
+    // Ids as in CloudFormation: the property `vpc` would need a lookup of the VPC, with credentials.
     if (inVpc(props)) {
       const { subnetIds, securityGroupIds } = props;
       (this.rotation.node.defaultChild as lambda.CfnFunction).vpcConfig = { subnetIds, securityGroupIds };
@@ -142,7 +142,7 @@ export class LockstepStack extends Stack {
 
   /**
    * Names the function in each secret's schedule. `Secret.addRotationSchedule` would give the role permissions without the
-   * conditions below, and Secrets Manager one that holds for every account.
+   * conditions below, and let Secrets Manager invoke the function for every account.
    */
   private attach(secrets: Record<string, ServedSecret>) {
     const permission = new lambda.CfnPermission(this, 'SecretsManager', {
@@ -168,7 +168,7 @@ export class LockstepStack extends Stack {
     const own = (service: string, resource: string) =>
       `arn:${this.partition}:${service}:${this.region}:${this.account}:${resource}`;
     const secrets = (prefix: string) => own('secretsmanager', `secret:${prefix}*`);
-    // Built from the name: the function's own ARN would make the role and the function need each other.
+    // Built from the name, because with the function's own ARN the role and the function would depend on each other.
     const functionArn = own('lambda', `function:${name}`);
     const { superuserSecretArns = [], adminSecretArns = [], issuerSourceArns = [], kmsKeyArns = [] } = props;
 
@@ -184,7 +184,7 @@ export class LockstepStack extends Stack {
         resources: [secrets(props.secretNamePrefix ?? '')],
         conditions: { StringEquals: { 'secretsmanager:resource/AllowRotationLambdaArn': functionArn } },
       }),
-      // Names, tags and dates of all secrets, and no value. IAM has no narrower resource for it.
+      // Shows names, tags and dates of all secrets, but no value. IAM has no narrower resource for this action.
       new iam.PolicyStatement({ sid: 'FindOverdueRotations', actions: ['secretsmanager:ListSecrets'], resources: ['*'] }),
       new iam.PolicyStatement({
         sid: 'OwnLogs',
@@ -199,7 +199,7 @@ export class LockstepStack extends Stack {
           actions: ['secretsmanager:DescribeSecret', 'secretsmanager:GetSecretValue'],
           resources: superuserSecretArns,
         }),
-        // Which server a superuser's secret is for, where RDS manages it.
+        // Finds the server of a superuser's secret that RDS manages.
         new iam.PolicyStatement({
           sid: 'ServersOfSuperusers',
           actions: ['rds:DescribeDBInstances', 'rds:DescribeDBClusters'],
@@ -240,7 +240,7 @@ export class LockstepStack extends Stack {
       );
     }
     if (inVpc(props)) {
-      // What Lambda itself needs to attach the function to subnets, and what the function's code is then denied.
+      // Lambda needs these to attach the function to subnets. The second statement denies them to the function's code.
       const actions = [
         'ec2:CreateNetworkInterface',
         'ec2:DeleteNetworkInterface',
@@ -263,12 +263,12 @@ export class LockstepStack extends Stack {
     return statements;
   }
 
-  /** What Secrets Manager says of rotations: it has no metric for them. */
+  /** Reports the failures that Secrets Manager publishes as events, because it has no metric for them. */
   private watchServiceEvents(name: string, prefix: string) {
     const secrets = `arn:${this.partition}:secretsmanager:${this.region}:${this.account}:secret:${prefix}`;
     new events.Rule(this, 'Failures', {
       ruleName: `${name}-failures`,
-      description: 'Rotations that Secrets Manager calls failed or given up',
+      description: 'Rotations that Secrets Manager reports as failed or given up',
       eventPattern: {
         source: ['aws.secretsmanager'],
         detailType: ['AWS Service Event via CloudTrail'],
@@ -282,11 +282,11 @@ export class LockstepStack extends Stack {
     });
   }
 
-  /** The function looks at all secrets that name it: which are overdue, and which are stuck half-way. */
+  /** Has the function check all secrets that name it for rotations that are overdue or stuck. */
   private watchSchedules(name: string, schedule: string) {
     new events.Rule(this, 'Watch', {
       ruleName: `${name}-watch`,
-      description: `Has ${name} look for secrets whose rotation is overdue`,
+      description: `Has ${name} check for secrets whose rotation is overdue`,
       schedule: events.Schedule.expression(schedule),
       targets: [
         new targets.LambdaFunction(this.rotation, { event: events.RuleTargetInput.fromObject({ Step: 'watch' }) }),
@@ -294,7 +294,7 @@ export class LockstepStack extends Stack {
     });
   }
 
-  /** What the function's metrics say of rotations. */
+  /** Alarms on the function's metrics. */
   private watchMetrics(name: string, kind: LockstepProps['kind'], watches: boolean) {
     const worst = (metricName: string, period: Duration) =>
       metric('Lockstep', metricName, 'Maximum', period, { FunctionName: name });
@@ -307,13 +307,13 @@ export class LockstepStack extends Stack {
     }
     alarm('near-timeout', 'A step took more than 80 % of its time. Raise `timeout`?', worst('StepTimeUsed', HOUR), 80);
     if (kind === 'api-key') {
-      alarm('journal', 'Superseded API keys are alive although their time is over.', worst('JournalOverdue', DAY));
+      alarm('journal', 'Superseded API keys are still valid after their time.', worst('JournalOverdue', DAY));
     }
-    const says = 'A rotation, or the look for overdue ones, failed for good, or three times in an hour.';
+    const says = 'A rotation, or the check for overdue ones, failed for good, or three times in an hour.';
     alarm('rotation-failed', says, this.failures(name));
   }
 
-  /** 1 if a step failed for good, or the function three times. What never happened has no data: FILL makes it 0. */
+  /** 1 if a step failed for good, or the function three times. FILL turns missing data into 0. */
   private failures(name: string): cloudwatch.IMetric {
     const steps = {
       create: 'createSecret',
@@ -336,15 +336,15 @@ export class LockstepStack extends Stack {
     });
   }
 
-  /** A rule that cannot reach its target tells nobody. These alarms do. */
+  /** Alarms for rules that cannot reach their target, because these report nothing. */
   private watchTheWatch(name: string, schedule: string) {
     for (const rule of schedule === 'never' ? ['failures'] : ['failures', 'watch']) {
       const failed = metric('AWS/Events', 'FailedInvocations', 'Sum', HOUR, { RuleName: `${name}-${rule}` });
-      this.alarm(`${name}-${rule}-rule-broken`, 'EventBridge could not reach what this rule is for.', failed, 0);
+      this.alarm(`${name}-${rule}-rule-broken`, 'EventBridge could not reach the target of this rule.', failed, 0);
     }
   }
 
-  /** Tells of a metric that is above the threshold. */
+  /** An alarm that rings when a metric is above the threshold. */
   private alarm(name: string, says: string, metric: cloudwatch.IMetric, threshold: number) {
     new cloudwatch.Alarm(this, name, {
       alarmName: name,
@@ -368,12 +368,12 @@ function metric(
   return new cloudwatch.Metric({ namespace, metricName, statistic, period, dimensionsMap });
 }
 
-/** Either of them: with only one, Lambda refuses the function and says that both are needed. */
+/** One of the two is enough here: Lambda then refuses the function and says that both are needed. */
 function inVpc({ subnetIds = [], securityGroupIds = [] }: LockstepProps): boolean {
   return subnetIds.length > 0 || securityGroupIds.length > 0;
 }
 
-/** Set but empty means none, absent would mean any that the role can read. */
+/** Set but empty means none. If the variable were absent, every secret that the role can read would be allowed. */
 function limits({ kind, superuserSecretArns = [], adminSecretArns = [] }: LockstepProps): Record<string, string> {
   return kind === 'api-key'
     ? { ADMIN_SECRET_ARNS: adminSecretArns.join(',') }

@@ -1,4 +1,4 @@
-# What failed is told by mail: what Secrets Manager says (it has no metric for it), and what the function's metrics say.
+# Sends mail about failures: those that Secrets Manager reports (it has no metric for them), and those in the function's metrics.
 
 resource "aws_sns_topic" "alarms" {
   name = "${local.name}-alarms"
@@ -35,7 +35,7 @@ data "aws_iam_policy_document" "alarms" {
     }
   }
 
-  # Without a condition: EventBridge does not fill one in when it publishes to a topic.
+  # No condition, because EventBridge fills in none when it publishes to a topic.
   statement {
     sid       = "RulesOfEventBridge"
     actions   = ["sns:Publish"]
@@ -50,7 +50,7 @@ data "aws_iam_policy_document" "alarms" {
 
 resource "aws_cloudwatch_event_rule" "failures" {
   name        = "${local.name}-failures"
-  description = "Rotations that Secrets Manager calls failed or given up"
+  description = "Rotations that Secrets Manager reports as failed or given up"
 
   event_pattern = jsonencode({
     source        = ["aws.secretsmanager"]
@@ -68,12 +68,12 @@ resource "aws_cloudwatch_event_target" "failures" {
   arn  = aws_sns_topic.alarms.arn
 }
 
-# The function looks at all secrets that name it: which are overdue, and which are stuck half-way.
+# The function checks all secrets that name it for rotations that are overdue or stuck.
 resource "aws_cloudwatch_event_rule" "watch" {
   count = local.watches ? 1 : 0
 
   name                = "${local.name}-watch"
-  description         = "Has ${local.name} look for secrets whose rotation is overdue"
+  description         = "Has ${local.name} check for secrets whose rotation is overdue"
   schedule_expression = var.watch_schedule
 }
 
@@ -116,14 +116,14 @@ locals {
       metric      = "StepTimeUsed"
       period      = 3600
       above       = 80
-      description = "A step of a rotation took more than 80 % of the time that it is given. Raise `timeout`, or find what it waited for."
+      description = "A step of a rotation took more than 80 % of its time. Raise `timeout`, or find what the step waited for."
     }
     journal = {
       wanted      = local.is_api_key
       metric      = "JournalOverdue"
       period      = 86400
       above       = 0
-      description = "Superseded API keys are alive although their time is over. The function's log names them."
+      description = "Superseded API keys are still valid after their time. The function's log names them."
     }
   }
 }
@@ -145,12 +145,12 @@ resource "aws_cloudwatch_metric_alarm" "of_one_metric" {
   treat_missing_data  = "notBreaching"
 }
 
-# A rule that cannot reach its target tells nobody. These do.
+# A rule that cannot reach its target reports nothing. These alarms do.
 resource "aws_cloudwatch_metric_alarm" "rule_broken" {
   for_each = toset(local.watches ? ["failures", "watch"] : ["failures"])
 
   alarm_name          = "${local.name}-${each.key}-rule-broken"
-  alarm_description   = "EventBridge could not reach what the rule ${local.name}-${each.key} is for. Look at the policies of the topic and of the function."
+  alarm_description   = "EventBridge could not reach the target of the rule ${local.name}-${each.key}. Check the policies of the topic and of the function."
   alarm_actions       = [aws_sns_topic.alarms.arn]
   namespace           = "AWS/Events"
   metric_name         = "FailedInvocations"
@@ -165,7 +165,7 @@ resource "aws_cloudwatch_metric_alarm" "rule_broken" {
 
 resource "aws_cloudwatch_metric_alarm" "failed" {
   alarm_name          = "${local.name}-rotation-failed"
-  alarm_description   = "A rotation, or the look for overdue ones, failed for a reason that does not go away by itself, or three times in an hour."
+  alarm_description   = "A rotation, or the check for overdue ones, failed with a permanent error, or had any errors three times in an hour."
   alarm_actions       = [aws_sns_topic.alarms.arn]
   evaluation_periods  = 1
   comparison_operator = "GreaterThanOrEqualToThreshold"

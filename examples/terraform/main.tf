@@ -18,7 +18,7 @@ locals {
   package     = coalesce(var.package, "${path.module}/../../target/lambda/lockstep-${var.kind}/bootstrap.zip")
   is_database = var.kind != "api-key"
   is_api_key  = var.kind == "api-key"
-  # Either of them: with only one, Lambda refuses the function and says that both are needed.
+  # One of the two is enough here: Lambda then refuses the function and says that both are needed.
   in_vpc  = length(concat(var.subnet_ids, var.security_group_ids)) > 0
   watches = var.watch_schedule != "never"
 
@@ -27,7 +27,7 @@ locals {
   arns    = "arn:${data.aws_partition.current.partition}"
   secrets = "${local.arns}:secretsmanager:${local.region}:${local.account}:secret:"
   served  = "${local.secrets}${var.secret_name_prefix}"
-  # Built from the name: the function's own ARN would make the role and the function need each other.
+  # Built from the name, because with the function's own ARN the role and the function would depend on each other.
   function_arn = "${local.arns}:lambda:${local.region}:${local.account}:function:${local.name}"
 
   network_interfaces = [
@@ -39,7 +39,7 @@ locals {
     "ec2:UnassignPrivateIpAddresses",
   ]
 
-  # Set but empty means none, absent would mean any that the role can read.
+  # Set but empty means none. If the variable were absent, every secret that the role can read would be allowed.
   limits = local.is_database ? {
     SUPERUSER_SECRET_ARNS = join(",", var.superuser_secret_arns)
     } : {
@@ -67,7 +67,7 @@ resource "aws_lambda_function" "rotation" {
   logging_config {
     log_group  = aws_cloudwatch_log_group.rotation.name
     log_format = "JSON"
-    # Everything: the function itself leaves out what LOG_LEVEL does not ask for.
+    # All levels, because the function itself filters by LOG_LEVEL.
     application_log_level = "TRACE"
   }
 
@@ -80,7 +80,7 @@ resource "aws_lambda_function" "rotation" {
     }
   }
 
-  # Lambda makes network interfaces with the role's permissions, when the function is made and after it is deleted.
+  # Lambda creates and deletes network interfaces with the role's permissions, even after the function is deleted.
   depends_on = [aws_iam_role_policy.rotation]
 }
 
@@ -89,7 +89,7 @@ resource "aws_cloudwatch_log_group" "rotation" {
   retention_in_days = var.log_retention_days
 }
 
-# Secrets Manager, on behalf of this account alone.
+# Lets Secrets Manager invoke the function, but only on behalf of this account.
 resource "aws_lambda_permission" "secrets_manager" {
   statement_id   = "SecretsManager"
   action         = "lambda:InvokeFunction"
@@ -103,7 +103,7 @@ resource "aws_secretsmanager_secret_rotation" "served" {
 
   secret_id           = each.value.arn
   rotation_lambda_arn = aws_lambda_function.rotation.arn
-  # The provider's default is true: a rotation whenever any of this changes.
+  # The provider's default is true, and rotates whenever one of these arguments changes.
   rotate_immediately = each.value.rotate_immediately
 
   rotation_rules {
@@ -111,12 +111,12 @@ resource "aws_secretsmanager_secret_rotation" "served" {
     duration            = each.value.window
   }
 
-  # Without the permission, Secrets Manager refuses the function. On `destroy`, rotation is turned off first.
+  # Without the permission, Secrets Manager refuses the function. With this order, `destroy` first turns rotation off.
   depends_on = [aws_lambda_permission.secrets_manager]
 }
 
 resource "aws_iam_role" "rotation" {
-  # An account has one list of roles for all its regions.
+  # The region is in the name because the roles of an account are shared by all regions.
   name               = "${local.name}-${local.region}"
   description        = "What the rotation function ${local.name} may do"
   assume_role_policy = data.aws_iam_policy_document.lambda.json
@@ -167,7 +167,7 @@ data "aws_iam_policy_document" "rotation" {
     }
   }
 
-  # Which server a superuser's secret is for, where RDS manages it.
+  # Finds the server of a superuser's secret that RDS manages.
   dynamic "statement" {
     for_each = local.is_database && length(var.superuser_secret_arns) > 0 ? [1] : []
 
@@ -221,7 +221,7 @@ data "aws_iam_policy_document" "rotation" {
     }
   }
 
-  # Names, tags and dates of all secrets, and no value. IAM has no narrower resource for it.
+  # Shows names, tags and dates of all secrets, but no value. IAM has no narrower resource for this action.
   statement {
     sid       = "FindOverdueRotations"
     actions   = ["secretsmanager:ListSecrets"]
@@ -234,7 +234,7 @@ data "aws_iam_policy_document" "rotation" {
     resources = ["${aws_cloudwatch_log_group.rotation.arn}:*"]
   }
 
-  # What Lambda itself needs to attach the function to subnets, and what the function's code is then denied.
+  # Lambda needs these to attach the function to subnets. The next statement denies them to the function's code.
   dynamic "statement" {
     for_each = local.in_vpc ? [1] : []
 

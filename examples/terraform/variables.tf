@@ -1,5 +1,5 @@
 variable "kind" {
-  description = "What the function rotates: postgres, mysql (MariaDB, too) or api-key."
+  description = "The kind of credential that the function rotates: postgres, mysql (also MariaDB) or api-key."
   type        = string
   default     = "postgres"
 
@@ -10,7 +10,7 @@ variable "kind" {
 }
 
 variable "package" {
-  description = "The zip file that `cargo lambda build` has made. Without it, the one in target/lambda of this repository."
+  description = "The zip file from `cargo lambda build`. By default the one in target/lambda of this repository."
   type        = string
   default     = null
 }
@@ -22,7 +22,7 @@ variable "architecture" {
 }
 
 variable "layer_arns" {
-  description = "Layers with the files that CA_BUNDLE or ISSUERS name under /opt: ARNs with their versions at the end."
+  description = "Layers with the files under /opt that CA_BUNDLE or ISSUERS name: ARNs that end in a version."
   type        = list(string)
   default     = []
 }
@@ -34,7 +34,7 @@ variable "memory_size" {
 }
 
 variable "timeout" {
-  description = "Seconds that one step of a rotation may take, 15 to 900."
+  description = "The longest time of one step of a rotation in seconds, 15 to 900."
   type        = number
   default     = 60
 
@@ -49,7 +49,7 @@ variable "name_prefix" {
   type        = string
   default     = "lockstep"
 
-  # A role's name has at most 64 characters: 38, "-postgres", a hyphen, and 16 for the region.
+  # A role's name has at most 64 characters: 38 for the prefix, "-postgres", a hyphen, and 16 for the region.
   validation {
     condition     = can(regex("^[A-Za-z][A-Za-z0-9_-]{0,37}$", var.name_prefix))
     error_message = "The prefix is a letter, and at most 37 letters, digits, hyphens and underscores more."
@@ -57,7 +57,7 @@ variable "name_prefix" {
 }
 
 variable "secrets" {
-  description = "The secrets to rotate: a name of your choice, the secret's ARN, and when (cron() and rate() are in UTC)."
+  description = "The secrets to rotate: for each, a name of your choice, the secret's ARN, and its schedule (rate() or cron(), in UTC)."
   type = map(object({
     arn                = string
     schedule           = optional(string, "rate(30 days)")
@@ -68,7 +68,7 @@ variable "secrets" {
 }
 
 variable "secret_name_prefix" {
-  description = "Serve only secrets whose names begin like this. Empty: any that names this function."
+  description = "Rotate only secrets whose names begin with this. Empty: all secrets that name this function."
   type        = string
   default     = ""
 }
@@ -86,7 +86,7 @@ variable "admin_secret_arns" {
 }
 
 variable "issuer_source_arns" {
-  description = "API keys: the parameters and secrets that the variable ISSUERS names."
+  description = "API keys: the ARNs of the parameters and secrets that the environment variable ISSUERS names."
   type        = list(string)
   default     = []
 }
@@ -98,7 +98,7 @@ variable "kms_key_arns" {
 }
 
 variable "subnet_ids" {
-  description = "Subnets from which the database and Secrets Manager can be reached. Empty: outside any VPC."
+  description = "Subnets from which the database and Secrets Manager can be reached. Empty: the function is in no VPC."
   type        = list(string)
   default     = []
 }
@@ -116,13 +116,13 @@ variable "environment" {
 }
 
 variable "log_retention_days" {
-  description = "Days for which logs are kept."
+  description = "How many days logs are kept."
   type        = number
   default     = 90
 }
 
 variable "watch_schedule" {
-  description = "How often the function looks for secrets whose rotation is overdue or stuck: rate() or cron(), or never."
+  description = "How often the function checks for rotations that are overdue or stuck: rate() or cron(), or never."
   type        = string
   default     = "rate(1 day)"
 
@@ -133,7 +133,7 @@ variable "watch_schedule" {
 }
 
 variable "alarm_email" {
-  description = "Who is told of failures. AWS sends a mail that asks to confirm. Empty: a topic without a subscriber."
+  description = "The address that is told of failures. AWS asks its owner to confirm. Empty: a topic without a subscriber."
   type        = string
   default     = ""
 }
