@@ -28,6 +28,8 @@ import boto3  # noqa: E402
 from moto import mock_aws  # noqa: E402
 from samcli.cli.types import CfnParameterOverridesType  # noqa: E402
 from samcli.commands.deploy.guided_config import GuidedConfig  # noqa: E402
+from samcli.lib.providers.sam_function_provider import SamFunctionProvider  # noqa: E402
+from samcli.lib.providers.sam_stack_provider import SamLocalStackProvider  # noqa: E402
 
 # The SAM CLI has botocore log what it does.
 logging.getLogger("botocore").setLevel(logging.WARNING)
@@ -274,6 +276,36 @@ class Template(unittest.TestCase):
         used |= set(re.findall(r'\["Lockstep", "(\w+)"', text)) | set(re.findall(r'MetricName="(\w+)"', text))
         self.assertGreater(len(used), 10)
         self.assertEqual(sorted(used - emitted), [])
+
+
+class LocalInvocation(unittest.TestCase):
+    """How the SAM CLI reads the template for `sam local invoke`. It decides conditions by code of its own, which knows less than
+    CloudFormation: a value that it cannot decide stays a dictionary, and it takes the keys of that for layers."""
+
+    def test_every_function_is_found_with_its_settings(self):
+        functions = functions_for_local_invocation({"Architecture": "arm64", "SuperuserSecretArns": SECRET.format("superuser")})
+        self.assertEqual(sorted(functions), sorted(f"{name}Function" for name in SUFFIXES))
+        for name, suffix in SUFFIXES.items():
+            function = functions[f"{name}Function"]
+            found = (function.functionname, function.runtime, function.handler, function.architectures)
+            self.assertEqual(found, (f"lockstep-{suffix}", "provided.al2023", "bootstrap", ["arm64"]))
+            variables = function.environment["Variables"]
+            self.assertEqual(set(variables), set(TEMPLATE["Resources"][f"{name}Function"]["Properties"]["Environment"]["Variables"]))
+            self.assertEqual([name for name, value in variables.items() if not isinstance(value, (str, int))], [])
+
+    def test_layers_are_those_of_the_parameter(self):
+        layers = [EVERYTHING["LayerArns"], "arn:aws:lambda:eu-central-1:123456789012:layer:issuers:1"]
+        for parameters, expected in (({}, []), ({"LayerArns": ""}, []), ({"LayerArns": ",".join(layers)}, layers)):
+            for name, function in functions_for_local_invocation(parameters).items():
+                with self.subTest(function=name, **parameters):
+                    self.assertEqual([layer.arn for layer in function.layers], expected)
+                    # The SAM CLI checks the ARN of a layer only when it needs the layer's name.
+                    self.assertEqual(len({layer.name for layer in function.layers}), len(expected))
+
+
+def functions_for_local_invocation(parameters):
+    stacks, _ = SamLocalStackProvider.get_stacks(str(ROOT / "template.yaml"), parameter_overrides=parameters)
+    return {function.name: function for function in SamFunctionProvider(stacks).get_all()}
 
 
 class Example(unittest.TestCase):
