@@ -12,24 +12,14 @@ import tomllib
 import unittest
 import zipfile
 
+import no_credentials  # noqa: F401
+import boto3
+from moto import mock_aws
+from samcli.cli.types import CfnParameterOverridesType
+from samcli.commands.deploy.guided_config import GuidedConfig
+from samcli.lib.providers.sam_function_provider import SamFunctionProvider
+from samcli.lib.providers.sam_stack_provider import SamLocalStackProvider
 from template import PLACEHOLDER, ROOT, Deployment, conditions_used, load, references, sam_transform, walk
-
-# Never the credentials of whoever runs this. moto answers within this process.
-for variable in [name for name in os.environ if name.startswith("AWS_")]:
-    del os.environ[variable]
-os.environ |= {
-    "AWS_ACCESS_KEY_ID": "testing",
-    "AWS_SECRET_ACCESS_KEY": "testing",
-    "AWS_DEFAULT_REGION": "eu-central-1",
-    "AWS_EC2_METADATA_DISABLED": "true",
-}
-
-import boto3  # noqa: E402
-from moto import mock_aws  # noqa: E402
-from samcli.cli.types import CfnParameterOverridesType  # noqa: E402
-from samcli.commands.deploy.guided_config import GuidedConfig  # noqa: E402
-from samcli.lib.providers.sam_function_provider import SamFunctionProvider  # noqa: E402
-from samcli.lib.providers.sam_stack_provider import SamLocalStackProvider  # noqa: E402
 
 # The SAM CLI has botocore log what it does.
 logging.getLogger("botocore").setLevel(logging.WARNING)
