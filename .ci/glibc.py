@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Fails if a program would not start on Lambda's provided.al2023, and prints the newest version of glibc that each asks for.
+"""Prints the newest glibc version that each program requires, and fails if Lambda's provided.al2023 has an older one.
 
     glibc.py PROGRAM..."""
 
@@ -14,7 +14,7 @@ NEWEST = (2, 34)
 
 
 def versions(program):
-    """The versions of glibc that a program names, as pairs of numbers."""
+    """The glibc versions that a program requires, as pairs of numbers."""
     with open(program, "rb") as file:
         for section in ELFFile(file).iter_sections():
             if isinstance(section, GNUVerNeedSection):
@@ -28,7 +28,7 @@ def main(programs):
     for program in programs:
         newest = max(versions(program), default=None)
         if newest is None:
-            return f"{program} names no version of glibc: was it linked as it should be?"
+            return f"{program} requires no version of glibc: it is not linked dynamically"
         print(f"{program}: glibc {newest[0]}.{newest[1]}")
         if newest > NEWEST:
             return f"{program} needs glibc {newest[0]}.{newest[1]}, and Lambda has {NEWEST[0]}.{NEWEST[1]}"

@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
-"""Compares what each function's role allows with what the function called while the tests ran.
+"""Compares the actions that each function's role allows with the calls that the function made while the tests ran.
 
     permissions.py TEMPLATE RECORDED_DIR
 
 Each line of RECORDED_DIR/*.jsonl is a call that a function made: {"function": "lockstep-postgres", "action": "secretsmanager:GetSecretValue"}.
-An action that the template allows and nothing called is one too many, and a call that it does not allow would be refused on AWS. Both
-are errors. What it cannot see: on which resource an action was used."""
+An allowed action that no test used is an error, and so is a call that the role does not allow, because AWS would refuse it. Resources are
+not compared: the recorded calls do not name them."""
 
 import json
 import sys
@@ -13,33 +13,33 @@ from pathlib import Path
 
 from template import load, walk
 
-# Allowed for what Lambda and other services do with the role, so that no call of the function's own shows it.
+# Actions that AWS services use with the role. The function does not call them, so they are never recorded.
 NOT_CALLED = {
-    "logs:": "Lambda writes the log, from the function's standard output",
-    "ec2:": "Lambda attaches the function to subnets, and a Deny keeps the code from it",
+    "logs:": "Lambda writes the function's standard output to the log",
+    "ec2:": "Lambda attaches the function to subnets; a Deny statement excludes the function's code",
     "xray:": "Lambda sends the traces",
-    "kms:": "Secrets Manager decrypts and encrypts for the caller (kms:ViaService)",
+    "kms:": "Secrets Manager decrypts and encrypts on behalf of the caller (kms:ViaService)",
 }
 
-# Not a function of ours: the scripts that the lab's own tests run in the place of one.
+# Scripts that the lab's tests run instead of a function.
 SCRIPTS = {"scripted-function"}
 
 
 def policies(role, resources):
-    """The policy documents of a role: its own, and those of this template that it names."""
+    """The policy documents of a role: its inline policies and the managed policies of this template."""
     properties = role["Properties"]
     for part in walk(properties.get("Policies", [])):
         if isinstance(part, dict) and "PolicyDocument" in part:
             yield part["PolicyDocument"]
     for part in walk(properties.get("ManagedPolicyArns", [])):
         if isinstance(part, str) and part.startswith("arn:"):
-            raise ValueError(f"what {part} allows is not in the template")
+            raise ValueError(f"the template does not contain the policy {part}")
         if isinstance(part, dict) and part.get("Ref") in resources:
             yield resources[part["Ref"]]["Properties"]["PolicyDocument"]
 
 
 def statements(document):
-    """The statements of a policy, each branch of a condition included. A document that is text is JSON with ${placeholders}."""
+    """The statements of a policy, including those in every branch of a condition. A document under Fn::Sub is JSON text."""
     if isinstance(document, dict) and "Fn::Sub" in document:
         document = json.loads(document["Fn::Sub"])
     return [part for part in walk(document) if isinstance(part, dict) and "Effect" in part]
@@ -50,7 +50,7 @@ def as_list(value):
 
 
 def allowed(template):
-    """For each function, under the name that it has by default, the actions that its role allows whatever the parameters."""
+    """For each function, by its default name, every action that its role allows with any parameters."""
     prefix = template["Parameters"]["NamePrefix"]["Default"]
     resources = template["Resources"]
     result = {}
@@ -67,7 +67,7 @@ def allowed(template):
 
 
 def recorded(directory):
-    """For each function the actions that it called."""
+    """For each function, the actions that it called."""
     result = {}
     for file in sorted(Path(directory).glob("*.jsonl")):
         for line in file.read_text(encoding="utf-8").splitlines():
@@ -78,14 +78,14 @@ def recorded(directory):
 
 
 def differences(allows, calls):
-    """What is wrong, one sentence each; nothing if the two agree."""
+    """One sentence for each difference."""
     found = []
     for function, actions in sorted(allows.items()):
         called = calls.get(function, set())
         visible = {action for action in actions if not action.startswith(tuple(NOT_CALLED))}
-        found += [f"{function} may do {it}, and no test made it" for it in sorted(visible - called)]
+        found += [f"{function} may call {it}, but no test called it" for it in sorted(visible - called)]
         found += [f"{function} calls {it}, which its role does not allow" for it in sorted(called - actions)]
-    found += [f"{it} made calls, and the template has no such function" for it in sorted(set(calls) - set(allows))]
+    found += [f"{it} made calls, but the template has no such function" for it in sorted(set(calls) - set(allows))]
     return found
 
 

@@ -1,5 +1,4 @@
-"""Reads CloudFormation templates, and says what becomes of one with given parameters: which resources are left once the conditions are
-decided, and what they refer to. Pure but for reading the file."""
+"""Reads CloudFormation templates and evaluates them for given parameters: conditions, remaining resources and references."""
 
 import copy
 import itertools
@@ -15,7 +14,7 @@ PLACEHOLDER = re.compile(r"\$\{([^!}][^}]*)\}")
 
 
 def load(path):
-    """A template as written, with intrinsic functions in their long form, as {"Ref": ...} and {"Fn::Sub": ...}."""
+    """The template, with intrinsic functions in their long form, such as {"Fn::Sub": ...}."""
     return yaml_parse(Path(path).read_text(encoding="utf-8"))
 
 
@@ -28,7 +27,7 @@ def walk(node):
 
 
 def sub_parts(argument):
-    """The text of Fn::Sub and the names that it fills in itself."""
+    """The text of Fn::Sub and its own variables."""
     return (argument, {}) if isinstance(argument, str) else (argument[0], argument[1])
 
 
@@ -48,7 +47,7 @@ def references(node):
 
 
 def conditions_used(node):
-    """The conditions that a part of a template names."""
+    """The conditions that a part of a template refers to."""
     for part in walk(node):
         if isinstance(part, dict):
             if isinstance(part.get("Fn::If"), list):
@@ -58,7 +57,7 @@ def conditions_used(node):
 
 
 def sam_transform(template):
-    """What CloudFormation makes of a SAM template. Code is taken to be in a bucket, as it is once `sam deploy` has packaged it."""
+    """The CloudFormation template that SAM makes of a SAM template. CodeUri is a file in a bucket, as after `sam deploy` has packaged it."""
     template = copy.deepcopy(template)
     for resource in template["Resources"].values():
         if resource["Type"] == "AWS::Serverless::Function":
@@ -67,14 +66,14 @@ def sam_transform(template):
 
 
 class NoManagedPolicies:
-    """The translator asks for AWS's managed policies by name. No role here has one."""
+    """The translator looks up AWS managed policies by name. No role here has one."""
 
     def load(self):
         return {}
 
 
 class Deployment:
-    """A template with its parameters: conditions are decided, and what they leave out is gone."""
+    """A template with its parameters. Conditions are evaluated, and resources and outputs whose condition is false are removed."""
 
     def __init__(self, template, **parameters):
         declared = template.get("Parameters", {})
@@ -106,7 +105,7 @@ class Deployment:
             case "Fn::Equals":
                 left, right = (self._value(it) for it in argument)
                 return left == right
-        raise ValueError(f"{function} is not known in a condition")
+        raise ValueError(f"{function} is not supported in a condition")
 
     def _value(self, node):
         if isinstance(node, str):
@@ -115,12 +114,12 @@ class Deployment:
             return str(self.parameters[node["Ref"]])
         if "Fn::Join" in node:
             delimiter, items = node["Fn::Join"]
-            # A list is given as text with commas.
+            # The value of a list parameter is text with commas.
             return delimiter.join(self._value(items).split(","))
-        raise ValueError(f"{node} is not known in a condition")
+        raise ValueError(f"{node} is not supported in a condition")
 
     def decide(self, node):
-        """A part of the template with each Fn::If replaced by one of its branches."""
+        """A part of the template in which each Fn::If is replaced by the branch that applies."""
         if isinstance(node, dict):
             if "Fn::If" in node:
                 condition, yes, no = node["Fn::If"]
@@ -131,13 +130,13 @@ class Deployment:
         return node
 
     def dangling(self):
-        """Names that resources and outputs refer to, and that are not there."""
+        """Names that resources and outputs refer to but that do not exist."""
         known = set(self.parameters) | set(self.resources)
         used = set(references([self.resources, self.outputs]))
         return sorted(name for name in used - known if not name.startswith("AWS::"))
 
     def missing_dependencies(self):
-        """Names in DependsOn that are not there."""
+        """Names in DependsOn that do not exist."""
         named = itertools.chain.from_iterable(
             [it["DependsOn"]] if isinstance(it["DependsOn"], str) else it["DependsOn"]
             for it in self.resources.values() if "DependsOn" in it

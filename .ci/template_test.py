@@ -1,5 +1,5 @@
-"""What `sam validate` and cfn-lint cannot see: that the template keeps what it and its documentation promise, and that every combination
-of functions can be deployed, as far as moto's CloudFormation goes. With UPDATE_DOCS=1 the table of parameters is written anew."""
+"""Checks of the template that `sam validate` and cfn-lint do not make: it agrees with the documentation, and moto's CloudFormation can deploy
+every combination of functions. UPDATE_DOCS=1 rewrites the table of parameters in docs/deploy.md."""
 
 import ast
 import io
@@ -21,7 +21,7 @@ from samcli.lib.providers.sam_function_provider import SamFunctionProvider
 from samcli.lib.providers.sam_stack_provider import SamLocalStackProvider
 from template import PLACEHOLDER, ROOT, Deployment, conditions_used, load, references, sam_transform, walk
 
-# The SAM CLI has botocore log what it does.
+# The SAM CLI turns on the log of botocore.
 logging.getLogger("botocore").setLevel(logging.WARNING)
 
 WRITTEN = load(ROOT / "template.yaml")
@@ -32,7 +32,7 @@ FUNCTIONS = {"DeployPostgres": "Postgres", "DeployMySql": "MySql", "DeployApiKey
 SUFFIXES = {"Postgres": "postgres", "MySql": "mysql", "ApiKey": "api-key"}
 SECRET = "arn:aws:secretsmanager:eu-central-1:123456789012:secret:{}-AbCdEf"
 KEY = "arn:aws:kms:eu-central-1:123456789012:key/1234abcd-12ab-34cd-56ef-1234567890ab"
-# Everything that is off by default.
+# Turns on everything that is off by default.
 EVERYTHING = {
     "SecretNamePrefix": "prod/",
     "SecretTagKey": "team",
@@ -57,7 +57,7 @@ EVERYTHING = {
     "RolePath": "/rotation/",
 }
 NOTHING = {"WatchSchedule": "never"}
-# What moto's CloudFormation makes nothing of (version 5.2.1). Everything else it has to make.
+# Resource types that moto's CloudFormation does not create (version 5.2.1). It has to create all others.
 NOT_IN_MOTO = {
     "AWS::CloudWatch::Alarm",
     "AWS::SNS::Subscription",
@@ -69,7 +69,7 @@ NOT_IN_MOTO = {
 
 
 def combinations():
-    """One, two or three functions, with nothing else, by default, and with everything."""
+    """Every set of functions, each with as little else as possible, with the defaults, and with everything."""
     for flags in itertools.product(["true", "false"], repeat=len(FUNCTIONS)):
         if "true" in flags:
             for more in (NOTHING, {}, EVERYTHING):
@@ -77,7 +77,7 @@ def combinations():
 
 
 def deployed(parameters):
-    """The names of the functions in such a combination, as in logical ids."""
+    """The names of the functions of such a combination, as in logical ids."""
     return [name for flag, name in FUNCTIONS.items() if parameters[flag] == "true"]
 
 
@@ -86,7 +86,7 @@ def groups(template):
 
 
 def accepts(parameter, value):
-    """Whether CloudFormation would take this value."""
+    """Whether CloudFormation would accept this value."""
     items = value.split(",") if parameter["Type"] == "CommaDelimitedList" else [value]
     if "AllowedPattern" in parameter and not all(re.fullmatch(parameter["AllowedPattern"], it) for it in items):
         return False
@@ -98,7 +98,7 @@ def accepts(parameter, value):
 def policy_documents(deployment):
     for resource in deployment.resources.values():
         for part in walk(resource):
-            # One is text, and denies.
+            # TagPolicy is text, and only denies.
             if isinstance(part, dict) and "Statement" in part.get("PolicyDocument", {}):
                 yield resource["Type"], part["PolicyDocument"]
 
@@ -118,13 +118,13 @@ class Parameters(unittest.TestCase):
             sections = {name: it for name, it in template.items() if name not in ("Parameters", "Metadata", "Rules")}
             self.assertEqual(sorted(set(template["Parameters"]) - set(references(sections))), [])
 
-    def test_defaults_are_accepted_and_so_is_what_is_tried_here(self):
+    def test_defaults_and_the_values_of_these_tests_are_accepted(self):
         for name, parameter in WRITTEN["Parameters"].items():
             self.assertTrue(accepts(parameter, str(parameter["Default"])), name)
         for name, value in EVERYTHING.items():
             self.assertTrue(accepts(WRITTEN["Parameters"][name], value), name)
 
-    def test_what_is_not_meant_is_refused(self):
+    def test_invalid_values_are_refused(self):
         for name, value in {
             "NamePrefix": "a" * 56,
             "SecretTagKey": 'team": "", "x',
@@ -144,7 +144,7 @@ class Parameters(unittest.TestCase):
             self.assertFalse(accepts(WRITTEN["Parameters"][name], value), name)
 
     def test_the_sam_cli_saves_and_reads_the_defaults_as_they_are(self):
-        # `sam deploy --guided` writes them into samconfig.toml, and each later deployment reads them there.
+        # `sam deploy --guided` writes them to samconfig.toml, and later deployments read them from there.
         defaults = {name: str(it["Default"]) for name, it in WRITTEN["Parameters"].items()}
         saved = " ".join(f"{name}={GuidedConfig.quote_parameter_values(value)}" for name, value in defaults.items())
         self.assertEqual(CfnParameterOverridesType().convert((saved,), None, None), defaults)
@@ -188,7 +188,7 @@ class Template(unittest.TestCase):
         for file in (metadata["LicenseUrl"], metadata["ReadmeUrl"]):
             self.assertTrue((ROOT / file).is_file(), file)
 
-    def test_every_combination_refers_to_nothing_that_is_not_there(self):
+    def test_every_reference_of_every_combination_exists(self):
         for parameters in combinations():
             with self.subTest(**parameters):
                 deployment = Deployment(TEMPLATE, **parameters)
@@ -210,7 +210,7 @@ class Template(unittest.TestCase):
             given = set(TEMPLATE["Resources"][f"{name}Function"]["Properties"]["Environment"]["Variables"])
             self.assertEqual(given, documented[suffix], suffix)
 
-    def test_any_resource_is_for_the_actions_that_know_no_narrower_one(self):
+    def test_only_actions_without_a_narrower_resource_have_the_resource_star(self):
         anything = set()
         for parameters in combinations():
             for kind, document in policy_documents(Deployment(TEMPLATE, **parameters)):
@@ -231,13 +231,13 @@ class Template(unittest.TestCase):
         self.assertEqual(sorted(it for it in names if it not in page), [])
 
     def test_lambda_drops_no_line_of_the_log(self):
-        # It takes lines without a level, such as metrics, for INFO.
+        # Lambda treats lines without a level, such as metrics, as INFO.
         for name in SUFFIXES:
             properties = TEMPLATE["Resources"][f"{name}Function"]["Properties"]
             self.assertEqual(properties["LoggingConfig"]["ApplicationLogLevel"], "TRACE", name)
             self.assertEqual(properties["Environment"]["Variables"]["LOG_LEVEL"], {"Ref": "LogLevel"}, name)
 
-    def test_only_this_account_may_have_functions_invoked(self):
+    def test_services_may_invoke_functions_only_for_this_account(self):
         permissions = [it["Properties"] for it in TEMPLATE["Resources"].values() if it["Type"] == "AWS::Lambda::Permission"]
         self.assertEqual(len(permissions), 2 * len(FUNCTIONS))
         for permission in permissions:
@@ -269,8 +269,8 @@ class Template(unittest.TestCase):
 
 
 class LocalInvocation(unittest.TestCase):
-    """How the SAM CLI reads the template for `sam local invoke`. It decides conditions by code of its own, which knows less than
-    CloudFormation: a value that it cannot decide stays a dictionary, and it takes the keys of that for layers."""
+    """How the SAM CLI reads the template for `sam local invoke`. It cannot evaluate every Fn::If that CloudFormation can. Such a value stays a
+    dictionary, and the SAM CLI takes the keys of a dictionary in Layers for ARNs."""
 
     def test_every_function_is_found_with_its_settings(self):
         functions = functions_for_local_invocation({"Architecture": "arm64", "SuperuserSecretArns": SECRET.format("superuser")})
@@ -352,7 +352,7 @@ class DeployedIntoMoto(unittest.TestCase):
             self.assertNotRegex(value, r"\$\{|^None$|^$", name)
 
     def check_policies(self, stack):
-        """Every policy is JSON with nothing left to fill in, and speaks of this stack's functions."""
+        """Every policy is JSON in which every intrinsic function is resolved."""
         iam = boto3.client("iam")
         documents = []
         for policy in iam.list_policies(Scope="Local")["Policies"]:
@@ -361,7 +361,7 @@ class DeployedIntoMoto(unittest.TestCase):
         for role in iam.list_roles()["Roles"]:
             documents.append(iam.get_role_policy(RoleName=role["RoleName"], PolicyName="rotation")["PolicyDocument"])
         for document in documents:
-            # moto answers for roles with the text of a Python dictionary.
+            # moto returns the policy of a role as the text of a Python dictionary.
             document = ast.literal_eval(document) if isinstance(document, str) else document
             self.assertNotRegex(json.dumps(document), r"\$\{|AWS::|Fn::")
             for statement in document["Statement"]:
@@ -393,7 +393,7 @@ class DeployedIntoMoto(unittest.TestCase):
             self.assertLessEqual(widget["x"] + widget["width"], 24)
             taken |= cells
         alarms = next(it for it in dashboard["widgets"] if it["type"] == "alarm")["properties"]["alarms"]
-        # moto makes no alarms: for_moto has put a text in place of each one's ARN.
+        # moto creates no alarms: for_moto has put a text in place of each ARN.
         resources = Deployment(TEMPLATE, **parameters).resources
         made = [f"arn-of-{name}" for name, it in resources.items() if it["Type"] == "AWS::CloudWatch::Alarm"]
         self.assertEqual(sorted(alarms), sorted(made))
@@ -417,8 +417,8 @@ class DeployedIntoMoto(unittest.TestCase):
 
 
 def deploy(name, template, parameters):
-    """A stack in moto, its outputs, and the types of resources that it was to make and has made. Conditions are decided before: moto
-    looks for the resources of both branches."""
+    """Deploys into moto. Returns the outputs, and the types of resources that the stack should have and does have. Conditions are evaluated
+    first, because moto looks for the resources of both branches."""
     deployment = Deployment(template, **parameters)
     body = {
         "Parameters": template["Parameters"],
@@ -447,7 +447,7 @@ def deploy(name, template, parameters):
 
 
 def put_code():
-    """Where the transformed template has its code: a zip with something in it."""
+    """Creates the zip that the CodeUri of the transformed template names."""
     archive = io.BytesIO()
     with zipfile.ZipFile(archive, "w") as file:
         file.writestr("bootstrap", "")
@@ -459,7 +459,7 @@ def put_code():
 
 
 def for_moto(body, unknown, parameters):
-    """A text in place of each attribute of resources that moto does not make, and the policy that is text as what the text says."""
+    """Puts a text in place of each reference to a resource that moto does not create, and a dictionary in place of the policy that is text."""
     body = json.loads(json.dumps(body))
     for part in walk(body):
         if not isinstance(part, dict):
@@ -475,7 +475,7 @@ def for_moto(body, unknown, parameters):
 
 
 def filled_in(text, parameters):
-    """What Fn::Sub makes of a text that names parameters only."""
+    """The result of Fn::Sub for a text that refers only to parameters."""
     pseudo = {"AWS::Partition": "aws", "AWS::Region": "eu-central-1", "AWS::AccountId": "123456789012"}
     return PLACEHOLDER.sub(lambda name: (parameters | pseudo)[name[1]], text)
 
