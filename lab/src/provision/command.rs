@@ -27,14 +27,25 @@ pub(crate) fn progress(line: &str) {
 /// # Errors
 /// [`Error::Command`] if it cannot be started, does not succeed, or takes longer than `limit` and was killed.
 pub(crate) fn run(command: &mut Command, limit: Duration) -> Result<String> {
-    run_with_input(command, Stdio::null(), limit)
+    run_with(command, Stdio::null(), limit)
 }
 
-/// The same for a program that reads its standard input.
+/// The same for a program that reads `input` from its standard input.
 ///
 /// # Errors
-/// As for [`run`].
-pub(crate) fn run_with_input(command: &mut Command, input: impl Into<Stdio>, limit: Duration) -> Result<String> {
+/// As for [`run`], and [`Error::Io`].
+pub(crate) fn run_with_input(command: &mut Command, input: &str, limit: Duration) -> Result<String> {
+    let file = || {
+        let mut file = tempfile::tempfile()?;
+        file.write_all(input.as_bytes())?;
+        file.rewind()?;
+        Ok(file)
+    };
+    let file = file().map_err(Error::io("write a program's input to", &std::env::temp_dir()))?;
+    run_with(command, file.into(), limit)
+}
+
+fn run_with(command: &mut Command, input: Stdio, limit: Duration) -> Result<String> {
     let failed =
         |command: &Command, outcome: String, tail: String| Error::Command { command: shown(command), outcome, tail };
     // Files and not pipes: a full pipe nobody reads would stop the program.
@@ -118,10 +129,7 @@ mod tests {
 
     #[test]
     fn a_program_reads_its_input_where_it_is_given_one_and_nothing_otherwise() {
-        let mut file = tempfile::tempfile().unwrap();
-        file.write_all(b"in").unwrap();
-        file.rewind().unwrap();
-        assert_eq!(run_with_input(&mut sh("cat"), file, Duration::from_secs(10)).unwrap(), "in");
+        assert_eq!(run_with_input(&mut sh("cat"), "in", Duration::from_secs(10)).unwrap(), "in");
         assert_eq!(run(&mut sh("cat"), Duration::from_secs(10)).unwrap(), "");
     }
 

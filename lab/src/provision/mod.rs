@@ -27,6 +27,7 @@ mod python;
 mod store;
 
 pub use mysql::{Kind, Programs, mysql};
+pub(crate) use postgres::{SUPERUSER, postgres_data};
 pub use postgres::{Version, postgres};
 pub use python::{aws, moto, python, rie};
 

@@ -10,6 +10,12 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
+mod data;
+
+pub(crate) use data::{SUPERUSER, postgres_data};
+
+const VERSION_LIMIT: Duration = Duration::from_secs(10);
+
 /// What this project runs of a PostgreSQL: the server, and what makes a cluster and a standby.
 const PROGRAMS: [&str; 3] = ["postgres", "initdb", "pg_basebackup"];
 
@@ -90,17 +96,20 @@ fn check_own(version: Version, directory: &Path) -> Result<()> {
     if !reachable(directory) {
         return Err(unusable(format!("{shown} is not reachable for the account that servers of root run under")));
     }
-    let said = run(Command::new(directory.join("postgres")).arg("--version"), Duration::from_secs(10))?;
+    let said = run(Command::new(directory.join("postgres")).arg("--version"), VERSION_LIMIT)?;
     match major(&said) {
         Some(found) if found >= version.least() => Ok(()),
         _ => Err(unusable(format!("{shown} has {:?}, and at least {} is needed", said.trim(), version.least()))),
     }
 }
 
-/// The major version in what `postgres --version` says, e.g. `postgres (PostgreSQL) 18beta1 (Debian …)`.
+/// The version in what `postgres --version` says, e.g. `postgres (PostgreSQL) 18beta1 (Debian …)`.
+fn version(said: &str) -> Option<&str> {
+    said.split_once("(PostgreSQL) ")?.1.split_whitespace().next()
+}
+
 fn major(said: &str) -> Option<u32> {
-    let (_, number) = said.split_once("(PostgreSQL) ")?;
-    let digits: String = number.chars().take_while(char::is_ascii_digit).collect();
+    let digits: String = version(said)?.chars().take_while(char::is_ascii_digit).collect();
     digits.parse().ok()
 }
 
@@ -127,7 +136,7 @@ fn obtain(store: &Store, version: Version) -> Result<PathBuf> {
         for program in PROGRAMS {
             let program = directory.join(&bin).join(program);
             unpacked.bind(&program)?;
-            run(Command::new(&program).arg("--version"), Duration::from_secs(10))?;
+            run(Command::new(&program).arg("--version"), VERSION_LIMIT)?;
         }
         Ok(())
     })?;
@@ -143,6 +152,7 @@ mod tests {
         assert_eq!(major("postgres (PostgreSQL) 15.13 (Debian 15.13-0+deb12u1)\n"), Some(15));
         assert_eq!(major("postgres (PostgreSQL) 18beta1\n"), Some(18));
         assert_eq!(major("mysqld Ver 9.7"), None);
+        assert_eq!(version("postgres (PostgreSQL) 15.13 (Debian 15.13-0+deb12u1)\n"), Some("15.13"));
     }
 
     #[test]
@@ -157,7 +167,7 @@ mod tests {
     #[test]
     fn version_15_can_be_obtained() {
         let bin = obtain(&Store::for_servers().unwrap(), Version::V15).unwrap();
-        let said = run(Command::new(bin.join("postgres")).arg("--version"), Duration::from_secs(10)).unwrap();
+        let said = run(Command::new(bin.join("postgres")).arg("--version"), VERSION_LIMIT).unwrap();
         assert_eq!(major(&said), Some(15), "{said}");
     }
 }

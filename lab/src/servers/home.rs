@@ -3,7 +3,7 @@
 use super::Result;
 use crate::provision::Error;
 use crate::provision::account::{Account, temporary_directory};
-use crate::provision::command::run;
+use crate::provision::command::{run, run_with_input};
 use std::fs::{self, File, OpenOptions};
 use std::io::{ErrorKind, Write as _};
 use std::os::unix::fs::{OpenOptionsExt as _, chown};
@@ -12,6 +12,10 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 use tempfile::TempDir;
+
+/// For what makes a server's files. Usually under a second; a slow machine with a compiler at work on all its processors
+/// needs many times that, and only what hangs should be cut off.
+const SET_UP_LIMIT: Duration = Duration::from_secs(180);
 
 /// Runs until its standard input ends. A line there means that the lab has cleaned up by itself; an end without one, that
 /// the lab was killed. Then whatever works in the directory is a server, or part of one, that nobody will stop: it is
@@ -108,8 +112,21 @@ impl Home {
     }
 
     /// Runs such a program to its end.
-    pub(super) fn run(&self, command: &mut Command, limit: Duration) -> Result<String> {
-        Ok(run(command, limit)?)
+    pub(super) fn run(&self, command: &mut Command) -> Result<String> {
+        Ok(run(command, SET_UP_LIMIT)?)
+    }
+
+    /// The same for a program that reads `input` from its standard input.
+    pub(super) fn run_with_input(&self, command: &mut Command, input: &str) -> Result<String> {
+        Ok(run_with_input(command, input, SET_UP_LIMIT)?)
+    }
+
+    /// Copies a data directory that was prepared for many servers. Much of it is empty, and a file system that shares
+    /// blocks copies nothing.
+    pub(super) fn copy(&self, prepared: &Path, data: &Path) -> Result<()> {
+        let mut copy = self.command(Path::new("cp"));
+        copy.args(["--recursive", "--sparse=always", "--reflink=auto"]).arg(prepared).arg(data);
+        self.run(&mut copy).map(drop)
     }
 }
 

@@ -12,10 +12,8 @@ use std::sync::Arc;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-/// For what makes a server's files. Usually under a second; a slow machine with a compiler at work on all its processors
-/// needs many times that, and only what hangs should be cut off.
-pub(super) const SET_UP_LIMIT: Duration = Duration::from_secs(180);
-/// For the start, likewise.
+/// Usually a second; a slow machine with a compiler at work on all its processors needs many times that, and only what
+/// hangs should be cut off.
 const READY_LIMIT: Duration = Duration::from_secs(180);
 const POLL: Duration = Duration::from_millis(10);
 /// What is shown of the log of a server that does not start.

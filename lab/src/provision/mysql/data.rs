@@ -5,8 +5,7 @@ use crate::provision::account::Account;
 use crate::provision::command::{run, run_with_input};
 use crate::provision::store::{Item, Store};
 use crate::provision::{Error, Result};
-use std::fs::{self, File};
-use std::io::{Seek as _, Write as _};
+use std::fs;
 use std::os::unix::fs::chown;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -90,12 +89,5 @@ fn bootstrap(programs: &Programs, data: &Path) -> Result<()> {
     text.push_str(MARIADB_AFTER);
     let mut server = server(programs, data);
     server.args(["--bootstrap", "--skip-grant-tables", "--innodb-use-native-aio=OFF", "--innodb-log-file-size=4M"]);
-    run_with_input(&mut server, input(&text).map_err(Error::io("write the statements for", data))?, LIMIT).map(drop)
-}
-
-fn input(text: &str) -> std::io::Result<File> {
-    let mut file = tempfile::tempfile()?;
-    file.write_all(text.as_bytes())?;
-    file.rewind()?;
-    Ok(file)
+    run_with_input(&mut server, &text, LIMIT).map(drop)
 }

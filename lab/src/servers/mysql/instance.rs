@@ -6,12 +6,12 @@ use super::{Kind, SUPERUSER};
 use crate::provision::{self, Programs};
 use crate::servers::certificates::Certificate;
 use crate::servers::home::Home;
-use crate::servers::launch::{Launchable, SET_UP_LIMIT};
+use crate::servers::launch::Launchable;
 use crate::servers::process::Process;
 use crate::servers::{Password, Result};
 use rustix::process::Signal;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Command;
 
 /// Statements for the server's first start.
@@ -36,11 +36,7 @@ impl Instance {
             Kind::MariaDb => "mariadb",
         };
         let instance = Self { programs, home: Home::new(name)?, options };
-        // Most of it is empty; and a file system that shares blocks need not copy at all.
-        let mut copy = instance.home.command(Path::new("cp"));
-        copy.args(["--recursive", "--sparse=always", "--reflink=auto"]);
-        copy.arg(instance.programs.data_directory()?).arg(instance.data());
-        instance.home.run(&mut copy, SET_UP_LIMIT)?;
+        instance.home.copy(&instance.programs.data_directory()?, &instance.data())?;
         if let Some(certificate) = &instance.options.certificate {
             instance.write_certificate(certificate)?;
         }

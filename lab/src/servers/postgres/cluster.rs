@@ -1,11 +1,10 @@
 //! A cluster's files and programs. Everything here blocks.
 
-use super::SUPERUSER;
 use super::options::Options;
-use crate::provision;
+use crate::provision::{self, SUPERUSER};
 use crate::servers::certificates::Certificate;
 use crate::servers::home::Home;
-use crate::servers::launch::{Launchable, SET_UP_LIMIT};
+use crate::servers::launch::Launchable;
 use crate::servers::process::Process;
 use crate::servers::{HOST, Password, Result, Tls};
 use rustix::process::Signal;
@@ -32,14 +31,18 @@ impl Cluster {
     /// A new cluster with one superuser.
     pub(super) fn create(options: Options, superuser_password: &Password) -> Result<Self> {
         let cluster = Self::prepare(options)?;
-        let password_file = cluster.file("password");
-        cluster.home.write_private(&password_file, superuser_password.expose())?;
-        let mut initdb = cluster.command("initdb");
-        initdb.arg("--pgdata").arg(cluster.data()).args(["--username", SUPERUSER]).arg("--pwfile").arg(&password_file);
-        initdb.args(["--auth-local=scram-sha-256", "--auth-host=scram-sha-256", "--encoding=UTF8", "--no-locale"]);
-        cluster.home.run(initdb.arg("--no-sync"), SET_UP_LIMIT)?;
-        fs::remove_file(&password_file).map_err(provision::Error::io("remove", &password_file))?;
+        cluster.home.copy(&provision::postgres_data(&cluster.bin)?, &cluster.data())?;
+        cluster.set_password(superuser_password)?;
         Ok(cluster)
+    }
+
+    /// In single-user mode (PostgreSQL manual, "postgres"), as no login is possible yet.
+    fn set_password(&self, password: &Password) -> Result<()> {
+        let mut server = self.command("postgres");
+        server.args(["--single", "-F", "-D"]).arg(self.data()).arg("postgres");
+        let verifier = postgres_protocol::password::scram_sha_256(password.expose().as_bytes());
+        let statement = format!("ALTER ROLE {SUPERUSER} PASSWORD '{verifier}'");
+        self.home.run_with_input(&mut server, &statement).map(drop)
     }
 
     /// A copy of a running server that follows it, read-only (PostgreSQL manual, 27.2).
@@ -61,7 +64,7 @@ impl Cluster {
         let mut copy = cluster.command("pg_basebackup");
         copy.arg("--pgdata").arg(cluster.data()).args(["--dbname", &connection]);
         copy.args(["--write-recovery-conf", "--wal-method=stream", "--checkpoint=fast", "--no-sync"]);
-        cluster.home.run(&mut copy, SET_UP_LIMIT)?;
+        cluster.home.run(&mut copy)?;
         Ok(cluster)
     }
 

@@ -27,14 +27,13 @@ use super::launch::{Launchable as _, launch, launch_on};
 use super::process::Process;
 use super::{Error, HOST, Password, Result, blocking};
 use crate::port::Reserved;
+use crate::provision::SUPERUSER;
 use cluster::{Cluster, Primary};
 use rustix::process::Signal;
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-
-const SUPERUSER: &str = "postgres";
 
 const RELOAD_LIMIT: Duration = Duration::from_secs(10);
 const RELOAD_POLL: Duration = Duration::from_millis(10);
