@@ -1,5 +1,4 @@
 //! Disturbances as a function sees them, with a scripted function that calls the endpoint and a relay.
-#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a panic here is a failed test")]
 
 use lab::Lab;
 use lab::disturb::{DATABASE, Fault, critical_path};

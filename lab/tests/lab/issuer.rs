@@ -1,5 +1,4 @@
 //! The lab's issuer over HTTPS, as a client of it sees it: its rules, and each disturbance.
-#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a panic here is a failed test")]
 
 use axum::Router;
 use axum::body::{Body, to_bytes};

@@ -1,5 +1,4 @@
 //! The Lambda host, with a scripted function.
-#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a panic here is a failed test")]
 
 use lab::disturb::Disturb;
 use lab::lambda::{Function, Host, Outcome};

@@ -1,5 +1,4 @@
 //! Throwaway PostgreSQL servers, as tests and the lab use them.
-#![expect(clippy::unwrap_used, reason = "a panic in a helper of tests is a failed test")]
 
 use lab::servers::Password;
 use lab::servers::certificates::TestCa;
@@ -197,7 +196,7 @@ async fn a_server_does_not_outlive_a_lab_that_was_killed() {
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("data-dir");
     let mut lab = Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", "a_server_does_not_outlive_a_lab_that_was_killed"])
+        .args(["--exact", "servers_postgres::a_server_does_not_outlive_a_lab_that_was_killed"])
         .env(ROLE, &file)
         .stdout(Stdio::null())
         .spawn()

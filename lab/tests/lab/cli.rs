@@ -1,6 +1,5 @@
 //! The command itself: its exit codes and its behaviour as a Unix program. What it says about rotations is tested with
 //! the real function, in integration-tests.
-#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a panic here is a failed test")]
 
 use lab::disturb::{Disturb, Fault};
 use lab::issuer::{Https, Issuer, Options};

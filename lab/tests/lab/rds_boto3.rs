@@ -1,13 +1,6 @@
 //! The lab's RDS as boto3 reads it. What is not in AWS's own model of the service, boto3 leaves out: an element of another name,
 //! or in another place, would be missing here.
 
-#![allow(
-    clippy::indexing_slicing,
-    clippy::unwrap_used,
-    clippy::expect_used,
-    reason = "helpers of a test: a panic is a failure with a line number"
-)]
-
 use lab::Lab;
 use lab::rds::{Cluster, Instance};
 use serde_json::{Value, json};

@@ -1,5 +1,4 @@
 //! What cargo does not bring, obtained as a fresh machine would.
-#![expect(clippy::unwrap_used, reason = "a panic in a helper of tests is a failed test")]
 
 use lab::port::Reserved;
 use lab::provision::{Version, moto, postgres, python, rie};

@@ -1,13 +1,6 @@
 //! The label rules against a model of them that was written separately: after every operation the labels are the same,
 //! and so is whether the operation was refused.
 
-#![allow(
-    clippy::indexing_slicing,
-    clippy::unwrap_used,
-    clippy::expect_used,
-    reason = "helpers of a test: a panic is a failure with a line number"
-)]
-
 use std::collections::{BTreeMap, BTreeSet};
 
 use lab::secretsmanager::{Consistency, Options, Service};

@@ -3,13 +3,6 @@
 //!
 //! moto comes from [`lab::provision::moto`].
 
-#![allow(
-    clippy::indexing_slicing,
-    clippy::unwrap_used,
-    clippy::expect_used,
-    reason = "helpers of a test: a panic is a failure with a line number"
-)]
-
 use std::collections::{BTreeMap, BTreeSet};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
