@@ -5,8 +5,7 @@ use axum::Router;
 use lab::Lab;
 use lab::disturb::Disturb;
 use lab::issuer::{Https, Issuer, Options};
-use lab::lambda::StepError;
-use lab::stack::{Builder, RotationReport};
+use lab::stack::Builder;
 use serde_json::{Value, json};
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -33,6 +32,9 @@ pub struct World {
     /// The function reads it each time that it starts.
     _description: Option<NamedTempFile>,
 }
+
+/// A secret with an API key.
+pub type Secret<'a> = crate::Secret<'a, Https>;
 
 /// The description of the lab's own issuer, which people are told to copy.
 pub fn lab_description() -> String {
@@ -113,94 +115,6 @@ impl World {
     /// A secret with this text.
     pub async fn secret_text(&self, text: &str) -> Secret<'_> {
         let arn = self.lab.create_secret(&format!("test/{}", uuid()), text).await.expect("the secret is created");
-        Secret { world: self, arn }
-    }
-}
-
-/// A secret in a world.
-#[derive(Clone)]
-pub struct Secret<'a> {
-    world: &'a World,
-    /// Its ARN.
-    pub arn: String,
-}
-
-impl Secret<'_> {
-    /// Waits until no rotation is under way.
-    pub async fn settled(&self) {
-        self.world.lab.service().wait_rotation(&self.arn).await;
-    }
-
-    /// The document of the version with this label.
-    pub async fn at(&self, label: &str) -> Value {
-        let text = self.world.lab.secret_value(&self.arn, label).await.expect("the version has a value");
-        serde_json::from_str(&text).expect("the value is JSON")
-    }
-
-    /// A text of the version with this label.
-    pub async fn field(&self, label: &str, field: &str) -> String {
-        self.at(label).await[field].as_str().expect(field).to_owned()
-    }
-
-    /// The version that has a label.
-    pub async fn version(&self, label: &str) -> String {
-        let labels = self.labels().await;
-        let versions = labels.as_object().expect("labels by version").iter();
-        let mut holders = versions.filter(|(_, held)| held.as_array().is_some_and(|held| held.contains(&json!(label))));
-        holders.next().expect(label).0.clone()
-    }
-
-    /// Replaces the current value, as a person would by hand.
-    pub async fn put(&self, value: &Value) {
-        let request = json!({"SecretId": self.arn, "SecretString": value.to_string()});
-        self.world.lab.call("PutSecretValue", request).await.expect("the value is stored");
-    }
-
-    /// The labels of each version.
-    pub async fn labels(&self) -> Value {
-        self.world.lab.labels(&self.arn).await.expect("the secret is there")
-    }
-
-    /// A whole rotation, by the service.
-    pub async fn rotate(&self) -> RotationReport {
-        self.world.lab.rotate(&self.arn).await.expect("the rotation begins")
-    }
-
-    /// A whole rotation that has to succeed.
-    pub async fn rotated(&self) -> RotationReport {
-        let report = self.rotate().await;
-        assert!(report.rotated(), "{:?}", report.error());
-        report
-    }
-
-    /// A whole rotation that has to fail, with the code of its failure.
-    pub async fn refused(&self) -> StepError {
-        let report = self.rotate().await;
-        assert!(!report.rotated(), "the rotation succeeded");
-        report.error().expect("a step failed")
-    }
-
-    /// Registers a version as RotateSecret does, pending and without a value, and carries out nothing. Returns its token.
-    pub async fn registered(&self) -> String {
-        // A rotation with a function that does not exist leaves just that behind.
-        let token = uuid();
-        let end = self.world.lab.rotation_end(&token);
-        let nobody = self.world.lab.function_arn().replace(":function:", ":function:nobody-");
-        let request = json!({"SecretId": self.arn, "ClientRequestToken": token, "RotationLambdaARN": nobody});
-        self.world.lab.call("RotateSecret", request).await.expect("the rotation is registered");
-        end.await;
-        token
-    }
-
-    /// Invokes steps that have to succeed, for a token.
-    pub async fn steps(&self, steps: &[&str], token: &str) {
-        for step in steps {
-            self.step(step, token).await.unwrap_or_else(|error| panic!("{step}: {error:?}"));
-        }
-    }
-
-    /// Invokes one step of the function for a token.
-    pub async fn step(&self, step: &str, token: &str) -> Result<Value, StepError> {
-        self.world.lab.invoke_step(step, &self.arn, token).await.result()
+        Secret::new(&self.lab, &self.https, arn)
     }
 }

@@ -6,14 +6,15 @@ pub mod issuer;
 pub mod malformed;
 pub mod network;
 pub mod runbook;
+mod secret;
 
 use lab::Lab;
-use lab::lambda::StepError;
 use lab::relay::Relay;
 use lab::servers::Password;
 use lab::servers::mysql::{self, MySql};
 use lab::servers::postgres::{Options, Postgres, Version};
-use lab::stack::{Builder, RotationReport};
+use lab::stack::Builder;
+pub use secret::Secret;
 use serde_json::{Value, json};
 use std::ffi::OsStr;
 use std::fmt;
@@ -292,113 +293,17 @@ impl<S: Server> World<S> {
     pub async fn secret_text(&self, text: &str) -> Secret<'_, S> {
         let name = format!("test/{}", Password::random().expose().replace(|c: char| !c.is_ascii_alphanumeric(), "-"));
         let arn = self.lab.create_secret(&name, text).await.expect("the secret is created");
-        Secret { world: self, arn }
+        Secret::new(&self.lab, &self.server, arn)
     }
 
     /// The secret with this ARN, for tests that change the world in between.
     pub fn known(&self, arn: &str) -> Secret<'_, S> {
-        Secret { world: self, arn: arn.to_owned() }
+        Secret::new(&self.lab, &self.server, arn.to_owned())
     }
 
     /// Whether this user can log in with this password.
     pub async fn opens(&self, user: &str, password: &str) -> bool {
         self.server.opens(user, password).await
-    }
-}
-
-/// A secret in a world.
-pub struct Secret<'a, S = Postgres> {
-    world: &'a World<S>,
-    /// Its ARN.
-    pub arn: String,
-}
-
-impl<S> Clone for Secret<'_, S> {
-    fn clone(&self) -> Self {
-        Self { world: self.world, arn: self.arn.clone() }
-    }
-}
-
-impl<S: Server> Secret<'_, S> {
-    /// The document of the version with this label.
-    pub async fn at(&self, label: &str) -> Value {
-        let text = self.world.lab.secret_value(&self.arn, label).await.expect("the version has a value");
-        serde_json::from_str(&text).expect("the value is JSON")
-    }
-
-    /// User and password of the version with this label.
-    pub async fn credential(&self, label: &str) -> (String, String) {
-        let document = self.at(label).await;
-        let field = |name: &str| document[name].as_str().expect(name).to_owned();
-        (field("username"), field("password"))
-    }
-
-    /// Whether the credential with this label opens the database.
-    pub async fn opens(&self, label: &str) -> bool {
-        let (user, password) = self.credential(label).await;
-        self.world.opens(&user, &password).await
-    }
-
-    /// The labels of each version.
-    pub async fn labels(&self) -> Value {
-        self.world.lab.labels(&self.arn).await.expect("the secret is there")
-    }
-
-    /// The versions that have this label.
-    pub async fn holders(&self, label: &str) -> Vec<String> {
-        let labels = self.labels().await;
-        let versions = labels.as_object().expect("labels by version").iter();
-        let held = versions.filter(|(_, held)| held.as_array().is_some_and(|held| held.contains(&json!(label))));
-        held.map(|(version, _)| version.clone()).collect()
-    }
-
-    /// Replaces the current value, as a person would by hand.
-    pub async fn put(&self, value: &Value) {
-        let request = json!({"SecretId": self.arn, "SecretString": value.to_string()});
-        self.world.lab.call("PutSecretValue", request).await.expect("the value is stored");
-    }
-
-    /// A whole rotation, by the service.
-    pub async fn rotate(&self) -> RotationReport {
-        self.world.lab.rotate(&self.arn).await.expect("the rotation begins")
-    }
-
-    /// A whole rotation that has to succeed.
-    pub async fn rotated(&self) -> RotationReport {
-        let report = self.rotate().await;
-        assert!(report.rotated(), "{:?}", report.error());
-        report
-    }
-
-    /// A whole rotation that has to fail, with the code of its failure.
-    pub async fn refused(&self) -> StepError {
-        let report = self.rotate().await;
-        assert!(!report.rotated(), "the rotation succeeded");
-        report.error().expect("a step failed")
-    }
-
-    /// Registers a version as RotateSecret does, pending and without a value, and carries out nothing. Returns its token.
-    pub async fn registered(&self) -> String {
-        // A rotation with a function that does not exist leaves just that behind.
-        let token = uuid();
-        let end = self.world.lab.rotation_end(&token);
-        let nobody = self.world.lab.function_arn().replace(":function:", ":function:nobody-");
-        let request = json!({"SecretId": self.arn, "ClientRequestToken": token, "RotationLambdaARN": nobody});
-        self.world.lab.call("RotateSecret", request).await.expect("the rotation is registered");
-        end.await;
-        token
-    }
-
-    /// Invokes one step of the function for a token.
-    pub async fn step(&self, step: &str, token: &str) -> Result<Value, StepError> {
-        self.world.lab.invoke_step(step, &self.arn, token).await.result()
-    }
-
-    /// Invokes steps that have to succeed.
-    pub async fn steps(&self, steps: &[&str], token: &str) {
-        for step in steps {
-            self.step(step, token).await.unwrap_or_else(|error| panic!("{step}: {error:?}"));
-        }
     }
 }
 
