@@ -1,6 +1,6 @@
 //! The same step twice at once, and once more: one key comes of it.
 
-use crate::support::{by_hand, id, in_use, kept, live};
+use super::support::{by_hand, id, in_use, kept, live};
 use integration_tests::issuer::World;
 use lab::issuer::Options;
 use lab::lambda::StepError;

@@ -1,6 +1,6 @@
 //! What the normal path costs: calls in sequence, because each is a round trip that Lambda is paid for.
 
-use crate::support::by_hand;
+use super::support::by_hand;
 use integration_tests::issuer::World;
 use integration_tests::{OVERLAP, STEPS};
 use lab::disturb::{ISSUER, critical_path};

@@ -1,7 +1,7 @@
 //! The function is killed before and after each of its external calls in turn, and each reply is lost in turn. Right after
 //! that, the keys in use work; after the same rotation was run again and one more, exactly two keys live.
 
-use crate::support::{by_hand, described, id, in_use, kept, live};
+use super::support::{by_hand, described, id, in_use, kept, live};
 use axum::extract::Request;
 use axum::http::{HeaderValue, header};
 use axum::middleware::{Next, from_fn};

@@ -1,6 +1,6 @@
 //! An issuer that asks to slow down, fails, answers late or not at all.
 
-use crate::support::{by_hand, described, id, in_use, kept, live};
+use super::support::{by_hand, described, id, in_use, kept, live};
 use integration_tests::issuer::{Secret, World};
 use lab::disturb::Fault;
 use lab::issuer::{Issuer, Options};
@@ -98,7 +98,7 @@ async fn what_fails_or_is_lost_for_once_is_asked_again() {
         world.lab.disturb().on_next("issuer DELETE", fault);
         let report = in_use(&secret, &issuer, secret.rotated()).await;
         assert_eq!(world.lab.disturb().fired(), 2, "{fault:?}");
-        assert_eq!(crate::support::warnings(&report), [""; 0], "{fault:?}");
+        assert_eq!(super::support::warnings(&report), [""; 0], "{fault:?}");
         assert_eq!(live(&issuer), kept(&secret).await, "{fault:?}");
     }
 }
@@ -138,7 +138,7 @@ async fn a_deletion_that_is_not_answered_does_not_fail_the_rotation() {
     world.lab.disturb().on_every("issuer DELETE", Fault::Delay(Duration::from_secs(60)));
     for _ in 0..2 {
         let report = in_use(&secret, &issuer, secret.rotated()).await;
-        let warned = crate::support::warnings(&report);
+        let warned = super::support::warnings(&report);
         assert!(warned.iter().any(|text| text.starts_with("[key-not-revoked]") && text.contains(&first)), "{warned:?}");
     }
     world.lab.disturb().restart();

@@ -1,6 +1,6 @@
 //! Which keys live, and which end: after rotations that succeed, with each grace, and whatever the secret says.
 
-use crate::support::{by_hand, by_hand_with, described, id, in_use, kept, live, warnings, warnings_of};
+use super::support::{by_hand, by_hand_with, described, id, in_use, kept, live, warnings, warnings_of};
 use integration_tests::issuer::{Secret, World};
 use integration_tests::merged;
 use lab::disturb::Fault;

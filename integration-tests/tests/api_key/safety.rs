@@ -1,6 +1,6 @@
 //! Where requests may go, and what an issuer may answer: nothing it says reaches any output.
 
-use crate::support::{by_hand, described, live};
+use super::support::{by_hand, described, live};
 use axum::Router;
 use axum::body::Body;
 use axum::extract::Request;

@@ -1,6 +1,6 @@
 //! Auth0: one secret for an application, chosen by us. It ends when the next is set, and the next may take half a minute.
 
-use crate::support::{Call, Double, answer, empty, random};
+use super::support::{Call, Double, answer, empty, random};
 use axum::response::Response;
 use integration_tests::issuer::World;
 use lab::disturb::Fault;

@@ -1,6 +1,6 @@
 //! Cloudflare's tokens of an account: made anew with their policies, or rolled, which ends the old value at once.
 
-use crate::support::{Call, Double, Key, Keys, answer, but, ids, page, random};
+use super::support::{Call, Double, Key, Keys, answer, but, ids, page, random};
 use axum::response::Response;
 use integration_tests::issuer::World;
 use lab::disturb::Fault;

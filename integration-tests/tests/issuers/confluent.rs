@@ -1,6 +1,6 @@
 //! Confluent Cloud: keys for its own API and for Kafka clusters, which are not known everywhere at once.
 
-use crate::support::{Call, Double, Key, Keys, answer, but, empty, ids, page, random};
+use super::support::{Call, Double, Key, Keys, answer, but, empty, ids, page, random};
 use axum::response::Response;
 use integration_tests::issuer::World;
 use lab::disturb::Fault;

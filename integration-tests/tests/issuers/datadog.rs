@@ -1,6 +1,6 @@
 //! Datadog: an organization has at most 50 API keys, and managing them takes two credentials.
 
-use crate::support::{Call, Double, Key, Keys, answer, but, empty, ids, page, random};
+use super::support::{Call, Double, Key, Keys, answer, but, empty, ids, page, random};
 use axum::response::Response;
 use integration_tests::issuer::World;
 use lab::disturb::Fault;

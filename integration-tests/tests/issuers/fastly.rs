@@ -1,6 +1,6 @@
 //! Fastly: an automation token is made in sudo mode, which takes the password of a superuser.
 
-use crate::support::{Call, Double, Key, Keys, answer, empty, ids, page, random};
+use super::support::{Call, Double, Key, Keys, answer, empty, ids, page, random};
 use axum::response::Response;
 use integration_tests::issuer::World;
 use serde_json::{Value, json};

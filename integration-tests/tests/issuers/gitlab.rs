@@ -1,7 +1,7 @@
 //! GitLab: a rotated personal token ends at once, and whoever rotates an ended one loses the whole family. Tokens of projects
 //! and groups can have successors beside them.
 
-use crate::support::{Call, Double, answer, empty, ids, page, random};
+use super::support::{Call, Double, answer, empty, ids, page, random};
 use axum::http::header;
 use axum::response::Response;
 use integration_tests::issuer::World;

@@ -1,6 +1,6 @@
 //! Grafana: a name is taken once in an organization, and where anonymous access is on a dead token can look alive.
 
-use crate::support::{Call, Double, Key, Keys, answer, but, ids, random};
+use super::support::{Call, Double, Key, Keys, answer, but, ids, random};
 use axum::response::Response;
 use integration_tests::issuer::World;
 use lab::disturb::Fault;

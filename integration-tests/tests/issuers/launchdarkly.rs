@@ -1,6 +1,6 @@
 //! LaunchDarkly: a reset ends the old value at once, unless it is asked for a time.
 
-use crate::support::{Call, Double, answer, empty, random};
+use super::support::{Call, Double, answer, empty, random};
 use axum::response::Response;
 use integration_tests::issuer::World;
 use lab::disturb::Fault;

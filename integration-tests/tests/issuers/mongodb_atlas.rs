@@ -1,6 +1,6 @@
 //! MongoDB Atlas: a service account holds two secrets, all of them expire, and a new one cuts the life of the old to 7 days.
 
-use crate::support::{Call, Double, Key, Keys, answer, empty, ids, random};
+use super::support::{Call, Double, Key, Keys, answer, empty, ids, random};
 use axum::response::Response;
 use integration_tests::issuer::World;
 use serde_json::{Value, json};

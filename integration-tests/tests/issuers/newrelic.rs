@@ -1,6 +1,6 @@
 //! New Relic: one GraphQL endpoint, whose refusals come with HTTP 200.
 
-use crate::support::{Call, Double, Key, Keys, answer, but, ids, page, random};
+use super::support::{Call, Double, Key, Keys, answer, but, ids, page, random};
 use axum::response::Response;
 use integration_tests::issuer::World;
 use serde_json::{Value, json};

@@ -1,6 +1,6 @@
 //! Okta: at most two secrets for an application, without names, and only what was deactivated can be deleted.
 
-use crate::support::{Call, Double, Key, Keys, answer, empty, ids, random};
+use super::support::{Call, Double, Key, Keys, answer, empty, ids, random};
 use axum::response::Response;
 use integration_tests::issuer::World;
 use lab::disturb::Fault;

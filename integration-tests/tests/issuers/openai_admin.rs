@@ -1,6 +1,6 @@
 //! OpenAI's admin keys: as powerful as the organization, so that one mints its own successor; and not every 401 is a dead key.
 
-use crate::support::{Call, Double, Key, Keys, answer, but, ids, page, random};
+use super::support::{Call, Double, Key, Keys, answer, but, ids, page, random};
 use axum::response::Response;
 use integration_tests::issuer::World;
 use lab::disturb::Fault;

@@ -1,6 +1,6 @@
 //! SendGrid: 100 keys and no more, full access unless scopes are named, and one new key every few seconds.
 
-use crate::support::{Call, Double, Key, Keys, answer, but, empty, ids, random};
+use super::support::{Call, Double, Key, Keys, answer, but, empty, ids, random};
 use axum::http::HeaderValue;
 use axum::response::Response;
 use integration_tests::issuer::World;

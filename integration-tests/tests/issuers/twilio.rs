@@ -1,6 +1,6 @@
 //! Twilio: forms and basic authentication, keys that may not manage keys, and pages that name the next one by its path.
 
-use crate::support::{Call, Double, Key, Keys, answer, but, empty, ids, page, random};
+use super::support::{Call, Double, Key, Keys, answer, but, empty, ids, page, random};
 use axum::response::Response;
 use integration_tests::issuer::World;
 use lab::disturb::Fault;

@@ -1,7 +1,7 @@
 //! Two users that take turns.
 
-use crate::pool::Pool;
-use crate::{attached, costs, refused_logins};
+use super::pool::Pool;
+use super::{attached, costs, refused_logins};
 use integration_tests::{Secret, World, merged};
 use lab::servers::Password;
 use lab::servers::mysql::{Kind, MySql, Options, Tls, literal};

@@ -1,7 +1,7 @@
 //! A MySQL user that changes its own password, while the server keeps the one before.
 
-use crate::pool::Pool;
-use crate::{attached, costs, refused_logins};
+use super::pool::Pool;
+use super::{attached, costs, refused_logins};
 use integration_tests::{World, at_rest, merged};
 use lab::servers::Password;
 use lab::servers::mysql::{MySql, Options, literal};

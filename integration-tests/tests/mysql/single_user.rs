@@ -1,6 +1,6 @@
 //! A user that changes its own password where no second one is kept: MariaDB.
 
-use crate::{attached, costs, refused_logins};
+use super::{attached, costs, refused_logins};
 use integration_tests::{World, merged};
 use lab::servers::Password;
 use lab::servers::mysql::{Kind, Options, Tls};

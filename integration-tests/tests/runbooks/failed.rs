@@ -1,7 +1,7 @@
 //! Rotations that failed, and one that did not.
 
-use crate::Script;
-use crate::support::{AGE, attach, attached, broken_by_hand, broken_by_hand_mysql, fails, postgres, put, well};
+use super::Script;
+use super::support::{AGE, attach, attached, broken_by_hand, broken_by_hand_mysql, fails, postgres, put, well};
 use integration_tests::{World, merged};
 use lab::disturb::{DATABASE, Fault};
 use lab::servers::postgres;

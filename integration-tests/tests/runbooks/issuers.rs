@@ -1,7 +1,7 @@
 //! Issuers of API keys in trouble.
 
-use crate::Script;
-use crate::support::{SHORT, api_keys, by_hand, fails, served};
+use super::Script;
+use super::support::{SHORT, api_keys, by_hand, fails, served};
 use integration_tests::issuer;
 use lab::disturb::Fault;
 

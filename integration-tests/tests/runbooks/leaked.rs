@@ -1,7 +1,7 @@
 //! Credentials that somebody else knows.
 
-use crate::Script;
-use crate::support::{api_keys, attach, attached, by_hand, mysql, postgres, served, well};
+use super::Script;
+use super::support::{api_keys, attach, attached, by_hand, mysql, postgres, served, well};
 use integration_tests::World;
 use lab::servers::mysql::MySql;
 use serde_json::json;

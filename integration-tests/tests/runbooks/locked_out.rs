@@ -1,7 +1,7 @@
 //! Consumers that are refused.
 
-use crate::Script;
-use crate::support::{
+use super::Script;
+use super::support::{
     AGE, api_keys, attach, attached, broken_by_hand, broken_by_hand_mysql, fails, postgres, served, stops_after_set,
     well,
 };

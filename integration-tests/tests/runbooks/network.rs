@@ -1,7 +1,7 @@
 //! Ways that are blocked, to the database and to Secrets Manager, and a service that throttles.
 
-use crate::Script;
-use crate::support::{AGE, SHORT, attach, attached, fails, postgres, well};
+use super::Script;
+use super::support::{AGE, SHORT, attach, attached, fails, postgres, well};
 use integration_tests::World;
 use integration_tests::network::full_listener;
 use lab::disturb::Fault;

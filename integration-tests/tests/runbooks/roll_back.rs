@@ -1,7 +1,7 @@
 //! Ways back to the previous version.
 
-use crate::Script;
-use crate::support::{api_keys, attach, attached, by_hand, postgres, served, well};
+use super::Script;
+use super::support::{api_keys, attach, attached, by_hand, postgres, served, well};
 use std::collections::BTreeSet;
 
 pub async fn roll_back_pair(script: Script<'_>) {

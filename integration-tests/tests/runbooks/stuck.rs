@@ -1,7 +1,7 @@
 //! Rotations that are stuck.
 
-use crate::Script;
-use crate::support::{attached, fails, postgres, stops_after_set, well};
+use super::Script;
+use super::support::{attached, fails, postgres, stops_after_set, well};
 use integration_tests::malformed::moved;
 use integration_tests::merged;
 use lab::relay::Mode;

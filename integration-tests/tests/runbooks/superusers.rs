@@ -1,7 +1,7 @@
 //! Superusers and admins whose secrets are outdated.
 
-use crate::Script;
-use crate::support::{api_keys, attach, by_hand, fails, postgres, put, served, well};
+use super::Script;
+use super::support::{api_keys, attach, by_hand, fails, postgres, put, served, well};
 use lab::servers::Password;
 use serde_json::json;
 

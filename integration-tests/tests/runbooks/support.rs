@@ -1,6 +1,6 @@
 //! What situations are made of.
 
-use crate::Script;
+use super::Script;
 use integration_tests::issuer::{self, lab_description};
 use integration_tests::{Secret, Server, World};
 use lab::Lab;

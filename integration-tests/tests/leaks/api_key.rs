@@ -2,12 +2,9 @@
 //! against an issuer that quotes what it was sent; and nothing that the function puts out holds a key, the admin's credential,
 //! a token, or a body.
 
-#[path = "../support/search.rs"]
-mod search;
-#[path = "../support/wiretap.rs"]
-mod wiretap;
-
-use crate::support::{described, id};
+use super::search::Secrets;
+use super::wiretap::Wiretap;
+use crate::api_key::support::{described, id};
 use axum::Json;
 use axum::body::{Body, Bytes, to_bytes};
 use axum::extract::Request;
@@ -21,14 +18,12 @@ use lab::disturb::Fault;
 use lab::issuer::{Issuer, Options};
 use lab::lambda::StepEvent;
 use lab::stack::Builder;
-use search::Secrets;
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::sync::broadcast::Receiver;
 use tokio::sync::broadcast::error::TryRecvError;
-use wiretap::Wiretap;
 
 /// How the admin signs in: with a token that never changes, or with one that it is given for a while.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,9 +1,6 @@
 //! The promise "never prints one", for MySQL and MariaDB: as for PostgreSQL in `leaks.rs`.
 
-#[path = "support/bench.rs"]
-mod bench;
-
-use bench::{Bench, DEPENDENCIES, EVERYTHING, Hashing, random};
+use super::bench::{Bench, DEPENDENCIES, EVERYTHING, Hashing, random};
 use integration_tests::{Secret, World, merged};
 use lab::servers::mysql::{Kind, MySql, Options, literal};
 use serde_json::json;

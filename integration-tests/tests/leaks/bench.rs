@@ -1,8 +1,7 @@
 //! Rotations that fail in every way, whatever the server is, and a search of all that a function puts out meanwhile.
 
-mod search;
-mod wiretap;
-
+use super::search::Secrets;
+use super::wiretap::Wiretap;
 use integration_tests::{OVERTIME, Secret, Server, World, merged};
 use lab::Lab;
 use lab::disturb::Fault;
@@ -10,7 +9,6 @@ use lab::lambda::{Outcome, StepEvent, StepReport};
 use lab::relay::Mode;
 use lab::servers::Password;
 use lab::stack::Builder;
-pub use search::Secrets;
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use std::future::Future;
@@ -18,7 +16,6 @@ use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::time::Duration;
 use tokio::sync::broadcast::Receiver;
-use wiretap::Wiretap;
 
 /// All that can be logged, by each of the settings for it.
 pub const EVERYTHING: &[(&str, &str)] =

@@ -1,10 +1,7 @@
 //! The promise "never prints one": rotations that succeed and rotations that fail in every way, at every log level, and
 //! none of their output shows a password, a verifier, a RotationToken or an AWS credential. Here for PostgreSQL.
 
-#[path = "support/bench.rs"]
-mod bench;
-
-use bench::{Bench, DEPENDENCIES, EVERYTHING, Hashing};
+use super::bench::{Bench, DEPENDENCIES, EVERYTHING, Hashing};
 use integration_tests::World;
 use lab::servers::postgres::{Options, Postgres};
 

@@ -5,7 +5,6 @@ mod cost;
 mod crash;
 mod disturbed;
 mod generate;
-mod leaks;
 mod lifecycle;
 mod safety;
-mod support;
+pub mod support;

@@ -1,4 +1,4 @@
-//! MySQL and MariaDB.
+//! What only MySQL and MariaDB do.
 
 mod alternating_users;
 mod bad_input;

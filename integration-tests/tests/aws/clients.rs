@@ -172,10 +172,10 @@ async fn shell(lines: &[String]) -> String {
     run(command, "\\pset format unaligned\n\\pset tuples_only on\nSELECT current_user;\n").await
 }
 
-/// Runs a Python program of `support/` with boto3 pointed to a lab.
+/// Runs a Python program that stands beside this file with boto3 pointed to a lab.
 async fn python(name: &str, url: &str, arguments: &[&str]) -> String {
     let mut command = program(provisioned(provision::python).await);
-    command.arg(root().join("integration-tests/tests/support").join(name)).args(arguments);
+    command.arg(root().join("integration-tests/tests/aws").join(name)).args(arguments);
     command.env("AWS_ENDPOINT_URL", url);
     run(command, "").await
 }

@@ -5,6 +5,7 @@ mod failed;
 mod issuers;
 mod leaked;
 mod locked_out;
+mod migration;
 mod network;
 mod roll_back;
 mod stuck;
@@ -267,7 +268,7 @@ async fn mysql_goes_on_after_an_error_only_if_it_is_told_to() {
     let directory = tempfile::tempdir().expect("a directory");
     let page = directory.path().join("page.md");
     std::fs::write(&page, format!("<!-- lab: doomed -->\n{DOOMED}")).expect("the page is written");
-    let (page, readme) = (Page::read(&page), Page::read(&crate::directory().join("README.md")));
+    let (page, readme) = (Page::read(&page), Page::read(&self::directory().join("README.md")));
     let script = Script { session: page.sessions.first().expect("a session"), terminal: terminal(&readme) };
     script.typed(script.about(&world.lab, &secret.arn).mysql(&world.server)).await;
     assert!(world.ask("SHOW DATABASES LIKE 'not_reached'").await.is_empty(), "it went on");

@@ -1,0 +1,6 @@
+//! The functions and the lab as AWS and its clients know them.
+
+mod clients;
+mod emulator;
+mod events;
+mod rds;

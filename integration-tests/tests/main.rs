@@ -1,0 +1,11 @@
+//! The release binaries against real servers, through the lab: one program, so that its tests run side by side and everything
+//! is linked once.
+
+mod api_key;
+mod aws;
+mod issuers;
+mod leaks;
+mod mysql;
+mod operations;
+mod postgres;
+mod runbooks;
