@@ -4,7 +4,7 @@ use crate::connect::{Session, connect};
 use crate::settings::Settings;
 use crate::{errno, own, pair, rescue};
 use rotation::clock::Deadline;
-use rotation::database::{Engine, Evidence, Facts, Login, LoginFailure, OwnChange, Pair, Side, Turn};
+use rotation::database::{Engine, Evidence, Login, LoginFailure, OwnChange, Pair, Side, Turn};
 use rotation::protocol::observation::PreviousCredential;
 use rotation::secret::Password;
 use rotation::{Code, Error, Fact, Result};
@@ -40,8 +40,8 @@ impl Engine for MySql {
     /// Only who may read the schema `mysql` sees what another account may do.
     const SUPERUSER_COMPARES: bool = true;
 
-    fn check_name(&self, facts: &Facts, user: &str) -> Result<()> {
-        let own = if facts.engine == MARIADB { MARIADB_NAME_CHARACTERS } else { MYSQL_NAME_CHARACTERS };
+    fn check_name(&self, engine: &str, user: &str) -> Result<()> {
+        let own = if engine == MARIADB { MARIADB_NAME_CHARACTERS } else { MYSQL_NAME_CHARACTERS };
         let (limit, found) = (self.username_limit.unwrap_or(own), user.chars().count());
         if found <= limit {
             return Ok(());
@@ -54,8 +54,8 @@ impl Engine for MySql {
 
     /// The driver drops a zero at the end of what the server asks it to sign. MariaDB's `ed25519` asks for 32 random bytes, so 1
     /// login in 256 is refused whatever the password is. mysql_common 0.38.1 corrects it; mysql_async 0.37 is made for 0.37.
-    fn may_refuse_wrongly(&self, facts: &Facts) -> bool {
-        facts.engine == MARIADB
+    fn may_refuse_wrongly(&self, engine: &str) -> bool {
+        engine == MARIADB
     }
 
     async fn connect(&self, login: Login<'_>, deadline: Deadline) -> Result<Session, LoginFailure> {

@@ -5,7 +5,7 @@ use crate::settings::Settings;
 use crate::single::Allowed;
 use crate::{pair, single};
 use rotation::clock::Deadline;
-use rotation::database::{Engine, Evidence, Facts, Login, LoginFailure, OwnChange, Pair, Side, Turn};
+use rotation::database::{Engine, Evidence, Login, LoginFailure, OwnChange, Pair, Side, Turn};
 use rotation::protocol::observation::PreviousCredential;
 use rotation::secret::Password;
 use rotation::{Code, Error, Fact, Result};
@@ -36,7 +36,7 @@ impl Engine for Postgres {
     const CHANNEL_BINDING: bool = true;
     const SUPERUSER_COMPARES: bool = false;
 
-    fn check_name(&self, _: &Facts, user: &str) -> Result<()> {
+    fn check_name(&self, _: &str, user: &str) -> Result<()> {
         if user.len() <= MAX_NAME_BYTES {
             return Ok(());
         }

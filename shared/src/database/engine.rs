@@ -1,7 +1,6 @@
 //! The seam to a kind of database server.
 
 use super::endpoint::Endpoint;
-use super::facts::Facts;
 use super::observation::LoginFailure;
 use super::pair::{Pair, Side};
 use super::plan::Credential;
@@ -80,15 +79,15 @@ pub trait Engine: Send + Sync {
     /// Whether the superuser has to compare the privileges of a pair, since neither user may see the other's.
     const SUPERUSER_COMPARES: bool;
 
-    /// Checks that the server takes a user name of this length.
+    /// Checks that a server of this engine, which is one of [`NAMES`](Self::NAMES), takes a user name of this length.
     ///
     /// # Errors
     /// [`NameTooLong`](crate::Code::NameTooLong) with what was found and expected.
-    fn check_name(&self, facts: &Facts, user: &str) -> Result<()>;
+    fn check_name(&self, engine: &str, user: &str) -> Result<()>;
 
-    /// Whether a login at such a server can be refused although the password is right. What is expected to work is then tried
-    /// twice.
-    fn may_refuse_wrongly(&self, _: &Facts) -> bool {
+    /// Whether a server of this engine can refuse a login although the password is right. A login that is expected to work is
+    /// then tried twice.
+    fn may_refuse_wrongly(&self, _engine: &str) -> bool {
         false
     }
 

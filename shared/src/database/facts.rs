@@ -265,7 +265,7 @@ pub(crate) mod tests {
         const CHANNEL_BINDING: bool = true;
         const SUPERUSER_COMPARES: bool = false;
 
-        fn check_name(&self, _: &Facts, _: &str) -> Result<()> {
+        fn check_name(&self, _: &str, _: &str) -> Result<()> {
             Ok(())
         }
         async fn connect(&self, _: Login<'_>, _: Deadline) -> Result<(), LoginFailure> {

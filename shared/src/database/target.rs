@@ -82,7 +82,9 @@ impl<E: Engine> DatabaseTarget<E> {
         channel_binding_required: bool,
     ) -> Result<E::Session, LoginFailure> {
         match self.log_in_once(context, facts, credential, channel_binding_required).await {
-            Err(failure) if failure.observation == Observation::Rejected && self.engine.may_refuse_wrongly(facts) => {
+            Err(failure)
+                if failure.observation == Observation::Rejected && self.engine.may_refuse_wrongly(&facts.engine) =>
+            {
                 self.log_in_once(context, facts, credential, channel_binding_required).await
             }
             outcome => outcome,
@@ -370,7 +372,7 @@ impl<E: Engine> Target for DatabaseTarget<E> {
                 Pair::of(&facts, previous_user.as_deref())?.partner(&facts.username).to_owned()
             }
         };
-        self.engine.check_name(&facts, &user)?;
+        self.engine.check_name(&facts.engine, &user)?;
         let password = self.policy.generate(&OsEntropy)?;
         let document = current.with(&[("username", &user), ("password", password.expose())])?;
         Ok(Proposal { document, made: () })
