@@ -4,6 +4,7 @@
 
 use super::endpoint::{Endpoint, Transport};
 use super::engine::Engine;
+use super::pair::Pair;
 use super::rds::Address;
 use crate::document::Document;
 use crate::error::{Code, Error, Fact, Result};
@@ -118,6 +119,14 @@ impl Facts {
         if self.superuser.is_some() && !self.rescue { Strategy::AlternatingUsers } else { Strategy::SingleUser }
     }
 
+    /// The pair that this secret's user belongs to, if the version before held `previous_user`.
+    ///
+    /// # Errors
+    /// Those of [`Pair::of`].
+    pub(crate) fn pair(&self, previous_user: Option<&str>) -> Result<Pair> {
+        Pair::of(&self.username, self.users.as_ref(), previous_user)
+    }
+
     /// Where this secret's server is, and whom to trust there.
     ///
     /// # Errors
@@ -133,6 +142,12 @@ impl Facts {
             Transport::Tls { server_name, verifier: Verifier::new(&extra)? }
         };
         Ok(Endpoint { host: self.host.clone(), port: self.port, database: self.database.clone(), transport })
+    }
+
+    /// The address that the server has to prove: its host or, where that is an alias, the name in its certificate.
+    pub(crate) fn proven_address(&self) -> Address {
+        let proven = self.tls_server_name.as_ref().filter(|_| !self.plaintext);
+        Address::new(proven.unwrap_or(&self.host), self.port)
     }
 
     /// Checks that another version is about the same server, before any of its credentials is sent there.
@@ -250,7 +265,7 @@ impl Superuser {
 pub(crate) mod tests {
     use super::*;
     use crate::clock::Deadline;
-    use crate::database::{Evidence, Login, LoginFailure, OwnChange, Pair, Side, Turn};
+    use crate::database::{Evidence, Login, LoginFailure, OwnChange, Side, Turn};
     use crate::protocol::observation::PreviousCredential;
 
     /// An engine that is never asked to connect.
@@ -379,6 +394,16 @@ pub(crate) mod tests {
             assert_eq!(facts.database.as_deref(), Some("orders"));
             assert!(superuser.address_is_vouched_for);
         }
+    }
+
+    #[test]
+    fn an_address_is_whom_the_server_has_to_prove_to_be() {
+        let of = |fields: &str| facts(&format!(r#""username":"app",{fields}"#)).proven_address();
+        let address = |host: &str| Address::new(host, 5432);
+        assert_eq!(of(r#""ssl":true"#), address("DB.example."));
+        assert_eq!(of(r#""rotation":{"tlsServerName":"orders.rds"}"#), address("orders.rds"));
+        // Nothing is proven without TLS.
+        assert_eq!(of(r#""ssl":false,"rotation":{"tlsServerName":"orders.rds"}"#), address("db.example"));
     }
 
     #[test]

@@ -1,6 +1,5 @@
 //! Two users that take turns.
 
-use super::facts::Facts;
 use crate::error::{Code, Error, Fact, Result};
 
 /// What AWS's functions append to make the partner's name, and so what existing pairs are called.
@@ -28,37 +27,34 @@ pub enum Side {
 }
 
 impl Pair {
-    /// The pair that the current user belongs to. A current user `x_clone` is the clone of `x` only if the version before
-    /// was `x`: it could as well be a user of that very name, whose partner is `x_clone_clone`.
+    /// The pair that a secret's current user belongs to: `users` if the secret names both (`rotation.users`), else by the
+    /// suffix of the name. A current user `x_clone` is the clone of `x` only if the version before was `x`: it could as well
+    /// be a user of that very name, whose partner is `x_clone_clone`.
     ///
     /// # Errors
     /// [`Code::FieldInvalid`] if `rotation.users` does not name the current user.
-    pub fn of(current: &Facts, previous_user: Option<&str>) -> Result<Self> {
-        if let Some((base, clone)) = &current.users {
+    pub(crate) fn of(user: &str, users: Option<&(String, String)>, previous_user: Option<&str>) -> Result<Self> {
+        if let Some((base, clone)) = users {
             let pair = Self { base: base.clone(), clone: clone.clone(), named: true };
-            return match pair.side(&current.username) {
+            return match pair.side(user) {
                 Some(_) => Ok(pair),
                 None => Err(Error::new(Code::FieldInvalid)
                     .with(Fact::Field, "rotation.users")
                     .with(Fact::Found, format_args!("{base}, {clone}"))
-                    .with(
-                        Fact::Expected,
-                        format_args!("two names of which one is the secret's username, {}", current.username),
-                    )),
+                    .with(Fact::Expected, format_args!("two names of which one is the secret's username, {user}"))),
             };
         }
-        let user = &current.username;
         Ok(match user.strip_suffix(CLONE_SUFFIX) {
             Some(base) if previous_user == Some(base) => {
-                Self { base: base.to_owned(), clone: user.clone(), named: false }
+                Self { base: base.to_owned(), clone: user.to_owned(), named: false }
             }
-            _ => Self { base: user.clone(), clone: format!("{user}{CLONE_SUFFIX}"), named: false },
+            _ => Self { base: user.to_owned(), clone: format!("{user}{CLONE_SUFFIX}"), named: false },
         })
     }
 
     /// Whether [`of`](Self::of) needs to know who the previous user was.
-    pub fn needs_previous(current: &Facts) -> bool {
-        current.users.is_none() && current.username.ends_with(CLONE_SUFFIX)
+    pub(crate) fn needs_previous(user: &str, users: Option<&(String, String)>) -> bool {
+        users.is_none() && user.ends_with(CLONE_SUFFIX)
     }
 
     /// Which of the two a user is.
@@ -94,11 +90,10 @@ impl Pair {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::database::facts::tests::facts;
 
     #[test]
     fn a_user_alternates_with_its_clone() {
-        let pair = Pair::of(&facts(r#""username":"app""#), None).unwrap();
+        let pair = Pair::of("app", None, None).unwrap();
         assert_eq!((pair.base.as_str(), pair.clone.as_str(), pair.named), ("app", "app_clone", false));
         assert_eq!((pair.partner("app"), pair.partner("app_clone")), ("app_clone", "app"));
         assert_eq!(pair.original(), None);
@@ -106,19 +101,19 @@ mod tests {
 
     #[test]
     fn a_clone_is_one_only_if_the_version_before_says_so() {
-        let current = facts(r#""username":"app_clone""#);
-        assert_eq!(Pair::of(&current, Some("app")).unwrap().partner("app_clone"), "app");
+        assert_eq!(Pair::of("app_clone", None, Some("app")).unwrap().partner("app_clone"), "app");
         for previous in [None, Some("app_clone"), Some("other")] {
-            let pair = Pair::of(&current, previous).unwrap();
+            let pair = Pair::of("app_clone", None, previous).unwrap();
             assert_eq!((pair.partner("app_clone"), pair.original()), ("app_clone_clone", Some("app")));
         }
     }
 
     #[test]
     fn a_named_pair_needs_no_suffix_and_must_hold_the_current_user() {
-        let pair = Pair::of(&facts(r#""username":"green","rotation":{"users":["blue","green"]}"#), None).unwrap();
+        let users = ("blue".to_owned(), "green".to_owned());
+        let pair = Pair::of("green", Some(&users), None).unwrap();
         assert_eq!((pair.partner("green"), pair.side("green"), pair.named), ("blue", Some(Side::Clone), true));
-        let error = Pair::of(&facts(r#""username":"red","rotation":{"users":["blue","green"]}"#), None).unwrap_err();
+        let error = Pair::of("red", Some(&users), None).unwrap_err();
         assert_eq!(error.fact(Fact::Field), Some("rotation.users"));
     }
 }

@@ -15,14 +15,12 @@
 //! instance or a cluster that belongs to the superuser's: an alias or a name that merely begins like one is refused. So that
 //! person gains nothing. What the rotated secret says about TLS is not the superuser's either.
 //! Where RDS cannot be asked, a superuser without a server of its own is left to what the protocol can prove: SCRAM bound to its
-//! channel, or nothing at all ([`Engine::CHANNEL_BINDING`]).
+//! channel, or nothing at all (`Engine::CHANNEL_BINDING`).
 //!
 //! <https://docs.aws.amazon.com/AmazonRDS/latest/UserGuide/rds-secrets-manager.html>
 
 mod answer;
 
-use super::engine::Engine;
-use super::facts::Facts;
 use crate::aws::service::{Answer, CallError, Failure, Request, Service};
 use crate::clock::Deadline;
 use crate::error::{Code, Error, Fact, Result};
@@ -97,35 +95,36 @@ impl Rds {
         self.0.throttles()
     }
 
-    /// Where the superuser that RDS manages for `anchor` logs in, once `child` is found to be for the same database.
+    /// Where the superuser that RDS manages for `anchor` logs in, once `child` is found to be an address of the same database,
+    /// and that to be of one of these engines.
     ///
     /// # Errors
     /// [`Code::SuperuserMismatch`]; [`Code::EngineMismatch`]; [`Code::SuperuserServerGone`]; [`Code::ConfigurationInvalid`]; and those
     /// that say that RDS could not be asked ([`could_not_ask`]).
-    pub(crate) async fn primary<E: Engine>(
+    pub(crate) async fn primary(
         &self,
         anchor: &Anchor,
-        child: &Facts,
+        child: &Address,
+        engines: &[&str],
         deadline: Deadline,
     ) -> Result<Address> {
         let anchor = anchor.server()?;
         let deadline = deadline.within(LOOK_UP_LIMIT);
-        let place = Address::of(child);
         // An instance is called by the beginning of its host. Only if that is not the anchor's there is something to ask.
-        let other = Name::of_host(&place.host).filter(|name| matches!(name, Name::Instance(_)) && *name != anchor.name);
+        let other = Name::of_host(&child.host).filter(|name| matches!(name, Name::Instance(_)) && *name != anchor.name);
         let (primary, other) =
             tokio::join!(self.server(&anchor.name, deadline), self.perhaps(other.as_ref(), deadline));
         let primary = the_very(anchor, primary?)?;
-        if !E::NAMES.contains(&primary.engine.as_str()) {
+        if !engines.contains(&primary.engine.as_str()) {
             let error = Error::new(Code::EngineMismatch).with(Fact::Found, &primary.engine);
-            return Err(error.with(Fact::Expected, E::NAMES.join(" or ")));
+            return Err(error.with(Fact::Expected, engines.join(" or ")));
         }
         let not_yet = || unavailable(&anchor.name, "it has no endpoint yet");
         let address = primary.address.clone().ok_or_else(not_yet)?;
-        if primary.answers_at(&place) || belongs(&primary, other?.as_ref(), &place) {
+        if primary.answers_at(child) || belongs(&primary, other?.as_ref(), child) {
             Ok(address)
         } else {
-            Err(mismatch(&place, &address))
+            Err(mismatch(child, &address))
         }
     }
 
@@ -257,12 +256,6 @@ impl Server {
 }
 
 impl Address {
-    /// Whom a secret's connections are for: its host or, where that is an alias, the name that the server has to prove.
-    pub(crate) fn of(facts: &Facts) -> Self {
-        let proven = facts.tls_server_name.as_ref().filter(|_| !facts.plaintext);
-        Self::new(proven.unwrap_or(&facts.host), facts.port)
-    }
-
     pub(crate) fn new(host: &str, port: u16) -> Self {
         let host = host.strip_suffix('.').unwrap_or(host);
         Self { host: host.to_ascii_lowercase(), port }
@@ -396,7 +389,6 @@ fn unavailable(name: &Name, what: &str) -> Error {
 mod tests {
     use super::*;
     use crate::aws::endpoint::BadEndpoint;
-    use crate::database::facts::tests::facts;
 
     const SUFFIX: &str = "abc.eu-central-1.rds.amazonaws.com";
 
@@ -575,15 +567,6 @@ mod tests {
         assert!(one_database((None, &custom), (Some(&whole), &at(&whole))));
         assert!(!one_database((Some(&whole), &at(&whole)), (None, &address("reports.cluster-custom-evil.example"))));
         assert!(!one_database((None, &custom), (None, &custom)));
-    }
-
-    #[test]
-    fn an_address_is_whom_the_server_has_to_prove_to_be() {
-        let of = |fields: &str| Address::of(&facts(&format!(r#""username":"app",{fields}"#)));
-        assert_eq!(of(r#""ssl":true"#), address("DB.example."));
-        assert_eq!(of(r#""rotation":{"tlsServerName":"orders.rds"}"#), address("orders.rds"));
-        // Nothing is proven without TLS.
-        assert_eq!(of(r#""ssl":false,"rotation":{"tlsServerName":"orders.rds"}"#), address("db.example"));
     }
 
     #[test]

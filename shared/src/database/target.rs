@@ -143,7 +143,7 @@ impl<E: Engine> DatabaseTarget<E> {
         if here.host == there.host {
             return Err(mismatch());
         }
-        let same = self.rds.same_database(&here, &Address::of(child), context.deadline()).await;
+        let same = self.rds.same_database(&here, &child.proven_address(), context.deadline()).await;
         match same {
             Ok(true) => Ok(Superuser::of_same_database(own, child)),
             Ok(false) => Err(mismatch()),
@@ -181,7 +181,10 @@ impl<E: Engine> DatabaseTarget<E> {
     /// Where the superuser of a secret that RDS manages logs in; `None` if RDS does not manage it.
     async fn looked_up(&self, context: &StepContext<'_>, id: &str, child: &Facts) -> Result<Option<Address>> {
         match managed_for(&context.describe_other(id).await?.tags) {
-            Some(anchor) => self.rds.primary::<E>(&anchor, child, context.deadline()).await.map(Some),
+            Some(anchor) => {
+                let child = child.proven_address();
+                self.rds.primary(&anchor, &child, E::NAMES, context.deadline()).await.map(Some)
+            }
             None => Ok(None),
         }
     }
@@ -367,9 +370,13 @@ impl<E: Engine> Target for DatabaseTarget<E> {
         let user = match facts.strategy() {
             Strategy::SingleUser => facts.username.clone(),
             Strategy::AlternatingUsers => {
-                let previous = if Pair::needs_previous(&facts) { context.previous().await? } else { None };
+                let previous = if Pair::needs_previous(&facts.username, facts.users.as_ref()) {
+                    context.previous().await?
+                } else {
+                    None
+                };
                 let previous_user = previous.and_then(|document| user_on_same_server::<E>(&document, &facts));
-                Pair::of(&facts, previous_user.as_deref())?.partner(&facts.username).to_owned()
+                facts.pair(previous_user.as_deref())?.partner(&facts.username).to_owned()
             }
         };
         self.engine.check_name(&facts.engine, &user)?;
@@ -473,7 +480,7 @@ fn read_both<E: Engine>(versions: Versions<'_>) -> Result<(Facts, Facts)> {
 /// The pair, judged by both versions: createSecret looked at AWSPREVIOUS to choose the pending user, and its choice
 /// shows which of the two is the clone. The database has the last word on whether they belong together.
 fn pair_of_versions(current: &Facts, pending: &Facts) -> Result<Pair> {
-    let pair = Pair::of(current, Some(&pending.username))?;
+    let pair = current.pair(Some(&pending.username))?;
     let partner = pair.partner(&current.username);
     if pending.username == partner { Ok(pair) } else { Err(other_user(current, pending, partner)) }
 }
