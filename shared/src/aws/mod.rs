@@ -2,6 +2,7 @@
 
 mod attempts;
 pub mod endpoint;
+pub(crate) mod rds;
 pub mod secrets_manager;
 pub mod service;
 pub mod sigv4;

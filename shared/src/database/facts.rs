@@ -5,7 +5,7 @@
 use super::endpoint::{Endpoint, Transport};
 use super::engine::Engine;
 use super::pair::Pair;
-use super::rds::Address;
+use crate::aws::rds::Address;
 use crate::document::Document;
 use crate::error::{Code, Error, Fact, Result};
 use crate::net::tls::Verifier;

@@ -7,7 +7,6 @@ mod facts;
 mod observation;
 mod pair;
 pub mod plan;
-mod rds;
 mod settings;
 mod target;
 
