@@ -3,7 +3,7 @@
 //! <https://docs.aws.amazon.com/AmazonRDS/latest/APIReference/API_DescribeDBInstances.html>,
 //! <https://docs.aws.amazon.com/AmazonRDS/latest/APIReference/API_DescribeDBClusters.html>
 
-use super::{Address, Arn, Name, Server, identifier};
+use super::server::{Address, Arn, Server, ServerId, identifier};
 use aws_smithy_xml::decode::{Document, ScopedDecoder, try_data};
 
 /// A page of a list.
@@ -73,13 +73,13 @@ fn instance_of(tag: &mut ScopedDecoder<'_, '_>) -> Option<Server> {
     let (mut id, mut arn, mut engine, mut host, mut port) = (None, None, None, None, None);
     let (mut cluster, mut source) = (None, None);
     while_some(tag, |field| match field.start_el().local() {
-        "DBInstanceIdentifier" => id = id_of(field).map(Name::Instance),
+        "DBInstanceIdentifier" => id = id_of(field).map(ServerId::Instance),
         "DBInstanceArn" => arn = arn_of(field),
         "Engine" => engine = engine_of(field),
         "DBClusterIdentifier" => cluster = id_of(field),
         // Across regions and accounts these are ARNs, of what cannot be looked up here.
-        "ReadReplicaSourceDBInstanceIdentifier" => source = id_of(field).map(Name::Instance).or(source.take()),
-        "ReadReplicaSourceDBClusterIdentifier" => source = id_of(field).map(Name::Cluster).or(source.take()),
+        "ReadReplicaSourceDBInstanceIdentifier" => source = id_of(field).map(ServerId::Instance).or(source.take()),
+        "ReadReplicaSourceDBClusterIdentifier" => source = id_of(field).map(ServerId::Cluster).or(source.take()),
         "Endpoint" => while_some(field, |part| match part.start_el().local() {
             "Address" => host = host_of(part),
             "Port" => port = port_of(part),
@@ -95,7 +95,7 @@ fn instance_of(tag: &mut ScopedDecoder<'_, '_>) -> Option<Server> {
 fn cluster_of(tag: &mut ScopedDecoder<'_, '_>) -> Option<Server> {
     let (mut id, mut arn, mut engine, mut writer, mut port, mut others) = (None, None, None, None, None, Vec::new());
     while_some(tag, |field| match field.start_el().local() {
-        "DBClusterIdentifier" => id = id_of(field).map(Name::Cluster),
+        "DBClusterIdentifier" => id = id_of(field).map(ServerId::Cluster),
         "DBClusterArn" => arn = arn_of(field),
         "Engine" => engine = engine_of(field),
         "Endpoint" => writer = host_of(field),
@@ -128,7 +128,7 @@ fn arn_of(tag: &mut ScopedDecoder<'_, '_>) -> Option<Arn> {
 }
 
 /// An ARN, if it is the one of what has this name.
-fn arn_for(arn: Arn, name: &Name) -> Option<Arn> {
+fn arn_for(arn: Arn, name: &ServerId) -> Option<Arn> {
     (arn.name == *name).then_some(arn)
 }
 
@@ -198,9 +198,9 @@ mod tests {
         let [replica, member] = page.servers.as_slice() else { panic!("{:?}", page.servers) };
         assert_eq!(replica.arn.text, "arn:aws:rds:eu-central-1:123456789012:db:orders-ro");
         let is = (&replica.arn.name, replica.engine.as_str());
-        assert_eq!(is, (&Name::Instance("orders-ro".to_owned()), "postgres"));
+        assert_eq!(is, (&ServerId::Instance("orders-ro".to_owned()), "postgres"));
         assert_eq!(replica.address, Some(Address::new("orders-ro.abc.rds.example", 5432)));
-        assert_eq!(replica.source, Some(Name::Instance("orders".to_owned())));
+        assert_eq!(replica.source, Some(ServerId::Instance("orders".to_owned())));
         assert_eq!((&member.address, member.cluster.as_deref()), (&None, Some("shop")));
     }
 
