@@ -246,7 +246,7 @@ impl Account {
         let (restrictions, odd) = restrictions(attributes.get("Restrictions"));
         let unknown = attributes.keys().filter(|key| !MYSQL_ATTRIBUTES.contains(&key.as_str()));
         Some(Self {
-            name: name(row),
+            name: Name::of_row(row, 0),
             authentication: Authentication {
                 plugin: text(row, 2).to_owned(),
                 hash: Hash(row.get(3).cloned().flatten().unwrap_or_default()),
@@ -279,7 +279,7 @@ impl Account {
         }
         let unknown = fields.keys().filter(|key| !MARIADB_FIELDS.contains(&key.as_str()));
         Some(Self {
-            name: name(row),
+            name: Name::of_row(row, 0),
             authentication: Authentication {
                 plugin: string("plugin"),
                 hash: Hash(string("authentication_string").into_bytes()),
@@ -295,11 +295,6 @@ impl Account {
             ..Self::default()
         })
     }
-}
-
-/// User and host, which begin most rows.
-pub(crate) fn name(row: &Row) -> Name {
-    Name { user: text(row, 0).to_owned(), host: text(row, 1).to_owned() }
 }
 
 /// A column with a JSON object; NULL is an empty one.

@@ -37,6 +37,13 @@ pub(crate) struct Account {
     pub(crate) host: String,
 }
 
+impl Account {
+    /// From two columns of a row, of which the user's is the first.
+    pub(crate) fn of_row(row: &Row, user: usize) -> Self {
+        Self { user: text(row, user).to_owned(), host: text(row, user + 1).to_owned() }
+    }
+}
+
 impl Server {
     /// Whether an account can have two passwords.
     pub(crate) fn has_dual_passwords(&self) -> bool {

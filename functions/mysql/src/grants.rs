@@ -4,7 +4,7 @@
 //! takes. It knows neither a table's bare GRANT OPTION nor routines, proxies and roles, and it goes on showing the GRANT OPTION
 //! of a dynamic privilege after REVOKE (MySQL 9.7); for those there are the grant tables.
 
-use crate::accounts::{Account, Accounts, QUESTIONS, name};
+use crate::accounts::{Account, Accounts, QUESTIONS};
 use crate::connect::{Row, Rows, text};
 use crate::frame::Account as Name;
 use crate::quote::{account, identifier, literal};
@@ -166,8 +166,9 @@ impl Grants {
         }
         let (roles, proxies) = Accounts::edges(answers);
         let read = |account: &Account| {
-            let own =
-                |rows: &'_ [Row]| rows.iter().filter(|row| name(row) == account.name).cloned().collect::<Vec<_>>();
+            let own = |rows: &'_ [Row]| {
+                rows.iter().filter(|row| Name::of_row(row, 0) == account.name).cloned().collect::<Vec<_>>()
+            };
             let grantee = grantee(&account.name.user, &account.name.host);
             let granted = |question| answer(question).iter().filter(|row| text(row, 0) == grantee);
             // The least that there is about every account is the word USAGE.
@@ -178,8 +179,8 @@ impl Grants {
             let mut grants = Self {
                 restrictions: account.restrictions.clone(),
                 unknown: account.unknown.clone(),
-                roles: own(roles).iter().map(|row| (other(row), text(row, 4) == "Y")).collect(),
-                proxies: own(proxies).iter().map(|row| (other(row), text(row, 4) == "1")).collect(),
+                roles: own(roles).iter().map(|row| (Name::of_row(row, 2), text(row, 4) == "Y")).collect(),
+                proxies: own(proxies).iter().map(|row| (Name::of_row(row, 2), text(row, 4) == "1")).collect(),
                 ..Self::default()
             };
             // All of MySQL's dynamic privileges have an underscore in their names, and none of the static ones.
@@ -213,7 +214,7 @@ impl Grants {
             grants.default_roles = match &account.default_role {
                 // A default role outlives the grant of the role, without any effect.
                 Some(role) => grants.roles.keys().filter(|granted| granted.user == *role).cloned().collect(),
-                None => own(answer(Question::DefaultRoles)).iter().map(other).collect(),
+                None => own(answer(Question::DefaultRoles)).iter().map(|row| Name::of_row(row, 2)).collect(),
             };
             Ok(grants)
         };
@@ -259,11 +260,6 @@ impl Grants {
 /// How `information_schema` shows an account: in quotes, with nothing escaped.
 fn grantee(user: &str, host: &str) -> String {
     format!("'{user}'@'{host}'")
-}
-
-/// The second user and host of a row.
-fn other(row: &Row) -> Name {
-    Name { user: text(row, 2).to_owned(), host: text(row, 3).to_owned() }
 }
 
 /// A role's name as SQL. MariaDB's has no host.

@@ -1,6 +1,5 @@
 //! Which accounts are superusers, or amount to one, by themselves or through what they can become.
 
-use crate::accounts::name;
 use crate::connect::{Row, text};
 use crate::frame::Account as Name;
 use crate::quote::{account, identifier, literal};
@@ -89,10 +88,9 @@ impl Powers {
     pub(crate) fn read<'a>(powers: &[Row], edges: impl Iterator<Item = &'a Row>) -> Self {
         let mut becomes: BTreeMap<Name, BTreeSet<Name>> = BTreeMap::new();
         for row in edges {
-            let other = Name { user: text(row, 2).to_owned(), host: text(row, 3).to_owned() };
-            becomes.entry(name(row)).or_default().insert(other);
+            becomes.entry(Name::of_row(row, 0)).or_default().insert(Name::of_row(row, 2));
         }
-        let own = powers.iter().map(|row| (name(row), text(row, 2).to_owned())).collect();
+        let own = powers.iter().map(|row| (Name::of_row(row, 0), text(row, 2).to_owned())).collect();
         Self { own, becomes }
     }
 

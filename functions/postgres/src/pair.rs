@@ -58,7 +58,7 @@ pub(crate) async fn converge(
     let roles = Observed::new(pair, Role::read(&answers));
     let base = roles.provable(pair, pending)?;
     for role in [Some(base), roles.clone.as_ref()].into_iter().flatten() {
-        role.unprotected(&server, allowed)?;
+        role.unprotected(&server, allowed.powerful_roles)?;
     }
     base.usable()?;
     let clone = roles.clone.as_ref();

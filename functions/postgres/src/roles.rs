@@ -1,7 +1,6 @@
 //! What the catalogs say about roles. Only views that every user may read: RDS hides pg_authid.
 
 use crate::quote::literal;
-use crate::single::Allowed;
 use crate::transaction::{Server, flag, rows, text};
 use rotation::{Code, Error, Fact, Result};
 use std::collections::{BTreeMap, BTreeSet};
@@ -174,7 +173,7 @@ impl Role {
     ///
     /// # Errors
     /// [`Code::RoleProtected`].
-    pub(crate) fn unprotected(&self, server: &Server, allowed: Allowed) -> Result<()> {
+    pub(crate) fn unprotected(&self, server: &Server, allow_powerful: bool) -> Result<()> {
         let protected =
             |what: &str| Err(Error::new(Code::RoleProtected).with(Fact::User, &self.name).with(Fact::What, what));
         if self.name == server.session_user {
@@ -182,7 +181,7 @@ impl Role {
         }
         let own = |role: &str| role == server.session_user || role == server.current_user;
         match self.reach.iter().find(|(role, powerful)| **powerful || own(role)) {
-            Some(_) if allowed.powerful_roles => Ok(()),
+            Some(_) if allow_powerful => Ok(()),
             Some((role, _)) if *role == self.name => protected("it is a superuser, or amounts to one"),
             Some((role, _)) => protected(&format!("it is a member of {role}, and as powerful as that")),
             None => Ok(()),

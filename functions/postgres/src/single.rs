@@ -52,7 +52,7 @@ pub(crate) async fn rescue(
     let role = Role::read(&answers).into_iter().next();
     let role = role.ok_or_else(|| Error::new(Code::RoleMissing).with(Fact::User, user))?;
     role.usable()?;
-    role.unprotected(&server, allowed)?;
+    role.unprotected(&server, allowed.powerful_roles)?;
     let encryption = Encryption::choose(&server, allowed.md5)?;
     set_password(superuser, user, new, encryption, deadline).await
 }
