@@ -1,7 +1,7 @@
 //! The seam to a kind of database server.
 
 use super::endpoint::Endpoint;
-use super::observation::LoginFailure;
+use super::login_failure::LoginFailure;
 use super::pair::{Pair, Side};
 use super::plan::Credential;
 use crate::clock::Deadline;

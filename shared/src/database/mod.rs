@@ -3,18 +3,19 @@
 
 mod endpoint;
 mod engine;
-mod facts;
-mod observation;
+
+mod login_failure;
 mod pair;
 pub mod plan;
+mod secret;
 mod settings;
 mod target;
 
 pub use crate::protocol::observation::Observation;
 pub use endpoint::{Endpoint, Transport};
 pub use engine::{Engine, Evidence, Login, OwnChange, Turn};
-pub use facts::Facts;
-pub use observation::LoginFailure;
+pub use login_failure::LoginFailure;
 pub use pair::{Pair, Side};
+pub use secret::Facts;
 pub use settings::Settings;
 pub use target::DatabaseTarget;

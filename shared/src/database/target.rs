@@ -1,10 +1,10 @@
 //! A database user as a rotation's target: observe, decide, act, prove.
 
 use super::engine::{Engine, Evidence, Login, OwnChange, Turn};
-use super::facts::{Facts, Strategy, Superuser, SuperuserSecret};
-use super::observation::LoginFailure;
+use super::login_failure::LoginFailure;
 use super::pair::Pair;
 use super::plan::{Credential, Fallbacks, Move, Observations, next_move};
+use super::secret::{Facts, Strategy, Superuser, SuperuserSecret};
 use super::settings::Settings;
 use crate::aws::rds::{Address, Rds, could_not_ask, managed_for, mismatch};
 use crate::document::Document;
