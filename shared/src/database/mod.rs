@@ -1,9 +1,8 @@
-//! What the database functions share: the facts in a secret, the pair of alternating users, what to do after which login
+//! What the database functions share: what a secret says, the pair of alternating users, what to do after which login
 //! succeeded or failed, and the flow from one to the other. An [`Engine`] adds how a server is spoken to.
 
 mod endpoint;
 mod engine;
-
 mod login_failure;
 mod pair;
 pub mod plan;
@@ -16,6 +15,5 @@ pub use endpoint::{Endpoint, Transport};
 pub use engine::{Engine, Evidence, Login, OwnChange, Turn};
 pub use login_failure::LoginFailure;
 pub use pair::{Pair, Side};
-pub use secret::Facts;
 pub use settings::Settings;
 pub use target::DatabaseTarget;

@@ -17,34 +17,34 @@ const DISCARD: &str = "discardPreviousPasswordAfterHours";
 
 /// A database user's secret, read and checked.
 #[derive(Clone, Debug)]
-pub struct Facts {
+pub(crate) struct DatabaseSecret {
     /// Which of the engine's names the secret has.
-    pub engine: String,
+    pub(crate) engine: String,
     /// Host name or address.
-    pub host: String,
+    pub(crate) host: String,
     /// TCP port.
-    pub port: u16,
+    pub(crate) port: u16,
     /// User name.
-    pub username: String,
+    pub(crate) username: String,
     /// Password.
-    pub password: Password,
+    pub(crate) password: Password,
     /// Database, or the engine's default.
-    pub database: Option<String>,
+    pub(crate) database: Option<String>,
     /// `"ssl": false`.
-    pub plaintext: bool,
+    pub(crate) plaintext: bool,
     /// `masterarn`: the superuser's secret.
-    pub superuser: Option<String>,
+    pub(crate) superuser: Option<String>,
     /// `rotation.users`: base and clone.
-    pub users: Option<(String, String)>,
+    pub(crate) users: Option<(String, String)>,
     /// `rotation.superuserRescue`: single user, but the superuser may help a user that is locked out.
-    pub rescue: bool,
+    pub(crate) rescue: bool,
     /// `rotation.caBundle`: PEM text of further CAs.
-    pub ca_bundle: Option<String>,
+    pub(crate) ca_bundle: Option<String>,
     /// `rotation.tlsServerName`: the name in the server's certificate, where it is not the host.
-    pub tls_server_name: Option<String>,
+    pub(crate) tls_server_name: Option<String>,
     /// `rotation.discardPreviousPasswordAfterHours`: how long a previous password that the server keeps may go on working;
     /// without it, until the next rotation.
-    pub discard_after: Option<Duration>,
+    pub(crate) discard_after: Option<Duration>,
 }
 
 /// Which users a rotation changes.
@@ -56,12 +56,12 @@ pub(crate) enum Strategy {
     AlternatingUsers,
 }
 
-impl Facts {
+impl DatabaseSecret {
     /// Reads a secret for engine `E`.
     ///
     /// # Errors
     /// [`Code::FieldMissing`], [`Code::FieldInvalid`], [`Code::EngineMismatch`], [`Code::OptionUnknown`].
-    pub fn read<E: Engine>(document: &Document) -> Result<Self> {
+    pub(crate) fn read<E: Engine>(document: &Document) -> Result<Self> {
         let engine = document.string("engine")?;
         if !E::NAMES.contains(&engine.as_str()) {
             return Err(Error::new(Code::EngineMismatch)
@@ -184,14 +184,14 @@ pub(crate) enum SuperuserSecret {
         password: Password,
     },
     /// All that a database user's secret says.
-    Full(Box<Facts>),
+    Full(Box<DatabaseSecret>),
 }
 
 impl SuperuserSecret {
     /// Reads a superuser's secret of engine `E`.
     ///
     /// # Errors
-    /// Those of [`Facts::read`].
+    /// Those of [`DatabaseSecret::read`].
     pub(crate) fn read<E: Engine>(document: &Document) -> Result<Self> {
         if document.keys().all(|key| key == "username" || key == "password") {
             return Ok(Self::Alone {
@@ -199,14 +199,14 @@ impl SuperuserSecret {
                 password: document.password("password")?,
             });
         }
-        Facts::read::<E>(document).map(Box::new).map(Self::Full)
+        DatabaseSecret::read::<E>(document).map(Box::new).map(Self::Full)
     }
 }
 
 /// A superuser, ready to log in. It talks in plaintext only if both secrets say so.
 #[derive(Clone, Debug)]
 pub(crate) struct Superuser {
-    pub(crate) facts: Facts,
+    pub(crate) facts: DatabaseSecret,
     /// Whether RDS or the superuser's own secret names the server, and the latter or the deployer whom to trust there. If
     /// not, whoever may write the child secret does, and the password must not be given to a server that cannot prove to know
     /// it.
@@ -215,25 +215,25 @@ pub(crate) struct Superuser {
 
 impl Superuser {
     /// A superuser whose secret does not name the server, where only the child says where that is.
-    pub(crate) fn beside(child: &Facts, username: String, password: Password) -> Self {
-        let facts = Facts { username, password, plaintext: false, ..child.clone() };
+    pub(crate) fn beside(child: &DatabaseSecret, username: String, password: Password) -> Self {
+        let facts = DatabaseSecret { username, password, plaintext: false, ..child.clone() };
         Self { facts, address_is_vouched_for: false }
     }
 
     /// A superuser whose server was looked up. Whom the child trusts does not count there.
-    pub(crate) fn managed(child: &Facts, username: String, password: Password, at: Address) -> Self {
+    pub(crate) fn managed(child: &DatabaseSecret, username: String, password: Password, at: Address) -> Self {
         let Address { host, port } = at;
-        let child = Facts { ca_bundle: None, tls_server_name: None, ..child.clone() };
-        let facts = Facts { host, port, username, password, plaintext: false, ..child };
+        let child = DatabaseSecret { ca_bundle: None, tls_server_name: None, ..child.clone() };
+        let facts = DatabaseSecret { host, port, username, password, plaintext: false, ..child };
         Self { facts, address_is_vouched_for: true }
     }
 
     /// A superuser whose own secret names the server that the child's names.
-    pub(crate) fn of_same_server(own: Facts, child: &Facts) -> Self {
+    pub(crate) fn of_same_server(own: DatabaseSecret, child: &DatabaseSecret) -> Self {
         // Whom the child trusts is not whom the superuser trusts, unless it says so itself.
         let address_is_vouched_for = own.ca_bundle == child.ca_bundle && own.tls_server_name == child.tls_server_name
             || child.ca_bundle.is_none() && child.tls_server_name.is_none();
-        let facts = Facts {
+        let facts = DatabaseSecret {
             database: child.database.clone(),
             plaintext: own.plaintext && child.plaintext,
             ca_bundle: own.ca_bundle.or_else(|| child.ca_bundle.clone()),
@@ -246,8 +246,8 @@ impl Superuser {
     }
 
     /// A superuser whose own secret names another server, which was found to have the child's database.
-    pub(crate) fn of_same_database(own: Facts, child: &Facts) -> Self {
-        let facts = Facts {
+    pub(crate) fn of_same_database(own: DatabaseSecret, child: &DatabaseSecret) -> Self {
+        let facts = DatabaseSecret {
             host: own.host,
             port: own.port,
             username: own.username,
@@ -314,12 +314,12 @@ pub(crate) mod tests {
         Document::parse(format!("{{{fields},{rest}}}").as_str().into()).unwrap()
     }
 
-    pub(crate) fn facts(fields: &str) -> Facts {
-        Facts::read::<Postgres>(&document(fields)).unwrap()
+    pub(crate) fn facts(fields: &str) -> DatabaseSecret {
+        DatabaseSecret::read::<Postgres>(&document(fields)).unwrap()
     }
 
-    fn read(text: &str) -> Result<Facts> {
-        Facts::read::<Postgres>(&Document::parse(text.into()).unwrap())
+    fn read(text: &str) -> Result<DatabaseSecret> {
+        DatabaseSecret::read::<Postgres>(&Document::parse(text.into()).unwrap())
     }
 
     #[test]
@@ -346,9 +346,9 @@ pub(crate) mod tests {
         assert_eq!((error.code(), error.fact(Fact::Found)), (Code::EngineMismatch, Some("mysql")));
     }
 
-    fn superuser(text: &str) -> Facts {
+    fn superuser(text: &str) -> DatabaseSecret {
         match SuperuserSecret::read::<Postgres>(&Document::parse(text.into()).unwrap()).unwrap() {
-            SuperuserSecret::Full(facts) => *facts,
+            SuperuserSecret::Full(secret) => *secret,
             SuperuserSecret::Alone { username, .. } => panic!("{username} is alone"),
         }
     }

@@ -4,7 +4,7 @@ use super::engine::{Engine, Evidence, Login, OwnChange, Turn};
 use super::login_failure::LoginFailure;
 use super::pair::Pair;
 use super::plan::{Credential, Fallbacks, Move, Observations, next_move};
-use super::secret::{Facts, Strategy, Superuser, SuperuserSecret};
+use super::secret::{DatabaseSecret, Strategy, Superuser, SuperuserSecret};
 use super::settings::Settings;
 use crate::aws::rds::{Address, Rds, could_not_ask, managed_for, mismatch};
 use crate::document::Document;
@@ -46,7 +46,7 @@ impl<E: Engine> DatabaseTarget<E> {
     async fn log_in(
         &self,
         context: &StepContext<'_>,
-        facts: &Facts,
+        facts: &DatabaseSecret,
         credential: Credential,
     ) -> Result<E::Session, LoginFailure> {
         self.log_in_with(context, facts, credential, false).await
@@ -56,7 +56,7 @@ impl<E: Engine> DatabaseTarget<E> {
     async fn try_to_log_in(
         &self,
         context: &StepContext<'_>,
-        facts: &Facts,
+        facts: &DatabaseSecret,
         credential: Credential,
     ) -> Result<E::Session, LoginFailure> {
         match credential {
@@ -77,7 +77,7 @@ impl<E: Engine> DatabaseTarget<E> {
     async fn log_in_with(
         &self,
         context: &StepContext<'_>,
-        facts: &Facts,
+        facts: &DatabaseSecret,
         credential: Credential,
         channel_binding_required: bool,
     ) -> Result<E::Session, LoginFailure> {
@@ -94,7 +94,7 @@ impl<E: Engine> DatabaseTarget<E> {
     async fn log_in_once(
         &self,
         context: &StepContext<'_>,
-        facts: &Facts,
+        facts: &DatabaseSecret,
         credential: Credential,
         channel_binding_required: bool,
     ) -> Result<E::Session, LoginFailure> {
@@ -116,7 +116,7 @@ impl<E: Engine> DatabaseTarget<E> {
     }
 
     /// The superuser's secret, checked against the child before its password goes anywhere.
-    async fn superuser(&self, context: &StepContext<'_>, child: &Facts) -> Result<Option<Superuser>> {
+    async fn superuser(&self, context: &StepContext<'_>, child: &DatabaseSecret) -> Result<Option<Superuser>> {
         let Some(id) = &child.superuser else { return Ok(None) };
         if !self.may_read(id) {
             return Err(Error::new(Code::SuperuserNotAllowed).with(Fact::OtherSecret, id));
@@ -133,7 +133,12 @@ impl<E: Engine> DatabaseTarget<E> {
         superuser.await.map(Some).map_err(|error| error.with_default(Fact::OtherSecret, id))
     }
 
-    async fn full_superuser(&self, context: &StepContext<'_>, own: Facts, child: &Facts) -> Result<Superuser> {
+    async fn full_superuser(
+        &self,
+        context: &StepContext<'_>,
+        own: DatabaseSecret,
+        child: &DatabaseSecret,
+    ) -> Result<Superuser> {
         let (here, there) = (Address::new(&own.host, own.port), Address::new(&child.host, child.port));
         if here == there {
             return Ok(Superuser::of_same_server(own, child));
@@ -157,7 +162,7 @@ impl<E: Engine> DatabaseTarget<E> {
         &self,
         context: &StepContext<'_>,
         id: &str,
-        child: &Facts,
+        child: &DatabaseSecret,
         username: String,
         password: Password,
     ) -> Result<Superuser> {
@@ -179,7 +184,7 @@ impl<E: Engine> DatabaseTarget<E> {
     }
 
     /// Where the superuser of a secret that RDS manages logs in; `None` if RDS does not manage it.
-    async fn looked_up(&self, context: &StepContext<'_>, id: &str, child: &Facts) -> Result<Option<Address>> {
+    async fn looked_up(&self, context: &StepContext<'_>, id: &str, child: &DatabaseSecret) -> Result<Option<Address>> {
         match managed_for(&context.describe_other(id).await?.tags) {
             Some(anchor) => {
                 let child = child.proven_address();
@@ -195,11 +200,16 @@ impl<E: Engine> DatabaseTarget<E> {
         self.superuser_secrets.as_ref().is_none_or(|allowed| allowed.iter().any(|arn| arn == superuser))
     }
 
-    async fn apply_single(&self, context: &StepContext<'_>, current: &Facts, pending: &Facts) -> Result<Applied> {
+    async fn apply_single(
+        &self,
+        context: &StepContext<'_>,
+        current: &DatabaseSecret,
+        pending: &DatabaseSecret,
+    ) -> Result<Applied> {
         let deadline = context.deadline();
         let mut seen = Observations::default();
         // Fetched when the current and the pending password were refused, and not before.
-        let mut previous: Option<Facts> = None;
+        let mut previous: Option<DatabaseSecret> = None;
         let mut fallbacks = Fallbacks { previous: true, superuser: current.rescue };
         let mut failure: Option<Error> = None;
         let mut session: Option<E::Session> = None;
@@ -279,12 +289,17 @@ impl<E: Engine> DatabaseTarget<E> {
     }
 
     /// The previous version, if it is about the same user on the same server. Anything else is not ours to try.
-    async fn previous_of(&self, context: &StepContext<'_>, current: &Facts) -> Result<Option<Facts>> {
-        let previous = context.previous().await?.and_then(|document| Facts::read::<E>(&document).ok());
+    async fn previous_of(&self, context: &StepContext<'_>, current: &DatabaseSecret) -> Result<Option<DatabaseSecret>> {
+        let previous = context.previous().await?.and_then(|document| DatabaseSecret::read::<E>(&document).ok());
         Ok(previous.filter(|previous| previous.username == current.username && current.same_target(previous).is_ok()))
     }
 
-    async fn apply_alternating(&self, context: &StepContext<'_>, current: &Facts, pending: &Facts) -> Result<Applied> {
+    async fn apply_alternating(
+        &self,
+        context: &StepContext<'_>,
+        current: &DatabaseSecret,
+        pending: &DatabaseSecret,
+    ) -> Result<Applied> {
         let pair = pair_of_versions(current, pending)?;
         let side = pair.side(&pending.username).ok_or_else(internal)?;
         let superuser = self.superuser(context, current).await?.ok_or_else(internal)?;
@@ -301,7 +316,7 @@ impl<E: Engine> DatabaseTarget<E> {
     async fn compare_as_superuser(
         &self,
         context: &StepContext<'_>,
-        current: &Facts,
+        current: &DatabaseSecret,
         pair: &Pair,
         pending: &str,
     ) -> Result<()> {
@@ -313,7 +328,12 @@ impl<E: Engine> DatabaseTarget<E> {
     }
 
     /// Ends the passwords before `current`, if the secret asks for that `age` after it was made.
-    async fn discard(&self, context: &StepContext<'_>, current: &Facts, age: Option<Duration>) -> Result<Retired> {
+    async fn discard(
+        &self,
+        context: &StepContext<'_>,
+        current: &DatabaseSecret,
+        age: Option<Duration>,
+    ) -> Result<Retired> {
         let due = current.discard_after.zip(age).is_some_and(|(after, age)| age >= after);
         if !due {
             return Ok(Retired::Nothing);
@@ -332,7 +352,7 @@ impl<E: Engine> DatabaseTarget<E> {
 /// What the secret's versions tell about a pair.
 struct VersionsOfSecret<'a, E> {
     context: &'a StepContext<'a>,
-    current: &'a Facts,
+    current: &'a DatabaseSecret,
     engine: PhantomData<E>,
 }
 
@@ -344,8 +364,8 @@ impl<E: Engine> Evidence for VersionsOfSecret<'_, E> {
 }
 
 /// The user of a version, if that is about the server of another one.
-fn user_on_same_server<E: Engine>(document: &Document, other: &Facts) -> Option<String> {
-    let facts = Facts::read::<E>(document).ok()?;
+fn user_on_same_server<E: Engine>(document: &Document, other: &DatabaseSecret) -> Option<String> {
+    let facts = DatabaseSecret::read::<E>(document).ok()?;
     (facts.host.eq_ignore_ascii_case(&other.host) && facts.port == other.port).then_some(facts.username)
 }
 
@@ -358,13 +378,13 @@ impl<E: Engine> Target for DatabaseTarget<E> {
     }
 
     fn companion(&self, current: &Document) -> Option<String> {
-        let facts = Facts::read::<E>(current).ok()?;
+        let facts = DatabaseSecret::read::<E>(current).ok()?;
         // A rescue is rare; its secret is read when it is needed.
         facts.superuser.clone().filter(|id| facts.strategy() == Strategy::AlternatingUsers && self.may_read(id))
     }
 
     async fn propose(&self, context: &StepContext<'_>, current: &Document) -> Result<Proposal<()>> {
-        let facts = Facts::read::<E>(current)?;
+        let facts = DatabaseSecret::read::<E>(current)?;
         // A CA that cannot be used is better found before anything has changed.
         facts.endpoint(self.deployers_ca.as_deref())?;
         let user = match facts.strategy() {
@@ -415,12 +435,12 @@ impl<E: Engine> Target for DatabaseTarget<E> {
     }
 
     async fn retire(&self, context: &StepContext<'_>, versions: Versions<'_>) -> Result<Retired> {
-        let facts = Facts::read::<E>(versions.pending)?;
+        let facts = DatabaseSecret::read::<E>(versions.pending)?;
         self.discard(context, &facts, Some(Duration::ZERO)).await
     }
 
     async fn check(&self, context: &StepContext<'_>, current: VersionWithAge<'_>) -> Result<Retired> {
-        let facts = Facts::read::<E>(current.document)?;
+        let facts = DatabaseSecret::read::<E>(current.document)?;
         let session = self.log_in(context, &facts, Credential::Current).await;
         let session = session.map_err(|failure| failure.or_rejected(Code::CurrentRejected))?;
         let proven = self.engine.prove(session, &facts.username, None, context.deadline()).await;
@@ -434,7 +454,7 @@ impl<E: Engine> Target for DatabaseTarget<E> {
 
     async fn attempt(&self, context: &StepContext<'_>, versions: Versions<'_>, label: Label) -> Result<Attempt> {
         let (facts, credential) = match label {
-            Label::Current => (Facts::read::<E>(versions.current)?, Credential::Current),
+            Label::Current => (DatabaseSecret::read::<E>(versions.current)?, Credential::Current),
             Label::Pending => (read_both::<E>(versions)?.1, Credential::Pending),
             Label::Previous => (read_both::<E>(versions)?.1, Credential::Previous),
         };
@@ -442,7 +462,7 @@ impl<E: Engine> Target for DatabaseTarget<E> {
     }
 
     async fn attempt_companion(&self, context: &StepContext<'_>, current: &Document) -> Result<Option<HelperSecret>> {
-        let facts = Facts::read::<E>(current)?;
+        let facts = DatabaseSecret::read::<E>(current)?;
         let Some(secret) = facts.superuser.clone() else { return Ok(None) };
         let tried = match self.superuser(context, &facts).await {
             Ok(Some(superuser)) => tried_as(self.log_in_superuser(context, &superuser).await),
@@ -463,9 +483,9 @@ fn tried_as<T>(attempt: Result<T, LoginFailure>) -> Attempt {
 
 /// Both versions, after the checks that come before any password is sent: the pending one is for the same server and for
 /// the user that this rotation may touch.
-fn read_both<E: Engine>(versions: Versions<'_>) -> Result<(Facts, Facts)> {
-    let current = Facts::read::<E>(versions.current)?;
-    let pending = Facts::read::<E>(versions.pending)?;
+fn read_both<E: Engine>(versions: Versions<'_>) -> Result<(DatabaseSecret, DatabaseSecret)> {
+    let current = DatabaseSecret::read::<E>(versions.current)?;
+    let pending = DatabaseSecret::read::<E>(versions.pending)?;
     current.same_target(&pending)?;
     if current.strategy() == Strategy::SingleUser {
         if current.username != pending.username {
@@ -479,13 +499,13 @@ fn read_both<E: Engine>(versions: Versions<'_>) -> Result<(Facts, Facts)> {
 
 /// The pair, judged by both versions: createSecret looked at AWSPREVIOUS to choose the pending user, and its choice
 /// shows which of the two is the clone. The database has the last word on whether they belong together.
-fn pair_of_versions(current: &Facts, pending: &Facts) -> Result<Pair> {
+fn pair_of_versions(current: &DatabaseSecret, pending: &DatabaseSecret) -> Result<Pair> {
     let pair = current.pair(Some(&pending.username))?;
     let partner = pair.partner(&current.username);
     if pending.username == partner { Ok(pair) } else { Err(other_user(current, pending, partner)) }
 }
 
-fn other_user(current: &Facts, pending: &Facts, expected: &str) -> Error {
+fn other_user(current: &DatabaseSecret, pending: &DatabaseSecret, expected: &str) -> Error {
     Error::new(Code::PendingMismatch)
         .with(Fact::Field, "username")
         .with(Fact::Found, &pending.username)
@@ -500,7 +520,7 @@ fn explained(error: Error, why: Error) -> Error {
 }
 
 /// Says where it happened, and to whom, unless that was said closer to it.
-fn placed(error: Error, facts: &Facts) -> Error {
+fn placed(error: Error, facts: &DatabaseSecret) -> Error {
     error
         .with_default(Fact::Host, &facts.host)
         .with_default(Fact::Port, facts.port)
