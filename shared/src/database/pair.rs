@@ -81,9 +81,9 @@ impl Pair {
         self.base.strip_suffix(CLONE_SUFFIX)
     }
 
-    /// The other one.
-    pub fn partner(&self, user: &str) -> &str {
-        if user == self.base { &self.clone } else { &self.base }
+    /// The side of the other one.
+    pub fn partner(&self, user: &str) -> Side {
+        if user == self.base { Side::Clone } else { Side::Base }
     }
 }
 
@@ -91,20 +91,24 @@ impl Pair {
 mod tests {
     use super::*;
 
+    fn partner<'a>(pair: &'a Pair, user: &str) -> &'a str {
+        pair.user(pair.partner(user))
+    }
+
     #[test]
     fn a_user_alternates_with_its_clone() {
         let pair = Pair::of("app", None, None).unwrap();
         assert_eq!((pair.base.as_str(), pair.clone.as_str(), pair.named), ("app", "app_clone", false));
-        assert_eq!((pair.partner("app"), pair.partner("app_clone")), ("app_clone", "app"));
+        assert_eq!((partner(&pair, "app"), partner(&pair, "app_clone")), ("app_clone", "app"));
         assert_eq!(pair.original(), None);
     }
 
     #[test]
     fn a_clone_is_one_only_if_the_version_before_says_so() {
-        assert_eq!(Pair::of("app_clone", None, Some("app")).unwrap().partner("app_clone"), "app");
+        assert_eq!(partner(&Pair::of("app_clone", None, Some("app")).unwrap(), "app_clone"), "app");
         for previous in [None, Some("app_clone"), Some("other")] {
             let pair = Pair::of("app_clone", None, previous).unwrap();
-            assert_eq!((pair.partner("app_clone"), pair.original()), ("app_clone_clone", Some("app")));
+            assert_eq!((partner(&pair, "app_clone"), pair.original()), ("app_clone_clone", Some("app")));
         }
     }
 
@@ -112,7 +116,7 @@ mod tests {
     fn a_named_pair_needs_no_suffix_and_must_hold_the_current_user() {
         let users = ("blue".to_owned(), "green".to_owned());
         let pair = Pair::of("green", Some(&users), None).unwrap();
-        assert_eq!((pair.partner("green"), pair.side("green"), pair.named), ("blue", Some(Side::Clone), true));
+        assert_eq!((partner(&pair, "green"), pair.side("green"), pair.named), ("blue", Some(Side::Clone), true));
         let error = Pair::of("red", Some(&users), None).unwrap_err();
         assert_eq!(error.fact(Fact::Field), Some("rotation.users"));
     }

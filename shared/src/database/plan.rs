@@ -47,6 +47,19 @@ pub struct Observations {
     pub superuser: Option<Observation>,
 }
 
+impl Observations {
+    /// Notes what trying a credential told.
+    pub(crate) fn note(&mut self, credential: Credential, observation: Observation) {
+        let slot = match credential {
+            Credential::Current => &mut self.current,
+            Credential::Pending => &mut self.pending,
+            Credential::Previous => &mut self.previous,
+            Credential::Superuser => &mut self.superuser,
+        };
+        *slot = Some(observation);
+    }
+}
+
 /// What a single-user rotation may fall back on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Fallbacks {
