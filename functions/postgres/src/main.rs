@@ -1,16 +1,12 @@
 //! The Lambda function that rotates the passwords of PostgreSQL users.
 
+mod catalog;
 mod connect;
 mod engine;
-mod guard;
 mod pair;
-mod quote;
-mod roles;
 mod settings;
 mod single;
-mod sqlstate;
-mod transaction;
-mod verifier;
+mod sql;
 
 use engine::Postgres;
 use rotation::database::{self, DatabaseTarget};

@@ -1,12 +1,12 @@
 //! Two users that take turns. The clone is made to follow the base in everything; what it takes is worked out as a list of
 //! statements, from facts, before the first one runs. A list that comes out empty proves that the two are alike.
 
+use crate::catalog::{Membership, Place, Role};
 use crate::connect::Session;
-use crate::quote::{identifier, literal, setting_name, setting_value};
-use crate::roles::{Membership, Place, Role};
 use crate::single::{Allowed, expect_session_user};
-use crate::transaction::{As, PINNED, Server, ask, limits, rows, text};
-use crate::verifier::{Encryption, set_password};
+use crate::sql::password::{Encryption, set_password};
+use crate::sql::preamble::{As, PINNED, Server, ask, limits, rows, text};
+use crate::sql::quote::{identifier, literal, setting_name, setting_value};
 use rotation::clock::Deadline;
 use rotation::database::{Pair, Side, Turn};
 use rotation::{Code, Error, Fact, Result};
@@ -318,7 +318,7 @@ fn readable(name: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::roles::Attributes;
+    use crate::catalog::Attributes;
 
     fn role(name: &str) -> Role {
         let attributes = Attributes { login: true, ..Attributes::default() };

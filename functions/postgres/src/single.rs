@@ -1,9 +1,9 @@
 //! One user, whose own password is changed. Two round trips, whoever does it.
 
+use crate::catalog::Role;
 use crate::connect::Session;
-use crate::roles::Role;
-use crate::transaction::{As, Server, ask, rows, text};
-use crate::verifier::{Encryption, set_password};
+use crate::sql::password::{Encryption, set_password};
+use crate::sql::preamble::{As, Server, ask, rows, text};
 use rotation::clock::Deadline;
 use rotation::secret::Password;
 use rotation::{Code, Error, Fact, Result};

@@ -1,7 +1,9 @@
 //! One connection, one login: TCP, TLS, authentication, each with a limit and an error of its own.
 
-use crate::guard::{CleartextRequested, Guarded};
-use crate::sqlstate;
+mod guard;
+mod sqlstate;
+
+use guard::{CleartextRequested, Guarded};
 use rotation::clock::Deadline;
 use rotation::database::{Login, LoginFailure, Transport};
 use rotation::net::connection;

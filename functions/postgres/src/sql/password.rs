@@ -1,8 +1,8 @@
 //! What the server gets instead of a password: a value that verifies it and does not reveal it.
 
 use crate::connect::Session;
-use crate::quote;
-use crate::transaction::{Server, limits};
+use crate::sql::preamble::{Server, limits};
+use crate::sql::quote;
 use postgres_protocol::password::{md5, scram_sha_256};
 use rotation::clock::Deadline;
 use rotation::secret::Password;

@@ -1,7 +1,7 @@
 //! What the catalogs say about roles. Only views that every user may read: RDS hides pg_authid.
 
-use crate::quote::literal;
-use crate::transaction::{Server, flag, rows, text};
+use crate::sql::preamble::{Server, flag, rows, text};
+use crate::sql::quote::literal;
 use rotation::{Code, Error, Fact, Result};
 use std::collections::{BTreeMap, BTreeSet};
 use tokio_postgres::{SimpleQueryMessage, SimpleQueryRow};
