@@ -1,8 +1,9 @@
 //! MySQL and MariaDB as the rotation's engine.
 
+use crate::connect::errno;
 use crate::connect::{Session, connect};
 use crate::settings::Settings;
-use crate::{errno, own, pair, rescue};
+use crate::{pair, single};
 use rotation::clock::Deadline;
 use rotation::database::{Engine, Evidence, Login, LoginFailure, OwnChange, Pair, Side, Turn};
 use rotation::protocol::observation::PreviousCredential;
@@ -68,7 +69,7 @@ impl Engine for MySql {
         change: OwnChange<'_>,
         deadline: Deadline,
     ) -> Result<PreviousCredential> {
-        own::change_own_password(session, change, deadline).await
+        single::change_own_password(session, change, deadline).await
     }
 
     /// A new random password is in no history, unless it was set before.
@@ -83,11 +84,11 @@ impl Engine for MySql {
         current: &Password,
         deadline: Deadline,
     ) -> Result<bool> {
-        own::discard_previous_password(session, user, current, deadline).await
+        single::discard_previous_password(session, user, current, deadline).await
     }
 
     async fn rescue(&self, superuser: Session, change: OwnChange<'_>, deadline: Deadline) -> Result<()> {
-        rescue::rescue(superuser, change, self.allow_powerful, deadline).await
+        single::rescue::rescue(superuser, change, self.allow_powerful, deadline).await
     }
 
     async fn converge(
@@ -105,6 +106,6 @@ impl Engine for MySql {
     }
 
     async fn prove(&self, session: Session, user: &str, _: Option<&Pair>, deadline: Deadline) -> Result<()> {
-        own::prove(session, user, deadline).await
+        single::prove(session, user, deadline).await
     }
 }

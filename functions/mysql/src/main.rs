@@ -1,22 +1,12 @@
 //! The Lambda function that rotates the passwords of MySQL and MariaDB users.
 
-mod accounts;
-mod changes;
+mod catalog;
 mod connect;
 mod engine;
-mod errno;
-mod frame;
-mod grants;
-mod hash;
-mod options;
-mod own;
 mod pair;
-mod password;
-mod power;
-mod quote;
-mod rescue;
 mod settings;
-mod siblings;
+mod single;
+mod sql;
 
 use engine::MySql;
 use rotation::database::{self, DatabaseTarget};

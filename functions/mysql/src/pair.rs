@@ -5,14 +5,14 @@
 //! password that nobody knows; it is made like the base's; that this has been achieved is read back; and only then, in the last
 //! statement, it gets the pending password and is unlocked.
 
-use crate::accounts::{Account, Accounts, known_tables, usable};
-use crate::changes::{Change, Granted, Need, Subject, Task};
+use crate::catalog::accounts::{Account, Accounts, known_tables, usable};
+use crate::catalog::grants::{Grants, Level, list};
 use crate::connect::{Rows, Session, text};
-use crate::frame::{self, Server};
-use crate::grants::{Grants, Level, list};
-use crate::hash;
-use crate::password::{self, Identified, Lock, Plugin, Target};
-use crate::quote::{account, literal};
+use crate::sql::changes::{Change, Granted, Need, Subject, Task};
+use crate::sql::hash;
+use crate::sql::password::{self, Identified, Lock, Plugin, Target};
+use crate::sql::preamble::{self, Server};
+use crate::sql::quote::{account, literal};
 use rotation::clock::Deadline;
 use rotation::database::{Evidence, Pair, Side, Turn};
 use rotation::{Code, Error, Fact, Result};
@@ -132,7 +132,7 @@ impl Observed {
 
     async fn begin(session: &mut Session, pair: &Pair, deadline: Deadline) -> Result<(Server, Self)> {
         known_tables(session)?;
-        let begun = frame::begin(session, &pair.base, &Self::questions(pair), deadline).await;
+        let begun = preamble::begin(session, &pair.base, &Self::questions(pair), deadline).await;
         let (server, answers) = begun.map_err(explain_reading)?;
         let observed = Self::of_answers(&answers, pair, &server)?;
         Ok((server, observed))

@@ -1,8 +1,8 @@
 //! One user that is locked out, helped by a superuser.
 
-use crate::accounts::{self, usable};
+use crate::catalog::accounts::{self, usable};
 use crate::connect::Session;
-use crate::password;
+use crate::sql::password;
 use rotation::clock::Deadline;
 use rotation::database::OwnChange;
 use rotation::{Code, Error, Fact, Result};

@@ -1,8 +1,8 @@
 //! Which accounts are superusers, or amount to one, by themselves or through what they can become.
 
 use crate::connect::{Row, text};
-use crate::frame::Account as Name;
-use crate::quote::{account, identifier, literal};
+use crate::sql::preamble::Account as Name;
+use crate::sql::quote::{account, identifier, literal};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Global privileges that are a way to everything: the word, MySQL's column in `mysql.user`, and MariaDB's bit in

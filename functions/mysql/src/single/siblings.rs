@@ -4,12 +4,12 @@
 //! one that they are logged in to. One that may see the others must change them, too, or nothing at all: consumers that the
 //! server matches with another account would be locked out.
 
-use crate::accounts;
+use crate::catalog::accounts;
 use crate::connect::{Row, Rows, Session, text};
-use crate::frame::{Account, Server};
-use crate::hash;
-use crate::password;
-use crate::quote::literal;
+use crate::sql::hash;
+use crate::sql::password;
+use crate::sql::preamble::{Account, Server};
+use crate::sql::quote::literal;
 use rotation::clock::Deadline;
 use rotation::database::OwnChange;
 use rotation::secret::Password;

@@ -4,10 +4,10 @@
 //! takes. It knows neither a table's bare GRANT OPTION nor routines, proxies and roles, and it goes on showing the GRANT OPTION
 //! of a dynamic privilege after REVOKE (MySQL 9.7); for those there are the grant tables.
 
-use crate::accounts::{Account, Accounts, QUESTIONS};
+use crate::catalog::accounts::{Account, Accounts, QUESTIONS};
 use crate::connect::{Row, Rows, text};
-use crate::frame::Account as Name;
-use crate::quote::{account, identifier, literal};
+use crate::sql::preamble::Account as Name;
+use crate::sql::quote::{account, identifier, literal};
 use rotation::{Code, Error, Fact, Result};
 use std::collections::{BTreeMap, BTreeSet};
 

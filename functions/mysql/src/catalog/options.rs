@@ -1,7 +1,7 @@
 //! The options of CREATE USER and ALTER USER, other than the ones that say who may log in.
 
 use crate::connect::{Row, text};
-use crate::quote::literal;
+use crate::sql::quote::literal;
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
 

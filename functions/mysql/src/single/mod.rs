@@ -11,12 +11,14 @@
 //!
 //! MariaDB takes a hash, has no second password, and knows no `REPLACE`.
 
+pub(crate) mod rescue;
+mod siblings;
+
+use crate::connect::errno::{self, is};
 use crate::connect::{Rows, Session, text};
-use crate::errno::{self, is};
-use crate::frame::{self, Account, Server};
-use crate::hash;
-use crate::quote::{account, identifier, literal};
-use crate::siblings;
+use crate::sql::hash;
+use crate::sql::preamble::{self, Account, Server};
+use crate::sql::quote::{account, identifier, literal};
 use rotation::clock::Deadline;
 use rotation::database::OwnChange;
 use rotation::protocol::observation::PreviousCredential;
@@ -42,7 +44,7 @@ pub(crate) async fn change_own_password(
     deadline: Deadline,
 ) -> Result<PreviousCredential> {
     let question = siblings::question(change.user);
-    let (server, answers) = frame::begin(&mut session, change.user, &question, deadline).await?;
+    let (server, answers) = preamble::begin(&mut session, change.user, &question, deadline).await?;
     server.expect_user(change.user)?;
     let dual = server.has_dual_passwords();
     let previous = if !siblings::among(answers.first(), &server.account).is_empty() {
@@ -178,7 +180,7 @@ pub(crate) async fn discard_previous_password(
     deadline: Deadline,
 ) -> Result<bool> {
     let question = siblings::question(user);
-    let (server, answers) = frame::begin(&mut session, user, &question, deadline).await?;
+    let (server, answers) = preamble::begin(&mut session, user, &question, deadline).await?;
     server.expect_user(user)?;
     if !server.has_dual_passwords() {
         return Ok(false);
@@ -230,7 +232,7 @@ pub(crate) async fn prove(mut session: Session, user: &str, deadline: Deadline) 
     let answers = session.run("SELECT CURRENT_USER()", deadline).await?;
     let row = answers.first().and_then(|rows| rows.first());
     let found = row.and_then(|row| text(row, 0).rsplit_once('@')).map_or("", |(user, _)| user);
-    frame::expect_user(found, user)?;
+    preamble::expect_user(found, user)?;
     session.close(deadline).await;
     Ok(())
 }

@@ -3,12 +3,12 @@
 //! It is read as structured facts from the grant tables (MySQL manual, "Grant Tables"; MariaDB Knowledge Base,
 //! "mysql.global_priv Table"). The text of SHOW CREATE USER is never taken apart.
 
+use crate::catalog::options::Options;
+use crate::catalog::power::Powers;
 use crate::connect::{Row, Rows, Session, text};
-use crate::frame::{self, Account as Name, Server};
-use crate::hash;
-use crate::options::Options;
-use crate::power::Powers;
-use crate::quote::{account, literal};
+use crate::sql::hash;
+use crate::sql::preamble::{self, Account as Name, Server};
+use crate::sql::quote::{account, literal};
 use rotation::clock::Deadline;
 use rotation::secret::Password;
 use rotation::{Code, Error, Fact, Result};
@@ -126,11 +126,11 @@ pub(crate) fn known_tables(session: &Session) -> Result<()> {
 /// Begins the work on the first of the users, and reads the accounts of all of them, as a superuser. One round trip.
 ///
 /// # Errors
-/// Those of [`frame::begin`]; [`Code::PrivilegeMissing`] if the superuser may not read the grant tables.
+/// Those of [`preamble::begin`]; [`Code::PrivilegeMissing`] if the superuser may not read the grant tables.
 pub(crate) async fn read(session: &mut Session, names: &[&str], deadline: Deadline) -> Result<(Server, Accounts)> {
     known_tables(session)?;
     let user = names.first().copied().unwrap_or_default();
-    let (server, answers) = frame::begin(session, user, &Accounts::questions(names), deadline).await?;
+    let (server, answers) = preamble::begin(session, user, &Accounts::questions(names), deadline).await?;
     let accounts = Accounts::of_answers(&answers, names, server.mariadb)?;
     Ok((server, accounts))
 }

@@ -1,11 +1,11 @@
 //! What it takes to make the clone's accounts like the base's: worked out from facts, before the first statement runs. A list
 //! that comes out empty proves that they are alike.
 
-use crate::accounts::Account;
-use crate::frame::Account as Name;
-use crate::grants::{Grants, Level, Privilege, Privileges, list, role};
-use crate::options::Options;
-use crate::quote::{account, literal};
+use crate::catalog::accounts::Account;
+use crate::catalog::grants::{Grants, Level, Privilege, Privileges, list, role};
+use crate::catalog::options::Options;
+use crate::sql::preamble::Account as Name;
+use crate::sql::quote::{account, literal};
 use serde_json::{Map, Value};
 use std::collections::BTreeSet;
 use std::fmt;

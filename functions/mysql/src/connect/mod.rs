@@ -8,7 +8,8 @@
 //! Pluggable Authentication"). Whoever listens learns nothing; whoever can play the server learns the password. That is what
 //! `"ssl": false` in a secret accepts.
 
-use crate::errno;
+pub(crate) mod errno;
+
 use mysql_async::prelude::Queryable as _;
 use mysql_async::{Conn, DriverError, Opts, OptsBuilder, ServerError, SslOpts};
 use rotation::clock::Deadline;
@@ -309,7 +310,7 @@ fn of_driver(error: &DriverError) -> LoginFailure {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::hash;
+    use crate::sql::hash;
     use aws_lc_rs::signature::{ED25519, UnparsedPublicKey};
     use base64::Engine as _;
     use base64::engine::general_purpose::STANDARD_NO_PAD;

@@ -3,12 +3,12 @@
 //! What is sent is a hash, made here, so that no password reaches the server or its logs. MariaDB with a password validation
 //! plugin and `strict_password_validation` refuses hashes; there the password itself has to be sent, over TLS.
 
-use crate::accounts::{Account, Accounts, Authentication};
+use crate::catalog::accounts::{Account, Accounts, Authentication};
+use crate::connect::errno;
 use crate::connect::{Session, text};
-use crate::errno;
-use crate::frame::{Account as Name, Server};
-use crate::hash;
-use crate::quote::{account, literal};
+use crate::sql::hash;
+use crate::sql::preamble::{Account as Name, Server};
+use crate::sql::quote::{account, literal};
 use rotation::clock::Deadline;
 use rotation::database::OwnChange;
 use rotation::password::OsEntropy;
