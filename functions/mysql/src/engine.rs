@@ -63,13 +63,8 @@ impl Engine for MySql {
         connect(login, deadline).await
     }
 
-    async fn change_own_password(
-        &self,
-        session: Session,
-        change: OwnChange<'_>,
-        deadline: Deadline,
-    ) -> Result<PreviousCredential> {
-        single::change_own_password(session, change, deadline).await
+    async fn change_own_password(&self, session: Session, change: OwnChange<'_>) -> Result<PreviousCredential> {
+        single::change_own_password(session, change).await
     }
 
     /// A new random password is in no history, unless it was set before.
@@ -77,35 +72,23 @@ impl Engine for MySql {
         errno::is(refusal, errno::CONTRADICTS_HISTORY)
     }
 
-    async fn discard_previous_password(
-        &self,
-        session: Session,
-        user: &str,
-        current: &Password,
-        deadline: Deadline,
-    ) -> Result<bool> {
-        single::discard_previous_password(session, user, current, deadline).await
+    async fn discard_previous_password(&self, session: Session, user: &str, current: &Password) -> Result<bool> {
+        single::discard_previous_password(session, user, current).await
     }
 
-    async fn rescue(&self, superuser: Session, change: OwnChange<'_>, deadline: Deadline) -> Result<()> {
-        single::rescue::rescue(superuser, change, self.allow_powerful, deadline).await
+    async fn rescue(&self, superuser: Session, change: OwnChange<'_>) -> Result<()> {
+        single::rescue::rescue(superuser, change, self.allow_powerful).await
     }
 
-    async fn converge(
-        &self,
-        superuser: Session,
-        turn: Turn<'_>,
-        evidence: &impl Evidence,
-        deadline: Deadline,
-    ) -> Result<()> {
-        pair::converge(superuser, turn, evidence, self.allow_powerful, deadline).await
+    async fn converge(&self, superuser: Session, turn: Turn<'_>, evidence: &impl Evidence) -> Result<()> {
+        pair::converge(superuser, turn, evidence, self.allow_powerful).await
     }
 
-    async fn compare(&self, superuser: Session, pair: &Pair, pending: Side, deadline: Deadline) -> Result<()> {
-        pair::compare(superuser, pair, pending, deadline).await
+    async fn compare(&self, superuser: Session, pair: &Pair, pending: Side) -> Result<()> {
+        pair::compare(superuser, pair, pending).await
     }
 
-    async fn prove(&self, session: Session, user: &str, _: Option<&Pair>, deadline: Deadline) -> Result<()> {
-        single::prove(session, user, deadline).await
+    async fn prove(&self, session: Session, user: &str, _: Option<&Pair>) -> Result<()> {
+        single::prove(session, user).await
     }
 }

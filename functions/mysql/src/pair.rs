@@ -13,7 +13,6 @@ use crate::sql::hash;
 use crate::sql::password::{self, Identified, Lock, Plugin, Target};
 use crate::sql::preamble::{self, Server};
 use crate::sql::quote::{account, literal};
-use rotation::clock::Deadline;
 use rotation::database::{Evidence, Pair, Side, Turn};
 use rotation::{Code, Error, Fact, Result};
 use std::collections::BTreeSet;
@@ -46,12 +45,11 @@ pub(crate) async fn converge(
     turn: Turn<'_>,
     evidence: &impl Evidence,
     allow_powerful: bool,
-    deadline: Deadline,
 ) -> Result<()> {
     let Turn { pair, pending, new, current } = turn;
-    let (server, mut observed) = Observed::begin(&mut session, pair, deadline).await?;
+    let (server, mut observed) = Observed::begin(&mut session, pair).await?;
     let plugins = observed.ready(pair, pending, &server, allow_powerful)?;
-    prove(&mut session, turn, &observed, evidence, deadline).await?;
+    prove(&mut session, turn, &observed, evidence).await?;
     // Where the server wants to see passwords, it wants to see one that its rules allow.
     let first = if observed.accounts.passwords_validated { new.clone() } else { hash::mark(&pair.clone, current) };
     let identified = Identified::new(&session, &server, &observed.accounts, plugins.iter().copied(), &first)?;
@@ -67,22 +65,22 @@ pub(crate) async fn converge(
         if round == ROUNDS {
             return Err(differ(pair, &first.what));
         }
-        keep_definers(&mut session, pair, server.mariadb, &changes, deadline).await?;
+        keep_definers(&mut session, pair, server.mariadb, &changes).await?;
         let mut changed = false;
         for change in &changes {
-            let done = apply(&mut session, change, &mut gone, deadline).await;
+            let done = apply(&mut session, change, &mut gone).await;
             changed |= done.map_err(|error| explain(error, change, &server))?;
         }
         if !changed {
             break;
         }
-        observed = Observed::again(&mut session, pair, &server, deadline).await?;
+        observed = Observed::again(&mut session, pair, &server).await?;
     }
     let targets = observed.targets(pending, server.mariadb)?;
-    let set = password::apply(&mut session, &server, &observed.accounts, &targets, new, deadline).await;
+    let set = password::apply(&mut session, &server, &observed.accounts, &targets, new).await;
     let what = "the password";
     set.map_err(|error| explain_as(error, what, &Need::CreateUser, &server))?;
-    session.close(deadline).await;
+    session.close().await;
     Ok(())
 }
 
@@ -90,13 +88,13 @@ pub(crate) async fn converge(
 ///
 /// # Errors
 /// [`Code::PrivilegesDiffer`] naming the first difference; those of reading.
-pub(crate) async fn compare(mut session: Session, pair: &Pair, pending: Side, deadline: Deadline) -> Result<()> {
-    let (server, observed) = Observed::begin(&mut session, pair, deadline).await?;
+pub(crate) async fn compare(mut session: Session, pair: &Pair, pending: Side) -> Result<()> {
+    let (server, observed) = Observed::begin(&mut session, pair).await?;
     observed.understood()?;
     let task = Task { clone: &pair.clone, mariadb: server.mariadb, in_use: pending == Side::Base };
     for change in task.changes(&observed.base, &observed.clone, |_| String::new()) {
         let counts = match &change.grants {
-            Some(granted) => has_object(&mut session, granted, deadline).await?,
+            Some(granted) => has_object(&mut session, granted).await?,
             None => true,
         };
         if counts {
@@ -108,7 +106,7 @@ pub(crate) async fn compare(mut session: Session, pair: &Pair, pending: Side, de
     {
         return Err(differ(pair, &what));
     }
-    session.close(deadline).await;
+    session.close().await;
     Ok(())
 }
 
@@ -130,16 +128,16 @@ impl Observed {
         format!("{}; {}", Accounts::questions(&names), Grants::questions(&names))
     }
 
-    async fn begin(session: &mut Session, pair: &Pair, deadline: Deadline) -> Result<(Server, Self)> {
+    async fn begin(session: &mut Session, pair: &Pair) -> Result<(Server, Self)> {
         known_tables(session)?;
-        let begun = preamble::begin(session, &pair.base, &Self::questions(pair), deadline).await;
+        let begun = preamble::begin(session, &pair.base, &Self::questions(pair)).await;
         let (server, answers) = begun.map_err(explain_reading)?;
         let observed = Self::of_answers(&answers, pair, &server)?;
         Ok((server, observed))
     }
 
-    async fn again(session: &mut Session, pair: &Pair, server: &Server, deadline: Deadline) -> Result<Self> {
-        let answers = session.run(&Self::questions(pair), deadline).await?;
+    async fn again(session: &mut Session, pair: &Pair, server: &Server) -> Result<Self> {
+        let answers = session.run(&Self::questions(pair)).await?;
         Self::of_answers(&answers, pair, server)
     }
 
@@ -237,20 +235,14 @@ impl Observed {
 ///
 /// Equal privileges prove nothing: many users have the same. A clone that is yet to be made needs no proof, unless the base looks
 /// like a clone itself.
-async fn prove(
-    session: &mut Session,
-    turn: Turn<'_>,
-    observed: &Observed,
-    evidence: &impl Evidence,
-    deadline: Deadline,
-) -> Result<()> {
+async fn prove(session: &mut Session, turn: Turn<'_>, observed: &Observed, evidence: &impl Evidence) -> Result<()> {
     let Turn { pair, pending, new, current } = turn;
     // Where the base's turn is next, it was the versions that made the current user the clone of this base.
     if pair.named || pending == Side::Base {
         return Ok(());
     }
     if observed.clone.is_empty() {
-        return prove_original(session, pair, deadline).await;
+        return prove_original(session, pair).await;
     }
     let mark = hash::mark(&pair.clone, current);
     let ours = |subject: &Subject| {
@@ -270,10 +262,10 @@ async fn prove(
 
 /// That the base is not the clone of a user that exists. Cloned again, it would leave that user with a password that no rotation
 /// changes any more.
-async fn prove_original(session: &mut Session, pair: &Pair, deadline: Deadline) -> Result<()> {
+async fn prove_original(session: &mut Session, pair: &Pair) -> Result<()> {
     let Some(original) = pair.original() else { return Ok(()) };
     let question = format!("SELECT 1 FROM mysql.user WHERE User = {}", literal(original));
-    let answers = session.run(&question, deadline).await.map_err(explain_reading)?;
+    let answers = session.run(&question).await.map_err(explain_reading)?;
     if answers.iter().all(Vec::is_empty) {
         return Ok(());
     }
@@ -288,16 +280,11 @@ fn unproven(pair: &Pair, what: &str) -> Error {
 
 /// Makes one change; `false` if there was nothing to be done. What cannot be granted since its object is gone is remembered by
 /// its statement.
-async fn apply(
-    session: &mut Session,
-    change: &Change,
-    gone: &mut BTreeSet<String>,
-    deadline: Deadline,
-) -> Result<bool> {
-    match (session.run(&change.sql, deadline).await, &change.grants) {
+async fn apply(session: &mut Session, change: &Change, gone: &mut BTreeSet<String>) -> Result<bool> {
+    match (session.run(&change.sql).await, &change.grants) {
         (Err(error), Some(granted)) if is_one_of(&error, GONE) => {
             gone.insert(change.sql.clone());
-            apply_one_by_one(session, granted, gone, deadline).await
+            apply_one_by_one(session, granted, gone).await
         }
         // The next round sees what is there now.
         (Err(error), _) if is_one_of(&error, OUTRUN) => Ok(true),
@@ -306,12 +293,7 @@ async fn apply(
 }
 
 /// One column that is gone fails the statement for all.
-async fn apply_one_by_one(
-    session: &mut Session,
-    granted: &Granted,
-    gone: &mut BTreeSet<String>,
-    deadline: Deadline,
-) -> Result<bool> {
+async fn apply_one_by_one(session: &mut Session, granted: &Granted, gone: &mut BTreeSet<String>) -> Result<bool> {
     let mut changed = false;
     if granted.privileges.len() < 2 || granted.privileges.iter().all(|privilege| privilege.column.is_none()) {
         return Ok(changed);
@@ -319,7 +301,7 @@ async fn apply_one_by_one(
     for privilege in &granted.privileges {
         let to = account(&granted.to.user, &granted.to.host);
         let sql = format!("GRANT {} ON {} TO {to}", list([privilege]), granted.level.on());
-        match session.run(&sql, deadline).await {
+        match session.run(&sql).await {
             Err(error) if is_one_of(&error, GONE) => drop(gone.insert(sql)),
             done => {
                 done?;
@@ -336,22 +318,16 @@ fn is_one_of(error: &Error, numbers: &[&str]) -> bool {
 
 /// An account that goes must not be the one whose rights views and stored programs run with: they would fail from then on
 /// (MySQL manual, "Orphan Stored Objects").
-async fn keep_definers(
-    session: &mut Session,
-    pair: &Pair,
-    mariadb: bool,
-    changes: &[Change],
-    deadline: Deadline,
-) -> Result<()> {
+async fn keep_definers(session: &mut Session, pair: &Pair, mariadb: bool, changes: &[Change]) -> Result<()> {
     let dropped = changes.iter().filter_map(|change| change.drops.as_ref());
     for name in dropped {
-        sees_definers(session, pair, mariadb, deadline).await?;
+        sees_definers(session, pair, mariadb).await?;
         let definer = literal(&format!("{}@{}", name.user, name.host));
         let places = ["VIEWS", "ROUTINES", "TRIGGERS", "EVENTS"];
         let count =
             |place: &str| format!("(SELECT COUNT(*) FROM information_schema.{place} WHERE DEFINER = {definer})");
         let sql = format!("SELECT {}", places.map(count).join(" + "));
-        let answers = session.run(&sql, deadline).await?;
+        let answers = session.run(&sql).await?;
         let found = answers.first().and_then(|rows| rows.first()).map_or("", |row| text(row, 0));
         if found != "0" {
             let shown = account(&name.user, &name.host);
@@ -367,14 +343,14 @@ async fn keep_definers(
 
 /// MySQL refuses by itself to drop a definer (error 4006). MariaDB drops it, and shows definers only to those who may see
 /// what they define.
-async fn sees_definers(session: &mut Session, pair: &Pair, mariadb: bool, deadline: Deadline) -> Result<()> {
+async fn sees_definers(session: &mut Session, pair: &Pair, mariadb: bool) -> Result<()> {
     if !mariadb {
         return Ok(());
     }
     let sql = "SELECT COUNT(DISTINCT PRIVILEGE_TYPE) FROM information_schema.USER_PRIVILEGES \
                WHERE PRIVILEGE_TYPE IN ('SELECT', 'SHOW VIEW', 'TRIGGER', 'EVENT') \
                AND GRANTEE = CONCAT(CHAR(39), REPLACE(CURRENT_USER(), '@', CONCAT(CHAR(39), '@', CHAR(39))), CHAR(39))";
-    let answers = session.run(sql, deadline).await?;
+    let answers = session.run(sql).await?;
     if answers.first().and_then(|rows| rows.first()).is_some_and(|row| text(row, 0) == "4") {
         return Ok(());
     }
@@ -384,7 +360,7 @@ async fn sees_definers(session: &mut Session, pair: &Pair, mariadb: bool, deadli
 }
 
 /// Whether what a privilege is for exists.
-async fn has_object(session: &mut Session, granted: &Granted, deadline: Deadline) -> Result<bool> {
+async fn has_object(session: &mut Session, granted: &Granted) -> Result<bool> {
     let question = match &granted.level {
         Level::Table(schema, table) => {
             let place = format!("TABLE_SCHEMA = {} AND TABLE_NAME = {}", literal(schema), literal(table));
@@ -406,7 +382,7 @@ async fn has_object(session: &mut Session, granted: &Granted, deadline: Deadline
         ),
         _ => return Ok(true),
     };
-    let answers = session.run(&format!("SELECT COUNT(*) FROM {question}"), deadline).await?;
+    let answers = session.run(&format!("SELECT COUNT(*) FROM {question}")).await?;
     Ok(answers.first().and_then(|rows| rows.first()).is_none_or(|row| text(row, 0) != "0"))
 }
 

@@ -50,13 +50,8 @@ impl Engine for Postgres {
         connect(login, deadline).await
     }
 
-    async fn change_own_password(
-        &self,
-        session: Session,
-        change: OwnChange<'_>,
-        deadline: Deadline,
-    ) -> Result<PreviousCredential> {
-        single::change_own_password(session, change.user, change.to, self.allowed, deadline).await?;
+    async fn change_own_password(&self, session: Session, change: OwnChange<'_>) -> Result<PreviousCredential> {
+        single::change_own_password(session, change.user, change.to, self.allowed).await?;
         Ok(PreviousCredential::Refused)
     }
 
@@ -65,27 +60,27 @@ impl Engine for Postgres {
         false
     }
 
-    async fn discard_previous_password(&self, _: Session, _: &str, _: &Password, _: Deadline) -> Result<bool> {
+    async fn discard_previous_password(&self, _: Session, _: &str, _: &Password) -> Result<bool> {
         Ok(false)
     }
 
-    async fn rescue(&self, superuser: Session, change: OwnChange<'_>, deadline: Deadline) -> Result<()> {
-        single::rescue(superuser, change.user, change.to, self.allowed, deadline).await
+    async fn rescue(&self, superuser: Session, change: OwnChange<'_>) -> Result<()> {
+        single::rescue(superuser, change.user, change.to, self.allowed).await
     }
 
-    async fn converge(&self, superuser: Session, turn: Turn<'_>, _: &impl Evidence, deadline: Deadline) -> Result<()> {
-        pair::converge(superuser, turn, self.allowed, deadline).await
+    async fn converge(&self, superuser: Session, turn: Turn<'_>, _: &impl Evidence) -> Result<()> {
+        pair::converge(superuser, turn, self.allowed).await
     }
 
     /// The pending user has compared already: every role may read the catalog.
-    async fn compare(&self, _: Session, _: &Pair, _: Side, _: Deadline) -> Result<()> {
+    async fn compare(&self, _: Session, _: &Pair, _: Side) -> Result<()> {
         Ok(())
     }
 
-    async fn prove(&self, session: Session, user: &str, pair: Option<&Pair>, deadline: Deadline) -> Result<()> {
+    async fn prove(&self, session: Session, user: &str, pair: Option<&Pair>) -> Result<()> {
         match pair {
-            None => single::prove(session, user, deadline).await,
-            Some(pair) => pair::prove(session, user, pair, deadline).await,
+            None => single::prove(session, user).await,
+            Some(pair) => pair::prove(session, user, pair).await,
         }
     }
 }

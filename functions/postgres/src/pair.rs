@@ -7,7 +7,6 @@ use crate::single::{Allowed, expect_session_user};
 use crate::sql::password::{Encryption, set_password};
 use crate::sql::preamble::{As, PINNED, Server, ask, limits, rows, text};
 use crate::sql::quote::{identifier, literal, setting_name, setting_value};
-use rotation::clock::Deadline;
 use rotation::database::{Pair, Side, Turn};
 use rotation::{Code, Error, Fact, Result};
 use std::collections::BTreeMap;
@@ -49,10 +48,9 @@ pub(crate) async fn converge(
     superuser: Session,
     Turn { pair, pending, new, .. }: Turn<'_>,
     allowed: Allowed,
-    deadline: Deadline,
 ) -> Result<()> {
     let names = related_names(pair);
-    let answers = ask(&superuser, &pair.base, As::Superuser, &Role::query(&names), deadline).await?;
+    let answers = ask(&superuser, &pair.base, As::Superuser, &Role::query(&names)).await?;
     let server = Server::read(&answers)?;
     let encryption = Encryption::choose(&server, allowed.md5)?;
     let roles = Observed::new(pair, Role::read(&answers));
@@ -64,11 +62,11 @@ pub(crate) async fn converge(
     let clone = roles.clone.as_ref();
     for change in changes(base, clone, &pair.clone).into_iter().chain(clone.and_then(|clone| inheritance(base, clone)))
     {
-        let done = superuser.run(&format!("{}; {}", limits(deadline)?, change.sql), deadline).await;
+        let done = superuser.run(&format!("{}; {}", limits(&superuser)?, change.sql)).await;
         done.map_err(|error| explain(error, &change.what, &change.needs, &server.current_user))?;
     }
     let user = pair.user(pending);
-    let set = set_password(superuser, user, new, encryption, deadline).await;
+    let set = set_password(superuser, user, new, encryption).await;
     set.map_err(|error| explain(error, "the password", &Need::Admin(user.to_owned()), &server.current_user))
 }
 
@@ -76,13 +74,13 @@ pub(crate) async fn converge(
 ///
 /// # Errors
 /// [`Code::LoginForbidden`], [`Code::PrivilegesDiffer`] naming the first difference.
-pub(crate) async fn prove(session: Session, user: &str, pair: &Pair, deadline: Deadline) -> Result<()> {
+pub(crate) async fn prove(session: Session, user: &str, pair: &Pair) -> Result<()> {
     let questions = Role::query(&related_names(pair));
     let sql = format!(
         "BEGIN READ ONLY; {PINNED}; \
          SELECT 'session', session_user, current_user, current_database(); {questions}; COMMIT"
     );
-    let answers = session.run(&sql, deadline).await?;
+    let answers = session.run(&sql).await?;
     let row = rows(&answers, "session").next();
     let column = |index| row.map_or("", |row| text(row, index));
     expect_session_user(column(1), user)?;
@@ -99,7 +97,7 @@ pub(crate) async fn prove(session: Session, user: &str, pair: &Pair, deadline: D
     {
         return differ(&change.what);
     }
-    session.close(deadline).await;
+    session.close().await;
     Ok(())
 }
 

@@ -4,7 +4,6 @@ use crate::catalog::Role;
 use crate::connect::Session;
 use crate::sql::password::{Encryption, set_password};
 use crate::sql::preamble::{As, Server, ask, rows, text};
-use rotation::clock::Deadline;
 use rotation::secret::Password;
 use rotation::{Code, Error, Fact, Result};
 
@@ -21,18 +20,12 @@ pub(crate) struct Allowed {
 ///
 /// # Errors
 /// [`Code::ServerReadOnly`], [`Code::LockTimeout`], and others by SQLSTATE.
-pub(crate) async fn change_own_password(
-    session: Session,
-    user: &str,
-    new: &Password,
-    allowed: Allowed,
-    deadline: Deadline,
-) -> Result<()> {
-    let answers = ask(&session, user, As::SessionUser, "", deadline).await?;
+pub(crate) async fn change_own_password(session: Session, user: &str, new: &Password, allowed: Allowed) -> Result<()> {
+    let answers = ask(&session, user, As::SessionUser, "").await?;
     let server = Server::read(&answers)?;
     expect_session_user(&server.session_user, user)?;
     let encryption = Encryption::choose(&server, allowed.md5)?;
-    set_password(session, user, new, encryption, deadline).await
+    set_password(session, user, new, encryption).await
 }
 
 /// Changes another user's password, as a superuser.
@@ -40,21 +33,15 @@ pub(crate) async fn change_own_password(
 /// # Errors
 /// [`Code::RoleMissing`]; [`Code::RoleUnusable`] where a new password would not help; [`Code::RoleProtected`]; those of
 /// [`change_own_password`].
-pub(crate) async fn rescue(
-    superuser: Session,
-    user: &str,
-    new: &Password,
-    allowed: Allowed,
-    deadline: Deadline,
-) -> Result<()> {
-    let answers = ask(&superuser, user, As::Superuser, &Role::query(&[user]), deadline).await?;
+pub(crate) async fn rescue(superuser: Session, user: &str, new: &Password, allowed: Allowed) -> Result<()> {
+    let answers = ask(&superuser, user, As::Superuser, &Role::query(&[user])).await?;
     let server = Server::read(&answers)?;
     let role = Role::read(&answers).into_iter().next();
     let role = role.ok_or_else(|| Error::new(Code::RoleMissing).with(Fact::User, user))?;
     role.usable()?;
     role.unprotected(&server, allowed.powerful_roles)?;
     let encryption = Encryption::choose(&server, allowed.md5)?;
-    set_password(superuser, user, new, encryption, deadline).await
+    set_password(superuser, user, new, encryption).await
 }
 
 /// # Errors
@@ -73,10 +60,10 @@ pub(crate) fn expect_session_user(found: &str, expected: &str) -> Result<()> {
 ///
 /// # Errors
 /// [`Code::LoginForbidden`] if it is another's; by SQLSTATE.
-pub(crate) async fn prove(session: Session, user: &str, deadline: Deadline) -> Result<()> {
-    let answers = session.run("SELECT 'session', session_user", deadline).await?;
+pub(crate) async fn prove(session: Session, user: &str) -> Result<()> {
+    let answers = session.run("SELECT 'session', session_user").await?;
     let found = rows(&answers, "session").next().map(|row| text(row, 1));
     expect_session_user(found.unwrap_or_default(), user)?;
-    session.close(deadline).await;
+    session.close().await;
     Ok(())
 }

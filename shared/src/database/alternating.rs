@@ -37,7 +37,7 @@ pub(crate) async fn apply<E: Engine>(
     context.still_pending().await?;
     let turn = Turn { pair, pending, new: &versions.pending.user.password, current: &current.password };
     let evidence = VersionsOfSecret { context, current, engine: PhantomData::<E> };
-    logins.engine.converge(session, turn, &evidence, context.deadline()).await?;
+    logins.engine.converge(session, turn, &evidence).await?;
     Ok(Applied::Changed(Change { by: Credential::Superuser.as_str(), previous: PreviousCredential::Works }))
 }
 

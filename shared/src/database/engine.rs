@@ -61,9 +61,9 @@ pub trait Evidence: Send + Sync {
 
 /// A kind of database server: how to log in, and how to change passwords.
 ///
-/// Every method ends before the deadline with an error that names what it waited for.
+/// Every method ends before the deadline of the login with an error that names what it waited for.
 pub trait Engine: Send + Sync {
-    /// An open connection.
+    /// An open connection, which keeps the deadline.
     type Session: Send;
 
     /// The values of the secret's `engine` that this engine serves.
@@ -91,7 +91,7 @@ pub trait Engine: Send + Sync {
         false
     }
 
-    /// Logs in: one connection, one attempt.
+    /// Logs in: one connection, one attempt. The deadline is the step's, for all that is done in the session.
     fn connect(
         &self,
         login: Login<'_>,
@@ -103,7 +103,6 @@ pub trait Engine: Send + Sync {
         &self,
         session: Self::Session,
         change: OwnChange<'_>,
-        deadline: Deadline,
     ) -> impl Future<Output = Result<PreviousCredential>> + Send;
 
     /// Whether this refusal of a change is what a second run meets, whose first run has set the pending password.
@@ -116,16 +115,10 @@ pub trait Engine: Send + Sync {
         session: Self::Session,
         user: &str,
         current: &Password,
-        deadline: Deadline,
     ) -> impl Future<Output = Result<bool>> + Send;
 
     /// Changes another user's password, as a superuser, when none that is known opens the database. `from` is the current one.
-    fn rescue(
-        &self,
-        superuser: Self::Session,
-        change: OwnChange<'_>,
-        deadline: Deadline,
-    ) -> impl Future<Output = Result<()>> + Send;
+    fn rescue(&self, superuser: Self::Session, change: OwnChange<'_>) -> impl Future<Output = Result<()>> + Send;
 
     /// As a superuser: makes the clone if it is absent, makes its privileges those of the base, and sets the password of
     /// the pending side last.
@@ -134,28 +127,16 @@ pub trait Engine: Send + Sync {
         superuser: Self::Session,
         turn: Turn<'_>,
         evidence: &impl Evidence,
-        deadline: Deadline,
     ) -> impl Future<Output = Result<()>> + Send;
 
     /// Where [`SUPERUSER_COMPARES`](Self::SUPERUSER_COMPARES): that the clone's effective privileges are the base's.
     ///
     /// # Errors
     /// [`PrivilegesDiffer`](crate::Code::PrivilegesDiffer) naming the first difference.
-    fn compare(
-        &self,
-        superuser: Self::Session,
-        pair: &Pair,
-        pending: Side,
-        deadline: Deadline,
-    ) -> impl Future<Output = Result<()>> + Send;
+    fn compare(&self, superuser: Self::Session, pair: &Pair, pending: Side) -> impl Future<Output = Result<()>> + Send;
 
     /// As the user who is logged in: proves that the session is that user's and can work and, for a pair whose users may
     /// see each other's privileges, that those are the base user's.
-    fn prove(
-        &self,
-        session: Self::Session,
-        user: &str,
-        pair: Option<&Pair>,
-        deadline: Deadline,
-    ) -> impl Future<Output = Result<()>> + Send;
+    fn prove(&self, session: Self::Session, user: &str, pair: Option<&Pair>)
+    -> impl Future<Output = Result<()>> + Send;
 }

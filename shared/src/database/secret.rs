@@ -222,25 +222,25 @@ pub(crate) mod tests {
         async fn connect(&self, _: Login<'_>, _: Deadline) -> Result<(), LoginFailure> {
             unreachable!()
         }
-        async fn change_own_password(&self, (): (), _: OwnChange<'_>, _: Deadline) -> Result<PreviousCredential> {
+        async fn change_own_password(&self, (): (), _: OwnChange<'_>) -> Result<PreviousCredential> {
             unreachable!()
         }
         fn is_a_second_run(&self, _: &Error) -> bool {
             unreachable!()
         }
-        async fn discard_previous_password(&self, (): (), _: &str, _: &Password, _: Deadline) -> Result<bool> {
+        async fn discard_previous_password(&self, (): (), _: &str, _: &Password) -> Result<bool> {
             unreachable!()
         }
-        async fn rescue(&self, (): (), _: OwnChange<'_>, _: Deadline) -> Result<()> {
+        async fn rescue(&self, (): (), _: OwnChange<'_>) -> Result<()> {
             unreachable!()
         }
-        async fn converge(&self, (): (), _: Turn<'_>, _: &impl Evidence, _: Deadline) -> Result<()> {
+        async fn converge(&self, (): (), _: Turn<'_>, _: &impl Evidence) -> Result<()> {
             unreachable!()
         }
-        async fn compare(&self, (): (), _: &Pair, _: Side, _: Deadline) -> Result<()> {
+        async fn compare(&self, (): (), _: &Pair, _: Side) -> Result<()> {
             unreachable!()
         }
-        async fn prove(&self, (): (), _: &str, _: Option<&Pair>, _: Deadline) -> Result<()> {
+        async fn prove(&self, (): (), _: &str, _: Option<&Pair>) -> Result<()> {
             unreachable!()
         }
     }

@@ -108,10 +108,10 @@ impl<E: Engine> Search<'_, E> {
         };
         let change = OwnChange { user: &pending.user.username, from, to: &pending.user.password };
         let previous = if credential == Credential::Superuser {
-            engine.rescue(session, change, context.deadline()).await?;
+            engine.rescue(session, change).await?;
             PreviousCredential::Refused
         } else {
-            match engine.change_own_password(session, change, context.deadline()).await {
+            match engine.change_own_password(session, change).await {
                 // The password before still opens sessions. Only here is the pending one worth a login that may be refused.
                 Err(error) if engine.is_a_second_run(&error) => {
                     let again = self.logins.log_in(&pending.user, Credential::Pending).await;

@@ -44,9 +44,9 @@ impl<E: Engine> DatabaseTarget<E> {
         if !due {
             return Ok(Retired::Nothing);
         }
-        let (user, deadline) = (&secret.user, logins.context.deadline());
+        let user = &secret.user;
         let session = logins.session(user, Credential::Current).await?;
-        let discarded = self.engine.discard_previous_password(session, &user.username, &user.password, deadline).await;
+        let discarded = self.engine.discard_previous_password(session, &user.username, &user.password).await;
         let discarded = discarded.map_err(|error| user.locate(error))?;
         Ok(if discarded { Retired::Previous } else { Retired::Nothing })
     }
@@ -96,18 +96,18 @@ impl<E: Engine> Target for DatabaseTarget<E> {
     }
 
     async fn verify(&self, context: &StepContext<'_>, versions: Versions<'_>, proof: Proof) -> Result<()> {
-        let (logins, deadline) = (self.logins(context), context.deadline());
+        let logins = self.logins(context);
         let CheckedVersions { current, pending, users } = CheckedVersions::read::<E>(versions)?;
         let user = &pending.user;
         let session = logins.session(user, Credential::Pending).await?;
         let proven = match &users {
-            Users::Single { .. } => self.engine.prove(session, &user.username, None, deadline).await,
+            Users::Single { .. } => self.engine.prove(session, &user.username, None).await,
             Users::Alternating { superuser, pair, pending } => {
                 async {
-                    self.engine.prove(session, &user.username, Some(pair), deadline).await?;
+                    self.engine.prove(session, &user.username, Some(pair)).await?;
                     if E::SUPERUSER_COMPARES && proof == Proof::Full {
                         let session = logins.superuser_session(superuser, &current.user).await?;
-                        self.engine.compare(session, pair, *pending, deadline).await?;
+                        self.engine.compare(session, pair, *pending).await?;
                     }
                     Ok(())
                 }
@@ -126,7 +126,7 @@ impl<E: Engine> Target for DatabaseTarget<E> {
         let (logins, secret) = (self.logins(context), DatabaseSecret::read::<E>(current.document)?);
         let user = &secret.user;
         let session = logins.session(user, Credential::Current).await?;
-        let proven = self.engine.prove(session, &user.username, None, context.deadline()).await;
+        let proven = self.engine.prove(session, &user.username, None).await;
         proven.map_err(|error| user.locate(error))?;
         if let Some(superuser) = secret.strategy.superuser() {
             logins.superuser_session(superuser, user).await?;

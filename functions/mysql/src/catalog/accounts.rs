@@ -9,7 +9,6 @@ use crate::connect::{Row, Rows, Session, text};
 use crate::sql::hash;
 use crate::sql::preamble::{self, Account as Name, Server};
 use crate::sql::quote::{account, literal};
-use rotation::clock::Deadline;
 use rotation::secret::Password;
 use rotation::{Code, Error, Fact, Result};
 use serde_json::{Map, Value};
@@ -127,10 +126,10 @@ pub(crate) fn known_tables(session: &Session) -> Result<()> {
 ///
 /// # Errors
 /// Those of [`preamble::begin`]; [`Code::PrivilegeMissing`] if the superuser may not read the grant tables.
-pub(crate) async fn read(session: &mut Session, names: &[&str], deadline: Deadline) -> Result<(Server, Accounts)> {
+pub(crate) async fn read(session: &mut Session, names: &[&str]) -> Result<(Server, Accounts)> {
     known_tables(session)?;
     let user = names.first().copied().unwrap_or_default();
-    let (server, answers) = preamble::begin(session, user, &Accounts::questions(names), deadline).await?;
+    let (server, answers) = preamble::begin(session, user, &Accounts::questions(names)).await?;
     let accounts = Accounts::of_answers(&answers, names, server.mariadb)?;
     Ok((server, accounts))
 }

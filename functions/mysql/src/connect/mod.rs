@@ -45,6 +45,8 @@ const WAIT_TIMEOUT_SECONDS: usize = 60;
 pub(crate) struct Session {
     conn: Conn,
     encrypted: bool,
+    /// The step's, which ends every wait.
+    pub(crate) deadline: Deadline,
 }
 
 /// A row of an answer, as the text protocol has it; `None` is NULL.
@@ -73,7 +75,7 @@ pub(crate) async fn connect(login: Login<'_>, deadline: Deadline) -> Result<Sess
     let limit = deadline.less(PROBE_LIMIT.min(deadline.left() / 4)).within(LOGIN_LIMIT);
     let addresses = addresses(&endpoint.host, endpoint.port, limit).await.map_err(LoginFailure::unreachable)?;
     let conn = log_in_at(&addresses, &options, &login, limit, deadline).await?;
-    Ok(Session { conn, encrypted })
+    Ok(Session { conn, encrypted, deadline })
 }
 
 /// Logs in at the first address where anything answers. The deadline is later than the limit by the time of a probe.
@@ -177,8 +179,8 @@ impl Session {
     ///
     /// # Errors
     /// By error number; [`Code::ServerSilent`] if the server does not answer; [`Code::ConnectionLost`].
-    pub(crate) async fn run(&mut self, sql: &str, deadline: Deadline) -> Result<Vec<Rows>> {
-        match deadline.within(STATEMENT_LIMIT).limit(contained(self.answers(sql))).await {
+    pub(crate) async fn run(&mut self, sql: &str) -> Result<Vec<Rows>> {
+        match self.deadline.within(STATEMENT_LIMIT).limit(contained(self.answers(sql))).await {
             Ok(Ok(answers)) => answers,
             Ok(Err(mysql_async::Error::Server(refusal))) => Err(errno::error(refusal.code)),
             Ok(Err(error)) => Err(connection::lost("a statement", &error)),
@@ -226,8 +228,8 @@ impl Session {
     }
 
     /// Says good-bye, so that the server does not count a broken connection.
-    pub(crate) async fn close(self, deadline: Deadline) {
-        let _ = deadline.within(CLOSE_LIMIT).limit(self.conn.disconnect()).await;
+    pub(crate) async fn close(self) {
+        let _ = self.deadline.within(CLOSE_LIMIT).limit(self.conn.disconnect()).await;
     }
 }
 
@@ -411,9 +413,9 @@ mod tests {
         // A result of 2^63 - 1 columns.
         let port = server(Duration::ZERO, &[GREETING, OK, b"\xfe\xff\xff\xff\xff\xff\xff\xff\x7f"]);
         let mut session = log_in(&endpoint(port, Transport::Plaintext)).await.ok().unwrap();
-        let error = session.run("SELECT 1", Deadline::after(Duration::from_secs(5))).await.unwrap_err();
+        let error = session.run("SELECT 1").await.unwrap_err();
         assert_eq!(error.code(), Code::ConnectionLost);
-        session.close(Deadline::after(Duration::from_secs(1))).await;
+        session.close().await;
     }
 
     /// As behind a proxy of many addresses, each of which has a share of the time that is shorter than a slow login.

@@ -19,7 +19,6 @@ use crate::connect::{Rows, Session, text};
 use crate::sql::hash;
 use crate::sql::preamble::{self, Account, Server};
 use crate::sql::quote::{account, identifier, literal};
-use rotation::clock::Deadline;
 use rotation::database::OwnChange;
 use rotation::protocol::observation::PreviousCredential;
 use rotation::secret::Password;
@@ -38,62 +37,51 @@ const NO_DUAL_PASSWORDS: &str = "MySQL before 8.0.14 keeps no second password";
 /// # Errors
 /// [`Code::LoginForbidden`] if the session is another user's; [`Code::TlsRequired`]; [`Code::PasswordRefused`];
 /// [`Code::ServerReadOnly`], [`Code::LockTimeout`]; others by error number.
-pub(crate) async fn change_own_password(
-    mut session: Session,
-    change: OwnChange<'_>,
-    deadline: Deadline,
-) -> Result<PreviousCredential> {
+pub(crate) async fn change_own_password(mut session: Session, change: OwnChange<'_>) -> Result<PreviousCredential> {
     let question = siblings::question(change.user);
-    let (server, answers) = preamble::begin(&mut session, change.user, &question, deadline).await?;
+    let (server, answers) = preamble::begin(&mut session, change.user, &question).await?;
     server.expect_user(change.user)?;
     let dual = server.has_dual_passwords();
     let previous = if !siblings::among(answers.first(), &server.account).is_empty() {
-        siblings::change_all(&mut session, change, dual, deadline).await?;
+        siblings::change_all(&mut session, change, dual).await?;
         if dual { PreviousCredential::Works } else { PreviousCredential::Refused }
     } else if server.mariadb {
-        change_on_mariadb(&mut session, &server.account, change.to, deadline).await?;
+        change_on_mariadb(&mut session, &server.account, change.to).await?;
         PreviousCredential::Refused
     } else {
         needs_tls(&session)?;
-        change_on_mysql(&mut session, &server, change, deadline).await?
+        change_on_mysql(&mut session, &server, change).await?
     };
-    session.close(deadline).await;
+    session.close().await;
     Ok(previous)
 }
 
-async fn change_on_mysql(
-    session: &mut Session,
-    server: &Server,
-    change: OwnChange<'_>,
-    deadline: Deadline,
-) -> Result<PreviousCredential> {
+async fn change_on_mysql(session: &mut Session, server: &Server, change: OwnChange<'_>) -> Result<PreviousCredential> {
     if !server.has_dual_passwords() {
         // REPLACE is as new as RETAIN, but for one patch release.
-        set(session, change.to, None, "", deadline).await?;
+        set(session, change.to, None, "").await?;
         return Ok(PreviousCredential::NotKept(NO_DUAL_PASSWORDS));
     }
-    let not_kept = match set(session, change.to, Some(change.from), RETAIN, deadline).await {
+    let not_kept = match set(session, change.to, Some(change.from), RETAIN).await {
         Ok(()) => return Ok(PreviousCredential::Works),
         Err(error) if is(&error, errno::INCORRECT_CURRENT_PASSWORD) => {
             // `from` has opened this session and is not the primary password: it is the secondary one. Either an earlier run
             // of this step made it so, or a rotation that was given up. A change that retains nothing leaves it as it is.
-            return set_beside_secondary(session, change.to, deadline).await;
+            return set_beside_secondary(session, change.to).await;
         }
         Err(error) if error.code() == Code::PrivilegeMissing => NO_PRIVILEGE,
         Err(error) => return Err(error),
     };
-    match set(session, change.to, Some(change.from), "", deadline).await {
+    match set(session, change.to, Some(change.from), "").await {
         // Secondary, from a time when the account had the privilege.
-        Err(error) if is(&error, errno::INCORRECT_CURRENT_PASSWORD) => {
-            set_beside_secondary(session, change.to, deadline).await
-        }
+        Err(error) if is(&error, errno::INCORRECT_CURRENT_PASSWORD) => set_beside_secondary(session, change.to).await,
         done => done.map(|()| PreviousCredential::NotKept(not_kept)),
     }
 }
 
 /// Puts a password in place of a primary one that is not known, beside the secondary one that has opened the session.
-async fn set_beside_secondary(session: &mut Session, new: &Password, deadline: Deadline) -> Result<PreviousCredential> {
-    match set(session, new, None, "", deadline).await {
+async fn set_beside_secondary(session: &mut Session, new: &Password) -> Result<PreviousCredential> {
+    match set(session, new, None, "").await {
         Err(error) if is(&error, errno::MISSING_CURRENT_PASSWORD) => {
             let what = "a rotation that was given up has left a primary password that no version holds, and the account has \
                         PASSWORD REQUIRE CURRENT: let an administrator set the password of AWSCURRENT, and rotate again";
@@ -104,13 +92,7 @@ async fn set_beside_secondary(session: &mut Session, new: &Password, deadline: D
 }
 
 /// `ALTER USER` on the session's own account.
-async fn set(
-    session: &mut Session,
-    new: &Password,
-    replace: Option<&Password>,
-    retain: &str,
-    deadline: Deadline,
-) -> Result<()> {
+async fn set(session: &mut Session, new: &Password, replace: Option<&Password>, retain: &str) -> Result<()> {
     let mut sql = Zeroizing::new(String::with_capacity(4096));
     sql.push_str("ALTER USER CURRENT_USER() IDENTIFIED BY ");
     sql.push_str(&Zeroizing::new(literal(new.expose())));
@@ -119,7 +101,7 @@ async fn set(
         sql.push_str(&Zeroizing::new(literal(replace.expose())));
     }
     sql.push_str(retain);
-    session.run(&sql, deadline).await.map(drop)
+    session.run(&sql).await.map(drop)
 }
 
 fn needs_tls(session: &Session) -> Result<()> {
@@ -129,10 +111,10 @@ fn needs_tls(session: &Session) -> Result<()> {
     Err(Error::new(Code::TlsRequired).with(Fact::What, "the user's own password, which ALTER USER carries as it is"))
 }
 
-async fn change_on_mariadb(session: &mut Session, own: &Account, new: &Password, deadline: Deadline) -> Result<()> {
-    let shown = session.run("SHOW CREATE USER CURRENT_USER()", deadline).await?;
+async fn change_on_mariadb(session: &mut Session, own: &Account, new: &Password) -> Result<()> {
+    let shown = session.run("SHOW CREATE USER CURRENT_USER()").await?;
     let hashed = hash_of_its_kind(&shown, own, new)?;
-    match session.run(&format!("SET PASSWORD = {}", literal(&hashed)), deadline).await {
+    match session.run(&format!("SET PASSWORD = {}", literal(&hashed))).await {
         // A password validation plugin is there, and strict_password_validation wants it to see every password (MariaDB
         // Knowledge Base, "Password Validation Plugins"). The general log would show it, too.
         Err(error) if is(&error, errno::OPTION_PREVENTS_STATEMENT) => {
@@ -142,7 +124,7 @@ async fn change_on_mariadb(session: &mut Session, own: &Account, new: &Password,
             }
             let password = Zeroizing::new(literal(new.expose()));
             let sql = Zeroizing::new(format!("SET PASSWORD = PASSWORD({})", *password));
-            session.run(&sql, deadline).await.map(drop)
+            session.run(&sql).await.map(drop)
         }
         done => done.map(drop),
     }
@@ -173,14 +155,9 @@ fn hash_of_its_kind(shown: &[Rows], own: &Account, new: &Password) -> Result<Zer
 ///
 /// # Errors
 /// [`Code::TargetRefused`] if `current` is not the primary password; those of [`change_own_password`].
-pub(crate) async fn discard_previous_password(
-    mut session: Session,
-    user: &str,
-    current: &Password,
-    deadline: Deadline,
-) -> Result<bool> {
+pub(crate) async fn discard_previous_password(mut session: Session, user: &str, current: &Password) -> Result<bool> {
     let question = siblings::question(user);
-    let (server, answers) = preamble::begin(&mut session, user, &question, deadline).await?;
+    let (server, answers) = preamble::begin(&mut session, user, &question).await?;
     server.expect_user(user)?;
     if !server.has_dual_passwords() {
         return Ok(false);
@@ -188,7 +165,7 @@ pub(crate) async fn discard_previous_password(
     needs_tls(&session)?;
     // What consumers read must not be what is ended here. Only the server can tell, and only when it is asked to put the
     // same password in place of itself.
-    match set(&mut session, current, Some(current), "", deadline).await {
+    match set(&mut session, current, Some(current), "").await {
         Ok(()) => {}
         // It has come to compare the two, and they are too much alike: after REPLACE was found right.
         Err(error) if is(&error, errno::TOO_FEW_CHANGED_CHARACTERS) => {}
@@ -197,17 +174,17 @@ pub(crate) async fn discard_previous_password(
     let others = siblings::among(answers.first(), &server.account);
     let mut accounts = vec!["CURRENT_USER()".to_owned()];
     if !others.is_empty() {
-        accounts.extend(siblings::with_primary(&mut session, &server.account, current, deadline).await?);
+        accounts.extend(siblings::with_primary(&mut session, &server.account, current).await?);
     }
     let parts: Vec<String> = accounts.iter().map(|account| format!("{account} DISCARD OLD PASSWORD")).collect();
-    let discarded = session.run(&format!("ALTER USER {}", parts.join(", ")), deadline).await;
+    let discarded = session.run(&format!("ALTER USER {}", parts.join(", "))).await;
     discarded.map_err(|error| match error.code() {
         Code::PrivilegeMissing if others.is_empty() => {
             error.with(Fact::What, "GRANT APPLICATION_PASSWORD_ADMIN ON *.* TO the user")
         }
         _ => siblings::explain(error),
     })?;
-    session.close(deadline).await;
+    session.close().await;
     Ok(true)
 }
 
@@ -228,12 +205,12 @@ fn unproven_primary(error: Error) -> Error {
 ///
 /// # Errors
 /// [`Code::LoginForbidden`] if it is another's; by error number.
-pub(crate) async fn prove(mut session: Session, user: &str, deadline: Deadline) -> Result<()> {
-    let answers = session.run("SELECT CURRENT_USER()", deadline).await?;
+pub(crate) async fn prove(mut session: Session, user: &str) -> Result<()> {
+    let answers = session.run("SELECT CURRENT_USER()").await?;
     let row = answers.first().and_then(|rows| rows.first());
     let found = row.and_then(|row| text(row, 0).rsplit_once('@')).map_or("", |(user, _)| user);
     preamble::expect_user(found, user)?;
-    session.close(deadline).await;
+    session.close().await;
     Ok(())
 }
 

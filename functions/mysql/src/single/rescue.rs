@@ -3,7 +3,6 @@
 use crate::catalog::accounts::{self, usable};
 use crate::connect::Session;
 use crate::sql::password;
-use rotation::clock::Deadline;
 use rotation::database::OwnChange;
 use rotation::{Code, Error, Fact, Result};
 
@@ -12,13 +11,8 @@ use rotation::{Code, Error, Fact, Result};
 /// # Errors
 /// [`Code::RoleMissing`]; [`Code::RoleUnusable`] and [`Code::LoginForbidden`] where a new password would not help;
 /// [`Code::RoleProtected`]; those of [`password::set`].
-pub(crate) async fn rescue(
-    mut superuser: Session,
-    change: OwnChange<'_>,
-    allow_powerful: bool,
-    deadline: Deadline,
-) -> Result<()> {
-    let (server, accounts) = accounts::read(&mut superuser, &[change.user], deadline).await?;
+pub(crate) async fn rescue(mut superuser: Session, change: OwnChange<'_>, allow_powerful: bool) -> Result<()> {
+    let (server, accounts) = accounts::read(&mut superuser, &[change.user]).await?;
     let own = accounts.of(change.user);
     usable(&own, change.user)?;
     for account in own {
@@ -31,7 +25,7 @@ pub(crate) async fn rescue(
             return Err(Error::new(Code::LoginForbidden).with(Fact::User, account.shown()).with(Fact::What, what));
         }
     }
-    password::set(&mut superuser, &server, &accounts, change.user, change.to, deadline).await?;
-    superuser.close(deadline).await;
+    password::set(&mut superuser, &server, &accounts, change.user, change.to).await?;
+    superuser.close().await;
     Ok(())
 }

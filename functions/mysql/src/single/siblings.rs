@@ -10,7 +10,6 @@ use crate::sql::hash;
 use crate::sql::password;
 use crate::sql::preamble::{Account, Server};
 use crate::sql::quote::literal;
-use rotation::clock::Deadline;
 use rotation::database::OwnChange;
 use rotation::secret::Password;
 use rotation::{Code, Error, Fact, Result};
@@ -40,17 +39,12 @@ fn start(user: &str) -> String {
 ///
 /// # Errors
 /// [`Code::PrivilegeMissing`]; those of [`password::set`].
-pub(crate) async fn change_all(
-    session: &mut Session,
-    change: OwnChange<'_>,
-    retain: bool,
-    deadline: Deadline,
-) -> Result<Server> {
-    let (server, accounts) = accounts::read(session, &[change.user], deadline).await.map_err(explain)?;
+pub(crate) async fn change_all(session: &mut Session, change: OwnChange<'_>, retain: bool) -> Result<Server> {
+    let (server, accounts) = accounts::read(session, &[change.user]).await.map_err(explain)?;
     let changed = if retain {
-        password::set_and_retain(session, &server, &accounts, change, deadline).await
+        password::set_and_retain(session, &server, &accounts, change).await
     } else {
-        password::set(session, &server, &accounts, change.user, change.to, deadline).await
+        password::set(session, &server, &accounts, change.user, change.to).await
     };
     changed.map_err(|error| explain(error).with_default(Fact::What, "the accounts of the user, all at once"))?;
     Ok(server)
@@ -61,13 +55,8 @@ pub(crate) async fn change_all(
 ///
 /// # Errors
 /// Those of reading.
-pub(crate) async fn with_primary(
-    session: &mut Session,
-    own: &Account,
-    current: &Password,
-    deadline: Deadline,
-) -> Result<Vec<String>> {
-    let (_, accounts) = accounts::read(session, &[&own.user], deadline).await.map_err(explain)?;
+pub(crate) async fn with_primary(session: &mut Session, own: &Account, current: &Password) -> Result<Vec<String>> {
+    let (_, accounts) = accounts::read(session, &[&own.user]).await.map_err(explain)?;
     let others = accounts.of(&own.user).into_iter().filter(|account| account.name != *own);
     let others = others.filter(|account| hash::matches(&account.authentication.hash.0, current));
     Ok(others.map(accounts::Account::shown).collect())

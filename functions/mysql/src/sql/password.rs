@@ -9,7 +9,6 @@ use crate::connect::{Session, text};
 use crate::sql::hash;
 use crate::sql::preamble::{Account as Name, Server};
 use crate::sql::quote::{account, literal};
-use rotation::clock::Deadline;
 use rotation::database::OwnChange;
 use rotation::password::OsEntropy;
 use rotation::secret::Password;
@@ -151,7 +150,6 @@ pub(crate) async fn set(
     accounts: &Accounts,
     user: &str,
     new: &Password,
-    deadline: Deadline,
 ) -> Result<()> {
     let mut targets = Vec::new();
     for account in accounts.of(user) {
@@ -161,7 +159,7 @@ pub(crate) async fn set(
     }
     // MariaDB changes one after the other. As long as the session's own account has its old password, a second run begins anew.
     targets.sort_by_key(|target| target.name == server.account);
-    apply(session, server, accounts, &targets, new, deadline).await
+    apply(session, server, accounts, &targets, new).await
 }
 
 /// MySQL: sets a user's password on all of its accounts, and keeps `from` working: retained where it is an account's primary
@@ -175,7 +173,6 @@ pub(crate) async fn set_and_retain(
     server: &Server,
     accounts: &Accounts,
     change: OwnChange<'_>,
-    deadline: Deadline,
 ) -> Result<()> {
     let mut targets = Vec::new();
     for account in accounts.of(change.user) {
@@ -195,7 +192,7 @@ pub(crate) async fn set_and_retain(
         format!("{} {}{retain}", account(&name.user, &name.host), identified.by(*plugin))
     });
     let sql = Zeroizing::new(format!("ALTER USER {}", parts.collect::<Vec<_>>().join(", ")));
-    session.run(&sql, deadline).await.map(drop)
+    session.run(&sql).await.map(drop)
 }
 
 /// Gives the accounts the password, in one round trip. MySQL changes all accounts of a statement or none; MariaDB those until
@@ -209,14 +206,13 @@ pub(crate) async fn apply(
     accounts: &Accounts,
     targets: &[Target],
     new: &Password,
-    deadline: Deadline,
 ) -> Result<()> {
     let identified = Identified::new(session, server, accounts, targets.iter().map(|target| target.plugin), new)?;
     let sql = statements(targets, &identified);
-    match session.run(&sql, deadline).await {
+    match session.run(&sql).await {
         Err(error) if accounts.passwords_validated && errno::is(&error, errno::CANNOT_USER) => {
             // Only the list of warnings says why.
-            let warnings = session.run("SHOW WARNINGS", deadline).await?;
+            let warnings = session.run("SHOW WARNINGS").await?;
             let refused = warnings.iter().flatten().any(|row| text(row, 1) == NOT_VALID_PASSWORD);
             Err(if refused { error.recoded(Code::PasswordRefused) } else { error })
         }

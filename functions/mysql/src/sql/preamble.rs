@@ -2,7 +2,6 @@
 //! what the server says about itself.
 
 use crate::connect::{Row, Rows, Session, text};
-use rotation::clock::Deadline;
 use rotation::{Code, Error, Fact, Result};
 use std::time::Duration;
 
@@ -62,13 +61,8 @@ impl Server {
 /// # Errors
 /// [`Code::LockTimeout`] if another session holds our lock; [`Code::ServerReadOnly`]; [`Code::TimeSpent`] if too little
 /// time is left to begin; others by error number.
-pub(crate) async fn begin(
-    session: &mut Session,
-    user: &str,
-    questions: &str,
-    deadline: Deadline,
-) -> Result<(Server, Vec<Rows>)> {
-    let (seconds, statement) = limits(deadline.left())?;
+pub(crate) async fn begin(session: &mut Session, user: &str, questions: &str) -> Result<(Server, Vec<Rows>)> {
+    let (seconds, statement) = limits(session.deadline.left())?;
     let lock = lock_name(user);
     let sql = format!(
         "SET NAMES utf8mb4; \
@@ -78,7 +72,7 @@ pub(crate) async fn begin(
          SELECT GET_LOCK('{lock}', {seconds}), VERSION(), CURRENT_USER(), @@GLOBAL.read_only, \
          @@GLOBAL.innodb_read_only; {questions}"
     );
-    let mut answers = session.run(sql.trim_end_matches("; "), deadline).await?.into_iter();
+    let mut answers = session.run(sql.trim_end_matches("; ")).await?.into_iter();
     let first = answers.next().and_then(|rows| rows.into_iter().next());
     let first = first.ok_or_else(|| Error::new(Code::Internal).with(Fact::What, "no row about the server"))?;
     if text(&first, 0) != "1" {

@@ -40,6 +40,8 @@ const SSL_REQUEST: [u8; 8] = [0, 0, 0, 8, 4, 210, 22, 47];
 pub(crate) struct Session {
     client: Client,
     driver: Driver,
+    /// The step's, which ends every wait.
+    pub(crate) deadline: Deadline,
 }
 
 /// The task that moves bytes for a client.
@@ -59,7 +61,7 @@ pub(crate) async fn connect(login: Login<'_>, deadline: Deadline) -> Result<Sess
     let endpoint = login.endpoint;
     let stream = open(&endpoint.host, endpoint.port, deadline).await.map_err(LoginFailure::unreachable)?;
     let limit = deadline.within(LOGIN_LIMIT);
-    match &endpoint.transport {
+    let session = match &endpoint.transport {
         Transport::Plaintext => authenticate(Guarded::plaintext(stream), NoTls, &login, limit).await,
         Transport::Tls { server_name, verifier } => {
             tls::server_name(server_name).map_err(LoginFailure::unknown)?;
@@ -68,7 +70,8 @@ pub(crate) async fn connect(login: Login<'_>, deadline: Deadline) -> Result<Sess
             let stream = ask_for_tls(stream, limit).await.map_err(LoginFailure::unreachable)?;
             authenticate(Guarded::tls(stream), connector, &login, limit).await
         }
-    }
+    }?;
+    Ok(Session { deadline, ..session })
 }
 
 /// A TCP connection to the first address that answers.
@@ -138,7 +141,7 @@ where
         Ok(Ok((client, connection))) => {
             // Errors of the connection reach the client as the failure of its next statement.
             let driver = Driver(tokio::spawn(async { drop(connection.await) }));
-            Ok(Session { client, driver })
+            Ok(Session { client, driver, deadline: limit })
         }
         Ok(Err(error)) => Err(of_login(&error, login)),
         Err(_) => Err(LoginFailure::unreachable(Error::new(Code::ServerSilent).with(Fact::Call, "the login"))),
@@ -150,8 +153,8 @@ impl Session {
     ///
     /// # Errors
     /// By SQLSTATE; [`Code::ServerSilent`] if the server does not answer; [`Code::ConnectionLost`].
-    pub(crate) async fn run(&self, sql: &str, deadline: Deadline) -> Result<Vec<SimpleQueryMessage>> {
-        match deadline.within(STATEMENT_LIMIT + CLIENT_MARGIN).limit(self.client.simple_query(sql)).await {
+    pub(crate) async fn run(&self, sql: &str) -> Result<Vec<SimpleQueryMessage>> {
+        match self.deadline.within(STATEMENT_LIMIT + CLIENT_MARGIN).limit(self.client.simple_query(sql)).await {
             Ok(Ok(messages)) => Ok(messages),
             Ok(Err(error)) => Err(of_statement(&error)),
             Err(_) => Err(Error::new(Code::ServerSilent).with(Fact::Call, "a statement")),
@@ -159,8 +162,8 @@ impl Session {
     }
 
     /// Says good-bye, so that the server does not count a broken connection.
-    pub(crate) async fn close(self, deadline: Deadline) {
-        let Self { client, mut driver } = self;
+    pub(crate) async fn close(self) {
+        let Self { client, mut driver, deadline } = self;
         drop(client);
         let _ = deadline.within(Duration::from_millis(200)).limit(&mut driver.0).await;
     }

@@ -4,7 +4,6 @@ use crate::connect::Session;
 use crate::sql::preamble::{Server, limits};
 use crate::sql::quote;
 use postgres_protocol::password::{md5, scram_sha_256};
-use rotation::clock::Deadline;
 use rotation::secret::Password;
 use rotation::{Code, Error, Fact, Result};
 use secrecy::{ExposeSecret, SecretString};
@@ -54,16 +53,10 @@ fn verifier(encryption: Encryption, user: &str, password: &Password) -> SecretSt
 /// # Errors
 /// [`Code::LockTimeout`], [`Code::PrivilegeMissing`] and
 /// others by SQLSTATE. The transaction is then rolled back with the session's end.
-pub(crate) async fn set_password(
-    session: Session,
-    user: &str,
-    new: &Password,
-    encryption: Encryption,
-    deadline: Deadline,
-) -> Result<()> {
+pub(crate) async fn set_password(session: Session, user: &str, new: &Password, encryption: Encryption) -> Result<()> {
     let statement = alter_role_password(user, &verifier(encryption, user, new));
-    session.run(&format!("{}; {}; COMMIT", limits(deadline)?, statement.expose_secret()), deadline).await?;
-    session.close(deadline).await;
+    session.run(&format!("{}; {}; COMMIT", limits(&session)?, statement.expose_secret())).await?;
+    session.close().await;
     Ok(())
 }
 

@@ -1,7 +1,6 @@
 //! The frame of every change: what is asked first, the limits inside the server, and the lock against ourselves.
 
 use crate::connect::{LOCK_LIMIT, STATEMENT_LIMIT, Session};
-use rotation::clock::Deadline;
 use rotation::{Code, Error, Fact, Result};
 use std::time::Duration;
 use tokio_postgres::{SimpleQueryMessage, SimpleQueryRow};
@@ -37,8 +36,8 @@ pub(crate) enum As {
 ///
 /// # Errors
 /// [`Code::TimeSpent`] if too little time is left to begin.
-fn begin(user: &str, rights: As, deadline: Deadline) -> Result<String> {
-    let limits = limits(deadline)?;
+fn begin(session: &Session, user: &str, rights: As) -> Result<String> {
+    let limits = limits(session)?;
     let role = match rights {
         As::SessionUser => "SET LOCAL ROLE NONE",
         As::Superuser => {
@@ -57,8 +56,8 @@ fn begin(user: &str, rights: As, deadline: Deadline) -> Result<String> {
 ///
 /// # Errors
 /// [`Code::TimeSpent`] if too little time is left to begin.
-pub(crate) fn limits(deadline: Deadline) -> Result<String> {
-    let left = deadline.left().saturating_sub(ANSWER_MARGIN);
+pub(crate) fn limits(session: &Session) -> Result<String> {
+    let left = session.deadline.left().saturating_sub(ANSWER_MARGIN);
     if left.is_zero() {
         return Err(Error::new(Code::TimeSpent));
     }
@@ -132,16 +131,10 @@ pub(crate) fn flag(row: &SimpleQueryRow, column: usize) -> bool {
 ///
 /// # Errors
 /// Those of [`begin`] and by SQLSTATE.
-pub(crate) async fn ask(
-    session: &Session,
-    user: &str,
-    rights: As,
-    questions: &str,
-    deadline: Deadline,
-) -> Result<Vec<SimpleQueryMessage>> {
-    let begin = begin(user, rights, deadline)?;
+pub(crate) async fn ask(session: &Session, user: &str, rights: As, questions: &str) -> Result<Vec<SimpleQueryMessage>> {
+    let begin = begin(session, user, rights)?;
     let sql = [&begin, Server::QUERY, questions].join("; ");
-    session.run(&sql, deadline).await.map_err(|error| match error.fact(Fact::SqlState) {
+    session.run(&sql).await.map_err(|error| match error.fact(Fact::SqlState) {
         // feature_not_supported: a standby has no READ WRITE.
         Some("0A000") => error.recoded(Code::ServerReadOnly),
         _ => error,
