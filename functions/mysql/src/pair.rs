@@ -12,7 +12,7 @@ use crate::sql::changes::{Change, Granted, Need, Subject, Task};
 use crate::sql::hash;
 use crate::sql::password::{self, Identified, Lock, Plugin, Target};
 use crate::sql::preamble::{self, Server};
-use crate::sql::quote::{account, literal};
+use crate::sql::quote::literal;
 use rotation::database::{Evidence, Pair, Side, Turn};
 use rotation::{Code, Error, Fact, Result};
 use std::collections::BTreeSet;
@@ -175,7 +175,7 @@ impl Observed {
         for subject in self.base.iter().chain(&self.clone) {
             if let Some(what) = subject.grants.unknown.first() {
                 return Err(Error::new(Code::PrivilegeUnknown)
-                    .with(Fact::User, subject.account.shown())
+                    .with(Fact::User, &subject.account.name)
                     .with(Fact::What, what));
             }
         }
@@ -215,7 +215,7 @@ impl Observed {
     fn logs_in_differently(&self) -> Option<String> {
         self.both().find_map(|(base, clone)| {
             let clone = clone?;
-            let shown = clone.shown();
+            let shown = &clone.name;
             if clone.locked != base.locked {
                 Some(format!("{shown}: ACCOUNT {} is missing", if base.locked { "LOCK" } else { "UNLOCK" }))
             } else if clone.authentication.plugin != base.authentication.plugin || clone.authentication.several {
@@ -299,7 +299,7 @@ async fn apply_one_by_one(session: &mut Session, granted: &Granted, gone: &mut B
         return Ok(changed);
     }
     for privilege in &granted.privileges {
-        let to = account(&granted.to.user, &granted.to.host);
+        let to = &granted.to;
         let sql = format!("GRANT {} ON {} TO {to}", list([privilege]), granted.level.on());
         match session.run(&sql).await {
             Err(error) if is_one_of(&error, GONE) => drop(gone.insert(sql)),
@@ -330,9 +330,8 @@ async fn keep_definers(session: &mut Session, pair: &Pair, mariadb: bool, change
         let answers = session.run(&sql).await?;
         let found = answers.first().and_then(|rows| rows.first()).map_or("", |row| text(row, 0));
         if found != "0" {
-            let shown = account(&name.user, &name.host);
             let what = format!(
-                "the base user has no account for that host any more, but {shown} cannot be dropped: it is the definer of \
+                "the base user has no account for that host any more, but {name} cannot be dropped: it is the definer of \
                  {found} views or stored programs. Give them another definer, or make the base user's account again"
             );
             return Err(differ(pair, &what));
@@ -396,7 +395,7 @@ fn explain_as(error: Error, what: &str, needs: &Need, server: &Server) -> Error 
     if !denied && error.code() != Code::PrivilegeMissing {
         return error.with_default(Fact::What, what);
     }
-    let to = account(&server.account.user, &server.account.host);
+    let to = &server.account;
     let help = match needs {
         Need::CreateUser if server.mariadb => format!("run GRANT CREATE USER ON *.* TO {to}"),
         Need::CreateUser => format!("run GRANT CREATE USER ON *.* TO {to}; if the users have SYSTEM_USER, that, too"),

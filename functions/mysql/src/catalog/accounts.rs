@@ -7,8 +7,8 @@ use crate::catalog::options::Options;
 use crate::catalog::power::Powers;
 use crate::connect::{Row, Rows, Session, text};
 use crate::sql::hash;
-use crate::sql::preamble::{self, Account as Name, Server};
-use crate::sql::quote::{account, literal};
+use crate::sql::preamble::{self, Server};
+use crate::sql::quote::{AccountName, literal};
 use rotation::secret::Password;
 use rotation::{Code, Error, Fact, Result};
 use serde_json::{Map, Value};
@@ -44,7 +44,7 @@ const MARIADB_FIELDS: &[&str] = &[
 /// One account of a user.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct Account {
-    pub(crate) name: Name,
+    pub(crate) name: AccountName,
     pub(crate) authentication: Authentication,
     /// `ACCOUNT LOCK`.
     pub(crate) locked: bool,
@@ -214,11 +214,6 @@ impl Account {
         [hash, secondary_hash].into_iter().any(|stored| hash::matches(&stored.0, password))
     }
 
-    /// Its name for people.
-    pub(crate) fn shown(&self) -> String {
-        account(&self.name.user, &self.name.host)
-    }
-
     /// Whoever may write a secret names the user in it. A superuser's rights must not turn that into a way to take over the
     /// server.
     ///
@@ -226,7 +221,7 @@ impl Account {
     /// [`Code::RoleProtected`].
     pub(crate) fn unprotected(&self, server: &Server, allow_powerful: bool) -> Result<()> {
         let protected =
-            |what: &str| Err(Error::new(Code::RoleProtected).with(Fact::User, self.shown()).with(Fact::What, what));
+            |what: &str| Err(Error::new(Code::RoleProtected).with(Fact::User, &self.name).with(Fact::What, what));
         if self.name.user == server.account.user {
             return protected("it is the superuser secret's own user");
         }
@@ -245,7 +240,7 @@ impl Account {
         let (restrictions, odd) = restrictions(attributes.get("Restrictions"));
         let unknown = attributes.keys().filter(|key| !MYSQL_ATTRIBUTES.contains(&key.as_str()));
         Some(Self {
-            name: Name::of_row(row, 0),
+            name: AccountName::of_row(row, 0),
             authentication: Authentication {
                 plugin: text(row, 2).to_owned(),
                 hash: Hash(row.get(3).cloned().flatten().unwrap_or_default()),
@@ -278,7 +273,7 @@ impl Account {
         }
         let unknown = fields.keys().filter(|key| !MARIADB_FIELDS.contains(&key.as_str()));
         Some(Self {
-            name: Name::of_row(row, 0),
+            name: AccountName::of_row(row, 0),
             authentication: Authentication {
                 plugin: string("plugin"),
                 hash: Hash(string("authentication_string").into_bytes()),

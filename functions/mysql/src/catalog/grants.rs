@@ -6,8 +6,7 @@
 
 use crate::catalog::accounts::{Account, Accounts, QUESTIONS};
 use crate::connect::{Row, Rows, text};
-use crate::sql::preamble::Account as Name;
-use crate::sql::quote::{account, identifier, literal};
+use crate::sql::quote::{AccountName, identifier, literal};
 use rotation::{Code, Error, Fact, Result};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -68,10 +67,10 @@ pub(crate) struct Privileges {
 pub(crate) struct Grants {
     pub(crate) privileges: BTreeMap<Level, Privileges>,
     /// Roles, and whether WITH ADMIN OPTION. MariaDB's have no host.
-    pub(crate) roles: BTreeMap<Name, bool>,
-    pub(crate) default_roles: BTreeSet<Name>,
+    pub(crate) roles: BTreeMap<AccountName, bool>,
+    pub(crate) default_roles: BTreeSet<AccountName>,
     /// Whom it may stand for, and whether WITH GRANT OPTION.
-    pub(crate) proxies: BTreeMap<Name, bool>,
+    pub(crate) proxies: BTreeMap<AccountName, bool>,
     /// MySQL's partial revokes: what it may not do in a schema although it may everywhere.
     pub(crate) restrictions: BTreeMap<String, BTreeSet<String>>,
     /// What is there and has no meaning here.
@@ -167,7 +166,7 @@ impl Grants {
         let (roles, proxies) = Accounts::edges(answers);
         let read = |account: &Account| {
             let own = |rows: &'_ [Row]| {
-                rows.iter().filter(|row| Name::of_row(row, 0) == account.name).cloned().collect::<Vec<_>>()
+                rows.iter().filter(|row| AccountName::of_row(row, 0) == account.name).cloned().collect::<Vec<_>>()
             };
             let grantee = grantee(&account.name.user, &account.name.host);
             let granted = |question| answer(question).iter().filter(|row| text(row, 0) == grantee);
@@ -179,8 +178,8 @@ impl Grants {
             let mut grants = Self {
                 restrictions: account.restrictions.clone(),
                 unknown: account.unknown.clone(),
-                roles: own(roles).iter().map(|row| (Name::of_row(row, 2), text(row, 4) == "Y")).collect(),
-                proxies: own(proxies).iter().map(|row| (Name::of_row(row, 2), text(row, 4) == "1")).collect(),
+                roles: own(roles).iter().map(|row| (AccountName::of_row(row, 2), text(row, 4) == "Y")).collect(),
+                proxies: own(proxies).iter().map(|row| (AccountName::of_row(row, 2), text(row, 4) == "1")).collect(),
                 ..Self::default()
             };
             // All of MySQL's dynamic privileges have an underscore in their names, and none of the static ones.
@@ -214,7 +213,7 @@ impl Grants {
             grants.default_roles = match &account.default_role {
                 // A default role outlives the grant of the role, without any effect.
                 Some(role) => grants.roles.keys().filter(|granted| granted.user == *role).cloned().collect(),
-                None => own(answer(Question::DefaultRoles)).iter().map(|row| Name::of_row(row, 2)).collect(),
+                None => own(answer(Question::DefaultRoles)).iter().map(|row| AccountName::of_row(row, 2)).collect(),
             };
             Ok(grants)
         };
@@ -260,9 +259,4 @@ impl Grants {
 /// How `information_schema` shows an account: in quotes, with nothing escaped.
 fn grantee(user: &str, host: &str) -> String {
     format!("'{user}'@'{host}'")
-}
-
-/// A role's name as SQL. MariaDB's has no host.
-pub(crate) fn role(name: &Name, mariadb: bool) -> String {
-    if mariadb { identifier(&name.user) } else { account(&name.user, &name.host) }
 }

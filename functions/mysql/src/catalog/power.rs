@@ -1,8 +1,7 @@
 //! Which accounts are superusers, or amount to one, by themselves or through what they can become.
 
 use crate::connect::{Row, text};
-use crate::sql::preamble::Account as Name;
-use crate::sql::quote::{account, identifier, literal};
+use crate::sql::quote::{AccountName, identifier, literal};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Global privileges that are a way to everything: the word, MySQL's column in `mysql.user`, and MariaDB's bit in
@@ -45,8 +44,8 @@ const MARIADB: &[(&str, u32)] = &[("SET USER", 30), ("REPLICATION SLAVE ADMIN", 
 /// What every account on the server can do and become, as far as it matters here.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Powers {
-    own: BTreeMap<Name, String>,
-    becomes: BTreeMap<Name, BTreeSet<Name>>,
+    own: BTreeMap<AccountName, String>,
+    becomes: BTreeMap<AccountName, BTreeSet<AccountName>>,
 }
 
 impl Powers {
@@ -86,16 +85,16 @@ impl Powers {
 
     /// From those rows, and rows of user, host and the user and host that it can become.
     pub(crate) fn read<'a>(powers: &[Row], edges: impl Iterator<Item = &'a Row>) -> Self {
-        let mut becomes: BTreeMap<Name, BTreeSet<Name>> = BTreeMap::new();
+        let mut becomes: BTreeMap<AccountName, BTreeSet<AccountName>> = BTreeMap::new();
         for row in edges {
-            becomes.entry(Name::of_row(row, 0)).or_default().insert(Name::of_row(row, 2));
+            becomes.entry(AccountName::of_row(row, 0)).or_default().insert(AccountName::of_row(row, 2));
         }
-        let own = powers.iter().map(|row| (Name::of_row(row, 0), text(row, 2).to_owned())).collect();
+        let own = powers.iter().map(|row| (AccountName::of_row(row, 0), text(row, 2).to_owned())).collect();
         Self { own, becomes }
     }
 
     /// What makes the account powerful.
-    pub(crate) fn of(&self, account: &Name) -> Option<String> {
+    pub(crate) fn of(&self, account: &AccountName) -> Option<String> {
         let mut reached = BTreeSet::from([account]);
         let mut next = vec![account];
         while let Some(current) = next.pop() {
@@ -121,8 +120,8 @@ impl Powers {
 }
 
 /// MariaDB's roles have no host.
-fn shown(name: &Name) -> String {
-    if name.host.is_empty() { identifier(&name.user) } else { account(&name.user, &name.host) }
+fn shown(name: &AccountName) -> String {
+    if name.host.is_empty() { identifier(&name.user) } else { name.to_string() }
 }
 
 #[cfg(test)]
@@ -145,7 +144,7 @@ mod tests {
             row(&["reader", "%", "viewer", "%"]),
         ];
         let powers = Powers::read(&powers, edges.iter());
-        let of = |user: &str| powers.of(&Name { user: user.to_owned(), host: "%".to_owned() });
+        let of = |user: &str| powers.of(&AccountName::new(user, "%"));
         assert_eq!(of("boss").unwrap(), "SUPER");
         assert_eq!(of("app").unwrap(), "CREATE USER, through `admin`");
         assert_eq!(of("deputy").unwrap(), "SUPER, through 'boss'@'%'");

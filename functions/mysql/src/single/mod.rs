@@ -17,8 +17,8 @@ mod siblings;
 use crate::connect::errno::{self, is};
 use crate::connect::{Rows, Session, text};
 use crate::sql::hash;
-use crate::sql::preamble::{self, Account, Server};
-use crate::sql::quote::{account, identifier, literal};
+use crate::sql::preamble::{self, Server};
+use crate::sql::quote::{AccountName, identifier, literal};
 use rotation::database::OwnChange;
 use rotation::protocol::observation::PreviousCredential;
 use rotation::secret::Password;
@@ -111,7 +111,7 @@ fn needs_tls(session: &Session) -> Result<()> {
     Err(Error::new(Code::TlsRequired).with(Fact::What, "the user's own password, which ALTER USER carries as it is"))
 }
 
-async fn change_on_mariadb(session: &mut Session, own: &Account, new: &Password) -> Result<()> {
+async fn change_on_mariadb(session: &mut Session, own: &AccountName, new: &Password) -> Result<()> {
     let shown = session.run("SHOW CREATE USER CURRENT_USER()").await?;
     let hashed = hash_of_its_kind(&shown, own, new)?;
     match session.run(&format!("SET PASSWORD = {}", literal(&hashed))).await {
@@ -132,7 +132,7 @@ async fn change_on_mariadb(session: &mut Session, own: &Account, new: &Password)
 
 /// A hash for the plugin that the account has. MariaDB shows every user its own account, hash included; read here is the
 /// plugin alone, and anything but one plugin with a password is refused.
-fn hash_of_its_kind(shown: &[Rows], own: &Account, new: &Password) -> Result<Zeroizing<String>> {
+fn hash_of_its_kind(shown: &[Rows], own: &AccountName, new: &Password) -> Result<Zeroizing<String>> {
     let row = shown.first().and_then(|rows| rows.first());
     let definition = row.map_or("", |row| text(row, 0));
     let name = format!("CREATE USER {}@{} IDENTIFIED ", identifier(&own.user), identifier(&own.host));
@@ -145,9 +145,7 @@ fn hash_of_its_kind(shown: &[Rows], own: &Account, new: &Password) -> Result<Zer
         Ok(hash::ed25519(new))
     } else {
         let what = if several { "several authentication plugins at once" } else { "another authentication plugin" };
-        Err(Error::new(Code::AuthenticationUnsupported)
-            .with(Fact::Found, what)
-            .with(Fact::User, account(&own.user, &own.host)))
+        Err(Error::new(Code::AuthenticationUnsupported).with(Fact::Found, what).with(Fact::User, own))
     }
 }
 
@@ -220,7 +218,7 @@ mod tests {
 
     #[test]
     fn mariadbs_plugin_is_read_and_nothing_else_is_guessed() {
-        let own = Account { user: "a`b IDENTIFIED VIA ed25519 USING '".to_owned(), host: "%".to_owned() };
+        let own = AccountName::new("a`b IDENTIFIED VIA ed25519 USING '", "%");
         let kind = |rest: &str| {
             let shown = format!("CREATE USER `a``b IDENTIFIED VIA ed25519 USING '`@`%` {rest}");
             let shown = vec![vec![vec![Some(shown.into_bytes())]]];

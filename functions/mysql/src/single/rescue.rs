@@ -22,7 +22,7 @@ pub(crate) async fn rescue(mut superuser: Session, change: OwnChange<'_>, allow_
         if account.has(change.from) {
             let what = "the password of AWSCURRENT is right, so the server refuses the login for another reason: what the account \
                         REQUIREs, or TLS";
-            return Err(Error::new(Code::LoginForbidden).with(Fact::User, account.shown()).with(Fact::What, what));
+            return Err(Error::new(Code::LoginForbidden).with(Fact::User, &account.name).with(Fact::What, what));
         }
     }
     password::set(&mut superuser, &server, &accounts, change.user, change.to).await?;

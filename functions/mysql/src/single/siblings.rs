@@ -8,8 +8,8 @@ use crate::catalog::accounts;
 use crate::connect::{Row, Rows, Session, text};
 use crate::sql::hash;
 use crate::sql::password;
-use crate::sql::preamble::{Account, Server};
-use crate::sql::quote::literal;
+use crate::sql::preamble::Server;
+use crate::sql::quote::{AccountName, literal};
 use rotation::database::OwnChange;
 use rotation::secret::Password;
 use rotation::{Code, Error, Fact, Result};
@@ -24,11 +24,13 @@ pub(crate) fn question(user: &str) -> String {
 }
 
 /// The accounts in the answer that are not the session's own.
-pub(crate) fn among(answer: Option<&Rows>, own: &Account) -> Vec<Account> {
+pub(crate) fn among(answer: Option<&Rows>, own: &AccountName) -> Vec<AccountName> {
     let start = start(&own.user);
-    let host = |row: &Row| Some(text(row, 0).strip_prefix(&start)?.strip_suffix('\'')?.to_owned());
-    let hosts = answer.into_iter().flatten().filter_map(host).filter(|host| *host != own.host);
-    hosts.map(|host| Account { user: own.user.clone(), host }).collect()
+    let sibling = |row: &Row| {
+        let host = text(row, 0).strip_prefix(&start)?.strip_suffix('\'')?;
+        (host != own.host).then(|| AccountName::new(&own.user, host))
+    };
+    answer.into_iter().flatten().filter_map(sibling).collect()
 }
 
 fn start(user: &str) -> String {
@@ -55,11 +57,11 @@ pub(crate) async fn change_all(session: &mut Session, change: OwnChange<'_>, ret
 ///
 /// # Errors
 /// Those of reading.
-pub(crate) async fn with_primary(session: &mut Session, own: &Account, current: &Password) -> Result<Vec<String>> {
+pub(crate) async fn with_primary(session: &mut Session, own: &AccountName, current: &Password) -> Result<Vec<String>> {
     let (_, accounts) = accounts::read(session, &[&own.user]).await.map_err(explain)?;
     let others = accounts.of(&own.user).into_iter().filter(|account| account.name != *own);
     let others = others.filter(|account| hash::matches(&account.authentication.hash.0, current));
-    Ok(others.map(accounts::Account::shown).collect())
+    Ok(others.map(|account| account.name.to_string()).collect())
 }
 
 /// A user that may see its other accounts and not change them has to be told what is missing.
@@ -81,9 +83,9 @@ mod tests {
         let rows: Rows = ["'app'@'%'", "'app'@'10.%'", "'APP'@'10.%'", "'app'", "'application'@'%'"]
             .map(|grantee| vec![Some(grantee.as_bytes().to_vec())])
             .into();
-        let own = Account { user: "app".to_owned(), host: "%".to_owned() };
+        let own = AccountName::new("app", "%");
         let siblings = among(Some(&rows), &own);
-        assert_eq!(siblings, [Account { user: "app".to_owned(), host: "10.%".to_owned() }]);
+        assert_eq!(siblings, [AccountName::new("app", "10.%")]);
         assert!(among(None, &own).is_empty());
     }
 }

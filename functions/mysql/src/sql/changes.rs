@@ -2,10 +2,9 @@
 //! that comes out empty proves that they are alike.
 
 use crate::catalog::accounts::Account;
-use crate::catalog::grants::{Grants, Level, Privilege, Privileges, list, role};
+use crate::catalog::grants::{Grants, Level, Privilege, Privileges, list};
 use crate::catalog::options::Options;
-use crate::sql::preamble::Account as Name;
-use crate::sql::quote::{account, literal};
+use crate::sql::quote::{AccountName, literal};
 use serde_json::{Map, Value};
 use std::collections::BTreeSet;
 use std::fmt;
@@ -31,7 +30,7 @@ pub(crate) struct Change {
     /// What it grants, where that depends on something that may have been dropped since the base got it.
     pub(crate) grants: Option<Granted>,
     /// The account that it ends.
-    pub(crate) drops: Option<Name>,
+    pub(crate) drops: Option<AccountName>,
 }
 
 /// Privileges for a table or a routine.
@@ -39,7 +38,7 @@ pub(crate) struct Change {
 pub(crate) struct Granted {
     pub(crate) level: Level,
     pub(crate) privileges: Vec<Privilege>,
-    pub(crate) to: Name,
+    pub(crate) to: AccountName,
 }
 
 /// A right that a change takes.
@@ -87,7 +86,7 @@ impl Task<'_> {
         let counterpart = |host: &str| clone.iter().find(|subject| subject.account.name.host == host);
         for wanted in base {
             let host = &wanted.account.name.host;
-            let name = Name { user: self.clone.to_owned(), host: host.clone() };
+            let name = AccountName { user: self.clone.to_owned(), host: host.clone() };
             let mut one = One { name, mariadb: self.mariadb, in_use: self.in_use, changes: Vec::new() };
             match counterpart(host) {
                 Some(found) => {
@@ -109,10 +108,10 @@ impl Task<'_> {
             .filter(|subject| !base.iter().any(|other| other.account.name.host == subject.account.name.host));
         for subject in stale.filter(|_| !self.in_use) {
             changes.push(Change {
-                sql: format!("DROP USER {}", subject.account.shown()),
+                sql: format!("DROP USER {}", subject.account.name),
                 what: format!(
                     "the account {} is there without one of the base user for that host",
-                    subject.account.shown()
+                    subject.account.name
                 ),
                 needs: Need::CreateUser,
                 grants: None,
@@ -126,26 +125,22 @@ impl Task<'_> {
 /// One account of the clone.
 #[derive(Debug)]
 struct One {
-    name: Name,
+    name: AccountName,
     mariadb: bool,
     in_use: bool,
     changes: Vec<Change>,
 }
 
 impl One {
-    fn shown(&self) -> String {
-        account(&self.name.user, &self.name.host)
-    }
-
     fn push(&mut self, sql: String, what: &str, needs: Need) {
-        let what = format!("{}: {what}", self.shown());
+        let what = format!("{}: {what}", self.name);
         self.changes.push(Change { sql, what, needs, grants: None, drops: None });
     }
 
     fn create(&mut self, wanted: &Account, identified: &str) {
         let options = wanted.options.instead_of(&Options::none(self.mariadb), false);
         let attribute = attribute(&wanted.attribute, &Map::new());
-        let sql = format!("CREATE USER {} {identified}{options} ACCOUNT LOCK{attribute}", self.shown());
+        let sql = format!("CREATE USER {} {identified}{options} ACCOUNT LOCK{attribute}", self.name);
         self.push(sql, "the account does not exist", Need::CreateUser);
     }
 
@@ -154,7 +149,7 @@ impl One {
         let attribute = attribute(&wanted.attribute, &found.attribute);
         if !options.is_empty() || !attribute.is_empty() {
             let what = if options.is_empty() { "the comment or the attribute" } else { options.trim_start() };
-            self.push(format!("ALTER USER {}{options}{attribute}", self.shown()), what, Need::CreateUser);
+            self.push(format!("ALTER USER {}{options}{attribute}", self.name), what, Need::CreateUser);
         }
     }
 
@@ -190,7 +185,7 @@ impl One {
         let with = if option { " WITH GRANT OPTION" } else { "" };
         let what = format!("{words} on {}{with} is missing", level.on());
         self.push(
-            format!("GRANT {words} ON {} TO {}{with}", level.on(), self.shown()),
+            format!("GRANT {words} ON {} TO {}{with}", level.on(), self.name),
             &what,
             Need::Privileges(words, level.clone()),
         );
@@ -208,7 +203,7 @@ impl One {
         if words.is_empty() {
             return;
         }
-        let (words, on, to) = (words.join(", "), level.on(), self.shown());
+        let (words, on, to) = (words.join(", "), level.on(), &self.name);
         let mut sql = format!("REVOKE {words} ON {on} FROM {to}");
         // To take a privilege for a whole table takes the same from all of its columns.
         let whole = |word: &str| surplus.iter().any(|privilege| privilege.column.is_none() && privilege.word == word);
@@ -232,7 +227,7 @@ impl One {
             .difference(&wanted_levels)
             .find(|level| !matches!(level, Level::Dynamic(_)) || wanted.privileges.contains_key(level));
         let Some(surplus) = surplus else { return };
-        let to = self.shown();
+        let to = &self.name;
         let mut sql = format!("REVOKE GRANT OPTION ON *.* FROM {to}");
         for level in &wanted_levels {
             let word = if let Level::Dynamic(word) = level { word } else { "USAGE" };
@@ -245,8 +240,8 @@ impl One {
 
     fn grant_roles(&mut self, wanted: &Grants, found: &Grants) {
         for (name, &admin) in &wanted.roles {
-            let role = role(name, self.mariadb);
-            let to = self.shown();
+            let role = name.as_role(self.mariadb);
+            let to = &self.name;
             match found.roles.get(name) {
                 Some(&has) if has == admin => {}
                 Some(false) | None => {
@@ -270,7 +265,7 @@ impl One {
 
     fn grant_proxies(&mut self, wanted: &Grants, found: &Grants) {
         for (name, &option) in &wanted.proxies {
-            let (other, to) = (account(&name.user, &name.host), self.shown());
+            let (other, to) = (name.to_string(), &self.name);
             let grant = |with: &str| format!("GRANT PROXY ON {other} TO {to}{with}");
             let (sql, what) = match (found.proxies.get(name), option) {
                 (Some(true), true) | (Some(false), false) => continue,
@@ -286,21 +281,21 @@ impl One {
         if wanted.default_roles == found.default_roles {
             return;
         }
-        let names = wanted.default_roles.iter().map(|name| role(name, self.mariadb)).collect::<Vec<_>>().join(", ");
+        let names = wanted.default_roles.iter().map(|name| name.as_role(self.mariadb)).collect::<Vec<_>>().join(", ");
         let names = if names.is_empty() { "NONE".to_owned() } else { names };
         let to = if self.mariadb { "FOR" } else { "TO" };
-        let sql = format!("SET DEFAULT ROLE {names} {to} {}", self.shown());
+        let sql = format!("SET DEFAULT ROLE {names} {to} {}", self.name);
         self.push(sql, &format!("the default role is not {names}"), Need::DefaultRole);
     }
 
     fn revoke_roles_and_proxies(&mut self, wanted: &Grants, found: &Grants) {
-        let to = self.shown();
+        let to = self.name.clone();
         for name in found.roles.keys().filter(|name| !wanted.roles.contains_key(*name)) {
-            let role = role(name, self.mariadb);
+            let role = name.as_role(self.mariadb);
             self.push(format!("REVOKE {role} FROM {to}"), &format!("the role {role} is too much"), Need::Admin(role));
         }
         for name in found.proxies.keys().filter(|name| !wanted.proxies.contains_key(*name)) {
-            let other = account(&name.user, &name.host);
+            let other = name.to_string();
             let sql = format!("REVOKE PROXY ON {other} FROM {to}");
             self.push(sql, &format!("PROXY on {other} is too much"), Need::Proxy(other.clone()));
         }
@@ -323,7 +318,7 @@ impl One {
             let wanted = wanted.restrictions.get(schema).unwrap_or(&nothing);
             let found = found.restrictions.get(schema).unwrap_or(&nothing);
             let level = Level::Schema(schema.clone());
-            let (on, to) = (level.on(), self.shown());
+            let (on, to) = (level.on(), self.name.clone());
             // The server may still have one of a privilege that is not granted any more.
             let missing: Vec<&str> = wanted
                 .difference(found)
@@ -380,7 +375,7 @@ mod tests {
     const MARIADB: Task<'_> = Task { mariadb: true, ..MYSQL };
 
     fn subject(user: &str, host: &str, mariadb: bool) -> Subject {
-        let name = Name { user: user.to_owned(), host: host.to_owned() };
+        let name = AccountName::new(user, host);
         let account = Account { name, options: Options::none(mariadb), ..Account::default() };
         Subject { account, grants: Grants::default() }
     }
@@ -408,8 +403,8 @@ mod tests {
         Level::Table("db".to_owned(), "t`s".to_owned())
     }
 
-    fn role_named(name: &str, host: &str) -> Name {
-        Name { user: name.to_owned(), host: host.to_owned() }
+    fn role_named(name: &str, host: &str) -> AccountName {
+        AccountName::new(name, host)
     }
 
     fn sql(task: Task<'_>, base: &[Subject], clone: &[Subject]) -> Vec<String> {

@@ -7,8 +7,8 @@ use crate::catalog::accounts::{Account, Accounts, Authentication};
 use crate::connect::errno;
 use crate::connect::{Session, text};
 use crate::sql::hash;
-use crate::sql::preamble::{Account as Name, Server};
-use crate::sql::quote::{account, literal};
+use crate::sql::preamble::Server;
+use crate::sql::quote::{AccountName, literal};
 use rotation::database::OwnChange;
 use rotation::password::OsEntropy;
 use rotation::secret::Password;
@@ -39,7 +39,7 @@ pub(crate) enum Lock {
 /// An account to be given a password.
 #[derive(Clone, Debug)]
 pub(crate) struct Target {
-    pub(crate) name: Name,
+    pub(crate) name: AccountName,
     pub(crate) plugin: Plugin,
     pub(crate) lock: Lock,
     /// Whether a secondary password is to be ended.
@@ -67,7 +67,7 @@ impl Plugin {
                 "caching_sha2_password or mysql_native_password"
             };
             Error::new(Code::AuthenticationUnsupported)
-                .with(Fact::User, subject.shown())
+                .with(Fact::User, &subject.name)
                 .with(Fact::Found, found)
                 .with(Fact::Expected, expected)
         })
@@ -188,9 +188,7 @@ pub(crate) async fn set_and_retain(
     }
     let plugins = targets.iter().map(|(_, plugin, _)| *plugin);
     let identified = Identified::new(session, server, accounts, plugins, change.to)?;
-    let parts = targets.iter().map(|(name, plugin, retain)| {
-        format!("{} {}{retain}", account(&name.user, &name.host), identified.by(*plugin))
-    });
+    let parts = targets.iter().map(|(name, plugin, retain)| format!("{} {}{retain}", name, identified.by(*plugin)));
     let sql = Zeroizing::new(format!("ALTER USER {}", parts.collect::<Vec<_>>().join(", ")));
     session.run(&sql).await.map(drop)
 }
@@ -221,12 +219,11 @@ pub(crate) async fn apply(
 }
 
 fn statements(targets: &[Target], identified: &Identified) -> Zeroizing<String> {
-    let shown = |target: &Target| account(&target.name.user, &target.name.host);
     let mut statements = Vec::new();
     let discarded: Vec<String> = targets
         .iter()
         .filter(|target| target.discard)
-        .map(|target| format!("{} DISCARD OLD PASSWORD", shown(target)))
+        .map(|target| format!("{} DISCARD OLD PASSWORD", target.name))
         .collect();
     if !discarded.is_empty() {
         statements.push(format!("ALTER USER {}", discarded.join(", ")));
@@ -234,7 +231,7 @@ fn statements(targets: &[Target], identified: &Identified) -> Zeroizing<String> 
     for (lock, clause) in [(Lock::On, " ACCOUNT LOCK"), (Lock::AsItIs, ""), (Lock::Off, " ACCOUNT UNLOCK")] {
         let group = targets.iter().filter(|target| target.lock == lock);
         let parts: Vec<String> =
-            group.map(|target| format!("{} {}", shown(target), identified.by(target.plugin))).collect();
+            group.map(|target| format!("{} {}", target.name, identified.by(target.plugin))).collect();
         if !parts.is_empty() {
             statements.push(format!("ALTER USER {}{clause}", parts.join(", ")));
         }
@@ -247,7 +244,7 @@ mod tests {
     use super::*;
 
     fn target(host: &str, plugin: Plugin, lock: Lock, discard: bool) -> Target {
-        Target { name: Name { user: "app".to_owned(), host: host.to_owned() }, plugin, lock, discard }
+        Target { name: AccountName::new("app", host), plugin, lock, discard }
     }
 
     #[test]

@@ -2,6 +2,7 @@
 //! what the server says about itself.
 
 use crate::connect::{Row, Rows, Session, text};
+use crate::sql::quote::AccountName;
 use rotation::{Code, Error, Fact, Result};
 use std::time::Duration;
 
@@ -26,21 +27,7 @@ pub(crate) struct Server {
     /// Major, minor and patch version.
     pub(crate) version: (u16, u16, u16),
     /// The account that the server matched, which need not be the one that was asked for.
-    pub(crate) account: Account,
-}
-
-/// `'user'@'host'`, the host being a pattern.
-#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct Account {
-    pub(crate) user: String,
-    pub(crate) host: String,
-}
-
-impl Account {
-    /// From two columns of a row, of which the user's is the first.
-    pub(crate) fn of_row(row: &Row, user: usize) -> Self {
-        Self { user: text(row, user).to_owned(), host: text(row, user + 1).to_owned() }
-    }
+    pub(crate) account: AccountName,
 }
 
 impl Server {
@@ -89,11 +76,7 @@ impl Server {
     fn of_row(row: &Row) -> Self {
         let (version, account) = (text(row, 1), text(row, 2));
         let (user, host) = account.rsplit_once('@').unwrap_or((account, ""));
-        Self {
-            mariadb: version.contains("MariaDB"),
-            version: numbers(version),
-            account: Account { user: user.to_owned(), host: host.to_owned() },
-        }
+        Self { mariadb: version.contains("MariaDB"), version: numbers(version), account: AccountName::new(user, host) }
     }
 
     /// # Errors
@@ -153,7 +136,7 @@ mod tests {
         let server = |version: &str| Server {
             mariadb: version.contains("MariaDB"),
             version: numbers(version),
-            account: Account { user: String::new(), host: String::new() },
+            account: AccountName::default(),
         };
         assert_eq!(numbers("10.11.18-MariaDB-0+deb12u1"), (10, 11, 18));
         assert_eq!(numbers("9.7"), (9, 7, 0));
