@@ -1,9 +1,9 @@
 //! Talks to an issuer: lists, makes, tries and ends keys, within the time of a step.
 
+use crate::description::template::{End, Key, Scope, Value};
 use crate::description::{Admin, Answers, As, Call, CursorInto, Find, Issuer, Pages, Pointer};
 use crate::http::{Answer, CallError, Client};
 use crate::request::{Request, auth, authenticate, request, token_request};
-use crate::template::{End, Key, Scope, Value};
 use rotation::clock::{Deadline, since_epoch};
 use rotation::protocol::notes::StepNotes;
 use rotation::secret::SecretText;

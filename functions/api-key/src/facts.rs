@@ -1,8 +1,8 @@
 //! What a secret says, in the issuer's terms.
 
+use crate::description::template::{self, Key, Place};
 use crate::description::{Admin, From, Issuer, KeyValue, Output, Strategy, Var, written};
 use crate::journal::{Grace, Journal};
-use crate::template::{self, Key, Place};
 use rotation::document::Document;
 use rotation::secret::SecretText;
 use rotation::{Code, Error, Fact, Result};

@@ -5,7 +5,6 @@
 
 pub mod description;
 pub mod exchange;
-pub mod expect;
 pub mod facts;
 pub mod http;
 pub mod journal;
@@ -18,8 +17,6 @@ pub mod settings;
 pub mod sources;
 mod ssm;
 pub mod target;
-pub mod template;
 pub mod value;
-pub mod when;
 
 pub use description::Issuer;

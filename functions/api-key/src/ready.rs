@@ -1,12 +1,12 @@
 //! Everything that a step needs to talk to an issuer about a secret, read and checked.
 
+use crate::description::template::{Key, Value};
 use crate::description::{Admin, From, Issuer};
 use crate::exchange::{Exchange, Subject};
 use crate::facts::{Facts, admin_fields, issuer_name, vars};
 use crate::http::Client;
 use crate::journal::{Prover, name_prefix};
 use crate::sources::Sources;
-use crate::template::{Key, Value};
 use rotation::clock::Deadline;
 use rotation::document::Document;
 use rotation::protocol::context::StepContext;

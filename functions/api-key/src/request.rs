@@ -1,9 +1,9 @@
 //! From a call in a description to a request, with everything filled in. Pure: what it makes can be shown, if it was filled
 //! in with names instead of secrets.
 
+use crate::description::template::{Escape, Place as Name, Scope, Template, Value, percent_encoded};
 use crate::description::written::{self, SendClient};
 use crate::description::{As, Auth, Body, Call, Issuer, Place, Scheme, Target, Tree};
-use crate::template::{Escape, Place as Name, Scope, Template, Value, percent_encoded};
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use rotation::aws::sigv4;

@@ -2,11 +2,11 @@
 //! credential.
 
 use crate::description::Strategy;
+use crate::description::template::{End, Key};
 use crate::exchange::Exchange;
 use crate::http::Client;
 use crate::mint::{TO_STORE, enough};
 use crate::ready::Ready;
-use crate::template::{End, Key};
 use rotation::protocol::context::StepContext;
 use rotation::{Code, Error, Fact, Result};
 

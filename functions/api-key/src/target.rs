@@ -1,5 +1,7 @@
 //! What the four steps of a rotation mean for an API key.
 
+use crate::description::template::Key;
+use crate::description::when::rfc3339;
 use crate::description::{Output, Strategy};
 use crate::exchange::{Exchange, Found, Verdict};
 use crate::facts::{Facts, issuer_name};
@@ -11,9 +13,7 @@ use crate::retire::{End, end, is_ours, not_ours};
 use crate::roll::roll;
 use crate::settings::Settings;
 use crate::sources::Sources;
-use crate::template::Key;
 use crate::value::{conforms, draw};
-use crate::when::rfc3339;
 use rotation::clock::since_epoch;
 use rotation::document::Document;
 use rotation::password::{OsEntropy, Policy};

@@ -6,10 +6,10 @@
 
 #![allow(clippy::panic, clippy::unwrap_used, clippy::indexing_slicing, reason = "helpers of a test")]
 
+use api_key::description::template::{End, Key, Scope, Value};
 use api_key::description::{Issuer, read};
 use api_key::request::{Request, auth, authenticate, request, token_request};
 use api_key::sources::BUILT_IN;
-use api_key::template::{End, Key, Scope, Value};
 use proptest::prelude::*;
 use proptest::test_runner::FileFailurePersistence;
 use rotation::clock::Stopwatch;

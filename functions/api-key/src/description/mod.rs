@@ -1,15 +1,18 @@
 //! How to rotate the keys of one issuer, checked and ready to use.
 
 mod compile;
+pub mod expect;
 mod read;
+pub mod template;
 mod var;
+pub mod when;
 pub mod written;
 
 pub use read::{Problem, read};
 pub use written::{Admin, As, Checksum, From, SendClient, Strategy, ValueKind, VarKind};
 
-use crate::expect::Expected;
-use crate::template::{self, Scope, Template};
+use crate::description::expect::Expected;
+use crate::description::template::{Scope, Template};
 use rotation::Result;
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};

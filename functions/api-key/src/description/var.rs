@@ -1,7 +1,7 @@
 //! What a variable may be.
 
 use super::{Var, VarKind};
-use crate::template;
+use crate::description::template;
 use serde_json::Value;
 
 impl Var {

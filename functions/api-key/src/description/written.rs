@@ -1,9 +1,9 @@
 //! A description as people write it: the types that the YAML is read into and the JSON Schema is made from.
 //! `compile` turns it into what the function works with, and refuses what makes no sense.
 
-use crate::expect::Expected;
-use crate::template::Template;
-use crate::when::Length;
+use crate::description::expect::Expected;
+use crate::description::template::Template;
+use crate::description::when::Length;
 use serde::Deserialize;
 use serde_json::Value;
 use std::collections::BTreeMap;

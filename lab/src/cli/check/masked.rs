@@ -1,10 +1,10 @@
 //! The requests of a rotation with names in place of all that is filled in. No secret can show, because none is there: what is
 //! filled in are marks, and what the marks stand for is written over them at the end.
 
+use api_key::description::template::{End, Key, Place, Scope, Value};
 use api_key::description::{As, Auth, Call, Issuer, Output, Scheme, Strategy, VarKind};
 use api_key::facts::admin_names;
 use api_key::request::{Request, auth, authenticate, request, token_request};
-use api_key::template::{End, Key, Place, Scope, Value};
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use rotation::Error;

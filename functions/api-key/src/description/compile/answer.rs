@@ -1,8 +1,8 @@
 //! What is expected of answers, and found in them.
 
 use super::{Allowed, Compiler};
+use crate::description::expect::Expected;
 use crate::description::{Answer, Answers, Pointer, written};
-use crate::expect::Expected;
 use std::collections::BTreeMap;
 
 impl Compiler<'_> {

@@ -7,8 +7,8 @@ mod value;
 
 use super::written::{self, Admin, Description, Strategy};
 use super::{From, Issuer, Output, Problem, Var};
-use crate::template::{self, Template};
-use crate::when::Length;
+use crate::description::template::{self, Template};
+use crate::description::when::Length;
 use std::collections::BTreeMap;
 use std::time::Duration;
 

@@ -1,10 +1,10 @@
 //! Where requests go, and what is in them.
 
 use super::{Allowed, Compiler, NOTHING};
+use crate::description::template::{self, Template};
+use crate::description::when::Length;
 use crate::description::written::{self, Admin};
 use crate::description::{As, Auth, Body, Call, From, Http, Place, Problem, Scheme, Target, Tree, VarKind};
-use crate::template::{self, Template};
-use crate::when::Length;
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::time::Duration;
