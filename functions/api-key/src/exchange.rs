@@ -2,8 +2,8 @@
 
 use crate::description::template::{End, Key, Scope, Value};
 use crate::description::{Admin, Answers, As, Call, CursorInto, Find, Issuer, Pages, Pointer};
+use crate::http::request::{Request, auth, authenticate, request, token_request};
 use crate::http::{Answer, CallError, Client};
-use crate::request::{Request, auth, authenticate, request, token_request};
 use rotation::clock::{Deadline, since_epoch};
 use rotation::protocol::notes::StepNotes;
 use rotation::secret::SecretText;

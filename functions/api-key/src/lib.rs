@@ -10,7 +10,6 @@ pub mod http;
 pub mod journal;
 mod mint;
 mod ready;
-pub mod request;
 mod retire;
 mod roll;
 pub mod settings;

@@ -8,7 +8,7 @@
 
 use api_key::description::template::{End, Key, Scope, Value};
 use api_key::description::{Issuer, read};
-use api_key::request::{Request, auth, authenticate, request, token_request};
+use api_key::http::request::{Request, auth, authenticate, request, token_request};
 use api_key::sources::BUILT_IN;
 use proptest::prelude::*;
 use proptest::test_runner::FileFailurePersistence;

@@ -1,10 +1,11 @@
 //! One request, one connection, one answer: TLS always, no redirect, no private address, limits on everything.
 
 mod address;
+pub mod request;
 
 pub use address::Allowed;
 
-use crate::request::Request;
+use crate::http::request::Request;
 use ::http::response::Parts;
 use ::http::{HeaderMap, Method, header};
 use http_body_util::{BodyExt, Full, Limited};
