@@ -14,7 +14,6 @@ mod retire;
 mod roll;
 pub mod settings;
 pub mod sources;
-mod ssm;
 pub mod target;
 pub mod value;
 

@@ -1,7 +1,9 @@
 //! Where descriptions come from: built in, from files packaged with the function, from SSM parameters and from secrets.
 
+mod ssm;
+
 use crate::description::{Issuer, Problem, read};
-use crate::ssm::Parameters;
+use crate::sources::ssm::Parameters;
 use rotation::aws::service::CallError;
 use rotation::clock::Stopwatch;
 use rotation::protocol::context::StepContext;
@@ -13,7 +15,7 @@ use std::time::Duration;
 macro_rules! built_in {
     ($($name:literal),* $(,)?) => {
         /// The text of each built-in description.
-        pub const BUILT_IN: &[(&str, &str)] = &[$(($name, include_str!(concat!("../issuers/", $name, ".yaml")))),*];
+        pub const BUILT_IN: &[(&str, &str)] = &[$(($name, include_str!(concat!("../../issuers/", $name, ".yaml")))),*];
     };
 }
 
