@@ -1,20 +1,13 @@
 //! Rotates API keys at any HTTP issuer.
 //!
 //! A [`description`] says what the issuer's requests and answers look like; [`exchange`] makes the requests; [`target`] is
-//! what the four steps of a rotation mean for a key. [`journal`] remembers which keys are still to be revoked.
+//! what the four steps of a rotation mean for a key. `target::journal` remembers which keys are still to be revoked.
 
 pub mod description;
 pub mod exchange;
-pub mod facts;
 pub mod http;
-pub mod journal;
-mod mint;
-mod ready;
-mod retire;
-mod roll;
 pub mod settings;
 pub mod sources;
 pub mod target;
-pub mod value;
 
 pub use description::Issuer;

@@ -2,7 +2,7 @@
 
 use crate::description::template::{self, Key, Place};
 use crate::description::{Admin, From, Issuer, KeyValue, Output, Strategy, Var, written};
-use crate::journal::{Grace, Journal};
+use crate::target::journal::{Grace, Journal};
 use rotation::document::Document;
 use rotation::secret::SecretText;
 use rotation::{Code, Error, Fact, Result};

@@ -1,19 +1,27 @@
 //! What the four steps of a rotation mean for an API key.
 
+pub mod facts;
+pub mod journal;
+mod mint;
+mod ready;
+mod retire;
+mod roll;
+pub mod value;
+
 use crate::description::template::Key;
 use crate::description::when::rfc3339;
 use crate::description::{Output, Strategy};
 use crate::exchange::{Exchange, Found, Verdict};
-use crate::facts::{Facts, issuer_name};
 use crate::http::{Allowed, Client};
-use crate::journal::{Grace, Journal, Superseded};
-use crate::mint::{Minted, discard, mint, settle};
-use crate::ready::{Ground, Ready, Rights};
-use crate::retire::{End, end, is_ours, not_ours};
-use crate::roll::roll;
 use crate::settings::Settings;
 use crate::sources::Sources;
-use crate::value::{conforms, draw};
+use crate::target::facts::{Facts, issuer_name};
+use crate::target::journal::{Grace, Journal, Superseded};
+use crate::target::mint::{Minted, discard, mint, settle};
+use crate::target::ready::{Ground, Ready, Rights};
+use crate::target::retire::{End, end, is_ours, not_ours};
+use crate::target::roll::roll;
+use crate::target::value::{conforms, draw};
 use rotation::clock::since_epoch;
 use rotation::document::Document;
 use rotation::password::{OsEntropy, Policy};

@@ -5,8 +5,8 @@ use crate::description::Strategy;
 use crate::description::template::{End, Key};
 use crate::exchange::Exchange;
 use crate::http::Client;
-use crate::mint::{TO_STORE, enough};
-use crate::ready::Ready;
+use crate::target::mint::{TO_STORE, enough};
+use crate::target::ready::Ready;
 use rotation::protocol::context::StepContext;
 use rotation::{Code, Error, Fact, Result};
 

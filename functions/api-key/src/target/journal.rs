@@ -147,7 +147,7 @@ impl Prover {
     fn tag(&self, key: &hmac::Key, id: &str) -> String {
         let tag = hmac::sign(key, format!("{}{id}", self.context).as_bytes());
         // 128 bits.
-        crate::value::hex(tag.as_ref().get(..16).unwrap_or_default())
+        crate::target::value::hex(tag.as_ref().get(..16).unwrap_or_default())
     }
 }
 
@@ -166,7 +166,7 @@ fn key_of(fields: &BTreeMap<String, SecretText>) -> hmac::Key {
 /// How the names of all keys of a secret begin.
 pub fn name_prefix(secret: &str) -> String {
     let digest = digest::digest(&digest::SHA256, secret.as_bytes());
-    format!("lockstep-{}-", crate::value::hex(digest.as_ref().get(..8).unwrap_or_default()))
+    format!("lockstep-{}-", crate::target::value::hex(digest.as_ref().get(..8).unwrap_or_default()))
 }
 
 /// A new key's name: of the version that it is made for, and when, in milliseconds, as some issuers take a name only once.

@@ -8,11 +8,11 @@
 use crate::description::Strategy;
 use crate::description::template::Key;
 use crate::exchange::{Exchange, Found};
-use crate::facts::Facts;
 use crate::http::Client;
-use crate::journal::{Journal, MAX_ENTRIES, Superseded, name, parts, token_part};
-use crate::ready::Ready;
-use crate::retire::{End, end, is_named, is_ours, not_ours, not_revoked};
+use crate::target::facts::Facts;
+use crate::target::journal::{Journal, MAX_ENTRIES, Superseded, name, parts, token_part};
+use crate::target::ready::Ready;
+use crate::target::retire::{End, end, is_named, is_ours, not_ours, not_revoked};
 use rotation::clock::{Deadline, since_epoch};
 use rotation::protocol::context::StepContext;
 use rotation::protocol::store::PutOutcome;

@@ -3,10 +3,10 @@
 use crate::description::template::{Key, Value};
 use crate::description::{Admin, From, Issuer};
 use crate::exchange::{Exchange, Subject};
-use crate::facts::{Facts, admin_fields, issuer_name, vars};
 use crate::http::Client;
-use crate::journal::{Prover, name_prefix};
 use crate::sources::Sources;
+use crate::target::facts::{Facts, admin_fields, issuer_name, vars};
+use crate::target::journal::{Prover, name_prefix};
 use rotation::clock::Deadline;
 use rotation::document::Document;
 use rotation::protocol::context::StepContext;

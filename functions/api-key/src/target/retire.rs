@@ -1,7 +1,7 @@
 //! Ends the keys whose time is over. Nothing here fails a rotation: what could not be ended stays in the journal.
 
 use crate::exchange::{Exchange, Found};
-use crate::journal::{Prover, Superseded};
+use crate::target::journal::{Prover, Superseded};
 use rotation::protocol::context::StepContext;
 use rotation::{Code, Error, Fact};
 
