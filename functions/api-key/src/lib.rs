@@ -9,5 +9,3 @@ pub mod http;
 pub mod settings;
 pub mod sources;
 pub mod target;
-
-pub use description::Issuer;

@@ -1,24 +1,9 @@
 //! From text to a description, with mistakes that can be found: where, and what was expected.
 
-use super::written::Description;
-use super::{Issuer, compile};
-use std::fmt;
-
-/// A mistake in a description.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Problem {
-    /// The path in the document, e.g. `create.extract.id`; empty for the whole.
-    pub path: String,
-    /// What was expected and what was found. Quotes the description, which is no secret, but may be a wrong file: it is for
-    /// who wrote it, not for a log.
-    pub message: String,
-}
-
-impl fmt::Display for Problem {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.path.is_empty() { f.write_str(&self.message) } else { write!(f, "{}: {}", self.path, self.message) }
-    }
-}
+use crate::description::compile::compile;
+use crate::description::issuer::Issuer;
+use crate::description::problem::Problem;
+use crate::description::written::Description;
 
 /// A description is a page or two. More than this is not one.
 const MAX_BYTES: usize = 256 * 1024;
@@ -44,7 +29,7 @@ pub fn read(text: &str) -> Result<Issuer, Vec<Problem>> {
         let path = if path == "." { String::new() } else { path };
         vec![Problem { path, message: error.into_inner().to_string() }]
     })?;
-    compile::compile(&written)
+    compile(&written)
 }
 
 /// A few hundred bytes of aliases of aliases, or of merge keys, are otherwise seconds of work.

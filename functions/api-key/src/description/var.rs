@@ -1,8 +1,27 @@
-//! What a variable may be.
+//! A variable, and which values it may have.
 
-use super::{Var, VarKind};
 use crate::description::template;
+use crate::description::written::{From, VarKind};
 use serde_json::Value;
+
+/// A variable.
+#[derive(Clone, Debug)]
+pub struct Var {
+    /// Which secret has it.
+    pub from: From,
+    /// Under which field.
+    pub field: String,
+    /// Where the field is absent.
+    pub default: Option<Value>,
+    /// All values that are allowed.
+    pub one_of: Option<Vec<String>>,
+    /// What the whole value matches, as written.
+    pub pattern: Option<(String, regex_lite::Regex)>,
+    /// What it is.
+    pub kind: VarKind,
+    /// For people.
+    pub description: Option<String>,
+}
 
 impl Var {
     /// A value, if it is one that this variable may have; else what was expected.

@@ -1,15 +1,16 @@
 //! What is expected of answers, and found in them.
 
-use super::{Allowed, Compiler};
+use crate::description::answer::{Answer, Answers, Pointer};
+use crate::description::compile::compiler::{Allowed, Compiler};
 use crate::description::expect::Expected;
-use crate::description::{Answer, Answers, Pointer, written};
+use crate::description::written;
 use std::collections::BTreeMap;
 
 impl Compiler<'_> {
     pub(super) fn pointer(&mut self, path: &str, text: &str) -> Pointer {
         Pointer::parse(text).unwrap_or_else(|message| {
             self.problem(path, message);
-            Pointer(String::new())
+            Pointer::default()
         })
     }
 

@@ -1,18 +1,17 @@
 //! Turns a description as written into one that makes sense, or lists why it does not.
 
 mod answer;
+mod compiler;
 mod operations;
 mod request;
-mod value;
 
-use super::written::{self, Admin, Description, Strategy};
-use super::{From, Issuer, Output, Problem, Var};
+use crate::description::compile::compiler::{Allowed, Compiler, NOTHING};
 use crate::description::template::{self, Template};
 use crate::description::when::Length;
+use crate::description::written::{self, Admin, Description, From, Strategy};
+use crate::description::{Issuer, KeyValue, Output, Problem, Var};
 use std::collections::BTreeMap;
 use std::time::Duration;
-
-pub(super) use value::key_value;
 
 pub(super) fn compile(written: &Description) -> Result<Issuer, Vec<Problem>> {
     let mut it = Compiler { written, problems: Vec::new() };
@@ -27,33 +26,7 @@ pub(super) fn compile(written: &Description) -> Result<Issuer, Vec<Problem>> {
     if it.problems.is_empty() { Ok(issuer) } else { Err(it.problems) }
 }
 
-struct Compiler<'a> {
-    written: &'a Description,
-    problems: Vec<Problem>,
-}
-
-/// What may be filled in where.
-#[derive(Clone, Copy)]
-struct Allowed {
-    admin: bool,
-    key_id: bool,
-    key_secret: bool,
-    name: bool,
-    grace: bool,
-    lifetime: bool,
-    /// Whether a JSON tree can stand here.
-    json: bool,
-}
-
-/// The most that a call as this one may fill in.
-const NOTHING: Allowed =
-    Allowed { admin: false, key_id: false, key_secret: false, name: false, grace: false, lifetime: false, json: false };
-
 impl<'a> Compiler<'a> {
-    fn problem(&mut self, path: impl Into<String>, message: impl Into<String>) {
-        self.problems.push(Problem { path: path.into(), message: message.into() });
-    }
-
     fn issuer(&mut self) -> Issuer {
         let written = self.written;
         self.names();
@@ -89,7 +62,7 @@ impl<'a> Compiler<'a> {
             create,
             roll,
             set,
-            value: self.value(),
+            value: written.value.as_ref().map(|value| KeyValue::read(value, &mut self.problems)),
             verify,
             revoke,
         }
@@ -197,13 +170,6 @@ impl<'a> Compiler<'a> {
         Some(time)
     }
 
-    fn by_admin(&self) -> Allowed {
-        match self.written.admin {
-            Admin::Secret => Allowed { admin: true, ..NOTHING },
-            _ => NOTHING,
-        }
-    }
-
     fn vars(&mut self) -> BTreeMap<String, Var> {
         let mut vars = BTreeMap::new();
         for (name, var) in &self.written.vars {
@@ -278,12 +244,5 @@ impl<'a> Compiler<'a> {
             }
         }
         output
-    }
-
-    fn extracted(&self) -> Vec<&'a str> {
-        let written = self.written;
-        let create = written.create.iter().flat_map(|create| create.extract.keys());
-        let roll = written.roll.iter().flat_map(|roll| roll.extract.keys());
-        create.chain(roll).map(String::as_str).collect()
     }
 }

@@ -1,6 +1,6 @@
 //! What is done with keys, each by calls of its own.
 
-use super::{Allowed, Compiler, NOTHING};
+use crate::description::compile::compiler::{Allowed, Compiler, NOTHING};
 use crate::description::written::{self, Strategy};
 use crate::description::{
     Answer, Answers, As, Before, Body, Create, CursorInto, Find, Pages, Pointer, Revoke, Roll, Set, Verify,

@@ -1,6 +1,6 @@
 //! Where requests go, and what is in them.
 
-use super::{Allowed, Compiler, NOTHING};
+use crate::description::compile::compiler::{Allowed, Compiler, NOTHING};
 use crate::description::template::{self, Template};
 use crate::description::when::Length;
 use crate::description::written::{self, Admin};

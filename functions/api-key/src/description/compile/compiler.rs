@@ -1,0 +1,46 @@
+//! What the compiler knows while it reads a description.
+
+use crate::description::problem::Problem;
+use crate::description::written::{Admin, Description};
+
+pub(super) struct Compiler<'a> {
+    pub(super) written: &'a Description,
+    pub(super) problems: Vec<Problem>,
+}
+
+/// What may be filled in where.
+#[derive(Clone, Copy)]
+pub(super) struct Allowed {
+    pub(super) admin: bool,
+    pub(super) key_id: bool,
+    pub(super) key_secret: bool,
+    pub(super) name: bool,
+    pub(super) grace: bool,
+    pub(super) lifetime: bool,
+    /// Whether a JSON tree can stand here.
+    pub(super) json: bool,
+}
+
+/// The most that a call as this one may fill in.
+pub(super) const NOTHING: Allowed =
+    Allowed { admin: false, key_id: false, key_secret: false, name: false, grace: false, lifetime: false, json: false };
+
+impl<'a> Compiler<'a> {
+    pub(super) fn problem(&mut self, path: impl Into<String>, message: impl Into<String>) {
+        self.problems.push(Problem { path: path.into(), message: message.into() });
+    }
+
+    pub(super) fn by_admin(&self) -> Allowed {
+        match self.written.admin {
+            Admin::Secret => Allowed { admin: true, ..NOTHING },
+            _ => NOTHING,
+        }
+    }
+
+    pub(super) fn extracted(&self) -> Vec<&'a str> {
+        let written = self.written;
+        let create = written.create.iter().flat_map(|create| create.extract.keys());
+        let roll = written.roll.iter().flat_map(|roll| roll.extract.keys());
+        create.chain(roll).map(String::as_str).collect()
+    }
+}
