@@ -9,8 +9,8 @@ use crate::description::Strategy;
 use crate::description::template::Key;
 use crate::exchange::{Exchange, Found};
 use crate::http::Client;
-use crate::target::facts::Facts;
 use crate::target::journal::{Journal, MAX_ENTRIES, Superseded, name, parts, token_part};
+use crate::target::key_secret::KeySecret;
 use crate::target::ready::Ready;
 use crate::target::retire::{End, end, is_named, is_ours, not_ours, not_revoked};
 use rotation::clock::{Deadline, since_epoch};
@@ -42,9 +42,9 @@ pub(crate) async fn mint(ready: &Ready, client: &Client, context: &StepContext<'
     let deadline = context.deadline().less(TO_STORE);
     // Whoever made a key before this moment less the time that a step has cannot be at work any more.
     let oldest_in_flight = since_epoch().saturating_sub(context.deadline().left() + CLOCKS);
-    let exchange = ready.exchange(client, &ready.facts.key, deadline);
+    let exchange = ready.exchange(client, &ready.version.key, deadline);
     let listed = exchange.find().await?;
-    let ending = ready.ending(client, &ready.facts.key, deadline);
+    let ending = ready.ending(client, &ready.version.key, deadline);
     let previous = previous(ready, context, listed.as_deref()).await?;
     let keys = Keys {
         ready,
@@ -71,21 +71,21 @@ pub(crate) async fn mint(ready: &Ready, client: &Client, context: &StepContext<'
 }
 
 /// What AWSPREVIOUS says, where it matters: after somebody has rolled back by hand it has a key that no journal knows.
-async fn previous(ready: &Ready, context: &StepContext<'_>, listed: Option<&[Found]>) -> Result<Option<Facts>> {
-    let facts = &ready.facts;
+async fn previous(ready: &Ready, context: &StepContext<'_>, listed: Option<&[Found]>) -> Result<Option<KeySecret>> {
+    let secret = &ready.version;
     let known =
-        |id: &str| facts.key.id.as_deref() == Some(id) || facts.journal.retire.iter().any(|entry| entry.id == id);
+        |id: &str| secret.key.id.as_deref() == Some(id) || secret.journal.retire.iter().any(|entry| entry.id == id);
     let nothing_unknown = listed.is_some_and(|listed| listed.iter().all(|found| known(&found.id)));
     if nothing_unknown || context.description().previous_version().is_none() {
         return Ok(None);
     }
     let document = context.previous().await?;
-    Ok(document.and_then(|document| Facts::read(&document, &ready.issuer).ok()))
+    Ok(document.and_then(|document| KeySecret::read(&document, &ready.issuer).ok()))
 }
 
 /// Ends a key that was made and cannot be used.
 pub(crate) async fn discard(ready: &Ready, client: &Client, context: &StepContext<'_>, key: &Key) {
-    let exchange = ready.ending(client, &ready.facts.key, context.deadline());
+    let exchange = ready.ending(client, &ready.version.key, context.deadline());
     if let Some(id) = &key.id
         && let Err(error) = exchange.revoke(id).await
     {
@@ -101,7 +101,7 @@ pub(crate) async fn settle(
     minted: &Minted,
     put: PutOutcome,
 ) {
-    let exchange = ready.ending(client, &ready.facts.key, context.deadline());
+    let exchange = ready.ending(client, &ready.version.key, context.deadline());
     let orphans: Vec<&String> = match put {
         PutOutcome::Stored => minted.strays.iter().collect(),
         // The value is another invocation's. What else is named for this version may be that.
@@ -123,17 +123,17 @@ struct Keys<'a> {
     /// The keys that exist: of this secret alone, where keys have names.
     listed: Option<&'a [Found]>,
     /// What AWSPREVIOUS says, if it was worth reading and could be.
-    previous: Option<&'a Facts>,
+    previous: Option<&'a KeySecret>,
     deadline: Deadline,
 }
 
 impl Keys<'_> {
-    fn facts(&self) -> &Facts {
-        &self.ready.facts
+    fn version(&self) -> &KeySecret {
+        &self.ready.version
     }
 
     fn is_current(&self, id: &str) -> bool {
-        self.facts().key.id.as_deref() == Some(id)
+        self.version().key.id.as_deref() == Some(id)
     }
 
     fn is_listed(&self, id: &str) -> bool {
@@ -146,7 +146,7 @@ impl Keys<'_> {
         let (now, promoted) = (since_epoch(), self.context.description().last_rotated);
         let before_create = self.ready.issuer.strategy == Strategy::RevokeCreate;
         let (mut journal, mut ended) = (Journal::default(), Vec::new());
-        for entry in &self.facts().journal.retire {
+        for entry in &self.version().journal.retire {
             // Somebody made it current again.
             if self.is_current(&entry.id) {
                 continue;
@@ -154,7 +154,7 @@ impl Keys<'_> {
             if self.has_ended(entry) {
                 continue;
             }
-            let leftover = entry.since.is_some() && entry.due(self.facts().grace, promoted, now);
+            let leftover = entry.since.is_some() && entry.due(self.version().grace, promoted, now);
             if leftover || before_create {
                 match end(self.context, self.ending, &self.ready.prover, entry, self.listed).await {
                     End::Ended => {
@@ -190,7 +190,7 @@ impl Keys<'_> {
             return;
         };
         let proof = previous.journal.proof.as_deref();
-        let known = self.is_current(id) || self.facts().journal.retire.iter().any(|entry| entry.id == *id);
+        let known = self.is_current(id) || self.version().journal.retire.iter().any(|entry| entry.id == *id);
         if self.ready.issuer.finds_by_name() || known || !self.ready.prover.holds(id, proof) {
             return;
         }
@@ -205,9 +205,9 @@ impl Keys<'_> {
 
     /// Notes the current key as what the next promotion supersedes, if it is ours to end one day.
     async fn supersede_current(&self, journal: &mut Journal) {
-        let key = &self.facts().key;
+        let key = &self.version().key;
         let Some(id) = &key.id else { return };
-        let proof = self.facts().journal.proof.clone();
+        let proof = self.version().journal.proof.clone();
         let listed = self.is_listed(id);
         let proven = match &proof {
             _ if is_named(id, self.listed) => true,
@@ -276,7 +276,7 @@ impl Keys<'_> {
     /// key that they have is itself found among the names: otherwise it may be one of those.
     fn settled(&self) -> Vec<String> {
         let description = self.context.description();
-        let current = self.facts().key.id.as_deref().filter(|id| self.is_listed(id));
+        let current = self.version().key.id.as_deref().filter(|id| self.is_listed(id));
         let previous = self.previous.and_then(|previous| previous.key.id.as_deref()).filter(|id| self.is_listed(id));
         let current = description.current_version().filter(|_| current.is_some());
         let previous = description.previous_version().filter(|_| previous.is_some());

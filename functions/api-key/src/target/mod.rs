@@ -1,7 +1,7 @@
 //! What the four steps of a rotation mean for an API key.
 
-pub mod facts;
 pub mod journal;
+pub mod key_secret;
 mod mint;
 mod ready;
 mod retire;
@@ -15,8 +15,8 @@ use crate::exchange::{Exchange, Found, Verdict};
 use crate::http::{Allowed, Client};
 use crate::settings::Settings;
 use crate::sources::Sources;
-use crate::target::facts::{Facts, issuer_name};
 use crate::target::journal::{Grace, Journal, Superseded};
+use crate::target::key_secret::{KeySecret, issuer_name};
 use crate::target::mint::{Minted, discard, mint, settle};
 use crate::target::ready::{Ground, Ready, Rights};
 use crate::target::retire::{End, end, is_ours, not_ours};
@@ -96,14 +96,14 @@ impl ApiKey {
             return Err(Error::new(Code::PendingMismatch).with(Fact::Field, "issuer"));
         }
         let ready = self.ready(context, versions.pending, rights).await?;
-        Facts::read(versions.current, &ready.issuer)?.same_target(&ready.facts)?;
+        KeySecret::read(versions.current, &ready.issuer)?.same_target(&ready.version)?;
         Ok(ready)
     }
 
     fn drawn(&self, ready: &Ready) -> Result<Key> {
-        let value = ready.facts.value.as_ref().ok_or_else(no_value)?;
+        let value = ready.version.value.as_ref().ok_or_else(no_value)?;
         let secret = draw(value, &self.policy, &OsEntropy)?;
-        Ok(Key { secret: Some(secret), ..ready.facts.key.clone() })
+        Ok(Key { secret: Some(secret), ..ready.version.key.clone() })
     }
 
     /// Ends what is due in a journal. `in_use` is the id of a key that somebody may have read a moment ago, whatever the journal
@@ -120,22 +120,22 @@ impl ApiKey {
         let due = |entry: &&Superseded| {
             // Superseded once, and made current again by hand: its time begins anew.
             let again = entry.since.is_some() && in_use == Some(&entry.id);
-            let own = holder.facts.key.id.as_ref() == Some(&entry.id);
-            entry.due(holder.facts.grace, promoted, now) && !again && !own
+            let own = holder.version.key.id.as_ref() == Some(&entry.id);
+            entry.due(holder.version.grace, promoted, now) && !again && !own
         };
         if !holder.issuer.mints() {
             return Ok(Retired::Nothing);
         }
-        let mut left = Left::of(&holder.facts, holder.facts.journal.retire.iter().filter(due).count());
+        let mut left = Left::of(&holder.version, holder.version.journal.retire.iter().filter(due).count());
         // Unless more is known below.
         left.note(context);
         if left.overdue == 0 {
             return Ok(Retired::Nothing);
         }
         let ready = self.ready(context, document, Rights::Admin).await?;
-        let exchange = ready.ending(&self.client, &ready.facts.key, context.deadline());
+        let exchange = ready.ending(&self.client, &ready.version.key, context.deadline());
         let mut retired = Retired::Nothing;
-        for entry in ready.facts.journal.retire.iter().filter(due) {
+        for entry in ready.version.journal.retire.iter().filter(due) {
             let became = end(context, &exchange, &ready.prover, entry, None).await;
             left.count(became);
             if became == End::Ended {
@@ -149,10 +149,10 @@ impl ApiKey {
     /// For setSecret without a proof, as when the admin's credential was corrected since createSecret: whether the current key
     /// shows that the secret has it. False if the pending one is in effect already.
     async fn possessed(&self, context: &StepContext<'_>, versions: Versions<'_>, pending: &Ready) -> Result<bool> {
-        let current = Facts::read(versions.current, &pending.issuer)?.key;
+        let current = KeySecret::read(versions.current, &pending.issuer)?.key;
         let shown = pending.possession(&self.client, &current, context.deadline()).await;
         let Err(error) = shown else { return Ok(true) };
-        match pending.possession(&self.client, &pending.facts.key, context.deadline()).await {
+        match pending.possession(&self.client, &pending.version.key, context.deadline()).await {
             Ok(()) => Ok(false),
             Err(_) => Err(error),
         }
@@ -167,12 +167,12 @@ impl ApiKey {
         }
         let ready = self.ready(context, current, Rights::Admin).await?;
         if !ready.issuer.mints() && !ready.is_proven() {
-            ready.possession(&self.client, &ready.facts.key, context.deadline()).await?;
+            ready.possession(&self.client, &ready.version.key, context.deadline()).await?;
         }
         match strategy {
             Strategy::Generate | Strategy::SetValue => {
                 let document = written(current, &ready, &self.drawn(&ready)?)?;
-                let document = proven(&document, &ready, &ready.facts.key)?;
+                let document = proven(&document, &ready, &ready.version.key)?;
                 Ok(Proposal { document, made: Made(Outside::Nothing) })
             }
             Strategy::Roll | Strategy::RollGrace => {
@@ -191,7 +191,7 @@ impl ApiKey {
     /// Lists keys with the admin's credential, which shows that it works. `None` where the issuer cannot list: then nothing that
     /// changes nothing needs that credential.
     async fn admin_tried(&self, context: &StepContext<'_>, ready: &Ready) -> Option<Attempt> {
-        let exchange = ready.exchange(&self.client, &ready.facts.key, context.deadline());
+        let exchange = ready.exchange(&self.client, &ready.version.key, context.deadline());
         admin_tried(exchange.find().await)
     }
 
@@ -200,7 +200,7 @@ impl ApiKey {
         let document = written(current, &ready, &minted.key).and_then(|document| {
             let document = minted.journal.write(&document)?;
             // A value never changes once it is stored: what could not be read again would stop every later step.
-            Facts::read(&document, &ready.issuer).map(|_| document)
+            KeySecret::read(&document, &ready.issuer).map(|_| document)
         });
         if document.is_err() {
             discard(&ready, &self.client, context, &minted.key).await;
@@ -221,9 +221,9 @@ impl Target for ApiKey {
     /// The admin secret, where setSecret needs it and the description is at hand.
     fn companion(&self, current: &Document) -> Option<String> {
         let issuer = self.sources.at_hand(&issuer_name(current).ok()?)?;
-        let facts = Facts::read(current, &issuer).ok()?;
+        let secret = KeySecret::read(current, &issuer).ok()?;
         let allowed = |id: &String| self.admin_secrets.as_ref().is_none_or(|list| list.contains(id));
-        facts.admin_secret.filter(|id| issuer.strategy == Strategy::SetValue && allowed(id))
+        secret.admin_secret.filter(|id| issuer.strategy == Strategy::SetValue && allowed(id))
     }
 
     async fn propose(&self, context: &StepContext<'_>, current: &Document) -> Result<Proposal<Made>> {
@@ -255,8 +255,8 @@ impl Target for ApiKey {
         }
         context.still_pending().await?;
         // What is tried again for long may have been overtaken by another rotation, whose value it would replace.
-        let exchange = ready.exchange(&self.client, &ready.facts.key, context.deadline().within(TO_SET));
-        exchange.set(&ready.facts.key).await?;
+        let exchange = ready.exchange(&self.client, &ready.version.key, context.deadline().within(TO_SET));
+        exchange.set(&ready.version.key).await?;
         Ok(Applied::Changed(Change { by: "admin", previous: PreviousCredential::Refused }))
     }
 
@@ -265,14 +265,14 @@ impl Target for ApiKey {
         if ready.issuer.strategy == Strategy::Generate {
             return looks_right(&ready);
         }
-        let exchange = ready.exchange(&self.client, &ready.facts.key, context.deadline());
-        exchange.verify(&ready.facts.key, true).await?.or_rejected(Code::PendingRejected)
+        let exchange = ready.exchange(&self.client, &ready.version.key, context.deadline());
+        exchange.verify(&ready.version.key, true).await?.or_rejected(Code::PendingRejected)
     }
 
     async fn retire(&self, context: &StepContext<'_>, versions: Versions<'_>) -> Result<Retired> {
         let superseded = self.ready(context, versions.current, Rights::Holder).await?;
         // The version has just been promoted: what it supersedes is so since now.
-        self.end_due(context, versions.pending, superseded.facts.key.id.as_deref(), Some(since_epoch())).await
+        self.end_due(context, versions.pending, superseded.version.key.id.as_deref(), Some(since_epoch())).await
     }
 
     async fn check(&self, context: &StepContext<'_>, current: VersionWithAge<'_>) -> Result<Retired> {
@@ -280,11 +280,11 @@ impl Target for ApiKey {
         if ready.issuer.strategy == Strategy::Generate {
             return Ok(Retired::Nothing);
         }
-        let exchange = ready.exchange(&self.client, &ready.facts.key, context.deadline());
-        exchange.verify(&ready.facts.key, false).await?.or_rejected(Code::CurrentRejected)?;
+        let exchange = ready.exchange(&self.client, &ready.version.key, context.deadline());
+        exchange.verify(&ready.version.key, false).await?.or_rejected(Code::CurrentRejected)?;
         // Shows that the admin's credential may at least look.
         let listed = exchange.find().await?;
-        if ready.facts.grace == Grace::Cycle {
+        if ready.version.grace == Grace::Cycle {
             let living = listed.filter(|_| ready.issuer.mints()).and_then(|listed| Living::of(&ready, &listed));
             if let Some(living) = living {
                 living.tell(context, &exchange);
@@ -299,8 +299,8 @@ impl Target for ApiKey {
         if ready.issuer.strategy == Strategy::Generate {
             return looks_right(&ready).map(|()| Attempt::WORKS);
         }
-        let exchange = ready.exchange(&self.client, &ready.facts.key, context.deadline());
-        Ok(match exchange.verify(&ready.facts.key, false).await? {
+        let exchange = ready.exchange(&self.client, &ready.version.key, context.deadline());
+        Ok(match exchange.verify(&ready.version.key, false).await? {
             Verdict::Works => Attempt::WORKS,
             Verdict::Rejected(error) => Attempt { observation: Observation::Rejected, error: Some(error) },
             Verdict::Unknown(error) => Attempt::unknown(error),
@@ -309,8 +309,8 @@ impl Target for ApiKey {
 
     async fn attempt_companion(&self, context: &StepContext<'_>, current: &Document) -> Result<Option<HelperSecret>> {
         let holder = self.ready(context, current, Rights::Holder).await?;
-        let Some(secret) = holder.facts.admin_secret.clone() else { return Ok(None) };
-        let (mints, proof) = (holder.issuer.mints(), holder.facts.journal.proof.is_some());
+        let Some(secret) = holder.version.admin_secret.clone() else { return Ok(None) };
+        let (mints, proof) = (holder.issuer.mints(), holder.version.journal.proof.is_some());
         let (rescues, tried) = match self.ready(context, current, Rights::Admin).await {
             Ok(ready) => (mints || ready.is_proven(), self.admin_tried(context, &ready).await),
             // Whether the proof holds, nobody can say.
@@ -340,8 +340,8 @@ struct Left {
 }
 
 impl Left {
-    fn of(facts: &Facts, due: usize) -> Self {
-        Self { depth: superseded(facts).count(), overdue: due }
+    fn of(secret: &KeySecret, due: usize) -> Self {
+        Self { depth: superseded(secret).count(), overdue: due }
     }
 
     /// Counts what became of a key whose time was over. One that is not ours to end is overdue for nobody: it has its own warning,
@@ -364,8 +364,8 @@ impl Left {
     }
 }
 
-fn superseded(facts: &Facts) -> impl Iterator<Item = &Superseded> {
-    facts.journal.retire.iter().filter(|entry| facts.key.id.as_ref() != Some(&entry.id))
+fn superseded(secret: &KeySecret) -> impl Iterator<Item = &Superseded> {
+    secret.journal.retire.iter().filter(|entry| secret.key.id.as_ref() != Some(&entry.id))
 }
 
 /// The journal of a version that is current, under a grace that the promotion ended: a value does not change, so what has ended
@@ -383,12 +383,12 @@ struct Living {
 impl Living {
     /// `None` where the list does not tell it of each key.
     fn of(ready: &Ready, listed: &[Found]) -> Option<Self> {
-        Self::among(&ready.facts, listed, |entry| is_ours(&ready.prover, entry, Some(listed)))
+        Self::among(&ready.version, listed, |entry| is_ours(&ready.prover, entry, Some(listed)))
     }
 
-    fn among(facts: &Facts, listed: &[Found], is_ours: impl Fn(&Superseded) -> bool) -> Option<Self> {
+    fn among(secret: &KeySecret, listed: &[Found], is_ours: impl Fn(&Superseded) -> bool) -> Option<Self> {
         let mut living = Self::default();
-        for entry in superseded(facts) {
+        for entry in superseded(secret) {
             if entry.since.is_none() {
                 living.depth += 1;
             } else if !entry.listed {
@@ -430,7 +430,7 @@ fn written(current: &Document, ready: &Ready, key: &Key) -> Result<Document> {
             Output::KeySecret => key.secret.as_ref().map(|secret| secret.expose().to_owned()),
             Output::KeyId => key.id.clone(),
             Output::KeyField(name) => key.fields.get(name).map(|text| text.expose().to_owned()),
-            Output::PreviousSecret => ready.facts.key.secret.as_ref().map(|secret| secret.expose().to_owned()),
+            Output::PreviousSecret => ready.version.key.secret.as_ref().map(|secret| secret.expose().to_owned()),
             Output::Time => Some(rfc3339(since_epoch())),
         };
         let text = text.ok_or_else(|| Error::new(Code::FieldMissing).with(Fact::Field, field))?;
@@ -448,8 +448,8 @@ fn proven(document: &Document, ready: &Ready, key: &Key) -> Result<Document> {
 
 /// A value that was made here can only be looked at: whoever checks it reads the same secret.
 fn looks_right(ready: &Ready) -> Result<()> {
-    let value = ready.facts.value.as_ref().ok_or_else(no_value)?;
-    let text = ready.facts.key.secret.as_ref().map(SecretText::expose).unwrap_or_default();
+    let value = ready.version.value.as_ref().ok_or_else(no_value)?;
+    let text = ready.version.key.secret.as_ref().map(SecretText::expose).unwrap_or_default();
     if conforms(value, text) {
         Ok(())
     } else {
@@ -474,8 +474,8 @@ mod tests {
         Superseded { id: id.to_owned(), proof: None, since, listed }
     }
 
-    fn facts(retire: Vec<Superseded>) -> Facts {
-        Facts {
+    fn version(retire: Vec<Superseded>) -> KeySecret {
+        KeySecret {
             key: Key::of_id("own"),
             admin_secret: None,
             grace: Grace::Cycle,
@@ -506,7 +506,7 @@ mod tests {
             [(vec![], 3, 2), (vec![End::Kept, End::Kept], 3, 2), (vec![End::Ended, End::NotOurs], 2, 0)]
         {
             let retire = vec![entry("a", Some(1), false), entry("b", Some(1), false), entry("c", None, false)];
-            let mut left = Left::of(&facts(retire), 2);
+            let mut left = Left::of(&version(retire), 2);
             became.into_iter().for_each(|became| left.count(became));
             assert_eq!((left.depth, left.overdue), (depth, overdue));
         }
@@ -516,7 +516,7 @@ mod tests {
     fn what_lives_too_long_is_told_by_its_id() {
         let retire = || vec![entry("waits", None, true), entry("late", Some(1), true), entry("other", Some(1), true)];
         let ours = |entry: &Superseded| entry.id != "other";
-        let among = |retire, listed: &[&str]| Living::among(&facts(retire), &found(listed), ours);
+        let among = |retire, listed: &[&str]| Living::among(&version(retire), &found(listed), ours);
         let told = |depth, overdue: &[&str], not_ours| {
             Some(Living { depth, overdue: overdue.iter().map(|id| (*id).to_owned()).collect(), not_ours })
         };

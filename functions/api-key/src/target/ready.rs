@@ -5,8 +5,8 @@ use crate::description::{Admin, From, Issuer};
 use crate::exchange::{Exchange, Subject};
 use crate::http::Client;
 use crate::sources::Sources;
-use crate::target::facts::{Facts, admin_fields, issuer_name, vars};
 use crate::target::journal::{Prover, name_prefix};
+use crate::target::key_secret::{KeySecret, admin_fields, issuer_name, vars};
 use rotation::clock::Deadline;
 use rotation::document::Document;
 use rotation::protocol::context::StepContext;
@@ -24,7 +24,7 @@ const TO_END: Duration = Duration::from_secs(10);
 pub(crate) struct Ready {
     pub(crate) issuer: Arc<Issuer>,
     /// Of the version that this was made from.
-    pub(crate) facts: Facts,
+    pub(crate) version: KeySecret,
     pub(crate) prefix: String,
     pub(crate) prover: Prover,
     allow_unproven: bool,
@@ -53,12 +53,12 @@ impl Ground<'_> {
     pub(crate) async fn ready(&self, context: &StepContext<'_>, document: &Document, rights: Rights) -> Result<Ready> {
         let name = issuer_name(document)?;
         let issuer = self.sources.find(&name, context).await?;
-        let facts = Facts::read(document, &issuer)?;
-        let mut all = facts.vars.clone();
+        let version = KeySecret::read(document, &issuer)?;
+        let mut all = version.vars.clone();
         let mut admin = BTreeMap::new();
         let needed = rights == Rights::Admin || issuer.vars.values().any(|var| var.from == From::Admin);
         if issuer.admin == Admin::Secret && needed {
-            let id = facts.admin_secret.as_deref().ok_or_else(no_admin)?;
+            let id = version.admin_secret.as_deref().ok_or_else(no_admin)?;
             if self.admin_secrets.is_some_and(|allowed| !allowed.iter().any(|known| known == id)) {
                 return Err(Error::new(Code::AdminNotAllowed).with(Fact::OtherSecret, id));
             }
@@ -70,18 +70,18 @@ impl Ground<'_> {
         }
         let prover = match rights {
             Rights::Holder => Prover::nobody(),
-            Rights::Admin => self.prover(context, &issuer, &facts, &all, &admin).await?,
+            Rights::Admin => self.prover(context, &issuer, &version, &all, &admin).await?,
         };
         let (prefix, allow_unproven) = (name_prefix(context.secret()), self.allow_unproven);
         let notes = context.notes().clone();
-        Ok(Ready { prefix, prover, allow_unproven, notes, facts, vars: all, admin, issuer })
+        Ok(Ready { prefix, prover, allow_unproven, notes, version, vars: all, admin, issuer })
     }
 
     async fn prover(
         &self,
         context: &StepContext<'_>,
         issuer: &Issuer,
-        facts: &Facts,
+        secret: &KeySecret,
         vars: &BTreeMap<String, Value>,
         admin: &BTreeMap<String, SecretText>,
     ) -> Result<Prover> {
@@ -89,11 +89,11 @@ impl Ground<'_> {
         let place = vars.iter().filter(|(name, _)| places.contains(name.as_str()));
         let place = place.map(|(name, value)| (name.clone(), value.clone())).collect();
         let mut prover = Prover::new(admin, context.secret(), &issuer.id, &place);
-        let own = (facts.key.id.as_deref().unwrap_or_default(), facts.journal.proof.as_deref());
-        let entries = facts.journal.retire.iter().map(|entry| (entry.id.as_str(), entry.proof.as_deref()));
+        let own = (secret.key.id.as_deref().unwrap_or_default(), secret.journal.proof.as_deref());
+        let entries = secret.journal.retire.iter().map(|entry| (entry.id.as_str(), entry.proof.as_deref()));
         let fails = |(id, proof): (&str, Option<&str>)| proof.is_some() && !prover.holds(id, proof);
         // The admin's credential has changed since, perhaps. Rotated by the service, the one before is AWSPREVIOUS.
-        if let Some(id) = facts.admin_secret.as_deref().filter(|_| issuer.admin == Admin::Secret)
+        if let Some(id) = secret.admin_secret.as_deref().filter(|_| issuer.admin == Admin::Secret)
             && std::iter::once(own).chain(entries).any(fails)
             && let Some(previous) = context.other_previous(id).await?
             && let Ok(fields) = admin_fields(&previous, issuer)
@@ -122,8 +122,8 @@ fn no_admin() -> Error {
 impl Ready {
     /// Whether an earlier rotation has left a proof that this secret's key is its own to replace.
     pub(crate) fn is_proven(&self) -> bool {
-        let id = self.facts.key.id.as_deref().unwrap_or_default();
-        self.allow_unproven || self.prover.holds(id, self.facts.journal.proof.as_deref())
+        let id = self.version.key.id.as_deref().unwrap_or_default();
+        self.allow_unproven || self.prover.holds(id, self.version.journal.proof.as_deref())
     }
 
     /// Shows that whoever writes the secret has its key: with the admin's credential, the function would otherwise replace any
@@ -148,7 +148,7 @@ impl Ready {
             vars: &self.vars,
             admin: &self.admin,
             current: Some(current),
-            lifetime: self.facts.lifetime,
+            lifetime: self.version.lifetime,
         };
         Exchange::new(client, subject, self.prefix.clone(), deadline).noting(self.notes.clone())
     }

@@ -13,7 +13,7 @@ use rotation::{Code, Error, Fact, Result};
 /// Exchanges the current key.
 pub(crate) async fn roll(ready: &Ready, client: &Client, context: &StepContext<'_>) -> Result<Key> {
     let deadline = context.deadline().less(TO_STORE);
-    let exchange = ready.exchange(client, &ready.facts.key, deadline);
+    let exchange = ready.exchange(client, &ready.version.key, deadline);
     let grace = ready.issuer.grace.filter(|_| ready.issuer.strategy == Strategy::RollGrace).map(End::after);
     let living = living(ready, &exchange).await?;
     let time = ready.issuer.roll.as_ref().map(|roll| roll.call.timeout).unwrap_or_default();
@@ -30,7 +30,7 @@ pub(crate) async fn roll(ready: &Ready, client: &Client, context: &StepContext<'
 /// The key to exchange. Where a key gets a new id with each exchange, an earlier attempt that was not stored has left a key that
 /// only the issuer's list knows; a dead id must then not even be sent, for some issuers take that for a theft.
 async fn living(ready: &Ready, exchange: &Exchange<'_>) -> Result<Key> {
-    let current = &ready.facts.key;
+    let current = &ready.version.key;
     let Some(found) = exchange.find().await? else { return Ok(current.clone()) };
     match found.as_slice() {
         // Of a key that only the list knows, the secret's writer has shown nothing.

@@ -4,7 +4,7 @@ use super::super::Stop;
 use super::super::screen::{Screen, Style};
 use super::masked::{Masked, requests};
 use api_key::description::{Admin, From, Issuer, Strategy, Var, VarKind};
-use api_key::target::facts::admin_names;
+use api_key::target::key_secret::admin_names;
 use serde::Serialize;
 use std::collections::BTreeMap;
 

@@ -4,7 +4,7 @@
 use api_key::description::template::{End, Key, Place, Scope, Value};
 use api_key::description::{As, Auth, Call, Issuer, Output, Scheme, Strategy, VarKind};
 use api_key::http::request::{Request, auth, authenticate, request, token_request};
-use api_key::target::facts::admin_names;
+use api_key::target::key_secret::admin_names;
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use rotation::Error;

@@ -15,7 +15,7 @@ const OPTIONS: [&str; 5] = ["adminSecretArn", "revokePreviousAfterHours", "keyLi
 
 /// What a version of a secret says.
 #[derive(Clone, Debug)]
-pub(crate) struct Facts {
+pub(crate) struct KeySecret {
     pub(crate) key: Key,
     pub(crate) admin_secret: Option<String>,
     pub(crate) grace: Grace,
@@ -35,7 +35,7 @@ pub fn issuer_name(document: &Document) -> Result<String> {
     document.string("issuer")
 }
 
-impl Facts {
+impl KeySecret {
     /// Reads a version's value.
     pub(crate) fn read(document: &Document, issuer: &Issuer) -> Result<Self> {
         let options = document.options(&OPTIONS)?;
