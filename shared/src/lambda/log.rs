@@ -21,6 +21,16 @@ use tracing::Span;
 /// The log target of these lines. It does not depend on where this file is.
 const TARGET: &str = concat!(env!("CARGO_CRATE_NAME"), "::lambda");
 
+/// A line that names the request, the secret, the version and the step.
+macro_rules! line {
+    ($log:ident, $level:ident, $target:expr, $($field:tt)*) => {
+        tracing::$level!(
+            target: $target, request = $log.request, secret = $log.secret(), version = $log.version(), step = $log.step(),
+            $($field)*
+        )
+    };
+}
+
 /// The result of an invocation's work.
 pub(super) struct Worked {
     pub(super) answer: Result<Value>,
@@ -96,27 +106,12 @@ impl Log {
     }
 
     pub(super) fn started(&self) {
-        tracing::info!(
-            target: TARGET,
-            request = self.request,
-            secret = self.secret(),
-            version = self.version(),
-            step = self.step(),
-            "step started"
-        );
+        line!(self, info, TARGET, "step started");
     }
 
     pub(super) fn warnings(&self, warnings: &[Error], measured: &mut Line) {
         for warning in warnings {
-            tracing::warn!(
-                target: telemetry::NOTICE,
-                request = self.request,
-                secret = self.secret(),
-                version = self.version(),
-                step = self.step(),
-                code = warning.code().as_str(),
-                "{warning}"
-            );
+            line!(self, warn, telemetry::NOTICE, code = warning.code().as_str(), "{warning}");
             measured.add(Metric::of_warning(warning.code()), 1);
         }
     }
@@ -124,24 +119,20 @@ impl Log {
     pub(super) fn done(&self, outcome: &Outcome, measured: &mut Line) {
         let change = outcome.change();
         if let Some(PreviousCredential::NotKept(because)) = change.map(|change| change.previous) {
-            tracing::warn!(
-                target: telemetry::NOTICE,
-                request = self.request,
-                secret = self.secret(),
-                version = self.version(),
-                step = self.step(),
+            line!(
+                self,
+                warn,
+                telemetry::NOTICE,
                 because,
                 "the previous password could not be kept: it is refused until finishSecret"
             );
             measured.add(Metric::PreviousPasswordNotKept, 1);
         }
         if let Err(error) = outcome.retired() {
-            tracing::warn!(
-                target: telemetry::NOTICE,
-                request = self.request,
-                secret = self.secret(),
-                version = self.version(),
-                step = self.step(),
+            line!(
+                self,
+                warn,
+                telemetry::NOTICE,
                 code = error.code().as_str(),
                 "the rotation succeeded, but the previous credential was not ended: {error}"
             );
@@ -152,12 +143,10 @@ impl Log {
             Outcome::Promoted(_) => measured.add(Metric::RotationsSucceeded, 1),
             _ => {}
         }
-        tracing::info!(
-            target: TARGET,
-            request = self.request,
-            secret = self.secret(),
-            version = self.version(),
-            step = self.step(),
+        line!(
+            self,
+            info,
+            TARGET,
             outcome = outcome.as_str(),
             changed_as = change.map(|change| change.by),
             previous_credential = change.map(|change| change.previous.as_str()),
