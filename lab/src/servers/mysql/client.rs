@@ -1,7 +1,8 @@
 //! Connections to a throwaway MySQL or MariaDB, for tests and for setting the scene.
 
 use super::{Kind, MySql};
-use crate::servers::{Error, Password, Result};
+use crate::servers::error::{Error, Result};
+use crate::servers::password::Password;
 use mysql_async::prelude::Queryable as _;
 use mysql_async::{Conn, DriverError, OptsBuilder, Row, SslOpts, Value};
 use std::net::{IpAddr, Ipv4Addr};

@@ -23,9 +23,11 @@ pub use client::{literal, quoted};
 pub use options::Options;
 
 use super::certificates::Certificate;
+use super::error::{Error, Result, blocking};
 use super::launch::{launch, launch_on};
+use super::password::Password;
 use super::process::Process;
-use super::{Error, HOST, Password, Result, blocking};
+use super::tls::HOST;
 use crate::port::Reserved;
 use instance::Instance;
 use std::fmt;

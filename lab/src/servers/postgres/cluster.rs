@@ -3,10 +3,12 @@
 use super::options::Options;
 use crate::provision::{self, SUPERUSER};
 use crate::servers::certificates::Certificate;
+use crate::servers::error::Result;
 use crate::servers::home::Home;
 use crate::servers::launch::Launchable;
+use crate::servers::password::Password;
 use crate::servers::process::Process;
-use crate::servers::{HOST, Password, Result, Tls};
+use crate::servers::tls::{HOST, Tls};
 use rustix::process::Signal;
 use std::fs;
 use std::path::{Path, PathBuf};
