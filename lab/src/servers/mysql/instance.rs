@@ -1,8 +1,8 @@
 //! A server's files and program. Everything here blocks.
 
-use super::client::literal;
+use super::Kind;
 use super::options::{Files, Options};
-use super::{Kind, SUPERUSER};
+use super::quote::literal;
 use crate::provision::{self, Programs};
 use crate::servers::certificates::Certificate;
 use crate::servers::home::Home;
@@ -13,6 +13,8 @@ use rustix::process::Signal;
 use std::fs;
 use std::path::PathBuf;
 use std::process::Command;
+
+pub(super) const SUPERUSER: &str = "root";
 
 /// Statements for the server's first start.
 const INIT: &str = "init.sql";

@@ -16,11 +16,12 @@
 mod client;
 mod instance;
 mod options;
+mod quote;
 
 pub use super::Tls;
 pub use crate::provision::Kind;
-pub use client::{literal, quoted};
 pub use options::Options;
+pub use quote::{literal, quoted};
 
 use super::certificates::Certificate;
 use super::error::{Error, Result, blocking};
@@ -29,12 +30,10 @@ use super::password::Password;
 use super::process::Process;
 use super::tls::HOST;
 use crate::port::Reserved;
-use instance::Instance;
+use instance::{Instance, SUPERUSER};
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
-
-const SUPERUSER: &str = "root";
 
 /// A running MySQL or MariaDB of one's own. Dropping it stops the server at once and removes its directory.
 #[derive(Debug)]
