@@ -214,15 +214,6 @@ impl Programs {
             ("plugin_dir", self.plugins.clone()),
         ]
     }
-
-    /// A data directory to copy, without a password for `root@localhost`, the only account that can log in. It is made
-    /// once for each version: that takes seconds, and a copy a moment.
-    ///
-    /// # Errors
-    /// [`Error::Command`] if the server does not make one.
-    pub(crate) fn data_directory(&self) -> Result<PathBuf> {
-        data::obtain(&Store::for_servers()?, self)
-    }
 }
 
 fn version(server: &Path) -> Result<String> {

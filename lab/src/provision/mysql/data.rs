@@ -28,27 +28,33 @@ const MARIADB_BEFORE: &str = "CREATE DATABASE mysql;\nUSE mysql;\nSET @auth_root
 const MARIADB_AFTER: &str = "DELETE FROM global_priv WHERE User = 'root' AND Host <> 'localhost';\n\
     DELETE FROM proxies_priv WHERE Host <> 'localhost';\n";
 
-/// The directory, made once for each version of the server.
-pub(super) fn obtain(store: &Store, programs: &Programs) -> Result<PathBuf> {
-    let (kind, version) = (programs.kind, programs.version());
-    let item = Item {
-        name: &format!("{}-{version}-data", kind.program()),
-        title: &format!("A data directory of {} {version}", kind.program()),
-        recipe: &format!("{version} 2"),
-        product: "data/ibdata1",
-    };
-    let directory = store.obtain(&item, |directory| {
-        let data = directory.join("data");
-        fs::create_dir(&data).map_err(Error::io("create", &data))?;
-        if let Some(Account { uid, gid }) = Account::for_servers() {
-            chown(&data, Some(uid), Some(gid)).map_err(Error::io("change the owner of", &data))?;
-        }
-        match kind {
-            Kind::MySql => initialize(programs, &data),
-            Kind::MariaDb => bootstrap(programs, &data),
-        }
-    })?;
-    Ok(directory.join("data"))
+impl Programs {
+    /// A data directory to copy, without a password for `root@localhost`, the only account that can log in. It is made
+    /// once for each version: that takes seconds, and a copy a moment.
+    ///
+    /// # Errors
+    /// [`Error::Command`] if the server does not make one.
+    pub(crate) fn data_directory(&self) -> Result<PathBuf> {
+        let (kind, version) = (self.kind, self.version());
+        let item = Item {
+            name: &format!("{}-{version}-data", kind.program()),
+            title: &format!("A data directory of {} {version}", kind.program()),
+            recipe: &format!("{version} 2"),
+            product: "data/ibdata1",
+        };
+        let directory = Store::for_servers()?.obtain(&item, |directory| {
+            let data = directory.join("data");
+            fs::create_dir(&data).map_err(Error::io("create", &data))?;
+            if let Some(Account { uid, gid }) = Account::for_servers() {
+                chown(&data, Some(uid), Some(gid)).map_err(Error::io("change the owner of", &data))?;
+            }
+            match kind {
+                Kind::MySql => initialize(self, &data),
+                Kind::MariaDb => bootstrap(self, &data),
+            }
+        })?;
+        Ok(directory.join("data"))
+    }
 }
 
 /// The server with the settings that both ways need; `--no-defaults` has to be the first one.
