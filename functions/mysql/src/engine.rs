@@ -77,7 +77,7 @@ impl Engine for MySql {
     }
 
     async fn rescue(&self, superuser: Session, change: OwnChange<'_>) -> Result<()> {
-        single::rescue::rescue(superuser, change, self.allow_powerful).await
+        single::rescue(superuser, change, self.allow_powerful).await
     }
 
     async fn converge(&self, superuser: Session, turn: Turn<'_>, evidence: &impl Evidence) -> Result<()> {

@@ -1,4 +1,4 @@
-//! One user, whose own password is changed.
+//! One user: its own password is changed, by itself or, if it is locked out, by a superuser.
 //!
 //! MySQL keeps the password before as the account's secondary one (manual, "Dual Password Support") until the next change.
 //! The trap: done twice, the same change would make the *new* password the secondary one as well, and end the old one while
@@ -11,12 +11,13 @@
 //!
 //! MariaDB takes a hash, has no second password, and knows no `REPLACE`.
 
-pub(crate) mod rescue;
 mod siblings;
 
+use crate::catalog::accounts::{self, usable};
 use crate::connect::errno::{self, is};
 use crate::connect::{Rows, Session, text};
 use crate::sql::hash;
+use crate::sql::password;
 use crate::sql::preamble::{self, Server};
 use crate::sql::quote::{AccountName, identifier, literal};
 use rotation::database::OwnChange;
@@ -197,6 +198,31 @@ fn unproven_primary(error: Error) -> Error {
         return error.with(Fact::What, what);
     }
     error
+}
+
+/// Helps a user that is locked out, as a superuser: sets the password on all of its accounts, and ends every other one. Two
+/// round trips.
+///
+/// # Errors
+/// [`Code::RoleMissing`]; [`Code::RoleUnusable`] and [`Code::LoginForbidden`] where a new password would not help;
+/// [`Code::RoleProtected`]; those of [`password::set`].
+pub(crate) async fn rescue(mut superuser: Session, change: OwnChange<'_>, allow_powerful: bool) -> Result<()> {
+    let (server, accounts) = accounts::read(&mut superuser, &[change.user]).await?;
+    let own = accounts.of(change.user);
+    usable(&own, change.user)?;
+    for account in own {
+        account.unprotected(&server, allow_powerful)?;
+        // The server says "wrong password" for more than that: for what an account REQUIREs, for plaintext where MariaDB wants
+        // TLS. Consumers that get in must not be locked out for it.
+        if account.has(change.from) {
+            let what = "the password of AWSCURRENT is right, so the server refuses the login for another reason: what the account \
+                        REQUIREs, or TLS";
+            return Err(Error::new(Code::LoginForbidden).with(Fact::User, &account.name).with(Fact::What, what));
+        }
+    }
+    password::set(&mut superuser, &server, &accounts, change.user, change.to).await?;
+    superuser.close().await;
+    Ok(())
 }
 
 /// Proves that the session is this user's and can work: one round trip.

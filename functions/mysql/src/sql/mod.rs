@@ -1,4 +1,4 @@
-//! How statements are built: what begins them, how values become a part of them, and which ones change a user.
+//! Where statements are built.
 
 pub(crate) mod changes;
 pub(crate) mod hash;

@@ -1,5 +1,6 @@
-//! How statements are built: what begins them, and how values become a part of them.
+//! Where statements are built.
 
+pub(crate) mod changes;
 pub(crate) mod password;
 pub(crate) mod preamble;
 pub(crate) mod quote;
