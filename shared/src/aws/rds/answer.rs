@@ -28,7 +28,7 @@ pub(super) fn page(bytes: &[u8]) -> Option<Page> {
     page
 }
 
-/// The service's error code, if the bytes are an error of its.
+/// The error code, if the bytes are an error of the service.
 pub(super) fn code_of(bytes: &[u8]) -> Option<String> {
     let mut document = Document::new(whole(bytes)?);
     let mut root = document.root_element().ok()?;
@@ -44,7 +44,7 @@ pub(super) fn code_of(bytes: &[u8]) -> Option<String> {
     None
 }
 
-/// The text of a document that is complete. The decoder takes the end of the bytes for the end of all that is open.
+/// The text of a complete document. The decoder would take the end of the bytes for the end of every open tag.
 fn whole(bytes: &[u8]) -> Option<&str> {
     let text = std::str::from_utf8(bytes).ok()?.trim();
     if Document::new(text).any(|token| token.is_err()) {
@@ -68,7 +68,7 @@ fn page_of(result: &mut ScopedDecoder<'_, '_>) -> Option<Page> {
     Some(page)
 }
 
-/// An instance; `None` if it is without what every one has, or its ARN is another's.
+/// An instance; `None` if a part that every instance has is missing, or its ARN has another name.
 fn instance_of(tag: &mut ScopedDecoder<'_, '_>) -> Option<Server> {
     let (mut id, mut arn, mut engine, mut host, mut port) = (None, None, None, None, None);
     let (mut cluster, mut source) = (None, None);
@@ -77,7 +77,7 @@ fn instance_of(tag: &mut ScopedDecoder<'_, '_>) -> Option<Server> {
         "DBInstanceArn" => arn = arn_of(field),
         "Engine" => engine = engine_of(field),
         "DBClusterIdentifier" => cluster = id_of(field),
-        // Across regions and accounts these are ARNs, of what cannot be looked up here.
+        // From another region or account this is an ARN, and cannot be looked up here.
         "ReadReplicaSourceDBInstanceIdentifier" => source = id_of(field).map(ServerId::Instance).or(source.take()),
         "ReadReplicaSourceDBClusterIdentifier" => source = id_of(field).map(ServerId::Cluster).or(source.take()),
         "Endpoint" => while_some(field, |part| match part.start_el().local() {
@@ -91,7 +91,7 @@ fn instance_of(tag: &mut ScopedDecoder<'_, '_>) -> Option<Server> {
     Some(Server { arn: arn_for(arn?, &id?)?, engine: engine?, address, others: Vec::new(), cluster, source })
 }
 
-/// A cluster; `None` if it is without what every one has, or its ARN is another's.
+/// A cluster; `None` if a part that every cluster has is missing, or its ARN has another name.
 fn cluster_of(tag: &mut ScopedDecoder<'_, '_>) -> Option<Server> {
     let (mut id, mut arn, mut engine, mut writer, mut port, mut others) = (None, None, None, None, None, Vec::new());
     while_some(tag, |field| match field.start_el().local() {
@@ -127,7 +127,7 @@ fn arn_of(tag: &mut ScopedDecoder<'_, '_>) -> Option<Arn> {
     Arn::of(&text(tag)?)
 }
 
-/// An ARN, if it is the one of what has this name.
+/// An ARN, if it has this name.
 fn arn_for(arn: Arn, name: &ServerId) -> Option<Arn> {
     (arn.name == *name).then_some(arn)
 }
@@ -140,13 +140,13 @@ fn engine_of(tag: &mut ScopedDecoder<'_, '_>) -> Option<String> {
     text(tag).filter(|engine| is_word(engine))
 }
 
-/// A host name, which goes into errors and is connected to.
+/// A host name. It goes into errors, and the function connects to it.
 fn host_of(tag: &mut ScopedDecoder<'_, '_>) -> Option<String> {
     let fits = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '.');
     text(tag).filter(|host| (1..=253).contains(&host.len()) && host.chars().all(fits))
 }
 
-/// What an engine and an error code are: short, and without anything that could be a sentence.
+/// Whether a text can be an engine or an error code: it is short and cannot be a sentence.
 fn is_word(text: &str) -> bool {
     let fits = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '.');
     (1..=64).contains(&text.len()) && text.chars().all(fits)

@@ -1,21 +1,20 @@
-//! Whether two secrets are about one database at RDS, and where its primary is.
+//! Whether two secrets are for one database at RDS, and where its primary is.
 //!
-//! A superuser's password must go to the superuser's server and nowhere else, and what the superuser changes must be what
-//! the rotated secret opens. Where both secrets name one host, that is plain. Otherwise RDS is asked:
+//! A superuser's password must go to the superuser's server only, and that server must hold the database that the rotated
+//! secret opens. If both secrets name one host, both are certain. Otherwise RDS is asked:
 //!
-//! * A superuser's secret that RDS manages holds a user name and a password alone. RDS has tagged it with the ARN of its
-//!   instance or cluster; nobody else can, as tags that begin with `aws:` are reserved. The superuser connects to the address that
-//!   RDS states for that one. The whole ARN counts: RDS is asked in the function's account and region, and one of the same name
-//!   there is not the superuser's.
-//! * A full superuser's secret may be for the primary of which the rotated secret names a replica, or for another endpoint
-//!   of one cluster. The superuser connects to the address in its own secret.
+//! * A superuser's secret that RDS manages holds only a user name and a password. RDS tags it with the ARN of its instance or
+//!   cluster. Nobody else can write that tag, because AWS reserves tags that begin with `aws:`. The superuser connects to the
+//!   address that RDS states for the ARN. The whole ARN counts: RDS is asked in the function's account and region, and may have a
+//!   server of the same name there.
+//! * A full superuser's secret may name the primary while the rotated secret names a replica, or another endpoint of the same
+//!   cluster. The superuser connects to the address in its own secret.
 //!
-//! Who is trusted: RDS, and whoever may write the superuser's secret. Whoever may write the rotated secret chooses only a name
-//! to look up. The superuser never connects to it, and it counts only if RDS states that very host and port for an
-//! instance or a cluster that belongs to the superuser's: an alias or a name that merely begins like one is refused. So that
-//! person gains nothing. What the rotated secret says about TLS is not the superuser's either.
-//! Where RDS cannot be asked, a superuser without a server of its own is left to what the protocol can prove: SCRAM bound to its
-//! channel, or nothing at all (`Engine::CHANNEL_BINDING`).
+//! RDS is trusted, and whoever may write the superuser's secret. Whoever may write the rotated secret chooses only a name to
+//! look up. The superuser never connects to that name. The name counts only if RDS states this host and port for a server that
+//! shares its data with the superuser's. The TLS settings of the rotated secret do not apply to the superuser either.
+//! If RDS cannot be asked, a superuser without a server of its own depends on what the protocol proves: SCRAM with channel
+//! binding, or nothing (`Engine::CHANNEL_BINDING`).
 //!
 //! <https://docs.aws.amazon.com/AmazonRDS/latest/UserGuide/rds-secrets-manager.html>
 
@@ -33,16 +32,16 @@ use answer::{Page, code_of, page};
 use server::{Arn, Server, ServerId, belongs, one_database};
 use std::time::Duration;
 
-/// Longer than a look-up takes that is throttled for a while, short enough that a 30 s function can go on without it.
+/// A look-up that is throttled for a while is faster. A function with 30 s can still go on without RDS afterwards.
 const LOOK_UP_LIMIT: Duration = Duration::from_secs(10);
-/// A question about one identifier has one page.
+/// The answer about one identifier has one page.
 const MAX_PAGES: usize = 3;
 
 /// RDS, in the function's region.
 pub(crate) struct Rds(Service);
 
 impl Rds {
-    /// `endpoint` is where RDS is, if not at the SDKs' own choice.
+    /// `endpoint` is where RDS is, if not where the SDKs look for it.
     pub(crate) fn new(endpoint: Option<&str>) -> Self {
         Self(Service::new("rds", endpoint))
     }
@@ -52,32 +51,32 @@ impl Rds {
         self.0.throttles()
     }
 
-    /// Where the superuser that RDS manages for `anchor` logs in, once `child` is found to be an address of the same database,
-    /// and that to be of one of these engines.
+    /// Where the superuser of a secret that RDS manages logs in. The server must be of one of these engines, and `child` must be
+    /// an address of the same database.
     ///
     /// # Errors
     /// [`Code::SuperuserMismatch`]; [`Code::EngineMismatch`]; [`Code::SuperuserServerGone`]; [`Code::ConfigurationInvalid`]; and those
     /// that say that RDS could not be asked ([`could_not_ask`]).
     pub(crate) async fn primary(
         &self,
-        anchor: &ManagedServer,
+        managed: &ManagedServer,
         child: &Address,
         engines: &[&str],
         deadline: Deadline,
     ) -> Result<Address> {
-        let anchor = anchor.server()?;
+        let arn = managed.server()?;
         let deadline = deadline.within(LOOK_UP_LIMIT);
-        // An instance is called by the beginning of its host. Only if that is not the anchor's there is something to ask.
+        // An instance's host begins with its name. If that is not the name of the superuser's server, RDS is asked about it, too.
         let other =
-            ServerId::of_host(&child.host).filter(|name| matches!(name, ServerId::Instance(_)) && *name != anchor.name);
+            ServerId::of_host(&child.host).filter(|name| matches!(name, ServerId::Instance(_)) && *name != arn.name);
         let (primary, other) =
-            tokio::join!(self.server(&anchor.name, deadline), self.perhaps(other.as_ref(), deadline));
-        let primary = the_very(anchor, primary?)?;
+            tokio::join!(self.server(&arn.name, deadline), self.server_if_named(other.as_ref(), deadline));
+        let primary = expect_arn(arn, primary?)?;
         if !engines.contains(&primary.engine.as_str()) {
             let error = Error::new(Code::EngineMismatch).with(Fact::Found, &primary.engine);
             return Err(error.with(Fact::Expected, engines.join(" or ")));
         }
-        let not_yet = || unavailable(&anchor.name, "it has no endpoint yet");
+        let not_yet = || unavailable(&arn.name, "it has no endpoint yet");
         let address = primary.address.clone().ok_or_else(not_yet)?;
         if primary.answers_at(child) || belongs(&primary, other?.as_ref(), child) {
             Ok(address)
@@ -95,24 +94,25 @@ impl Rds {
         let (own_name, child_name) = (ServerId::of_host(&own.host), ServerId::of_host(&child.host));
         // Two endpoints of one cluster begin alike.
         let second = child_name.as_ref().filter(|name| Some(*name) != own_name.as_ref());
-        let (first, second) = tokio::join!(self.perhaps(own_name.as_ref(), deadline), self.perhaps(second, deadline));
+        let (first, second) =
+            tokio::join!(self.server_if_named(own_name.as_ref(), deadline), self.server_if_named(second, deadline));
         Ok(one_database((first?.as_ref(), own), (second?.as_ref(), child)))
     }
 
-    async fn perhaps(&self, name: Option<&ServerId>, deadline: Deadline) -> Result<Option<Server>> {
+    async fn server_if_named(&self, name: Option<&ServerId>, deadline: Deadline) -> Result<Option<Server>> {
         match name {
             Some(name) => self.server(name, deadline).await,
             None => Ok(None),
         }
     }
 
-    /// What RDS says about the one of this name, if there is one.
+    /// What RDS states about the server of this name, if there is one.
     async fn server(&self, name: &ServerId, deadline: Deadline) -> Result<Option<Server>> {
         let mut marker = None;
         for _ in 0..MAX_PAGES {
             let request = name.request(marker.as_deref());
-            let answer = self.0.call(&request, deadline).await.map_err(|failure| unanswered(name, failure))?;
-            let Some(Page { servers, marker: next }) = understood(name, &answer)? else { return Ok(None) };
+            let answer = self.0.call(&request, deadline).await.map_err(|failure| of_failed_call(name, failure))?;
+            let Some(Page { servers, marker: next }) = read_answer(name, &answer)? else { return Ok(None) };
             if let Some(server) = servers.into_iter().find(|server| server.arn.name == *name) {
                 return Ok(Some(server));
             }
@@ -125,27 +125,27 @@ impl Rds {
     }
 }
 
-/// The server of this ARN, if it is what RDS has found under its name.
-fn the_very(anchor: &Arn, found: Option<Server>) -> Result<Server> {
+/// The server that RDS found under the ARN's name, if it has the ARN.
+fn expect_arn(arn: &Arn, found: Option<Server>) -> Result<Server> {
     match found {
-        Some(server) if server.arn == *anchor => Ok(server),
+        Some(server) if server.arn == *arn => Ok(server),
         Some(server) => {
-            let error = Error::new(Code::SuperuserMismatch).with(Fact::Call, anchor.name.action());
-            Err(error.with(Fact::Found, &anchor.text).with(Fact::Expected, &server.arn.text))
+            let error = Error::new(Code::SuperuserMismatch).with(Fact::Call, arn.name.action());
+            Err(error.with(Fact::Found, &arn.text).with(Fact::Expected, &server.arn.text))
         }
         None => {
-            let error = Error::new(Code::SuperuserServerGone).with(Fact::Call, anchor.name.action());
-            Err(error.with(Fact::Found, &anchor.text))
+            let error = Error::new(Code::SuperuserServerGone).with(Fact::Call, arn.name.action());
+            Err(error.with(Fact::Found, &arn.text))
         }
     }
 }
 
-/// Whether an error says that RDS could not be asked, as opposed to what it said.
+/// Whether an error says that RDS could not be asked. Other errors follow from an answer.
 pub(crate) fn could_not_ask(error: &Error) -> bool {
     matches!(error.code(), Code::RdsDenied | Code::RdsThrottled | Code::RdsUnavailable)
 }
 
-/// The superuser's server is another one than the child's.
+/// The error for a superuser whose server is another one than the child's.
 pub(crate) fn mismatch(child: &Address, superuser: &Address) -> Error {
     let error = Error::new(Code::SuperuserMismatch);
     error
@@ -177,13 +177,13 @@ impl ServerId {
     }
 }
 
-/// A byte in a form.
+/// A byte in a form body.
 fn escaped(byte: u8) -> String {
     if byte.is_ascii_alphanumeric() { char::from(byte).to_string() } else { format!("%{byte:02X}") }
 }
 
-/// What an answer says; `None` if it says that there is no such server.
-fn understood(name: &ServerId, answer: &Answer) -> Result<Option<Page>> {
+/// Reads an answer; `None` if RDS has no such server.
+fn read_answer(name: &ServerId, answer: &Answer) -> Result<Option<Page>> {
     if answer.status == 200 {
         let what = "an answer that is not as RDS documents it";
         return page(&answer.body).map(Some).ok_or_else(|| unavailable(name, what));
@@ -193,7 +193,7 @@ fn understood(name: &ServerId, answer: &Answer) -> Result<Option<Page>> {
         Some("DBInstanceNotFound" | "DBInstanceNotFoundFault" | "DBClusterNotFound" | "DBClusterNotFoundFault") => {
             return Ok(None);
         }
-        // The beginning of a host that cannot be an identifier.
+        // The beginning of the host cannot be an identifier.
         Some("InvalidParameterValue") => return Ok(None),
         _ => {}
     }
@@ -203,8 +203,8 @@ fn understood(name: &ServerId, answer: &Answer) -> Result<Option<Page>> {
     Err(code.into_iter().fold(error, |error, code| error.with(Fact::ServiceCode, code)))
 }
 
-fn unanswered(name: &ServerId, failure: Failure) -> Error {
-    // What a deployer has to correct must not look like an outage, after which PostgreSQL goes on without RDS.
+fn of_failed_call(name: &ServerId, failure: Failure) -> Error {
+    // A wrong setting must not look like an outage: PostgreSQL goes on without RDS after an outage.
     if let CallError::BadEndpoint(misplaced) = failure.trouble {
         return misplaced.error().with(Fact::Call, name.action());
     }
@@ -230,18 +230,18 @@ mod tests {
     fn a_server_of_the_same_name_elsewhere_is_not_the_superusers() {
         let here = instance("orders");
         let anchor = |text: &str| Arn::of(text).unwrap();
-        assert_eq!(the_very(&arn("db:Orders"), Some(here.clone())), Ok(here.clone()));
+        assert_eq!(expect_arn(&arn("db:Orders"), Some(here.clone())), Ok(here.clone()));
         for elsewhere in [
             "arn:aws:rds:eu-central-1:210987654321:db:orders",
             "arn:aws:rds:eu-west-1:123456789012:db:orders",
             "arn:aws-cn:rds:eu-central-1:123456789012:db:orders",
         ] {
-            let error = the_very(&anchor(elsewhere), Some(here.clone())).unwrap_err();
+            let error = expect_arn(&anchor(elsewhere), Some(here.clone())).unwrap_err();
             assert_eq!((error.code(), error.fact(Fact::Found)), (Code::SuperuserMismatch, Some(elsewhere)));
             assert_eq!(error.fact(Fact::Expected), Some(here.arn.text.as_str()));
             assert!(!could_not_ask(&error), "PostgreSQL would go on");
         }
-        let gone = the_very(&arn("db:gone"), None).unwrap_err();
+        let gone = expect_arn(&arn("db:gone"), None).unwrap_err();
         assert_eq!(
             (gone.code(), gone.fact(Fact::Found)),
             (Code::SuperuserServerGone, Some(arn("db:gone").text.as_str()))
@@ -261,7 +261,7 @@ mod tests {
         let name = ServerId::Cluster("shop".to_owned());
         let refusal = |status, code: &str| {
             let body = format!("<ErrorResponse><Error><Code>{code}</Code><Message>x</Message></Error></ErrorResponse>");
-            understood(&name, &Answer { status, body: body.into() })
+            read_answer(&name, &Answer { status, body: body.into() })
         };
         assert_eq!(refusal(404, "DBClusterNotFoundFault"), Ok(None));
         let denied = refusal(403, "AccessDenied").unwrap_err();
@@ -269,7 +269,7 @@ mod tests {
         assert_eq!(denied.fact(Fact::ServiceCode), Some("AccessDenied"));
         assert_eq!(refusal(400, "Odd").unwrap_err().code(), Code::RdsUnavailable);
         for garbage in ["", "<a", "{}"] {
-            let error = understood(&name, &Answer { status: 200, body: garbage.into() }).unwrap_err();
+            let error = read_answer(&name, &Answer { status: 200, body: garbage.into() }).unwrap_err();
             assert_eq!(error.code(), Code::RdsUnavailable, "{garbage}");
             assert!(could_not_ask(&error));
         }
@@ -278,7 +278,7 @@ mod tests {
     #[test]
     fn a_setting_to_correct_is_no_outage() {
         let name = ServerId::Instance("orders".to_owned());
-        let of = |trouble| unanswered(&name, Failure { trouble, attempts: 1 });
+        let of = |trouble| of_failed_call(&name, Failure { trouble, attempts: 1 });
         let misplaced = BadEndpoint { field: "AWS_ENDPOINT_URL_RDS", found: "a", expected: "b" };
         let error = of(CallError::BadEndpoint(misplaced));
         assert_eq!((error.code(), error.fact(Fact::Field)), (Code::ConfigurationInvalid, Some("AWS_ENDPOINT_URL_RDS")));

@@ -26,25 +26,25 @@ pub(crate) struct Address {
 /// What RDS says about an instance or a cluster.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Server {
-    /// Of its account and region, which are the function's.
+    /// Its account and region are the function's.
     pub(super) arn: Arn,
     pub(super) engine: String,
-    /// Of an instance, or of a cluster's writer. None while it is being made.
+    /// An instance's address, or that of a cluster's writer. None while RDS makes the server.
     pub(super) address: Option<Address>,
     /// A cluster's reader endpoint and custom endpoints.
     pub(super) others: Vec<Address>,
     /// The cluster that an instance is a member of.
     pub(super) cluster: Option<String>,
-    /// Which one it is a read replica of.
+    /// The server that this one is a read replica of.
     pub(super) source: Option<ServerId>,
 }
 
-/// Whether `other` is what is at `place`, and belongs to `primary`.
-pub(super) fn belongs(primary: &Server, other: Option<&Server>, place: &Address) -> bool {
-    other.is_some_and(|other| other.answers_at(place) && primary.shares_data_with(other))
+/// Whether `other` answers at this address and shares its data with `primary`.
+pub(super) fn belongs(primary: &Server, other: Option<&Server>, address: &Address) -> bool {
+    other.is_some_and(|other| other.answers_at(address) && primary.shares_data_with(other))
 }
 
-/// Whether two places are the same database: each with what RDS says about the one by whose name it is called.
+/// Whether two addresses are of one database. With each comes what RDS states about the server that its host names.
 pub(super) fn one_database(
     (first, own): (Option<&Server>, &Address),
     (second, child): (Option<&Server>, &Address),
@@ -53,7 +53,7 @@ pub(super) fn one_database(
     let second = second.filter(|server| server.answers_at(child));
     match (first, second) {
         (Some(first), Some(second)) => first.shares_data_with(second),
-        // A custom endpoint is not called by its cluster's name; only the cluster knows it.
+        // The host of a custom endpoint does not name its cluster. Only the cluster's list of endpoints has it.
         (Some(first), None) => first.answers_at(child),
         (None, Some(second)) => second.answers_at(own),
         (None, None) => false,
@@ -61,11 +61,11 @@ pub(super) fn one_database(
 }
 
 impl Server {
-    pub(super) fn answers_at(&self, place: &Address) -> bool {
-        self.address.iter().chain(&self.others).any(|address| address == place)
+    pub(super) fn answers_at(&self, address: &Address) -> bool {
+        self.address.iter().chain(&self.others).any(|own| own == address)
     }
 
-    /// Whether what is changed here comes about there.
+    /// Whether a change here arrives there.
     fn shares_data_with(&self, other: &Self) -> bool {
         let one_cluster = self.in_cluster().is_some() && self.in_cluster() == other.in_cluster();
         let follows = match &other.source {
@@ -107,8 +107,9 @@ impl Arn {
 }
 
 impl ServerId {
-    /// By the shape of RDS's endpoints: `orders.abc.…`, `orders.cluster-abc.…`, `orders.cluster-ro-abc.…`. Custom endpoints of
-    /// a cluster and proxies have names of their own. Whether there is such a one, and at this host, is for RDS to say.
+    /// The server that a host names, by the shape of RDS's endpoints: `orders.abc.…`, `orders.cluster-abc.…`,
+    /// `orders.cluster-ro-abc.…`. Custom endpoints of a cluster and proxies have names of their own. RDS must confirm that the
+    /// server exists and has this host.
     pub(super) fn of_host(host: &str) -> Option<Self> {
         let mut labels = host.split('.');
         let id = identifier(labels.next()?)?;
@@ -197,7 +198,7 @@ pub(super) mod tests {
     #[test]
     fn what_belongs_to_one_database_does_so_both_ways_round_and_nothing_else_does() {
         let primary = instance("orders");
-        let context = replica("orders-ro", primary.arn.name.clone());
+        let read_replica = replica("orders-ro", primary.arn.name.clone());
         let stranger = instance("billing");
         let whole = cluster("shop");
         let (writer, second) = (member("shop-1", "shop"), member("shop-2", "shop"));
@@ -205,11 +206,13 @@ pub(super) mod tests {
         let same =
             |first: &Server, second: &Server| one_database((Some(first), &at(first)), (Some(second), &at(second)));
 
-        assert!(same(&primary, &context) && same(&whole, &writer) && same(&writer, &whole) && same(&writer, &second));
+        assert!(
+            same(&primary, &read_replica) && same(&whole, &writer) && same(&writer, &whole) && same(&writer, &second)
+        );
         assert!(same(&whole, &follower) && same(&writer, &follower));
         // The superuser of a replica cannot change anything there.
-        assert!(!same(&context, &primary) && !same(&follower, &whole));
-        for server in [&primary, &context, &whole, &writer, &follower] {
+        assert!(!same(&read_replica, &primary) && !same(&follower, &whole));
+        for server in [&primary, &read_replica, &whole, &writer, &follower] {
             assert!(!same(server, &stranger) && !same(&stranger, server), "{server:?}");
         }
         assert!(!same(&primary, &whole) && !same(&whole, &cluster("other")));
@@ -218,11 +221,11 @@ pub(super) mod tests {
     #[test]
     fn endpoints_count_by_host_and_port_and_not_by_their_beginning() {
         let (primary, whole) = (instance("orders"), cluster("shop"));
-        let context = replica("orders-ro", primary.arn.name.clone());
-        let is = |place: &Address| one_database((Some(&primary), &at(&primary)), (Some(&context), place));
-        assert!(is(&at(&context)));
+        let replica = replica("orders-ro", primary.arn.name.clone());
+        let is = |address: &Address| one_database((Some(&primary), &at(&primary)), (Some(&replica), address));
+        assert!(is(&at(&replica)));
         assert!(!is(&address("orders-ro.evil.example")));
-        assert!(!is(&Address { port: 1, ..at(&context) }));
+        assert!(!is(&Address { port: 1, ..at(&replica) }));
 
         let custom = whole.others[1].clone();
         assert!(one_database((Some(&whole), &at(&whole)), (None, &custom)));

@@ -4,12 +4,12 @@ use super::server::Arn;
 use crate::error::{Code, Error, Fact, Result};
 use std::collections::HashMap;
 
-/// What the tags of a secret that RDS manages say.
+/// The servers in the tags of a secret that RDS manages.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum ManagedServer {
-    /// Which server the secret is for.
+    /// The server that the secret is for.
     One(Arn),
-    /// More than one, of which none counts.
+    /// More than one: none of them counts.
     Several(Vec<Arn>),
 }
 
@@ -24,8 +24,8 @@ pub(crate) fn managed_for(tags: &HashMap<String, String>) -> Option<ManagedServe
     arns.pop().map(ManagedServer::One)
 }
 
-/// Whether a tag is one of RDS's. AWS reserves the prefix as it stands here, and nobody knows whether in another case, too; in
-/// the rest AWS's own rotation functions do not tell cases apart.
+/// Whether RDS wrote a tag. AWS documents the prefix in lower case as reserved, and says nothing of other cases. In the rest of the
+/// key, AWS's own rotation functions ignore the case.
 fn names_a_server(key: &str) -> bool {
     let is =
         |rest: &str| ["primarydbinstancearn", "primarydbclusterarn"].iter().any(|it| rest.eq_ignore_ascii_case(it));
@@ -33,7 +33,7 @@ fn names_a_server(key: &str) -> bool {
 }
 
 impl ManagedServer {
-    /// The server, if there is one alone.
+    /// The server, if there is exactly one.
     pub(super) fn server(&self) -> Result<&Arn> {
         match self {
             Self::One(arn) => Ok(arn),
