@@ -5,7 +5,7 @@ use crate::connect::{Session, connect};
 use crate::settings::Settings;
 use crate::{pair, single};
 use rotation::clock::Deadline;
-use rotation::database::{Engine, Evidence, Login, LoginFailure, OwnChange, Pair, Side, Turn};
+use rotation::database::{Engine, Evidence, Login, LoginFailure, Pair, PasswordChange, Side, Turn};
 use rotation::protocol::observation::PreviousCredential;
 use rotation::secret::Password;
 use rotation::{Code, Error, Fact, Result};
@@ -63,7 +63,7 @@ impl Engine for MySql {
         connect(login, deadline).await
     }
 
-    async fn change_own_password(&self, session: Session, change: OwnChange<'_>) -> Result<PreviousCredential> {
+    async fn change_own_password(&self, session: Session, change: PasswordChange<'_>) -> Result<PreviousCredential> {
         single::change_own_password(session, change).await
     }
 
@@ -76,7 +76,7 @@ impl Engine for MySql {
         single::discard_previous_password(session, user, current).await
     }
 
-    async fn rescue(&self, superuser: Session, change: OwnChange<'_>) -> Result<()> {
+    async fn rescue(&self, superuser: Session, change: PasswordChange<'_>) -> Result<()> {
         single::rescue(superuser, change, self.allow_powerful).await
     }
 

@@ -5,7 +5,7 @@ use crate::settings::Settings;
 use crate::single::Allowed;
 use crate::{pair, single};
 use rotation::clock::Deadline;
-use rotation::database::{Engine, Evidence, Login, LoginFailure, OwnChange, Pair, Side, Turn};
+use rotation::database::{Engine, Evidence, Login, LoginFailure, Pair, PasswordChange, Side, Turn};
 use rotation::protocol::observation::PreviousCredential;
 use rotation::secret::Password;
 use rotation::{Code, Error, Fact, Result};
@@ -50,7 +50,7 @@ impl Engine for Postgres {
         connect(login, deadline).await
     }
 
-    async fn change_own_password(&self, session: Session, change: OwnChange<'_>) -> Result<PreviousCredential> {
+    async fn change_own_password(&self, session: Session, change: PasswordChange<'_>) -> Result<PreviousCredential> {
         single::change_own_password(session, change.user, change.to, self.allowed).await?;
         Ok(PreviousCredential::Refused)
     }
@@ -64,7 +64,7 @@ impl Engine for Postgres {
         Ok(false)
     }
 
-    async fn rescue(&self, superuser: Session, change: OwnChange<'_>) -> Result<()> {
+    async fn rescue(&self, superuser: Session, change: PasswordChange<'_>) -> Result<()> {
         single::rescue(superuser, change.user, change.to, self.allowed).await
     }
 

@@ -1,4 +1,4 @@
-//! Two users that take turns: whose turn it is, and what the superuser does for both.
+//! Alternating users: whose turn is next, and setSecret for them.
 
 use super::engine::{Engine, Evidence, Turn};
 use super::login::Logins;
@@ -25,7 +25,7 @@ pub(crate) async fn next_user<E: Engine>(
     Ok(pair.user(pair.partner(&current.username)).to_owned())
 }
 
-/// Makes the pair alike and sets the pending side's password, as the superuser.
+/// Makes the clone like the base and sets the pending side's password, as the superuser.
 pub(crate) async fn apply<E: Engine>(
     logins: &Logins<'_, E>,
     versions: &CheckedVersions,
@@ -41,7 +41,7 @@ pub(crate) async fn apply<E: Engine>(
     Ok(Applied::Changed(Change { by: Credential::Superuser.as_str(), previous: PreviousCredential::Works }))
 }
 
-/// What the secret's versions tell about a pair.
+/// What the secret's versions say about a pair.
 struct VersionsOfSecret<'a, E> {
     context: &'a StepContext<'a>,
     current: &'a DatabaseUser,
@@ -55,7 +55,7 @@ impl<E: Engine> Evidence for VersionsOfSecret<'_, E> {
     }
 }
 
-/// The user of a version, if that is about the server of another one.
+/// The user of a version, if the version is for the server of `other`.
 fn user_on_same_server<E: Engine>(document: &Document, other: &DatabaseUser) -> Option<String> {
     let user = DatabaseSecret::read::<E>(document).ok()?.user;
     (user.host.eq_ignore_ascii_case(&other.host) && user.port == other.port).then_some(user.username)

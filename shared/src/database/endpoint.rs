@@ -5,7 +5,7 @@ use crate::net::tls::Verifier;
 /// A server and a database on it, as a secret describes them.
 #[derive(Clone, Debug)]
 pub struct Endpoint {
-    /// The host's name or address, as it stands in the secret.
+    /// The host's name or address, as in the secret.
     pub host: String,
     /// The TCP port.
     pub port: u16,
@@ -24,7 +24,7 @@ pub enum Transport {
     Tls {
         /// The name the certificate must be for: the host, or `rotation.tlsServerName`.
         server_name: String,
-        /// What is trusted.
+        /// The trusted CAs.
         verifier: Verifier,
     },
 }

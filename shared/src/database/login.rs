@@ -71,7 +71,6 @@ impl<E: Engine> Logins<'_, E> {
             endpoint: &endpoint,
             user: &user.username,
             password: &user.password,
-            credential,
             channel_binding_required: binding,
         };
         self.engine.connect(login, self.context.deadline()).await.map_err(|failure| {

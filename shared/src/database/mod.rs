@@ -1,5 +1,5 @@
-//! What the database functions share: what a secret says, the pair of alternating users, what to do after which login
-//! succeeded or failed, and the flow from one to the other. An [`Engine`] adds how a server is spoken to.
+//! What the database functions share: a database user as the target of a rotation. An [`Engine`] adds how to speak to one kind
+//! of server.
 
 mod alternating;
 mod endpoint;
@@ -17,7 +17,7 @@ mod versions;
 
 pub use crate::protocol::observation::Observation;
 pub use endpoint::{Endpoint, Transport};
-pub use engine::{Engine, Evidence, Login, OwnChange, Turn};
+pub use engine::{Engine, Evidence, Login, PasswordChange, Turn};
 pub use login_failure::LoginFailure;
 pub use pair::{Pair, Side};
 pub use settings::Settings;

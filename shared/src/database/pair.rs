@@ -2,22 +2,22 @@
 
 use crate::error::{Code, Error, Fact, Result};
 
-/// What AWS's functions append to make the partner's name, and so what existing pairs are called.
+/// The suffix that AWS's functions append to the partner's name. Existing pairs have it.
 const CLONE_SUFFIX: &str = "_clone";
 
-/// The alternating users. The base's privileges are the truth; the clone's are made to follow.
+/// Alternating users. The clone is made to have the base's privileges.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Pair {
-    /// The user whose privileges count.
+    /// The user that has its privileges from an administrator.
     pub base: String,
-    /// The user that is made to be like the base.
+    /// The user that is made like the base.
     pub clone: String,
-    /// Whether the secret names both (`rotation.users`). If not, the names alone prove nothing, and the database has
-    /// to confirm that the two belong together.
+    /// Whether the secret names both (`rotation.users`). If not, the database has to confirm that the two belong together, because
+    /// names alone prove nothing.
     pub named: bool,
 }
 
-/// One of the pair.
+/// One user of a pair.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Side {
     /// The base user.
@@ -27,22 +27,21 @@ pub enum Side {
 }
 
 impl Pair {
-    /// The pair that a secret's current user belongs to: `users` if the secret names both (`rotation.users`), else by the
-    /// suffix of the name. A current user `x_clone` is the clone of `x` only if the version before was `x`: it could as well
-    /// be a user of that very name, whose partner is `x_clone_clone`.
+    /// The pair of a secret's current user: `users` if the secret names both (`rotation.users`), else by the name's suffix. A
+    /// current user `x_clone` is the clone of `x` only if the previous version's user was `x`. Otherwise `x_clone` may be a base
+    /// whose clone is `x_clone_clone`.
     ///
     /// # Errors
     /// [`Code::FieldInvalid`] if `rotation.users` does not name the current user.
     pub(crate) fn of(user: &str, users: Option<&(String, String)>, previous_user: Option<&str>) -> Result<Self> {
         if let Some((base, clone)) = users {
-            let pair = Self { base: base.clone(), clone: clone.clone(), named: true };
-            return match pair.side(user) {
-                Some(_) => Ok(pair),
-                None => Err(Error::new(Code::FieldInvalid)
-                    .with(Fact::Field, "rotation.users")
-                    .with(Fact::Found, format_args!("{base}, {clone}"))
-                    .with(Fact::Expected, format_args!("two names of which one is the secret's username, {user}"))),
-            };
+            if user == base || user == clone {
+                return Ok(Self { base: base.clone(), clone: clone.clone(), named: true });
+            }
+            return Err(Error::new(Code::FieldInvalid)
+                .with(Fact::Field, "rotation.users")
+                .with(Fact::Found, format_args!("{base}, {clone}"))
+                .with(Fact::Expected, format_args!("two names of which one is the secret's username, {user}")));
         }
         Ok(match user.strip_suffix(CLONE_SUFFIX) {
             Some(base) if previous_user == Some(base) => {
@@ -52,20 +51,9 @@ impl Pair {
         })
     }
 
-    /// Whether [`of`](Self::of) needs to know who the previous user was.
+    /// Whether [`of`](Self::of) needs the previous user.
     pub(crate) fn needs_previous(user: &str, users: Option<&(String, String)>) -> bool {
         users.is_none() && user.ends_with(CLONE_SUFFIX)
-    }
-
-    /// Which of the two a user is.
-    pub fn side(&self, user: &str) -> Option<Side> {
-        if user == self.base {
-            Some(Side::Base)
-        } else if user == self.clone {
-            Some(Side::Clone)
-        } else {
-            None
-        }
     }
 
     /// The user on one side.
@@ -76,12 +64,12 @@ impl Pair {
         }
     }
 
-    /// The user that the base itself would be the clone of, as its name has it.
+    /// The user whose clone the base is, if its name ends like a clone's.
     pub fn original(&self) -> Option<&str> {
         self.base.strip_suffix(CLONE_SUFFIX)
     }
 
-    /// The side of the other one.
+    /// The side of the other user.
     pub fn partner(&self, user: &str) -> Side {
         if user == self.base { Side::Clone } else { Side::Base }
     }
@@ -116,7 +104,7 @@ mod tests {
     fn a_named_pair_needs_no_suffix_and_must_hold_the_current_user() {
         let users = ("blue".to_owned(), "green".to_owned());
         let pair = Pair::of("green", Some(&users), None).unwrap();
-        assert_eq!((partner(&pair, "green"), pair.side("green"), pair.named), ("blue", Some(Side::Clone), true));
+        assert_eq!((partner(&pair, "green"), pair.partner("green"), pair.named), ("blue", Side::Base, true));
         let error = Pair::of("red", Some(&users), None).unwrap_err();
         assert_eq!(error.fact(Fact::Field), Some("rotation.users"));
     }

@@ -1,4 +1,4 @@
-//! What to do with what the logins told: a pure function from observations to the next move.
+//! Which login to try next and what to do with its outcome: a pure function from observations to the next move.
 
 use crate::protocol::observation::Observation;
 use std::fmt;
@@ -6,13 +6,13 @@ use std::fmt;
 /// A credential that may open the database.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Credential {
-    /// AWSCURRENT's.
+    /// The one in AWSCURRENT.
     Current,
-    /// AWSPENDING's.
+    /// The one in AWSPENDING.
     Pending,
-    /// AWSPREVIOUS's.
+    /// The one in AWSPREVIOUS.
     Previous,
-    /// The superuser's.
+    /// The one in the superuser's secret.
     Superuser,
 }
 
@@ -34,7 +34,7 @@ impl fmt::Display for Credential {
     }
 }
 
-/// What is known so far; `None` is what has not been tried.
+/// What the logins so far said. `None`: not tried.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Observations {
     /// The current credential.
@@ -48,7 +48,7 @@ pub struct Observations {
 }
 
 impl Observations {
-    /// Notes what trying a credential told.
+    /// Notes the outcome of a login.
     pub(crate) fn note(&mut self, credential: Credential, observation: Observation) {
         let slot = match credential {
             Credential::Current => &mut self.current,
@@ -63,7 +63,7 @@ impl Observations {
 /// What a single-user rotation may fall back on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Fallbacks {
-    /// There is an AWSPREVIOUS version of the same user on the same server.
+    /// There is an AWSPREVIOUS version, for the same user on the same server.
     pub previous: bool,
     /// The secret allows the superuser to help.
     pub superuser: bool,
@@ -78,7 +78,7 @@ pub enum Move {
     ChangeAs(Credential),
     /// The pending password is in effect; nothing to change.
     AlreadyInEffect,
-    /// Report why this credential's login failed. Nothing was learned about its password, so nothing else is tried.
+    /// Report why this credential's login failed. It said nothing about the password, so no other credential is tried.
     Report(Credential),
     /// Every password was refused.
     LockedOut,
@@ -86,9 +86,11 @@ pub enum Move {
 
 /// Decides the next move of a single-user setSecret.
 ///
-/// The current credential comes first, so that a healthy rotation makes no refused login. The others follow only when
-/// the one before was *refused*: an unreachable server says nothing about passwords, and trying more of them would only
-/// count towards a lock-out.
+/// The current credential comes first, so that a healthy rotation makes no refused login.
+///
+/// **Architecture invariant:** the next credential is tried only if the server *refused* the one before. An unreachable or
+/// confused server says nothing about passwords. Otherwise an outage could make the function give up a password that works, or
+/// lock the user with failed logins. Held by `every_row_of_the_matrix`.
 pub fn next_move(seen: Observations, fallbacks: Fallbacks) -> Move {
     use Credential::{Current, Pending, Previous, Superuser};
     let order = [
@@ -106,7 +108,7 @@ pub fn next_move(seen: Observations, fallbacks: Fallbacks) -> Move {
             Some(Observation::Works) if credential == Pending => return Move::AlreadyInEffect,
             Some(Observation::Works) => return Move::ChangeAs(credential),
             Some(Observation::Unreachable | Observation::Unknown) => return Move::Report(credential),
-            // A refused superuser is a broken fallback: that is what to report.
+            // Then the fallback is broken, and that is the error to report.
             Some(Observation::Rejected) if credential == Superuser => return Move::Report(Superuser),
             Some(Observation::Rejected) => {}
         }

@@ -16,7 +16,7 @@ const DISCARD: &str = "discardPreviousPasswordAfterHours";
 /// A user, the server it logs in to, and what it trusts there.
 #[derive(Clone, Debug)]
 pub(crate) struct DatabaseUser {
-    /// Which of the engine's names the secret has.
+    /// The value of `engine`, one of the engine's names.
     pub(crate) engine: String,
     pub(crate) host: String,
     pub(crate) port: u16,
@@ -37,26 +37,20 @@ pub(crate) struct DatabaseUser {
 pub(crate) struct DatabaseSecret {
     pub(crate) user: DatabaseUser,
     pub(crate) strategy: Strategy,
-    /// `rotation.discardPreviousPasswordAfterHours`: how long a previous password that the server keeps may go on working;
-    /// without it, until the next rotation.
+    /// `rotation.discardPreviousPasswordAfterHours`: how long the previous password may keep working on a server that keeps it.
+    /// `None`: until the next rotation.
     pub(crate) discard_after: Option<Duration>,
 }
 
-/// Which users a rotation changes, and as whom.
+/// Whose password a rotation changes, and who changes it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Strategy {
-    /// The user changes its own password.
-    SingleUser {
-        /// The superuser's secret (`masterarn`), if that may help a user that is locked out (`rotation.superuserRescue`).
-        rescuer: Option<String>,
-    },
-    /// A superuser changes the password of the user that is not in use.
-    AlternatingUsers {
-        /// The superuser's secret (`masterarn`).
-        superuser: String,
-        /// `rotation.users`: base and clone.
-        users: Option<(String, String)>,
-    },
+    /// The user changes its own password. If it is locked out and `rotation.superuserRescue` allows it, the superuser of the
+    /// secret `rescuer` (`masterarn`) does.
+    SingleUser { rescuer: Option<String> },
+    /// The superuser of the secret `superuser` (`masterarn`) changes the password of the user that is not in use. `users` are the
+    /// base and the clone, if `rotation.users` names them.
+    AlternatingUsers { superuser: String, users: Option<(String, String)> },
 }
 
 impl DatabaseSecret {
@@ -100,7 +94,7 @@ impl DatabaseSecret {
         Ok(Self { user, strategy, discard_after })
     }
 
-    /// Checks that another version is about the same server, before any of its credentials is sent there.
+    /// Checks that another version is for the same server, before any of its credentials is sent there.
     ///
     /// # Errors
     /// [`Code::PendingMismatch`] naming the first field that differs.
@@ -171,7 +165,7 @@ impl DatabaseUser {
         })
     }
 
-    /// The server, and what to trust there.
+    /// The server, and the CAs to trust there.
     ///
     /// # Errors
     /// [`Code::CaBundleInvalid`].
@@ -201,7 +195,7 @@ impl DatabaseUser {
 pub(crate) mod tests {
     use super::*;
     use crate::clock::Deadline;
-    use crate::database::{Evidence, Login, LoginFailure, OwnChange, Pair, Side, Turn};
+    use crate::database::{Evidence, Login, LoginFailure, Pair, PasswordChange, Side, Turn};
     use crate::protocol::observation::PreviousCredential;
 
     /// An engine that is never asked to connect.
@@ -222,7 +216,7 @@ pub(crate) mod tests {
         async fn connect(&self, _: Login<'_>, _: Deadline) -> Result<(), LoginFailure> {
             unreachable!()
         }
-        async fn change_own_password(&self, (): (), _: OwnChange<'_>) -> Result<PreviousCredential> {
+        async fn change_own_password(&self, (): (), _: PasswordChange<'_>) -> Result<PreviousCredential> {
             unreachable!()
         }
         fn is_a_second_run(&self, _: &Error) -> bool {
@@ -231,7 +225,7 @@ pub(crate) mod tests {
         async fn discard_previous_password(&self, (): (), _: &str, _: &Password) -> Result<bool> {
             unreachable!()
         }
-        async fn rescue(&self, (): (), _: OwnChange<'_>) -> Result<()> {
+        async fn rescue(&self, (): (), _: PasswordChange<'_>) -> Result<()> {
             unreachable!()
         }
         async fn converge(&self, (): (), _: Turn<'_>, _: &impl Evidence) -> Result<()> {

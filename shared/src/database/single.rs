@@ -1,6 +1,6 @@
-//! setSecret for a single user: find the credential that opens the database, and change the password with it.
+//! setSecret for a single user: finds the credential that opens the database, and changes the password with it.
 
-use super::engine::{Engine, OwnChange};
+use super::engine::{Engine, PasswordChange};
 use super::login::Logins;
 use super::plan::{Credential, Fallbacks, Move, Observations, next_move};
 use super::secret::DatabaseSecret;
@@ -56,7 +56,7 @@ struct Search<'a, E: Engine> {
 }
 
 impl<E: Engine> Search<'_, E> {
-    /// Reads the previous version. It counts only if it is about the same user on the same server.
+    /// Reads the previous version. It counts only if it is for the same user on the same server.
     async fn read_previous(&mut self) -> Result<()> {
         let current = &self.versions.current;
         let previous = self.logins.context.previous().await?;
@@ -106,7 +106,7 @@ impl<E: Engine> Search<'_, E> {
             (Credential::Previous, Some(previous)) => &previous.user.password,
             _ => &current.user.password,
         };
-        let change = OwnChange { user: &pending.user.username, from, to: &pending.user.password };
+        let change = PasswordChange { user: &pending.user.username, from, to: &pending.user.password };
         let previous = if credential == Credential::Superuser {
             engine.rescue(session, change).await?;
             PreviousCredential::Refused

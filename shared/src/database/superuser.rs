@@ -1,7 +1,11 @@
-//! The superuser: which secret may be one, and where it logs in.
+//! The superuser: which secret may be a superuser's, and where the superuser logs in.
 //!
-//! A superuser's password must go to the superuser's own server and nowhere else. `aws::rds` says how that server is found
-//! out; this file is the only one in `database/` that asks AWS.
+//! **Architecture invariant:** a superuser's password goes only to a server that RDS, the superuser's own secret or the deployer
+//! names. Any other login uses channel binding, or is not made. Otherwise whoever may write the rotated secret could name a server
+//! of their own and get the superuser's password. Held by
+//! `a_superuser_secret_that_cannot_serve_is_refused_before_its_password_is_sent`.
+//!
+//! This file is the only one in `database/` that asks AWS. `aws::rds` says how it finds the server.
 
 use super::engine::Engine;
 use super::secret::{DatabaseSecret, DatabaseUser};
@@ -11,7 +15,7 @@ use crate::error::{Class, Code, Error, Fact, Result};
 use crate::protocol::context::StepContext;
 use crate::secret::Password;
 
-/// Finds superusers, in the secrets that the deployer allows.
+/// Finds superusers in the secrets that the deployer allows.
 pub(crate) struct Superusers {
     /// `None`: any secret that the function's role can read.
     allowed: Option<Vec<String>>,
@@ -25,13 +29,13 @@ pub(crate) struct Superuser {
     pub(crate) address: AddressSource,
 }
 
-/// Who says where the superuser's server is, and which CA to trust there.
+/// Who names the superuser's server and the CAs to trust there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum AddressSource {
     /// RDS, the superuser's own secret or the deployer.
     Trusted,
-    /// The rotated secret. Whoever may write that one could name a server of their own, so the login must use channel
-    /// binding: only a server that knows the superuser's password can complete it.
+    /// The writer of the rotated secret, so the login must use channel binding: only a server that knows the superuser's
+    /// password can complete it.
     RotatedSecret,
 }
 
@@ -47,13 +51,13 @@ impl Superusers {
 
     /// Whether the deployer allows this secret as a superuser's (`SUPERUSER_SECRET_ARNS`).
     ///
-    /// The function's role can also read the secrets that it rotates. Without this limit, whoever may write one of them
-    /// could name another one in `masterarn` and have it used as a superuser's.
+    /// The function's role can also read the secrets that it rotates. Without the limit, whoever may write one of them could
+    /// name another one in `masterarn` and have it used as a superuser's.
     pub(crate) fn may_read(&self, id: &str) -> bool {
         self.allowed.as_ref().is_none_or(|allowed| allowed.iter().any(|arn| arn == id))
     }
 
-    /// The superuser of the secret `id`, checked against the child before its password goes anywhere.
+    /// The superuser of the secret `id`, compared with the child before its password is sent.
     pub(crate) async fn find<E: Engine>(
         &self,
         context: &StepContext<'_>,
@@ -75,7 +79,7 @@ impl Superusers {
         superuser.await.map_err(|error| error.with_default(Fact::OtherSecret, id))
     }
 
-    /// A superuser whose own secret names a server: the child's, or another one that RDS says has the child's database.
+    /// A superuser whose own secret names a server: the child's, or one that holds the child's database by RDS's account.
     async fn with_server(
         &self,
         context: &StepContext<'_>,
@@ -98,8 +102,8 @@ impl Superusers {
         }
     }
 
-    /// A superuser whose secret names no server. It logs in where RDS says its server is. Where RDS does not say, it logs in
-    /// where the child says, but only if the engine can bind a login to its channel.
+    /// A superuser whose secret names no server. It logs in at the address that RDS states. If RDS states none, it logs in at the
+    /// child's address, but only if the engine can bind a login to its channel.
     async fn without_server<E: Engine>(
         &self,
         context: &StepContext<'_>,
@@ -125,7 +129,7 @@ impl Superusers {
         })
     }
 
-    /// Where the superuser of a secret that RDS manages logs in; `None` if RDS does not manage it.
+    /// The superuser's address as RDS states it; `None` if RDS does not manage the secret.
     async fn look_up<E: Engine>(
         &self,
         context: &StepContext<'_>,
@@ -143,8 +147,8 @@ fn proven_address(user: &DatabaseUser) -> Address {
     Address::new(proven.unwrap_or(&user.host), user.port)
 }
 
-/// An error, with the reason why RDS could not be asked about it. If that reason is retryable it becomes the error: nobody
-/// has to change anything.
+/// An error, and why RDS could not be asked about it. A retryable reason becomes the error itself, because nobody has to change
+/// anything then.
 fn explained(error: Error, why: Error) -> Error {
     let (main, other) = if why.class() == Class::Retryable { (why, error) } else { (error, why) };
     other.facts().fold(main, |main, (fact, value)| main.with_default(fact, value))
@@ -152,7 +156,7 @@ fn explained(error: Error, why: Error) -> Error {
 
 /// What a superuser's secret says.
 enum SuperuserSecret {
-    /// A user name and a password, as RDS manages them. The server is not named.
+    /// A user name and a password, as RDS manages them, without a server.
     Alone { username: String, password: Password },
     /// All that a database user's secret says.
     Full(Box<DatabaseUser>),
@@ -187,7 +191,7 @@ impl Superuser {
 
     /// A superuser whose own secret names the server that the child's names.
     fn at_same_server(own: DatabaseUser, child: &DatabaseUser) -> Self {
-        // The CA and the server name of the child's secret are not the superuser's choice, unless its own secret has them too.
+        // The child's CA and server name do not count for the superuser, unless its own secret has the same.
         let trusted = own.ca_bundle == child.ca_bundle && own.tls_server_name == child.tls_server_name
             || child.ca_bundle.is_none() && child.tls_server_name.is_none();
         let user = DatabaseUser {

@@ -1,4 +1,4 @@
-//! A database user as a rotation's target. Each method reads the secret's versions once and hands on what they say.
+//! A database user as the target of a rotation. Each method reads the secret's versions once and passes on typed values.
 
 use super::engine::Engine;
 use super::login::Logins;
@@ -38,7 +38,7 @@ impl<E: Engine> DatabaseTarget<E> {
         Logins { engine, superusers, deployers_ca: self.deployers_ca.as_deref(), context }
     }
 
-    /// Ends the passwords before the one of `secret`, if the secret asks for that `age` after it was made.
+    /// Ends the passwords before that of `secret`, if they may not live longer than `age`, the time since this one was made.
     async fn discard(&self, logins: Logins<'_, E>, secret: &DatabaseSecret, age: Option<Duration>) -> Result<Retired> {
         let due = secret.discard_after.zip(age).is_some_and(|(after, age)| age >= after);
         if !due {
@@ -63,14 +63,14 @@ impl<E: Engine> Target for DatabaseTarget<E> {
     fn companion(&self, current: &Document) -> Option<String> {
         match DatabaseSecret::read::<E>(current).ok()?.strategy {
             Strategy::AlternatingUsers { superuser, .. } if self.superusers.may_read(&superuser) => Some(superuser),
-            // A rescue is rare; its secret is read when it is needed.
+            // A rescue is rare, so its secret is read only when it is needed.
             _ => None,
         }
     }
 
     async fn propose(&self, context: &StepContext<'_>, current: &Document) -> Result<Proposal<()>> {
         let DatabaseSecret { user: now, strategy, .. } = DatabaseSecret::read::<E>(current)?;
-        // A CA that cannot be used is better found before anything has changed.
+        // An unusable CA is found here, before anything has changed.
         now.endpoint(self.deployers_ca.as_deref())?;
         let user = match &strategy {
             Strategy::SingleUser { .. } => now.username.clone(),

@@ -13,28 +13,18 @@ pub(crate) struct CheckedVersions {
     pub(crate) users: Users,
 }
 
-/// Whose password changes, and as whom.
+/// Whose password changes.
 pub(crate) enum Users {
-    /// The one user's, by itself.
-    Single {
-        /// The superuser's secret, if that may help.
-        rescuer: Option<String>,
-    },
-    /// That of the pair's pending side, by the superuser.
-    Alternating {
-        /// The superuser's secret.
-        superuser: String,
-        /// Both users.
-        pair: Pair,
-        /// Whose turn it is.
-        pending: Side,
-    },
+    /// The one user's. The superuser of the secret `rescuer` may help.
+    Single { rescuer: Option<String> },
+    /// That of the pair's pending side. The superuser of the secret `superuser` changes it.
+    Alternating { superuser: String, pair: Pair, pending: Side },
 }
 
 impl CheckedVersions {
-    /// **Architecture invariant:** no password is sent anywhere before the pending version's server and user were compared
-    /// with the current one's. Otherwise a value that somebody put into AWSPENDING could have the current password sent to a
-    /// server of theirs, or another user's password changed. Held by `a_pending_version_for_something_else_is_refused` below.
+    /// **Architecture invariant:** no password is sent before the pending version's server and user were compared with the
+    /// current one's. Otherwise whoever may write AWSPENDING could have the current password sent to a server of their own, or
+    /// another user's password changed. Held by `a_pending_version_about_something_else_is_never_tried`.
     ///
     /// # Errors
     /// Those of [`DatabaseSecret::read`]; [`Code::PendingMismatch`].
@@ -46,8 +36,8 @@ impl CheckedVersions {
         let (expected, users) = match current.strategy.clone() {
             Strategy::SingleUser { rescuer } => (current_user.clone(), Users::Single { rescuer }),
             Strategy::AlternatingUsers { superuser, users } => {
-                // createSecret looked at AWSPREVIOUS to choose the pending user, and its choice shows which of the two is the
-                // clone. The database has the last word on whether they belong together.
+                // createSecret read AWSPREVIOUS to choose the pending user, so that choice shows which of the two is the clone. The
+                // database has to confirm that they belong together.
                 let pair = Pair::of(current_user, users.as_ref(), Some(pending_user))?;
                 let pending = pair.partner(current_user);
                 (pair.user(pending).to_owned(), Users::Alternating { superuser, pair, pending })

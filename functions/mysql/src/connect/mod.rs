@@ -317,7 +317,6 @@ mod tests {
     use base64::Engine as _;
     use base64::engine::general_purpose::STANDARD_NO_PAD;
     use rotation::database::Endpoint;
-    use rotation::database::plan::Credential;
     use rotation::secret::Password;
     use std::io::{Read as _, Write};
     use std::net::{Ipv4Addr, TcpListener};
@@ -380,8 +379,7 @@ mod tests {
     }
 
     fn login<'a>(endpoint: &'a Endpoint, password: &'a Password) -> Login<'a> {
-        let credential = Credential::Current;
-        Login { endpoint, user: "app", password, credential, channel_binding_required: false }
+        Login { endpoint, user: "app", password, channel_binding_required: false }
     }
 
     async fn log_in(endpoint: &Endpoint) -> Result<Session, LoginFailure> {

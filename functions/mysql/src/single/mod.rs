@@ -20,7 +20,7 @@ use crate::sql::hash;
 use crate::sql::password;
 use crate::sql::preamble::{self, Server};
 use crate::sql::quote::{AccountName, identifier, literal};
-use rotation::database::OwnChange;
+use rotation::database::PasswordChange;
 use rotation::protocol::observation::PreviousCredential;
 use rotation::secret::Password;
 use rotation::{Code, Error, Fact, Result};
@@ -38,7 +38,10 @@ const NO_DUAL_PASSWORDS: &str = "MySQL before 8.0.14 keeps no second password";
 /// # Errors
 /// [`Code::LoginForbidden`] if the session is another user's; [`Code::TlsRequired`]; [`Code::PasswordRefused`];
 /// [`Code::ServerReadOnly`], [`Code::LockTimeout`]; others by error number.
-pub(crate) async fn change_own_password(mut session: Session, change: OwnChange<'_>) -> Result<PreviousCredential> {
+pub(crate) async fn change_own_password(
+    mut session: Session,
+    change: PasswordChange<'_>,
+) -> Result<PreviousCredential> {
     let question = siblings::question(change.user);
     let (server, answers) = preamble::begin(&mut session, change.user, &question).await?;
     server.expect_user(change.user)?;
@@ -57,7 +60,11 @@ pub(crate) async fn change_own_password(mut session: Session, change: OwnChange<
     Ok(previous)
 }
 
-async fn change_on_mysql(session: &mut Session, server: &Server, change: OwnChange<'_>) -> Result<PreviousCredential> {
+async fn change_on_mysql(
+    session: &mut Session,
+    server: &Server,
+    change: PasswordChange<'_>,
+) -> Result<PreviousCredential> {
     if !server.has_dual_passwords() {
         // REPLACE is as new as RETAIN, but for one patch release.
         set(session, change.to, None, "").await?;
@@ -206,7 +213,7 @@ fn unproven_primary(error: Error) -> Error {
 /// # Errors
 /// [`Code::RoleMissing`]; [`Code::RoleUnusable`] and [`Code::LoginForbidden`] where a new password would not help;
 /// [`Code::RoleProtected`]; those of [`password::set`].
-pub(crate) async fn rescue(mut superuser: Session, change: OwnChange<'_>, allow_powerful: bool) -> Result<()> {
+pub(crate) async fn rescue(mut superuser: Session, change: PasswordChange<'_>, allow_powerful: bool) -> Result<()> {
     let (server, accounts) = accounts::read(&mut superuser, &[change.user]).await?;
     let own = accounts.of(change.user);
     usable(&own, change.user)?;

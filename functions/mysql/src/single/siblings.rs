@@ -10,7 +10,7 @@ use crate::sql::hash;
 use crate::sql::password;
 use crate::sql::preamble::Server;
 use crate::sql::quote::{AccountName, literal};
-use rotation::database::OwnChange;
+use rotation::database::PasswordChange;
 use rotation::secret::Password;
 use rotation::{Code, Error, Fact, Result};
 
@@ -41,7 +41,7 @@ fn start(user: &str) -> String {
 ///
 /// # Errors
 /// [`Code::PrivilegeMissing`]; those of [`password::set`].
-pub(crate) async fn change_all(session: &mut Session, change: OwnChange<'_>, retain: bool) -> Result<Server> {
+pub(crate) async fn change_all(session: &mut Session, change: PasswordChange<'_>, retain: bool) -> Result<Server> {
     let (server, accounts) = accounts::read(session, &[change.user]).await.map_err(explain)?;
     let changed = if retain {
         password::set_and_retain(session, &server, &accounts, change).await

@@ -9,7 +9,7 @@ use crate::connect::{Session, text};
 use crate::sql::hash;
 use crate::sql::preamble::Server;
 use crate::sql::quote::{AccountName, literal};
-use rotation::database::OwnChange;
+use rotation::database::PasswordChange;
 use rotation::password::OsEntropy;
 use rotation::secret::Password;
 use rotation::{Code, Error, Fact, Result};
@@ -172,7 +172,7 @@ pub(crate) async fn set_and_retain(
     session: &mut Session,
     server: &Server,
     accounts: &Accounts,
-    change: OwnChange<'_>,
+    change: PasswordChange<'_>,
 ) -> Result<()> {
     let mut targets = Vec::new();
     for account in accounts.of(change.user) {
