@@ -1,37 +1,36 @@
-//! What the catalogs say about roles. Only views that every user may read: RDS hides pg_authid.
+//! What the catalogs say about roles. Only views that every user may read are used: RDS hides pg_authid.
 
-use crate::sql::preamble::{Server, flag, rows, text};
+use crate::sql::preamble::{ServerInfo, flag, rows, text};
 use crate::sql::quote::literal;
 use rotation::{Code, Error, Fact, Result};
 use std::collections::{BTreeMap, BTreeSet};
 use tokio_postgres::{SimpleQueryMessage, SimpleQueryRow};
 
-/// Roles whose members can do what a superuser can: read and write the server's files, or run programs
-/// (PostgreSQL manual 21.5), or be the administrator of a managed server. Before version 16, whoever has CREATEROLE can make
-/// itself a member of these.
+/// Roles whose members are as powerful as a superuser: they read or write the server's files, run programs (PostgreSQL manual
+/// 21.5), or administer a managed server. Before version 16, a role with CREATEROLE can make itself a member of these.
 const POWERFUL_GROUPS: &str = "'pg_execute_server_program', 'pg_write_server_files', 'pg_read_server_files', \
     'rds_superuser', 'cloudsqlsuperuser', 'azure_pg_admin'";
 
-/// A setting's place: a database, or all of them (the empty name), and the parameter.
-pub(crate) type Place = (String, String);
+/// What a setting is for: a database (the empty name: all databases), and the parameter.
+pub(crate) type SettingKey = (String, String);
 
-/// A role, as far as a clone has to resemble it.
+/// A role: everything in which a clone has to be like its base.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Role {
     pub(crate) name: String,
     pub(crate) attributes: Attributes,
     /// `VALID UNTIL` has passed.
     pub(crate) expired: bool,
-    /// What it can do through memberships, direct and indirect: itself and each role that it is in, and whether that role is
-    /// a superuser or amounts to one.
+    /// The role itself and each role that it is a member of, directly or not, and whether that one is as powerful as a
+    /// superuser.
     pub(crate) reach: BTreeMap<String, bool>,
     /// Its direct memberships.
     pub(crate) member_of: Vec<Membership>,
-    /// Whether anything in this database belongs to it, or a whole database.
+    /// Whether it owns anything in this database, or a whole database.
     pub(crate) owns: bool,
     /// `ALTER ROLE … [IN DATABASE …] SET …`.
-    pub(crate) settings: BTreeMap<Place, String>,
-    /// `ALTER DATABASE … SET role` and `ALTER ROLE ALL SET role`, by database: they hold for a role without its own.
+    pub(crate) settings: BTreeMap<SettingKey, String>,
+    /// `ALTER DATABASE … SET role` and `ALTER ROLE ALL SET role`, by database. They apply to a role without its own setting.
     pub(crate) role_for_all: BTreeMap<String, String>,
     /// Whether memberships have INHERIT and SET options, and one grant for each grantor (PostgreSQL 16 and later).
     pub(crate) grants_have_options: bool,
@@ -44,7 +43,7 @@ pub(crate) struct Membership {
     pub(crate) admin: bool,
     pub(crate) inherit: bool,
     pub(crate) set: bool,
-    /// Who granted it, where that makes a difference.
+    /// The role that granted it, if the server keeps one grant for each grantor.
     pub(crate) grantor: Option<String>,
 }
 
@@ -59,7 +58,7 @@ pub(crate) struct Attributes {
     pub(crate) replication: bool,
     pub(crate) bypass_rls: bool,
     pub(crate) connection_limit: String,
-    /// As the server prints it; `infinity` if there is none.
+    /// As the server prints it; `infinity` if it is not set.
     pub(crate) valid_until: String,
 }
 
@@ -81,11 +80,11 @@ impl Default for Attributes {
 }
 
 impl Role {
-    /// Queries whose rows [`read`](Self::read) understands. `search_path` has to be pinned.
+    /// Queries whose rows [`read`](Self::read) takes. `search_path` has to be pinned.
     pub(crate) fn query(names: &[&str]) -> String {
         let names = names.iter().map(|name| literal(name)).collect::<Vec<_>>().join(", ");
-        // `to_jsonb` reads the options where there are any: the columns came with version 16. Compared as text, a name that is
-        // too long is not cut to another one's.
+        // `to_jsonb` reads the options only if the columns exist: they came with version 16. Names are compared as text, which does
+        // not cut a name that is too long to that of another role.
         format!(
             "SELECT 'role', rolname, rolsuper, rolinherit, rolcreaterole, rolcreatedb, rolcanlogin, rolreplication, \
                rolbypassrls, rolconnlimit, coalesce(rolvaliduntil::text, 'infinity'), \
@@ -168,12 +167,13 @@ impl Role {
         Err(Error::new(Code::RoleUnusable).with(Fact::User, &self.name).with(Fact::What, what))
     }
 
-    /// Whoever may write a secret names the user in it. A superuser's rights must not turn that into a way to take over the
-    /// server.
+    /// **Architecture invariant:** a superuser changes no user that is as powerful as a superuser, unless the deployer allows it.
+    /// Whoever may write a secret names its user, and could take over the server otherwise. Held by
+    /// `powerful_users_are_left_alone_unless_the_deployer_allows_them`.
     ///
     /// # Errors
     /// [`Code::RoleProtected`].
-    pub(crate) fn unprotected(&self, server: &Server, allow_powerful: bool) -> Result<()> {
+    pub(crate) fn unprotected(&self, server: &ServerInfo, allow_powerful: bool) -> Result<()> {
         let protected =
             |what: &str| Err(Error::new(Code::RoleProtected).with(Fact::User, &self.name).with(Fact::What, what));
         if self.name == server.session_user {
@@ -188,8 +188,8 @@ impl Role {
         }
     }
 
-    /// Which user the role's sessions in a database (the empty name: in one without settings) become: by its own `role`
-    /// setting or by the one for all roles, in this order of precedence, or itself.
+    /// The user that the role's sessions in a database start as (the empty name: in a database without settings). The role's own
+    /// `role` setting comes first, then the one for all roles. Without both it is the role itself.
     pub(crate) fn starts_as<'a>(&'a self, database: &str) -> &'a str {
         let own = |database: &str| self.settings.get(&(database.to_owned(), "role".to_owned()));
         let all = |database: &str| self.role_for_all.get(database);
@@ -200,7 +200,7 @@ impl Role {
         }
     }
 
-    /// The names of the databases in which something decides what the role's sessions become.
+    /// The databases with a setting that decides which user the role's sessions start as.
     pub(crate) fn role_databases(&self) -> BTreeSet<&str> {
         let own = self.settings.keys().filter(|(_, name)| name == "role").map(|(database, _)| database);
         own.chain(self.role_for_all.keys()).map(String::as_str).filter(|database| !database.is_empty()).collect()

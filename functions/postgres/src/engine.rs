@@ -1,8 +1,7 @@
-//! PostgreSQL as the rotation's engine.
+//! PostgreSQL as an engine.
 
 use crate::connect::{Session, connect};
 use crate::settings::Settings;
-use crate::single::Allowed;
 use crate::{pair, single};
 use rotation::clock::Deadline;
 use rotation::database::{Engine, Evidence, Login, LoginFailure, Pair, PasswordChange, Side, Turn};
@@ -10,18 +9,18 @@ use rotation::protocol::observation::PreviousCredential;
 use rotation::secret::Password;
 use rotation::{Code, Error, Fact, Result};
 
-/// NAMEDATALEN - 1, in bytes; the server cuts what is longer (manual 4.1.1).
+/// NAMEDATALEN - 1, in bytes. The server cuts longer names (manual 4.1.1).
 const MAX_NAME_BYTES: usize = 63;
 
-/// PostgreSQL, with what the deployer allows.
+/// PostgreSQL, with the deployer's settings.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Postgres {
-    allowed: Allowed,
+    settings: Settings,
 }
 
 impl Postgres {
     pub(crate) fn new(settings: Settings) -> Self {
-        Self { allowed: Allowed { md5: settings.allow_md5, powerful_roles: settings.allow_powerful_roles } }
+        Self { settings }
     }
 }
 
@@ -51,11 +50,11 @@ impl Engine for Postgres {
     }
 
     async fn change_own_password(&self, session: Session, change: PasswordChange<'_>) -> Result<PreviousCredential> {
-        single::change_own_password(session, change.user, change.to, self.allowed).await?;
+        single::change_own_password(session, change.user, change.to, self.settings).await?;
         Ok(PreviousCredential::Refused)
     }
 
-    /// The password before opens no session then.
+    /// After a change the previous password opens no session, so a second run never gets this far.
     fn is_a_second_run(&self, _: &Error) -> bool {
         false
     }
@@ -65,14 +64,14 @@ impl Engine for Postgres {
     }
 
     async fn rescue(&self, superuser: Session, change: PasswordChange<'_>) -> Result<()> {
-        single::rescue(superuser, change.user, change.to, self.allowed).await
+        single::rescue(superuser, change.user, change.to, self.settings).await
     }
 
     async fn converge(&self, superuser: Session, turn: Turn<'_>, _: &impl Evidence) -> Result<()> {
-        pair::converge(superuser, turn, self.allowed).await
+        pair::converge(superuser, turn, self.settings).await
     }
 
-    /// The pending user has compared already: every role may read the catalog.
+    /// `prove` has compared already, as the pending user: every role may read the catalogs.
     async fn compare(&self, _: Session, _: &Pair, _: Side) -> Result<()> {
         Ok(())
     }

@@ -1,18 +1,18 @@
 //! Limits on what a server may say during a connection.
 //!
 //! The driver answers a request for a cleartext password (AuthenticationCleartextPassword; manual, "Message Formats")
-//! with the password. On a connection without TLS anyone on the path could ask for it, so the request is refused there. Over
-//! verified TLS it is the server itself that asks, as `password` lines in pg_hba.conf make it do.
+//! with the password. Without TLS anyone on the path could send that request, so it is refused there. Over verified TLS the
+//! server itself sends it, if pg_hba.conf has a `password` line.
 //!
-//! And the driver keeps what it has not understood yet, up to the 2 GB that a message may announce.
+//! The driver also buffers a message until it is complete. A message may announce up to 2 GB.
 
 use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-/// What a server may send on one connection, in bytes. A rotation's answers take kilobytes, and tens of them for a role
-/// with hundreds of settings and memberships; a Lambda function has 128 MB at the least.
+/// How many bytes a server may send on one connection. A rotation's answers take kilobytes, and tens of kilobytes for a role
+/// with hundreds of settings and memberships. A Lambda function has at least 128 MB.
 const MOST_BYTES: usize = 16 << 20;
 
 /// `R`, length 8, request 3.
@@ -30,11 +30,11 @@ impl std::fmt::Display for CleartextRequested {
 
 impl std::error::Error for CleartextRequested {}
 
-/// A stream that fails if the server says too much or, without TLS, asks for the password in clear.
+/// A stream that fails if the server sends too much or, without TLS, asks for the password in clear.
 #[derive(Debug)]
 pub(crate) struct Guarded<S> {
     stream: S,
-    /// How many bytes of [`CLEARTEXT_REQUEST`] the server's first message has brought; `None` once it is another one.
+    /// How many bytes of [`CLEARTEXT_REQUEST`] have come as the first message; `None` once it is another message.
     seen: Option<usize>,
     left: usize,
 }
@@ -45,7 +45,7 @@ impl<S> Guarded<S> {
         Self { stream, seen: Some(0), left: MOST_BYTES }
     }
 
-    /// For a connection that TLS goes over.
+    /// For a connection under TLS.
     pub(crate) fn tls(stream: S) -> Self {
         Self { stream, seen: None, left: MOST_BYTES }
     }

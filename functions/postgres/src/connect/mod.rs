@@ -1,4 +1,4 @@
-//! One connection, one login: TCP, TLS, authentication, each with a limit and an error of its own.
+//! One connection and one login: TCP, TLS and authentication, each with a limit and an error of its own.
 
 mod guard;
 mod sqlstate;
@@ -20,17 +20,16 @@ use tokio_postgres::tls::{MakeTlsConnect, TlsConnect};
 use tokio_postgres::{Client, Config, NoTls, SimpleQueryMessage};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
-/// TCP connects within a VPC take milliseconds; one lost SYN costs one second and two cost three. Five seconds are the
-/// sign of a firewall. The limits of one login and one change add up to about AWS's default of 30 s, and the step's own
-/// deadline cuts whatever would exceed it.
+/// A TCP connection within a VPC takes milliseconds. One lost SYN costs one second, two cost three. Five seconds are the sign of
+/// a firewall. The limits of one login and one change add up to about AWS's default of 30 s. The step's deadline cuts the rest.
 const CONNECT_LIMIT: Duration = Duration::from_secs(5);
 /// TLS and SCRAM take tens of milliseconds, seconds on a small server under load.
 const LOGIN_LIMIT: Duration = Duration::from_secs(5);
-/// Not longer than a rotation may stand in the way of others, and not shorter than a busy server's hiccup.
+/// A rotation may block others for this long. A busy server's hiccup is shorter.
 pub(crate) const LOCK_LIMIT: Duration = Duration::from_secs(5);
-/// Changing a role touches a few catalog rows. The lock's limit comes first, so that the error can name it.
+/// A change of a role writes a few catalog rows. The lock's limit is shorter, so that the error can name it.
 pub(crate) const STATEMENT_LIMIT: Duration = Duration::from_secs(8);
-/// The server's own limits end a statement this much before the client gives up on the server.
+/// The server's limits end a statement this long before the client gives up.
 const CLIENT_MARGIN: Duration = Duration::from_secs(1);
 
 /// The message that asks for TLS (PostgreSQL manual, 55.7 "Message Formats", SSLRequest).
@@ -40,7 +39,7 @@ const SSL_REQUEST: [u8; 8] = [0, 0, 0, 8, 4, 210, 22, 47];
 pub(crate) struct Session {
     client: Client,
     driver: Driver,
-    /// The step's, which ends every wait.
+    /// The step's deadline, which ends every wait.
     pub(crate) deadline: Deadline,
 }
 
@@ -56,7 +55,7 @@ impl Drop for Driver {
 /// Logs in: one connection, one attempt.
 ///
 /// # Errors
-/// What the attempt tells about the password, and why there is no session.
+/// What the attempt says about the password, and why there is no session.
 pub(crate) async fn connect(login: Login<'_>, deadline: Deadline) -> Result<Session, LoginFailure> {
     let endpoint = login.endpoint;
     let stream = open(&endpoint.host, endpoint.port, deadline).await.map_err(LoginFailure::unreachable)?;
@@ -85,10 +84,10 @@ async fn open(host: &str, port: u16, deadline: Deadline) -> Result<TcpStream> {
     let mut last = Error::new(Code::HostUnresolved).with(Fact::What, "the name has no address");
     let count = u32::try_from(addresses.len()).unwrap_or(u32::MAX).max(1);
     for address in addresses {
-        // A share for each address, so that one that drops packets leaves time for the next.
+        // Each address has a share of the time: one that drops packets leaves time for the next.
         match deadline.within(CONNECT_LIMIT / count).limit(TcpStream::connect(address)).await {
             Ok(Ok(stream)) => {
-                // Every message here waits for its answer; batching would only add delay.
+                // Every message waits for its answer, so batching would only add delay.
                 let _ = stream.set_nodelay(true);
                 return Ok(stream);
             }
@@ -101,8 +100,8 @@ async fn open(host: &str, port: u16, deadline: Deadline) -> Result<TcpStream> {
     Err(last)
 }
 
-/// Asks for TLS and waits for the server's one-letter answer. Done here rather than in tokio-postgres, whose errors do not
-/// tell a server without TLS from one whose certificate is refused.
+/// Asks for TLS and waits for the server's one-letter answer. The errors of tokio-postgres do not tell a server without TLS from
+/// one whose certificate is refused.
 async fn ask_for_tls(mut stream: TcpStream, limit: Deadline) -> Result<TcpStream> {
     let ask = async {
         stream.write_all(&SSL_REQUEST).await?;
@@ -111,8 +110,8 @@ async fn ask_for_tls(mut stream: TcpStream, limit: Deadline) -> Result<TcpStream
     match limit.limit(ask).await {
         Ok(Ok(b'S')) => Ok(stream),
         Ok(Ok(b'N')) => Err(Error::new(Code::TlsNotOffered)),
-        // 'E': a server too old to know the request, or too full to answer it. Neither is to be read before TLS is up
-        // (CVE-2021-23222).
+        // 'E': the server is too old to know the request, or too full to answer it. What follows must not be read before TLS is
+        // up (CVE-2021-23222).
         Ok(Ok(_)) => Err(Error::new(Code::ServerNotReady).with(Fact::Call, "the request for TLS")),
         Ok(Err(error)) => Err(connection::lost("the request for TLS", &error)),
         Err(_) => Err(Error::new(Code::ServerSilent).with(Fact::Call, "the request for TLS")),
@@ -131,7 +130,7 @@ where
     }
     match login.endpoint.transport {
         Transport::Plaintext => config.ssl_mode(SslMode::Disable),
-        // The server has agreed to TLS already: what follows is the handshake itself.
+        // The server has agreed to TLS already, so the handshake follows directly.
         Transport::Tls { .. } => config.ssl_mode(SslMode::Require).ssl_negotiation(SslNegotiation::Direct),
     };
     if login.channel_binding_required {
@@ -139,7 +138,7 @@ where
     }
     match limit.limit(config.connect_raw(stream, tls)).await {
         Ok(Ok((client, connection))) => {
-            // Errors of the connection reach the client as the failure of its next statement.
+            // An error of the connection fails the client's next statement.
             let driver = Driver(tokio::spawn(async { drop(connection.await) }));
             Ok(Session { client, driver, deadline: limit })
         }
@@ -149,7 +148,7 @@ where
 }
 
 impl Session {
-    /// Runs statements in one round trip and gives the messages of them all.
+    /// Runs statements in one round trip and returns the messages of all of them.
     ///
     /// # Errors
     /// By SQLSTATE; [`Code::ServerSilent`] if the server does not answer; [`Code::ConnectionLost`].
@@ -174,7 +173,7 @@ fn of_login(error: &tokio_postgres::Error, login: &Login<'_>) -> LoginFailure {
         let observation = sqlstate::observation(state.code());
         let mut error = sqlstate::error(state.code());
         if error.code() == Code::PrivilegeMissing {
-            // The only privilege that a login needs is CONNECT.
+            // A login needs no privilege but CONNECT.
             error = error.recoded(Code::DatabaseUnusable);
         }
         if let Some(database) = &login.endpoint.database {
@@ -189,8 +188,8 @@ fn of_login(error: &tokio_postgres::Error, login: &Login<'_>) -> LoginFailure {
         let found = "a request for the password in clear, without TLS";
         return LoginFailure::unknown(Error::new(Code::AuthenticationUnsupported).with(Fact::Found, found));
     }
-    // The driver keeps the kind of its errors to itself, but for these fixed words. Below them is an `io::Error` where the
-    // SCRAM exchange failed, and a plain text where a method is not supported or channel binding is required and missing.
+    // The driver shows the kind of an error only by these fixed words. Their cause is an `io::Error` if the SCRAM exchange failed,
+    // and a plain text if a method is not supported or the required channel binding is missing.
     let authentication = error.to_string() == "authentication error";
     match (authentication, connection::cause::<io::Error>(error).is_some()) {
         (true, true) => LoginFailure::unknown(Error::new(Code::ServerUnproven)),
@@ -201,8 +200,8 @@ fn of_login(error: &tokio_postgres::Error, login: &Login<'_>) -> LoginFailure {
 
 fn of_statement(error: &tokio_postgres::Error) -> Error {
     match error.code() {
-        // Another session altered the role, and committed while this one waited. That has no SQLSTATE but the one of all
-        // internal errors; its text is not translated (`elog` in simple_heap_update, heapam.c).
+        // Another session altered the role and committed while this one waited. The SQLSTATE is that of all internal errors. The
+        // text is never translated (`elog` in simple_heap_update, heapam.c).
         Some(state) if error.as_db_error().is_some_and(|error| error.message() == "tuple concurrently updated") => {
             Error::new(Code::LockTimeout).with(Fact::SqlState, state.code())
         }

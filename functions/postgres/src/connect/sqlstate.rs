@@ -1,74 +1,73 @@
-//! What a SQLSTATE means for a rotation. The one table, with reasons.
+//! What a SQLSTATE means for a rotation: one table, with reasons.
 //!
 //! Codes: PostgreSQL manual, appendix A. During a login the server checks the password first and looks for the database
-//! afterwards (`InitPostgres` in postinit.c), so what is refused later proves the password.
+//! afterwards (`InitPostgres` in postinit.c), so a later refusal proves the password.
 
 use rotation::database::Observation;
 use rotation::{Code, Error, Fact};
 
-/// One row: a SQLSTATE (or, of two characters, a class), what it tells about a password when a login ends in it, and the
-/// code to report.
-struct Row(&'static str, Observation, Code);
+/// A SQLSTATE (or a class, of two characters), what it says about the password if a login ends in it, and the code to report.
+struct Meaning(&'static str, Observation, Code);
 
 use Observation::{Rejected, Unknown, Unreachable, Works};
 
-const TABLE: &[Row] = &[
-    // invalid_password. Also the answer for a user that does not exist and for one whose VALID UNTIL has passed: the
-    // server does not tell them apart on purpose.
-    Row("28P01", Rejected, Code::CurrentRejected),
+const TABLE: &[Meaning] = &[
+    // invalid_password. The server also says this of a user that does not exist or whose VALID UNTIL has passed, so that
+    // nobody can tell them apart.
+    Meaning("28P01", Rejected, Code::CurrentRejected),
     // invalid_authorization_specification: no line in pg_hba.conf, or a role without LOGIN. Not about the password.
-    Row("28000", Unknown, Code::LoginForbidden),
+    Meaning("28000", Unknown, Code::LoginForbidden),
     // invalid_catalog_name: raised after authentication.
-    Row("3D000", Works, Code::DatabaseUnusable),
+    Meaning("3D000", Works, Code::DatabaseUnusable),
     // insufficient_privilege: at login, CONNECT on the database is missing, which is checked after authentication.
-    Row("42501", Works, Code::PrivilegeMissing),
+    Meaning("42501", Works, Code::PrivilegeMissing),
     // object_not_in_prerequisite_state: at login, the database does not accept connections (datallowconn).
-    Row("55000", Works, Code::DatabaseUnusable),
+    Meaning("55000", Works, Code::DatabaseUnusable),
     // too_many_connections: for all slots it is raised before authentication, for the role's or the database's limit after.
-    Row("53300", Unknown, Code::TooManyConnections),
+    Meaning("53300", Unknown, Code::TooManyConnections),
     // cannot_connect_now: starting, stopping, or a standby that is not consistent yet.
-    Row("57P03", Unreachable, Code::ServerNotReady),
+    Meaning("57P03", Unreachable, Code::ServerNotReady),
     // admin_shutdown, crash_shutdown, database_dropped, idle_session_timeout: the session was ended.
-    Row("57P01", Unreachable, Code::ServerNotReady),
-    Row("57P02", Unreachable, Code::ServerNotReady),
-    Row("57P04", Unknown, Code::DatabaseUnusable),
-    Row("57P05", Unreachable, Code::ConnectionLost),
+    Meaning("57P01", Unreachable, Code::ServerNotReady),
+    Meaning("57P02", Unreachable, Code::ServerNotReady),
+    Meaning("57P04", Unknown, Code::DatabaseUnusable),
+    Meaning("57P05", Unreachable, Code::ConnectionLost),
     // query_canceled: our statement_timeout, or an operator.
-    Row("57014", Unknown, Code::StatementTimeout),
+    Meaning("57014", Unknown, Code::StatementTimeout),
     // lock_not_available: our lock_timeout.
-    Row("55P03", Unknown, Code::LockTimeout),
+    Meaning("55P03", Unknown, Code::LockTimeout),
     // deadlock_detected, serialization_failure: the other transaction won.
-    Row("40P01", Unknown, Code::LockTimeout),
-    Row("40001", Unknown, Code::LockTimeout),
+    Meaning("40P01", Unknown, Code::LockTimeout),
+    Meaning("40001", Unknown, Code::LockTimeout),
     // read_only_sql_transaction: a standby.
-    Row("25006", Unknown, Code::ServerReadOnly),
-    // invalid_grant_operation, invalid_grantor: what is missing is an ADMIN OPTION.
-    Row("0LP01", Unknown, Code::PrivilegeMissing),
-    Row("0L000", Unknown, Code::PrivilegeMissing),
+    Meaning("25006", Unknown, Code::ServerReadOnly),
+    // invalid_grant_operation, invalid_grantor: an ADMIN OPTION is missing.
+    Meaning("0LP01", Unknown, Code::PrivilegeMissing),
+    Meaning("0L000", Unknown, Code::PrivilegeMissing),
     // undefined_object: the role.
-    Row("42704", Unknown, Code::RoleMissing),
+    Meaning("42704", Unknown, Code::RoleMissing),
     // Class 08, connection exceptions; 08P01 (protocol violation) is what poolers answer to almost everything.
-    Row("08", Unreachable, Code::ConnectionLost),
+    Meaning("08", Unreachable, Code::ConnectionLost),
     // Class 53, insufficient resources: disk, memory.
-    Row("53", Unknown, Code::ServerNotReady),
+    Meaning("53", Unknown, Code::ServerNotReady),
     // Class 58, system errors outside the server.
-    Row("58", Unknown, Code::ServerNotReady),
+    Meaning("58", Unknown, Code::ServerNotReady),
 ];
 
-fn row(sqlstate: &str) -> Option<&'static Row> {
+fn row(sqlstate: &str) -> Option<&'static Meaning> {
     let exact = TABLE.iter().find(|row| row.0 == sqlstate);
     exact.or_else(|| TABLE.iter().find(|row| row.0.len() == 2 && sqlstate.starts_with(row.0)))
 }
 
-/// What the end of a login tells about the password.
+/// What the error of a login says about the password.
 pub(crate) fn observation(sqlstate: &str) -> Observation {
     row(sqlstate).map_or(Unknown, |row| row.1)
 }
 
-/// The error for a SQLSTATE. The server's own words stay out of it: they may quote the statement.
+/// The error for a SQLSTATE. It leaves out the server's message, which may quote the statement.
 pub(crate) fn error(sqlstate: &str) -> Error {
     let code = row(sqlstate).map_or(Code::TargetRefused, |row| row.2);
-    // A hostile server may send anything in its place, even what it was just sent.
+    // A hostile server may send any text as the SQLSTATE, even a password that it was just sent.
     let genuine =
         sqlstate.len() == 5 && sqlstate.bytes().all(|byte| byte.is_ascii_digit() || byte.is_ascii_uppercase());
     Error::new(code).with(Fact::SqlState, if genuine { sqlstate } else { "not a SQLSTATE" })

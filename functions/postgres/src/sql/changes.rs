@@ -1,7 +1,7 @@
-//! What it takes to make the clone follow the base: worked out from facts, before the first statement runs. A list that comes
-//! out empty proves that the two are alike.
+//! The statements that make a clone like its base. They are worked out from the catalogs before the first one runs. An empty
+//! list proves that the two are alike.
 
-use crate::catalog::{Membership, Place, Role};
+use crate::catalog::{Membership, Role, SettingKey};
 use crate::sql::quote::{identifier, literal, setting_name, setting_value};
 use std::collections::BTreeMap;
 
@@ -9,30 +9,30 @@ use std::collections::BTreeMap;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Change {
     pub(crate) sql: String,
-    /// What it changes, in words: for the log of a failure, and for a comparison that finds a difference.
+    /// What it changes, in words: for the error of a refusal, and for a comparison that finds a difference.
     pub(crate) what: String,
-    /// What the superuser lacks if the server refuses it.
-    pub(crate) needs: Need,
+    /// The right that the superuser lacks if the server refuses the change.
+    pub(crate) needs: RequiredRight,
 }
 
-/// A right that a change takes.
+/// A right that a change needs.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Need {
+pub(crate) enum RequiredRight {
     /// To make roles.
     CreateRole,
     /// To administer this role.
     Admin(String),
-    /// To act in place of this role, which has granted what is to be revoked.
+    /// To act as this role, which granted the membership that is revoked.
     RightsOf(String),
-    /// To have these attributes oneself, and to administer the clone.
+    /// To have these attributes, and to administer the clone.
     Attributes(String),
     /// To set this parameter, and to administer the clone.
     Parameter(String),
-    /// To act in place of both users.
+    /// To act as both users.
     RightsOfBoth(String, String),
 }
 
-/// What it takes to make the clone follow the base, in order.
+/// The statements, in order. `name` is the clone's.
 pub(crate) fn changes(base: &Role, clone: Option<&Role>, name: &str) -> Vec<Change> {
     let mut list = Vec::new();
     let quoted = identifier(name);
@@ -41,7 +41,7 @@ pub(crate) fn changes(base: &Role, clone: Option<&Role>, name: &str) -> Vec<Chan
         list.push(Change {
             sql: format!("CREATE ROLE {quoted}"),
             what: "the user does not exist".to_owned(),
-            needs: Need::CreateRole,
+            needs: RequiredRight::CreateRole,
         });
     }
     let clone = clone.unwrap_or(&absent);
@@ -51,7 +51,7 @@ pub(crate) fn changes(base: &Role, clone: Option<&Role>, name: &str) -> Vec<Chan
         list.push(Change {
             sql: format!("ALTER ROLE {quoted} {attributes}"),
             what: format!("attributes: {attributes}"),
-            needs: Need::Attributes(attributes),
+            needs: RequiredRight::Attributes(attributes),
         });
     }
     settings(base, clone, &quoted, &mut list);
@@ -60,40 +60,40 @@ pub(crate) fn changes(base: &Role, clone: Option<&Role>, name: &str) -> Vec<Chan
 
 fn membership(base: &Role, clone: &Role, quoted: &str, list: &mut Vec<Change>) {
     let (own, others): (Vec<_>, Vec<_>) = clone.member_of.iter().partition(|grant| grant.group == base.name);
-    // Without SET the clone's sessions could not start as the base. CONNECT is checked before they do, which takes INHERIT.
+    // Without SET the clone's sessions could not start as the base. CONNECT is checked before that, and needs INHERIT.
     if !own.iter().any(|grant| grant.set) || !own.iter().any(|grant| grant.inherit) {
         let options = if base.grants_have_options { " WITH INHERIT TRUE, SET TRUE" } else { "" };
         list.push(Change {
             sql: format!("GRANT {} TO {quoted}{options}", identifier(&base.name)),
             what: format!("not a full member of {}", base.name),
-            needs: Need::Admin(base.name.clone()),
+            needs: RequiredRight::Admin(base.name.clone()),
         });
     }
     for grant in own.iter().filter(|grant| grant.admin) {
         list.push(revoke("ADMIN OPTION FOR ", grant, quoted, format!("may grant {} to others", grant.group)));
     }
-    // Through the base it has every other membership that it should have.
+    // The clone has all other memberships through the base.
     for grant in others {
         list.push(revoke("", grant, quoted, format!("a member of {} by itself", grant.group)));
     }
 }
 
-/// From PostgreSQL 16, REVOKE takes away what one grantor gave: the one that it names (manual, REVOKE).
+/// From PostgreSQL 16 on, REVOKE takes away the grant of one grantor, which it names (manual, REVOKE).
 fn revoke(option: &str, grant: &Membership, quoted: &str, what: String) -> Change {
     let group = identifier(&grant.group);
     let (by, needs) = match &grant.grantor {
-        Some(grantor) => (format!(" GRANTED BY {}", identifier(grantor)), Need::RightsOf(grantor.clone())),
-        None => (String::new(), Need::Admin(grant.group.clone())),
+        Some(grantor) => (format!(" GRANTED BY {}", identifier(grantor)), RequiredRight::RightsOf(grantor.clone())),
+        None => (String::new(), RequiredRight::Admin(grant.group.clone())),
     };
     Change { sql: format!("REVOKE {option}{group} FROM {quoted}{by}"), what, needs }
 }
 
-/// Only what differs: a superuser that is not one may give just the attributes that it has itself, and asking for the
-/// absence of the others would be refused, too.
+/// Only the attributes that differ. A role that is no superuser may set only the attributes that it has itself; the server also
+/// refuses to take away others.
 fn attribute_options(base: &Role, clone: &Role) -> Vec<String> {
     let (base, clone, grants_have_options) = (&base.attributes, &clone.attributes, base.grants_have_options);
-    // Before PostgreSQL 16, NOINHERIT would take away the base's own privileges, which no NOINHERIT takes from the base:
-    // CONNECT on a database, which is checked before the session starts as the base. Later it is an option of the grant.
+    // Before PostgreSQL 16, NOINHERIT would keep the base's CONNECT on a database from the clone, and that is checked before the
+    // session starts as the base. From 16 on, INHERIT is an option of the grant.
     let inherit = base.inherit || !grants_have_options;
     let flags = [
         ("SUPERUSER", base.superuser, clone.superuser),
@@ -118,7 +118,7 @@ fn attribute_options(base: &Role, clone: &Role) -> Vec<String> {
 
 fn settings(base: &Role, clone: &Role, quoted: &str, list: &mut Vec<Change>) {
     let wanted = wanted_settings(base);
-    let change = |(database, name): &Place, action: String| {
+    let change = |(database, name): &SettingKey, action: String| {
         let (place, place_in_words) = match database.as_str() {
             "" => (String::new(), String::new()),
             database => (format!(" IN DATABASE {}", identifier(database)), format!(" in database {database}")),
@@ -126,7 +126,7 @@ fn settings(base: &Role, clone: &Role, quoted: &str, list: &mut Vec<Change>) {
         Change {
             sql: format!("ALTER ROLE {quoted}{place} {action}"),
             what: format!("setting {name}{place_in_words}"),
-            needs: Need::Parameter(name.clone()),
+            needs: RequiredRight::Parameter(name.clone()),
         }
     };
     for (place, value) in wanted.iter().filter(|(place, value)| clone.settings.get(*place) != Some(*value)) {
@@ -138,26 +138,26 @@ fn settings(base: &Role, clone: &Role, quoted: &str, list: &mut Vec<Change>) {
     }
 }
 
-/// The base's settings. What its sessions start as, so do the clone's: the base itself as a rule, so that what they create
-/// belongs to the base.
-fn wanted_settings(base: &Role) -> BTreeMap<Place, String> {
+/// The base's settings. The clone's sessions start as the same role as the base's: as a rule the base itself, so that the base
+/// owns everything that they create.
+fn wanted_settings(base: &Role) -> BTreeMap<SettingKey, String> {
     let mut wanted = base.settings.clone();
     let mut starts = |database: &str| {
         wanted.insert((database.to_owned(), "role".to_owned()), base.starts_as(database).to_owned());
     };
     starts("");
-    // The clone has a role for all databases now, which outranks what a database has for all roles.
+    // The clone's role for all databases outranks a database's setting for all roles.
     base.role_databases().into_iter().for_each(&mut starts);
     wanted
 }
 
-/// What the clone made before its sessions started as the base, as those of AWS's function do not, would be out of reach of
-/// both users' sessions from now on.
+/// Gives the base what the clone owns. Sessions of a clone that AWS's function made start as the clone. From now on they start as
+/// the base, and could not reach the clone's objects any more.
 pub(crate) fn inheritance(base: &Role, clone: &Role) -> Option<Change> {
     clone.owns.then(|| Change {
         sql: format!("REASSIGN OWNED BY {} TO {}", identifier(&clone.name), identifier(&base.name)),
         what: format!("what {} owns", clone.name),
-        needs: Need::RightsOfBoth(base.name.clone(), clone.name.clone()),
+        needs: RequiredRight::RightsOfBoth(base.name.clone(), clone.name.clone()),
     })
 }
 

@@ -1,7 +1,7 @@
-//! What the server gets instead of a password: a value that verifies it and does not reveal it.
+//! Sets a password. The server gets a verifier, which does not reveal the password.
 
 use crate::connect::Session;
-use crate::sql::preamble::{Server, limits};
+use crate::sql::preamble::{ServerInfo, limits};
 use crate::sql::quote;
 use postgres_protocol::password::{md5, scram_sha_256};
 use rotation::secret::Password;
@@ -11,23 +11,23 @@ use secrecy::{ExposeSecret, SecretString};
 /// PostgreSQL 10, as `server_version_num` says it (its release notes: SCRAM-SHA-256 is new).
 const FIRST_WITH_SCRAM: u32 = 100_000;
 
-/// How the server would store a password by itself (`password_encryption`).
+/// How the server stores passwords (`password_encryption`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Encryption {
-    /// `scram-sha-256`, and whatever else we do not know.
+    /// `scram-sha-256`, and values that are unknown here.
     ScramSha256,
-    /// `md5`: clients that know nothing else still exist.
+    /// `md5`, for clients that know nothing else.
     Md5,
 }
 
 impl Encryption {
-    /// `md5` only where the server asks for it *and* the deployer allows it: it can be replayed by whoever reads it. A
-    /// SCRAM verifier also serves `md5` lines in pg_hba.conf (PostgreSQL manual 20.5).
+    /// `md5` only if the server asks for it *and* the deployer allows it: whoever reads an md5 verifier can log in with it. A SCRAM
+    /// verifier also serves `md5` lines in pg_hba.conf (PostgreSQL manual 20.5).
     ///
     /// # Errors
-    /// [`Code::ServerTooOld`] if the server would take a SCRAM verifier for the password itself, and so lock the user out.
-    pub(crate) fn choose(server: &Server, allow_md5: bool) -> Result<Self> {
-        // Servers before 10 call it `on`.
+    /// [`Code::ServerTooOld`] if the server would take a SCRAM verifier for the password itself, and lock the user out.
+    pub(crate) fn choose(server: &ServerInfo, allow_md5: bool) -> Result<Self> {
+        // `on` is the name of md5 before version 10.
         if allow_md5 && matches!(server.password_encryption.as_str(), "md5" | "on") {
             return Ok(Self::Md5);
         }
@@ -51,8 +51,7 @@ fn verifier(encryption: Encryption, user: &str, password: &Password) -> SecretSt
 /// Sets a user's password and commits the session's transaction, in one round trip.
 ///
 /// # Errors
-/// [`Code::LockTimeout`], [`Code::PrivilegeMissing`] and
-/// others by SQLSTATE. The transaction is then rolled back with the session's end.
+/// [`Code::LockTimeout`], [`Code::PrivilegeMissing`]; others by SQLSTATE. The end of the session then rolls the transaction back.
 pub(crate) async fn set_password(session: Session, user: &str, new: &Password, encryption: Encryption) -> Result<()> {
     let statement = alter_role_password(user, &verifier(encryption, user, new));
     session.run(&format!("{}; {}; COMMIT", limits(&session)?, statement.expose_secret())).await?;
@@ -88,8 +87,8 @@ mod tests {
         }
     }
 
-    fn server(version: u32, password_encryption: &str) -> Server {
-        Server {
+    fn server(version: u32, password_encryption: &str) -> ServerInfo {
+        ServerInfo {
             version,
             password_encryption: password_encryption.to_owned(),
             session_user: String::new(),

@@ -1,46 +1,46 @@
-//! The frame of every change: what is asked first, the limits inside the server, and the lock against ourselves.
+//! What every change begins with: the first queries, the server's time limits, and the lock against other invocations.
 
 use crate::connect::{LOCK_LIMIT, STATEMENT_LIMIT, Session};
 use rotation::{Code, Error, Fact, Result};
 use std::time::Duration;
 use tokio_postgres::{SimpleQueryMessage, SimpleQueryRow};
 
-/// Left for the answer when the server's own limits are cut to what the step has left.
+/// Kept for the answer when the server's time limits are cut to the time that the step has left.
 const ANSWER_MARGIN: Duration = Duration::from_secs(1);
 
-/// Settings whose meaning must not be the user's choice.
+/// Settings that must not be the user's choice.
 pub(crate) const PINNED: &str =
     "SET LOCAL search_path = pg_catalog, pg_temp; SET LOCAL \"DateStyle\" = 'ISO, YMD'; SET LOCAL \"TimeZone\" = 'UTC'";
 
-/// The first half of the key of our advisory lock: "Lock" in ASCII. The second is the user's name.
+/// The first half of our advisory lock's key: "Lock" in ASCII. The second half is made from the user's name.
 const LOCK_CLASS: i32 = 0x4C6F_636B;
 
 /// Whose rights a transaction runs with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum As {
-    /// The user who logged in, whatever `role` its settings switch it to: only it may change its own password.
+pub(crate) enum Rights {
+    /// The user who logged in, even if a `role` setting starts its sessions as another: only the user may change its password.
     SessionUser,
-    /// The superuser as its settings make it, since its rights may come from a `role` setting; unless they are lost by one,
-    /// as where ALTER DATABASE has all sessions start as the owner.
+    /// The superuser, with its `role` setting, which may give it its rights. If that takes them away instead, the setting does not
+    /// apply: ALTER DATABASE can start all sessions as the owner, for example.
     Superuser,
 }
 
-/// The statements that open a transaction on `user`, to be sent together with the first questions.
+/// The statements that begin a transaction on `user`. They are sent together with the first queries.
 ///
-/// * `READ WRITE`, since the user's settings may say `default_transaction_read_only`.
-/// * READ COMMITTED, since what the lock's last owner did has to be seen.
-/// * A pinned `search_path`: with somebody else's, `=` could be anybody's operator (CVE-2018-1058).
-/// * The date style and the time zone in which VALID UNTIL is read as it is printed: `SQL` prints abbreviations of zones.
-/// * An advisory lock, so that two invocations at once queue here. Two concurrent ALTER ROLEs of one user would end one of
-///   them in "tuple concurrently updated".
+/// * `READ WRITE`: the user's settings may say `default_transaction_read_only`.
+/// * READ COMMITTED: the changes of the lock's last owner have to be visible.
+/// * A pinned `search_path`: with the user's own, `=` could be another user's operator (CVE-2018-1058).
+/// * A date style and a time zone in which VALID UNTIL is read as it is printed. `SQL` prints abbreviations of zones.
+/// * An advisory lock, so that two invocations at once queue here. Otherwise two concurrent ALTER ROLEs of one user would end
+///   one of them in "tuple concurrently updated".
 ///
 /// # Errors
 /// [`Code::TimeSpent`] if too little time is left to begin.
-fn begin(session: &Session, user: &str, rights: As) -> Result<String> {
+fn begin(session: &Session, user: &str, rights: Rights) -> Result<String> {
     let limits = limits(session)?;
     let role = match rights {
-        As::SessionUser => "SET LOCAL ROLE NONE",
-        As::Superuser => {
+        Rights::SessionUser => "SET LOCAL ROLE NONE",
+        Rights::Superuser => {
             "SELECT set_config('role', 'none', true) FROM pg_roles \
              WHERE rolname = current_user AND NOT (rolsuper OR rolcreaterole)"
         }
@@ -51,8 +51,8 @@ fn begin(session: &Session, user: &str, rights: As) -> Result<String> {
     ))
 }
 
-/// Statements that set the server's own limits by the time that is left: to be sent in front of every later statement of
-/// the transaction, since the one before may have waited.
+/// Statements that set the server's time limits by the time that is left. They are sent before every later statement of the
+/// transaction, because the one before may have waited.
 ///
 /// # Errors
 /// [`Code::TimeSpent`] if too little time is left to begin.
@@ -61,14 +61,14 @@ pub(crate) fn limits(session: &Session) -> Result<String> {
     if left.is_zero() {
         return Err(Error::new(Code::TimeSpent));
     }
-    // The lock's limit comes first however little is left, so that the error can name it.
+    // The lock's limit is the shorter one however little time is left, so that the error can name it.
     let (lock, statement) = (LOCK_LIMIT.min(left / 4 * 3).as_millis(), STATEMENT_LIMIT.min(left).as_millis());
-    // Zero would mean no limit.
+    // Zero means no limit.
     let (lock, statement) = (lock.max(1), statement.max(1));
     Ok(format!("SET LOCAL lock_timeout = {lock}; SET LOCAL statement_timeout = {statement}"))
 }
 
-/// A user's name as 32 bits (FNV-1a). Two names may share them; then they queue, and nothing else happens.
+/// A user's name as 32 bits (FNV-1a). If two names share them, their changes queue and nothing else happens.
 fn lock_key(user: &str) -> i32 {
     let hash = user.bytes().fold(0x811C_9DC5_u32, |hash, byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193));
     i32::from_ne_bytes(hash.to_ne_bytes())
@@ -76,16 +76,16 @@ fn lock_key(user: &str) -> i32 {
 
 /// What the server says about itself and the session.
 #[derive(Debug)]
-pub(crate) struct Server {
-    /// As `server_version_num` says it: 150004 is 15.4, 90624 is 9.6.24.
+pub(crate) struct ServerInfo {
+    /// `server_version_num`: 150004 is 15.4, 90624 is 9.6.24.
     pub(crate) version: u32,
     pub(crate) password_encryption: String,
     pub(crate) session_user: String,
-    /// Whose rights the session has.
+    /// The role whose rights the session has.
     pub(crate) current_user: String,
 }
 
-impl Server {
+impl ServerInfo {
     /// A query whose row [`read`](Self::read) understands.
     pub(crate) const QUERY: &'static str = "SELECT 'server', current_setting('password_encryption'), pg_is_in_recovery(), session_user, current_user, \
          current_setting('server_version_num')";
@@ -109,7 +109,19 @@ impl Server {
     }
 }
 
-/// The rows that begin with this tag, out of the answers to several queries.
+/// # Errors
+/// [`Code::LoginForbidden`] if the session belongs to another user: a map in pg_ident.conf or a proxy can do that.
+pub(crate) fn expect_session_user(found: &str, expected: &str) -> Result<()> {
+    if found == expected {
+        return Ok(());
+    }
+    Err(Error::new(Code::LoginForbidden)
+        .with(Fact::User, expected)
+        .with(Fact::Found, found)
+        .with(Fact::What, "the session belongs to another user"))
+}
+
+/// The rows that begin with this tag, from the answers to several queries.
 pub(crate) fn rows<'a>(messages: &'a [SimpleQueryMessage], tag: &'a str) -> impl Iterator<Item = &'a SimpleQueryRow> {
     messages.iter().filter_map(move |message| match message {
         SimpleQueryMessage::Row(row) if row.try_get(0).ok().flatten() == Some(tag) => Some(row),
@@ -117,7 +129,7 @@ pub(crate) fn rows<'a>(messages: &'a [SimpleQueryMessage], tag: &'a str) -> impl
     })
 }
 
-/// A column's text; NULL reads as nothing.
+/// A column's text; empty for NULL.
 pub(crate) fn text(row: &SimpleQueryRow, column: usize) -> &str {
     row.try_get(column).ok().flatten().unwrap_or_default()
 }
@@ -127,13 +139,18 @@ pub(crate) fn flag(row: &SimpleQueryRow, column: usize) -> bool {
     text(row, column) == "t"
 }
 
-/// Begins a transaction on `user` and asks about the server and `questions`, in one round trip.
+/// Begins a transaction on `user`, and sends the query about the server and `queries`, in one round trip.
 ///
 /// # Errors
 /// Those of [`begin`] and by SQLSTATE.
-pub(crate) async fn ask(session: &Session, user: &str, rights: As, questions: &str) -> Result<Vec<SimpleQueryMessage>> {
+pub(crate) async fn ask(
+    session: &Session,
+    user: &str,
+    rights: Rights,
+    queries: &str,
+) -> Result<Vec<SimpleQueryMessage>> {
     let begin = begin(session, user, rights)?;
-    let sql = [&begin, Server::QUERY, questions].join("; ");
+    let sql = [&begin, ServerInfo::QUERY, queries].join("; ");
     session.run(&sql).await.map_err(|error| match error.fact(Fact::SqlState) {
         // feature_not_supported: a standby has no READ WRITE.
         Some("0A000") => error.recoded(Code::ServerReadOnly),

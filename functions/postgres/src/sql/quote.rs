@@ -1,4 +1,4 @@
-//! Names and texts as parts of SQL. ALTER ROLE takes no parameters, so they have to be quoted here.
+//! Names and texts as parts of SQL. ALTER ROLE takes no parameters, so they are quoted here.
 //!
 //! PostgreSQL manual 4.1.1 (quoted identifiers) and 4.1.2.2 (escape strings).
 
@@ -7,8 +7,7 @@ pub(crate) fn identifier(name: &str) -> String {
     format!("\"{}\"", name.replace('"', "\"\""))
 }
 
-/// A string constant that means the same whatever `standard_conforming_strings` is: with a backslash in it, an escape
-/// string.
+/// A string constant that does not depend on `standard_conforming_strings`. With a backslash in it, it is an escape string.
 pub(crate) fn literal(text: &str) -> String {
     let doubled = text.replace('\'', "''");
     if doubled.contains('\\') { format!("E'{}'", doubled.replace('\\', "\\\\")) } else { format!("'{doubled}'") }
@@ -19,8 +18,8 @@ pub(crate) fn setting_name(name: &str) -> String {
     name.split('.').map(identifier).collect::<Vec<_>>().join(".")
 }
 
-/// Parameters whose value is a list of names (GUC_LIST_QUOTE in guc_tables.c). The catalog holds the list as one text with
-/// quoted items; SET takes the items one by one.
+/// Parameters whose value is a list of names (GUC_LIST_QUOTE in guc_tables.c). The catalog holds the list as one text with quoted
+/// items. SET takes the items one by one.
 const LISTS: &[&str] = &[
     "local_preload_libraries",
     "search_path",
@@ -30,7 +29,7 @@ const LISTS: &[&str] = &[
     "unix_socket_directories",
 ];
 
-/// A parameter's value, as it stands in pg_db_role_setting.
+/// A parameter's value from pg_db_role_setting.
 pub(crate) fn setting_value(name: &str, value: &str) -> String {
     if LISTS.contains(&name.to_ascii_lowercase().as_str()) {
         list_items(value).iter().map(|item| literal(item)).collect::<Vec<_>>().join(", ")
@@ -39,7 +38,7 @@ pub(crate) fn setting_value(name: &str, value: &str) -> String {
     }
 }
 
-/// The items of a list: separated by commas, in double quotes where they need them.
+/// The items of a list. They are separated by commas, and in double quotes if they need them.
 fn list_items(list: &str) -> Vec<String> {
     let (mut items, mut item, mut quoted) = (Vec::new(), String::new(), false);
     let mut letters = list.chars().peekable();
