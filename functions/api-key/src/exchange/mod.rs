@@ -295,11 +295,6 @@ impl<'a> Exchange<'a> {
         Ok(Verdict::Unknown(status(Code::IssuerUnavailable)))
     }
 
-    /// Whether this issuer's answers tell whose key was used.
-    pub fn tells_identity(&self) -> bool {
-        self.issuer.tells_identity()
-    }
-
     /// Ends a key, or finds that it has ended.
     ///
     /// # Errors

@@ -5,14 +5,13 @@
 //! this invocation or in one that runs at the same time; from then on, every one that is not in it is an orphan. So orphans of
 //! this version are ended after the value is stored, and those of earlier versions before.
 
-use crate::description::Strategy;
 use crate::description::template::Key;
-use crate::exchange::{Exchange, Found};
-use crate::http::Client;
+use crate::description::{Issuer, Strategy};
+use crate::exchange::{Exchange, Found, Verdict};
 use crate::target::journal::{Journal, MAX_ENTRIES, Superseded, name, parts, token_part};
 use crate::target::key_secret::KeySecret;
-use crate::target::ready::Ready;
 use crate::target::retire::{End, end, is_named, is_ours, not_ours, not_revoked};
+use crate::target::rights::{Administrator, Holder};
 use rotation::clock::{Deadline, since_epoch};
 use rotation::protocol::context::StepContext;
 use rotation::protocol::store::PutOutcome;
@@ -38,16 +37,16 @@ struct Stray {
 }
 
 /// Makes the next key.
-pub(crate) async fn mint(ready: &Ready, client: &Client, context: &StepContext<'_>) -> Result<Minted> {
+pub(crate) async fn mint(admin: &Administrator, context: &StepContext<'_>) -> Result<Minted> {
     let deadline = context.deadline().less(TO_STORE);
     // Whoever made a key before this moment less the time that a step has cannot be at work any more.
     let oldest_in_flight = since_epoch().saturating_sub(context.deadline().left() + CLOCKS);
-    let exchange = ready.exchange(client, &ready.version.key, deadline);
+    let exchange = admin.exchange(deadline);
     let listed = exchange.find().await?;
-    let ending = ready.ending(client, &ready.version.key, deadline);
-    let previous = previous(ready, context, listed.as_deref()).await?;
+    let ending = admin.ending(deadline);
+    let previous = previous(&admin.holder, context, listed.as_deref()).await?;
     let keys = Keys {
-        ready,
+        admin,
         context,
         exchange: &exchange,
         ending: &ending,
@@ -58,34 +57,34 @@ pub(crate) async fn mint(ready: &Ready, client: &Client, context: &StepContext<'
     let (mut journal, ended) = keys.work_off().await;
     keys.supersede_current(&mut journal).await;
     let strays = keys.sort_out(&mut journal, &ended).await;
-    if let Some(risk) = ready.issuer.risk.as_ref().filter(|_| !ready.issuer.finds_by_name()) {
-        let error = Error::new(Code::OrphanPossible).with(Fact::Issuer, &ready.issuer.id);
+    if let Some(risk) = admin.holder.issuer.risk.as_ref().filter(|_| !admin.holder.issuer.finds_by_name()) {
+        let error = Error::new(Code::OrphanPossible).with(Fact::Issuer, &admin.holder.issuer.id);
         context.warn(error.with(Fact::What, risk));
     }
     let key = keys.create(&strays, oldest_in_flight).await?;
     let id = key.id.as_deref().ok_or_else(|| Error::new(Code::Internal).with(Fact::What, "a key without an id"))?;
-    journal.proof = ready.prover.prove(id);
+    journal.proof = admin.prover.prove(id);
     // In a list that was read before the key was made, others cannot be told from it by their names alone.
     let strays = strays.into_iter().map(|stray| stray.id).filter(|stray| stray != id).collect();
     Ok(Minted { key, journal, strays })
 }
 
 /// What AWSPREVIOUS says, where it matters: after somebody has rolled back by hand it has a key that no journal knows.
-async fn previous(ready: &Ready, context: &StepContext<'_>, listed: Option<&[Found]>) -> Result<Option<KeySecret>> {
-    let secret = &ready.version;
+async fn previous(holder: &Holder, context: &StepContext<'_>, listed: Option<&[Found]>) -> Result<Option<KeySecret>> {
+    let version = &holder.version;
     let known =
-        |id: &str| secret.key.id.as_deref() == Some(id) || secret.journal.retire.iter().any(|entry| entry.id == id);
+        |id: &str| version.key.id.as_deref() == Some(id) || version.journal.retire.iter().any(|entry| entry.id == id);
     let nothing_unknown = listed.is_some_and(|listed| listed.iter().all(|found| known(&found.id)));
     if nothing_unknown || context.description().previous_version().is_none() {
         return Ok(None);
     }
     let document = context.previous().await?;
-    Ok(document.and_then(|document| KeySecret::read(&document, &ready.issuer).ok()))
+    Ok(document.and_then(|document| KeySecret::read(&document, &holder.issuer).ok()))
 }
 
 /// Ends a key that was made and cannot be used.
-pub(crate) async fn discard(ready: &Ready, client: &Client, context: &StepContext<'_>, key: &Key) {
-    let exchange = ready.ending(client, &ready.version.key, context.deadline());
+pub(crate) async fn discard(admin: &Administrator, context: &StepContext<'_>, key: &Key) {
+    let exchange = admin.ending(context.deadline());
     if let Some(id) = &key.id
         && let Err(error) = exchange.revoke(id).await
     {
@@ -94,14 +93,8 @@ pub(crate) async fn discard(ready: &Ready, client: &Client, context: &StepContex
 }
 
 /// Ends what is nobody's now that the version has its value.
-pub(crate) async fn settle(
-    ready: &Ready,
-    client: &Client,
-    context: &StepContext<'_>,
-    minted: &Minted,
-    put: PutOutcome,
-) {
-    let exchange = ready.ending(client, &ready.version.key, context.deadline());
+pub(crate) async fn settle(admin: &Administrator, context: &StepContext<'_>, minted: &Minted, put: PutOutcome) {
+    let exchange = admin.ending(context.deadline());
     let orphans: Vec<&String> = match put {
         PutOutcome::Stored => minted.strays.iter().collect(),
         // The value is another invocation's. What else is named for this version may be that.
@@ -115,7 +108,7 @@ pub(crate) async fn settle(
 }
 
 struct Keys<'a> {
-    ready: &'a Ready,
+    admin: &'a Administrator,
     context: &'a StepContext<'a>,
     exchange: &'a Exchange<'a>,
     /// For what may fail without being the rotation's failure.
@@ -128,8 +121,12 @@ struct Keys<'a> {
 }
 
 impl Keys<'_> {
+    fn issuer(&self) -> &Issuer {
+        &self.admin.holder.issuer
+    }
+
     fn version(&self) -> &KeySecret {
-        &self.ready.version
+        &self.admin.holder.version
     }
 
     fn is_current(&self, id: &str) -> bool {
@@ -144,7 +141,7 @@ impl Keys<'_> {
     /// ended just now, which the list, being older, still has.
     async fn work_off(&self) -> (Journal, Vec<&str>) {
         let (now, promoted) = (since_epoch(), self.context.description().last_rotated);
-        let before_create = self.ready.issuer.strategy == Strategy::RevokeCreate;
+        let before_create = self.issuer().strategy == Strategy::RevokeCreate;
         let (mut journal, mut ended) = (Journal::default(), Vec::new());
         for entry in &self.version().journal.retire {
             // Somebody made it current again.
@@ -156,7 +153,7 @@ impl Keys<'_> {
             }
             let leftover = entry.since.is_some() && entry.due(self.version().grace, promoted, now);
             if leftover || before_create {
-                match end(self.context, self.ending, &self.ready.prover, entry, self.listed).await {
+                match end(self.context, self.ending, &self.admin.prover, entry, self.listed).await {
                     End::Ended => {
                         ended.push(entry.id.as_str());
                         continue;
@@ -166,8 +163,8 @@ impl Keys<'_> {
             }
             let since = entry.since.or(Some(promoted.unwrap_or(now).as_secs()));
             // By the credential that the admin has now.
-            let proof = match is_ours(&self.ready.prover, entry, self.listed) {
-                true => self.ready.prover.prove(&entry.id),
+            let proof = match is_ours(&self.admin.prover, entry, self.listed) {
+                true => self.admin.prover.prove(&entry.id),
                 false => entry.proof.clone(),
             };
             journal.retire.push(Superseded { since, proof, ..entry.clone() });
@@ -179,7 +176,7 @@ impl Keys<'_> {
     /// Whether a key that was in the issuer's list is there no more. What takes several calls to end may be between two of
     /// them, and not be listed.
     fn has_ended(&self, entry: &Superseded) -> bool {
-        let in_one_call = self.ready.issuer.revoke.len() == 1;
+        let in_one_call = self.issuer().revoke.len() == 1;
         in_one_call && entry.listed && self.listed.is_some() && !self.is_listed(&entry.id)
     }
 
@@ -191,12 +188,12 @@ impl Keys<'_> {
         };
         let proof = previous.journal.proof.as_deref();
         let known = self.is_current(id) || self.version().journal.retire.iter().any(|entry| entry.id == *id);
-        if self.ready.issuer.finds_by_name() || known || !self.ready.prover.holds(id, proof) {
+        if self.issuer().finds_by_name() || known || !self.admin.prover.holds(id, proof) {
             return;
         }
-        let (proof, listed) = (self.ready.prover.prove(id), self.is_listed(id));
+        let (proof, listed) = (self.admin.prover.prove(id), self.is_listed(id));
         let entry = Superseded { id: id.clone(), proof, since: None, listed };
-        if before_create && end(self.context, self.ending, &self.ready.prover, &entry, self.listed).await == End::Ended
+        if before_create && end(self.context, self.ending, &self.admin.prover, &entry, self.listed).await == End::Ended
         {
             return;
         }
@@ -211,7 +208,7 @@ impl Keys<'_> {
         let listed = self.is_listed(id);
         let proven = match &proof {
             _ if is_named(id, self.listed) => true,
-            Some(proof) => self.ready.prover.holds(id, Some(proof)),
+            Some(proof) => self.admin.prover.holds(id, Some(proof)),
             // A proof that is wrong belongs to another secret, of which this is a copy, and so does the key.
             None => self.holder_proves(key).await,
         };
@@ -219,17 +216,17 @@ impl Keys<'_> {
             self.context.warn(not_ours(self.exchange));
             return;
         }
-        let proof = self.ready.prover.prove(id);
+        let proof = self.admin.prover.prove(id);
         journal.retire.push(Superseded { id: id.clone(), proof, since: None, listed });
     }
 
     /// The first key was made by a person. Who holds it may have it ended, if the issuer says that it is the one of this id.
     async fn holder_proves(&self, key: &Key) -> bool {
         // In a list of all keys that can work, the only one is the one that does.
-        let complete = self.ready.issuer.find.as_ref().is_some_and(|find| find.complete);
+        let complete = self.issuer().find.as_ref().is_some_and(|find| find.complete);
         let only = complete && matches!(self.listed, Some([only]) if self.is_current(&only.id));
-        (only || self.exchange.tells_identity())
-            && self.exchange.verify(key, false).await.is_ok_and(|verdict| verdict == crate::exchange::Verdict::Works)
+        (only || self.issuer().tells_identity())
+            && self.exchange.verify(key, false).await.is_ok_and(|verdict| verdict == Verdict::Works)
     }
 
     /// Ends the orphans of versions that have their value, notes keys of versions that nobody knows any more, and returns
@@ -242,7 +239,7 @@ impl Keys<'_> {
             let noted = journal.retire.iter().any(|entry| entry.id == found.id);
             let known = noted || self.is_current(&found.id) || ended.contains(&found.id.as_str());
             let Some((token, made)) =
-                found.name.as_deref().and_then(|name| parts(&self.ready.prefix, name)).filter(|_| !known)
+                found.name.as_deref().and_then(|name| parts(&self.admin.holder.prefix, name)).filter(|_| !known)
             else {
                 continue;
             };
@@ -263,7 +260,7 @@ impl Keys<'_> {
     }
 
     fn is_for_this(&self, found: &Found) -> bool {
-        let made = found.name.as_deref().and_then(|name| parts(&self.ready.prefix, name));
+        let made = found.name.as_deref().and_then(|name| parts(&self.admin.holder.prefix, name));
         made.is_some_and(|(token, _)| token == token_part(self.context.token()))
     }
 
@@ -285,7 +282,7 @@ impl Keys<'_> {
 
     /// Superseded by this rotation: when it really was, nobody knows, and somebody may have it still.
     fn entry(&self, found: &Found) -> Superseded {
-        Superseded { id: found.id.clone(), proof: self.ready.prover.prove(&found.id), since: None, listed: true }
+        Superseded { id: found.id.clone(), proof: self.admin.prover.prove(&found.id), since: None, listed: true }
     }
 
     /// Makes a key. Where the issuer allows no more, a key that an attempt of long ago has left is ended first.
@@ -316,9 +313,9 @@ impl Keys<'_> {
     }
 
     async fn create_once(&self) -> Result<Key> {
-        let time = self.ready.issuer.create.as_ref().map(|create| create.call.timeout).unwrap_or_default();
+        let time = self.issuer().create.as_ref().map(|create| create.call.timeout).unwrap_or_default();
         enough(self.deadline, time)?;
-        let name = name(&self.ready.prefix, self.context.token(), since_epoch());
+        let name = name(&self.admin.holder.prefix, self.context.token(), since_epoch());
         self.exchange.create(&name).await
     }
 }

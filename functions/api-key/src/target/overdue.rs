@@ -1,0 +1,204 @@
+//! The journal of a version: which of its keys are overdue, and how many are left.
+
+use crate::exchange::{Exchange, Found};
+use crate::target::journal::Superseded;
+use crate::target::key_secret::KeySecret;
+use crate::target::retire::{End, end, is_ours, not_ours};
+use crate::target::rights::{Administrator, Holder};
+use rotation::clock::since_epoch;
+use rotation::protocol::context::StepContext;
+use rotation::protocol::notes::JournalSize;
+use rotation::protocol::target::Retired;
+use rotation::{Code, Error, Fact};
+use std::time::Duration;
+
+/// The keys of a journal whose time is over.
+pub(crate) struct Overdue {
+    keys: Vec<Superseded>,
+    left: Left,
+}
+
+impl Overdue {
+    /// Notes the size of the journal. `None` if nothing is to be revoked. `in_use` is the id of a key that somebody may have read
+    /// a moment ago, whatever the journal says.
+    pub(crate) fn of(
+        context: &StepContext<'_>,
+        holder: &Holder,
+        in_use: Option<&str>,
+        promoted: Option<Duration>,
+    ) -> Option<Self> {
+        let (version, now) = (&holder.version, since_epoch());
+        let due = |entry: &&Superseded| {
+            // Superseded once, and made current again by hand: its time begins anew.
+            let again = entry.since.is_some() && in_use == Some(&entry.id);
+            let own = version.key.id.as_ref() == Some(&entry.id);
+            entry.due(version.grace, promoted, now) && !again && !own
+        };
+        if !holder.issuer.mints() {
+            return None;
+        }
+        let keys: Vec<_> = version.journal.retire.iter().filter(due).cloned().collect();
+        let left = Left::of(version, keys.len());
+        left.note(context);
+        (!keys.is_empty()).then_some(Self { keys, left })
+    }
+
+    /// Revokes them, and notes what is left of the journal.
+    pub(crate) async fn revoke(mut self, context: &StepContext<'_>, admin: &Administrator) -> Retired {
+        let exchange = admin.ending(context.deadline());
+        let mut retired = Retired::Nothing;
+        for entry in &self.keys {
+            let became = end(context, &exchange, &admin.prover, entry, None).await;
+            self.left.count(became);
+            if became == End::Ended {
+                retired = Retired::Previous;
+            }
+        }
+        self.left.note(context);
+        retired
+    }
+}
+
+/// What is left of a version's journal, but for the version's own key.
+struct Left {
+    depth: usize,
+    overdue: usize,
+}
+
+impl Left {
+    fn of(secret: &KeySecret, due: usize) -> Self {
+        Self { depth: superseded(secret).count(), overdue: due }
+    }
+
+    /// Counts what became of a key whose time was over. One that is not ours to end is overdue for nobody: it has its own warning,
+    /// and somebody may have ended it long ago without anyone here being able to tell.
+    fn count(&mut self, became: End) {
+        match became {
+            End::Ended => {
+                self.depth = self.depth.saturating_sub(1);
+                self.overdue = self.overdue.saturating_sub(1);
+            }
+            End::NotOurs => self.overdue = self.overdue.saturating_sub(1),
+            End::Kept => {}
+        }
+    }
+
+    /// Notes how many are left.
+    fn note(&self, context: &StepContext<'_>) {
+        let (depth, overdue) = (self.depth, Some(self.overdue));
+        context.notes().journal(JournalSize { depth, overdue });
+    }
+}
+
+fn superseded(secret: &KeySecret) -> impl Iterator<Item = &Superseded> {
+    secret.journal.retire.iter().filter(|entry| secret.key.id.as_ref() != Some(&entry.id))
+}
+
+/// The journal of a version that is current, under a grace that the promotion ended: a value does not change, so what has ended
+/// since it was stored is told by the issuer's list alone.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct Living {
+    /// Keys that are still to be ended.
+    depth: usize,
+    /// The ids of those of them whose time is over.
+    overdue: Vec<String>,
+    /// How many live, and are not ours to end.
+    not_ours: usize,
+}
+
+impl Living {
+    /// `None` where the list does not tell it of each key.
+    pub(crate) fn of(admin: &Administrator, listed: &[Found]) -> Option<Self> {
+        Self::among(&admin.holder.version, listed, |entry| is_ours(&admin.prover, entry, Some(listed)))
+    }
+
+    fn among(secret: &KeySecret, listed: &[Found], is_ours: impl Fn(&Superseded) -> bool) -> Option<Self> {
+        let mut living = Self::default();
+        for entry in superseded(secret) {
+            if entry.since.is_none() {
+                living.depth += 1;
+            } else if !entry.listed {
+                return None;
+            } else if listed.iter().any(|found| found.id == entry.id) {
+                living.depth += 1;
+                if is_ours(entry) {
+                    living.overdue.push(entry.id.clone());
+                } else {
+                    living.not_ours += 1;
+                }
+            }
+        }
+        Some(living)
+    }
+
+    /// Notes how many there are, and warns of each that should live no more.
+    pub(crate) fn tell(self, context: &StepContext<'_>, exchange: &Exchange<'_>) {
+        context.notes().journal(JournalSize { depth: self.depth, overdue: Some(self.overdue.len()) });
+        for id in &self.overdue {
+            context.warn(alive(exchange, id));
+        }
+        for _ in 0..self.not_ours {
+            context.warn(not_ours(exchange));
+        }
+    }
+}
+
+/// That a key lives whose time is over. What the issuer has listed as an id is no key that stands in the wrong field.
+fn alive(exchange: &Exchange<'_>, id: &str) -> Error {
+    Error::new(Code::KeyNotRevoked).with(Fact::Issuer, &exchange.issuer().id).with(Fact::KeyId, id)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::description::template::Key;
+    use crate::target::journal::{Grace, Journal};
+    use std::collections::BTreeMap;
+
+    fn found(ids: &[&str]) -> Vec<Found> {
+        ids.iter().map(|id| Found { id: (*id).to_owned(), name: None }).collect()
+    }
+
+    fn entry(id: &str, since: Option<u64>, listed: bool) -> Superseded {
+        Superseded { id: id.to_owned(), proof: None, since, listed }
+    }
+
+    fn version(retire: Vec<Superseded>) -> KeySecret {
+        KeySecret {
+            key: Key::of_id("own"),
+            admin_secret: None,
+            grace: Grace::Cycle,
+            lifetime: None,
+            value: None,
+            journal: Journal { proof: None, retire },
+            vars: BTreeMap::new(),
+        }
+    }
+
+    /// What a person has revoked would raise an alarm for good: nothing here can tell that it is gone.
+    #[test]
+    fn a_key_that_is_not_ours_is_never_overdue() {
+        for (became, depth, overdue) in
+            [(vec![], 3, 2), (vec![End::Kept, End::Kept], 3, 2), (vec![End::Ended, End::NotOurs], 2, 0)]
+        {
+            let retire = vec![entry("a", Some(1), false), entry("b", Some(1), false), entry("c", None, false)];
+            let mut left = Left::of(&version(retire), 2);
+            became.into_iter().for_each(|became| left.count(became));
+            assert_eq!((left.depth, left.overdue), (depth, overdue));
+        }
+    }
+
+    #[test]
+    fn what_lives_too_long_is_told_by_its_id() {
+        let retire = || vec![entry("waits", None, true), entry("late", Some(1), true), entry("other", Some(1), true)];
+        let ours = |entry: &Superseded| entry.id != "other";
+        let among = |retire, listed: &[&str]| Living::among(&version(retire), &found(listed), ours);
+        let told = |depth, overdue: &[&str], not_ours| {
+            Some(Living { depth, overdue: overdue.iter().map(|id| (*id).to_owned()).collect(), not_ours })
+        };
+        assert_eq!(among(retire(), &["waits", "late", "other"]), told(3, &["late"], 1));
+        assert_eq!(among(retire(), &["waits"]), told(1, &[], 0));
+        assert_eq!(among(vec![entry("own", Some(1), true)], &["own"]), told(0, &[], 0), "the version's own key");
+        assert_eq!(among(vec![entry("unlisted", Some(1), false)], &[]), None);
+    }
+}

@@ -1,0 +1,176 @@
+//! A version of the secret, read and checked, with the rights that a step holds: those of the version's own key
+//! ([`Holder`]), or also those of the admin's credential ([`Administrator`]).
+
+use crate::description::template::{Key, Value};
+use crate::description::{Admin, From, Issuer};
+use crate::exchange::{Exchange, Subject, Verdict};
+use crate::http::Client;
+use crate::sources::Sources;
+use crate::target::journal::{Prover, name_prefix};
+use crate::target::key_secret::{KeySecret, admin_fields, issuer_name, vars};
+use rotation::clock::Deadline;
+use rotation::document::Document;
+use rotation::protocol::context::StepContext;
+use rotation::protocol::notes::StepNotes;
+use rotation::secret::SecretText;
+use rotation::{Code, Error, Fact, Result};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// The most time that one step spends on revoking keys. An issuer that can revoke one does so in a tenth of it.
+const TO_END: Duration = Duration::from_secs(10);
+
+/// What the deployer configured.
+pub(crate) struct Deployment {
+    pub(crate) sources: Sources,
+    pub(crate) client: Client,
+    pub(crate) admin_secrets: Option<Vec<String>>,
+    pub(crate) allow_unproven: bool,
+}
+
+impl Deployment {
+    /// Whether a secret may name this admin secret.
+    pub(crate) fn allows_admin(&self, id: &str) -> bool {
+        self.admin_secrets.as_ref().is_none_or(|allowed| allowed.iter().any(|known| known == id))
+    }
+
+    /// Reads a version.
+    pub(crate) async fn holder(self: &Arc<Self>, context: &StepContext<'_>, document: &Document) -> Result<Holder> {
+        let issuer = self.sources.find(&issuer_name(document)?, context).await?;
+        let version = KeySecret::read(document, &issuer)?;
+        let (deployment, vars, admin) = (Arc::clone(self), version.vars.clone(), BTreeMap::new());
+        let (prefix, notes) = (name_prefix(context.secret()), context.notes().clone());
+        let mut holder = Holder { deployment, issuer, version, prefix, notes, vars, admin };
+        // A variable of the admin secret may be part of every call's address.
+        if holder.issuer.vars.values().any(|var| var.from == From::Admin) {
+            holder.read_admin(context).await?;
+        }
+        Ok(holder)
+    }
+}
+
+/// A version with the rights of its own key, which can only be tried.
+pub(crate) struct Holder {
+    deployment: Arc<Deployment>,
+    pub(crate) issuer: Arc<Issuer>,
+    pub(crate) version: KeySecret,
+    pub(crate) prefix: String,
+    notes: StepNotes,
+    vars: BTreeMap<String, Value>,
+    /// The fields of the admin secret; empty until it was read.
+    admin: BTreeMap<String, SecretText>,
+}
+
+impl Holder {
+    /// Tries a key. With `patience`, until the issuer's polling limit.
+    pub(crate) async fn verify(&self, key: &Key, patience: bool, deadline: Deadline) -> Result<Verdict> {
+        self.exchange(key, deadline).verify(key, patience).await
+    }
+
+    /// Adds the rights of the admin's credential.
+    pub(crate) async fn with_admin(mut self, context: &StepContext<'_>) -> Result<Administrator> {
+        self.read_admin(context).await?;
+        let prover = self.prover(context).await?;
+        Ok(Administrator { holder: self, prover })
+    }
+
+    async fn read_admin(&mut self, context: &StepContext<'_>) -> Result<()> {
+        if self.issuer.admin != Admin::Secret || !self.admin.is_empty() {
+            return Ok(());
+        }
+        let missing = || Error::new(Code::FieldMissing).with(Fact::Field, "rotation.adminSecretArn");
+        let id = self.version.admin_secret.as_deref().ok_or_else(missing)?;
+        if !self.deployment.allows_admin(id) {
+            return Err(Error::new(Code::AdminNotAllowed).with(Fact::OtherSecret, id));
+        }
+        let document = context.other_secret(id).await?;
+        let of_other = |error: Error| error.with_default(Fact::OtherSecret, id);
+        meant_for(&document, &self.issuer).map_err(of_other)?;
+        self.admin = admin_fields(&document, &self.issuer).map_err(of_other)?;
+        self.vars.extend(vars(&document, &self.issuer, From::Admin).map_err(of_other)?);
+        Ok(())
+    }
+
+    async fn prover(&self, context: &StepContext<'_>) -> Result<Prover> {
+        let KeySecret { key, journal, .. } = &self.version;
+        let places = self.issuer.place_vars();
+        let place = self.vars.iter().filter(|(name, _)| places.contains(name.as_str()));
+        let place = place.map(|(name, value)| (name.clone(), value.clone())).collect();
+        let mut prover = Prover::new(&self.admin, context.secret(), &self.issuer.id, &place);
+        let own = (key.id.as_deref().unwrap_or_default(), journal.proof.as_deref());
+        let entries = journal.retire.iter().map(|entry| (entry.id.as_str(), entry.proof.as_deref()));
+        let fails = |(id, proof): (&str, Option<&str>)| proof.is_some() && !prover.holds(id, proof);
+        // The admin's credential may have changed since. Where Secrets Manager rotates it, the one before is AWSPREVIOUS.
+        if let Some(id) = self.version.admin_secret.as_deref().filter(|_| self.issuer.admin == Admin::Secret)
+            && std::iter::once(own).chain(entries).any(fails)
+            && let Some(previous) = context.other_previous(id).await?
+            && let Ok(fields) = admin_fields(&previous, &self.issuer)
+        {
+            prover.and_previous(&fields);
+        }
+        Ok(prover)
+    }
+
+    /// A conversation with the issuer, for which `current` is the key in use.
+    fn exchange<'a>(&'a self, current: &'a Key, deadline: Deadline) -> Exchange<'a> {
+        let subject = Subject {
+            issuer: &self.issuer,
+            vars: &self.vars,
+            admin: &self.admin,
+            current: Some(current),
+            lifetime: self.version.lifetime,
+        };
+        Exchange::new(&self.deployment.client, subject, self.prefix.clone(), deadline).noting(self.notes.clone())
+    }
+}
+
+/// A version with the rights of its own key and of the admin's credential, which lists, makes, changes and revokes keys.
+pub(crate) struct Administrator {
+    pub(crate) holder: Holder,
+    pub(crate) prover: Prover,
+}
+
+impl Administrator {
+    /// Whether an earlier rotation has left a proof that this secret's key is its own to replace.
+    pub(crate) fn is_proven(&self) -> bool {
+        let KeySecret { key, journal, .. } = &self.holder.version;
+        let id = key.id.as_deref().unwrap_or_default();
+        self.holder.deployment.allow_unproven || self.prover.holds(id, journal.proof.as_deref())
+    }
+
+    /// Shows that whoever writes the secret has its key: with the admin's credential, the function would otherwise replace any
+    /// key that the secret names, and store the new one where its writer can read it.
+    pub(crate) async fn possession(&self, key: &Key, deadline: Deadline) -> Result<()> {
+        // That a key works says nothing about an id that somebody wrote beside it.
+        if key.id.is_some() && !self.holder.issuer.tells_identity() {
+            return Err(self.unproven());
+        }
+        self.holder.verify(key, false, deadline).await?.or_rejected(Code::KeyUnproven)
+    }
+
+    pub(crate) fn unproven(&self) -> Error {
+        Error::new(Code::KeyUnproven).with(Fact::Issuer, &self.holder.issuer.id)
+    }
+
+    /// A conversation with the issuer about this version's key.
+    pub(crate) fn exchange(&self, deadline: Deadline) -> Exchange<'_> {
+        self.holder.exchange(&self.holder.version.key, deadline)
+    }
+
+    /// The same for revoking keys. Failures are retried, and must leave the step time for the rest of its work and its answer.
+    pub(crate) fn ending(&self, deadline: Deadline) -> Exchange<'_> {
+        self.exchange(deadline.within(TO_END.min(deadline.left() / 3)))
+    }
+}
+
+/// An admin secret may say for which issuer it is. One that says another is not sent there.
+fn meant_for(admin: &Document, issuer: &Issuer) -> Result<()> {
+    match admin.optional_string("issuer")? {
+        Some(other) if other != issuer.id => {
+            let error = Error::new(Code::AdminNotAllowed).with(Fact::Field, "issuer");
+            Err(error.with(Fact::Found, "another issuer").with(Fact::Expected, &issuer.id))
+        }
+        _ => Ok(()),
+    }
+}
