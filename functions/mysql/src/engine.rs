@@ -1,4 +1,4 @@
-//! MySQL and MariaDB as the rotation's engine.
+//! MySQL and MariaDB as an engine.
 
 use crate::connect::errno;
 use crate::connect::{Session, connect};
@@ -10,23 +10,22 @@ use rotation::protocol::observation::PreviousCredential;
 use rotation::secret::Password;
 use rotation::{Code, Error, Fact, Result};
 
-/// What a secret in AWS's format calls MariaDB.
-pub(crate) const MARIADB: &str = "mariadb";
-/// MySQL manual, "CREATE USER Statement": user names can be up to 32 characters long.
+/// MariaDB's name in a secret in AWS's format.
+const MARIADB: &str = "mariadb";
+/// MySQL manual, "CREATE USER Statement": the longest user name.
 const MYSQL_NAME_CHARACTERS: usize = 32;
-/// MariaDB Knowledge Base, "Identifier Names": user names can be up to 80 characters long.
+/// MariaDB Knowledge Base, "Identifier Names": the longest user name.
 const MARIADB_NAME_CHARACTERS: usize = 80;
 
-/// MySQL or MariaDB, with what the deployer allows.
+/// MySQL or MariaDB, with the deployer's settings.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct MySql {
-    username_limit: Option<usize>,
-    allow_powerful: bool,
+    settings: Settings,
 }
 
 impl MySql {
     pub(crate) fn new(settings: Settings) -> Self {
-        Self { username_limit: settings.username_limit, allow_powerful: settings.allow_powerful_roles }
+        Self { settings }
     }
 }
 
@@ -38,12 +37,12 @@ impl Engine for MySql {
     const DEFAULT_DATABASE: Option<&'static str> = None;
     const DUAL_PASSWORDS: bool = true;
     const CHANNEL_BINDING: bool = false;
-    /// Only who may read the schema `mysql` sees what another account may do.
+    /// Only a user that may read the schema `mysql` sees the privileges of another account.
     const SUPERUSER_COMPARES: bool = true;
 
     fn check_name(&self, engine: &str, user: &str) -> Result<()> {
         let own = if engine == MARIADB { MARIADB_NAME_CHARACTERS } else { MYSQL_NAME_CHARACTERS };
-        let (limit, found) = (self.username_limit.unwrap_or(own), user.chars().count());
+        let (limit, found) = (self.settings.username_limit.unwrap_or(own), user.chars().count());
         if found <= limit {
             return Ok(());
         }
@@ -53,8 +52,8 @@ impl Engine for MySql {
             .with(Fact::Expected, format_args!("at most {limit}")))
     }
 
-    /// The driver drops a zero at the end of what the server asks it to sign. MariaDB's `ed25519` asks for 32 random bytes, so 1
-    /// login in 256 is refused whatever the password is. mysql_common 0.38.1 corrects it; mysql_async 0.37 is made for 0.37.
+    /// The driver drops a zero at the end of the bytes that it has to sign. MariaDB's `ed25519` sends 32 random bytes,
+    /// so 1 login in 256 is refused with any password. mysql_common 0.38.1 corrects it; mysql_async 0.37 needs 0.37.
     fn may_refuse_wrongly(&self, engine: &str) -> bool {
         engine == MARIADB
     }
@@ -67,7 +66,7 @@ impl Engine for MySql {
         single::change_own_password(session, change).await
     }
 
-    /// A new random password is in no history, unless it was set before.
+    /// A new random password is in no history unless an earlier run set it.
     fn is_a_second_run(&self, refusal: &Error) -> bool {
         errno::is(refusal, errno::CONTRADICTS_HISTORY)
     }
@@ -77,11 +76,11 @@ impl Engine for MySql {
     }
 
     async fn rescue(&self, superuser: Session, change: PasswordChange<'_>) -> Result<()> {
-        single::rescue(superuser, change, self.allow_powerful).await
+        single::rescue(superuser, change, self.settings.allow_powerful_roles).await
     }
 
     async fn converge(&self, superuser: Session, turn: Turn<'_>, evidence: &impl Evidence) -> Result<()> {
-        pair::converge(superuser, turn, evidence, self.allow_powerful).await
+        pair::converge(superuser, turn, evidence, self.settings.allow_powerful_roles).await
     }
 
     async fn compare(&self, superuser: Session, pair: &Pair, pending: Side) -> Result<()> {

@@ -1,7 +1,7 @@
-//! What the server knows about a user: its accounts, `'user'@'host'` each, with everything that ALTER USER can change.
+//! A user's accounts, `'user'@'host'` each, with everything that ALTER USER can change.
 //!
-//! It is read as structured facts from the grant tables (MySQL manual, "Grant Tables"; MariaDB Knowledge Base,
-//! "mysql.global_priv Table"). The text of SHOW CREATE USER is never taken apart.
+//! They are read as data from the grant tables (MySQL manual, "Grant Tables"; MariaDB Knowledge Base,
+//! "mysql.global_priv Table"). The text of SHOW CREATE USER is never parsed.
 
 use crate::catalog::options::Options;
 use crate::catalog::power::Powers;
@@ -15,10 +15,10 @@ use serde_json::{Map, Value};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
-/// What MySQL keeps in `User_attributes`, as far as it is understood here.
+/// The keys of `User_attributes` (MySQL) that are understood here.
 const MYSQL_ATTRIBUTES: &[&str] =
     &["additional_password", "metadata", "multi_factor_authentication", "Password_locking", "Restrictions"];
-/// What MariaDB keeps in `global_priv`, as far as it is understood here.
+/// The keys of `global_priv.Priv` (MariaDB) that are understood here.
 const MARIADB_FIELDS: &[&str] = &[
     "access",
     "account_locked",
@@ -48,7 +48,7 @@ pub(crate) struct Account {
     pub(crate) authentication: Authentication,
     /// `ACCOUNT LOCK`.
     pub(crate) locked: bool,
-    /// `PASSWORD EXPIRE`; not what becomes of a lifetime.
+    /// `PASSWORD EXPIRE`. A lifetime that has ended does not count.
     pub(crate) expired: bool,
     pub(crate) options: Options,
     /// MySQL: the object behind `COMMENT` and `ATTRIBUTE`.
@@ -57,13 +57,13 @@ pub(crate) struct Account {
     pub(crate) restrictions: BTreeMap<String, BTreeSet<String>>,
     /// MariaDB: the role that sessions start with.
     pub(crate) default_role: Option<String>,
-    /// What makes it as good as a superuser.
+    /// What makes it as powerful as a superuser.
     pub(crate) power: Option<String>,
-    /// What is there and has no meaning here.
+    /// Settings that are not understood here.
     pub(crate) unknown: Vec<String>,
 }
 
-/// How an account proves who it is.
+/// How an account authenticates.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Authentication {
     pub(crate) plugin: String,
@@ -71,11 +71,11 @@ pub(crate) struct Authentication {
     /// MySQL: whether there is a secondary password.
     pub(crate) secondary: bool,
     pub(crate) secondary_hash: Hash,
-    /// Several factors (MySQL), or several ways of which one suffices (MariaDB).
+    /// Several factors (MySQL), or several plugins of which one suffices (MariaDB).
     pub(crate) several: bool,
 }
 
-/// What the server keeps in place of a password.
+/// The hash of a password, as the server stores it.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub(crate) struct Hash(pub(crate) Vec<u8>);
 
@@ -85,7 +85,7 @@ impl fmt::Debug for Hash {
     }
 }
 
-/// The questions that every reading begins with, in this order; the positions of their answers.
+/// The queries that every reading begins with, in the order of their answers.
 #[derive(Clone, Copy, Debug)]
 enum Question {
     Accounts,
@@ -95,25 +95,25 @@ enum Question {
     Powers,
 }
 
-/// How many they are.
+/// The number of these queries.
 pub(crate) const QUESTIONS: usize = 5;
 
-/// The accounts of some users, and what else has to be known before one of them is changed.
+/// The accounts of some users, and what else has to be known before an account is changed.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct Accounts {
     /// In the order of their names.
     pub(crate) list: Vec<Account>,
-    /// MariaDB: every new password has to be seen by a plugin, so that hashes are refused.
+    /// MariaDB: a plugin has to see every new password, so the server refuses hashes.
     pub(crate) passwords_validated: bool,
 }
 
-/// The versions whose grant tables are known here. Others have others.
+/// Checks that the grant tables of this server version are known here.
 ///
 /// # Errors
-/// [`Code::TargetRefused`] with what was found and expected.
+/// [`Code::TargetRefused`].
 pub(crate) fn known_tables(session: &Session) -> Result<()> {
     let version @ (major, minor, patch) = session.version();
-    // MySQL has not come to 10, and MariaDB began there.
+    // MySQL's versions are below 10. MariaDB's began there.
     if ((8, 0, 14)..(10, 0, 0)).contains(&version) || version >= (10, 6, 0) {
         return Ok(());
     }
@@ -135,8 +135,8 @@ pub(crate) async fn read(session: &mut Session, names: &[&str]) -> Result<(Serve
 }
 
 impl Accounts {
-    /// Questions that both servers answer, each from its own tables: in a comment `/*!80014 … */` MySQL reads on from that
-    /// version and MariaDB never, in `/*M! … */` only MariaDB does (their manuals' "Comments" and "Comment Syntax").
+    /// Queries that both servers answer from their own tables. MySQL from 8.0.14 on reads `/*!80014 … */`, MariaDB
+    /// never does. Only MariaDB reads `/*M! … */` (their manuals' "Comments" and "Comment Syntax").
     pub(crate) fn questions(names: &[&str]) -> String {
         let names = names.iter().map(|name| literal(name)).collect::<Vec<_>>().join(", ");
         let accounts = format!(
@@ -156,7 +156,7 @@ impl Accounts {
     }
 
     /// # Errors
-    /// [`Code::Internal`] if the answers are not those of [`questions`](Self::questions).
+    /// [`Code::Internal`] if the answers are not those of [`queries`](Self::queries).
     pub(crate) fn of_answers(answers: &[Rows], names: &[&str], mariadb: bool) -> Result<Self> {
         let rows = |question: Question| answers.get(question as usize).map(Vec::as_slice);
         let (Some(accounts), Some(validation), Some(roles), Some(proxies), Some(powers)) = (
@@ -171,7 +171,7 @@ impl Accounts {
         let powers = Powers::read(powers, roles.iter().chain(proxies));
         let read = if mariadb { Account::of_mariadb } else { Account::of_mysql };
         let mut list: Vec<Account> = accounts.iter().filter_map(read).collect();
-        // The server compares without regard to spaces at the end, and in case of a conversion perhaps to more.
+        // The server ignores spaces at the end of a name when it compares, and possibly other differences.
         list.retain(|account| names.contains(&account.name.user.as_str()));
         for account in &mut list {
             account.power = powers.of(&account.name);
@@ -180,7 +180,7 @@ impl Accounts {
         Ok(Self { list, passwords_validated })
     }
 
-    /// The rows about who has which roles and who may stand for whom.
+    /// The rows about roles and the rows about proxies.
     pub(crate) fn edges(answers: &[Rows]) -> (&[Row], &[Row]) {
         let rows = |question: Question| answers.get(question as usize).map_or(&[][..], Vec::as_slice);
         (rows(Question::Roles), rows(Question::Proxies))
@@ -192,7 +192,7 @@ impl Accounts {
     }
 }
 
-/// That a user is there, and that a password would let it in.
+/// Checks that a user exists, and that a password would let it log in.
 ///
 /// # Errors
 /// [`Code::RoleMissing`], [`Code::RoleUnusable`].
@@ -208,14 +208,15 @@ pub(crate) fn usable(accounts: &[&Account], user: &str) -> Result<()> {
 }
 
 impl Account {
-    /// Whether this is a password of the account, by what the server keeps.
+    /// Whether this is a password of the account, by the stored hashes.
     pub(crate) fn has(&self, password: &Password) -> bool {
         let Authentication { hash, secondary_hash, .. } = &self.authentication;
         [hash, secondary_hash].into_iter().any(|stored| hash::matches(&stored.0, password))
     }
 
-    /// Whoever may write a secret names the user in it. A superuser's rights must not turn that into a way to take over the
-    /// server.
+    /// **Architecture invariant:** a superuser changes no user that is as powerful as a superuser, unless the deployer
+    /// allows it. Whoever may write a secret names its user, and could take over the server otherwise. Held by
+    /// `powerful_users_are_left_alone_unless_the_deployer_allows_them`.
     ///
     /// # Errors
     /// [`Code::RoleProtected`].
@@ -260,7 +261,7 @@ impl Account {
         })
     }
 
-    /// Nothing for a role, which is no account.
+    /// `None` for a role, which is not an account.
     fn of_mariadb(row: &Row) -> Option<Self> {
         let (fields, unreadable) = match object(row, 2) {
             Ok(fields) => (fields, None),
@@ -291,7 +292,7 @@ impl Account {
     }
 }
 
-/// A column with a JSON object; NULL is an empty one.
+/// A column with a JSON object; an empty object for NULL.
 fn object(row: &Row, column: usize) -> Result<Map<String, Value>, ()> {
     match row.get(column).and_then(Option::as_deref) {
         None => Ok(Map::new()),

@@ -1,8 +1,8 @@
-//! What an account may do, as structured facts: never as the text that SHOW GRANTS prints.
+//! What an account may do, as data. The text of SHOW GRANTS is never parsed.
 //!
-//! Static privileges for everything and for schemas are read from `information_schema`, which has them as the words that GRANT
-//! takes. It knows neither a table's bare GRANT OPTION nor routines, proxies and roles, and it goes on showing the GRANT OPTION
-//! of a dynamic privilege after REVOKE (MySQL 9.7); for those there are the grant tables.
+//! Static privileges at the global level and on schemas are read from `information_schema`, which has them as the words
+//! that GRANT takes. It lacks a table's GRANT OPTION without another privilege, routines, proxies and roles, and it
+//! still shows the GRANT OPTION of a dynamic privilege after REVOKE (MySQL 9.7). Those are read from the grant tables.
 
 use crate::catalog::accounts::{Account, Accounts, QUESTIONS};
 use crate::connect::{Row, Rows, text};
@@ -10,7 +10,7 @@ use crate::sql::quote::{AccountName, identifier, literal};
 use rotation::{Code, Error, Fact, Result};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// What the grant tables' sets call privileges, and what GRANT does.
+/// A privilege's name in the grant tables' SET columns, and its name in GRANT.
 const SET_WORDS: &[(&str, &str)] = &[
     ("Alter", "ALTER"),
     ("Alter Routine", "ALTER ROUTINE"),
@@ -29,13 +29,13 @@ const SET_WORDS: &[(&str, &str)] = &[
     ("Trigger", "TRIGGER"),
     ("Update", "UPDATE"),
 ];
-/// GRANT OPTION, in those sets.
+/// GRANT OPTION in those columns.
 const SET_GRANT: &str = "Grant";
 
-/// What a routine can be: FUNCTION and PROCEDURE on both, LIBRARY on MySQL from 9.2, packages on MariaDB.
+/// The kinds of routines: FUNCTION and PROCEDURE on both servers, LIBRARY on MySQL from 9.2 on, packages on MariaDB.
 const ROUTINES: &[&str] = &["FUNCTION", "LIBRARY", "PACKAGE", "PACKAGE BODY", "PROCEDURE"];
 
-/// Where a privilege holds.
+/// The level that a privilege holds for.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Level {
     Global,
@@ -48,7 +48,7 @@ pub(crate) enum Level {
     Routine(String, String, String),
 }
 
-/// A word, and the column that it is limited to.
+/// A privilege's word, and the column that it is limited to.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Privilege {
     pub(crate) word: String,
@@ -66,18 +66,18 @@ pub(crate) struct Privileges {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Grants {
     pub(crate) privileges: BTreeMap<Level, Privileges>,
-    /// Roles, and whether WITH ADMIN OPTION. MariaDB's have no host.
+    /// Roles, and whether WITH ADMIN OPTION. A role of MariaDB has no host.
     pub(crate) roles: BTreeMap<AccountName, bool>,
     pub(crate) default_roles: BTreeSet<AccountName>,
-    /// Whom it may stand for, and whether WITH GRANT OPTION.
+    /// Accounts that it may log in as (PROXY), and whether WITH GRANT OPTION.
     pub(crate) proxies: BTreeMap<AccountName, bool>,
-    /// MySQL's partial revokes: what it may not do in a schema although it may everywhere.
+    /// MySQL's partial revokes: global privileges that it does not have in a schema.
     pub(crate) restrictions: BTreeMap<String, BTreeSet<String>>,
-    /// What is there and has no meaning here.
+    /// Privileges that are not understood here.
     pub(crate) unknown: Vec<String>,
 }
 
-/// The questions after those about accounts, in this order.
+/// The queries after those about accounts, in the order of their answers.
 #[derive(Clone, Copy, Debug)]
 enum Question {
     Global,
@@ -90,7 +90,7 @@ enum Question {
 }
 
 impl Level {
-    /// What stands behind ON.
+    /// The text after ON.
     pub(crate) fn on(&self) -> String {
         match self {
             Self::Global | Self::Dynamic(_) => "*.*".to_owned(),
@@ -117,7 +117,7 @@ pub(crate) fn list<'a>(privileges: impl IntoIterator<Item = &'a Privilege>) -> S
 }
 
 impl Grants {
-    /// Questions to follow those of [`Accounts::questions`].
+    /// Queries that follow those of [`Accounts::queries`].
     pub(crate) fn questions(names: &[&str]) -> String {
         let grantee = names.iter().map(|name| {
             let start = literal(&grantee(name, ""));
@@ -154,10 +154,10 @@ impl Grants {
         .join("; ")
     }
 
-    /// What each of these accounts may do, in their order.
+    /// What each of these accounts may do, in the order of the accounts.
     ///
     /// # Errors
-    /// [`Code::PrivilegeMissing`] if the superuser is shown nothing; [`Code::Internal`].
+    /// [`Code::PrivilegeMissing`] if the superuser sees no privileges; [`Code::Internal`].
     pub(crate) fn of_answers(answers: &[Rows], accounts: &[Account], mariadb: bool) -> Result<Vec<Self>> {
         let answer = |question: Question| answers.get(QUESTIONS + question as usize).map_or(&[][..], Vec::as_slice);
         if answers.len() != QUESTIONS + Question::DefaultRoles as usize + 1 {
@@ -170,7 +170,7 @@ impl Grants {
             };
             let grantee = grantee(&account.name.user, &account.name.host);
             let granted = |question| answer(question).iter().filter(|row| text(row, 0) == grantee);
-            // The least that there is about every account is the word USAGE.
+            // Every account has at least the word USAGE.
             if granted(Question::Global).next().is_none() {
                 let what = "SELECT on the schema mysql, to see other accounts' privileges";
                 return Err(Error::new(Code::PrivilegeMissing).with(Fact::What, what));
@@ -182,7 +182,7 @@ impl Grants {
                 proxies: own(proxies).iter().map(|row| (AccountName::of_row(row, 2), text(row, 4) == "1")).collect(),
                 ..Self::default()
             };
-            // All of MySQL's dynamic privileges have an underscore in their names, and none of the static ones.
+            // All of MySQL's dynamic privileges have an underscore in their names, and no static one does.
             let dynamic = |row: &&Row| !mariadb && text(row, 1).contains('_');
             for row in granted(Question::Global).filter(|row| !dynamic(row)) {
                 grants.word(Level::Global, text(row, 1), text(row, 2) == "YES");
@@ -211,7 +211,7 @@ impl Grants {
                 }
             }
             grants.default_roles = match &account.default_role {
-                // A default role outlives the grant of the role, without any effect.
+                // A default role stays, without effect, after the role itself was revoked.
                 Some(role) => grants.roles.keys().filter(|granted| granted.user == *role).cloned().collect(),
                 None => own(answer(Question::DefaultRoles)).iter().map(|row| AccountName::of_row(row, 2)).collect(),
             };
@@ -256,7 +256,7 @@ impl Grants {
     }
 }
 
-/// How `information_schema` shows an account: in quotes, with nothing escaped.
+/// An account as `information_schema` shows it: in quotes, with nothing escaped.
 fn grantee(user: &str, host: &str) -> String {
     format!("'{user}'@'{host}'")
 }

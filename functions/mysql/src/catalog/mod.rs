@@ -1,4 +1,4 @@
-//! What the server's grant tables say about users: their accounts, and what these may do.
+//! What the grant tables say about users: their accounts, and what those may do.
 
 pub(crate) mod accounts;
 pub(crate) mod grants;

@@ -1,11 +1,11 @@
-//! The options of CREATE USER and ALTER USER, other than the ones that say who may log in.
+//! The options of CREATE USER and ALTER USER, except those of authentication and the lock.
 
 use crate::connect::{Row, text};
 use crate::sql::quote::literal;
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
 
-/// Each option as the clause that gives it, in the order in which both grammars want them.
+/// The clause of each option, in the order that both grammars want.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Options(BTreeMap<Kind, String>);
 
@@ -27,12 +27,12 @@ pub(crate) enum Kind {
 }
 
 impl Options {
-    /// Of an account that CREATE USER has made without any.
+    /// The options of an account that was created without any.
     pub(crate) fn none(mariadb: bool) -> Self {
         if mariadb { Self::of_mariadb(&Map::new()) } else { Self::of_mysql(&Row::new(), &Map::new()) }
     }
 
-    /// From a row with the columns from `ssl_type` (at 4) to `Password_require_current`, and `User_attributes`.
+    /// Reads a row whose columns from 4 on are `ssl_type` to `Password_require_current`, and `User_attributes`.
     pub(crate) fn of_mysql(row: &Row, attributes: &Map<String, Value>) -> Self {
         let require = require(text(row, 4), text(row, 5), text(row, 6), text(row, 7));
         let limit = |column| Some(text(row, column)).filter(|limit| !limit.is_empty()).unwrap_or("0");
@@ -72,7 +72,7 @@ impl Options {
         ]))
     }
 
-    /// From the JSON of `mysql.global_priv`.
+    /// Reads the JSON of `mysql.global_priv`.
     pub(crate) fn of_mariadb(fields: &Map<String, Value>) -> Self {
         let string = |key: &str| fields.get(key).and_then(Value::as_str).unwrap_or_default();
         let number = |key: &str| fields.get(key).and_then(Value::as_i64).unwrap_or_default();
@@ -98,15 +98,16 @@ impl Options {
         ]))
     }
 
-    /// Whether a login takes a certificate of the client's.
+    /// Whether a login needs a client's certificate.
     pub(crate) fn want_certificate(&self) -> bool {
         let require = self.0.get(&Kind::Require).map_or("", String::as_str);
         ["REQUIRE X509", "REQUIRE SUBJECT ", "REQUIRE ISSUER "].iter().any(|start| require.starts_with(start))
     }
 
-    /// The clauses that make these options out of others, as one text that begins with a space; nothing if they are alike.
+    /// The clauses that turn other options into these, as one text that begins with a space. It is empty if the options
+    /// are alike.
     ///
-    /// An account that is in use keeps its own: limits, requirements and a lifetime could refuse its consumers at once.
+    /// An account in use keeps its options: a limit, a requirement or a lifetime could refuse its consumers at once.
     pub(crate) fn instead_of(&self, others: &Self, in_use: bool) -> String {
         if in_use {
             return String::new();

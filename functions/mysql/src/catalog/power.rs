@@ -1,11 +1,11 @@
-//! Which accounts are superusers, or amount to one, by themselves or through what they can become.
+//! Which accounts are as powerful as a superuser, by themselves or through a role or a proxy.
 
 use crate::connect::{Row, text};
 use crate::sql::quote::{AccountName, identifier, literal};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// Global privileges that are a way to everything: the word, MySQL's column in `mysql.user`, and MariaDB's bit in
-/// `global_priv.access` (`privilege_t` in sql/privilege.h). To read and write the server's files is one as well.
+/// Global privileges that lead to all others: the word, MySQL's column in `mysql.user`, and MariaDB's bit in
+/// `global_priv.access` (`privilege_t` in sql/privilege.h). Reading and writing the server's files is one of them.
 const GLOBAL: &[(&str, &str, u32)] = &[
     ("SUPER", "Super_priv", 15),
     ("CREATE USER", "Create_user_priv", 25),
@@ -13,8 +13,8 @@ const GLOBAL: &[(&str, &str, u32)] = &[
     ("FILE", "File_priv", 9),
 ];
 
-/// These are one in the schema `mysql`, which a global privilege holds for, too.
-/// ALTER gives MariaDB's `global_priv` a default that is a superuser, and DROP makes room for another table.
+/// Privileges that lead to all others if they hold in the schema `mysql`, as a global one does. ALTER can make a
+/// superuser the default in MariaDB's `global_priv`, and DROP makes room for another table.
 const WRITE: &[(&str, &str, u32)] = &[
     ("INSERT", "Insert_priv", 1),
     ("UPDATE", "Update_priv", 2),
@@ -23,8 +23,8 @@ const WRITE: &[(&str, &str, u32)] = &[
     ("ALTER", "Alter_priv", 13),
 ];
 
-/// MySQL's dynamic privileges of that kind: to be somebody else, to give rights, or to make the server do what another
-/// one, or a text, tells it (MySQL manual, "Dynamic Privilege Descriptions").
+/// MySQL's dynamic privileges of that kind: to act as another user, to grant rights, or to make the server apply
+/// changes from another server or from a text (MySQL manual, "Dynamic Privilege Descriptions").
 const DYNAMIC: &[&str] = &[
     "BINLOG_ADMIN",
     "CLONE_ADMIN",
@@ -38,10 +38,10 @@ const DYNAMIC: &[&str] = &[
     "SYSTEM_VARIABLES_ADMIN",
 ];
 
-/// MariaDB's of that kind.
+/// MariaDB's privileges of that kind.
 const MARIADB: &[(&str, u32)] = &[("SET USER", 30), ("REPLICATION SLAVE ADMIN", 34), ("BINLOG REPLAY", 37)];
 
-/// What every account on the server can do and become, as far as it matters here.
+/// The powers of every account on the server, and the accounts that each can become.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Powers {
     own: BTreeMap<AccountName, String>,
@@ -49,10 +49,10 @@ pub(crate) struct Powers {
 }
 
 impl Powers {
-    /// Rows of user, host and what makes it powerful.
+    /// A query for rows of a user, a host and what makes the account powerful.
     pub(crate) fn question() -> String {
         let held = |(word, column, _): &(&str, &str, u32)| format!("IF({column} = 'Y', '{word}', NULL)");
-        // Taken back for the schema `mysql` by a partial revoke.
+        // A partial revoke takes the privilege back for the schema `mysql`.
         let written = |(word, column, _): &(&str, &str, u32)| {
             let restriction = literal(&format!(r#"{{"Database": "mysql", "Privileges": ["{word}"]}}"#));
             format!(
@@ -83,7 +83,7 @@ impl Powers {
         )
     }
 
-    /// From those rows, and rows of user, host and the user and host that it can become.
+    /// Reads those rows, and rows of an account and another one that it can become.
     pub(crate) fn read<'a>(powers: &[Row], edges: impl Iterator<Item = &'a Row>) -> Self {
         let mut becomes: BTreeMap<AccountName, BTreeSet<AccountName>> = BTreeMap::new();
         for row in edges {
@@ -106,7 +106,7 @@ impl Powers {
                 });
             }
             for other in self.becomes.get(current).into_iter().flatten() {
-                // Who may stand for the account without a name, may for everyone.
+                // A proxy for the account without a name is one for every account.
                 if other.user.is_empty() && other.host.is_empty() {
                     return Some("PROXY on every account".to_owned());
                 }
@@ -119,7 +119,7 @@ impl Powers {
     }
 }
 
-/// MariaDB's roles have no host.
+/// A role of MariaDB has no host.
 fn shown(name: &AccountName) -> String {
     if name.host.is_empty() { identifier(&name.user) } else { name.to_string() }
 }

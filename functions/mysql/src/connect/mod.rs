@@ -1,12 +1,12 @@
-//! One connection, one login: TCP, TLS, authentication, each with an error of its own.
+//! One connection and one login: TCP, TLS and authentication, each with an error of its own.
 //!
-//! The driver makes the connection, so what is decided here is what it may do: TLS with our trust and nothing else, no socket
-//! file that a server names, no password in clear (`mysql_clear_password`), none in the hash of before 4.1
-//! (`mysql_old_password`), no query of its own, no local files.
+//! The driver makes the connection. This file decides what the driver may do: TLS with our CAs only, no socket file
+//! that a server names, no password in clear (`mysql_clear_password`), no hash of before 4.1 (`mysql_old_password`), no
+//! query of its own, no local files.
 //!
 //! Without TLS, `caching_sha2_password` encrypts the password with a key that the server sends (manual, "Caching SHA-2
-//! Pluggable Authentication"). Whoever listens learns nothing; whoever can play the server learns the password. That is what
-//! `"ssl": false` in a secret accepts.
+//! Pluggable Authentication"). A listener learns nothing; whoever can act as the server learns the password. A secret
+//! with `"ssl": false` accepts that.
 
 pub(crate) mod errno;
 
@@ -26,35 +26,35 @@ use std::task::Poll;
 use std::time::Duration;
 use tokio::net::TcpStream;
 
-/// A login in a VPC takes tens of milliseconds, seconds on a small server under load; a lost SYN costs one second, two cost
-/// three. What takes longer is a firewall, or a server that hangs.
+/// A login in a VPC takes tens of milliseconds, and seconds on a small server under load. One lost SYN costs one
+/// second, two cost three. A login that takes longer meets a firewall, or a server that hangs.
 const LOGIN_LIMIT: Duration = Duration::from_secs(8);
-/// After a login that was not answered: whether anything answers at all.
+/// The limit for a probe whether anything answers at the address, after a login without an answer.
 const PROBE_LIMIT: Duration = Duration::from_secs(1);
-/// Changing an account touches a few rows. The limits for locks come first, so that the error can name them.
+/// A change of an account writes a few rows. The limits for locks are shorter, so that the error can name them.
 const STATEMENT_LIMIT: Duration = Duration::from_secs(9);
-/// To say good-bye, so that the server does not count a broken connection.
+/// The limit for saying good-bye, so that the server does not count a broken connection.
 const CLOSE_LIMIT: Duration = Duration::from_millis(200);
-/// What a server may say in answer to one batch, in bytes of our memory. A rotation's answers take kilobytes, and hundreds of
-/// them for users with thousands of grants; a Lambda function has 128 MB at the least.
+/// How many bytes of memory the answers to one batch may take. A rotation's answers take kilobytes, and hundreds of
+/// kilobytes for users with thousands of grants. A Lambda function has at least 128 MB.
 const MOST_BYTES: usize = 8 << 20;
-/// Asked of nobody: the driver would query it otherwise.
+/// Set so that the driver does not query it. Nothing uses it.
 const WAIT_TIMEOUT_SECONDS: usize = 60;
 
 /// An open connection. Dropped, it is closed.
 pub(crate) struct Session {
     conn: Conn,
     encrypted: bool,
-    /// The step's, which ends every wait.
+    /// The step's deadline, which ends every wait.
     pub(crate) deadline: Deadline,
 }
 
-/// A row of an answer, as the text protocol has it; `None` is NULL.
+/// A row of an answer in the text protocol; `None` is NULL.
 pub(crate) type Row = Vec<Option<Vec<u8>>>;
 /// The rows of one statement.
 pub(crate) type Rows = Vec<Row>;
 
-/// A column's text; NULL, and what is not UTF-8, reads as nothing.
+/// A column's text; empty for NULL and for bytes that are not UTF-8.
 pub(crate) fn text(row: &Row, column: usize) -> &str {
     let bytes = row.get(column).and_then(Option::as_deref).unwrap_or_default();
     std::str::from_utf8(bytes).unwrap_or_default()
@@ -63,22 +63,22 @@ pub(crate) fn text(row: &Row, column: usize) -> &str {
 /// Logs in: one connection, one attempt.
 ///
 /// # Errors
-/// What the attempt tells about the password, and why there is no session.
+/// What the attempt says about the password, and why there is no session.
 pub(crate) async fn connect(login: Login<'_>, deadline: Deadline) -> Result<Session, LoginFailure> {
-    // Over TLS the server may ask for the password itself, and nothing in the protocol binds a login to a channel.
+    // Over TLS the server may ask for the password itself, and the protocol cannot bind a login to a channel.
     if login.channel_binding_required {
         return Err(LoginFailure::unknown(Error::new(Code::SuperuserAddressUnproven)));
     }
     let endpoint = login.endpoint;
     let (options, encrypted) = options(&login).map_err(LoginFailure::unknown)?;
-    // Some of the time is kept for the question whether anything answers there.
+    // Some time is kept for the probe.
     let limit = deadline.less(PROBE_LIMIT.min(deadline.left() / 4)).within(LOGIN_LIMIT);
     let addresses = addresses(&endpoint.host, endpoint.port, limit).await.map_err(LoginFailure::unreachable)?;
     let conn = log_in_at(&addresses, &options, &login, limit, deadline).await?;
     Ok(Session { conn, encrypted, deadline })
 }
 
-/// Logs in at the first address where anything answers. The deadline is later than the limit by the time of a probe.
+/// Logs in at the first address that answers. The deadline leaves time for a probe after the limit.
 async fn log_in_at(
     addresses: &[SocketAddr],
     options: &OptsBuilder,
@@ -95,13 +95,15 @@ async fn log_in_at(
         let mut outcome = limit.within(share).limit(&mut handshake).await;
         let alive = outcome.is_err() && answers(*address, deadline).await;
         if alive {
-            // A share is for finding out whether anything is there. What is there gets the rest of the time.
+            // The share of an address is for finding out whether a server is there. A server that is there gets the
+            // rest of the time.
             outcome = limit.limit(&mut handshake).await;
         }
         match outcome {
             Ok(Ok(conn)) => return Ok(conn),
             Ok(Err(failed)) => match of_login(&failed, login) {
-                // The next address of the same name may be reached; once a server has answered, no other one is tried.
+                // Another address of the same name may be reached. Once a server has answered, no other address is
+                // tried.
                 unreached if matches!(unreached.error.code(), Code::ConnectionRefused | Code::ConnectTimeout) => {
                     last = unreached;
                 }
@@ -124,13 +126,13 @@ async fn addresses(host: &str, port: u16, limit: Deadline) -> Result<Vec<SocketA
     }
 }
 
-/// The driver does not tell how far it came. Asked only once a login was not answered: to the server this is one more
-/// connection without a handshake.
+/// Probes whether anything answers. The driver does not say how far it came. The server sees one more connection
+/// without a handshake, so this is done only after a login without an answer.
 async fn answers(address: SocketAddr, deadline: Deadline) -> bool {
     matches!(deadline.within(PROBE_LIMIT).limit(TcpStream::connect(address)).await, Ok(Ok(_)))
 }
 
-/// What the driver is to do, and whether it will be encrypted.
+/// The driver's options, and whether the connection will be encrypted.
 fn options(login: &Login<'_>) -> Result<(OptsBuilder, bool)> {
     let endpoint = login.endpoint;
     let options = OptsBuilder::default()
@@ -152,22 +154,23 @@ fn options(login: &Login<'_>) -> Result<(OptsBuilder, bool)> {
     }
 }
 
-/// TLS with our trust alone: the driver has Mozilla's roots built in.
+/// TLS with our CAs only: the driver has Mozilla's roots built in.
 fn trusting(verifier: &Verifier, server_name: &str) -> SslOpts {
     let roots = verifier.trusted().map(|pem| pem.to_vec().into()).collect();
     SslOpts::default()
         .with_disable_built_in_roots(true)
         .with_root_certs(roots)
-        // Not what it seems: the name is checked all the same, it need only not be the host's.
+        // In spite of its name this does not switch the check off: the certificate must be for this name instead of the
+        // host's.
         .with_danger_tls_hostname_override(Some(server_name.to_owned()))
 }
 
-/// Turns the driver's panics into errors: a server that does not speak the protocol can cause them, with an RSA key that is
-/// none, a result of more columns than there can be, a row without a byte.
+/// Turns the driver's panics into errors. A server can cause them by breaking the protocol: with an invalid RSA key, a
+/// result with too many columns, or an empty row.
 async fn contained<T>(work: impl Future<Output = mysql_async::Result<T>>) -> mysql_async::Result<T> {
     let mut work = pin!(work);
     poll_fn(|context| {
-        // What is left half done is the connection, which is of no use after such an error.
+        // A panic may leave the connection half changed. After such an error nothing uses it.
         let polled = catch_unwind(AssertUnwindSafe(|| work.as_mut().poll(context)));
         polled.unwrap_or_else(|_| Poll::Ready(Err(DriverError::PacketOutOfOrder.into())))
     })
@@ -175,7 +178,8 @@ async fn contained<T>(work: impl Future<Output = mysql_async::Result<T>>) -> mys
 }
 
 impl Session {
-    /// Runs statements, separated by semicolons, in one round trip: the rows of each that has any columns.
+    /// Runs statements, separated by semicolons, in one round trip. Returns the rows of each statement that has
+    /// columns.
     ///
     /// # Errors
     /// By error number; [`Code::ServerSilent`] if the server does not answer; [`Code::ConnectionLost`].
@@ -194,10 +198,10 @@ impl Session {
         while let Some(columns) = answer.columns() {
             let take = |mut rows: Rows, row: mysql_async::Row| {
                 let row: Row = row.unwrap().into_iter().map(value).collect();
-                // A value that holds nothing takes room, too.
+                // An empty value takes memory, too.
                 let size = |value: &Option<Vec<u8>>| size_of_val(value) + value.as_ref().map_or(0, Vec::len);
                 bytes = row.iter().map(size).fold(bytes.saturating_add(size_of_val(&row)), usize::saturating_add);
-                // What is too much is read and forgotten.
+                // Beyond the limit, rows are read and dropped.
                 if bytes <= MOST_BYTES {
                     rows.push(row);
                 } else {
@@ -211,7 +215,8 @@ impl Session {
                 sets.push(rows);
             }
         }
-        // The loop ends at a later statement's error as it does at the end. Left there, it would be the next question's answer.
+        // The loop also ends if a later statement fails. That error has to be read here, or it would answer the next
+        // query.
         answer.drop_result().await?;
         let too_much = || Error::new(Code::ConnectionLost).with(Fact::What, "the server says too much");
         Ok(if bytes > MOST_BYTES { Err(too_much()) } else { Ok(sets) })
@@ -222,7 +227,7 @@ impl Session {
         self.conn.server_version()
     }
 
-    /// Whether what is sent is encrypted.
+    /// Whether the connection is encrypted.
     pub(crate) fn encrypted(&self) -> bool {
         self.encrypted
     }
@@ -267,7 +272,7 @@ fn refused(refusal: &ServerError, login: &Login<'_>) -> LoginFailure {
         error = error.recoded(Code::TargetRefused).with(Fact::What, what);
     }
     if error.code() == Code::PrivilegeMissing {
-        // The only privilege that a login needs is one on the database.
+        // A login needs no privilege but one on the database.
         error = error.recoded(Code::DatabaseUnusable);
     }
     if error.code() == Code::DatabaseUnusable
@@ -293,13 +298,13 @@ fn of_driver(error: &DriverError) -> LoginFailure {
         DriverError::CleartextPluginDisabled => unsupported("mysql_clear_password, which sends the password itself"),
         DriverError::InvalidParsecSalt => unsupported("parsec"),
         DriverError::MysqlOldPasswordDisabled => unsupported("mysql_old_password, which is as good as none"),
-        // MySQL also asks this of users that do not exist, so that nobody can tell them from others.
+        // MySQL also asks for a plugin if the user does not exist, so that nobody can tell.
         DriverError::UnknownAuthPlugin { name } => {
             let plugin: String = name.chars().filter(|c| c.is_ascii_alphanumeric() || *c == '_').take(64).collect();
             let failure = unsupported(&plugin);
             LoginFailure { error: failure.error.with(Fact::What, "or the user does not exist"), ..failure }
         }
-        // Its text may quote what the server sent.
+        // The error's text may quote what the server sent.
         _ => {
             let error = Error::new(Code::ConnectionLost).with(Fact::Call, "the login");
             LoginFailure::unreachable(
@@ -386,7 +391,7 @@ mod tests {
         connect(login(endpoint, &"password".into()), Deadline::after(Duration::from_secs(5))).await
     }
 
-    /// If this fails, the driver is mended: `Engine::may_refuse_wrongly` can go.
+    /// If this test fails, the driver is corrected, and `Engine::may_refuse_wrongly` can go.
     #[tokio::test]
     async fn the_driver_drops_a_zero_at_the_end_of_what_it_is_to_sign() {
         let asks = |asked| endpoint(server_of_ed25519(&"password".into(), asked), Transport::Plaintext);
@@ -416,7 +421,7 @@ mod tests {
         session.close().await;
     }
 
-    /// As behind a proxy of many addresses, each of which has a share of the time that is shorter than a slow login.
+    /// Behind a proxy of many addresses, each address has a share of the time that is shorter than a slow login.
     #[tokio::test]
     async fn an_address_that_answers_late_is_waited_for() {
         let endpoint = endpoint(server(Duration::from_millis(400), &[GREETING, OK]), Transport::Plaintext);
