@@ -1,44 +1,46 @@
-//! Two users that take turns. Every account of the base user has one of the clone's beside it, for the same host pattern, which
-//! is made to follow it in everything.
+//! Alternating users. For every account of the base user the clone has one with the same host pattern, which is made
+//! like it.
 //!
-//! Account statements commit by themselves, so every prefix of them has to be safe: a new account is made locked, with a
-//! password that nobody knows; it is made like the base's; that this has been achieved is read back; and only then, in the last
-//! statement, it gets the pending password and is unlocked.
+//! Account statements commit by themselves, so the state after each of them has to be safe. A new account is created
+//! locked, with a password that nobody knows. It is made like the base's account, and the result is read back. Only the
+//! last statement sets the pending password and unlocks the account.
 
 use crate::catalog::accounts::{Account, Accounts, known_tables, usable};
 use crate::catalog::grants::{Grants, Level, list};
 use crate::connect::{Rows, Session, text};
-use crate::sql::changes::{Change, Granted, Need, Subject, Task};
+use crate::sql::changes::{Change, CloneTask, Grantee, ObjectGrant, Right};
 use crate::sql::hash;
-use crate::sql::password::{self, Identified, Lock, Plugin, Target};
-use crate::sql::preamble::{self, Server};
+use crate::sql::password::{self, AccountUpdate, IdentifiedBy, Lock, Plugin};
+use crate::sql::preamble::{self, ServerInfo};
 use crate::sql::quote::literal;
 use rotation::database::{Evidence, Pair, Side, Turn};
 use rotation::{Code, Error, Fact, Result};
 use std::collections::BTreeSet;
 
-/// How often the difference is worked out anew. One round does it, unless a statement has an effect besides the one that is
-/// wanted, something was dropped, or somebody else changes the same accounts.
+/// How often the difference is worked out anew. One round is enough, unless a statement has a side effect, an object
+/// was dropped, or another client changes the same accounts.
 const ROUNDS: usize = 4;
 
-/// A table, a column or a routine does not exist: what depends on it cannot be granted, and the base has it without effect.
+/// A table, a column or a routine does not exist. A privilege on it cannot be granted, and the base's has no effect.
 /// ER_BAD_FIELD_ERROR, ER_NO_SUCH_TABLE, ER_SP_DOES_NOT_EXIST, ER_BAD_DB_ERROR.
 const GONE: &[&str] = &["1054", "1146", "1305", "1049"];
-/// Somebody else was faster: an account is there already, or is not any more; a grant is not there any more.
-/// ER_CANNOT_USER, ER_NONEXISTING_GRANT, ER_NONEXISTING_TABLE_GRANT, ER_NONEXISTING_PROC_GRANT.
+/// Another client was faster: it made or dropped the account, or revoked the grant. ER_CANNOT_USER,
+/// ER_NONEXISTING_GRANT, ER_NONEXISTING_TABLE_GRANT, ER_NONEXISTING_PROC_GRANT.
 const OUTRUN: &[&str] = &["1396", "1141", "1147", "1403"];
-/// How GRANT and REVOKE say that the superuser lacks what it would pass on: by the level, and in two cases as a login that is
-/// refused. ER_DBACCESS_DENIED_ERROR, ER_ACCESS_DENIED_ERROR, ER_TABLEACCESS_DENIED_ERROR, ER_COLUMNACCESS_DENIED_ERROR,
-/// ER_SPECIFIC_ACCESS_DENIED_ERROR, ER_PROCACCESS_DENIED_ERROR, ER_ACCESS_DENIED_NO_PASSWORD_ERROR.
+/// How GRANT and REVOKE say that the superuser lacks what it would pass on. The number depends on the level; two of
+/// them are those of a refused login. ER_DBACCESS_DENIED_ERROR, ER_ACCESS_DENIED_ERROR, ER_TABLEACCESS_DENIED_ERROR,
+/// ER_COLUMNACCESS_DENIED_ERROR, ER_SPECIFIC_ACCESS_DENIED_ERROR, ER_PROCACCESS_DENIED_ERROR,
+/// ER_ACCESS_DENIED_NO_PASSWORD_ERROR.
 const DENIED: &[&str] = &["1044", "1045", "1142", "1143", "1227", "1370", "1698"];
 
-/// Makes the clone's accounts if they are absent and this is its turn, makes them follow the base's, and sets the pending
-/// side's password last. Two round trips; if anything has to change, one for each change and one to read the result back.
+/// Creates the clone's accounts if they are absent and this is its turn, makes them like the base's, and sets the
+/// pending side's password last. Two round trips. If anything differs, one more for each change and one to read the
+/// result back.
 ///
 /// # Errors
 /// [`Code::RoleMissing`], [`Code::RoleUnusable`], [`Code::RoleProtected`], [`Code::PairUnproven`],
-/// [`Code::AuthenticationUnsupported`], [`Code::PrivilegeUnknown`], [`Code::TlsRequired`] before anything is changed;
-/// [`Code::PrivilegeMissing`] naming the grant; [`Code::PrivilegesDiffer`] if somebody else changes the accounts, too;
+/// [`Code::AuthenticationUnsupported`], [`Code::PrivilegeUnknown`], [`Code::TlsRequired`] before any change;
+/// [`Code::PrivilegeMissing`] naming the grant; [`Code::PrivilegesDiffer`] if another client changes the accounts, too;
 /// [`Code::PasswordRefused`]; others by error number.
 pub(crate) async fn converge(
     mut session: Session,
@@ -47,13 +49,13 @@ pub(crate) async fn converge(
     allow_powerful: bool,
 ) -> Result<()> {
     let Turn { pair, pending, new, current } = turn;
-    let (server, mut observed) = Observed::begin(&mut session, pair).await?;
+    let (server, mut observed) = ObservedPair::begin(&mut session, pair).await?;
     let plugins = observed.ready(pair, pending, &server, allow_powerful)?;
     prove(&mut session, turn, &observed, evidence).await?;
-    // Where the server wants to see passwords, it wants to see one that its rules allow.
+    // A server that wants to see passwords takes only one that its rules allow.
     let first = if observed.accounts.passwords_validated { new.clone() } else { hash::mark(&pair.clone, current) };
-    let identified = Identified::new(&session, &server, &observed.accounts, plugins.iter().copied(), &first)?;
-    let task = Task { clone: &pair.clone, mariadb: server.mariadb, in_use: pending == Side::Base };
+    let identified = IdentifiedBy::new(&session, &server, &observed.accounts, plugins.iter().copied(), &first)?;
+    let task = CloneTask { clone: &pair.clone, mariadb: server.mariadb, in_use: pending == Side::Base };
     let mut gone = BTreeSet::new();
     for round in 0.. {
         let of_base = |account: &Account| {
@@ -74,24 +76,24 @@ pub(crate) async fn converge(
         if !changed {
             break;
         }
-        observed = Observed::again(&mut session, pair, &server).await?;
+        observed = ObservedPair::again(&mut session, pair, &server).await?;
     }
     let targets = observed.targets(pending, server.mariadb)?;
     let set = password::apply(&mut session, &server, &observed.accounts, &targets, new).await;
     let what = "the password";
-    set.map_err(|error| explain_as(error, what, &Need::CreateUser, &server))?;
+    set.map_err(|error| explain_as(error, what, &Right::CreateUser, &server))?;
     session.close().await;
     Ok(())
 }
 
-/// Compares the pair, as a superuser: one round trip.
+/// Compares the pair, as a superuser. One round trip.
 ///
 /// # Errors
 /// [`Code::PrivilegesDiffer`] naming the first difference; those of reading.
 pub(crate) async fn compare(mut session: Session, pair: &Pair, pending: Side) -> Result<()> {
-    let (server, observed) = Observed::begin(&mut session, pair).await?;
+    let (server, observed) = ObservedPair::begin(&mut session, pair).await?;
     observed.understood()?;
-    let task = Task { clone: &pair.clone, mariadb: server.mariadb, in_use: pending == Side::Base };
+    let task = CloneTask { clone: &pair.clone, mariadb: server.mariadb, in_use: pending == Side::Base };
     for change in task.changes(&observed.base, &observed.clone, |_| String::new()) {
         let counts = match &change.grants {
             Some(granted) => has_object(&mut session, granted).await?,
@@ -116,42 +118,42 @@ fn differ(pair: &Pair, what: &str) -> Error {
 
 /// The pair as it is.
 #[derive(Debug)]
-struct Observed {
+struct ObservedPair {
     accounts: Accounts,
-    base: Vec<Subject>,
-    clone: Vec<Subject>,
+    base: Vec<Grantee>,
+    clone: Vec<Grantee>,
 }
 
-impl Observed {
-    fn questions(pair: &Pair) -> String {
+impl ObservedPair {
+    fn queries(pair: &Pair) -> String {
         let names = [pair.base.as_str(), pair.clone.as_str()];
-        format!("{}; {}", Accounts::questions(&names), Grants::questions(&names))
+        format!("{}; {}", Accounts::queries(&names), Grants::queries(&names))
     }
 
-    async fn begin(session: &mut Session, pair: &Pair) -> Result<(Server, Self)> {
+    async fn begin(session: &mut Session, pair: &Pair) -> Result<(ServerInfo, Self)> {
         known_tables(session)?;
-        let begun = preamble::begin(session, &pair.base, &Self::questions(pair)).await;
+        let begun = preamble::begin(session, &pair.base, &Self::queries(pair)).await;
         let (server, answers) = begun.map_err(explain_reading)?;
         let observed = Self::of_answers(&answers, pair, &server)?;
         Ok((server, observed))
     }
 
-    async fn again(session: &mut Session, pair: &Pair, server: &Server) -> Result<Self> {
-        let answers = session.run(&Self::questions(pair)).await?;
+    async fn again(session: &mut Session, pair: &Pair, server: &ServerInfo) -> Result<Self> {
+        let answers = session.run(&Self::queries(pair)).await?;
         Self::of_answers(&answers, pair, server)
     }
 
-    fn of_answers(answers: &[Rows], pair: &Pair, server: &Server) -> Result<Self> {
+    fn of_answers(answers: &[Rows], pair: &Pair, server: &ServerInfo) -> Result<Self> {
         let accounts = Accounts::of_answers(answers, &[&pair.base, &pair.clone], server.mariadb)?;
         let grants = Grants::of_answers(answers, &accounts.list, server.mariadb)?;
-        let subjects = accounts.list.iter().cloned().zip(grants).map(|(account, grants)| Subject { account, grants });
+        let subjects = accounts.list.iter().cloned().zip(grants).map(|(account, grants)| Grantee { account, grants });
         let (base, clone) = subjects.partition(|subject| subject.account.name.user == pair.base);
         Ok(Self { accounts, base, clone })
     }
 
-    /// That the two may be touched and that everything about them is understood. The base's plugins, which are those that
-    /// passwords are made for.
-    fn ready(&self, pair: &Pair, pending: Side, server: &Server, allow_powerful: bool) -> Result<BTreeSet<Plugin>> {
+    /// Checks that both users may be changed and are understood. Returns the authentication plugins of the base's
+    /// accounts, for which passwords are made.
+    fn ready(&self, pair: &Pair, pending: Side, server: &ServerInfo, allow_powerful: bool) -> Result<BTreeSet<Plugin>> {
         let base = self.accounts.of(&pair.base);
         usable(&base, &pair.base).map_err(|error| error.with(Fact::Partner, &pair.clone))?;
         if self.clone.is_empty() && pending == Side::Base {
@@ -161,7 +163,7 @@ impl Observed {
             account.unprotected(server, allow_powerful)?;
         }
         self.understood()?;
-        // The password could be set, and never be proven.
+        // The function could set the password, but never log in with it.
         if base.iter().all(|account| account.options.want_certificate()) {
             return Err(Error::new(Code::AuthenticationUnsupported)
                 .with(Fact::User, &pair.base)
@@ -182,24 +184,24 @@ impl Observed {
         Ok(())
     }
 
-    /// The accounts of the base, each with the one of the clone for the same host.
+    /// The accounts of the base, each with the clone's account for the same host.
     fn both(&self) -> impl Iterator<Item = (&Account, Option<&Account>)> {
         self.base.iter().map(|base| {
-            let same = |clone: &&Subject| clone.account.name.host == base.account.name.host;
+            let same = |clone: &&Grantee| clone.account.name.host == base.account.name.host;
             (&base.account, self.clone.iter().find(same).map(|clone| &clone.account))
         })
     }
 
-    /// What gets the pending password. The clone takes the base's plugin and lock, which its own turn is the time for.
-    fn targets(&self, pending: Side, mariadb: bool) -> Result<Vec<Target>> {
+    /// The accounts that get the pending password. On its own turn the clone also takes the base's plugin and lock.
+    fn targets(&self, pending: Side, mariadb: bool) -> Result<Vec<AccountUpdate>> {
         let target = |(base, clone): (&Account, Option<&Account>)| {
             let plugin = Plugin::of(base, mariadb)?;
             Ok(match (pending, clone) {
                 (Side::Base, _) => {
                     let discard = base.authentication.secondary;
-                    Some(Target { name: base.name.clone(), plugin, lock: Lock::AsItIs, discard })
+                    Some(AccountUpdate { name: base.name.clone(), plugin, lock: Lock::AsItIs, discard })
                 }
-                (Side::Clone, Some(clone)) => Some(Target {
+                (Side::Clone, Some(clone)) => Some(AccountUpdate {
                     name: clone.name.clone(),
                     plugin,
                     lock: if base.locked { Lock::On } else { Lock::Off },
@@ -211,7 +213,7 @@ impl Observed {
         self.both().filter_map(|both| target(both).transpose()).collect()
     }
 
-    /// In what a clone's account that has its password differs from the base's nevertheless.
+    /// A difference in how a clone's account logs in, although it has its password.
     fn logs_in_differently(&self) -> Option<String> {
         self.both().find_map(|(base, clone)| {
             let clone = clone?;
@@ -227,17 +229,20 @@ impl Observed {
     }
 }
 
-/// That the two belong together. A name that ends in `_clone` proves nothing: AWS's function resets the unrelated user `x`
-/// when a genuine user is called `x_clone`. The server knows nothing of pairs, so it takes one of these:
+/// Proves that the two users belong together. The server knows nothing of pairs, so one of these has to hold:
 ///
-/// * an earlier run of this rotation has made the clone, and left its mark or set the pending password;
-/// * the secret's version before was the clone's.
+/// * An earlier run of this rotation made the clone, and left its mark or set the pending password.
+/// * The secret's previous version is the clone's.
 ///
-/// Equal privileges prove nothing: many users have the same. A clone that is yet to be made needs no proof, unless the base looks
-/// like a clone itself.
-async fn prove(session: &mut Session, turn: Turn<'_>, observed: &Observed, evidence: &impl Evidence) -> Result<()> {
+/// A clone that does not exist needs no proof, unless the base looks like a clone itself. Equal privileges prove
+/// nothing, because many users have the same.
+///
+/// **Architecture invariant:** a pair's user is changed only if the secret or the database proves that the two belong
+/// together. A name that ends in `_clone` proves nothing: AWS's function resets the unrelated user `x` if an ordinary
+/// user is called `x_clone`. Held by `a_partner_that_nothing_proves_is_not_touched`.
+async fn prove(session: &mut Session, turn: Turn<'_>, observed: &ObservedPair, evidence: &impl Evidence) -> Result<()> {
     let Turn { pair, pending, new, current } = turn;
-    // Where the base's turn is next, it was the versions that made the current user the clone of this base.
+    // On the base's turn, the versions have already shown that the current user is this base's clone.
     if pair.named || pending == Side::Base {
         return Ok(());
     }
@@ -245,7 +250,7 @@ async fn prove(session: &mut Session, turn: Turn<'_>, observed: &Observed, evide
         return prove_original(session, pair).await;
     }
     let mark = hash::mark(&pair.clone, current);
-    let ours = |subject: &Subject| {
+    let ours = |subject: &Grantee| {
         let stored = &subject.account.authentication.hash.0;
         hash::matches(stored, &mark) || hash::matches(stored, new)
     };
@@ -260,12 +265,12 @@ async fn prove(session: &mut Session, turn: Turn<'_>, observed: &Observed, evide
     Err(unproven(pair, what))
 }
 
-/// That the base is not the clone of a user that exists. Cloned again, it would leave that user with a password that no rotation
-/// changes any more.
+/// Proves that the base is not the clone of a user that exists. Its own clone would leave that user with a password
+/// that no rotation changes any more.
 async fn prove_original(session: &mut Session, pair: &Pair) -> Result<()> {
     let Some(original) = pair.original() else { return Ok(()) };
-    let question = format!("SELECT 1 FROM mysql.user WHERE User = {}", literal(original));
-    let answers = session.run(&question).await.map_err(explain_reading)?;
+    let query = format!("SELECT 1 FROM mysql.user WHERE User = {}", literal(original));
+    let answers = session.run(&query).await.map_err(explain_reading)?;
     if answers.iter().all(Vec::is_empty) {
         return Ok(());
     }
@@ -278,22 +283,22 @@ fn unproven(pair: &Pair, what: &str) -> Error {
     Error::new(Code::PairUnproven).with(Fact::User, &pair.base).with(Fact::Partner, &pair.clone).with(Fact::What, what)
 }
 
-/// Makes one change; `false` if there was nothing to be done. What cannot be granted since its object is gone is remembered by
-/// its statement.
+/// Makes one change; `false` if nothing could be done. `gone` collects the statements that cannot be granted because
+/// their object does not exist.
 async fn apply(session: &mut Session, change: &Change, gone: &mut BTreeSet<String>) -> Result<bool> {
     match (session.run(&change.sql).await, &change.grants) {
         (Err(error), Some(granted)) if is_one_of(&error, GONE) => {
             gone.insert(change.sql.clone());
             apply_one_by_one(session, granted, gone).await
         }
-        // The next round sees what is there now.
+        // The next round reads the accounts again.
         (Err(error), _) if is_one_of(&error, OUTRUN) => Ok(true),
         (done, _) => done.map(|_| true),
     }
 }
 
-/// One column that is gone fails the statement for all.
-async fn apply_one_by_one(session: &mut Session, granted: &Granted, gone: &mut BTreeSet<String>) -> Result<bool> {
+/// Grants each privilege by itself: one missing column makes the whole statement fail.
+async fn apply_one_by_one(session: &mut Session, granted: &ObjectGrant, gone: &mut BTreeSet<String>) -> Result<bool> {
     let mut changed = false;
     if granted.privileges.len() < 2 || granted.privileges.iter().all(|privilege| privilege.column.is_none()) {
         return Ok(changed);
@@ -316,7 +321,7 @@ fn is_one_of(error: &Error, numbers: &[&str]) -> bool {
     error.fact(Fact::ErrorNumber).is_some_and(|number| numbers.contains(&number))
 }
 
-/// An account that goes must not be the one whose rights views and stored programs run with: they would fail from then on
+/// Checks that no view or stored program runs with the rights of an account that is dropped: it would fail from then on
 /// (MySQL manual, "Orphan Stored Objects").
 async fn keep_definers(session: &mut Session, pair: &Pair, mariadb: bool, changes: &[Change]) -> Result<()> {
     let dropped = changes.iter().filter_map(|change| change.drops.as_ref());
@@ -340,8 +345,8 @@ async fn keep_definers(session: &mut Session, pair: &Pair, mariadb: bool, change
     Ok(())
 }
 
-/// MySQL refuses by itself to drop a definer (error 4006). MariaDB drops it, and shows definers only to those who may see
-/// what they define.
+/// Checks that the superuser sees all definers. MySQL itself refuses to drop a definer (error 4006). MariaDB drops it,
+/// and shows a definer only to a user that may see the object.
 async fn sees_definers(session: &mut Session, pair: &Pair, mariadb: bool) -> Result<()> {
     if !mariadb {
         return Ok(());
@@ -358,9 +363,9 @@ async fn sees_definers(session: &mut Session, pair: &Pair, mariadb: bool) -> Res
     Err(differ(pair, what))
 }
 
-/// Whether what a privilege is for exists.
-async fn has_object(session: &mut Session, granted: &Granted) -> Result<bool> {
-    let question = match &granted.level {
+/// Whether the object of a privilege exists.
+async fn has_object(session: &mut Session, granted: &ObjectGrant) -> Result<bool> {
+    let query = match &granted.level {
         Level::Table(schema, table) => {
             let place = format!("TABLE_SCHEMA = {} AND TABLE_NAME = {}", literal(schema), literal(table));
             let columns = granted.privileges.iter().map(|privilege| privilege.column.as_deref());
@@ -381,32 +386,38 @@ async fn has_object(session: &mut Session, granted: &Granted) -> Result<bool> {
         ),
         _ => return Ok(true),
     };
-    let answers = session.run(&format!("SELECT COUNT(*) FROM {question}")).await?;
+    let answers = session.run(&format!("SELECT COUNT(*) FROM {query}")).await?;
     Ok(answers.first().and_then(|rows| rows.first()).is_none_or(|row| text(row, 0) != "0"))
 }
 
-fn explain(error: Error, change: &Change, server: &Server) -> Error {
+fn explain(error: Error, change: &Change, server: &ServerInfo) -> Error {
     explain_as(error, &change.what, &change.needs, server)
 }
 
-/// Says which change was refused and, if it was for want of privilege, what would help.
-fn explain_as(error: Error, what: &str, needs: &Need, server: &Server) -> Error {
+/// Adds the refused change to an error and, if a privilege is missing, the statement that would help.
+fn explain_as(error: Error, what: &str, needs: &Right, server: &ServerInfo) -> Error {
     let denied = is_one_of(&error, DENIED);
     if !denied && error.code() != Code::PrivilegeMissing {
         return error.with_default(Fact::What, what);
     }
     let to = &server.account;
     let help = match needs {
-        Need::CreateUser if server.mariadb => format!("run GRANT CREATE USER ON *.* TO {to}"),
-        Need::CreateUser => format!("run GRANT CREATE USER ON *.* TO {to}; if the users have SYSTEM_USER, that, too"),
-        Need::Privileges(words, level) => format!("run GRANT {words} ON {} TO {to} WITH GRANT OPTION", level.on()),
-        Need::Admin(role) if server.mariadb => format!("run GRANT {role} TO {to} WITH ADMIN OPTION"),
-        Need::Admin(role) => format!("run GRANT {role} TO {to} WITH ADMIN OPTION, or GRANT ROLE_ADMIN ON *.* TO {to}"),
-        Need::DefaultRole if server.mariadb => format!("run GRANT UPDATE ON mysql.* TO {to}"),
-        Need::DefaultRole => format!("run GRANT CREATE USER ON *.* TO {to}"),
-        Need::Proxy(other) => format!("run GRANT PROXY ON {other} TO {to} WITH GRANT OPTION"),
+        Right::CreateUser if server.mariadb => format!("run GRANT CREATE USER ON *.* TO {to}"),
+        Right::CreateUser => {
+            format!("run GRANT CREATE USER ON *.* TO {to}; if the users have SYSTEM_USER, that, too")
+        }
+        Right::Privileges(words, level) => {
+            format!("run GRANT {words} ON {} TO {to} WITH GRANT OPTION", level.on())
+        }
+        Right::Admin(role) if server.mariadb => format!("run GRANT {role} TO {to} WITH ADMIN OPTION"),
+        Right::Admin(role) => {
+            format!("run GRANT {role} TO {to} WITH ADMIN OPTION, or GRANT ROLE_ADMIN ON *.* TO {to}")
+        }
+        Right::DefaultRole if server.mariadb => format!("run GRANT UPDATE ON mysql.* TO {to}"),
+        Right::DefaultRole => format!("run GRANT CREATE USER ON *.* TO {to}"),
+        Right::Proxy(other) => format!("run GRANT PROXY ON {other} TO {to} WITH GRANT OPTION"),
     };
-    // Who may not is the superuser, whatever the user is that the rotation is about.
+    // The superuser lacks the privilege, not the user that is rotated.
     error.recoded(Code::PrivilegeMissing).with(Fact::User, &to).with(Fact::What, format_args!("{what}; {help}"))
 }
 

@@ -3,9 +3,9 @@
 use crate::catalog::Role;
 use crate::connect::Session;
 use crate::settings::Settings;
-use crate::sql::changes::{RequiredRight, changes, inheritance};
+use crate::sql::changes::{Right, changes, inheritance};
 use crate::sql::password::{Encryption, set_password};
-use crate::sql::preamble::{PINNED, Rights, ServerInfo, ask, expect_session_user, limits, rows, text};
+use crate::sql::preamble::{PINNED, RunAs, ServerInfo, ask, expect_session_user, limits, rows, text};
 use crate::sql::quote::{identifier, setting_name};
 use rotation::database::{Pair, Side, Turn};
 use rotation::{Code, Error, Fact, Result};
@@ -23,7 +23,7 @@ pub(crate) async fn converge(
     settings: Settings,
 ) -> Result<()> {
     let names = related_names(pair);
-    let answers = ask(&superuser, &pair.base, Rights::Superuser, &Role::query(&names)).await?;
+    let answers = ask(&superuser, &pair.base, RunAs::Superuser, &Role::query(&names)).await?;
     let server = ServerInfo::read(&answers)?;
     let encryption = Encryption::choose(&server, settings.allow_md5)?;
     let roles = ObservedPair::new(pair, Role::read(&answers));
@@ -40,7 +40,7 @@ pub(crate) async fn converge(
     }
     let user = pair.user(pending);
     let set = set_password(superuser, user, new, encryption).await;
-    set.map_err(|error| explain(error, "the password", &RequiredRight::Admin(user.to_owned()), &server.current_user))
+    set.map_err(|error| explain(error, "the password", &Right::Admin(user.to_owned()), &server.current_user))
 }
 
 /// As one of the pair: proves that the session belongs to this user, and that the clone is like the base. One round trip.
@@ -128,22 +128,22 @@ impl ObservedPair {
 }
 
 /// Adds the refused change to an error and, if a privilege is missing, the statement that would help.
-fn explain(error: Error, what: &str, needs: &RequiredRight, superuser: &str) -> Error {
+fn explain(error: Error, what: &str, needs: &Right, superuser: &str) -> Error {
     if error.code() != Code::PrivilegeMissing {
         return error.with_default(Fact::What, what);
     }
     let to = readable(superuser);
     let help = match needs {
-        RequiredRight::CreateRole => format!("run ALTER ROLE {to} CREATEROLE"),
+        Right::CreateRole => format!("run ALTER ROLE {to} CREATEROLE"),
         // From PostgreSQL 16 on, CREATEROLE alone does not allow to administer a role that another created (manual 21.2).
-        RequiredRight::Admin(role) => format!("run GRANT {} TO {to} WITH ADMIN OPTION", readable(role)),
-        RequiredRight::RightsOf(grantor) => format!("{to} needs the rights of {}, which granted it", readable(grantor)),
-        RequiredRight::RightsOfBoth(base, clone) => {
+        Right::Admin(role) => format!("run GRANT {} TO {to} WITH ADMIN OPTION", readable(role)),
+        Right::RightsOf(grantor) => format!("{to} needs the rights of {}, which granted it", readable(grantor)),
+        Right::RightsOfBoth(base, clone) => {
             let (base, clone) = (readable(base), readable(clone));
             format!("run REASSIGN OWNED BY {clone} TO {base}, or GRANT {base}, {clone} TO {to}")
         }
-        RequiredRight::Attributes(options) => format!("{to} needs {options} itself, and ADMIN OPTION on the clone"),
-        RequiredRight::Parameter(name) => {
+        Right::Attributes(options) => format!("{to} needs {options} itself, and ADMIN OPTION on the clone"),
+        Right::Parameter(name) => {
             format!(
                 "run GRANT SET ON PARAMETER {} TO {to}; it needs ADMIN OPTION on the clone, too",
                 setting_name(name)

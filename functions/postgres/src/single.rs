@@ -4,7 +4,7 @@ use crate::catalog::Role;
 use crate::connect::Session;
 use crate::settings::Settings;
 use crate::sql::password::{Encryption, set_password};
-use crate::sql::preamble::{Rights, ServerInfo, ask, expect_session_user, rows, text};
+use crate::sql::preamble::{RunAs, ServerInfo, ask, expect_session_user, rows, text};
 use rotation::secret::Password;
 use rotation::{Code, Error, Fact, Result};
 
@@ -18,7 +18,7 @@ pub(crate) async fn change_own_password(
     new: &Password,
     settings: Settings,
 ) -> Result<()> {
-    let answers = ask(&session, user, Rights::SessionUser, "").await?;
+    let answers = ask(&session, user, RunAs::SessionUser, "").await?;
     let server = ServerInfo::read(&answers)?;
     expect_session_user(&server.session_user, user)?;
     let encryption = Encryption::choose(&server, settings.allow_md5)?;
@@ -31,7 +31,7 @@ pub(crate) async fn change_own_password(
 /// [`Code::RoleMissing`]; [`Code::RoleUnusable`] if a new password would not help; [`Code::RoleProtected`]; those of
 /// [`change_own_password`].
 pub(crate) async fn rescue(superuser: Session, user: &str, new: &Password, settings: Settings) -> Result<()> {
-    let answers = ask(&superuser, user, Rights::Superuser, &Role::query(&[user])).await?;
+    let answers = ask(&superuser, user, RunAs::Superuser, &Role::query(&[user])).await?;
     let server = ServerInfo::read(&answers)?;
     let role = Role::read(&answers).into_iter().next();
     let role = role.ok_or_else(|| Error::new(Code::RoleMissing).with(Fact::User, user))?;

@@ -7,7 +7,7 @@ use crate::catalog::options::Options;
 use crate::catalog::power::Powers;
 use crate::connect::{Row, Rows, Session, text};
 use crate::sql::hash;
-use crate::sql::preamble::{self, Server};
+use crate::sql::preamble::{self, ServerInfo};
 use crate::sql::quote::{AccountName, literal};
 use rotation::secret::Password;
 use rotation::{Code, Error, Fact, Result};
@@ -67,19 +67,19 @@ pub(crate) struct Account {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Authentication {
     pub(crate) plugin: String,
-    pub(crate) hash: Hash,
+    pub(crate) hash: StoredHash,
     /// MySQL: whether there is a secondary password.
     pub(crate) secondary: bool,
-    pub(crate) secondary_hash: Hash,
+    pub(crate) secondary_hash: StoredHash,
     /// Several factors (MySQL), or several plugins of which one suffices (MariaDB).
     pub(crate) several: bool,
 }
 
 /// The hash of a password, as the server stores it.
 #[derive(Clone, Default, PartialEq, Eq)]
-pub(crate) struct Hash(pub(crate) Vec<u8>);
+pub(crate) struct StoredHash(pub(crate) Vec<u8>);
 
-impl fmt::Debug for Hash {
+impl fmt::Debug for StoredHash {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("(hash)")
     }
@@ -87,7 +87,7 @@ impl fmt::Debug for Hash {
 
 /// The queries that every reading begins with, in the order of their answers.
 #[derive(Clone, Copy, Debug)]
-enum Question {
+enum Query {
     Accounts,
     Validation,
     Roles,
@@ -96,7 +96,7 @@ enum Question {
 }
 
 /// The number of these queries.
-pub(crate) const QUESTIONS: usize = 5;
+pub(crate) const QUERIES: usize = 5;
 
 /// The accounts of some users, and what else has to be known before an account is changed.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -126,10 +126,10 @@ pub(crate) fn known_tables(session: &Session) -> Result<()> {
 ///
 /// # Errors
 /// Those of [`preamble::begin`]; [`Code::PrivilegeMissing`] if the superuser may not read the grant tables.
-pub(crate) async fn read(session: &mut Session, names: &[&str]) -> Result<(Server, Accounts)> {
+pub(crate) async fn read(session: &mut Session, names: &[&str]) -> Result<(ServerInfo, Accounts)> {
     known_tables(session)?;
     let user = names.first().copied().unwrap_or_default();
-    let (server, answers) = preamble::begin(session, user, &Accounts::questions(names)).await?;
+    let (server, answers) = preamble::begin(session, user, &Accounts::queries(names)).await?;
     let accounts = Accounts::of_answers(&answers, names, server.mariadb)?;
     Ok((server, accounts))
 }
@@ -137,7 +137,7 @@ pub(crate) async fn read(session: &mut Session, names: &[&str]) -> Result<(Serve
 impl Accounts {
     /// Queries that both servers answer from their own tables. MySQL from 8.0.14 on reads `/*!80014 … */`, MariaDB
     /// never does. Only MariaDB reads `/*M! … */` (their manuals' "Comments" and "Comment Syntax").
-    pub(crate) fn questions(names: &[&str]) -> String {
+    pub(crate) fn queries(names: &[&str]) -> String {
         let names = names.iter().map(|name| literal(name)).collect::<Vec<_>>().join(", ");
         let accounts = format!(
             "SELECT User, Host /*!80014 , plugin, CAST(authentication_string AS BINARY), ssl_type, ssl_cipher, \
@@ -152,19 +152,19 @@ impl Accounts {
         let roles = "SELECT /*!80014 TO_USER, TO_HOST, FROM_USER, FROM_HOST, WITH_ADMIN_OPTION FROM mysql.role_edges */ \
                /*M! User, Host, Role, '', Admin_option FROM mysql.roles_mapping */";
         let proxies = "SELECT User, Host, Proxied_user, Proxied_host, With_grant FROM mysql.proxies_priv";
-        [&accounts, validation, roles, proxies, &Powers::question()].join("; ")
+        [&accounts, validation, roles, proxies, &Powers::query()].join("; ")
     }
 
     /// # Errors
     /// [`Code::Internal`] if the answers are not those of [`queries`](Self::queries).
     pub(crate) fn of_answers(answers: &[Rows], names: &[&str], mariadb: bool) -> Result<Self> {
-        let rows = |question: Question| answers.get(question as usize).map(Vec::as_slice);
+        let rows = |query: Query| answers.get(query as usize).map(Vec::as_slice);
         let (Some(accounts), Some(validation), Some(roles), Some(proxies), Some(powers)) = (
-            rows(Question::Accounts),
-            rows(Question::Validation),
-            rows(Question::Roles),
-            rows(Question::Proxies),
-            rows(Question::Powers),
+            rows(Query::Accounts),
+            rows(Query::Validation),
+            rows(Query::Roles),
+            rows(Query::Proxies),
+            rows(Query::Powers),
         ) else {
             return Err(Error::new(Code::Internal).with(Fact::What, "fewer answers than questions"));
         };
@@ -182,8 +182,8 @@ impl Accounts {
 
     /// The rows about roles and the rows about proxies.
     pub(crate) fn edges(answers: &[Rows]) -> (&[Row], &[Row]) {
-        let rows = |question: Question| answers.get(question as usize).map_or(&[][..], Vec::as_slice);
-        (rows(Question::Roles), rows(Question::Proxies))
+        let rows = |query: Query| answers.get(query as usize).map_or(&[][..], Vec::as_slice);
+        (rows(Query::Roles), rows(Query::Proxies))
     }
 
     /// The accounts of one user.
@@ -216,11 +216,11 @@ impl Account {
 
     /// **Architecture invariant:** a superuser changes no user that is as powerful as a superuser, unless the deployer
     /// allows it. Whoever may write a secret names its user, and could take over the server otherwise. Held by
-    /// `powerful_users_are_left_alone_unless_the_deployer_allows_them`.
+    /// `users_that_cannot_or_must_not_be_rotated_so_are_refused_untouched`.
     ///
     /// # Errors
     /// [`Code::RoleProtected`].
-    pub(crate) fn unprotected(&self, server: &Server, allow_powerful: bool) -> Result<()> {
+    pub(crate) fn unprotected(&self, server: &ServerInfo, allow_powerful: bool) -> Result<()> {
         let protected =
             |what: &str| Err(Error::new(Code::RoleProtected).with(Fact::User, &self.name).with(Fact::What, what));
         if self.name.user == server.account.user {
@@ -244,9 +244,9 @@ impl Account {
             name: AccountName::of_row(row, 0),
             authentication: Authentication {
                 plugin: text(row, 2).to_owned(),
-                hash: Hash(row.get(3).cloned().flatten().unwrap_or_default()),
+                hash: StoredHash(row.get(3).cloned().flatten().unwrap_or_default()),
                 secondary: attributes.contains_key("additional_password"),
-                secondary_hash: Hash(
+                secondary_hash: StoredHash(
                     attributes.get("additional_password").and_then(Value::as_str).unwrap_or_default().into(),
                 ),
                 several: attributes.contains_key("multi_factor_authentication"),
@@ -277,9 +277,9 @@ impl Account {
             name: AccountName::of_row(row, 0),
             authentication: Authentication {
                 plugin: string("plugin"),
-                hash: Hash(string("authentication_string").into_bytes()),
+                hash: StoredHash(string("authentication_string").into_bytes()),
                 secondary: false,
-                secondary_hash: Hash::default(),
+                secondary_hash: StoredHash::default(),
                 several: fields.contains_key("auth_or"),
             },
             locked: flag("account_locked"),

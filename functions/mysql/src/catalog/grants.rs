@@ -4,7 +4,7 @@
 //! that GRANT takes. It lacks a table's GRANT OPTION without another privilege, routines, proxies and roles, and it
 //! still shows the GRANT OPTION of a dynamic privilege after REVOKE (MySQL 9.7). Those are read from the grant tables.
 
-use crate::catalog::accounts::{Account, Accounts, QUESTIONS};
+use crate::catalog::accounts::{Account, Accounts, QUERIES};
 use crate::connect::{Row, Rows, text};
 use crate::sql::quote::{AccountName, identifier, literal};
 use rotation::{Code, Error, Fact, Result};
@@ -79,7 +79,7 @@ pub(crate) struct Grants {
 
 /// The queries after those about accounts, in the order of their answers.
 #[derive(Clone, Copy, Debug)]
-enum Question {
+enum Query {
     Global,
     Dynamic,
     Schemas,
@@ -118,7 +118,7 @@ pub(crate) fn list<'a>(privileges: impl IntoIterator<Item = &'a Privilege>) -> S
 
 impl Grants {
     /// Queries that follow those of [`Accounts::queries`].
-    pub(crate) fn questions(names: &[&str]) -> String {
+    pub(crate) fn queries(names: &[&str]) -> String {
         let grantee = names.iter().map(|name| {
             let start = literal(&grantee(name, ""));
             format!("LEFT(GRANTEE, CHAR_LENGTH({start}) - 1) = LEFT({start}, CHAR_LENGTH({start}) - 1)")
@@ -159,8 +159,8 @@ impl Grants {
     /// # Errors
     /// [`Code::PrivilegeMissing`] if the superuser sees no privileges; [`Code::Internal`].
     pub(crate) fn of_answers(answers: &[Rows], accounts: &[Account], mariadb: bool) -> Result<Vec<Self>> {
-        let answer = |question: Question| answers.get(QUESTIONS + question as usize).map_or(&[][..], Vec::as_slice);
-        if answers.len() != QUESTIONS + Question::DefaultRoles as usize + 1 {
+        let answer = |query: Query| answers.get(QUERIES + query as usize).map_or(&[][..], Vec::as_slice);
+        if answers.len() != QUERIES + Query::DefaultRoles as usize + 1 {
             return Err(Error::new(Code::Internal).with(Fact::What, "not as many answers as questions"));
         }
         let (roles, proxies) = Accounts::edges(answers);
@@ -169,9 +169,9 @@ impl Grants {
                 rows.iter().filter(|row| AccountName::of_row(row, 0) == account.name).cloned().collect::<Vec<_>>()
             };
             let grantee = grantee(&account.name.user, &account.name.host);
-            let granted = |question| answer(question).iter().filter(|row| text(row, 0) == grantee);
+            let granted = |query| answer(query).iter().filter(|row| text(row, 0) == grantee);
             // Every account has at least the word USAGE.
-            if granted(Question::Global).next().is_none() {
+            if granted(Query::Global).next().is_none() {
                 let what = "SELECT on the schema mysql, to see other accounts' privileges";
                 return Err(Error::new(Code::PrivilegeMissing).with(Fact::What, what));
             }
@@ -184,24 +184,24 @@ impl Grants {
             };
             // All of MySQL's dynamic privileges have an underscore in their names, and no static one does.
             let dynamic = |row: &&Row| !mariadb && text(row, 1).contains('_');
-            for row in granted(Question::Global).filter(|row| !dynamic(row)) {
+            for row in granted(Query::Global).filter(|row| !dynamic(row)) {
                 grants.word(Level::Global, text(row, 1), text(row, 2) == "YES");
             }
-            for row in own(answer(Question::Dynamic)) {
+            for row in own(answer(Query::Dynamic)) {
                 let word = text(&row, 2);
                 grants.word(Level::Dynamic(word.to_owned()), word, text(&row, 3) == "Y");
             }
-            for row in granted(Question::Schemas) {
+            for row in granted(Query::Schemas) {
                 grants.word(Level::Schema(text(row, 3).to_owned()), text(row, 1), text(row, 2) == "YES");
             }
             let table = |row: &Row| Level::Table(text(row, 2).to_owned(), text(row, 3).to_owned());
-            for row in own(answer(Question::Tables)) {
+            for row in own(answer(Query::Tables)) {
                 grants.set(&table(&row), text(&row, 4), None);
             }
-            for row in own(answer(Question::Columns)) {
+            for row in own(answer(Query::Columns)) {
                 grants.set(&table(&row), text(&row, 4), Some(text(&row, 5)));
             }
-            for row in own(answer(Question::Routines)) {
+            for row in own(answer(Query::Routines)) {
                 let (kind, schema, routine) = (text(&row, 5), text(&row, 2), text(&row, 3));
                 if ROUTINES.contains(&kind) {
                     let level = Level::Routine(kind.to_owned(), schema.to_owned(), routine.to_owned());
@@ -213,7 +213,7 @@ impl Grants {
             grants.default_roles = match &account.default_role {
                 // A default role stays, without effect, after the role itself was revoked.
                 Some(role) => grants.roles.keys().filter(|granted| granted.user == *role).cloned().collect(),
-                None => own(answer(Question::DefaultRoles)).iter().map(|row| AccountName::of_row(row, 2)).collect(),
+                None => own(answer(Query::DefaultRoles)).iter().map(|row| AccountName::of_row(row, 2)).collect(),
             };
             Ok(grants)
         };

@@ -50,7 +50,7 @@ pub(crate) struct Powers {
 
 impl Powers {
     /// A query for rows of a user, a host and what makes the account powerful.
-    pub(crate) fn question() -> String {
+    pub(crate) fn query() -> String {
         let held = |(word, column, _): &(&str, &str, u32)| format!("IF({column} = 'Y', '{word}', NULL)");
         // A partial revoke takes the privilege back for the schema `mysql`.
         let written = |(word, column, _): &(&str, &str, u32)| {

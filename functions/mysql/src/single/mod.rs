@@ -1,15 +1,17 @@
 //! One user: its own password is changed, by itself or, if it is locked out, by a superuser.
 //!
-//! MySQL keeps the password before as the account's secondary one (manual, "Dual Password Support") until the next change.
-//! The trap: done twice, the same change would make the *new* password the secondary one as well, and end the old one while
-//! consumers still read it. `REPLACE` is the way out. The server compares it with the primary password alone, within the
-//! same statement, so that a second run is told that it is one (error 3891): no mark that could be lost, no login that could
-//! be refused.
+//! MySQL keeps the previous password as the account's secondary one (manual, "Dual Password Support") until the next
+//! change.
 //!
-//! A user may change its own account only with `IDENTIFIED BY` and the password itself, not with a hash (error 1227), and
-//! `REPLACE` takes the other password in the same way. Hence TLS. MySQL's logs show neither of them.
+//! **Architecture invariant:** running a step twice does not end the password that consumers still read. A second
+//! `RETAIN CURRENT PASSWORD` would make the *new* password the secondary one as well. `REPLACE` prevents that: the
+//! server compares it only with the primary password, within the same statement, so a second run gets error 3891. Held
+//! by `a_run_again_after_set_ends_no_password`.
 //!
-//! MariaDB takes a hash, has no second password, and knows no `REPLACE`.
+//! A user may change its own account only with `IDENTIFIED BY` and the password itself. A hash is refused (error 1227),
+//! and `REPLACE` takes the other password in clear as well. So TLS is required. MySQL's logs show neither password.
+//!
+//! MariaDB takes a hash, has no second password and no `REPLACE`.
 
 mod siblings;
 
@@ -18,7 +20,7 @@ use crate::connect::errno::{self, is};
 use crate::connect::{Rows, Session, text};
 use crate::sql::hash;
 use crate::sql::password;
-use crate::sql::preamble::{self, Server};
+use crate::sql::preamble::{self, ServerInfo};
 use crate::sql::quote::{AccountName, identifier, literal};
 use rotation::database::PasswordChange;
 use rotation::protocol::observation::PreviousCredential;
@@ -33,7 +35,7 @@ const NO_PRIVILEGE: &str = "the user lacks APPLICATION_PASSWORD_ADMIN, which kee
      ALTER USER … DISCARD OLD PASSWORD";
 const NO_DUAL_PASSWORDS: &str = "MySQL before 8.0.14 keeps no second password";
 
-/// Changes the password of the user who is logged in. One round trip to begin with, and one for the change.
+/// Changes the password of the user who is logged in. Two round trips.
 ///
 /// # Errors
 /// [`Code::LoginForbidden`] if the session is another user's; [`Code::TlsRequired`]; [`Code::PasswordRefused`];
@@ -42,8 +44,8 @@ pub(crate) async fn change_own_password(
     mut session: Session,
     change: PasswordChange<'_>,
 ) -> Result<PreviousCredential> {
-    let question = siblings::question(change.user);
-    let (server, answers) = preamble::begin(&mut session, change.user, &question).await?;
+    let query = siblings::query(change.user);
+    let (server, answers) = preamble::begin(&mut session, change.user, &query).await?;
     server.expect_user(change.user)?;
     let dual = server.has_dual_passwords();
     let previous = if !siblings::among(answers.first(), &server.account).is_empty() {
@@ -62,32 +64,32 @@ pub(crate) async fn change_own_password(
 
 async fn change_on_mysql(
     session: &mut Session,
-    server: &Server,
+    server: &ServerInfo,
     change: PasswordChange<'_>,
 ) -> Result<PreviousCredential> {
     if !server.has_dual_passwords() {
-        // REPLACE is as new as RETAIN, but for one patch release.
+        // REPLACE came one patch release before RETAIN.
         set(session, change.to, None, "").await?;
         return Ok(PreviousCredential::NotKept(NO_DUAL_PASSWORDS));
     }
     let not_kept = match set(session, change.to, Some(change.from), RETAIN).await {
         Ok(()) => return Ok(PreviousCredential::Works),
         Err(error) if is(&error, errno::INCORRECT_CURRENT_PASSWORD) => {
-            // `from` has opened this session and is not the primary password: it is the secondary one. Either an earlier run
-            // of this step made it so, or a rotation that was given up. A change that retains nothing leaves it as it is.
+            // `from` opened this session and is not the primary password, so it is the secondary one. An earlier run of
+            // this step made it so, or a rotation that was given up. A change without RETAIN leaves it as it is.
             return set_beside_secondary(session, change.to).await;
         }
         Err(error) if error.code() == Code::PrivilegeMissing => NO_PRIVILEGE,
         Err(error) => return Err(error),
     };
     match set(session, change.to, Some(change.from), "").await {
-        // Secondary, from a time when the account had the privilege.
+        // `from` is the secondary password, from a time when the account had the privilege.
         Err(error) if is(&error, errno::INCORRECT_CURRENT_PASSWORD) => set_beside_secondary(session, change.to).await,
         done => done.map(|()| PreviousCredential::NotKept(not_kept)),
     }
 }
 
-/// Puts a password in place of a primary one that is not known, beside the secondary one that has opened the session.
+/// Replaces a primary password that is not known. The secondary one, which opened the session, stays.
 async fn set_beside_secondary(session: &mut Session, new: &Password) -> Result<PreviousCredential> {
     match set(session, new, None, "").await {
         Err(error) if is(&error, errno::MISSING_CURRENT_PASSWORD) => {
@@ -123,8 +125,9 @@ async fn change_on_mariadb(session: &mut Session, own: &AccountName, new: &Passw
     let shown = session.run("SHOW CREATE USER CURRENT_USER()").await?;
     let hashed = hash_of_its_kind(&shown, own, new)?;
     match session.run(&format!("SET PASSWORD = {}", literal(&hashed))).await {
-        // A password validation plugin is there, and strict_password_validation wants it to see every password (MariaDB
-        // Knowledge Base, "Password Validation Plugins"). The general log would show it, too.
+        // A password validation plugin is active, and strict_password_validation wants it to see every password
+        // (MariaDB Knowledge Base, "Password Validation Plugins"). The general log shows a password that is sent this
+        // way.
         Err(error) if is(&error, errno::OPTION_PREVENTS_STATEMENT) => {
             if !session.encrypted() {
                 let what = "the new password, which the server's validation plugin wants to see";
@@ -138,8 +141,8 @@ async fn change_on_mariadb(session: &mut Session, own: &AccountName, new: &Passw
     }
 }
 
-/// A hash for the plugin that the account has. MariaDB shows every user its own account, hash included; read here is the
-/// plugin alone, and anything but one plugin with a password is refused.
+/// A hash for the account's plugin. MariaDB shows every user its own account with the hash. Only the plugin is read
+/// from it. Anything but one plugin with a password is refused.
 fn hash_of_its_kind(shown: &[Rows], own: &AccountName, new: &Password) -> Result<Zeroizing<String>> {
     let row = shown.first().and_then(|rows| rows.first());
     let definition = row.map_or("", |row| text(row, 0));
@@ -162,18 +165,18 @@ fn hash_of_its_kind(shown: &[Rows], own: &AccountName, new: &Password) -> Result
 /// # Errors
 /// [`Code::TargetRefused`] if `current` is not the primary password; those of [`change_own_password`].
 pub(crate) async fn discard_previous_password(mut session: Session, user: &str, current: &Password) -> Result<bool> {
-    let question = siblings::question(user);
-    let (server, answers) = preamble::begin(&mut session, user, &question).await?;
+    let query = siblings::query(user);
+    let (server, answers) = preamble::begin(&mut session, user, &query).await?;
     server.expect_user(user)?;
     if !server.has_dual_passwords() {
         return Ok(false);
     }
     needs_tls(&session)?;
-    // What consumers read must not be what is ended here. Only the server can tell, and only when it is asked to put the
-    // same password in place of itself.
+    // The password that consumers read must not be the one that ends here. Only the server can tell which one is
+    // primary, and only if the statement replaces the password with itself.
     match set(&mut session, current, Some(current), "").await {
         Ok(()) => {}
-        // It has come to compare the two, and they are too much alike: after REPLACE was found right.
+        // The server compares the two passwords only after REPLACE was right, and finds them too much alike.
         Err(error) if is(&error, errno::TOO_FEW_CHANGED_CHARACTERS) => {}
         Err(error) => return Err(unproven_primary(error)),
     }
@@ -207,11 +210,11 @@ fn unproven_primary(error: Error) -> Error {
     error
 }
 
-/// Helps a user that is locked out, as a superuser: sets the password on all of its accounts, and ends every other one. Two
-/// round trips.
+/// Helps a user that is locked out, as a superuser: sets the password on all of the user's accounts, and ends every
+/// other password. Two round trips.
 ///
 /// # Errors
-/// [`Code::RoleMissing`]; [`Code::RoleUnusable`] and [`Code::LoginForbidden`] where a new password would not help;
+/// [`Code::RoleMissing`]; [`Code::RoleUnusable`] and [`Code::LoginForbidden`] if a new password would not help;
 /// [`Code::RoleProtected`]; those of [`password::set`].
 pub(crate) async fn rescue(mut superuser: Session, change: PasswordChange<'_>, allow_powerful: bool) -> Result<()> {
     let (server, accounts) = accounts::read(&mut superuser, &[change.user]).await?;
@@ -219,8 +222,8 @@ pub(crate) async fn rescue(mut superuser: Session, change: PasswordChange<'_>, a
     usable(&own, change.user)?;
     for account in own {
         account.unprotected(&server, allow_powerful)?;
-        // The server says "wrong password" for more than that: for what an account REQUIREs, for plaintext where MariaDB wants
-        // TLS. Consumers that get in must not be locked out for it.
+        // The server also says "wrong password" if the connection lacks what the account REQUIREs, or without TLS if
+        // MariaDB wants TLS. Consumers that can log in must not be locked out because of that.
         if account.has(change.from) {
             let what = "the password of AWSCURRENT is right, so the server refuses the login for another reason: what the account \
                         REQUIREs, or TLS";
@@ -232,10 +235,10 @@ pub(crate) async fn rescue(mut superuser: Session, change: PasswordChange<'_>, a
     Ok(())
 }
 
-/// Proves that the session is this user's and can work: one round trip.
+/// Proves that the session belongs to this user and works. One round trip.
 ///
 /// # Errors
-/// [`Code::LoginForbidden`] if it is another's; by error number.
+/// [`Code::LoginForbidden`] if it belongs to another user; others by error number.
 pub(crate) async fn prove(mut session: Session, user: &str) -> Result<()> {
     let answers = session.run("SELECT CURRENT_USER()").await?;
     let row = answers.first().and_then(|rows| rows.first());

@@ -1,21 +1,22 @@
 //! The other accounts of a user: `'app'@'10.%'` beside `'app'@'%'`.
 //!
-//! They share a password, as people see it, since a secret has one. Most users can neither see nor change any account but the
-//! one that they are logged in to. One that may see the others must change them, too, or nothing at all: consumers that the
-//! server matches with another account would be locked out.
+//! A secret has one password, so people expect that these accounts share it. Most users can neither see nor change an
+//! account other than the one that they are logged in to. If a user can see the others, all of them change, or none:
+//! otherwise consumers that the server matches with another account would be locked out.
 
 use crate::catalog::accounts;
 use crate::connect::{Row, Rows, Session, text};
 use crate::sql::hash;
 use crate::sql::password;
-use crate::sql::preamble::Server;
+use crate::sql::preamble::ServerInfo;
 use crate::sql::quote::{AccountName, literal};
 use rotation::database::PasswordChange;
 use rotation::secret::Password;
 use rotation::{Code, Error, Fact, Result};
 
-/// A question that nobody is refused: it shows what there is to see. `GRANTEE` is a name in quotes that are not escaped.
-pub(crate) fn question(user: &str) -> String {
+/// A query that no server refuses: it shows the accounts that the user may see. `GRANTEE` is a name in quotes, without
+/// escapes.
+pub(crate) fn query(user: &str) -> String {
     let start = literal(&start(user));
     format!(
         "SELECT DISTINCT GRANTEE FROM information_schema.USER_PRIVILEGES \
@@ -23,7 +24,7 @@ pub(crate) fn question(user: &str) -> String {
     )
 }
 
-/// The accounts in the answer that are not the session's own.
+/// The accounts in the answer, except the session's own.
 pub(crate) fn among(answer: Option<&Rows>, own: &AccountName) -> Vec<AccountName> {
     let start = start(&own.user);
     let sibling = |row: &Row| {
@@ -37,11 +38,11 @@ fn start(user: &str) -> String {
     format!("'{user}'@'")
 }
 
-/// Changes the password on all accounts of the user, its own among them, which takes what a superuser has.
+/// Changes the password on all accounts of the user, the session's own included. This takes the rights of a superuser.
 ///
 /// # Errors
 /// [`Code::PrivilegeMissing`]; those of [`password::set`].
-pub(crate) async fn change_all(session: &mut Session, change: PasswordChange<'_>, retain: bool) -> Result<Server> {
+pub(crate) async fn change_all(session: &mut Session, change: PasswordChange<'_>, retain: bool) -> Result<ServerInfo> {
     let (server, accounts) = accounts::read(session, &[change.user]).await.map_err(explain)?;
     let changed = if retain {
         password::set_and_retain(session, &server, &accounts, change).await
@@ -52,8 +53,8 @@ pub(crate) async fn change_all(session: &mut Session, change: PasswordChange<'_>
     Ok(server)
 }
 
-/// The other accounts that have this password as their primary one, by name: what may be discarded there is not what consumers
-/// read.
+/// The names of the other accounts whose primary password is this one. There the secondary one may be discarded,
+/// because consumers do not read it.
 ///
 /// # Errors
 /// Those of reading.
@@ -64,7 +65,7 @@ pub(crate) async fn with_primary(session: &mut Session, own: &AccountName, curre
     Ok(others.map(|account| account.name.to_string()).collect())
 }
 
-/// A user that may see its other accounts and not change them has to be told what is missing.
+/// Says what is missing to a user that may see its other accounts and may not change them.
 pub(crate) fn explain(error: Error) -> Error {
     if error.code() != Code::PrivilegeMissing {
         return error;

@@ -1,5 +1,5 @@
-//! What it takes to make the clone's accounts like the base's: worked out from facts, before the first statement runs. A list
-//! that comes out empty proves that they are alike.
+//! The statements that make the clone's accounts like the base's. They are worked out from the grant tables before the
+//! first one runs. An empty list proves that the accounts are alike.
 
 use crate::catalog::accounts::Account;
 use crate::catalog::grants::{Grants, Level, Privilege, Privileges, list};
@@ -9,12 +9,12 @@ use serde_json::{Map, Value};
 use std::collections::BTreeSet;
 use std::fmt;
 
-/// GRANT OPTION, among the words of a partial revoke.
+/// GRANT OPTION, as a partial revoke calls it.
 const RESTRICTED_GRANT: &str = "GRANT";
 
-/// An account with what it may do.
+/// An account and what it may do.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub(crate) struct Subject {
+pub(crate) struct Grantee {
     pub(crate) account: Account,
     pub(crate) grants: Grants,
 }
@@ -23,63 +23,63 @@ pub(crate) struct Subject {
 #[derive(Clone, PartialEq, Eq)]
 pub(crate) struct Change {
     pub(crate) sql: String,
-    /// What it changes, in words: for the log of a failure, and for a comparison that finds a difference.
+    /// What it changes, in words: for the error of a refusal, and for a comparison that finds a difference.
     pub(crate) what: String,
-    /// What the superuser lacks if the server refuses it.
-    pub(crate) needs: Need,
-    /// What it grants, where that depends on something that may have been dropped since the base got it.
-    pub(crate) grants: Option<Granted>,
-    /// The account that it ends.
+    /// The right that the superuser lacks if the server refuses the change.
+    pub(crate) needs: Right,
+    /// What it grants on an object that may have been dropped since the base got it.
+    pub(crate) grants: Option<ObjectGrant>,
+    /// The account that it drops.
     pub(crate) drops: Option<AccountName>,
 }
 
 /// Privileges for a table or a routine.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Granted {
+pub(crate) struct ObjectGrant {
     pub(crate) level: Level,
     pub(crate) privileges: Vec<Privilege>,
     pub(crate) to: AccountName,
 }
 
-/// A right that a change takes.
+/// A right that a change needs.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Need {
-    /// To make, change and drop accounts.
+pub(crate) enum Right {
+    /// To create, change and drop accounts.
     CreateUser,
-    /// To have these privileges oneself and pass them on.
+    /// To have these privileges and pass them on.
     Privileges(String, Level),
     /// To administer this role.
     Admin(String),
-    /// To set other accounts' default roles.
+    /// To set the default roles of other accounts.
     DefaultRole,
-    /// To pass on that one may stand for this account.
+    /// To pass on PROXY for this account.
     Proxy(String),
 }
 
-/// Statements may hold hashes, or a password.
+/// Statements may hold hashes, or a password, so they are not printed.
 impl fmt::Debug for Change {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Change").field("what", &self.what).field("needs", &self.needs).finish_non_exhaustive()
     }
 }
 
-/// Whose changes, and under which conditions.
+/// Which user's accounts are changed, and under which conditions.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Task<'a> {
+pub(crate) struct CloneTask<'a> {
     /// The clone's user name.
     pub(crate) clone: &'a str,
     pub(crate) mariadb: bool,
-    /// Whether consumers use the clone at the moment: then nothing is done to it that could refuse one of them. What is put
-    /// off happens when it is the clone's turn.
+    /// Whether consumers use the clone at the moment. Then a change that could refuse one of them waits for the clone's
+    /// turn.
     pub(crate) in_use: bool,
 }
 
-impl Task<'_> {
-    /// What it takes, in order. A new account is made to be `identified` in this way, and locked.
+impl CloneTask<'_> {
+    /// The statements, in order. A new account is created with the clause that `identified` returns, and locked.
     pub(crate) fn changes(
         self,
-        base: &[Subject],
-        clone: &[Subject],
+        base: &[Grantee],
+        clone: &[Grantee],
         identified: impl Fn(&Account) -> String,
     ) -> Vec<Change> {
         let mut changes = Vec::new();
@@ -87,14 +87,14 @@ impl Task<'_> {
         for wanted in base {
             let host = &wanted.account.name.host;
             let name = AccountName { user: self.clone.to_owned(), host: host.clone() };
-            let mut one = One { name, mariadb: self.mariadb, in_use: self.in_use, changes: Vec::new() };
+            let mut one = CloneAccount { name, mariadb: self.mariadb, in_use: self.in_use, changes: Vec::new() };
             match counterpart(host) {
                 Some(found) => {
                     one.alter(&wanted.account, &found.account);
                     one.grant(&wanted.grants, &found.grants);
                 }
-                // The server prefers the narrower host pattern: clients that are served by another account now would be
-                // sent to this one while it is half made.
+                // The server prefers the narrower host pattern. It would match clients of another account with this one
+                // while it is half made.
                 None if self.in_use => {}
                 None => {
                     one.create(&wanted.account, &identified(&wanted.account));
@@ -113,7 +113,7 @@ impl Task<'_> {
                     "the account {} is there without one of the base user for that host",
                     subject.account.name
                 ),
-                needs: Need::CreateUser,
+                needs: Right::CreateUser,
                 grants: None,
                 drops: Some(subject.account.name.clone()),
             });
@@ -124,15 +124,15 @@ impl Task<'_> {
 
 /// One account of the clone.
 #[derive(Debug)]
-struct One {
+struct CloneAccount {
     name: AccountName,
     mariadb: bool,
     in_use: bool,
     changes: Vec<Change>,
 }
 
-impl One {
-    fn push(&mut self, sql: String, what: &str, needs: Need) {
+impl CloneAccount {
+    fn push(&mut self, sql: String, what: &str, needs: Right) {
         let what = format!("{}: {what}", self.name);
         self.changes.push(Change { sql, what, needs, grants: None, drops: None });
     }
@@ -141,7 +141,7 @@ impl One {
         let options = wanted.options.instead_of(&Options::none(self.mariadb), false);
         let attribute = attribute(&wanted.attribute, &Map::new());
         let sql = format!("CREATE USER {} {identified}{options} ACCOUNT LOCK{attribute}", self.name);
-        self.push(sql, "the account does not exist", Need::CreateUser);
+        self.push(sql, "the account does not exist", Right::CreateUser);
     }
 
     fn alter(&mut self, wanted: &Account, found: &Account) {
@@ -149,12 +149,12 @@ impl One {
         let attribute = attribute(&wanted.attribute, &found.attribute);
         if !options.is_empty() || !attribute.is_empty() {
             let what = if options.is_empty() { "the comment or the attribute" } else { options.trim_start() };
-            self.push(format!("ALTER USER {}{options}{attribute}", self.name), what, Need::CreateUser);
+            self.push(format!("ALTER USER {}{options}{attribute}", self.name), what, Right::CreateUser);
         }
     }
 
-    /// Grants before revokes, so that an account in use never has less than it should have in the end, but for a moment within a
-    /// round trip where the server can only take more than is too much and has to give the rest back.
+    /// Grants come before revokes, so that an account in use never lacks a privilege that it should have. The exception
+    /// is a moment within a round trip, if the server can only revoke too much and then has to grant the rest again.
     fn grant(&mut self, wanted: &Grants, found: &Grants) {
         self.grant_roles(wanted, found);
         let nothing = Privileges::default();
@@ -187,10 +187,10 @@ impl One {
         self.push(
             format!("GRANT {words} ON {} TO {}{with}", level.on(), self.name),
             &what,
-            Need::Privileges(words, level.clone()),
+            Right::Privileges(words, level.clone()),
         );
         if let (Level::Table(..) | Level::Routine(..), Some(change)) = (level, self.changes.last_mut()) {
-            change.grants = Some(Granted { level: level.clone(), privileges: missing, to: self.name.clone() });
+            change.grants = Some(ObjectGrant { level: level.clone(), privileges: missing, to: self.name.clone() });
         }
     }
 
@@ -205,13 +205,13 @@ impl One {
         }
         let (words, on, to) = (words.join(", "), level.on(), &self.name);
         let mut sql = format!("REVOKE {words} ON {on} FROM {to}");
-        // To take a privilege for a whole table takes the same from all of its columns.
+        // Revoking a privilege on a table also revokes it on all of the table's columns.
         let whole = |word: &str| surplus.iter().any(|privilege| privilege.column.is_none() && privilege.word == word);
         let columns = list(wanted.words.iter().filter(|kept| kept.column.is_some() && whole(&kept.word)));
         if !columns.is_empty() {
             sql.push_str(&format!("; GRANT {columns} ON {on} TO {to}"));
         }
-        self.push(sql, &format!("{words} on {on} is too much"), Need::Privileges(words, level.clone()));
+        self.push(sql, &format!("{words} on {on} is too much"), Right::Privileges(words, level.clone()));
     }
 
     /// At the global level, REVOKE GRANT OPTION takes it from all privileges at once, dynamic ones included.
@@ -222,7 +222,7 @@ impl One {
             levels.filter(|level| matches!(level, Level::Global | Level::Dynamic(_))).collect()
         };
         let (wanted_levels, found_levels) = (global(wanted), global(found));
-        // A dynamic privilege that is taken away takes its own along.
+        // Revoking a dynamic privilege also revokes its GRANT OPTION.
         let surplus = found_levels
             .difference(&wanted_levels)
             .find(|level| !matches!(level, Level::Dynamic(_)) || wanted.privileges.contains_key(level));
@@ -234,7 +234,7 @@ impl One {
             sql.push_str(&format!("; GRANT {word} ON *.* TO {to} WITH GRANT OPTION"));
         }
         let of = if let Level::Dynamic(word) = surplus { format!(" for {word}") } else { String::new() };
-        let needs = Need::Privileges("USAGE".to_owned(), Level::Global);
+        let needs = Right::Privileges("USAGE".to_owned(), Level::Global);
         self.push(sql, &format!("GRANT OPTION{of} on *.* is too much"), needs);
     }
 
@@ -247,17 +247,17 @@ impl One {
                 Some(false) | None => {
                     let with = if admin { " WITH ADMIN OPTION" } else { "" };
                     let sql = format!("GRANT {role} TO {to}{with}");
-                    self.push(sql, &format!("the role {role}{with} is missing"), Need::Admin(role));
+                    self.push(sql, &format!("the role {role}{with} is missing"), Right::Admin(role));
                 }
                 Some(true) if self.mariadb => {
                     let sql = format!("REVOKE ADMIN OPTION FOR {role} FROM {to}");
-                    self.push(sql, &format!("ADMIN OPTION for the role {role} is too much"), Need::Admin(role));
+                    self.push(sql, &format!("ADMIN OPTION for the role {role} is too much"), Right::Admin(role));
                 }
-                // MySQL has no way to take the option alone, and sessions would lose the role.
+                // MySQL cannot revoke the option alone, and sessions would lose the role.
                 Some(true) if self.in_use => {}
                 Some(true) => {
                     let sql = format!("REVOKE {role} FROM {to}; GRANT {role} TO {to}");
-                    self.push(sql, &format!("ADMIN OPTION for the role {role} is too much"), Need::Admin(role));
+                    self.push(sql, &format!("ADMIN OPTION for the role {role} is too much"), Right::Admin(role));
                 }
             }
         }
@@ -273,7 +273,7 @@ impl One {
                 (_, true) => (grant(" WITH GRANT OPTION"), "missing"),
                 (_, false) => (grant(""), "missing"),
             };
-            self.push(sql, &format!("PROXY on {other}, or its GRANT OPTION, is {what}"), Need::Proxy(other.clone()));
+            self.push(sql, &format!("PROXY on {other}, or its GRANT OPTION, is {what}"), Right::Proxy(other.clone()));
         }
     }
 
@@ -285,24 +285,24 @@ impl One {
         let names = if names.is_empty() { "NONE".to_owned() } else { names };
         let to = if self.mariadb { "FOR" } else { "TO" };
         let sql = format!("SET DEFAULT ROLE {names} {to} {}", self.name);
-        self.push(sql, &format!("the default role is not {names}"), Need::DefaultRole);
+        self.push(sql, &format!("the default role is not {names}"), Right::DefaultRole);
     }
 
     fn revoke_roles_and_proxies(&mut self, wanted: &Grants, found: &Grants) {
         let to = self.name.clone();
         for name in found.roles.keys().filter(|name| !wanted.roles.contains_key(*name)) {
             let role = name.as_role(self.mariadb);
-            self.push(format!("REVOKE {role} FROM {to}"), &format!("the role {role} is too much"), Need::Admin(role));
+            self.push(format!("REVOKE {role} FROM {to}"), &format!("the role {role} is too much"), Right::Admin(role));
         }
         for name in found.proxies.keys().filter(|name| !wanted.proxies.contains_key(*name)) {
             let other = name.to_string();
             let sql = format!("REVOKE PROXY ON {other} FROM {to}");
-            self.push(sql, &format!("PROXY on {other} is too much"), Need::Proxy(other.clone()));
+            self.push(sql, &format!("PROXY on {other} is too much"), Right::Proxy(other.clone()));
         }
     }
 
-    /// Where `partial_revokes` is on, REVOKE for a schema takes out of that schema what is granted for all, and GRANT gives it
-    /// back (MySQL manual, "Privilege Restriction Using Partial Revokes").
+    /// With `partial_revokes`, REVOKE on a schema takes a global privilege back for that schema, and GRANT on the
+    /// schema ends the restriction (MySQL manual, "Privilege Restriction Using Partial Revokes").
     fn restrict(&mut self, wanted: &Grants, found: &Grants) {
         let nothing = BTreeSet::new();
         let global = wanted.privileges.get(&Level::Global);
@@ -319,7 +319,7 @@ impl One {
             let found = found.restrictions.get(schema).unwrap_or(&nothing);
             let level = Level::Schema(schema.clone());
             let (on, to) = (level.on(), self.name.clone());
-            // The server may still have one of a privilege that is not granted any more.
+            // The server may keep the restriction of a privilege that is not granted any more.
             let missing: Vec<&str> = wanted
                 .difference(found)
                 .filter(everywhere)
@@ -327,18 +327,18 @@ impl One {
                 .collect();
             if !missing.is_empty() {
                 let missing = missing.join(", ");
-                let needs = Need::Privileges(missing.clone(), level.clone());
+                let needs = Right::Privileges(missing.clone(), level.clone());
                 let what = format!("{missing} on {on} is too much");
                 self.push(format!("REVOKE {missing} ON {on} FROM {to}"), &what, needs);
             }
-            // What is taken away everywhere takes its restrictions along.
+            // Revoking a global privilege also ends its restrictions.
             let surplus: Vec<&String> = found.difference(wanted).filter(everywhere).collect();
             if !surplus.is_empty() {
                 let (options, words): (Vec<&str>, Vec<&str>) =
                     surplus.into_iter().map(String::as_str).partition(|word| *word == RESTRICTED_GRANT);
                 let words = if words.is_empty() { "USAGE".to_owned() } else { words.join(", ") };
                 let with = if options.is_empty() { "" } else { " WITH GRANT OPTION" };
-                let needs = Need::Privileges(words.clone(), level);
+                let needs = Right::Privileges(words.clone(), level);
                 let what = format!("{words} on {on}{with} is missing");
                 self.push(format!("GRANT {words} ON {on} TO {to}{with}"), &what, needs);
             }
@@ -346,14 +346,14 @@ impl One {
     }
 }
 
-/// The clause that makes one attribute object out of another: it is merged, so that what is too much has to be named
+/// The clause that turns one attribute object into another. The server merges it, so keys that have to go are named
 /// (MySQL manual, "CREATE USER Comment and Attribute Options").
 fn attribute(wanted: &Map<String, Value>, found: &Map<String, Value>) -> String {
     let patch = merge_patch(wanted, found);
     if patch.is_empty() { String::new() } else { format!(" ATTRIBUTE {}", literal(&Value::Object(patch).to_string())) }
 }
 
-/// RFC 7396, backwards: the patch that makes `wanted` out of `found`.
+/// RFC 7396, backwards: the patch that turns `found` into `wanted`.
 fn merge_patch(wanted: &Map<String, Value>, found: &Map<String, Value>) -> Map<String, Value> {
     let gone = found.keys().filter(|key| !wanted.contains_key(*key)).map(|key| (key.clone(), Value::Null));
     let changed = wanted.iter().filter(|(key, value)| found.get(*key) != Some(*value)).map(|(key, value)| {
@@ -371,27 +371,27 @@ mod tests {
     use super::*;
     use std::collections::BTreeMap;
 
-    const MYSQL: Task<'_> = Task { clone: "app_clone", mariadb: false, in_use: false };
-    const MARIADB: Task<'_> = Task { mariadb: true, ..MYSQL };
+    const MYSQL: CloneTask<'_> = CloneTask { clone: "app_clone", mariadb: false, in_use: false };
+    const MARIADB: CloneTask<'_> = CloneTask { mariadb: true, ..MYSQL };
 
-    fn subject(user: &str, host: &str, mariadb: bool) -> Subject {
+    fn subject(user: &str, host: &str, mariadb: bool) -> Grantee {
         let name = AccountName::new(user, host);
         let account = Account { name, options: Options::none(mariadb), ..Account::default() };
-        Subject { account, grants: Grants::default() }
+        Grantee { account, grants: Grants::default() }
     }
 
-    fn base() -> Subject {
+    fn base() -> Grantee {
         subject("app", "%", false)
     }
 
     /// The clone after its changes, as the server would show it.
-    fn followed(base: &Subject) -> Subject {
+    fn followed(base: &Grantee) -> Grantee {
         let mut clone = base.clone();
         clone.account.name.user = "app_clone".to_owned();
         clone
     }
 
-    fn give(subject: &mut Subject, level: Level, words: &[&str], grantable: bool) {
+    fn give(subject: &mut Grantee, level: Level, words: &[&str], grantable: bool) {
         let words = words.iter().map(|word| match word.split_once(':') {
             Some((word, column)) => Privilege { word: word.to_owned(), column: Some(column.to_owned()) },
             None => Privilege::new(word),
@@ -407,12 +407,12 @@ mod tests {
         AccountName::new(name, host)
     }
 
-    fn sql(task: Task<'_>, base: &[Subject], clone: &[Subject]) -> Vec<String> {
+    fn sql(task: CloneTask<'_>, base: &[Grantee], clone: &[Grantee]) -> Vec<String> {
         task.changes(base, clone, |_| "IDENTIFIED".to_owned()).into_iter().map(|change| change.sql).collect()
     }
 
     /// The statements between two accounts for every host.
-    fn between(task: Task<'_>, base: &Subject, clone: &Subject) -> Vec<String> {
+    fn between(task: CloneTask<'_>, base: &Grantee, clone: &Grantee) -> Vec<String> {
         sql(task, std::slice::from_ref(base), std::slice::from_ref(clone))
     }
 
@@ -503,7 +503,7 @@ mod tests {
         assert_eq!(between(MARIADB, &wanted, &found), ["REVOKE ADMIN OPTION FOR `r` FROM 'app_clone'@'%'"]);
         let both = "REVOKE 'r'@'' FROM 'app_clone'@'%'; GRANT 'r'@'' TO 'app_clone'@'%'";
         assert_eq!(between(MYSQL, &wanted, &found), [both]);
-        assert_eq!(between(Task { in_use: true, ..MYSQL }, &wanted, &found), Vec::<String>::new());
+        assert_eq!(between(CloneTask { in_use: true, ..MYSQL }, &wanted, &found), Vec::<String>::new());
     }
 
     #[test]
@@ -514,7 +514,7 @@ mod tests {
             sql(MYSQL, &base, &clone),
             ["CREATE USER 'app_clone'@'10.%' IDENTIFIED ACCOUNT LOCK", "DROP USER 'app_clone'@'old'"]
         );
-        assert_eq!(sql(Task { in_use: true, ..MYSQL }, &base, &clone), Vec::<String>::new());
+        assert_eq!(sql(CloneTask { in_use: true, ..MYSQL }, &base, &clone), Vec::<String>::new());
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! Password hashes as the servers store them, so that a server can be given one instead of the password.
+//! Password hashes as the servers store them. A server can be given a hash instead of the password.
 
 use aws_lc_rs::digest::{self, Context, SHA1_FOR_LEGACY_USE_ONLY, SHA256, SHA512};
 use base64::Engine as _;
@@ -14,15 +14,15 @@ use zeroize::Zeroizing;
 const ALPHABET: &[u8; 64] = b"./0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
 /// What `caching_sha2_password` takes: longer than SHA-crypt's own 16 characters.
 const SALT_CHARACTERS: usize = 20;
-/// The least number of rounds, which was the only one before 8.0.24 (`caching_sha2_password_digest_rounds`).
+/// The lowest number of rounds. Before 8.0.24 there was no other (`caching_sha2_password_digest_rounds`).
 const LEAST_ROUNDS: Thousands = Thousands(5);
 
 /// Thousands of rounds, as a stored hash states them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Thousands(usize);
 
-/// The hash of `caching_sha2_password`: SHA-crypt with SHA-256 (Drepper, "Unix crypt using SHA-256 and SHA-512"), with as many
-/// rounds as the hash that it replaces.
+/// The hash of `caching_sha2_password`: SHA-crypt with SHA-256 (Drepper, "Unix crypt using SHA-256 and SHA-512"), with
+/// as many rounds as the hash that it replaces.
 ///
 /// # Errors
 /// [`Code::EntropyUnavailable`](rotation::Code::EntropyUnavailable).
@@ -36,7 +36,7 @@ pub(crate) fn caching_sha2(password: &Password, replaced: &[u8], entropy: &impl 
     Ok(with_salt(password.expose().as_bytes(), rounds, &salt))
 }
 
-/// Whether a stored `caching_sha2_password` hash is this password's.
+/// Whether a stored `caching_sha2_password` hash is of this password.
 fn is_caching_sha2_of(stored: &[u8], password: &Password) -> bool {
     parts(stored)
         .is_some_and(|(rounds, salt)| with_salt(password.expose().as_bytes(), rounds, salt).as_bytes() == stored)
@@ -50,14 +50,14 @@ fn parts(stored: &[u8]) -> Option<(Thousands, &[u8])> {
     Some((Thousands(rounds), salt))
 }
 
-/// Whether a stored hash is this password's. The forms of the three plugins cannot be taken for one another.
+/// Whether a stored hash is of this password. The hashes of the three plugins have different forms.
 pub(crate) fn matches(stored: &[u8], password: &Password) -> bool {
     is_caching_sha2_of(stored, password)
         || [native(password), ed25519(password)].iter().any(|hash| stored == hash.as_bytes())
 }
 
-/// What an account is made with, before it gets its password: a password that is made from another one, so that who knows
-/// that other one recognizes the account.
+/// The password of an account that is created and not finished. It is derived from another password, so that whoever
+/// knows that one recognizes the account.
 pub(crate) fn mark(user: &str, secret: &Password) -> Password {
     let mut context = Context::new(&SHA512);
     for part in ["lockstep: the half-made clone", user, secret.expose()] {
@@ -80,7 +80,7 @@ pub(crate) fn native(password: &Password) -> Zeroizing<String> {
     text
 }
 
-/// The hash of MariaDB's `ed25519`: the public key that belongs to the password as a seed of any length.
+/// The hash of MariaDB's `ed25519`: the public key whose seed, of any length, is the password.
 pub(crate) fn ed25519(password: &Password) -> Zeroizing<String> {
     let hash = digest::digest(&SHA512, password.expose().as_bytes());
     let mut scalar = Zeroizing::new([0; 32]);
@@ -134,12 +134,12 @@ fn sha256(parts: &[&[u8]]) -> Zeroizing<Vec<u8>> {
     Zeroizing::new(context.finish().as_ref().to_vec())
 }
 
-/// As many bytes as asked for, from the start over and over.
+/// This many bytes, repeated from the start.
 fn repeated(bytes: &[u8], length: usize) -> Zeroizing<Vec<u8>> {
     Zeroizing::new(bytes.iter().copied().cycle().take(length).collect())
 }
 
-/// Three bytes at a time, ten apart, in turning order; the last two stand alone.
+/// Takes three bytes at a time, ten apart, in rotating order. The last two bytes stand alone.
 fn encode(hash: &[u8], text: &mut String) {
     let byte = |index: usize| hash.get(index).copied().map_or(0, u32::from);
     let mut group = |high: u32, middle: u32, low: u32, symbols: u32| {

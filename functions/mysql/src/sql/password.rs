@@ -1,13 +1,14 @@
-//! A superuser's change of another user's password, on all of that user's accounts in one statement.
+//! Sets another user's password, as a superuser, on all of that user's accounts in one statement.
 //!
-//! What is sent is a hash, made here, so that no password reaches the server or its logs. MariaDB with a password validation
-//! plugin and `strict_password_validation` refuses hashes; there the password itself has to be sent, over TLS.
+//! The statement carries a hash that is made here, so that no password reaches the server or its logs. MariaDB with a
+//! password validation plugin and `strict_password_validation` refuses hashes. There the password itself is sent, over
+//! TLS.
 
 use crate::catalog::accounts::{Account, Accounts, Authentication};
 use crate::connect::errno;
 use crate::connect::{Session, text};
 use crate::sql::hash;
-use crate::sql::preamble::Server;
+use crate::sql::preamble::ServerInfo;
 use crate::sql::quote::{AccountName, literal};
 use rotation::database::PasswordChange;
 use rotation::password::OsEntropy;
@@ -19,7 +20,7 @@ use zeroize::Zeroizing;
 /// "Your password does not satisfy the current policy requirements."
 const NOT_VALID_PASSWORD: &str = "1819";
 
-/// An authentication plugin whose hashes are made here.
+/// An authentication plugin whose hashes can be made here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Plugin {
     CachingSha2,
@@ -27,30 +28,30 @@ pub(crate) enum Plugin {
     Ed25519,
 }
 
-/// What becomes of an account's lock.
+/// What a statement does with an account's lock. The order is that of the statements: those that let a user in come
+/// last.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Lock {
-    /// The order is that of the statements: what lets somebody in comes last.
     On,
     AsItIs,
     Off,
 }
 
-/// An account to be given a password.
+/// An account that gets a password.
 #[derive(Clone, Debug)]
-pub(crate) struct Target {
+pub(crate) struct AccountUpdate {
     pub(crate) name: AccountName,
     pub(crate) plugin: Plugin,
     pub(crate) lock: Lock,
-    /// Whether a secondary password is to be ended.
+    /// Whether its secondary password ends.
     pub(crate) discard: bool,
 }
 
 impl Plugin {
-    /// The plugin of an account, which is kept.
+    /// The plugin of an account, which keeps it.
     ///
     /// # Errors
-    /// [`Code::AuthenticationUnsupported`] if it keeps no password, or one whose hash is unknown here.
+    /// [`Code::AuthenticationUnsupported`] if the plugin has no password, or a hash that cannot be made here.
     pub(crate) fn of(subject: &Account, mariadb: bool) -> Result<Self> {
         let Authentication { plugin, several, .. } = &subject.authentication;
         let known = match (plugin.as_str(), mariadb, several) {
@@ -81,13 +82,13 @@ impl Plugin {
         }
     }
 
-    /// A hash as strong as those that the accounts have.
+    /// A hash as strong as the strongest that these accounts have.
     fn hash(self, password: &Password, accounts: &Accounts) -> Result<Zeroizing<String>> {
         match self {
             Self::CachingSha2 => {
                 let stored = accounts.list.iter().map(|account| &account.authentication);
                 let stored = stored.filter(|it| it.plugin == self.name()).map(|it| it.hash.0.as_slice());
-                // The number of rounds is what differs first.
+                // The number of rounds is the first part that differs.
                 hash::caching_sha2(password, stored.max().unwrap_or_default(), &OsEntropy)
             }
             Self::Native => Ok(hash::native(password)),
@@ -96,16 +97,16 @@ impl Plugin {
     }
 }
 
-/// The clauses that identify accounts by one password, one for each plugin.
+/// The clause that gives an account the password, for each plugin.
 #[derive(Debug)]
-pub(crate) struct Identified(BTreeMap<Plugin, Zeroizing<String>>);
+pub(crate) struct IdentifiedBy(BTreeMap<Plugin, Zeroizing<String>>);
 
-impl Identified {
+impl IdentifiedBy {
     /// # Errors
     /// [`Code::EntropyUnavailable`]; [`Code::TlsRequired`] if the server wants to see passwords and the session has no TLS.
     pub(crate) fn new(
         session: &Session,
-        server: &Server,
+        server: &ServerInfo,
         accounts: &Accounts,
         plugins: impl IntoIterator<Item = Plugin>,
         password: &Password,
@@ -139,14 +140,14 @@ impl Identified {
     }
 }
 
-/// Sets a user's password on all of its accounts, and ends any other that one of them has.
+/// Sets a user's password on all of its accounts, and ends their other passwords.
 ///
 /// # Errors
-/// [`Code::AuthenticationUnsupported`], [`Code::TlsRequired`] before anything is changed; [`Code::PasswordRefused`]; others
-/// by error number.
+/// [`Code::AuthenticationUnsupported`], [`Code::TlsRequired`] before any change; [`Code::PasswordRefused`]; others by
+/// error number.
 pub(crate) async fn set(
     session: &mut Session,
-    server: &Server,
+    server: &ServerInfo,
     accounts: &Accounts,
     user: &str,
     new: &Password,
@@ -155,22 +156,23 @@ pub(crate) async fn set(
     for account in accounts.of(user) {
         let plugin = Plugin::of(account, server.mariadb)?;
         let discard = account.authentication.secondary;
-        targets.push(Target { name: account.name.clone(), plugin, lock: Lock::AsItIs, discard });
+        targets.push(AccountUpdate { name: account.name.clone(), plugin, lock: Lock::AsItIs, discard });
     }
-    // MariaDB changes one after the other. As long as the session's own account has its old password, a second run begins anew.
+    // MariaDB changes one account after the other. The session's own account comes last: until then a second run begins
+    // anew.
     targets.sort_by_key(|target| target.name == server.account);
     apply(session, server, accounts, &targets, new).await
 }
 
-/// MySQL: sets a user's password on all of its accounts, and keeps `from` working: retained where it is an account's primary
-/// password, left alone where it is the secondary one. An account that has the new password already is left alone, too: to
-/// retain it would end the one before.
+/// MySQL: sets a user's password on all of its accounts, and keeps `from` working. An account retains `from` if that is
+/// its primary password, and keeps it anyway as its secondary one. An account that already has the new password is left
+/// alone: retaining it would end the previous one.
 ///
 /// # Errors
 /// Those of [`set`].
 pub(crate) async fn set_and_retain(
     session: &mut Session,
-    server: &Server,
+    server: &ServerInfo,
     accounts: &Accounts,
     change: PasswordChange<'_>,
 ) -> Result<()> {
@@ -187,29 +189,29 @@ pub(crate) async fn set_and_retain(
         return Ok(());
     }
     let plugins = targets.iter().map(|(_, plugin, _)| *plugin);
-    let identified = Identified::new(session, server, accounts, plugins, change.to)?;
+    let identified = IdentifiedBy::new(session, server, accounts, plugins, change.to)?;
     let parts = targets.iter().map(|(name, plugin, retain)| format!("{} {}{retain}", name, identified.by(*plugin)));
     let sql = Zeroizing::new(format!("ALTER USER {}", parts.collect::<Vec<_>>().join(", ")));
     session.run(&sql).await.map(drop)
 }
 
-/// Gives the accounts the password, in one round trip. MySQL changes all accounts of a statement or none; MariaDB those until
-/// one fails, and a second run changes the rest.
+/// Sets the password of these accounts in one round trip. MySQL changes all accounts of a statement or none. MariaDB
+/// stops at the first that fails, and a second run changes the rest.
 ///
 /// # Errors
 /// [`Code::TlsRequired`]; [`Code::PasswordRefused`]; others by error number.
 pub(crate) async fn apply(
     session: &mut Session,
-    server: &Server,
+    server: &ServerInfo,
     accounts: &Accounts,
-    targets: &[Target],
+    targets: &[AccountUpdate],
     new: &Password,
 ) -> Result<()> {
-    let identified = Identified::new(session, server, accounts, targets.iter().map(|target| target.plugin), new)?;
+    let identified = IdentifiedBy::new(session, server, accounts, targets.iter().map(|target| target.plugin), new)?;
     let sql = statements(targets, &identified);
     match session.run(&sql).await {
         Err(error) if accounts.passwords_validated && errno::is(&error, errno::CANNOT_USER) => {
-            // Only the list of warnings says why.
+            // Only the list of warnings has the reason.
             let warnings = session.run("SHOW WARNINGS").await?;
             let refused = warnings.iter().flatten().any(|row| text(row, 1) == NOT_VALID_PASSWORD);
             Err(if refused { error.recoded(Code::PasswordRefused) } else { error })
@@ -218,7 +220,7 @@ pub(crate) async fn apply(
     }
 }
 
-fn statements(targets: &[Target], identified: &Identified) -> Zeroizing<String> {
+fn statements(targets: &[AccountUpdate], identified: &IdentifiedBy) -> Zeroizing<String> {
     let mut statements = Vec::new();
     let discarded: Vec<String> = targets
         .iter()
@@ -243,14 +245,14 @@ fn statements(targets: &[Target], identified: &Identified) -> Zeroizing<String> 
 mod tests {
     use super::*;
 
-    fn target(host: &str, plugin: Plugin, lock: Lock, discard: bool) -> Target {
-        Target { name: AccountName::new("app", host), plugin, lock, discard }
+    fn target(host: &str, plugin: Plugin, lock: Lock, discard: bool) -> AccountUpdate {
+        AccountUpdate { name: AccountName::new("app", host), plugin, lock, discard }
     }
 
     #[test]
     fn what_lets_somebody_in_comes_last_and_in_one_statement() {
         let clauses = [(Plugin::CachingSha2, "SHA2"), (Plugin::Native, "NATIVE")];
-        let identified = Identified(
+        let identified = IdentifiedBy(
             clauses.map(|(plugin, clause)| (plugin, Zeroizing::new(clause.to_owned()))).into_iter().collect(),
         );
         let targets = [

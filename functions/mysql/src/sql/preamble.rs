@@ -1,54 +1,54 @@
-//! The frame of every session: settings that must not be the user's or the server's choice, the lock against ourselves, and
-//! what the server says about itself.
+//! What every session begins with: settings that must not be the user's or the server's choice, the lock against other
+//! invocations, and what the server says about itself.
 
 use crate::connect::{Row, Rows, Session, text};
 use crate::sql::quote::AccountName;
 use rotation::{Code, Error, Fact, Result};
 use std::time::Duration;
 
-/// Not longer than a rotation may stand in the way of others, and not shorter than a busy server's hiccup. Without it,
-/// ALTER USER would wait a year for a transaction that has read the grant tables (`lock_wait_timeout`'s default).
+/// A rotation may block others for this long. A busy server's hiccup is shorter. The default of `lock_wait_timeout` is
+/// a year: ALTER USER would wait that long for a transaction that has read the grant tables.
 const LOCK_LIMIT: Duration = Duration::from_secs(5);
-/// MariaDB's limit for a whole statement: some of its locks heed no other (KB, "max_statement_time"), and a change that is still
-/// queued when nobody waits for it any more could take effect long after. The lock's limit comes first.
+/// MariaDB's limit for a whole statement. Some of its locks have no other limit (KB, "max_statement_time"). A change
+/// that stays in the queue after the client gave up could take effect much later. The lock's limit is shorter.
 const STATEMENT_LIMIT: Duration = Duration::from_secs(8);
-/// Left for the answer when these limits are cut to what the step has left.
+/// Kept for the answer when these limits are cut to the time that the step has left.
 const ANSWER_MARGIN: Duration = Duration::from_secs(1);
-/// By how much the lock's limit comes first, at least.
+/// The lock's limit is shorter by at least this much.
 const LOCK_FIRST: Duration = Duration::from_millis(250);
-/// From here on an account can keep its previous password (MySQL manual, "Dual Password Support").
+/// The first version that can keep an account's previous password (MySQL manual, "Dual Password Support").
 const DUAL_PASSWORDS_SINCE: (u16, u16, u16) = (8, 0, 14);
 
-/// What a session is and where it ended up.
+/// The server, and the account of the session.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Server {
-    /// MariaDB, which shares MySQL's protocol and not its account management.
+pub(crate) struct ServerInfo {
+    /// MariaDB has MySQL's protocol, but manages accounts in its own way.
     pub(crate) mariadb: bool,
     /// Major, minor and patch version.
     pub(crate) version: (u16, u16, u16),
-    /// The account that the server matched, which need not be the one that was asked for.
+    /// The account that the server matched. Its user may be another than the one that logged in.
     pub(crate) account: AccountName,
 }
 
-impl Server {
+impl ServerInfo {
     /// Whether an account can have two passwords.
     pub(crate) fn has_dual_passwords(&self) -> bool {
         !self.mariadb && self.version >= DUAL_PASSWORDS_SINCE
     }
 }
 
-/// Begins the work on `user` and asks `questions`, in one round trip: the server, and the rows of each question.
+/// Begins the work on `user` and sends `queries`, in one round trip. Returns the server, and the rows of each query.
 ///
-/// * `NO_BACKSLASH_ESCAPES`, so that a quote is the only character with a meaning inside a literal; and nothing else, so
-///   that `ANSI_QUOTES` and the like mean nothing either (MySQL manual, "Server SQL Modes"). MariaDB would make a user that
-///   GRANT names and that is not there, but for `NO_AUTO_CREATE_USER`.
+/// * `NO_BACKSLASH_ESCAPES`: a quote is the only character with a meaning inside a literal. No other mode applies,
+///   `ANSI_QUOTES` for example (MySQL manual, "Server SQL Modes"). With `NO_AUTO_CREATE_USER`, MariaDB's GRANT does not
+///   create a user that is absent.
 /// * Limits for the metadata lock and for the rows of the grant tables.
-/// * A user lock, so that two invocations at once queue here.
+/// * A user lock: two invocations at once queue here.
 ///
 /// # Errors
 /// [`Code::LockTimeout`] if another session holds our lock; [`Code::ServerReadOnly`]; [`Code::TimeSpent`] if too little
 /// time is left to begin; others by error number.
-pub(crate) async fn begin(session: &mut Session, user: &str, questions: &str) -> Result<(Server, Vec<Rows>)> {
+pub(crate) async fn begin(session: &mut Session, user: &str, queries: &str) -> Result<(ServerInfo, Vec<Rows>)> {
     let (seconds, statement) = limits(session.deadline.left())?;
     let lock = lock_name(user);
     let sql = format!(
@@ -57,7 +57,7 @@ pub(crate) async fn begin(session: &mut Session, user: &str, questions: &str) ->
          sql_quote_show_create = 1, lock_wait_timeout = {seconds}, \
          innodb_lock_wait_timeout = {seconds} /*M! , max_statement_time = {statement} */; \
          SELECT GET_LOCK('{lock}', {seconds}), VERSION(), CURRENT_USER(), @@GLOBAL.read_only, \
-         @@GLOBAL.innodb_read_only; {questions}"
+         @@GLOBAL.innodb_read_only; {queries}"
     );
     let mut answers = session.run(sql.trim_end_matches("; ")).await?.into_iter();
     let first = answers.next().and_then(|rows| rows.into_iter().next());
@@ -65,14 +65,15 @@ pub(crate) async fn begin(session: &mut Session, user: &str, questions: &str) ->
     if text(&first, 0) != "1" {
         return Err(Error::new(Code::LockTimeout).with(Fact::What, format_args!("the user lock {lock}")));
     }
-    // Changed here, the account would differ from the writer's. Some may write even so: the replica's master, for one.
+    // A change here would make the account differ from that of the writer. Some users may write all the same, for
+    // example the one that replicates from the primary.
     if [3, 4].iter().any(|&column| !matches!(text(&first, column), "0" | "OFF")) {
         return Err(Error::new(Code::ServerReadOnly));
     }
-    Ok((Server::of_row(&first), answers.collect()))
+    Ok((ServerInfo::of_row(&first), answers.collect()))
 }
 
-impl Server {
+impl ServerInfo {
     fn of_row(row: &Row) -> Self {
         let (version, account) = (text(row, 1), text(row, 2));
         let (user, host) = account.rsplit_once('@').unwrap_or((account, ""));
@@ -80,7 +81,8 @@ impl Server {
     }
 
     /// # Errors
-    /// [`Code::LoginForbidden`] if the server made somebody else of the user: the anonymous one, or whom a proxy stands for.
+    /// [`Code::LoginForbidden`] if the session belongs to another user: the anonymous one, or one that a proxy stands
+    /// for.
     pub(crate) fn expect_user(&self, user: &str) -> Result<()> {
         expect_user(&self.account.user, user)
     }
@@ -98,9 +100,9 @@ pub(crate) fn expect_user(found: &str, expected: &str) -> Result<()> {
         .with(Fact::What, "the session belongs to another user"))
 }
 
-/// Seconds for locks and for a statement, of those that the step has left. Those for locks are whole, which is all that the
-/// settings take, and at least one, as zero would mean not to wait at all. Where a second is nearly all there is, the statement
-/// gets some of the answer's margin, so that the lock's limit still comes first.
+/// Limits in seconds for locks and for a statement, from the time that the step has left. Limits for locks are whole
+/// seconds, as the settings take them, and at least one, because zero means not to wait at all. If hardly more than a
+/// second is left, the statement gets a part of the answer's margin, so that the lock's limit is still the shorter one.
 fn limits(step: Duration) -> Result<(u64, f64)> {
     let left = step.saturating_sub(ANSWER_MARGIN);
     if left.is_zero() {
@@ -111,8 +113,8 @@ fn limits(step: Duration) -> Result<(u64, f64)> {
     Ok((lock, statement.as_secs_f64()))
 }
 
-/// User locks have names of at most 64 characters, without regard to case; user names have more, and mind it. A hash
-/// (64-bit FNV-1a) fits: two names may share one, and then they queue.
+/// The name of the user lock. It has at most 64 characters and ignores the case, while a user's name may be longer and
+/// does not. A hash fits (64-bit FNV-1a). If two users share one, their changes queue.
 fn lock_name(user: &str) -> String {
     let hash = user
         .bytes()
@@ -133,7 +135,7 @@ mod tests {
 
     #[test]
     fn versions_and_what_they_can() {
-        let server = |version: &str| Server {
+        let server = |version: &str| ServerInfo {
             mariadb: version.contains("MariaDB"),
             version: numbers(version),
             account: AccountName::default(),

@@ -1,7 +1,7 @@
-//! Names and texts as parts of SQL. Account statements take no parameters, so they have to be quoted here.
+//! Names and texts as parts of SQL. Account statements take no parameters, so they are quoted here.
 //!
-//! Sessions run in `NO_BACKSLASH_ESCAPES` without `ANSI_QUOTES` (see `frame`), where a quote is the only character with a
-//! meaning, and is written twice (MySQL manual, "String Literals" and "Schema Object Names").
+//! Sessions run in `NO_BACKSLASH_ESCAPES` without `ANSI_QUOTES` (see `preamble`). There a quote is the only character
+//! with a meaning, and is doubled (MySQL manual, "String Literals" and "Schema Object Names").
 
 use crate::connect::{Row, text};
 use std::fmt;

@@ -12,12 +12,12 @@ pub(crate) struct Change {
     /// What it changes, in words: for the error of a refusal, and for a comparison that finds a difference.
     pub(crate) what: String,
     /// The right that the superuser lacks if the server refuses the change.
-    pub(crate) needs: RequiredRight,
+    pub(crate) needs: Right,
 }
 
 /// A right that a change needs.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum RequiredRight {
+pub(crate) enum Right {
     /// To make roles.
     CreateRole,
     /// To administer this role.
@@ -41,7 +41,7 @@ pub(crate) fn changes(base: &Role, clone: Option<&Role>, name: &str) -> Vec<Chan
         list.push(Change {
             sql: format!("CREATE ROLE {quoted}"),
             what: "the user does not exist".to_owned(),
-            needs: RequiredRight::CreateRole,
+            needs: Right::CreateRole,
         });
     }
     let clone = clone.unwrap_or(&absent);
@@ -51,7 +51,7 @@ pub(crate) fn changes(base: &Role, clone: Option<&Role>, name: &str) -> Vec<Chan
         list.push(Change {
             sql: format!("ALTER ROLE {quoted} {attributes}"),
             what: format!("attributes: {attributes}"),
-            needs: RequiredRight::Attributes(attributes),
+            needs: Right::Attributes(attributes),
         });
     }
     settings(base, clone, &quoted, &mut list);
@@ -66,7 +66,7 @@ fn membership(base: &Role, clone: &Role, quoted: &str, list: &mut Vec<Change>) {
         list.push(Change {
             sql: format!("GRANT {} TO {quoted}{options}", identifier(&base.name)),
             what: format!("not a full member of {}", base.name),
-            needs: RequiredRight::Admin(base.name.clone()),
+            needs: Right::Admin(base.name.clone()),
         });
     }
     for grant in own.iter().filter(|grant| grant.admin) {
@@ -82,8 +82,8 @@ fn membership(base: &Role, clone: &Role, quoted: &str, list: &mut Vec<Change>) {
 fn revoke(option: &str, grant: &Membership, quoted: &str, what: String) -> Change {
     let group = identifier(&grant.group);
     let (by, needs) = match &grant.grantor {
-        Some(grantor) => (format!(" GRANTED BY {}", identifier(grantor)), RequiredRight::RightsOf(grantor.clone())),
-        None => (String::new(), RequiredRight::Admin(grant.group.clone())),
+        Some(grantor) => (format!(" GRANTED BY {}", identifier(grantor)), Right::RightsOf(grantor.clone())),
+        None => (String::new(), Right::Admin(grant.group.clone())),
     };
     Change { sql: format!("REVOKE {option}{group} FROM {quoted}{by}"), what, needs }
 }
@@ -126,7 +126,7 @@ fn settings(base: &Role, clone: &Role, quoted: &str, list: &mut Vec<Change>) {
         Change {
             sql: format!("ALTER ROLE {quoted}{place} {action}"),
             what: format!("setting {name}{place_in_words}"),
-            needs: RequiredRight::Parameter(name.clone()),
+            needs: Right::Parameter(name.clone()),
         }
     };
     for (place, value) in wanted.iter().filter(|(place, value)| clone.settings.get(*place) != Some(*value)) {
@@ -157,7 +157,7 @@ pub(crate) fn inheritance(base: &Role, clone: &Role) -> Option<Change> {
     clone.owns.then(|| Change {
         sql: format!("REASSIGN OWNED BY {} TO {}", identifier(&clone.name), identifier(&base.name)),
         what: format!("what {} owns", clone.name),
-        needs: RequiredRight::RightsOfBoth(base.name.clone(), clone.name.clone()),
+        needs: Right::RightsOfBoth(base.name.clone(), clone.name.clone()),
     })
 }
 

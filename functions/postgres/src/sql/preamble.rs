@@ -17,7 +17,7 @@ const LOCK_CLASS: i32 = 0x4C6F_636B;
 
 /// Whose rights a transaction runs with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Rights {
+pub(crate) enum RunAs {
     /// The user who logged in, even if a `role` setting starts its sessions as another: only the user may change its password.
     SessionUser,
     /// The superuser, with its `role` setting, which may give it its rights. If that takes them away instead, the setting does not
@@ -36,11 +36,11 @@ pub(crate) enum Rights {
 ///
 /// # Errors
 /// [`Code::TimeSpent`] if too little time is left to begin.
-fn begin(session: &Session, user: &str, rights: Rights) -> Result<String> {
+fn begin(session: &Session, user: &str, rights: RunAs) -> Result<String> {
     let limits = limits(session)?;
     let role = match rights {
-        Rights::SessionUser => "SET LOCAL ROLE NONE",
-        Rights::Superuser => {
+        RunAs::SessionUser => "SET LOCAL ROLE NONE",
+        RunAs::Superuser => {
             "SELECT set_config('role', 'none', true) FROM pg_roles \
              WHERE rolname = current_user AND NOT (rolsuper OR rolcreaterole)"
         }
@@ -146,7 +146,7 @@ pub(crate) fn flag(row: &SimpleQueryRow, column: usize) -> bool {
 pub(crate) async fn ask(
     session: &Session,
     user: &str,
-    rights: Rights,
+    rights: RunAs,
     queries: &str,
 ) -> Result<Vec<SimpleQueryMessage>> {
     let begin = begin(session, user, rights)?;
