@@ -1,5 +1,4 @@
-//! Alternating users. For every account of the base user the clone has one with the same host pattern, which is made
-//! like it.
+//! Alternating users. For every account of the base user the clone has one with the same host pattern, which is made like it.
 //!
 //! Account statements commit by themselves, so the state after each of them has to be safe. A new account is created
 //! locked, with a password that nobody knows. It is made like the base's account, and the result is read back. Only the
@@ -33,9 +32,8 @@ const OUTRUN: &[&str] = &["1396", "1141", "1147", "1403"];
 /// ER_ACCESS_DENIED_NO_PASSWORD_ERROR.
 const DENIED: &[&str] = &["1044", "1045", "1142", "1143", "1227", "1370", "1698"];
 
-/// Creates the clone's accounts if they are absent and this is its turn, makes them like the base's, and sets the
-/// pending side's password last. Two round trips. If anything differs, one more for each change and one to read the
-/// result back.
+/// Creates the clone's accounts if they are absent and this is its turn, makes them like the base's, and sets the pending
+/// side's password last. Two round trips. If anything differs, one more for each change and one to read the result back.
 ///
 /// # Errors
 /// [`Code::RoleMissing`], [`Code::RoleUnusable`], [`Code::RoleProtected`], [`Code::PairUnproven`],

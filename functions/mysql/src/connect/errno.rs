@@ -1,9 +1,8 @@
 //! What an error number means for a rotation: one table, with reasons.
 //!
-//! Numbers: MySQL 9.7 Server Error Message Reference; MariaDB Knowledge Base, "MariaDB Error Codes". Both servers check
-//! the password before everything else about the account (tried on MySQL 9.7 and MariaDB 10.11, with the right password
-//! and with a wrong one in each state). So a later refusal proves the password, if its SQLSTATE shows that it came
-//! later.
+//! Numbers: MySQL 9.7 Server Error Message Reference; MariaDB Knowledge Base, "MariaDB Error Codes". Both servers check the
+//! password before everything else about the account (tried on MySQL 9.7 and MariaDB 10.11, with the right password and with a
+//! wrong one in each state). So a later refusal proves the password, if its SQLSTATE shows that it came later.
 
 use rotation::database::Observation;
 use rotation::{Code, Error, Fact};

@@ -102,8 +102,7 @@ async fn log_in_at(
         match outcome {
             Ok(Ok(conn)) => return Ok(conn),
             Ok(Err(failed)) => match of_login(&failed, login) {
-                // Another address of the same name may be reached. Once a server has answered, no other address is
-                // tried.
+                // Another address of the same name may be reached. Once a server has answered, no other address is tried.
                 unreached if matches!(unreached.error.code(), Code::ConnectionRefused | Code::ConnectTimeout) => {
                     last = unreached;
                 }
@@ -178,8 +177,7 @@ async fn contained<T>(work: impl Future<Output = mysql_async::Result<T>>) -> mys
 }
 
 impl Session {
-    /// Runs statements, separated by semicolons, in one round trip. Returns the rows of each statement that has
-    /// columns.
+    /// Runs statements, separated by semicolons, in one round trip. Returns the rows of each statement that has columns.
     ///
     /// # Errors
     /// By error number; [`Code::ServerSilent`] if the server does not answer; [`Code::ConnectionLost`].
@@ -215,8 +213,7 @@ impl Session {
                 sets.push(rows);
             }
         }
-        // The loop also ends if a later statement fails. That error has to be read here, or it would answer the next
-        // query.
+        // The loop also ends if a later statement fails. That error has to be read here, or it would answer the next query.
         answer.drop_result().await?;
         let too_much = || Error::new(Code::ConnectionLost).with(Fact::What, "the server says too much");
         Ok(if bytes > MOST_BYTES { Err(too_much()) } else { Ok(sets) })

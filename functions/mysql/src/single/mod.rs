@@ -1,7 +1,6 @@
 //! One user: its own password is changed, by itself or, if it is locked out, by a superuser.
 //!
-//! MySQL keeps the previous password as the account's secondary one (manual, "Dual Password Support") until the next
-//! change.
+//! MySQL keeps the previous password as the account's secondary one (manual, "Dual Password Support") until the next change.
 //!
 //! **Architecture invariant:** running a step twice does not end the password that consumers still read. A second
 //! `RETAIN CURRENT PASSWORD` would make the *new* password the secondary one as well. `REPLACE` prevents that: the
@@ -125,9 +124,8 @@ async fn change_on_mariadb(session: &mut Session, own: &AccountName, new: &Passw
     let shown = session.run("SHOW CREATE USER CURRENT_USER()").await?;
     let hashed = hash_of_its_kind(&shown, own, new)?;
     match session.run(&format!("SET PASSWORD = {}", literal(&hashed))).await {
-        // A password validation plugin is active, and strict_password_validation wants it to see every password
-        // (MariaDB Knowledge Base, "Password Validation Plugins"). The general log shows a password that is sent this
-        // way.
+        // A password validation plugin is active, and strict_password_validation wants it to see every password (MariaDB
+        // Knowledge Base, "Password Validation Plugins"). The general log shows a password that is sent this way.
         Err(error) if is(&error, errno::OPTION_PREVENTS_STATEMENT) => {
             if !session.encrypted() {
                 let what = "the new password, which the server's validation plugin wants to see";

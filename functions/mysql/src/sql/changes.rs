@@ -69,8 +69,7 @@ pub(crate) struct CloneTask<'a> {
     /// The clone's user name.
     pub(crate) clone: &'a str,
     pub(crate) mariadb: bool,
-    /// Whether consumers use the clone at the moment. Then a change that could refuse one of them waits for the clone's
-    /// turn.
+    /// Whether consumers use the clone at the moment. Then a change that could refuse one of them waits for the clone's turn.
     pub(crate) in_use: bool,
 }
 

@@ -1,8 +1,7 @@
 //! Sets another user's password, as a superuser, on all of that user's accounts in one statement.
 //!
-//! The statement carries a hash that is made here, so that no password reaches the server or its logs. MariaDB with a
-//! password validation plugin and `strict_password_validation` refuses hashes. There the password itself is sent, over
-//! TLS.
+//! The statement carries a hash that is made here, so that no password reaches the server or its logs. MariaDB with a password
+//! validation plugin and `strict_password_validation` refuses hashes. There the password itself is sent, over TLS.
 
 use crate::catalog::accounts::{Account, Accounts, Authentication};
 use crate::connect::errno;
@@ -28,8 +27,7 @@ pub(crate) enum Plugin {
     Ed25519,
 }
 
-/// What a statement does with an account's lock. The order is that of the statements: those that let a user in come
-/// last.
+/// What a statement does with an account's lock. The order is that of the statements: those that let a user in come last.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Lock {
     On,
@@ -158,8 +156,7 @@ pub(crate) async fn set(
         let discard = account.authentication.secondary;
         targets.push(AccountUpdate { name: account.name.clone(), plugin, lock: Lock::AsItIs, discard });
     }
-    // MariaDB changes one account after the other. The session's own account comes last: until then a second run begins
-    // anew.
+    // MariaDB changes one account after the other. The session's own account comes last: until then a second run begins anew.
     targets.sort_by_key(|target| target.name == server.account);
     apply(session, server, accounts, &targets, new).await
 }

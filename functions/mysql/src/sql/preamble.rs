@@ -81,8 +81,7 @@ impl ServerInfo {
     }
 
     /// # Errors
-    /// [`Code::LoginForbidden`] if the session belongs to another user: the anonymous one, or one that a proxy stands
-    /// for.
+    /// [`Code::LoginForbidden`] if the session belongs to another user: the anonymous one, or one that a proxy stands for.
     pub(crate) fn expect_user(&self, user: &str) -> Result<()> {
         expect_user(&self.account.user, user)
     }
