@@ -5,10 +5,10 @@ use crate::connect::{Session, connect};
 use crate::settings::Settings;
 use crate::{pair, single};
 use rotation::clock::Deadline;
-use rotation::database::{Engine, Evidence, Login, LoginFailure, Pair, PasswordChange, Side, Turn};
+use rotation::database::{Engine, Evidence, Login, LoginFailure, Pair, PasswordChange, Side, Turn, expect_length};
 use rotation::protocol::observation::PreviousCredential;
 use rotation::secret::Password;
-use rotation::{Code, Error, Fact, Result};
+use rotation::{Error, Result};
 
 /// MariaDB's name in a secret in AWS's format.
 const MARIADB: &str = "mariadb";
@@ -42,14 +42,7 @@ impl Engine for MySql {
 
     fn check_name(&self, engine: &str, user: &str) -> Result<()> {
         let own = if engine == MARIADB { MARIADB_NAME_CHARACTERS } else { MYSQL_NAME_CHARACTERS };
-        let (limit, found) = (self.settings.username_limit.unwrap_or(own), user.chars().count());
-        if found <= limit {
-            return Ok(());
-        }
-        Err(Error::new(Code::NameTooLong)
-            .with(Fact::User, user)
-            .with(Fact::Found, format_args!("{found} characters"))
-            .with(Fact::Expected, format_args!("at most {limit}")))
+        expect_length(user, user.chars().count(), self.settings.username_limit.unwrap_or(own), "characters")
     }
 
     /// The driver drops a zero at the end of the bytes that it has to sign. MariaDB's `ed25519` sends 32 random bytes,

@@ -6,7 +6,7 @@
 
 use crate::catalog::accounts::{Account, Accounts, known_tables, usable};
 use crate::catalog::grants::{Grants, Level, list};
-use crate::connect::{Rows, Session, text};
+use crate::connect::{Rows, Session, only_value};
 use crate::sql::changes::{Change, CloneTask, Grantee, ObjectGrant, Right};
 use crate::sql::hash;
 use crate::sql::password::{self, AccountUpdate, IdentifiedBy, Lock, Plugin};
@@ -69,7 +69,7 @@ pub(crate) async fn converge(
         let mut changed = false;
         for change in &changes {
             let done = apply(&mut session, change, &mut gone).await;
-            changed |= done.map_err(|error| explain(error, change, &server))?;
+            changed |= done.map_err(|error| explain(error, &change.what, &change.needs, &server))?;
         }
         if !changed {
             break;
@@ -79,7 +79,7 @@ pub(crate) async fn converge(
     let targets = observed.targets(pending, server.mariadb)?;
     let set = password::apply(&mut session, &server, &observed.accounts, &targets, new).await;
     let what = "the password";
-    set.map_err(|error| explain_as(error, what, &Right::CreateUser, &server))?;
+    set.map_err(|error| explain(error, what, &Right::CreateUser, &server))?;
     session.close().await;
     Ok(())
 }
@@ -155,7 +155,7 @@ impl ObservedPair {
         let base = self.accounts.of(&pair.base);
         usable(&base, &pair.base).map_err(|error| error.with(Fact::Partner, &pair.clone))?;
         if self.clone.is_empty() && pending == Side::Base {
-            return Err(unproven(pair, "the user that the secret holds now does not exist at the server"));
+            return Err(pair.unproven("the user that the secret holds now does not exist at the server"));
         }
         for account in &self.accounts.list {
             account.unprotected(server, allow_powerful)?;
@@ -260,7 +260,7 @@ async fn prove(session: &mut Session, turn: Turn<'_>, observed: &ObservedPair, e
     }
     let what = "the partner exists, and the secret's previous version does not hold it: it is somebody else's, or was made by a \
                 rotation that was given up";
-    Err(unproven(pair, what))
+    Err(pair.unproven(what))
 }
 
 /// Proves that the base is not the clone of a user that exists. Its own clone would leave that user with a password
@@ -274,11 +274,7 @@ async fn prove_original(session: &mut Session, pair: &Pair) -> Result<()> {
     }
     let what = "the secret's user has the name of a clone, its original exists, and the secret's previous version does not hold \
                 that: the previous version was replaced by hand, or the names only look like a pair's";
-    Err(unproven(pair, what))
-}
-
-fn unproven(pair: &Pair, what: &str) -> Error {
-    Error::new(Code::PairUnproven).with(Fact::User, &pair.base).with(Fact::Partner, &pair.clone).with(Fact::What, what)
+    Err(pair.unproven(what))
 }
 
 /// Makes one change; `false` if nothing could be done. `gone` collects the statements that cannot be granted because
@@ -331,7 +327,7 @@ async fn keep_definers(session: &mut Session, pair: &Pair, mariadb: bool, change
             |place: &str| format!("(SELECT COUNT(*) FROM information_schema.{place} WHERE DEFINER = {definer})");
         let sql = format!("SELECT {}", places.map(count).join(" + "));
         let answers = session.run(&sql).await?;
-        let found = answers.first().and_then(|rows| rows.first()).map_or("", |row| text(row, 0));
+        let found = only_value(&answers);
         if found != "0" {
             let what = format!(
                 "the base user has no account for that host any more, but {name} cannot be dropped: it is the definer of \
@@ -353,7 +349,7 @@ async fn sees_definers(session: &mut Session, pair: &Pair, mariadb: bool) -> Res
                WHERE PRIVILEGE_TYPE IN ('SELECT', 'SHOW VIEW', 'TRIGGER', 'EVENT') \
                AND GRANTEE = CONCAT(CHAR(39), REPLACE(CURRENT_USER(), '@', CONCAT(CHAR(39), '@', CHAR(39))), CHAR(39))";
     let answers = session.run(sql).await?;
-    if answers.first().and_then(|rows| rows.first()).is_some_and(|row| text(row, 0) == "4") {
+    if only_value(&answers) == "4" {
         return Ok(());
     }
     let what = "the base user has an account less than the clone, and the superuser cannot see whether views or stored programs \
@@ -385,15 +381,11 @@ async fn has_object(session: &mut Session, granted: &ObjectGrant) -> Result<bool
         _ => return Ok(true),
     };
     let answers = session.run(&format!("SELECT COUNT(*) FROM {query}")).await?;
-    Ok(answers.first().and_then(|rows| rows.first()).is_none_or(|row| text(row, 0) != "0"))
-}
-
-fn explain(error: Error, change: &Change, server: &ServerInfo) -> Error {
-    explain_as(error, &change.what, &change.needs, server)
+    Ok(only_value(&answers) != "0")
 }
 
 /// Adds the refused change to an error and, if a privilege is missing, the statement that would help.
-fn explain_as(error: Error, what: &str, needs: &Right, server: &ServerInfo) -> Error {
+fn explain(error: Error, what: &str, needs: &Right, server: &ServerInfo) -> Error {
     let denied = is_one_of(&error, DENIED);
     if !denied && error.code() != Code::PrivilegeMissing {
         return error.with_default(Fact::What, what);
@@ -416,7 +408,7 @@ fn explain_as(error: Error, what: &str, needs: &Right, server: &ServerInfo) -> E
         Right::Proxy(other) => format!("run GRANT PROXY ON {other} TO {to} WITH GRANT OPTION"),
     };
     // The superuser lacks the privilege, not the user that is rotated.
-    error.recoded(Code::PrivilegeMissing).with(Fact::User, &to).with(Fact::What, format_args!("{what}; {help}"))
+    error.recoded(Code::PrivilegeMissing).with(Fact::User, to).with(Fact::What, format_args!("{what}; {help}"))
 }
 
 fn explain_reading(error: Error) -> Error {

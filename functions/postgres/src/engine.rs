@@ -4,10 +4,10 @@ use crate::connect::{Session, connect};
 use crate::settings::Settings;
 use crate::{pair, single};
 use rotation::clock::Deadline;
-use rotation::database::{Engine, Evidence, Login, LoginFailure, Pair, PasswordChange, Side, Turn};
+use rotation::database::{Engine, Evidence, Login, LoginFailure, Pair, PasswordChange, Side, Turn, expect_length};
 use rotation::protocol::observation::PreviousCredential;
 use rotation::secret::Password;
-use rotation::{Code, Error, Fact, Result};
+use rotation::{Error, Result};
 
 /// NAMEDATALEN - 1, in bytes. The server cuts longer names (manual 4.1.1).
 const MAX_NAME_BYTES: usize = 63;
@@ -36,13 +36,7 @@ impl Engine for Postgres {
     const SUPERUSER_COMPARES: bool = false;
 
     fn check_name(&self, _: &str, user: &str) -> Result<()> {
-        if user.len() <= MAX_NAME_BYTES {
-            return Ok(());
-        }
-        Err(Error::new(Code::NameTooLong)
-            .with(Fact::User, user)
-            .with(Fact::Found, format_args!("{} bytes", user.len()))
-            .with(Fact::Expected, format_args!("at most {MAX_NAME_BYTES}")))
+        expect_length(user, user.len(), MAX_NAME_BYTES, "bytes")
     }
 
     async fn connect(&self, login: Login<'_>, deadline: Deadline) -> Result<Session, LoginFailure> {

@@ -5,9 +5,9 @@ use crate::connect::Session;
 use crate::settings::Settings;
 use crate::sql::changes::{Right, changes, inheritance};
 use crate::sql::password::{Encryption, set_password};
-use crate::sql::preamble::{PINNED, RunAs, ServerInfo, ask, expect_session_user, limits, rows, text};
+use crate::sql::preamble::{PINNED, RunAs, ServerInfo, ask, limits, rows, text};
 use crate::sql::quote::{identifier, setting_name};
-use rotation::database::{Pair, Side, Turn};
+use rotation::database::{Pair, Side, Turn, expect_user};
 use rotation::{Code, Error, Fact, Result};
 use std::collections::BTreeMap;
 
@@ -56,7 +56,7 @@ pub(crate) async fn prove(session: Session, user: &str, pair: &Pair) -> Result<(
     let answers = session.run(&sql).await?;
     let row = rows(&answers, "session").next();
     let column = |index| row.map_or("", |row| text(row, index));
-    expect_session_user(column(1), user)?;
+    expect_user(column(1), user)?;
     let roles = ObservedPair::new(pair, Role::read(&answers));
     let differ = |what: &str| Err(Error::new(Code::PrivilegesDiffer).with(Fact::User, user).with(Fact::What, what));
     let Some(base) = &roles.base else { return differ("the base user does not exist") };
@@ -98,12 +98,7 @@ impl ObservedPair {
     /// together. A name that ends in `_clone` proves nothing: AWS's function resets the unrelated user `x` if an ordinary user is
     /// called `x_clone`. Held by `only_a_provable_pair_is_touched`.
     fn provable(&self, pair: &Pair, pending: Side) -> Result<&Role> {
-        let unproven = |what: &str| {
-            Err(Error::new(Code::PairUnproven)
-                .with(Fact::User, &pair.base)
-                .with(Fact::Partner, &pair.clone)
-                .with(Fact::What, what))
-        };
+        let unproven = |what| Err(pair.unproven(what));
         let Some(base) = &self.base else {
             return Err(Error::new(Code::RoleMissing).with(Fact::User, &pair.base).with(Fact::Partner, &pair.clone));
         };

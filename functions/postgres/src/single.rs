@@ -4,7 +4,8 @@ use crate::catalog::Role;
 use crate::connect::Session;
 use crate::settings::Settings;
 use crate::sql::password::{Encryption, set_password};
-use crate::sql::preamble::{RunAs, ServerInfo, ask, expect_session_user, rows, text};
+use crate::sql::preamble::{RunAs, ServerInfo, ask, rows, text};
+use rotation::database::expect_user;
 use rotation::secret::Password;
 use rotation::{Code, Error, Fact, Result};
 
@@ -20,7 +21,7 @@ pub(crate) async fn change_own_password(
 ) -> Result<()> {
     let answers = ask(&session, user, RunAs::SessionUser, "").await?;
     let server = ServerInfo::read(&answers)?;
-    expect_session_user(&server.session_user, user)?;
+    expect_user(&server.session_user, user)?;
     let encryption = Encryption::choose(&server, settings.allow_md5)?;
     set_password(session, user, new, encryption).await
 }
@@ -48,7 +49,7 @@ pub(crate) async fn rescue(superuser: Session, user: &str, new: &Password, setti
 pub(crate) async fn prove(session: Session, user: &str) -> Result<()> {
     let answers = session.run("SELECT 'session', session_user").await?;
     let found = rows(&answers, "session").next().map(|row| text(row, 1));
-    expect_session_user(found.unwrap_or_default(), user)?;
+    expect_user(found.unwrap_or_default(), user)?;
     session.close().await;
     Ok(())
 }

@@ -4,7 +4,7 @@ use super::endpoint::Endpoint;
 use super::login_failure::LoginFailure;
 use super::pair::{Pair, Side};
 use crate::clock::Deadline;
-use crate::error::{Error, Result};
+use crate::error::{Code, Error, Fact, Result};
 use crate::protocol::observation::PreviousCredential;
 use crate::secret::Password;
 use std::future::Future;
@@ -56,6 +56,34 @@ pub trait Evidence: Send + Sync {
     fn previous_user(&self) -> impl Future<Output = Result<Option<String>>> + Send;
 }
 
+/// Checks that a session belongs to the user who logged in. A server or a proxy can map one user to another.
+///
+/// # Errors
+/// [`Code::LoginForbidden`].
+pub fn expect_user(found: &str, expected: &str) -> Result<()> {
+    if found == expected {
+        return Ok(());
+    }
+    Err(Error::new(Code::LoginForbidden)
+        .with(Fact::User, expected)
+        .with(Fact::Found, found)
+        .with(Fact::What, "the session belongs to another user"))
+}
+
+/// Checks that a user name is not longer than the server takes, in the server's unit.
+///
+/// # Errors
+/// [`Code::NameTooLong`].
+pub fn expect_length(user: &str, found: usize, limit: usize, unit: &str) -> Result<()> {
+    if found <= limit {
+        return Ok(());
+    }
+    Err(Error::new(Code::NameTooLong)
+        .with(Fact::User, user)
+        .with(Fact::Found, format_args!("{found} {unit}"))
+        .with(Fact::Expected, format_args!("at most {limit}")))
+}
+
 /// A kind of database server: how to log in, and how to change passwords.
 ///
 /// Every method ends before the deadline of the login. Its error then names what it waited for.
@@ -79,7 +107,7 @@ pub trait Engine: Send + Sync {
     /// Checks that a server of this engine, which is one of [`NAMES`](Self::NAMES), takes a user name of this length.
     ///
     /// # Errors
-    /// [`NameTooLong`](crate::Code::NameTooLong).
+    /// [`Code::NameTooLong`].
     fn check_name(&self, engine: &str, user: &str) -> Result<()>;
 
     /// Whether a server of this engine can refuse a login although the password is right. A login that is expected to work is
@@ -129,7 +157,7 @@ pub trait Engine: Send + Sync {
     /// With [`SUPERUSER_COMPARES`](Self::SUPERUSER_COMPARES): checks that the clone's effective privileges are the base's.
     ///
     /// # Errors
-    /// [`PrivilegesDiffer`](crate::Code::PrivilegesDiffer) naming the first difference.
+    /// [`Code::PrivilegesDiffer`] naming the first difference.
     fn compare(&self, superuser: Self::Session, pair: &Pair, pending: Side) -> impl Future<Output = Result<()>> + Send;
 
     /// As the user who is logged in: proves that the session belongs to that user and works. For a pair whose users may see each

@@ -17,7 +17,7 @@ mod versions;
 
 pub use crate::protocol::observation::Observation;
 pub use endpoint::{Endpoint, Transport};
-pub use engine::{Engine, Evidence, Login, PasswordChange, Turn};
+pub use engine::{Engine, Evidence, Login, PasswordChange, Turn, expect_length, expect_user};
 pub use login_failure::LoginFailure;
 pub use pair::{Pair, Side};
 pub use settings::Settings;

@@ -69,6 +69,14 @@ impl Pair {
         self.base.strip_suffix(CLONE_SUFFIX)
     }
 
+    /// The error for a pair that nothing proves.
+    pub fn unproven(&self, what: &str) -> Error {
+        Error::new(Code::PairUnproven)
+            .with(Fact::User, &self.base)
+            .with(Fact::Partner, &self.clone)
+            .with(Fact::What, what)
+    }
+
     /// The side of the other user.
     pub fn partner(&self, user: &str) -> Side {
         if user == self.base { Side::Clone } else { Side::Base }

@@ -60,6 +60,11 @@ pub(crate) fn text(row: &Row, column: usize) -> &str {
     std::str::from_utf8(bytes).unwrap_or_default()
 }
 
+/// The value of an answer with one row and one column; empty if there is none.
+pub(crate) fn only_value(answers: &[Rows]) -> &str {
+    answers.first().and_then(|rows| rows.first()).map_or("", |row| text(row, 0))
+}
+
 /// Logs in: one connection, one attempt.
 ///
 /// # Errors

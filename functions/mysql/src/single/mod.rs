@@ -16,12 +16,12 @@ mod siblings;
 
 use crate::catalog::accounts::{self, usable};
 use crate::connect::errno::{self, is};
-use crate::connect::{Rows, Session, text};
+use crate::connect::{Rows, Session, only_value};
 use crate::sql::hash;
 use crate::sql::password;
 use crate::sql::preamble::{self, ServerInfo};
 use crate::sql::quote::{AccountName, identifier, literal};
-use rotation::database::PasswordChange;
+use rotation::database::{PasswordChange, expect_user};
 use rotation::protocol::observation::PreviousCredential;
 use rotation::secret::Password;
 use rotation::{Code, Error, Fact, Result};
@@ -45,7 +45,7 @@ pub(crate) async fn change_own_password(
 ) -> Result<PreviousCredential> {
     let query = siblings::query(change.user);
     let (server, answers) = preamble::begin(&mut session, change.user, &query).await?;
-    server.expect_user(change.user)?;
+    expect_user(&server.account.user, change.user)?;
     let dual = server.has_dual_passwords();
     let previous = if !siblings::among(answers.first(), &server.account).is_empty() {
         siblings::change_all(&mut session, change, dual).await?;
@@ -142,8 +142,7 @@ async fn change_on_mariadb(session: &mut Session, own: &AccountName, new: &Passw
 /// A hash for the account's plugin. MariaDB shows every user its own account with the hash. Only the plugin is read
 /// from it. Anything but one plugin with a password is refused.
 fn hash_of_its_kind(shown: &[Rows], own: &AccountName, new: &Password) -> Result<Zeroizing<String>> {
-    let row = shown.first().and_then(|rows| rows.first());
-    let definition = row.map_or("", |row| text(row, 0));
+    let definition = only_value(shown);
     let name = format!("CREATE USER {}@{} IDENTIFIED ", identifier(&own.user), identifier(&own.host));
     let how = definition.strip_prefix(&name).unwrap_or_default();
     let several = how.contains(" OR ");
@@ -165,7 +164,7 @@ fn hash_of_its_kind(shown: &[Rows], own: &AccountName, new: &Password) -> Result
 pub(crate) async fn discard_previous_password(mut session: Session, user: &str, current: &Password) -> Result<bool> {
     let query = siblings::query(user);
     let (server, answers) = preamble::begin(&mut session, user, &query).await?;
-    server.expect_user(user)?;
+    expect_user(&server.account.user, user)?;
     if !server.has_dual_passwords() {
         return Ok(false);
     }
@@ -239,9 +238,7 @@ pub(crate) async fn rescue(mut superuser: Session, change: PasswordChange<'_>, a
 /// [`Code::LoginForbidden`] if it belongs to another user; others by error number.
 pub(crate) async fn prove(mut session: Session, user: &str) -> Result<()> {
     let answers = session.run("SELECT CURRENT_USER()").await?;
-    let row = answers.first().and_then(|rows| rows.first());
-    let found = row.and_then(|row| text(row, 0).rsplit_once('@')).map_or("", |(user, _)| user);
-    preamble::expect_user(found, user)?;
+    expect_user(only_value(&answers).rsplit_once('@').map_or("", |(user, _)| user), user)?;
     session.close().await;
     Ok(())
 }

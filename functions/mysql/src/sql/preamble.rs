@@ -79,24 +79,6 @@ impl ServerInfo {
         let (user, host) = account.rsplit_once('@').unwrap_or((account, ""));
         Self { mariadb: version.contains("MariaDB"), version: numbers(version), account: AccountName::new(user, host) }
     }
-
-    /// # Errors
-    /// [`Code::LoginForbidden`] if the session belongs to another user: the anonymous one, or one that a proxy stands for.
-    pub(crate) fn expect_user(&self, user: &str) -> Result<()> {
-        expect_user(&self.account.user, user)
-    }
-}
-
-/// # Errors
-/// [`Code::LoginForbidden`].
-pub(crate) fn expect_user(found: &str, expected: &str) -> Result<()> {
-    if found == expected {
-        return Ok(());
-    }
-    Err(Error::new(Code::LoginForbidden)
-        .with(Fact::User, expected)
-        .with(Fact::Found, found)
-        .with(Fact::What, "the session belongs to another user"))
 }
 
 /// Limits in seconds for locks and for a statement, from the time that the step has left. Limits for locks are whole

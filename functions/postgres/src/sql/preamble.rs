@@ -109,18 +109,6 @@ impl ServerInfo {
     }
 }
 
-/// # Errors
-/// [`Code::LoginForbidden`] if the session belongs to another user: a map in pg_ident.conf or a proxy can do that.
-pub(crate) fn expect_session_user(found: &str, expected: &str) -> Result<()> {
-    if found == expected {
-        return Ok(());
-    }
-    Err(Error::new(Code::LoginForbidden)
-        .with(Fact::User, expected)
-        .with(Fact::Found, found)
-        .with(Fact::What, "the session belongs to another user"))
-}
-
 /// The rows that begin with this tag, from the answers to several queries.
 pub(crate) fn rows<'a>(messages: &'a [SimpleQueryMessage], tag: &'a str) -> impl Iterator<Item = &'a SimpleQueryRow> {
     messages.iter().filter_map(move |message| match message {
