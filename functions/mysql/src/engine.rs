@@ -1,7 +1,6 @@
 //! MySQL and MariaDB as an engine.
 
-use crate::connect::errno;
-use crate::connect::{Session, connect};
+use crate::connect::{Session, connect, errno};
 use crate::settings::Settings;
 use crate::{pair, single};
 use rotation::clock::Deadline;

@@ -28,14 +28,9 @@ impl<E: Engine> Logins<'_, E> {
 
     /// A session of the superuser, whose credential has to work.
     pub(crate) async fn superuser_session(&self, id: &str, child: &DatabaseUser) -> Result<E::Session> {
-        let superuser = self.superuser(id, child).await?;
+        let superuser = self.superusers.find::<E>(self.context, id, child).await?;
         let session = self.log_in_superuser(&superuser).await;
         session.map_err(|failure| failure.or_rejected(Code::SuperuserRejected))
-    }
-
-    /// Finds the superuser of the secret `id`.
-    pub(crate) async fn superuser(&self, id: &str, child: &DatabaseUser) -> Result<Superuser> {
-        self.superusers.find::<E>(self.context, id, child).await
     }
 
     pub(crate) async fn log_in_superuser(&self, superuser: &Superuser) -> LoginResult<E> {
@@ -77,7 +72,7 @@ impl<E: Engine> Logins<'_, E> {
             if failure.observation == Observation::Rejected {
                 self.context.notes().refused_login();
             }
-            let error = user.locate(failure.error.with_default(Fact::Credential, credential));
+            let error = user.locate(failure.error.with_default(Fact::Credential, credential.as_str()));
             LoginFailure { error, ..failure }
         })
     }

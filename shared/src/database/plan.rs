@@ -1,7 +1,6 @@
 //! Which login to try next and what to do with its outcome: a pure function from observations to the next move.
 
 use crate::protocol::observation::Observation;
-use std::fmt;
 
 /// A credential that may open the database.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -25,12 +24,6 @@ impl Credential {
             Self::Previous => "previous",
             Self::Superuser => "superuser",
         }
-    }
-}
-
-impl fmt::Display for Credential {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
     }
 }
 

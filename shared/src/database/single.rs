@@ -75,7 +75,7 @@ impl<E: Engine> Search<'_, E> {
             (Credential::Pending, ..) => logins.try_to_log_in(&pending.user, credential).await,
             (Credential::Previous, Some(previous), _) => logins.try_to_log_in(&previous.user, credential).await,
             (Credential::Superuser, _, Some(id)) => {
-                let superuser = logins.superuser(id, &current.user).await?;
+                let superuser = logins.superusers.find::<E>(logins.context, id, &current.user).await?;
                 logins.log_in_superuser(&superuser).await
             }
             (Credential::Previous, None, _) | (Credential::Superuser, _, None) => return Err(internal()),

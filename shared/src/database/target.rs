@@ -146,7 +146,7 @@ impl<E: Engine> Target for DatabaseTarget<E> {
     async fn attempt_companion(&self, context: &StepContext<'_>, current: &Document) -> Result<Option<HelperSecret>> {
         let (logins, secret) = (self.logins(context), DatabaseSecret::read::<E>(current)?);
         let Some(id) = secret.strategy.superuser() else { return Ok(None) };
-        let tried = match logins.superuser(id, &secret.user).await {
+        let tried = match self.superusers.find::<E>(context, id, &secret.user).await {
             Ok(superuser) => tried_as(logins.log_in_superuser(&superuser).await),
             Err(error) => Attempt::unknown(error),
         };

@@ -6,10 +6,8 @@
 
 use crate::catalog::accounts;
 use crate::connect::{Row, Rows, Session, text};
-use crate::sql::hash;
-use crate::sql::password;
-use crate::sql::preamble::ServerInfo;
 use crate::sql::quote::{AccountName, literal};
+use crate::sql::{hash, password};
 use rotation::database::PasswordChange;
 use rotation::secret::Password;
 use rotation::{Code, Error, Fact, Result};
@@ -42,15 +40,14 @@ fn start(user: &str) -> String {
 ///
 /// # Errors
 /// [`Code::PrivilegeMissing`]; those of [`password::set`].
-pub(crate) async fn change_all(session: &mut Session, change: PasswordChange<'_>, retain: bool) -> Result<ServerInfo> {
+pub(crate) async fn change_all(session: &mut Session, change: PasswordChange<'_>, retain: bool) -> Result<()> {
     let (server, accounts) = accounts::read(session, &[change.user]).await.map_err(explain)?;
     let changed = if retain {
         password::set_and_retain(session, &server, &accounts, change).await
     } else {
         password::set(session, &server, &accounts, change.user, change.to).await
     };
-    changed.map_err(|error| explain(error).with_default(Fact::What, "the accounts of the user, all at once"))?;
-    Ok(server)
+    changed.map_err(|error| explain(error).with_default(Fact::What, "the accounts of the user, all at once"))
 }
 
 /// The names of the other accounts whose primary password is this one. There the secondary one may be discarded,

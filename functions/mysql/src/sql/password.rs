@@ -4,8 +4,7 @@
 //! validation plugin and `strict_password_validation` refuses hashes. There the password itself is sent, over TLS.
 
 use crate::catalog::accounts::{Account, Accounts, Authentication};
-use crate::connect::errno;
-use crate::connect::{Session, text};
+use crate::connect::{Session, errno, text};
 use crate::sql::hash;
 use crate::sql::preamble::ServerInfo;
 use crate::sql::quote::{AccountName, literal};

@@ -31,6 +31,12 @@ pub(crate) struct ServerInfo {
 }
 
 impl ServerInfo {
+    fn of_row(row: &Row) -> Self {
+        let (version, account) = (text(row, 1), text(row, 2));
+        let (user, host) = account.rsplit_once('@').unwrap_or((account, ""));
+        Self { mariadb: version.contains("MariaDB"), version: numbers(version), account: AccountName::new(user, host) }
+    }
+
     /// Whether an account can have two passwords.
     pub(crate) fn has_dual_passwords(&self) -> bool {
         !self.mariadb && self.version >= DUAL_PASSWORDS_SINCE
@@ -71,14 +77,6 @@ pub(crate) async fn begin(session: &mut Session, user: &str, queries: &str) -> R
         return Err(Error::new(Code::ServerReadOnly));
     }
     Ok((ServerInfo::of_row(&first), answers.collect()))
-}
-
-impl ServerInfo {
-    fn of_row(row: &Row) -> Self {
-        let (version, account) = (text(row, 1), text(row, 2));
-        let (user, host) = account.rsplit_once('@').unwrap_or((account, ""));
-        Self { mariadb: version.contains("MariaDB"), version: numbers(version), account: AccountName::new(user, host) }
-    }
 }
 
 /// Limits in seconds for locks and for a statement, from the time that the step has left. Limits for locks are whole

@@ -70,7 +70,7 @@ impl Rds {
         let other =
             ServerId::of_host(&child.host).filter(|name| matches!(name, ServerId::Instance(_)) && *name != arn.name);
         let (primary, other) =
-            tokio::join!(self.server(&arn.name, deadline), self.server_if_named(other.as_ref(), deadline));
+            tokio::join!(self.server(Some(&arn.name), deadline), self.server(other.as_ref(), deadline));
         let primary = expect_arn(arn, primary?)?;
         if !engines.contains(&primary.engine.as_str()) {
             let error = Error::new(Code::EngineMismatch).with(Fact::Found, &primary.engine);
@@ -94,20 +94,13 @@ impl Rds {
         let (own_name, child_name) = (ServerId::of_host(&own.host), ServerId::of_host(&child.host));
         // Two endpoints of one cluster begin alike.
         let second = child_name.as_ref().filter(|name| Some(*name) != own_name.as_ref());
-        let (first, second) =
-            tokio::join!(self.server_if_named(own_name.as_ref(), deadline), self.server_if_named(second, deadline));
+        let (first, second) = tokio::join!(self.server(own_name.as_ref(), deadline), self.server(second, deadline));
         Ok(one_database((first?.as_ref(), own), (second?.as_ref(), child)))
     }
 
-    async fn server_if_named(&self, name: Option<&ServerId>, deadline: Deadline) -> Result<Option<Server>> {
-        match name {
-            Some(name) => self.server(name, deadline).await,
-            None => Ok(None),
-        }
-    }
-
     /// What RDS states about the server of this name, if there is one.
-    async fn server(&self, name: &ServerId, deadline: Deadline) -> Result<Option<Server>> {
+    async fn server(&self, name: Option<&ServerId>, deadline: Deadline) -> Result<Option<Server>> {
+        let Some(name) = name else { return Ok(None) };
         let mut marker = None;
         for _ in 0..MAX_PAGES {
             let request = name.request(marker.as_deref());
