@@ -123,10 +123,7 @@ impl Superusers {
             return Ok(Superuser::at_childs_address(child, username, password));
         }
         let unproven = Error::new(Code::SuperuserAddressUnproven).with(Fact::User, username);
-        Err(match why {
-            Some(why) => explained(unproven, why),
-            None => unproven,
-        })
+        Err(why.into_iter().fold(unproven, explained))
     }
 
     /// The superuser's address as RDS states it; `None` if RDS does not manage the secret.

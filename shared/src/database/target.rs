@@ -96,25 +96,10 @@ impl<E: Engine> Target for DatabaseTarget<E> {
     }
 
     async fn verify(&self, context: &StepContext<'_>, versions: Versions<'_>, proof: Proof) -> Result<()> {
-        let logins = self.logins(context);
-        let CheckedVersions { current, pending, users } = CheckedVersions::read::<E>(versions)?;
-        let user = &pending.user;
-        let session = logins.session(user, Credential::Pending).await?;
-        let proven = match &users {
-            Users::Single { .. } => self.engine.prove(session, &user.username, None).await,
-            Users::Alternating { superuser, pair, pending } => {
-                async {
-                    self.engine.prove(session, &user.username, Some(pair)).await?;
-                    if E::SUPERUSER_COMPARES && proof == Proof::Full {
-                        let session = logins.superuser_session(superuser, &current.user).await?;
-                        self.engine.compare(session, pair, *pending).await?;
-                    }
-                    Ok(())
-                }
-                .await
-            }
-        };
-        proven.map_err(|error| user.locate(error))
+        let (logins, versions) = (self.logins(context), CheckedVersions::read::<E>(versions)?);
+        let session = logins.session(&versions.pending.user, Credential::Pending).await?;
+        let proven = prove(&logins, session, &versions, proof).await;
+        proven.map_err(|error| versions.pending.user.locate(error))
     }
 
     async fn retire(&self, context: &StepContext<'_>, versions: Versions<'_>) -> Result<Retired> {
@@ -153,6 +138,25 @@ impl<E: Engine> Target for DatabaseTarget<E> {
         // With either strategy, a superuser can give the user a password that works.
         Ok(Some(HelperSecret { secret: id.to_owned(), rescues: true, tried: Some(tried) }))
     }
+}
+
+/// Proves that the pending user's session works and, for a pair, that its privileges are the base's.
+async fn prove<E: Engine>(
+    logins: &Logins<'_, E>,
+    session: E::Session,
+    versions: &CheckedVersions,
+    proof: Proof,
+) -> Result<()> {
+    let (engine, user) = (logins.engine, &versions.pending.user.username);
+    let Users::Alternating { superuser, pair, pending } = &versions.users else {
+        return engine.prove(session, user, None).await;
+    };
+    engine.prove(session, user, Some(pair)).await?;
+    if E::SUPERUSER_COMPARES && proof == Proof::Full {
+        let session = logins.superuser_session(superuser, &versions.current.user).await?;
+        engine.compare(session, pair, *pending).await?;
+    }
+    Ok(())
 }
 
 fn tried_as<T>(attempt: Result<T, LoginFailure>) -> Attempt {

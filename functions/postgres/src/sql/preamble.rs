@@ -93,15 +93,13 @@ impl ServerInfo {
     /// # Errors
     /// [`Code::ServerReadOnly`] on a standby.
     pub(crate) fn read(messages: &[SimpleQueryMessage]) -> Result<Self> {
-        let row =
-            rows(messages, "server").next().ok_or_else(|| Error::new(Code::Internal).with(Fact::What, "no row"))?;
+        let internal = |what| Error::new(Code::Internal).with(Fact::What, what);
+        let row = rows(messages, "server").next().ok_or_else(|| internal("no row"))?;
         if text(row, 2) == "t" {
             return Err(Error::new(Code::ServerReadOnly));
         }
         Ok(Self {
-            version: text(row, 5)
-                .parse()
-                .map_err(|_| Error::new(Code::Internal).with(Fact::What, "no server_version_num"))?,
+            version: text(row, 5).parse().map_err(|_| internal("no server_version_num"))?,
             password_encryption: text(row, 1).to_owned(),
             session_user: text(row, 3).to_owned(),
             current_user: text(row, 4).to_owned(),

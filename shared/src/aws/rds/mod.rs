@@ -140,8 +140,7 @@ pub(crate) fn could_not_ask(error: &Error) -> bool {
 
 /// The error for a superuser whose server is another one than the child's.
 pub(crate) fn mismatch(child: &Address, superuser: &Address) -> Error {
-    let error = Error::new(Code::SuperuserMismatch);
-    error
+    Error::new(Code::SuperuserMismatch)
         .with(Fact::Found, format_args!("{}:{}", superuser.host, superuser.port))
         .with(Fact::Expected, format_args!("{}:{}", child.host, child.port))
 }
