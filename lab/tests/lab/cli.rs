@@ -364,7 +364,7 @@ async fn a_key_that_a_trial_would_end_is_only_used() {
     let description = trial.changed(&[
         ("strategy: create_revoke", "strategy: roll\nrisk: It is a test."),
         ("create:\n  post: /v1/keys\n  json: {name: \"{{name}}\"}", "roll:\n  post: \"/v1/keys/{{key.id}}\""),
-        ("  # The other conflict is `name_taken`.\n  limit: {status: [409], where: {/error: key_limit_reached}}\n", ""),
+        ("  limit: {status: [409], where: {/error: key_limit_reached}}\n", ""),
     ]);
     let cut = std::fs::read_to_string(&description).unwrap();
     let description = trial.write("roll.yaml", cut.split("\nrevoke:").next().unwrap());
