@@ -1,4 +1,4 @@
-//! Builds a function as it is deployed: the release binary. Or takes one that was built already.
+//! Builds the functions, or takes ones that were built already.
 
 use serde_json::Value;
 use std::io;
@@ -9,19 +9,55 @@ use tokio::process::Command;
 /// The directory with the functions to take instead of building them, each under its package's name.
 const READY: &str = "LOCKSTEP_FUNCTIONS";
 
-/// Builds a package of this workspace, with cargo's own progress on stderr, and returns the path of its binary. With
-/// `LOCKSTEP_FUNCTIONS` set to a directory, the binary is that of the package's name there.
+/// How a function is compiled.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Profile {
+    /// Unoptimised, from the same compiled dependencies as the lab and the tests: a matter of seconds once the lab is built.
+    Dev,
+    /// Optimised, as it is deployed: a matter of minutes.
+    Release,
+}
+
+impl Profile {
+    // Without `--package`, cargo chooses the dependencies' features for the whole workspace, so all functions share them.
+    fn arguments(self) -> &'static [&'static str] {
+        match self {
+            Self::Dev => &["--features", "lab/as-in-tests"],
+            Self::Release => &["--release"],
+        }
+    }
+}
+
+/// The function's binary as it is deployed; see [`binary`].
 ///
 /// # Errors
-/// What to tell a person: cargo is not there, the package does not build, or the directory has no such file.
+/// As for [`binary`].
 pub async fn release_binary(package: &str) -> io::Result<PathBuf> {
-    if let Some(directory) = std::env::var_os(READY).filter(|value| !value.is_empty()) {
-        return ready(Path::new(&directory), package);
+    binary(package, Profile::Release).await
+}
+
+/// The binary of that name in the directory `LOCKSTEP_FUNCTIONS`, if that is set.
+///
+/// # Errors
+/// What to tell a person: the directory has no such file.
+pub fn ready_binary(package: &str) -> io::Result<Option<PathBuf>> {
+    let directory = std::env::var_os(READY).filter(|value| !value.is_empty());
+    directory.map(|directory| ready(Path::new(&directory), package)).transpose()
+}
+
+/// The function's binary: a ready one, or one that is built here, with cargo's own progress on stderr.
+///
+/// # Errors
+/// What to tell a person: cargo is not there, the package does not build, or `LOCKSTEP_FUNCTIONS` has no such file.
+pub async fn binary(package: &str, profile: Profile) -> io::Result<PathBuf> {
+    if let Some(ready) = ready_binary(package)? {
+        return Ok(ready);
     }
     // Set by cargo, under which this runs; by hand, the one on the path.
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let output = Command::new(cargo)
-        .args(["build", "--release", "--package", package, "--message-format", "json-render-diagnostics"])
+        .args(["build", "--bin", package, "--message-format", "json-render-diagnostics"])
+        .args(profile.arguments())
         .current_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join(".."))
         .stdin(Stdio::null())
         .stdout(Stdio::piped())

@@ -10,7 +10,7 @@
 //! * [`issuer`]: issuers of API keys over HTTPS
 //! * [`relay`] and [`disturb`]: the means to delay, throttle, fail, cut and kill
 //! * [`port`]: ports that stay one's own
-//! * [`build`]: makes the functions' release binaries
+//! * [`build`]: builds the functions
 //! * [`cli`]: the `cargo lab` command
 
 pub mod build;

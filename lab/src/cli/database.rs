@@ -35,7 +35,7 @@ pub(super) struct Credential {
 pub(super) async fn set_up(screen: &Screen, target: &Target, port: u16) -> Result<Bench<DatabaseUser>, Stop> {
     let bound = bind(port).await?;
     let package = target.engine.function();
-    let function = function(screen, package, target.function.as_deref()).await?;
+    let function = function(screen, package, &target.function).await?;
     let database = database(screen, target).await?;
     let lab =
         Lab::builder(function).name(package).env("CA_BUNDLE", database.ca_pem()).start_on(bound).map_err(setup)?;

@@ -1,16 +1,15 @@
 //! API keys: the lab's issuer with the manners of a real one, a secret with a key of it, and what must hold after a rotation.
 
-use super::Stop;
 use super::consumer::{Consumer, Says};
 use super::proof::{Credentials, Opened, Proof};
 use super::screen::Screen;
 use super::setup::{Bench, bind, function, setup};
+use super::{Function, Stop};
 use crate::Lab;
 use crate::disturb::Disturb;
 use crate::issuer::{Https, Issuer, Options};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
-use std::path::Path;
 use std::time::Duration;
 use tokio::time::Instant;
 
@@ -59,10 +58,10 @@ pub(super) struct Credential {
     secret: String,
 }
 
-/// Builds the function unless `given`, starts the issuer and the lab, and stores a key that was made by hand.
-pub(super) async fn set_up(screen: &Screen, given: Option<&Path>) -> Result<Bench<IssuedKey>, Stop> {
+/// Builds the function if need be, starts the issuer and the lab, and stores a key that was made by hand.
+pub(super) async fn set_up(screen: &Screen, which: &Function) -> Result<Bench<IssuedKey>, Stop> {
     let bound = bind(0).await?;
-    let function = function(screen, PACKAGE, given).await?;
+    let function = function(screen, PACKAGE, which).await?;
     let (issuer, disturb) = (Issuer::new(manners()), Disturb::new());
     let https = Https::start(issuer.router(), disturb.clone()).map_err(setup)?;
     let consumer = Consumer::new(https.port(), https.ca_pem()).map_err(setup)?;

@@ -12,6 +12,7 @@ mod serve;
 mod setup;
 mod steps;
 
+use crate::build::Profile;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::error::ErrorKind;
 use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
@@ -22,7 +23,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 use tokio::signal::unix::{SignalKind, signal};
 
-/// Rotate database passwords and API keys on this machine, with the real release binaries.
+/// Rotate database passwords and API keys on this machine, with the functions that are deployed.
 ///
 /// Without a subcommand: the demonstration, with PostgreSQL, with MySQL and with an issuer of API keys. It builds the function,
 /// starts a local AWS (Secrets Manager and Lambda) and a throwaway server with TLS, stores a secret, rotates it, and proves the
@@ -30,9 +31,12 @@ use tokio::signal::unix::{SignalKind, signal};
 /// Nothing is installed, nothing outside this machine is touched, and everything is cleaned up at the end.
 #[derive(Debug, Parser)]
 #[command(name = "cargo lab", bin_name = "cargo lab", version, after_help = EXIT_CODES, max_term_width = 110)]
+#[command(args_conflicts_with_subcommands = true)]
 struct Arguments {
     #[command(subcommand)]
     command: Option<Command>,
+    #[command(flatten)]
+    profile: WhichProfile,
 }
 
 const EXIT_CODES: &str = "\
@@ -70,7 +74,7 @@ enum Command {
         #[command(flatten)]
         postgres: PostgresVersion,
         #[command(flatten)]
-        function: OwnFunction,
+        function: WhichFunction,
     },
     /// Check the description of an issuer of API keys: what is wrong with it, or what it would send; and try it.
     #[command(after_help = EXIT_CODES)]
@@ -125,7 +129,7 @@ struct Run {
     #[arg(long)]
     json: bool,
     #[command(flatten)]
-    function: OwnFunction,
+    function: WhichFunction,
 }
 
 #[derive(Args, Clone, Debug)]
@@ -136,10 +140,41 @@ struct PostgresVersion {
 }
 
 #[derive(Args, Clone, Debug)]
-struct OwnFunction {
+struct WhichFunction {
     /// Use this function binary instead of building it.
-    #[arg(long, value_name = "PATH")]
+    #[arg(long, value_name = "PATH", conflicts_with = "release")]
     function: Option<PathBuf>,
+    #[command(flatten)]
+    profile: WhichProfile,
+}
+
+#[derive(Args, Clone, Copy, Debug)]
+struct WhichProfile {
+    /// Build the function optimised, as it is deployed. That takes minutes.
+    #[arg(long)]
+    release: bool,
+}
+
+impl From<WhichProfile> for Profile {
+    fn from(WhichProfile { release }: WhichProfile) -> Self {
+        if release { Self::Release } else { Self::Dev }
+    }
+}
+
+impl From<WhichFunction> for Function {
+    fn from(arguments: WhichFunction) -> Self {
+        match arguments {
+            WhichFunction { function: Some(path), .. } => Self::Own(path),
+            WhichFunction { function: None, profile } => Self::Built(profile.into()),
+        }
+    }
+}
+
+/// Which binary of a function runs.
+#[derive(Clone, Debug)]
+enum Function {
+    Own(PathBuf),
+    Built(Profile),
 }
 
 impl Rotate {
@@ -158,7 +193,7 @@ struct Target {
     engine: Engine,
     strategy: Strategy,
     postgres: Major,
-    function: Option<PathBuf>,
+    function: Function,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -193,8 +228,8 @@ fn choice(strategies: &'static [Strategy]) -> impl TypedValueParser<Value = Stra
 }
 
 impl Target {
-    fn new(engine: Engine, strategy: Strategy) -> Self {
-        Self { engine, strategy, postgres: Major::V15, function: None }
+    fn new(engine: Engine, strategy: Strategy, function: Function) -> Self {
+        Self { engine, strategy, postgres: Major::V15, function }
     }
 }
 
@@ -307,23 +342,23 @@ async fn supervise(arguments: Arguments, screen: &Screen) -> Result<(), Stop> {
 
 async fn run(arguments: Arguments, screen: &Screen) -> Result<(), Stop> {
     match arguments.command {
-        None => rotate::demonstrate(screen).await,
+        None => rotate::demonstrate(screen, arguments.profile.into()).await,
         Some(Command::Rotate { engine }) => {
-            let (target, run) = match engine {
-                Rotate::Postgres { strategy, version, run } => {
-                    (Target { postgres: version.postgres, ..Target::new(Engine::Postgres, strategy) }, run)
+            let Run { times, function, .. } = engine.run().clone();
+            let function = function.into();
+            let target = match engine {
+                Rotate::Postgres { strategy, version, .. } => {
+                    Target { postgres: version.postgres, ..Target::new(Engine::Postgres, strategy, function) }
                 }
-                Rotate::Mysql { strategy, run } => (Target::new(Engine::Mysql, strategy), run),
-                Rotate::Mariadb { strategy, run } => (Target::new(Engine::Mariadb, strategy), run),
-                Rotate::ApiKey { run } => {
-                    return rotate::rotate_key(screen, run.function.function.as_deref(), run.times).await;
-                }
+                Rotate::Mysql { strategy, .. } => Target::new(Engine::Mysql, strategy, function),
+                Rotate::Mariadb { strategy, .. } => Target::new(Engine::Mariadb, strategy, function),
+                Rotate::ApiKey { .. } => return rotate::rotate_key(screen, &function, times).await,
             };
-            rotate::rotate_password(screen, &Target { function: run.function.function, ..target }, run.times).await
+            rotate::rotate_password(screen, &target, times).await
         }
         Some(Command::Serve { port, engine, strategy, postgres, function }) => {
             let strategy = strategy.unwrap_or_else(|| engine.default_strategy());
-            let target = Target { engine, strategy, postgres: postgres.postgres, function: function.function };
+            let target = Target { postgres: postgres.postgres, ..Target::new(engine, strategy, function.into()) };
             serve::serve(screen, port, &target).await
         }
         Some(Command::CheckIssuer(arguments)) => check::check(screen, &arguments).await,

@@ -4,21 +4,22 @@ use super::proof::{Before, Holder, Opened, Proof, prove};
 use super::screen::{Screen, Style};
 use super::setup::Bench;
 use super::steps::{self, FailedLine, Rotated, milliseconds, rounded};
-use super::{Engine, Stop, Strategy, Target, database, issued_key};
+use super::{Engine, Function, Stop, Strategy, Target, database, issued_key};
+use crate::build::Profile;
 use crate::lambda::StepReport;
 use serde::{Serialize, Serializer};
-use std::path::Path;
 use std::time::Duration;
 
 /// The demonstration: one rotation with all its proofs, on PostgreSQL, on MySQL and at an issuer of API keys.
-pub(super) async fn demonstrate(screen: &Screen) -> Result<(), Stop> {
+pub(super) async fn demonstrate(screen: &Screen, profile: Profile) -> Result<(), Stop> {
+    let function = || Function::Built(profile);
     let title = |text: &str| screen.line(&screen.paint(Style::Bold, text));
     title("Lockstep: a PostgreSQL password rotates on this machine, on real parts");
-    rotate_password(screen, &Target::new(Engine::Postgres, Strategy::SingleUser), 1).await?;
+    rotate_password(screen, &Target::new(Engine::Postgres, Strategy::SingleUser, function()), 1).await?;
     title("\nAnd a MySQL password, with no moment in which the previous one is refused");
-    rotate_password(screen, &Target::new(Engine::Mysql, Strategy::DualPassword), 1).await?;
+    rotate_password(screen, &Target::new(Engine::Mysql, Strategy::DualPassword, function()), 1).await?;
     title("\nAnd an API key, at an issuer that takes its time to know a new one");
-    rotate_key(screen, None, 1).await?;
+    rotate_key(screen, &function(), 1).await?;
     screen.line(
         "\nNext: `cargo lab rotate api-key --times 3`, `cargo lab check-issuer --built-in datadog`, `cargo lab serve`, \
          `cargo lab --help`.",
@@ -32,8 +33,8 @@ pub(super) async fn rotate_password(screen: &Screen, target: &Target, times: u32
     rotate(screen, bench, times).await
 }
 
-/// The same with an API key, by the function at `function` or a fresh one.
-pub(super) async fn rotate_key(screen: &Screen, function: Option<&Path>, times: u32) -> Result<(), Stop> {
+/// The same with an API key.
+pub(super) async fn rotate_key(screen: &Screen, function: &Function, times: u32) -> Result<(), Stop> {
     let bench = issued_key::set_up(screen, function).await.inspect_err(|stop| setup_json(screen, stop))?;
     rotate(screen, bench, times).await
 }

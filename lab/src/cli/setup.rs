@@ -1,10 +1,10 @@
 //! What every rotation here stands on: a function, a lab, and a secret that opens something.
 
-use super::Stop;
 use super::client::Client;
 use super::screen::Screen;
+use super::{Function, Stop};
 use crate::Lab;
-use crate::build::release_binary;
+use crate::build::{self, Profile, ready_binary};
 use crate::endpoint::{Bound, Endpoint};
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -43,16 +43,30 @@ pub(super) async fn bind(port: u16) -> Result<Bound, Stop> {
     Endpoint::bind(port).await.map_err(|error| cannot_listen(&error, port))
 }
 
-/// The function's binary: `given`, or the package's own, which is built.
-pub(super) async fn function(screen: &Screen, package: &str, given: Option<&Path>) -> Result<PathBuf, Stop> {
-    let Some(given) = given else {
-        screen.fact("build", &format!("{package}, release profile"));
-        let binary = release_binary(package).await.map_err(setup)?;
-        let bytes = binary.metadata().map(|metadata| metadata.len()).unwrap_or_default();
-        screen.fact("function", &format!("{package}, {}.{} MB", bytes / 1_000_000, bytes % 1_000_000 / 100_000));
-        return Ok(binary);
+/// The function's binary: the person's own, a ready one, or the package's, which is built.
+pub(super) async fn function(screen: &Screen, package: &str, which: &Function) -> Result<PathBuf, Stop> {
+    let profile = match which {
+        Function::Own(path) => return own(screen, path),
+        Function::Built(profile) => *profile,
     };
-    let path = given.canonicalize().map_err(|error| Stop::Setup(format!("--function {}: {error}", given.display())))?;
+    let ready = ready_binary(package).map_err(setup)?;
+    let how = match (&ready, profile) {
+        (Some(path), _) => format!("taken from {}", path.parent().unwrap_or(path).display()),
+        (None, Profile::Dev) => "unoptimised (--release: as it is deployed)".to_owned(),
+        (None, Profile::Release) => "as it is deployed".to_owned(),
+    };
+    screen.fact("build", &format!("{package}, {how}"));
+    if ready.is_none() && profile == Profile::Dev {
+        return build::binary(package, profile).await.map_err(setup);
+    }
+    let binary = build::binary(package, profile).await.map_err(setup)?;
+    let bytes = binary.metadata().map(|metadata| metadata.len()).unwrap_or_default();
+    screen.fact("function", &format!("{package}, {}.{} MB", bytes / 1_000_000, bytes % 1_000_000 / 100_000));
+    Ok(binary)
+}
+
+fn own(screen: &Screen, path: &Path) -> Result<PathBuf, Stop> {
+    let path = path.canonicalize().map_err(|error| Stop::Setup(format!("--function {}: {error}", path.display())))?;
     screen.fact("function", &path.display().to_string());
     Ok(path)
 }
