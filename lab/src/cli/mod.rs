@@ -5,6 +5,7 @@ mod client;
 mod consumer;
 mod database;
 mod issued_key;
+mod obtain;
 mod proof;
 mod rotate;
 mod screen;
@@ -79,6 +80,9 @@ enum Command {
     /// Check the description of an issuer of API keys: what is wrong with it, or what it would send; and try it.
     #[command(after_help = EXIT_CODES)]
     CheckIssuer(check::CheckIssuer),
+    /// Obtain the servers and tools that the lab and the tests need, so that nothing has to be downloaded later.
+    #[command(after_help = EXIT_CODES)]
+    Obtain,
 }
 
 #[derive(Debug, Subcommand)]
@@ -310,7 +314,7 @@ impl Arguments {
         match &self.command {
             Some(Command::Rotate { engine }) => engine.run().json,
             Some(Command::CheckIssuer(arguments)) => arguments.json,
-            Some(Command::Serve { .. }) | None => false,
+            Some(Command::Serve { .. } | Command::Obtain) | None => false,
         }
     }
 
@@ -362,6 +366,7 @@ async fn run(arguments: Arguments, screen: &Screen) -> Result<(), Stop> {
             serve::serve(screen, port, &target).await
         }
         Some(Command::CheckIssuer(arguments)) => check::check(screen, &arguments).await,
+        Some(Command::Obtain) => obtain::obtain(screen).await,
     }
 }
 

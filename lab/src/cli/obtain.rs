@@ -1,0 +1,50 @@
+//! `cargo lab obtain`: everything that the lab and the tests need besides cargo, in advance.
+
+use super::Stop;
+use super::screen::Screen;
+use super::setup::setup;
+use crate::provision::{self, Kind, Version};
+use std::path::PathBuf;
+use tokio::task::JoinSet;
+
+type Obtain = fn() -> provision::Result<PathBuf>;
+
+/// By the name that a person knows. A server comes with a data directory, which its first start would make otherwise.
+const EVERYTHING: [(&str, Obtain); 6] = [
+    ("PostgreSQL 15", || postgres(Version::V15)),
+    ("PostgreSQL 18", || postgres(Version::V18)),
+    ("MySQL 9.7", || mysql(Kind::MySql)),
+    ("MariaDB 10.11", || mysql(Kind::MariaDb)),
+    ("moto, boto3, psycopg and the AWS CLI", provision::python),
+    ("AWS's Runtime Interface Emulator", provision::rie),
+];
+
+/// Obtains everything, side by side, and tells where each thing is.
+pub(super) async fn obtain(screen: &Screen) -> Result<(), Stop> {
+    let mut all = JoinSet::new();
+    for (name, obtain) in EVERYTHING {
+        all.spawn_blocking(move || (name, obtain()));
+    }
+    let mut missing = Vec::new();
+    while let Some(obtained) = all.join_next().await {
+        let (name, result) = obtained.map_err(setup)?;
+        match result {
+            Ok(path) => screen.settle(true, &format!("{name}: {}", path.display())),
+            Err(error) => {
+                screen.settle(false, &format!("{name}: {error}"));
+                missing.push(name);
+            }
+        }
+    }
+    if missing.is_empty() { Ok(()) } else { Err(Stop::Setup(format!("could not obtain {}", missing.join(", ")))) }
+}
+
+fn postgres(version: Version) -> provision::Result<PathBuf> {
+    let programs = provision::postgres(version)?;
+    provision::postgres_data(&programs).map(|_| programs)
+}
+
+fn mysql(kind: Kind) -> provision::Result<PathBuf> {
+    let programs = provision::mysql(kind)?;
+    programs.data_directory().map(|_| programs.server().to_owned())
+}
