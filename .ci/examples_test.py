@@ -15,7 +15,7 @@ WRITTEN_PAGES = [*ROOT.glob("*.md"), *(it for part in ("docs", "events", "exampl
 LINKING_PAGES = [it for it in WRITTEN_PAGES if "node_modules" not in it.parts]
 KINDS = {"postgres": "Postgres", "mysql": "MySql", "api-key": "ApiKey"}
 ARN = "arn:aws:secretsmanager:eu-central-1:123456789012:secret:some-AbCdEf"
-# All that the examples offer.
+# Parameters for which the template has everything that the examples have.
 OFFERED = {
     "DeployPostgres": "true",
     "DeployMySql": "true",
@@ -37,12 +37,12 @@ def as_list(value):
 
 
 def statement(sid, effect, actions, conditions):
-    """What is compared of a statement: everything but resources and values, which each tool puts together in its own way."""
+    """The parts of a statement that are compared. Resources and values are not, because each tool writes them differently."""
     return sid, effect, frozenset(actions), frozenset(conditions)
 
 
 def of_template(kind):
-    """The statements of a function's role."""
+    """The statements of the role of a function."""
     role = DEPLOYMENT.resources[f"{KINDS[kind]}Role"]["Properties"]
     managed = [DEPLOYMENT.resources[it["Ref"]]["Properties"] for it in role["ManagedPolicyArns"]]
     return set().union(*(of_document(it["PolicyDocument"]) for it in role["Policies"] + managed))
@@ -61,7 +61,7 @@ def alarms_of_template():
 
 
 def failures_of_template():
-    """Of an alarm on failed steps: its expression, and which step each of the names in it stands for."""
+    """The expression of an alarm on failed steps, and the step that each name in it stands for."""
     metrics = DEPLOYMENT.resources["PostgresRotationFailed"]["Properties"]["Metrics"]
     expression, = (it["Expression"] for it in metrics if "Expression" in it)
     dimensions = {it["Id"]: it["MetricStat"]["Metric"]["Dimensions"] for it in metrics if "MetricStat" in it}
@@ -100,7 +100,7 @@ class Terraform:
         return {self.statement(it) for it in self.block("data", "aws_iam_policy_document", "alarms")["statement"]}
 
     def failures(self):
-        """As of the template."""
+        """Like failures_of_template."""
         body = self.block("resource", "aws_cloudwatch_metric_alarm", "failed")
         expression, = (it["expression"] for it in body["metric_query"] if "expression" in it)
         steps = body["dynamic"][0]['"metric_query"']["for_each"]
@@ -122,7 +122,7 @@ class Terraform:
         return statement(unquoted(body["sid"]), unquoted(body.get("effect", "Allow")), map(unquoted, actions), conditions)
 
     def declared(self):
-        """Everything that an expression can refer to."""
+        """The names that an expression can refer to."""
         for kind, prefix in (("resource", ""), ("data", "data."), ("variable", "var.")):
             yield from (prefix + ".".join(labels) for labels, _ in self.blocks(kind))
         yield from (f"local.{name}" for name in self.locals())
@@ -136,7 +136,7 @@ class Terraform:
 
 
 class Cdk:
-    """The stack in examples/cdk, as text: a statement is what stands between `sid` and the parenthesis that closes it."""
+    """The stack in examples/cdk, read as text. A statement is the text from `sid` to its closing parenthesis."""
 
     def __init__(self):
         self.text = (ROOT / "examples/cdk/lockstep.ts").read_text(encoding="utf-8")
@@ -148,7 +148,7 @@ class Cdk:
         return self.text[self.text.index(begin):self.text.index(end)]
 
     def failures(self):
-        """As of the template."""
+        """Like failures_of_template."""
         body = self.part("private failures(", "private watchTheWatch(")
         steps = dict(re.findall(r"(\w+): '(\w+)',", re.search(r"const steps = \{(.*?)\}", body, re.DOTALL)[1]))
         expression, = re.findall(r"expression: `(.*)`", body)
@@ -175,7 +175,7 @@ def snake(name):
 
 
 def anchors(page):
-    """The anchors of a page: its own, and those that hosts of repositories make of headings."""
+    """The anchors of a page: its own, and those that GitHub and similar hosts make of headings."""
     headings = re.findall(r"(?m)^#+ (.*)$", re.sub(r"(?s)^```.*?^```$", "", page, flags=re.MULTILINE))
     made = {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
     return made | set(re.findall(r'<a id="(.*?)">', page))
@@ -220,7 +220,7 @@ class Examples(unittest.TestCase):
         for kind in KINDS:
             with self.subTest(kind=kind):
                 self.assertEqual(terraform.policy(kind), of_template(kind))
-        # The stack decides while it runs which of them it needs.
+        # The code of the stack selects the statements for each kind when it runs.
         self.assertEqual(cdk, set().union(*map(of_template, KINDS)))
 
     def test_alarms_are_those_of_the_template_s_metrics(self):
@@ -237,11 +237,11 @@ class Examples(unittest.TestCase):
         for example in (Terraform(), Cdk()):
             self.assertEqual(example.failures(), (expression, steps))
 
-    def test_the_topic_takes_messages_from_whom_the_template_s_does(self):
+    def test_the_topic_accepts_messages_from_the_same_publishers(self):
         template = of_document(DEPLOYMENT.resources["AlarmTopicPolicy"]["Properties"]["PolicyDocument"])
         self.assertEqual(Terraform().policy_of_topic(), template)
         cdk = set(Cdk.statements(Cdk().part("this.alarms.addToResourcePolicy(", "this.watchServiceEvents(")))
-        # That of EventBridge is made by the rule's target.
+        # The target of the rule adds the statement for EventBridge.
         self.assertEqual(cdk, {it for it in template if it[0] == "AlarmsOfThisAccount"})
 
     def test_defaults_are_those_of_the_template(self):
@@ -272,7 +272,7 @@ class Examples(unittest.TestCase):
             shown = re.sub(r" \\\n +", " ", shown).replace("eu-central-1", "…").replace("FUNCTION-ARN", "…")
             self.assertEqual(shown, commands[0], page)
 
-    def test_lambda_leaves_out_as_little_of_the_log_as_the_template_says(self):
+    def test_lambda_s_log_level_is_that_of_the_template(self):
         level = TEMPLATE["Globals"]["Function"]["LoggingConfig"]["ApplicationLogLevel"]
         self.assertEqual(re.findall(r'application_log_level\s*= "(\w+)"', Terraform().text), [level])
         self.assertEqual(re.findall(r"ApplicationLogLevel\.(\w+)", Cdk().text), [level])
@@ -286,7 +286,7 @@ class Examples(unittest.TestCase):
         regions = [it for partition in partitions for it in session.get_available_regions("lambda", partition)]
         self.assertGreater(len(regions), 30)
         longest = max(map(len, regions)) + len("-") + max(len(f"-{kind}") for kind in KINDS) + 1 + int(more)
-        # IAM's limit for the name of a role.
+        # The maximum length of a role name in IAM.
         self.assertLessEqual(longest, 64)
 
     def test_service_events_are_those_of_the_template(self):
