@@ -4,10 +4,10 @@
 //! database round trips, seen by a [`Relay`](crate::relay::Relay), and its requests to an issuer, seen by
 //! [`Https`](crate::issuer::Https). All are numbered in one sequence, in the order in which they begin, so that a test
 //! can kill a function before and after each of them in turn. A database round trip is a *flight*: bytes from the client
-//! that follow bytes from the server (or open the connection). That needs no look inside TLS.
+//! that follow bytes from the server (or open the connection). So the relay need not decrypt TLS.
 //!
 //! Only calls of AWS signed with the credentials of an execution environment count; a test's own are never
-//! disturbed. Databases and issuers cannot tell who calls: whatever reaches a relay or an `Https` counts.
+//! disturbed. Databases and issuers cannot tell callers apart: everything that reaches a relay or an `Https` counts.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -19,7 +19,7 @@ use std::time::{Duration, Instant};
 pub enum Fault {
     /// The function dies (SIGKILL) and the call never reaches the service.
     KillBefore,
-    /// The service acts, the function dies, and nobody hears the reply.
+    /// The service acts, and the function dies before it receives the reply.
     KillAfter,
     /// The call waits before it reaches the service.
     Delay(Duration),
@@ -142,7 +142,7 @@ impl Disturb {
         self.rule(Which::Every(operation.to_owned()), fault);
     }
 
-    /// How long every Secrets Manager call and every request to an issuer takes at least, as a network would make it.
+    /// The least duration of every Secrets Manager call and every request to an issuer, as if over a network.
     pub fn latency(&self, latency: Duration) {
         self.state().latency = latency;
     }
@@ -159,13 +159,13 @@ impl Disturb {
         self.state().calls.clone()
     }
 
-    /// How many calls a rule was applied to. Zero means that a planned fault never came about.
+    /// How many calls a rule was applied to. Zero means that a planned fault did not happen.
     pub fn fired(&self) -> usize {
         self.state().calls.iter().filter(|call| call.fault.is_some()).count()
     }
 
-    /// Sets who kills a function: called with the access key id of the environment that made the call, or `None` where
-    /// the caller cannot be told and all environments die. The first one set stays.
+    /// Sets the callback that kills a function. It gets the access key id of the environment that made the call, or `None` if
+    /// the caller is unknown, and then kills all environments. Later calls change nothing.
     pub(crate) fn set_killer<F, Done>(&self, kill: F)
     where
         F: Fn(Option<String>) -> Done + Send + Sync + 'static,
@@ -214,7 +214,7 @@ pub(crate) struct Ticket {
     generation: u64,
     /// What is to be done to the call.
     pub(crate) fault: Option<Fault>,
-    /// How long a Secrets Manager call or a request to an issuer takes at least.
+    /// The least duration of a Secrets Manager call or a request to an issuer.
     pub(crate) latency: Duration,
 }
 

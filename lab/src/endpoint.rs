@@ -58,7 +58,7 @@ impl Drop for Endpoint {
     }
 }
 
-/// A port that is ours but not served yet: functions and services can be told its URL.
+/// A port that is bound but not served yet. Its URL can be passed on already.
 pub struct Bound(TcpListener);
 
 impl Bound {
@@ -113,7 +113,7 @@ async fn accept(listener: TcpListener, router: Router) {
         tokio::select! {
             accepted = listener.accept() => match accepted {
                 Ok((stream, _)) => drop(connections.spawn(serve(stream, router.clone()))),
-                // Out of file descriptors, most likely; it passes.
+                // Probably out of file descriptors, which is temporary.
                 Err(_) => tokio::time::sleep(Duration::from_millis(10)).await,
             },
             Some(_) = connections.join_next() => {}
@@ -126,7 +126,7 @@ async fn accept(listener: TcpListener, router: Router) {
 async fn serve(stream: TcpStream, router: Router) {
     let _ = stream.set_nodelay(true);
     let service = service_fn(move |request: Request<hyper::body::Incoming>| {
-        // In a task of its own: who hangs up leaves nothing half done, and nothing undone that was only to come late.
+        // In its own task: if the client hangs up, the request is still carried out, a delayed one too.
         let answer = tokio::spawn(router.clone().oneshot(request.map(Body::new)));
         async move {
             // Only a panic ends the task early.
@@ -134,7 +134,7 @@ async fn serve(stream: TcpStream, router: Router) {
             if response.extensions().get::<HangUp>().is_some() { Err(HangUp) } else { Ok(response) }
         }
     });
-    // An error is the client's business: it hung up, or we did.
+    // An error concerns only the client: one of the two sides hung up.
     let _ = http1::Builder::new().serve_connection(TokioIo::new(stream), service).await;
 }
 
@@ -197,7 +197,7 @@ async fn parameters(parts: &Parts, headers: &HeaderMap, operation: &str, body: B
 async fn relational_databases(parts: &Parts, headers: &HeaderMap, action: &str, form: &[(String, String)]) -> Response {
     let call = Call { service: "rds", operation: action, refuse: &refuse_xml };
     let act = async |_| {
-        // A signature for another service is refused before anything else; here that is all that is looked at.
+        // AWS first refuses a signature for another service. The lab checks nothing else of a signature.
         let signed = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok()).unwrap_or_default();
         let answer = if signed.contains("/rds/aws4_request") {
             parts.services.rds.call(form)
@@ -217,7 +217,7 @@ struct Call<'a> {
     refuse: &'a (dyn Fn(u16, &str) -> Answered + Sync),
 }
 
-/// What a service answers, and the error's name if that is what it is.
+/// What a service answers, and the error's name if the answer is an error.
 struct Answered {
     response: Response,
     error: Option<String>,

@@ -9,7 +9,7 @@
 //! * [`provision`]: obtains those servers and AWS's emulator without root and without a container engine
 //! * [`issuer`]: issuers of API keys over HTTPS
 //! * [`relay`] and [`disturb`]: the means to delay, throttle, fail, cut and kill
-//! * [`port`]: ports that stay one's own
+//! * [`port`]: ports that stay reserved
 //! * [`build`]: builds the functions
 //! * [`cli`]: the `cargo lab` command
 

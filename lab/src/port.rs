@@ -1,13 +1,13 @@
-//! Ports of the loopback interface that stay one's own, also while nobody listens on them.
+//! Loopback ports that stay reserved, also while no server listens on them.
 
 use std::io;
 use std::net::Ipv4Addr;
 use tokio::net::TcpSocket;
 
-/// A port that the system gives to nobody else while this lives. Until a server listens on it, connections are refused.
+/// A port that the system gives to no other process while this lives. Until a server listens on it, connections are refused.
 ///
 /// Its socket is bound and does not listen. Where both sides set `SO_REUSEADDR`, as servers do, Linux lets a server bind
-/// such an address (socket(7)); but it chooses it neither for those who ask for any port nor for outgoing connections.
+/// such an address (socket(7)). But Linux chooses it neither for a request for any port nor for an outgoing connection.
 #[derive(Debug)]
 pub struct Reserved {
     number: u16,

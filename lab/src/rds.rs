@@ -1,6 +1,6 @@
 //! RDS, as far as a rotation asks it: which instances and clusters there are, at which addresses, and what belongs together.
 //!
-//! Nothing runs behind these: a test or a person declares what a server of its own is to pass for.
+//! No servers run behind these. A test or a person declares which throwaway server stands for which instance or cluster.
 //! <https://docs.aws.amazon.com/AmazonRDS/latest/APIReference/>, version 2014-10-31, the query protocol.
 
 use crate::lambda::{ACCOUNT, REGION};

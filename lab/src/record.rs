@@ -1,4 +1,4 @@
-//! Which calls of AWS the functions make, for whoever compares them with a role's permissions.
+//! Which calls of AWS the functions make, for a comparison with their roles' permissions.
 //!
 //! With `LOCKSTEP_RECORD_CALLS=DIRECTORY` each call of a function is appended to `DIRECTORY/PROCESS.jsonl` as one line:
 //! `{"function": "lockstep-postgres", "action": "secretsmanager:GetSecretValue"}`. The action is IAM's name for it.

@@ -22,13 +22,13 @@ pub enum Mode {
     Refuse,
     /// The connection is accepted and never answered.
     Silent,
-    /// So many flights pass and are answered; the next one closes the connection and is not forwarded.
+    /// This many flights pass and are answered. The next one closes the connection and is not forwarded.
     CutAfter(usize),
     /// Each flight waits this long before it is forwarded.
     Delay(Duration),
 }
 
-/// A relay on a loopback port of its own. Dropping it closes all its connections.
+/// A relay on its own loopback port. Dropping it closes all its connections.
 pub struct Relay {
     port: u16,
     connections: Arc<AtomicUsize>,
@@ -69,7 +69,7 @@ impl Relay {
         self.connections.load(Ordering::SeqCst)
     }
 
-    /// Sets what happens to new connections, and returns once it is in force.
+    /// Sets what happens to new connections. The mode holds when this returns.
     ///
     /// # Errors
     /// The port could not be opened again after [`Mode::Refuse`].
@@ -88,7 +88,7 @@ impl Drop for Relay {
 }
 
 struct Acceptor {
-    /// Ours also while it refuses.
+    /// Stays reserved while the relay refuses connections.
     port: Reserved,
     target: SocketAddr,
     disturb: Disturb,
@@ -109,7 +109,7 @@ impl Acceptor {
             tokio::select! {
                 change = changes.recv() => {
                     let Some((mode, done)) = change else { return };
-                    // Whoever asked may have gone; the mode is in force all the same.
+                    // The caller may be gone. The mode holds all the same.
                     match self.switch(listener, mode).await {
                         Ok(now) => {
                             listener = now;
@@ -156,7 +156,7 @@ async fn accept(listener: Option<&TcpListener>) -> TcpStream {
         loop {
             match listener.accept().await {
                 Ok((client, _)) => return client,
-                // Out of file descriptors, most likely; it passes.
+                // Probably out of file descriptors, which is temporary.
                 Err(_) => tokio::time::sleep(Duration::from_millis(10)).await,
             }
         }

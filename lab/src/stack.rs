@@ -1,5 +1,5 @@
-//! A whole local AWS for one function: Secrets Manager, Lambda, what is asked of RDS and Systems Manager, the endpoint in front of
-//! them all, and the means to disturb.
+//! A whole local AWS for one function: Secrets Manager, Lambda, the parts of RDS and Systems Manager that functions call, the
+//! endpoint in front of them all, and the means to disturb.
 
 use crate::disturb::{Call, Disturb};
 use crate::endpoint::{Bound, Endpoint, Services};
@@ -48,7 +48,7 @@ pub struct Builder {
     disturb: Disturb,
 }
 
-/// What the service answered instead of doing it.
+/// An error that the service answered.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ServiceError {
     /// The error's type, e.g. `ResourceNotFoundException`.
@@ -87,7 +87,7 @@ impl Builder {
         self
     }
 
-    /// For how much longer than it was told a step may take; nothing unless given, as on AWS.
+    /// How much longer a step may run than the function was told; no time unless given, as on AWS.
     pub fn overtime(mut self, overtime: Duration) -> Self {
         self.function.overtime = overtime;
         self
@@ -118,13 +118,13 @@ impl Builder {
         self
     }
 
-    /// The rules and the record to share with what was started before: an issuer, say, whose address the function is told.
+    /// The rules and the record, shared with something that was started before, such as the issuer that the function calls.
     pub fn disturb(mut self, disturb: Disturb) -> Self {
         self.disturb = disturb;
         self
     }
 
-    /// How far the service's clock is behind, so that what it makes is that old at once.
+    /// How far the service's clock is behind. New versions then have this age at once.
     pub fn clock_behind(mut self, time: Duration) -> Self {
         self.clock_behind = time;
         self
@@ -202,7 +202,7 @@ impl Lab {
         &self.services.parameters
     }
 
-    /// Makes a secret one that RDS manages for an instance or a cluster, by its ARN.
+    /// Marks a secret as one that RDS manages, for the instance or cluster with this ARN.
     ///
     /// # Errors
     /// There is no such secret.
@@ -333,7 +333,7 @@ impl Lab {
                             return outcome;
                         }
                     }
-                    // Falling behind by hundreds of events is possible only for whoever does not wait.
+                    // Only a caller that does not wait falls behind by hundreds of events.
                     Ok(_) | Err(RecvError::Lagged(_)) => {}
                     Err(RecvError::Closed) => return RotationOutcome::Abandoned,
                 }

@@ -1,4 +1,5 @@
-//! Uses a key as a program of its owner does: over HTTPS, one connection a request, waiting where it is told to slow down.
+//! Uses a key as its owner's program does: over HTTPS, with one connection for each request, and with a pause when the issuer
+//! asks for one.
 
 use axum::body::{Body, to_bytes};
 use axum::http::{Request, header};
@@ -20,7 +21,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// Tries of a request that is told to come back later.
 const TRIES: u32 = 20;
 
-/// Who uses keys. Shares nothing with the function, which might be wrong in the same way.
+/// A user of keys. It shares no code with the function, which could contain the same mistake.
 pub(super) struct Consumer {
     tls: TlsConnector,
     port: u16,
@@ -43,7 +44,7 @@ struct Answer {
 }
 
 impl Consumer {
-    /// For the issuer on this port of this machine, whose certificate is of this CA.
+    /// A consumer of the issuer on this port of this machine, with this CA.
     pub(super) fn new(port: u16, ca_pem: &str) -> Result<Self, String> {
         let text = |error: &dyn std::error::Error| error.to_string();
         let mut roots = RootCertStore::empty();
@@ -84,7 +85,7 @@ impl Consumer {
             .header(header::HOST, "localhost")
             .header(header::AUTHORIZATION, format!("Bearer {secret}"))
             .body(Body::empty())
-            // Its text would not quote the key, but then nothing needs to be said about this one.
+            // The error's text is left out: it is not needed, and this way it cannot quote the key.
             .map_err(|_| "the key cannot be sent in a header".to_owned())?;
         let (head, body) = sender.send_request(request).await.map_err(|error| error.to_string())?.into_parts();
         let body = to_bytes(Body::new(body), LARGEST).await.map_err(|error| error.to_string())?;

@@ -104,7 +104,7 @@ impl Bench<DatabaseUser> {
     }
 }
 
-/// What a MySQL user should be able to do: something, so that its second has something to be given.
+/// Gives a MySQL user some privileges, so that there are some to copy to the second user.
 async fn grant(server: &MySql, strategy: Strategy) -> Result<(), Stop> {
     let user = format!("{}@'%'", mysql::literal(USER));
     server.sql(&format!("CREATE DATABASE shop; GRANT SELECT, INSERT ON shop.* TO {user}")).await.map_err(setup)?;
@@ -171,7 +171,7 @@ impl Opened for DatabaseUser {
 
     async fn prove(&self, credentials: Credentials<'_, Credential>) -> Vec<Proof> {
         let mut proofs = vec![self.old_password(credentials.previous).await];
-        // With one user, it is a third password of the same account; with two, it is a user's whose turn has come again.
+        // With one user, it is the account's password before the previous one. With two, that user has a new password by now.
         if let Some(earlier) = credentials.earlier {
             proofs.push(self.earlier_password(earlier).await);
         }
@@ -212,7 +212,7 @@ impl DatabaseUser {
             Err(error) => return Proof::fails(format!("the new password does not open the database: {error}")),
         };
         let (user, role) = (session.user, session.role);
-        // PostgreSQL's second user acts as the first; MySQL's has privileges of its own.
+        // PostgreSQL's second user acts as the first. MySQL's second user has its own privileges.
         if role != USER && role != user {
             return Proof::fails(format!("{user} acts as {role} in the database, not as {USER}"));
         }

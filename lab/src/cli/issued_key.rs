@@ -23,12 +23,12 @@ const DESCRIPTION: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../examples/issu
 /// A new key is tried once a second until it is known; AWS's limit for a function is fifteen minutes.
 const TIMEOUT: Duration = Duration::from_secs(60);
 
-/// For a revoked key to be refused everywhere: many times its lag, as this machine may be busy.
+/// The limit for a revoked key to be refused: many times its lag, as this machine may be busy.
 const UNTIL_REFUSED: Duration = Duration::from_secs(10);
 const BETWEEN_LOOKS: Duration = Duration::from_millis(50);
 
-/// What real issuers do: a new key is not known at once, a revoked one not forgotten at once, keys are few, lists come in
-/// pages, and who asks too often is told to wait.
+/// The traits of real issuers: a new key works only after a while, a revoked one works on for a while, the number of keys is
+/// limited, lists come in pages, and frequent requests are throttled.
 fn manners() -> Options {
     Options {
         // The current one, the previous one, and in between the next.
@@ -177,7 +177,7 @@ impl IssuedKey {
         }
     }
 
-    /// That no key lives at the issuer that the secret does not know.
+    /// Proves that every living key of the issuer is in the secret.
     async fn no_other(&self, current: &Credential, previous: &Credential) -> Proof {
         let expected = BTreeSet::from([current.id.clone(), previous.id.clone()]);
         let until = Instant::now() + UNTIL_REFUSED;

@@ -47,7 +47,7 @@ Exit codes:
   2    wrong usage
   3    could not set up: the build, a server, a port, a file
   130  interrupted; everything was cleaned up
-  141  whoever read the output went away
+  141  the reader of the output has closed it
 
 Environment:
   NO_COLOR  no colours (there are none when the output is not a terminal)";
@@ -69,7 +69,7 @@ enum Command {
         /// The throwaway server.
         #[arg(long, value_enum, default_value_t = Engine::Postgres)]
         engine: Engine,
-        /// Whose password changes, and how [default: single-user, or dual-password for mysql].
+        /// How the password changes, and of which user [default: single-user, or dual-password for mysql].
         #[arg(long, value_enum)]
         strategy: Option<Strategy>,
         #[command(flatten)]
@@ -90,7 +90,7 @@ enum Rotate {
     /// Rotate the password of a PostgreSQL user.
     #[command(after_help = EXIT_CODES)]
     Postgres {
-        /// Whose password changes.
+        /// Which user's password changes.
         #[arg(long, value_parser = choice(&[Strategy::SingleUser, Strategy::AlternatingUsers]), default_value_t = Strategy::SingleUser)]
         strategy: Strategy,
         #[command(flatten)]
@@ -101,7 +101,7 @@ enum Rotate {
     /// Rotate the password of a MySQL user.
     #[command(after_help = EXIT_CODES)]
     Mysql {
-        /// Whose password changes, and how.
+        /// How the password changes, and of which user.
         #[arg(long, value_parser = choice(&[Strategy::DualPassword, Strategy::SingleUser, Strategy::AlternatingUsers]), default_value_t = Strategy::DualPassword)]
         strategy: Strategy,
         #[command(flatten)]
@@ -110,13 +110,13 @@ enum Rotate {
     /// Rotate the password of a MariaDB user.
     #[command(after_help = EXIT_CODES)]
     Mariadb {
-        /// Whose password changes.
+        /// Which user's password changes.
         #[arg(long, value_parser = choice(&[Strategy::SingleUser, Strategy::AlternatingUsers]), default_value_t = Strategy::SingleUser)]
         strategy: Strategy,
         #[command(flatten)]
         run: Run,
     },
-    /// Rotate an API key of the lab's own issuer, which takes its time and has its limits, as real ones do.
+    /// Rotate an API key of the lab's own issuer, which has delays and limits, as real ones do.
     #[command(after_help = EXIT_CODES)]
     ApiKey {
         #[command(flatten)]
@@ -209,9 +209,9 @@ enum Engine {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum Strategy {
-    /// The user's own password, changed by that user.
+    /// The user changes its own password.
     SingleUser,
-    /// The same, and the server keeps the previous password until the next rotation (MySQL).
+    /// As single-user, and the server keeps the previous password until the next rotation (MySQL).
     DualPassword,
     /// Two users in turn, changed by a superuser: the previous credential keeps working.
     AlternatingUsers,
@@ -263,12 +263,12 @@ impl fmt::Display for Strategy {
 /// Why the command ends without success.
 #[derive(Debug)]
 enum Stop {
-    /// A rotation or a proof failed; what and why is on the screen.
+    /// A rotation or a proof failed, and the screen says why.
     Failed,
     /// This could not be set up.
     Setup(String),
     Interrupted,
-    /// Nobody reads the output any more.
+    /// The reader of the output has closed it.
     Unread,
 }
 
@@ -331,10 +331,10 @@ impl Arguments {
     }
 }
 
-/// Runs the command until it ends or must end. Whatever it started is dropped, and with that ended, before this returns.
+/// Runs the command until it ends or must end. Everything that it started has ended when this returns.
 async fn supervise(arguments: Arguments, screen: &Screen) -> Result<(), Stop> {
     if let Some(Command::CheckIssuer(arguments)) = &arguments.command {
-        // Cleaning up takes requests there, so it ends by itself.
+        // It must send requests to clean up, so it handles signals itself.
         return check::check(screen, arguments).await;
     }
     tokio::select! {
@@ -370,7 +370,7 @@ async fn run(arguments: Arguments, screen: &Screen) -> Result<(), Stop> {
     }
 }
 
-/// Waits for SIGINT or SIGTERM. The next one after that ends the process on the spot.
+/// Waits for SIGINT or SIGTERM. The next one ends the process at once.
 async fn interrupted(screen: &Screen) -> Stop {
     let (Ok(mut interrupt), Ok(mut terminate)) = (signal(SignalKind::interrupt()), signal(SignalKind::terminate()))
     else {

@@ -9,7 +9,7 @@ use tokio::task::JoinSet;
 
 type Obtain = fn() -> provision::Result<PathBuf>;
 
-/// By the name that a person knows. A server comes with a data directory, which its first start would make otherwise.
+/// Each with the name that a person knows. A server comes with a data directory, which its first start would make otherwise.
 const EVERYTHING: [(&str, Obtain); 6] = [
     ("PostgreSQL 15", || postgres(Version::V15)),
     ("PostgreSQL 18", || postgres(Version::V18)),

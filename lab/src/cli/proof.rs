@@ -1,4 +1,4 @@
-//! Proves a rotation by use: with the credentials themselves, at what they open, as a client would.
+//! Proves a rotation as a client would: by using the credentials at the database or API that they open.
 
 use super::setup::Bench;
 use super::steps::Rotated;
@@ -9,17 +9,17 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use tokio::task::JoinHandle;
 
-/// What a secret opens: all that the command has to know about a kind of credential.
+/// A kind of credential, as far as the command must know it.
 pub(super) trait Opened: Send + Sync + 'static {
     /// What a client takes from the secret.
     type Credential: Clone + Send + Sync + 'static;
 
-    /// What one use of a credential is, for "3 … with a previous credential".
+    /// The noun for uses of a credential, in "3 … with a previous credential".
     const USES: &'static str;
-    /// The same of a client, for "a client … 3 times".
+    /// The verb for a use by a client, in "a client … 3 times".
     const USED: &'static str;
-    /// Between two uses by who holds a credential: often enough to fall into every step, seldom enough not to slow the
-    /// rotation that is measured.
+    /// The time between two uses by a client that holds a credential. Short enough that some fall into every step, long enough
+    /// that they do not slow the rotation, which is measured.
     const PAUSE: Duration;
 
     /// Whose credential changes, and how, as `--json` says it.
@@ -47,7 +47,7 @@ pub(super) trait Opened: Send + Sync + 'static {
 pub(super) struct Credentials<'a, C> {
     pub(super) current: C,
     pub(super) previous: &'a C,
-    /// What was current before the rotation before.
+    /// The credential that was current before the previous rotation.
     pub(super) earlier: Option<&'a C>,
 }
 
@@ -67,7 +67,7 @@ impl Proof {
     }
 }
 
-/// What was so before a rotation.
+/// The state before a rotation.
 pub(super) struct Before<C> {
     version: Option<String>,
     pub(super) credential: C,
@@ -86,7 +86,7 @@ async fn current<O: Opened>(bench: &Bench<O>) -> Result<O::Credential, String> {
     Ok(O::credential(&value))
 }
 
-/// Checks the outcome of a rotation against what was before it and, if there was one, before the rotation before.
+/// Checks the outcome of a rotation against the state before it and, if there was one, before the previous rotation.
 pub(super) async fn prove<O: Opened>(
     bench: &Bench<O>,
     before: &Before<O::Credential>,
@@ -125,8 +125,8 @@ async fn labels<O: Opened>(bench: &Bench<O>, before: &Before<O::Credential>, rot
     Proof::fails(format!("AWSCURRENT, AWSPREVIOUS, AWSPENDING are on {}", names.join(", ")))
 }
 
-/// A client that read its credential before a rotation and goes on to use it, as one with a cache does: over and over until
-/// it is asked how that went.
+/// A client with a cache: it reads its credential before a rotation, and uses it over and over until it is asked for the
+/// result.
 pub(super) struct Holder {
     stop: Arc<AtomicBool>,
     task: JoinHandle<Result<u32, String>>,

@@ -31,12 +31,12 @@ impl Screen {
         Self { json, terminal, colour: terminal && !no_color, unread: Notify::new() }
     }
 
-    /// Waits until a write finds that nobody reads.
+    /// Waits until a write fails because the reader is gone.
     pub(super) async fn unread(&self) {
         self.unread.notified().await;
     }
 
-    /// Whether a write has found that nobody reads.
+    /// Whether a write has failed because the reader is gone.
     pub(super) async fn is_unread(&self) -> bool {
         tokio::select! {
             biased;
@@ -70,7 +70,7 @@ impl Screen {
         self.line(&format!("  {} {text}", self.paint(Style::Dim, &format!("{name:<9}"))));
     }
 
-    /// A line that says that something is under way; the next [`settle`](Self::settle) replaces it. Terminals only.
+    /// A line for a step that is running, on terminals only. The next [`settle`](Self::settle) replaces it.
     pub(super) fn pending(&self, text: &str) {
         if self.terminal {
             self.put(&format!("  {} {text} …", self.paint(Style::Dim, "·")));

@@ -1,4 +1,4 @@
-//! What every rotation here stands on: a function, a lab, and a secret that opens something.
+//! What every rotation needs: a function, a lab, and a secret with a credential.
 
 use super::client::Client;
 use super::screen::Screen;
@@ -14,7 +14,7 @@ use std::sync::Arc;
 
 /// Everything that was set up. Dropping it ends all of it.
 pub(super) struct Bench<O> {
-    // Dropped in this order: first who uses what the secret opens, then that.
+    // Dropped in this order: first the users of the database or issuer, then that itself.
     pub(super) lab: Lab,
     pub(super) client: Client,
     pub(super) opened: Arc<O>,
@@ -38,7 +38,7 @@ impl<O> Bench<O> {
     }
 }
 
-/// Where AWS will be: on `port`, or on any for 0. To be done first, because it fails at once if it fails.
+/// Binds AWS's port: `port`, or a free one for 0. This comes first, because a taken port is known at once.
 pub(super) async fn bind(port: u16) -> Result<Bound, Stop> {
     Endpoint::bind(port).await.map_err(|error| cannot_listen(&error, port))
 }

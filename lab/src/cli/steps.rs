@@ -95,7 +95,7 @@ fn describe(result: &Value) -> String {
     let facts: Vec<_> = facts.map(|(key, value)| format!("{} {}", words(key), plain(value))).collect();
     match facts.join(", ") {
         facts if facts.is_empty() => outcome,
-        // "changed as superuser" says what "changed" says.
+        // "changed as superuser" contains "changed".
         facts if facts.starts_with(&outcome) => facts,
         facts => format!("{outcome}: {facts}"),
     }
@@ -184,7 +184,7 @@ fn refused(screen: &Screen, number: u32, kind: &str, message: &str) -> Stop {
     Stop::Failed
 }
 
-/// The code where no step failed and yet the secret is not rotated.
+/// The error code if no step failed and the secret is still not rotated.
 const INCOMPLETE: &str = "rotation-incomplete";
 
 fn failed(screen: &Screen, number: u32, outcome: &RotationOutcome, last: Option<&StepReport>) -> Stop {

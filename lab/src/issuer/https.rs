@@ -33,11 +33,11 @@ const BODY_LIMIT: usize = 1 << 20;
 /// What [`Fault::Throttle`] asks a client to wait, in seconds: the least that the header can say.
 const RETRY_AFTER: u64 = 1;
 
-/// A router behind TLS, on a loopback port of its own. Dropping it closes all its connections.
+/// A router behind TLS, on its own loopback port. Dropping it closes all its connections.
 ///
 /// Every request is an external call of the function under test, in the same count as its Secrets Manager calls, and
-/// named [`ISSUER`] with the method: `issuer POST`. Requests cannot tell whose they are, so a test looks at its issuer
-/// through the Rust value, never over HTTP, and a kill ends every execution environment.
+/// named [`ISSUER`] with the method: `issuer POST`. A request does not show its sender. So a test looks at its issuer through
+/// the Rust value, never over HTTP, and a kill ends every execution environment.
 pub struct Https {
     port: u16,
     ca_pem: String,
@@ -67,7 +67,7 @@ pub struct Recorded {
 pub struct Stale;
 
 impl Https {
-    /// Serves `router` on a free port, with a certificate of a CA of its own, under the rules of `disturb`.
+    /// Serves `router` on a free port, with a certificate of a new CA, under the rules of `disturb`.
     ///
     /// # Errors
     /// No port could be bound, or the system's cryptography failed.
@@ -163,7 +163,7 @@ async fn accept(listener: TcpListener, tls: TlsAcceptor, server: Server) {
         tokio::select! {
             accepted = listener.accept() => match accepted {
                 Ok((stream, _)) => drop(connections.spawn(serve(stream, tls.clone(), server.clone()))),
-                // Out of file descriptors, most likely; it passes.
+                // Probably out of file descriptors, which is temporary.
                 Err(_) => tokio::time::sleep(Duration::from_millis(10)).await,
             },
             Some(_) = connections.join_next() => {}
@@ -176,13 +176,13 @@ async fn serve(stream: TcpStream, tls: TlsAcceptor, server: Server) {
     let _ = stream.set_nodelay(true);
     // A client that does not trust us ends the handshake; it knows why.
     let Ok(stream) = tls.accept(stream).await else { return };
-    // Each in a task of its own: who hangs up leaves nothing half done, and nothing undone that was only to come late.
+    // In its own task: if the client hangs up, the request is still carried out, a delayed one too.
     let service = service_fn(move |request| {
         let answer = tokio::spawn(server.clone().answer(request));
         // Only a panic of the router ends the task early.
         async move { answer.await.unwrap_or_else(|_| Ok(failed(500))) }
     });
-    // An error is the client's business: it hung up, or we did.
+    // An error concerns only the client: one of the two sides hung up.
     let _ = http1::Builder::new().serve_connection(TokioIo::new(stream), service).await;
 }
 

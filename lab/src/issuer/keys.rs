@@ -6,7 +6,7 @@ use std::time::Duration;
 use time::OffsetDateTime;
 use tokio::time::Instant;
 
-/// What an [`Issuer`](super::Issuer) does to those who use it.
+/// How an [`Issuer`](super::Issuer) treats its clients.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Options {
     /// How many keys may exist; no limit unless given.
@@ -211,7 +211,7 @@ impl Keys {
         identified
     }
 
-    /// The keys that work, or will without anybody doing anything.
+    /// The keys that work, or will work after their delay.
     pub(super) fn live(&self, now: Instant) -> Vec<Key> {
         self.current.iter().filter(|entry| !entry.ended(now)).map(Entry::key).collect()
     }

@@ -176,7 +176,7 @@ fn listed(entry: &Entry) -> Value {
     json!({ "id": entry.id, "name": entry.name, "createdAt": entry.created_at, "active": entry.active() })
 }
 
-/// Opaque, so that nobody computes one.
+/// Opaque, so that no client computes one.
 fn cursor_after(number: u64) -> String {
     BASE64_URL_SAFE_NO_PAD.encode(format!("after {number}"))
 }

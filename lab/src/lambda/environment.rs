@@ -18,7 +18,7 @@ pub(super) struct Environment {
     api: RuntimeApi,
 }
 
-/// A process that can be killed and waited for from anywhere.
+/// A process that any task can kill and wait for.
 #[derive(Clone)]
 pub(super) struct Process {
     /// The access key id that its calls are signed with.
@@ -156,7 +156,7 @@ fn supervise(mut child: Child, access_key: String, function: String) -> Process 
                 child.wait().await
             }
         };
-        // Waiting for one's own child does not fail; without a status the receivers see the channel close.
+        // Waiting for a child does not fail. Without a status, the receivers see the channel close.
         if let Ok(status) = status {
             ended.send_replace(Some(status));
         }

@@ -92,7 +92,7 @@ impl Host {
     pub async fn invoke(&self, function: &str, payload: Vec<u8>) -> Result<Outcome, UnknownFunction> {
         let function = self.find(function)?;
         let host = self.clone();
-        // On its own: a caller who hangs up does not abort the function.
+        // In its own task: if the caller hangs up, the function still runs to its end.
         let run = tokio::spawn(async move { host.run(&function, payload).await });
         run.await.map_err(|_| UnknownFunction("the host is shutting down".to_owned()))
     }
@@ -125,7 +125,7 @@ impl Host {
             let chosen = |process: &&Process| access_key.is_none_or(|key| process.access_key == key);
             state.processes.iter().filter(chosen).cloned().collect()
         };
-        // All at once: none outlives another for as long as it takes to be reaped.
+        // All at once: no environment goes on while another is reaped.
         processes.iter().for_each(Process::kill_soon);
         for process in processes {
             process.kill().await;

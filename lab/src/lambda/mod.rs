@@ -1,6 +1,6 @@
 //! A Lambda host: runs unmodified function binaries over the [Lambda Runtime API] (2018-06-01).
 //!
-//! Each *execution environment* is one child process with a Runtime API of its own on a loopback port. An environment
+//! Each *execution environment* is one child process with its own Runtime API on a loopback port. An environment
 //! serves one invocation at a time and is used again while it lives; invocations at the same time get an environment
 //! each. Time-outs, crashes and failed initialisation end as they do on AWS, in the same error objects.
 //!
@@ -28,7 +28,7 @@ pub const REGION: &str = "us-east-1";
 /// The account that the lab pretends to be: AWS's documentation's own example.
 pub const ACCOUNT: &str = "123456789012";
 
-/// The access key ids of execution environments begin with this. The endpoint tells by it who calls.
+/// The access key ids of execution environments begin with this, so that the endpoint recognises their calls.
 pub const ACCESS_KEY_PREFIX: &str = "ASIALOCKSTEP";
 
 /// The largest request or response of a synchronous invocation: 6 MB and a little, as on AWS.

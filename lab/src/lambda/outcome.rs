@@ -83,7 +83,7 @@ impl Outcome {
 /// Why an invocation has no response.
 #[derive(Debug)]
 pub(super) enum Failure {
-    /// The function answered with an error of its own: this object.
+    /// The function answered with this error object.
     Reported(Vec<u8>),
     /// Its time was up; the environment was killed.
     TimedOut,

@@ -1,6 +1,6 @@
-//! Debian's packages, unpacked into a directory of the project's own.
+//! Debian's packages, unpacked into a directory of the project.
 //!
-//! An apt state of its own (sources, lists, an empty status file) makes `apt-get` resolve packages of another release than
+//! A private apt state (sources, lists, an empty status file) makes `apt-get` resolve packages of another release than
 //! the machine's, without root and without a trace in the system. The programs come with their own C library, and
 //! [`Unpacked::bind`] makes them use it, so it does not matter which one the machine has.
 
@@ -14,7 +14,7 @@ use std::time::Duration;
 
 mod sources;
 
-/// On a slow line; what hangs is noticed by apt's own time-outs long before.
+/// Enough for a slow line. apt's own time-outs notice a download that hangs.
 const DOWNLOAD_LIMIT: Duration = Duration::from_secs(900);
 const LOCAL_LIMIT: Duration = Duration::from_secs(120);
 
@@ -81,7 +81,7 @@ impl Unpacked {
     }
 }
 
-/// An apt state in a directory of its own.
+/// A private apt state in a directory.
 struct Apt {
     directory: PathBuf,
 }

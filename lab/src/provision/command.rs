@@ -11,10 +11,10 @@ use std::time::{Duration, Instant};
 const TAIL_LINES: usize = 8;
 /// Short against a program's start, long enough to cost no processor time.
 const POLL: Duration = Duration::from_millis(20);
-/// How often a person who waits is told that it is still going on.
+/// How often a waiting person sees that the program still runs.
 const SIGN_OF_LIFE: Duration = Duration::from_secs(20);
 
-/// Writes a line of progress. Straight to standard error: progress of minutes must be seen under `cargo test` as well.
+/// Writes a line of progress, straight to standard error: it must be seen under `cargo test` too.
 pub(crate) fn progress(line: &str) {
     // Nobody is left to be told if this fails.
     let _ = writeln!(io::stderr().lock(), "lab: {line}");
@@ -48,7 +48,7 @@ pub(crate) fn run_with_input(command: &mut Command, input: &str, limit: Duration
 fn run_with(command: &mut Command, input: Stdio, limit: Duration) -> Result<String> {
     let failed =
         |command: &Command, outcome: String, tail: String| Error::Command { command: shown(command), outcome, tail };
-    // Files and not pipes: a full pipe nobody reads would stop the program.
+    // Files and not pipes: a full pipe without a reader would stop the program.
     let capture = || tempfile::tempfile();
     let outputs = capture().and_then(|out| Ok((out.try_clone()?, out, capture()?)));
     let (stdout, mut out, mut err) =

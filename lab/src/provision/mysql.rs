@@ -153,7 +153,7 @@ fn obtain(store: &Store, kind: Kind) -> Result<Programs> {
 }
 
 impl Programs {
-    /// The programs of which `directory` has the server, or what keeps them from being used.
+    /// The programs of the server in `directory`, or why they cannot be used.
     fn find(kind: Kind, directory: &Path) -> Result<Self, String> {
         let shown = directory.display();
         let server = directory.join(kind.program());

@@ -52,7 +52,7 @@ impl Version {
         }
     }
 
-    /// The lowest version that a person may put in its place: for 18, the one whose rules it stands for.
+    /// The lowest version that may replace it: for 18, the first with the same rules.
     fn least(self) -> u32 {
         match self {
             Self::V15 => 10,

@@ -14,7 +14,7 @@ const PACKAGES: [&str; 4] = ["moto[server]==5.2.1", "boto3==1.43.11", "awscli==1
 /// Brings AWS's Runtime Interface Emulator; nothing else of it is used.
 const SAM: &str = "aws-sam-cli==1.170.0";
 
-/// On a slow line; what hangs is noticed by pip's own time-outs long before.
+/// Enough for a slow line. pip's own time-outs notice a download that hangs.
 const DOWNLOAD_LIMIT: Duration = Duration::from_secs(900);
 /// Usually seconds, on a slow machine a minute and more; only what hangs should be cut off.
 const START_LIMIT: Duration = Duration::from_secs(300);
@@ -127,7 +127,7 @@ fn make_environment(directory: &Path) -> Result<()> {
     run(Command::new("python3").args(["-m", "venv"]).arg(directory), START_LIMIT).map(drop)
 }
 
-/// Only wheels: a source package would need a compiler, and would run code of its own to be built.
+/// Only wheels: a source package would need a compiler, and would run its own code during the build.
 fn pip(environment: &Path) -> Command {
     let mut command = Command::new(environment.join("bin/python"));
     command.args(["-m", "pip", "--quiet", "--disable-pip-version-check"]).env("PIP_ONLY_BINARY", ":all:");

@@ -9,7 +9,7 @@ use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-/// A directory of obtained things, each in a directory of its own beside its lock file.
+/// A directory of obtained things. Each has its own directory, beside its lock file.
 #[derive(Clone, Debug)]
 pub(super) struct Store(PathBuf);
 
@@ -64,7 +64,7 @@ impl Store {
     ///
     /// It is built where it stays, because a virtual environment and a patched program hold their own path. A stamp, written
     /// last, says that it is complete; without the stamp it is removed and built again. A lock file keeps other threads and
-    /// processes out meanwhile, and the system releases the lock however its holder ends.
+    /// processes out meanwhile, and the system releases the lock when its holder ends, in whatever way.
     ///
     /// # Errors
     /// Whatever `build` returns, and [`Error::Io`].

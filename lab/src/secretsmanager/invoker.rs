@@ -1,4 +1,4 @@
-//! The one thing that the service needs from outside: someone who invokes a rotation function.
+//! The service's only dependency: the means to invoke a rotation function.
 
 use std::future::Future;
 use std::pin::Pin;

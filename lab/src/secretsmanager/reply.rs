@@ -22,7 +22,7 @@ impl Reply {
         Self { status: 200, body, error_type: None }
     }
 
-    /// An error answer, for whoever stands in front of the service (throttling, say).
+    /// An error answer, for a layer in front of the service, such as one that throttles.
     #[must_use]
     pub fn failure(error_type: &str, message: &str) -> Self {
         let status = if matches!(error_type, "InternalServiceError" | "InternalFailure") { 500 } else { 400 };

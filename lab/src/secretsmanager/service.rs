@@ -113,7 +113,7 @@ impl fmt::Debug for Service {
 }
 
 impl Service {
-    /// A service without secrets, and without anyone to invoke rotation functions.
+    /// A service without secrets, and without an invoker of rotation functions.
     #[must_use]
     pub fn new(options: Options) -> Self {
         let state = State::new(&options.region, &options.account_id);
@@ -126,7 +126,7 @@ impl Service {
         Self { shared: Arc::new(Shared { options, inner: Mutex::new(inner), invoker: OnceLock::new(), events }) }
     }
 
-    /// Names who invokes rotation functions. The first call counts.
+    /// Sets the invoker of rotation functions. Only the first call has an effect.
     #[must_use]
     pub fn with_invoker(self, invoker: Arc<dyn Invoker>) -> Self {
         self.set_invoker(invoker);
@@ -173,7 +173,7 @@ impl Service {
                     return inner.outcomes.get(&secret.arn).cloned();
                 }
             }
-            // Having missed events is as good as one: look again.
+            // Missed events also mean a change: look again.
             if let Err(broadcast::error::RecvError::Closed) = events.recv().await {
                 return None;
             }
@@ -238,7 +238,7 @@ impl Service {
         let _ = self.shared.events.send(event);
     }
 
-    /// Whether nobody interfered with a rotation in progress.
+    /// Whether a rotation in progress is undisturbed.
     pub(super) fn continues(&self, start: &Start) -> bool {
         self.lock().current.continues(start)
     }

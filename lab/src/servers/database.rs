@@ -1,4 +1,4 @@
-//! Any of the servers, for those who do not care which.
+//! Any of the servers, for code that works with each of them.
 
 use super::mysql::{Kind, MySql};
 use super::postgres::Postgres;

@@ -9,7 +9,7 @@ pub enum Error {
     /// The server's programs could not be obtained or run, or its directory could not be prepared.
     #[error(transparent)]
     Provision(#[from] provision::Error),
-    /// A certificate could not be made from what was asked for, such as a name that is not one.
+    /// A certificate could not be made, for instance for an invalid name.
     #[error("cannot issue a certificate: {0}")]
     Certificate(#[from] rcgen::Error),
     /// The server ended, or did not accept connections in time.

@@ -17,10 +17,9 @@ use tempfile::TempDir;
 /// needs many times that, and only what hangs should be cut off.
 const SET_UP_LIMIT: Duration = Duration::from_secs(180);
 
-/// Runs until its standard input ends. A line there means that the lab has cleaned up by itself; an end without one, that
-/// the lab was killed. Then whatever works in the directory is a server, or part of one, that nobody will stop: it is
-/// known by its working directory, because a process id may be another's by now. SIGQUIT is PostgreSQL's immediate shutdown,
-/// and for MySQL one like any other.
+/// Runs until its standard input ends. A line there means that the lab has cleaned up. An end without a line means that the lab
+/// was killed. Then the watchdog stops the server's processes. It recognises them by their working directory, because another
+/// process may have the server's id by now. SIGQUIT is PostgreSQL's immediate shutdown; MySQL treats it as any other.
 const WATCHDOG: &str = r#"
 trap '' HUP INT TERM
 read -r _ && exit

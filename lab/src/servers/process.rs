@@ -21,7 +21,7 @@ pub(super) struct Process {
 }
 
 impl Process {
-    /// Starts the program in a process group of its own, so that the terminal's Ctrl-C does not reach it.
+    /// Starts the program in its own process group, so that the terminal's Ctrl-C does not reach it.
     pub(super) fn spawn(command: &mut Command, stop: Signal) -> io::Result<Self> {
         let child = command.process_group(0).stdin(Stdio::null()).spawn()?;
         Ok(Self { child, stop })

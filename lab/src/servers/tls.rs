@@ -20,7 +20,7 @@ pub enum Tls {
 }
 
 impl Tls {
-    /// The certificate that a server presents: the given one, or one for this machine from a CA of its own.
+    /// The certificate that a server presents: the given one, or one for this machine from a new CA.
     pub(super) fn certificate(self, given: Option<Certificate>) -> Result<Option<Certificate>> {
         match (self, given) {
             (Self::Off, _) => Ok(None),

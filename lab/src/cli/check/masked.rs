@@ -1,5 +1,5 @@
-//! The requests of a rotation with names in place of all that is filled in. No secret can show, because none is there: what is
-//! filled in are marks, and what the marks stand for is written over them at the end.
+//! The requests of a rotation, with names in place of values. No secret can show, because none is there: the requests are made with
+//! marks, and at the end each mark is replaced by its name.
 
 use api_key::description::template::{End, Key, Place, Scope, Value};
 use api_key::description::{As, Auth, Call, Issuer, Output, Scheme, Strategy, VarKind};
@@ -14,7 +14,7 @@ use std::time::Duration;
 
 /// Where a description leaves a time to the secret.
 const EXAMPLE_TIME: Duration = Duration::from_secs(24 * 60 * 60);
-/// No signature is of a moment.
+/// The time of every signature.
 const NO_TIME: Duration = Duration::ZERO;
 
 /// A request that would be sent.
@@ -22,7 +22,7 @@ pub(super) struct Masked {
     pub(super) step: &'static str,
     /// `create`, `revoke[0]` …, as in the description.
     pub(super) what: String,
-    /// With which key, or when.
+    /// The key that it is sent with, or its occasion.
     pub(super) remark: &'static str,
     pub(super) method: &'static str,
     pub(super) url: String,
@@ -37,7 +37,7 @@ pub(super) fn requests(issuer: &Issuer) -> Result<Vec<Masked>, Error> {
     let mut has_token = None;
     for Planned { step, call, remark } in plan(issuer) {
         let token = filler.token(step, call)?;
-        // The admin's token is kept for the step; a key's is asked for with each use, as it is what is tried.
+        // The admin's token is kept for the step. A key's token is requested for each use, as this tries the key.
         let kept = call.role == As::Admin && has_token == Some(step);
         if call.role == As::Admin && token.is_some() {
             has_token = Some(step);
@@ -98,7 +98,7 @@ fn plan(issuer: &Issuer) -> Vec<Planned<'_>> {
     plan
 }
 
-/// Whether a key that works proves that it is the one of its id; only then is a first key tried.
+/// Whether a working key proves that it belongs to its id. Only then is a first key tried.
 fn tells_whose(issuer: &Issuer) -> bool {
     let identity = issuer.verify.as_ref().is_some_and(|verify| verify.identity.is_some());
     identity || issuer.signs_in_with_id() || issuer.find.as_ref().is_some_and(|find| find.complete)
@@ -149,7 +149,7 @@ impl<'a> Filler<'a> {
         let mut request = request(self.issuer, call, &scope)?;
         if let Some(auth) = auth(self.issuer, call) {
             if signs(auth) {
-                // A signature hides what it is made with; see `Scheme::SigV4`.
+                // A signature hides the marks in it; see `Scheme::SigV4`.
                 request.header("X-Amz-Date", "<time>".into());
                 request.header("Authorization", "AWS4-HMAC-SHA256 <signature>".into());
             } else {

@@ -115,7 +115,7 @@ enum Made {
     Nothing,
     /// One of this id.
     Key(String),
-    /// Perhaps one of this name: nobody knows.
+    /// There may be a key of this name.
     Perhaps(String),
 }
 
@@ -314,7 +314,7 @@ impl Trial<'_> {
         Ok(((), format!("key {}", ids.join(", "))))
     }
 
-    /// The keys that this trial has named. In a list without names, nobody can tell.
+    /// The keys that this trial has named. A list without names does not show them.
     async fn named(&self) -> Result<Vec<Found>, Failure> {
         if !self.exchange.issuer().finds_by_name() {
             return Err(Failure::new("key-not-listed", "the description cannot find a key by its name"));

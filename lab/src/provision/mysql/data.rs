@@ -22,7 +22,7 @@ const MARIADB_SCRIPTS: [&str; 4] = [
     "mysql_system_tables_data.sql",
     "maria_add_gis_sp_bootstrap.sql",
 ];
-/// A `root` with a password, and not one of the machine's `root` (`@auth_root_socket`).
+/// The account `root` gets a password, instead of access for the machine's `root` (`@auth_root_socket`).
 const MARIADB_BEFORE: &str = "CREATE DATABASE mysql;\nUSE mysql;\nSET @auth_root_socket = NULL;\n";
 /// `root` without a password from 127.0.0.1 and under this machine's own name would take precedence over `root@'%'`.
 const MARIADB_AFTER: &str = "DELETE FROM global_priv WHERE User = 'root' AND Host <> 'localhost';\n\

@@ -135,7 +135,7 @@ impl State {
         Some(Attempt { function_arn: rotation.function_arn.clone(), rotation_token, test_only: run.test_only })
     }
 
-    /// Whether nobody interfered with the rotation.
+    /// Whether the rotation is undisturbed.
     pub(crate) fn continues(&self, start: &Start) -> bool {
         let run = self.find(&start.secret_arn).ok().and_then(Secret::run);
         run.is_some_and(|run| run.id == start.run_id && !run.abandoned)
@@ -167,7 +167,7 @@ impl State {
         }
     }
 
-    /// Forgets a rotation that nobody runs any more.
+    /// Forgets a rotation that no longer runs.
     pub(crate) fn end_run(&mut self, start: &Start) {
         let rotation = self.find_mut(&start.secret_arn).ok().and_then(|secret| secret.rotation.as_mut());
         if let Some(rotation) = rotation {

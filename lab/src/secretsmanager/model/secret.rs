@@ -49,7 +49,7 @@ pub(crate) struct Run {
     pub(crate) token: String,
     pub(crate) rotation_token: RotationToken,
     pub(crate) test_only: bool,
-    /// Set by whoever interferes: no further step is called.
+    /// Set by an operation that interferes with the rotation: no further step is called.
     pub(crate) abandoned: bool,
 }
 

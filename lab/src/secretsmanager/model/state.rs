@@ -93,7 +93,7 @@ impl State {
         Ok(secret)
     }
 
-    /// Deletes what was marked and whose recovery window is over.
+    /// Deletes the marked secrets whose recovery window is over.
     pub(super) fn purge(&mut self, now: Timestamp) {
         self.secrets.retain(|secret| secret.deleted.is_none_or(|date| now < date));
     }

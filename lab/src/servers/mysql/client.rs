@@ -92,7 +92,7 @@ impl MySql {
     pub async fn create_user(&self, name: &str, password: &Password) -> Result<()> {
         let mut connection = self.connect_superuser().await?;
         let create = async {
-            // Tests search this server's log for secrets; this would be the lab's own.
+            // Tests search the server's log for secrets, and must not find those of the lab.
             connection.query_drop("SET SESSION sql_log_off = ON").await?;
             let (account, password) = (literal(name), literal(password.expose()));
             connection.query_drop(format!("CREATE USER {account}@'%' IDENTIFIED BY {password}")).await
@@ -100,8 +100,8 @@ impl MySql {
         create.await.map_err(failed(format!("cannot create the user {name:?}")))
     }
 
-    /// Lets nobody change anything any more, as on a replica, or ends that. The setting is `super_read_only` on MySQL, so it
-    /// holds for the superuser too, and `read_only` on MariaDB, where accounts with READ ONLY ADMIN are exempt.
+    /// Makes the server read-only, as a replica is, or writable again. The setting is `super_read_only` on MySQL, so it holds for
+    /// the superuser too, and `read_only` on MariaDB, where accounts with READ ONLY ADMIN are exempt.
     ///
     /// # Errors
     /// As for [`sql`](Self::sql).
@@ -113,7 +113,7 @@ impl MySql {
         }
     }
 
-    /// Executes one or more statements as the superuser, on a connection of its own.
+    /// Executes one or more statements as the superuser, on a new connection.
     ///
     /// # Errors
     /// [`Error::Database`] for the first that fails.

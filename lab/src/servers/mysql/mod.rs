@@ -35,7 +35,7 @@ use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-/// A running MySQL or MariaDB of one's own. Dropping it stops the server at once and removes its directory.
+/// A running MySQL or MariaDB. Dropping it stops the server at once and removes its directory.
 #[derive(Debug)]
 pub struct MySql {
     // `None` while it is down. Before the instance, whose directory goes last: fields are dropped in order.

@@ -6,9 +6,9 @@ use crate::servers::certificates::Certificate;
 use std::path::{Path, PathBuf};
 
 /// How a throwaway MySQL or MariaDB is set up. The default is MySQL 9.7 with TLS required and a certificate for `localhost`
-/// and `127.0.0.1` from a CA of its own.
+/// and `127.0.0.1` from a new CA.
 ///
-/// `skip_name_resolve` is on, so an account `'…'@'localhost'` is for nobody: clients come from `127.0.0.1`.
+/// `skip_name_resolve` is on, so nobody can log in to an account `'…'@'localhost'`: clients come from `127.0.0.1`.
 #[derive(Clone, Debug, Default)]
 pub struct Options {
     pub(super) kind: Kind,
@@ -21,7 +21,7 @@ pub struct Options {
 /// Where the server's files lie.
 pub(super) struct Files<'a> {
     pub(super) data: &'a Path,
-    /// For temporary tables. A server that starts removes those that it finds there, whosever they are.
+    /// For temporary tables. A server that starts removes all that it finds there, also those of other servers.
     pub(super) temporary: &'a Path,
     /// Where the programs' own files are.
     pub(super) places: &'a [(&'static str, PathBuf)],
@@ -32,12 +32,11 @@ pub(super) struct Files<'a> {
     pub(super) init: Option<&'a Path>,
 }
 
-/// A server for tests loses nothing of worth in a power cut, so nothing waits for the disk; nor need it be fast with much
-/// data. Commits reach the operating system all the same (the 2): what is still in the server's own memory when it is
-/// killed would be gone after `down` and `up`.
+/// A power cut may destroy a test server's data, so nothing waits for the disk. Nor need the server be fast with much data.
+/// Commits still reach the operating system (the 2): otherwise `down`, which kills the server, would lose them.
 const SETTINGS: &[(&str, &str)] = &[
     ("bind_address", "127.0.0.1"),
-    // No socket: its path could be too long, and nobody needs it.
+    // No socket: its path could be too long, and clients use TCP.
     ("socket", ""),
     ("skip_name_resolve", "ON"),
     ("performance_schema", "OFF"),
@@ -46,7 +45,7 @@ const SETTINGS: &[(&str, &str)] = &[
     ("innodb_doublewrite", "OFF"),
     ("innodb_flush_log_at_trx_commit", "2"),
     ("loose_innodb_flush_method", "nosync"),
-    // Several servers at once would use up the kernel's.
+    // Several servers at once would use up the kernel's limit.
     ("innodb_use_native_aio", "OFF"),
 ];
 const MYSQL_SETTINGS: &[(&str, &str)] = &[

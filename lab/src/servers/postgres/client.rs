@@ -54,7 +54,7 @@ impl Postgres {
     pub async fn create_user(&self, name: &str, password: &Password) -> Result<()> {
         let client = self.connect_superuser().await?;
         let create = async {
-            // Tests search this server's log for secrets; these would be the lab's own.
+            // Tests search the server's log for secrets, and must not find those of the lab.
             client.batch_execute("SET log_statement = none; SET log_min_error_statement = panic").await?;
             let kind: String = client.query_one("SHOW password_encryption", &[]).await?.try_get(0)?;
             let verifier = match kind.as_str() {

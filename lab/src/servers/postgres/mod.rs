@@ -40,7 +40,7 @@ use std::time::{Duration, Instant};
 const RELOAD_LIMIT: Duration = Duration::from_secs(10);
 const RELOAD_POLL: Duration = Duration::from_millis(10);
 
-/// A running PostgreSQL of one's own. Dropping it stops the server at once and removes its directory.
+/// A running PostgreSQL. Dropping it stops the server at once and removes its directory.
 #[derive(Debug)]
 pub struct Postgres {
     // `None` while it is down. Before the cluster, whose directory goes last: fields are dropped in order.

@@ -6,7 +6,7 @@ use crate::servers::certificates::Certificate;
 use std::path::PathBuf;
 
 /// How a throwaway PostgreSQL is set up. The default is version 15 with TLS required and a certificate for `localhost` and
-/// `127.0.0.1` from a CA of its own.
+/// `127.0.0.1` from a new CA.
 #[derive(Clone, Debug, Default)]
 pub struct Options {
     pub(super) version: Version,
@@ -16,8 +16,8 @@ pub struct Options {
     pub(super) hba: Vec<String>,
 }
 
-/// A server for tests loses nothing of worth in a power cut, so nothing waits for the disk. Commits are synchronous all the
-/// same: what is still in the server's own memory when it is stopped at once would be gone after `down` and `up`.
+/// A power cut may destroy a test server's data, so nothing waits for the disk. Commits are still synchronous: otherwise `down`,
+/// which stops the server at once, would lose them.
 const SETTINGS: &[(&str, &str)] = &[
     ("listen_addresses", "127.0.0.1"),
     ("unix_socket_directories", ""),
