@@ -6,7 +6,7 @@
 
 #![allow(clippy::panic, clippy::unwrap_used, clippy::indexing_slicing, reason = "helpers of a test")]
 
-use api_key::description::template::{End, Key, Scope, Value};
+use api_key::description::template::{Expiry, Key, Scope, VarValue};
 use api_key::description::{Issuer, read};
 use api_key::http::request::{Request, auth, authenticate, request, token_request};
 use api_key::sources::BUILT_IN;
@@ -44,10 +44,10 @@ fn judge(text: &str) -> Result<(), TestCaseError> {
 
 /// Makes every request of a description, with values for everything.
 fn show(issuer: &Issuer) {
-    let vars = issuer.vars.keys().map(|name| (name.clone(), Value::Text("v".to_owned()))).collect();
+    let vars = issuer.vars.keys().map(|name| (name.clone(), VarValue::Text("v".to_owned()))).collect();
     let fields = BTreeMap::new();
     let key = Key { id: Some("i".to_owned()), secret: Some("s".into()), fields: BTreeMap::new() };
-    let end = Some(End { at: Duration::from_secs(1), after: Duration::from_secs(1) });
+    let end = Some(Expiry { at: Duration::from_secs(1), after: Duration::from_secs(1) });
     let scope = Scope {
         vars: &vars,
         admin: &fields,
@@ -263,7 +263,7 @@ revoke: [{post: /g, graphql: {query: q, variables: {a: "{{vars.x}}"}}}]
 fn positions(x: &str, host: &str) -> rotation::Result<[Request; 4]> {
     let issuer = read(POSITIONS).unwrap();
     let vars = BTreeMap::from([("x", x), ("host", host)]);
-    let vars = vars.into_iter().map(|(name, text)| (name.to_owned(), Value::Text(text.to_owned()))).collect();
+    let vars = vars.into_iter().map(|(name, text)| (name.to_owned(), VarValue::Text(text.to_owned()))).collect();
     let key = Key { id: Some("i".to_owned()), secret: Some("s".into()), fields: BTreeMap::new() };
     let admin = BTreeMap::new();
     let scope = Scope {

@@ -9,7 +9,7 @@ use std::time::Duration;
 #[derive(Clone, Debug)]
 pub struct Http {
     /// What all paths follow.
-    pub base: Place,
+    pub base: Address,
     /// Hosts that calls may go to; empty: those that the description itself names.
     pub hosts: Vec<String>,
     /// Sent with every call.
@@ -18,7 +18,7 @@ pub struct Http {
 
 /// An address, in the parts that are escaped differently.
 #[derive(Clone, Debug)]
-pub struct Place {
+pub struct Address {
     /// Host, and perhaps a port.
     pub host: Template,
     /// The path, which is empty or begins with `/`.
@@ -133,7 +133,7 @@ pub enum Target {
     /// A path below the base.
     Path(Template),
     /// A whole address.
-    Url(Place),
+    Url(Address),
 }
 
 /// What a call carries.

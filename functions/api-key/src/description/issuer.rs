@@ -3,7 +3,7 @@
 use crate::description::call::{Auth, Call, Http, Scheme};
 use crate::description::key_value::KeyValue;
 use crate::description::operations::{Create, Find, Revoke, Roll, Set, Verify};
-use crate::description::template::{Place, Template};
+use crate::description::template::{Placeholder, Template};
 use crate::description::var::Var;
 use crate::description::written::{Admin, As, Strategy};
 use std::collections::{BTreeMap, BTreeSet};
@@ -85,7 +85,7 @@ impl Issuer {
     /// Whether a key can only work as the one of its id: it is the user of Basic authentication.
     pub fn signs_in_with_id(&self) -> bool {
         let scheme = self.key_auth.as_ref().and_then(|auth| auth.scheme.as_ref());
-        matches!(scheme, Some(Scheme::Basic(basic)) if basic.user.only_place() == Some(&Place::KeyId))
+        matches!(scheme, Some(Scheme::Basic(basic)) if basic.user.only_placeholder() == Some(&Placeholder::KeyId))
     }
 
     /// Whether a key that works is known to be the one of its id.
@@ -101,15 +101,15 @@ impl Issuer {
     }
 
     /// Everything that is filled in anywhere.
-    pub fn places(&self) -> impl Iterator<Item = &Place> {
+    pub fn placeholders(&self) -> impl Iterator<Item = &Placeholder> {
         let auths = self.admin_auth.iter().chain(&self.key_auth).flat_map(Auth::templates);
         let headers = self.http.iter().flat_map(|http| http.headers.iter().map(|(_, value)| value));
         let base = self.http.iter().flat_map(|http| [&http.base.host, &http.base.path]);
-        auths.chain(headers).chain(base).chain(self.calls().flat_map(Call::templates)).flat_map(Template::places)
+        auths.chain(headers).chain(base).chain(self.calls().flat_map(Call::templates)).flat_map(Template::placeholders)
     }
 
     /// The variables that say where a key is, as opposed to what it is like: those in addresses and credentials.
-    pub fn place_vars(&self) -> BTreeSet<&str> {
+    pub fn location_vars(&self) -> BTreeSet<&str> {
         let auths = self.admin_auth.iter().chain(&self.key_auth).flat_map(Auth::templates);
         let base = self.http.iter().flat_map(|http| [&http.base.host, &http.base.path]);
         let targets = self.calls().flat_map(|call| call.target.templates());
@@ -118,8 +118,10 @@ impl Issuer {
             let expected = find.fields.iter().flat_map(|(_, expected)| expected.templates());
             find.call.templates().into_iter().chain(expected)
         });
-        let places = auths.chain(base).chain(targets).chain(find).flat_map(Template::places);
-        places.filter_map(|place| if let Place::Var(name) = place { Some(name.as_str()) } else { None }).collect()
+        let placeholders = auths.chain(base).chain(targets).chain(find).flat_map(Template::placeholders);
+        placeholders
+            .filter_map(|place| if let Placeholder::Var(name) = place { Some(name.as_str()) } else { None })
+            .collect()
     }
 
     /// All calls, in the order of a rotation.

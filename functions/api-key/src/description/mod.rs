@@ -15,7 +15,7 @@ pub mod when;
 pub mod written;
 
 pub use answer::{Answer, Answers, Pointer};
-pub use call::{Auth, Body, Call, Http, Place, Scheme, Target, Tree};
+pub use call::{Address, Auth, Body, Call, Http, Scheme, Target, Tree};
 pub use issuer::{Issuer, Output};
 pub use key_value::KeyValue;
 pub use operations::{Before, Create, CursorInto, Find, Pages, Revoke, Roll, Set, Verify};

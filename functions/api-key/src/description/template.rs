@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
 
-/// Text with places to fill in.
+/// Text with placeholders to fill in.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Template {
     parts: Vec<Part>,
@@ -18,12 +18,12 @@ pub struct Template {
 #[derive(Clone, PartialEq, Eq)]
 enum Part {
     Text(String),
-    Place(Place),
+    Placeholder(Placeholder),
 }
 
 /// What can be filled in.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Place {
+pub enum Placeholder {
     /// `vars.X`: a value of the description's own variables.
     Var(String),
     /// `admin.X`: a field of the admin secret.
@@ -39,14 +39,14 @@ pub enum Place {
     /// `namePrefix`: how the names of all keys of this secret begin.
     NamePrefix,
     /// `grace.X`: until when, or for how long, the previous key lives on.
-    Grace(Moment),
+    Grace(ExpiryFormat),
     /// `lifetime.X`: the same of the new key.
-    Lifetime(Moment),
+    Lifetime(ExpiryFormat),
 }
 
 /// The forms in which issuers take an end of life.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Moment {
+pub enum ExpiryFormat {
     /// `untilMilliseconds`, since the Unix epoch.
     UntilMilliseconds,
     /// `untilSeconds`, since the Unix epoch.
@@ -59,7 +59,7 @@ pub enum Moment {
     Seconds,
 }
 
-impl Moment {
+impl ExpiryFormat {
     const ALL: [Self; 5] = [Self::UntilMilliseconds, Self::UntilSeconds, Self::Until, Self::Date, Self::Seconds];
 
     fn as_str(self) -> &'static str {
@@ -76,7 +76,7 @@ impl Moment {
         Self::ALL.into_iter().find(|moment| moment.as_str() == name)
     }
 
-    fn of(self, end: End) -> String {
+    fn of(self, end: Expiry) -> String {
         match self {
             Self::UntilMilliseconds => end.at.as_millis().to_string(),
             Self::UntilSeconds => end.at.as_secs().to_string(),
@@ -100,7 +100,7 @@ impl Template {
             if !before.is_empty() {
                 parts.push(Part::Text(before.to_owned()));
             }
-            parts.push(Part::Place(Place::parse(name.trim())?));
+            parts.push(Part::Placeholder(Placeholder::parse(name.trim())?));
             rest = tail;
         }
         if rest.contains("}}") {
@@ -118,24 +118,24 @@ impl Template {
     }
 
     /// What it wants to have filled in.
-    pub fn places(&self) -> impl Iterator<Item = &Place> {
+    pub fn placeholders(&self) -> impl Iterator<Item = &Placeholder> {
         self.parts.iter().filter_map(|part| match part {
-            Part::Place(place) => Some(place),
+            Part::Placeholder(place) => Some(place),
             Part::Text(_) => None,
         })
     }
 
     /// The only place, where the template is nothing else.
-    pub fn only_place(&self) -> Option<&Place> {
+    pub fn only_placeholder(&self) -> Option<&Placeholder> {
         match self.parts.as_slice() {
-            [Part::Place(place)] => Some(place),
+            [Part::Placeholder(place)] => Some(place),
             _ => None,
         }
     }
 
     /// Whether a secret is filled in.
     pub fn is_secret(&self) -> bool {
-        self.places().any(Place::is_secret)
+        self.placeholders().any(Placeholder::is_secret)
     }
 
     /// The text it begins with, up to the first place.
@@ -155,14 +155,14 @@ impl Template {
         for part in &self.parts {
             match part {
                 Part::Text(literal) => text.push_str(literal),
-                Part::Place(place) => text.push_str(&escape.apply(place, scope.value(place)?.expose())?),
+                Part::Placeholder(place) => text.push_str(&escape.apply(place, scope.value(place)?.expose())?),
             }
         }
         Ok(text.into())
     }
 }
 
-impl Place {
+impl Placeholder {
     fn parse(name: &str) -> Result<Self, String> {
         let field = |name: &str| {
             let sound = !name.is_empty() && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_' || c == '-');
@@ -176,11 +176,11 @@ impl Place {
             Some(("key", "id")) => Ok(Self::KeyId),
             Some(("key", "secret")) => Ok(Self::KeySecret),
             Some(("key", name)) => Ok(Self::KeyField(field(name)?)),
-            Some(("grace", form)) if Moment::parse(form).is_some() => {
-                Ok(Moment::parse(form).map_or(Self::Name, Self::Grace))
+            Some(("grace", form)) if ExpiryFormat::parse(form).is_some() => {
+                Ok(ExpiryFormat::parse(form).map_or(Self::Name, Self::Grace))
             }
-            Some(("lifetime", form)) if Moment::parse(form).is_some() => {
-                Ok(Moment::parse(form).map_or(Self::Name, Self::Lifetime))
+            Some(("lifetime", form)) if ExpiryFormat::parse(form).is_some() => {
+                Ok(ExpiryFormat::parse(form).map_or(Self::Name, Self::Lifetime))
             }
             _ => Err(format!(
                 "`{{{{{name}}}}}` is unknown; there are vars.*, admin.*, key.id, key.secret, key.*, name, namePrefix, and grace.* \
@@ -195,7 +195,7 @@ impl Place {
     }
 }
 
-impl fmt::Display for Place {
+impl fmt::Display for Placeholder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Var(name) => write!(f, "vars.{name}"),
@@ -216,7 +216,7 @@ impl fmt::Display for Template {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.parts.iter().try_for_each(|part| match part {
             Part::Text(text) => f.write_str(text),
-            Part::Place(place) => write!(f, "{{{{{place}}}}}"),
+            Part::Placeholder(place) => write!(f, "{{{{{place}}}}}"),
         })
     }
 }
@@ -287,7 +287,7 @@ pub fn percent_encoded(text: &str) -> String {
 }
 
 impl Escape {
-    fn apply(self, place: &Place, value: &str) -> Result<String> {
+    fn apply(self, place: &Placeholder, value: &str) -> Result<String> {
         let refused = |found: &str, expected: &str| {
             let error = Error::new(Code::FieldInvalid).with(Fact::Field, place);
             error.with(Fact::Found, found).with(Fact::Expected, expected)
@@ -313,7 +313,7 @@ impl Escape {
 
 /// The value of a variable.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Value {
+pub enum VarValue {
     /// Text.
     Text(String),
     /// A number, where a JSON body wants one.
@@ -322,7 +322,7 @@ pub enum Value {
     Json(serde_json::Value),
 }
 
-impl fmt::Display for Value {
+impl fmt::Display for VarValue {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Text(text) => f.write_str(text),
@@ -343,7 +343,7 @@ pub struct Key {
     pub fields: BTreeMap<String, SecretText>,
 }
 
-impl End {
+impl Expiry {
     /// The end of what begins now and lasts this long.
     pub fn after(time: Duration) -> Self {
         Self { at: since_epoch() + time, after: time }
@@ -359,7 +359,7 @@ impl Key {
 
 /// When a key ends that the issuer ends by itself.
 #[derive(Clone, Copy, Debug)]
-pub struct End {
+pub struct Expiry {
     /// Since the Unix epoch.
     pub at: Duration,
     /// From now.
@@ -370,7 +370,7 @@ pub struct End {
 #[derive(Clone, Debug)]
 pub struct Scope<'a> {
     /// The variables.
-    pub vars: &'a BTreeMap<String, Value>,
+    pub vars: &'a BTreeMap<String, VarValue>,
     /// The admin secret's fields.
     pub admin: &'a BTreeMap<String, SecretText>,
     /// The key that a call is about.
@@ -380,14 +380,14 @@ pub struct Scope<'a> {
     /// How the names of this secret's keys begin.
     pub name_prefix: &'a str,
     /// The previous key's end.
-    pub grace: Option<End>,
+    pub grace: Option<Expiry>,
     /// The new key's.
-    pub lifetime: Option<End>,
+    pub lifetime: Option<Expiry>,
 }
 
 impl Scope<'_> {
     /// The value of a variable.
-    pub fn var(&self, name: &str) -> Option<&Value> {
+    pub fn var(&self, name: &str) -> Option<&VarValue> {
         self.vars.get(name)
     }
 
@@ -395,17 +395,17 @@ impl Scope<'_> {
     ///
     /// # Errors
     /// [`Code::FieldMissing`] naming the place.
-    pub fn value(&self, place: &Place) -> Result<SecretText> {
+    pub fn value(&self, place: &Placeholder) -> Result<SecretText> {
         let found = match place {
-            Place::Var(name) => self.vars.get(name).map(|value| value.to_string().into()),
-            Place::Admin(name) => self.admin.get(name).cloned(),
-            Place::KeyId => self.key.and_then(|key| key.id.as_deref()).map(SecretText::from),
-            Place::KeySecret => self.key.and_then(|key| key.secret.clone()),
-            Place::KeyField(name) => self.key.and_then(|key| key.fields.get(name).cloned()),
-            Place::Name => self.name.map(SecretText::from),
-            Place::NamePrefix => Some(self.name_prefix.into()),
-            Place::Grace(moment) => self.grace.map(|end| moment.of(end).into()),
-            Place::Lifetime(moment) => self.lifetime.map(|end| moment.of(end).into()),
+            Placeholder::Var(name) => self.vars.get(name).map(|value| value.to_string().into()),
+            Placeholder::Admin(name) => self.admin.get(name).cloned(),
+            Placeholder::KeyId => self.key.and_then(|key| key.id.as_deref()).map(SecretText::from),
+            Placeholder::KeySecret => self.key.and_then(|key| key.secret.clone()),
+            Placeholder::KeyField(name) => self.key.and_then(|key| key.fields.get(name).cloned()),
+            Placeholder::Name => self.name.map(SecretText::from),
+            Placeholder::NamePrefix => Some(self.name_prefix.into()),
+            Placeholder::Grace(moment) => self.grace.map(|end| moment.of(end).into()),
+            Placeholder::Lifetime(moment) => self.lifetime.map(|end| moment.of(end).into()),
         };
         found.ok_or_else(|| Error::new(Code::FieldMissing).with(Fact::Field, place))
     }
@@ -432,7 +432,7 @@ mod tests {
     }
 
     fn filled(template: &str, value: &str, escape: Escape) -> Result<String> {
-        let vars = BTreeMap::from([("x".to_owned(), Value::Text(value.to_owned()))]);
+        let vars = BTreeMap::from([("x".to_owned(), VarValue::Text(value.to_owned()))]);
         let scope = Scope {
             vars: &vars,
             admin: &BTreeMap::new(),

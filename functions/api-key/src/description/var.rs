@@ -1,6 +1,6 @@
 //! A variable, and which values it may have.
 
-use crate::description::template;
+use crate::description::template::VarValue;
 use crate::description::written::{From, VarKind};
 use serde_json::Value;
 
@@ -25,13 +25,13 @@ pub struct Var {
 
 impl Var {
     /// A value, if it is one that this variable may have; else what was expected.
-    pub fn read(&self, value: &Value) -> Result<template::Value, String> {
+    pub fn read(&self, value: &Value) -> Result<VarValue, String> {
         let text = match (value, self.kind) {
             // For an issuer, nothing may mean everything: only a description's author can know.
             (value, VarKind::Json) if is_empty(value) && self.default.as_ref() != Some(value) => {
                 return Err("JSON that is not empty".to_owned());
             }
-            (value, VarKind::Json) => return Ok(template::Value::Json(value.clone())),
+            (value, VarKind::Json) => return Ok(VarValue::Json(value.clone())),
             (Value::String(text), _) => text.clone(),
             (Value::Number(number), _) => number.to_string(),
             _ => return Err("text or a whole number".to_owned()),
@@ -47,9 +47,9 @@ impl Var {
             return Err(format!("text like {pattern}"));
         }
         match self.kind {
-            VarKind::Integer => text.parse().map(template::Value::Integer).map_err(|_| "a whole number".to_owned()),
+            VarKind::Integer => text.parse().map(VarValue::Integer).map_err(|_| "a whole number".to_owned()),
             _ if text.is_empty() => Err("text that is not empty".to_owned()),
-            _ => Ok(template::Value::Text(text)),
+            _ => Ok(VarValue::Text(text)),
         }
     }
 }

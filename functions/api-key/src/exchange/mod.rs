@@ -2,7 +2,7 @@
 
 mod pages;
 
-use crate::description::template::{End, Key, Scope, Value};
+use crate::description::template::{Expiry, Key, Scope, VarValue};
 use crate::description::{Admin, Answers, As, Call, Find, Issuer, Pointer};
 use crate::exchange::pages::{Page, next_page};
 use crate::http::request::{Request, auth, authenticate, request, token_request};
@@ -27,7 +27,7 @@ const THROTTLE_PAUSE: Duration = Duration::from_secs(1);
 pub struct Exchange<'a> {
     client: &'a Client,
     issuer: &'a Issuer,
-    vars: &'a BTreeMap<String, Value>,
+    vars: &'a BTreeMap<String, VarValue>,
     admin: &'a BTreeMap<String, SecretText>,
     /// The current key, which is also the admin's credential with `admin: self`.
     current: Option<&'a Key>,
@@ -47,7 +47,7 @@ pub struct Subject<'a> {
     /// The description.
     pub issuer: &'a Issuer,
     /// Its variables.
-    pub vars: &'a BTreeMap<String, Value>,
+    pub vars: &'a BTreeMap<String, VarValue>,
     /// The admin secret's fields.
     pub admin: &'a BTreeMap<String, SecretText>,
     /// The current key.
@@ -218,7 +218,7 @@ impl<'a> Exchange<'a> {
     ///
     /// # Errors
     /// As for [`create`](Self::create).
-    pub async fn roll(&self, old: &Key, end: Option<End>) -> Result<Option<Key>> {
+    pub async fn roll(&self, old: &Key, end: Option<Expiry>) -> Result<Option<Key>> {
         let roll = self.issuer.roll.as_ref().ok_or_else(|| internal("no `roll`"))?;
         let scope = self.scope(Some(old), None, end);
         let answer = self.once(&roll.call, &scope, Again::Never).await?;
@@ -346,9 +346,9 @@ impl<'a> Exchange<'a> {
         Ok(!(graphql && failed) && ok.hold(answer.status, answer.body.as_ref(), scope)?)
     }
 
-    fn scope<'s>(&'s self, key: Option<&'s Key>, name: Option<&'s str>, grace: Option<End>) -> Scope<'s> {
+    fn scope<'s>(&'s self, key: Option<&'s Key>, name: Option<&'s str>, grace: Option<Expiry>) -> Scope<'s> {
         let (vars, admin, name_prefix) = (self.vars, self.admin, self.name_prefix.as_str());
-        Scope { vars, admin, key, name, name_prefix, grace, lifetime: self.lifetime.map(End::after) }
+        Scope { vars, admin, key, name, name_prefix, grace, lifetime: self.lifetime.map(Expiry::after) }
     }
 
     /// A request that must not be sent twice.

@@ -1,9 +1,9 @@
 //! From a call in a description to a request, with everything filled in. Pure: what it makes can be shown, if it was filled
 //! in with names instead of secrets.
 
-use crate::description::template::{Escape, Place as Name, Scope, Template, Value, percent_encoded};
+use crate::description::template::{Escape, Placeholder, Scope, Template, VarValue, percent_encoded};
 use crate::description::written::{self, SendClient};
-use crate::description::{As, Auth, Body, Call, Issuer, Place, Scheme, Target, Tree};
+use crate::description::{Address, As, Auth, Body, Call, Issuer, Scheme, Target, Tree};
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use rotation::aws::sigv4;
@@ -117,7 +117,7 @@ pub fn request(issuer: &Issuer, call: &Call, scope: &Scope<'_>) -> Result<Reques
 /// Host and path of a target.
 fn address(issuer: &Issuer, target: &Target, scope: &Scope<'_>) -> Result<(String, String)> {
     let base = issuer.http.as_ref().map(|http| &http.base);
-    let (place, tail): (&Place, Option<&Template>) = match (target, base) {
+    let (place, tail): (&Address, Option<&Template>) = match (target, base) {
         (Target::Url(place), _) => (place, None),
         (Target::Path(path), Some(base)) => (base, Some(path)),
         (Target::Path(_), None) => return Err(Error::new(Code::Internal).with(Fact::What, "a call without a base")),
@@ -162,11 +162,11 @@ fn form(pairs: &[(&str, SecretText)]) -> (&'static str, SecretText) {
 fn filled(tree: &Tree, scope: &Scope<'_>) -> Result<serde_json::Value> {
     Ok(match tree {
         Tree::Plain(value) => value.clone(),
-        Tree::Text(template) => match template.only_place() {
+        Tree::Text(template) => match template.only_placeholder() {
             // A variable that is a number stays one.
-            Some(Name::Var(name)) => match scope.var(name) {
-                Some(Value::Integer(number)) => (*number).into(),
-                Some(Value::Json(value)) => value.clone(),
+            Some(Placeholder::Var(name)) => match scope.var(name) {
+                Some(VarValue::Integer(number)) => (*number).into(),
+                Some(VarValue::Json(value)) => value.clone(),
                 _ => template.fill(scope, Escape::None)?.expose().into(),
             },
             _ => template.fill(scope, Escape::None)?.expose().into(),

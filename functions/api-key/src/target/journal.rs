@@ -1,7 +1,7 @@
 //! Which keys are still to be ended, kept in the secret itself: a version's journal is written with its value, before it is
 //! promoted, and so nothing that is superseded can be forgotten by a crash.
 
-use crate::description::template::Value;
+use crate::description::template::VarValue;
 use aws_lc_rs::{digest, hmac};
 use rotation::document::Document;
 use rotation::secret::SecretText;
@@ -114,7 +114,7 @@ impl Prover {
         admin: &BTreeMap<String, SecretText>,
         secret: &str,
         issuer: &str,
-        place: &BTreeMap<String, Value>,
+        place: &BTreeMap<String, VarValue>,
     ) -> Self {
         let place: String = place.iter().map(|(name, value)| format!("{name}={:?}\n", value.to_string())).collect();
         Self { keys: vec![key_of(admin)], context: format!("{secret}\n{issuer}\n{place}\n") }
@@ -215,8 +215,8 @@ mod tests {
         BTreeMap::from([("token".to_owned(), value.into())])
     }
 
-    fn place(account: &str) -> BTreeMap<String, Value> {
-        BTreeMap::from([("account".to_owned(), Value::Text(account.to_owned()))])
+    fn place(account: &str) -> BTreeMap<String, VarValue> {
+        BTreeMap::from([("account".to_owned(), VarValue::Text(account.to_owned()))])
     }
 
     #[test]

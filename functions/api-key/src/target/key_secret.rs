@@ -1,6 +1,6 @@
 //! What a secret says, in the issuer's terms.
 
-use crate::description::template::{self, Key, Place};
+use crate::description::template::{Key, Placeholder, VarValue};
 use crate::description::{Admin, From, Issuer, KeyValue, Output, Strategy, Var, written};
 use crate::target::journal::{Grace, Journal};
 use rotation::document::Document;
@@ -24,7 +24,7 @@ pub(crate) struct KeySecret {
     pub(crate) value: Option<KeyValue>,
     pub(crate) journal: Journal,
     /// The variables that are the secret's own.
-    pub(crate) vars: BTreeMap<String, template::Value>,
+    pub(crate) vars: BTreeMap<String, VarValue>,
 }
 
 /// The name under `issuer`.
@@ -127,7 +127,7 @@ fn value(options: Option<&Document>, issuer: &Issuer) -> Result<Option<KeyValue>
 ///
 /// # Errors
 /// [`Code::FieldMissing`] and [`Code::FieldInvalid`].
-pub fn vars(document: &Document, issuer: &Issuer, from: From) -> Result<BTreeMap<String, template::Value>> {
+pub fn vars(document: &Document, issuer: &Issuer, from: From) -> Result<BTreeMap<String, VarValue>> {
     let mut vars = BTreeMap::new();
     for (name, var) in issuer.vars.iter().filter(|(_, var)| var.from == from) {
         vars.insert(name.clone(), var_of(document, var)?);
@@ -135,7 +135,7 @@ pub fn vars(document: &Document, issuer: &Issuer, from: From) -> Result<BTreeMap
     Ok(vars)
 }
 
-fn var_of(document: &Document, var: &Var) -> Result<template::Value> {
+fn var_of(document: &Document, var: &Var) -> Result<VarValue> {
     let found = document.typed::<Value>(&var.field, "a JSON value")?;
     let value = found.as_ref().or(var.default.as_ref());
     let value = value.ok_or_else(|| Error::new(Code::FieldMissing).with(Fact::Field, &var.field))?;
@@ -156,6 +156,8 @@ pub fn admin_fields(document: &Document, issuer: &Issuer) -> Result<BTreeMap<Str
 
 /// Their names.
 pub fn admin_names(issuer: &Issuer) -> BTreeSet<String> {
-    let places = issuer.places();
-    places.filter_map(|place| if let Place::Admin(name) = place { Some(name.clone()) } else { None }).collect()
+    let placeholders = issuer.placeholders();
+    placeholders
+        .filter_map(|place| if let Placeholder::Admin(name) = place { Some(name.clone()) } else { None })
+        .collect()
 }

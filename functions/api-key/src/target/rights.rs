@@ -1,7 +1,7 @@
 //! A version of the secret, read and checked, with the rights that a step holds: those of the version's own key
 //! ([`Holder`]), or also those of the admin's credential ([`Administrator`]).
 
-use crate::description::template::{Key, Value};
+use crate::description::template::{Key, VarValue};
 use crate::description::{Admin, From, Issuer};
 use crate::exchange::{Exchange, Subject, Verdict};
 use crate::http::Client;
@@ -57,7 +57,7 @@ pub(crate) struct Holder {
     pub(crate) version: KeySecret,
     pub(crate) prefix: String,
     notes: StepNotes,
-    vars: BTreeMap<String, Value>,
+    vars: BTreeMap<String, VarValue>,
     /// The fields of the admin secret; empty until it was read.
     admin: BTreeMap<String, SecretText>,
 }
@@ -94,7 +94,7 @@ impl Holder {
 
     async fn prover(&self, context: &StepContext<'_>) -> Result<Prover> {
         let KeySecret { key, journal, .. } = &self.version;
-        let places = self.issuer.place_vars();
+        let places = self.issuer.location_vars();
         let place = self.vars.iter().filter(|(name, _)| places.contains(name.as_str()));
         let place = place.map(|(name, value)| (name.clone(), value.clone())).collect();
         let mut prover = Prover::new(&self.admin, context.secret(), &self.issuer.id, &place);

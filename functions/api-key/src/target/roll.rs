@@ -2,7 +2,7 @@
 //! credential.
 
 use crate::description::Strategy;
-use crate::description::template::{End, Key};
+use crate::description::template::{Expiry, Key};
 use crate::exchange::Exchange;
 use crate::target::mint::{TO_STORE, enough};
 use crate::target::rights::Administrator;
@@ -14,7 +14,7 @@ pub(crate) async fn roll(admin: &Administrator, context: &StepContext<'_>) -> Re
     let deadline = context.deadline().less(TO_STORE);
     let issuer = &admin.holder.issuer;
     let exchange = admin.exchange(deadline);
-    let grace = issuer.grace.filter(|_| issuer.strategy == Strategy::RollGrace).map(End::after);
+    let grace = issuer.grace.filter(|_| issuer.strategy == Strategy::RollGrace).map(Expiry::after);
     let living = living(admin, &exchange).await?;
     let time = issuer.roll.as_ref().map(|roll| roll.call.timeout).unwrap_or_default();
     enough(deadline, time)?;

@@ -1,7 +1,7 @@
 //! The requests of a rotation, with names in place of values. No secret can show, because none is there: the requests are made with
 //! marks, and at the end each mark is replaced by its name.
 
-use api_key::description::template::{End, Key, Place, Scope, Value};
+use api_key::description::template::{Expiry, Key, Placeholder, Scope, VarValue};
 use api_key::description::{As, Auth, Call, Issuer, Output, Scheme, Strategy, VarKind};
 use api_key::http::request::{Request, auth, authenticate, request, token_request};
 use api_key::target::key_secret::admin_names;
@@ -108,7 +108,7 @@ fn tells_whose(issuer: &Issuer) -> bool {
 struct Filler<'a> {
     issuer: &'a Issuer,
     marks: Marks,
-    vars: BTreeMap<String, Value>,
+    vars: BTreeMap<String, VarValue>,
     admin: BTreeMap<String, SecretText>,
     key: Key,
     name: String,
@@ -132,7 +132,7 @@ impl<'a> Filler<'a> {
 
     fn scope(&self) -> Scope<'_> {
         let Self { issuer, vars, admin, key, name, name_prefix, .. } = self;
-        let end = |time: Option<Duration>| Some(End::after(time.unwrap_or(EXAMPLE_TIME)));
+        let end = |time: Option<Duration>| Some(Expiry::after(time.unwrap_or(EXAMPLE_TIME)));
         let (grace, lifetime) = (end(issuer.grace), end(issuer.lifetime));
         Scope { vars, admin, key: Some(key), name: Some(name), name_prefix, grace, lifetime }
     }
@@ -194,12 +194,12 @@ fn signs(auth: &Auth) -> bool {
 }
 
 /// A variable's default, or a mark where it has none.
-fn vars(issuer: &Issuer, marks: &mut Marks) -> BTreeMap<String, Value> {
+fn vars(issuer: &Issuer, marks: &mut Marks) -> BTreeMap<String, VarValue> {
     let value = |(name, var): (&String, &api_key::description::Var)| {
         let default = var.default.as_ref().and_then(|default| var.read(default).ok());
         let value = default.unwrap_or_else(|| {
             let mark = marks.mark_of(&format!("vars.{name}"), var.kind != VarKind::String);
-            if var.kind == VarKind::Json { Value::Json(mark.into()) } else { Value::Text(mark) }
+            if var.kind == VarKind::Json { VarValue::Json(mark.into()) } else { VarValue::Text(mark) }
         });
         (name.clone(), value)
     };
@@ -207,15 +207,15 @@ fn vars(issuer: &Issuer, marks: &mut Marks) -> BTreeMap<String, Value> {
 }
 
 fn key_fields(issuer: &Issuer) -> BTreeSet<String> {
-    let places = issuer.places().filter_map(|place| match place {
-        Place::KeyField(name) => Some(name.clone()),
+    let placeholders = issuer.placeholders().filter_map(|place| match place {
+        Placeholder::KeyField(name) => Some(name.clone()),
         _ => None,
     });
     let outputs = issuer.output.values().filter_map(|output| match output {
         Output::KeyField(name) => Some(name.clone()),
         _ => None,
     });
-    places.chain(outputs).collect()
+    placeholders.chain(outputs).collect()
 }
 
 /// Texts that can stand in a host, a path, a header and a body as they are, and the names that they stand for.

@@ -5,7 +5,7 @@ use super::super::Stop;
 use super::super::screen::{Screen, Style};
 use super::super::steps::{milliseconds, rounded};
 use super::{Checked, EndLine};
-use api_key::description::template::{Key, Value};
+use api_key::description::template::{Key, VarValue};
 use api_key::description::{Admin, From, Issuer, Strategy};
 use api_key::exchange::{Exchange, Found, Subject, Verdict};
 use api_key::http::{Allowed, Client};
@@ -38,7 +38,7 @@ pub(super) struct Given<'a> {
 
 /// What the two secrets say. Not `Debug`.
 struct Facts {
-    vars: BTreeMap<String, Value>,
+    vars: BTreeMap<String, VarValue>,
     admin: BTreeMap<String, SecretText>,
     current: Option<Key>,
 }

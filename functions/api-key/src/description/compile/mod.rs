@@ -6,7 +6,7 @@ mod operations;
 mod request;
 
 use crate::description::compile::compiler::{Allowed, Compiler, NOTHING};
-use crate::description::template::{self, Template};
+use crate::description::template::{Placeholder, Template};
 use crate::description::when::Length;
 use crate::description::written::{self, Admin, Description, From, Strategy};
 use crate::description::{Issuer, KeyValue, Output, Problem, Var};
@@ -16,7 +16,7 @@ use std::time::Duration;
 pub(super) fn compile(written: &Description) -> Result<Issuer, Vec<Problem>> {
     let mut it = Compiler { written, problems: Vec::new() };
     let issuer = it.issuer();
-    let used = issuer.places().any(|place| matches!(place, template::Place::Admin(_)));
+    let used = issuer.placeholders().any(|place| matches!(place, Placeholder::Admin(_)));
     if issuer.admin == Admin::Secret && !used && it.problems.is_empty() {
         it.problem(
             "admin",
@@ -150,10 +150,10 @@ impl<'a> Compiler<'a> {
         let written = self.written;
         let calls = written.roll.iter().map(written::Roll::call).chain(written.set.iter().map(written::Set::call));
         let targets = calls.flat_map(|call| call.targets.into_iter().filter_map(|(_, target)| target));
-        let by_id = targets.flat_map(Template::places).any(|place| *place == template::Place::KeyId);
+        let by_id = targets.flat_map(Template::placeholders).any(|place| *place == Placeholder::KeyId);
         let told = written.verify.as_ref().is_some_and(|verify| verify.identity.is_some());
         let signs_in = written.auth.key.as_ref().and_then(|auth| auth.basic.as_ref());
-        let signs_in = signs_in.is_some_and(|basic| basic.user.only_place() == Some(&template::Place::KeyId));
+        let signs_in = signs_in.is_some_and(|basic| basic.user.only_placeholder() == Some(&Placeholder::KeyId));
         if by_id && !told && !signs_in {
             self.problem(
                 "verify.identity",

@@ -1,10 +1,10 @@
 //! Where requests go, and what is in them.
 
 use crate::description::compile::compiler::{Allowed, Compiler, NOTHING};
-use crate::description::template::{self, Template};
+use crate::description::template::{Placeholder, Template};
 use crate::description::when::Length;
 use crate::description::written::{self, Admin};
-use crate::description::{As, Auth, Body, Call, From, Http, Place, Problem, Scheme, Target, Tree, VarKind};
+use crate::description::{Address, As, Auth, Body, Call, From, Http, Problem, Scheme, Target, Tree, VarKind};
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -38,11 +38,11 @@ impl Compiler<'_> {
     }
 
     /// An `https://` address, in host and path.
-    fn place(&mut self, path: &str, written: &Template, secret_in_url: bool) -> Place {
+    fn place(&mut self, path: &str, written: &Template, secret_in_url: bool) -> Address {
         let text = written.to_string();
         let Some(rest) = text.strip_prefix("https://") else {
             self.problem(path, format!("expected an address that begins with `https://`, found `{text}`"));
-            return Place { host: written.clone(), path: written.clone() };
+            return Address { host: written.clone(), path: written.clone() };
         };
         let (host, tail) = rest.split_at_checked(rest.find('/').unwrap_or(rest.len())).unwrap_or((rest, ""));
         if text.contains(['?', '#']) {
@@ -63,7 +63,7 @@ impl Compiler<'_> {
         }
         self.host(path, &host);
         self.filled(path, &tail, Allowed { key_id: true, ..NOTHING }, secret_in_url);
-        Place { host, path: tail }
+        Address { host, path: tail }
     }
 
     /// A secret's writer must not choose where an admin credential goes.
@@ -73,10 +73,10 @@ impl Compiler<'_> {
         };
         let mut chosen_by_secret = false;
         let mut mistakes = Vec::new();
-        for place in host.places() {
+        for place in host.placeholders() {
             match place {
-                template::Place::Var(name) if self.written.vars.contains_key(name) => chosen_by_secret |= free(name),
-                template::Place::Var(name) => mistakes.push(format!("there is no `vars.{name}`")),
+                Placeholder::Var(name) if self.written.vars.contains_key(name) => chosen_by_secret |= free(name),
+                Placeholder::Var(name) => mistakes.push(format!("there is no `vars.{name}`")),
                 other => mistakes.push(format!("`{{{{{other}}}}}` cannot be in a host; only vars can")),
             }
         }
@@ -111,34 +111,34 @@ impl Compiler<'_> {
 
     /// Checks that a template fills in only what there is at that moment.
     pub(super) fn filled(&mut self, path: &str, template: &Template, allowed: Allowed, secret_is_safe: bool) {
-        for place in template.places() {
+        for place in template.placeholders() {
             let message = match place {
-                template::Place::Var(name) if !self.written.vars.contains_key(name) => {
+                Placeholder::Var(name) if !self.written.vars.contains_key(name) => {
                     format!("there is no `vars.{name}`")
                 }
-                template::Place::KeyField(name) if !self.extracted().contains(&name.as_str()) => {
+                Placeholder::KeyField(name) if !self.extracted().contains(&name.as_str()) => {
                     format!("`{{{{key.{name}}}}}` is not extracted from any answer")
                 }
-                template::Place::Admin(_) if !allowed.admin => match self.written.admin {
+                Placeholder::Admin(_) if !allowed.admin => match self.written.admin {
                     Admin::Secret => {
                         format!("`{{{{{place}}}}}` is not there in this call: it is for calls `as: admin`")
                     }
                     _ => format!("`{{{{{place}}}}}` is not there: `admin` is not `secret`"),
                 },
-                template::Place::KeyId if !allowed.key_id => "`{{key.id}}` is not there in this call".to_owned(),
-                template::Place::KeySecret | template::Place::KeyField(_) if !allowed.key_secret => {
+                Placeholder::KeyId if !allowed.key_id => "`{{key.id}}` is not there in this call".to_owned(),
+                Placeholder::KeySecret | Placeholder::KeyField(_) if !allowed.key_secret => {
                     format!("`{{{{{place}}}}}` is not there in this call")
                 }
-                template::Place::Var(name) if !allowed.json && self.is_json(name) => {
+                Placeholder::Var(name) if !allowed.json && self.is_json(name) => {
                     format!("`{{{{{place}}}}}` is JSON, and can only be the whole of a string in a `json` body")
                 }
-                template::Place::Name if !allowed.name => {
+                Placeholder::Name if !allowed.name => {
                     "`{{name}}` is not there in this call: it is for `create`".to_owned()
                 }
-                template::Place::Grace(_) if !allowed.grace => {
+                Placeholder::Grace(_) if !allowed.grace => {
                     format!("`{{{{{place}}}}}` is not there in this call: it is for `roll` with a `grace`")
                 }
-                template::Place::Lifetime(_) if !allowed.lifetime || self.written.lifetime.is_none() => {
+                Placeholder::Lifetime(_) if !allowed.lifetime || self.written.lifetime.is_none() => {
                     format!(
                         "`{{{{{place}}}}}` is not there in this call: it is for `create` and `roll` with a `lifetime`"
                     )
@@ -287,7 +287,7 @@ impl Compiler<'_> {
         if let Some(graphql) = written.graphql {
             if graphql.query.contains("{{")
                 && graphql.query.contains("}}")
-                && Template::parse(&graphql.query).is_ok_and(|it| it.places().next().is_some())
+                && Template::parse(&graphql.query).is_ok_and(|it| it.placeholders().next().is_some())
             {
                 self.problem(format!("{what}.graphql.query"), "nothing is filled in here: give values as `variables`");
             }
@@ -304,7 +304,7 @@ impl Compiler<'_> {
         match value {
             Value::String(text) => match Template::parse(text) {
                 Ok(template) => {
-                    let allowed = Allowed { json: template.only_place().is_some(), ..allowed };
+                    let allowed = Allowed { json: template.only_placeholder().is_some(), ..allowed };
                     self.filled(path, &template, allowed, true);
                     Tree::Text(template)
                 }
