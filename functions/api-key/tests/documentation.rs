@@ -68,7 +68,7 @@ fn every_key_and_every_choice_of_the_language_is_explained() {
     let mut known = BTreeSet::new();
     keys(&schema, &mut known);
     assert!(known.len() > 50, "{known:?}");
-    for choices in ["Strategy", "Admin", "VarKind", "As", "SendClient", "ValueKind"] {
+    for choices in ["Strategy", "Admin", "VarKind", "Role", "SendClient", "ValueKind"] {
         let choices = &schema["$defs"][choices]["oneOf"];
         known.extend(choices.as_array().unwrap().iter().map(|one| one["const"].as_str().unwrap().to_owned()));
     }

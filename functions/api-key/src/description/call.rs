@@ -1,7 +1,7 @@
 //! A call: where it goes, what it carries, and how it authenticates.
 
 use crate::description::template::Template;
-use crate::description::written::{self, As};
+use crate::description::written::{self, Role};
 use serde_json::Value;
 use std::time::Duration;
 
@@ -68,7 +68,7 @@ impl Call {
     }
 }
 
-impl Target {
+impl RequestTarget {
     pub(super) fn templates(&self) -> Vec<&Template> {
         match self {
             Self::Path(path) => vec![path],
@@ -77,7 +77,7 @@ impl Target {
     }
 }
 
-impl Tree {
+impl JsonTemplate {
     fn collect<'a>(&'a self, templates: &mut Vec<&'a Template>) {
         match self {
             Self::Plain(_) => {}
@@ -98,7 +98,7 @@ pub enum Scheme {
     /// RFC 6749, section 4.4.
     OAuth2 {
         /// The token endpoint.
-        token: Target,
+        token: RequestTarget,
         /// The rest.
         client: written::OAuth2,
     },
@@ -112,11 +112,11 @@ pub struct Call {
     /// What it is for, as in the description: `create`, `revoke[1]` …
     pub what: String,
     /// As whom.
-    pub role: As,
+    pub role: Role,
     /// GET, POST …
     pub method: &'static str,
     /// Where to.
-    pub target: Target,
+    pub target: RequestTarget,
     /// The query's parameters.
     pub query: Vec<(String, Template)>,
     /// Headers.
@@ -129,7 +129,7 @@ pub struct Call {
 
 /// Where a call goes.
 #[derive(Clone, Debug)]
-pub enum Target {
+pub enum RequestTarget {
     /// A path below the base.
     Path(Template),
     /// A whole address.
@@ -142,7 +142,7 @@ pub enum Body {
     /// Nothing.
     None,
     /// A tree whose strings are templates.
-    Json(Tree),
+    Json(JsonTemplate),
     /// Fields.
     Form(Vec<(String, Template)>),
     /// A query and its variables.
@@ -150,19 +150,19 @@ pub enum Body {
         /// Without places.
         query: String,
         /// Templates.
-        variables: Tree,
+        variables: JsonTemplate,
     },
 }
 
 /// JSON with templates for strings.
 #[derive(Clone, Debug)]
-pub enum Tree {
+pub enum JsonTemplate {
     /// A number, a boolean, null.
     Plain(Value),
     /// A string.
     Text(Template),
     /// An array.
-    Array(Vec<Tree>),
+    Array(Vec<JsonTemplate>),
     /// An object.
-    Object(Vec<(String, Tree)>),
+    Object(Vec<(String, JsonTemplate)>),
 }

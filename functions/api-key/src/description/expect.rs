@@ -18,7 +18,7 @@ pub enum Expected {
     /// One of these values.
     OneOf(Vec<Scalar>),
     /// Something about the value.
-    Is(Is),
+    Is(Condition),
 }
 
 /// A value to compare with.
@@ -41,7 +41,7 @@ pub enum Scalar {
 #[derive(Clone, Debug, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
-pub enum Is {
+pub enum Condition {
     /// Whether something other than null is there.
     Exists(bool),
     /// Whether there is nothing, null, or an empty array, object or string.
@@ -54,7 +54,7 @@ impl Expected {
     /// The templates in it.
     pub fn templates(&self) -> impl Iterator<Item = &Template> {
         let scalars = match self {
-            Self::Scalar(scalar) | Self::Is(Is::Not(scalar)) => std::slice::from_ref(scalar),
+            Self::Scalar(scalar) | Self::Is(Condition::Not(scalar)) => std::slice::from_ref(scalar),
             Self::OneOf(scalars) => scalars.as_slice(),
             Self::Is(_) => &[],
         };
@@ -79,9 +79,9 @@ impl Expected {
                 }
                 Ok(false)
             }
-            Self::Is(Is::Exists(wanted)) => Ok(found.is_some_and(|value| !value.is_null()) == *wanted),
-            Self::Is(Is::Empty(wanted)) => Ok(is_empty(found) == *wanted),
-            Self::Is(Is::Not(scalar)) => Ok(!scalar.equals(found, scope)?),
+            Self::Is(Condition::Exists(wanted)) => Ok(found.is_some_and(|value| !value.is_null()) == *wanted),
+            Self::Is(Condition::Empty(wanted)) => Ok(is_empty(found) == *wanted),
+            Self::Is(Condition::Not(scalar)) => Ok(!scalar.equals(found, scope)?),
         }
     }
 }

@@ -5,7 +5,7 @@ use crate::description::key_value::KeyValue;
 use crate::description::operations::{Create, Find, Revoke, Roll, Set, Verify};
 use crate::description::template::{Placeholder, Template};
 use crate::description::var::Var;
-use crate::description::written::{Admin, As, Strategy};
+use crate::description::written::{Admin, Role, Strategy};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
@@ -90,7 +90,7 @@ impl Issuer {
 
     /// Whether a key that works is known to be the one of its id.
     pub fn tells_identity(&self) -> bool {
-        let by_key = self.verify.as_ref().filter(|verify| verify.call.role == As::Key);
+        let by_key = self.verify.as_ref().filter(|verify| verify.call.role == Role::Key);
         by_key.is_some_and(|verify| verify.identity.is_some() || self.signs_in_with_id())
     }
 

@@ -1,8 +1,8 @@
 //! What is done with keys: each is a call, with the meaning of its answers.
 
-use crate::description::answer::{Answers, Pointer};
 use crate::description::call::Call;
 use crate::description::expect::Expected;
+use crate::description::predicate::{Pointer, Predicates};
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -65,7 +65,7 @@ pub struct Before {
     /// The request.
     pub call: Call,
     /// Success.
-    pub ok: Answers,
+    pub ok: Predicates,
 }
 
 /// Makes a key.
@@ -76,9 +76,9 @@ pub struct Create {
     /// The request.
     pub call: Call,
     /// Success.
-    pub ok: Answers,
+    pub ok: Predicates,
     /// Too many keys.
-    pub limit: Option<Answers>,
+    pub limit: Option<Predicates>,
     /// Where the key is.
     pub extract: BTreeMap<String, Pointer>,
 }
@@ -89,9 +89,9 @@ pub struct Roll {
     /// The request.
     pub call: Call,
     /// Success.
-    pub ok: Answers,
+    pub ok: Predicates,
     /// There is no such key any more.
-    pub gone: Option<Answers>,
+    pub gone: Option<Predicates>,
     /// Where the new one is.
     pub extract: BTreeMap<String, Pointer>,
 }
@@ -102,7 +102,7 @@ pub struct Set {
     /// The request.
     pub call: Call,
     /// Success.
-    pub ok: Answers,
+    pub ok: Predicates,
 }
 
 /// Tries a key.
@@ -111,9 +111,9 @@ pub struct Verify {
     /// The request.
     pub call: Call,
     /// The key works.
-    pub works: Answers,
+    pub works: Predicates,
     /// The key is dead.
-    pub rejected: Answers,
+    pub rejected: Predicates,
     /// Where the answer has the key's id.
     pub identity: Option<Pointer>,
     /// Between two tries, and in all.
@@ -126,7 +126,7 @@ pub struct Revoke {
     /// The request.
     pub call: Call,
     /// It has ended.
-    pub done: Answers,
+    pub done: Predicates,
     /// It had ended before.
-    pub gone: Answers,
+    pub gone: Predicates,
 }

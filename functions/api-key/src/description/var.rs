@@ -1,14 +1,14 @@
 //! A variable, and which values it may have.
 
 use crate::description::template::VarValue;
-use crate::description::written::{From, VarKind};
+use crate::description::written::{VarKind, VarSource};
 use serde_json::Value;
 
 /// A variable.
 #[derive(Clone, Debug)]
 pub struct Var {
     /// Which secret has it.
-    pub from: From,
+    pub from: VarSource,
     /// Under which field.
     pub field: String,
     /// Where the field is absent.

@@ -123,7 +123,7 @@ pub enum PreviousCycle {
 pub struct Var {
     /// Which secret has it.
     #[serde(default)]
-    pub from: From,
+    pub from: VarSource,
     /// The field's name there; the variable's own unless given.
     pub field: Option<String>,
     /// The value where the field is absent.
@@ -143,7 +143,7 @@ pub struct Var {
 #[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
-pub enum From {
+pub enum VarSource {
     /// The secret that is rotated.
     #[default]
     Secret,
@@ -289,7 +289,7 @@ pub struct GraphQl {
 #[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
-pub enum As {
+pub enum Role {
     /// `auth.admin`.
     Admin,
     /// `auth.key`.
@@ -302,18 +302,18 @@ pub enum As {
 #[derive(Clone, Debug, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(untagged, expecting = "expected `status` and `where`, or a list of such")]
-pub enum Answers {
+pub enum Predicates {
     /// One.
-    One(Answer),
+    One(Predicate),
     /// Any of these.
-    Any(Vec<Answer>),
+    Any(Vec<Predicate>),
 }
 
 /// What an answer looks like.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct Answer {
+pub struct Predicate {
     /// Its HTTP status is one of these; any 2xx unless given.
     pub status: Option<Vec<Status>>,
     /// What is at these places of its JSON body (RFC 6901).
@@ -387,7 +387,7 @@ macro_rules! with_call {
             pub struct $name {
                 /// As whom; `admin` unless given, `key` for `verify`.
                 #[serde(rename = "as")]
-                pub role: Option<As>,
+                pub role: Option<Role>,
                 /// GET this: a path, which begins with `/`, or an `https://` URL.
                 pub get: Option<Template>,
                 /// POST to this.
@@ -448,7 +448,7 @@ macro_rules! with_call {
 #[derive(Clone, Copy, Debug)]
 pub struct Call<'a> {
     /// As whom.
-    pub role: Option<As>,
+    pub role: Option<Role>,
     /// One of these is given.
     pub targets: [(&'static str, Option<&'a Template>); 5],
     /// The query's parameters.
@@ -490,7 +490,7 @@ with_call! {
     /// Has to be done right before.
     struct Before {
         /// What success looks like.
-        ok: Option<Answers>,
+        ok: Option<Predicates>,
     }
 
     /// Makes a key.
@@ -499,9 +499,9 @@ with_call! {
         #[serde(default)]
         before: Vec<Before>,
         /// What success looks like.
-        ok: Option<Answers>,
+        ok: Option<Predicates>,
         /// What a refusal looks like because there are too many keys.
-        limit: Option<Answers>,
+        limit: Option<Predicates>,
         /// Where the new key is in the answer: `secret`, `id`, and whatever else `output` writes.
         extract: BTreeMap<String, String>,
     }
@@ -509,9 +509,9 @@ with_call! {
     /// Exchanges a key for a new one.
     struct Roll {
         /// What success looks like.
-        ok: Option<Answers>,
+        ok: Option<Predicates>,
         /// What the answer looks like when there is no key of this id any more.
-        gone: Option<Answers>,
+        gone: Option<Predicates>,
         /// As for `create`.
         extract: BTreeMap<String, String>,
     }
@@ -519,15 +519,15 @@ with_call! {
     /// Tells the issuer the new value.
     struct Set {
         /// What success looks like.
-        ok: Option<Answers>,
+        ok: Option<Predicates>,
     }
 
     /// Tries a key.
     struct Verify {
         /// The key works.
-        works: Answers,
+        works: Predicates,
         /// The key is dead. Everything that is neither tells nothing.
-        rejected: Answers,
+        rejected: Predicates,
         /// Where the answer has the id of the key that was used.
         identity: Option<String>,
         /// For issuers that take a moment.
@@ -537,9 +537,9 @@ with_call! {
     /// Ends a key.
     struct Revoke {
         /// It has ended. Any 2xx unless given.
-        done: Option<Answers>,
+        done: Option<Predicates>,
         /// It had ended before. 404 and 410 unless given.
-        gone: Option<Answers>,
+        gone: Option<Predicates>,
     }
 }
 

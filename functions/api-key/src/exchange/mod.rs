@@ -3,10 +3,10 @@
 mod pages;
 
 use crate::description::template::{Expiry, Key, Scope, VarValue};
-use crate::description::{Admin, Answers, As, Call, Find, Issuer, Pointer};
+use crate::description::{Admin, Call, Find, Issuer, Pointer, Predicates, Role};
 use crate::exchange::pages::{Page, next_page};
 use crate::http::request::{Request, auth, authenticate, request, token_request};
-use crate::http::{Answer, CallError, Client};
+use crate::http::{CallError, Client, Response};
 use rotation::clock::{Deadline, since_epoch};
 use rotation::protocol::notes::StepNotes;
 use rotation::secret::SecretText;
@@ -125,7 +125,7 @@ impl<'a> Exchange<'a> {
         std::mem::take(&mut self.statuses.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    fn note(&self, what: &str, answer: &Answer) {
+    fn note(&self, what: &str, answer: &Response) {
         if answer.status == 429 {
             self.notes.throttled();
         }
@@ -178,7 +178,7 @@ impl<'a> Exchange<'a> {
         Ok(Some(Found { id, name }))
     }
 
-    async fn page(&self, find: &Find, page: &Page, scope: &Scope<'_>) -> Result<Answer> {
+    async fn page(&self, find: &Find, page: &Page, scope: &Scope<'_>) -> Result<Response> {
         let answer = self.send(&find.call, scope, Again::May, |request| page.apply(request, &self.issuer.id)).await;
         let answer = answer.map_err(CallError::into_error)?;
         if self.is(&any_success(), &find.call, &answer, scope)? {
@@ -268,7 +268,7 @@ impl<'a> Exchange<'a> {
         let answer = match self.send(&verify.call, &scope, Again::May, |_| Ok(())).await {
             Ok(answer) => answer,
             // The token endpoint's refusal is the key's.
-            Err(CallError::Lost(error)) if error.code() == Code::AdminRejected && verify.call.role == As::Key => {
+            Err(CallError::Lost(error)) if error.code() == Code::AdminRejected && verify.call.role == Role::Key => {
                 self.notes.refused_login();
                 return Ok(Verdict::Rejected(error));
             }
@@ -317,7 +317,7 @@ impl<'a> Exchange<'a> {
         &self,
         call: &Call,
         places: &BTreeMap<String, Pointer>,
-        answer: &Answer,
+        answer: &Response,
         old_id: Option<&str>,
     ) -> Result<Key> {
         let body = answer.body.as_ref().ok_or_else(|| self.unexpected(call, answer))?;
@@ -339,7 +339,7 @@ impl<'a> Exchange<'a> {
     }
 
     /// Whether an answer is a success. GraphQL says in the body what HTTP says in the status.
-    fn is(&self, ok: &Answers, call: &Call, answer: &Answer, scope: &Scope<'_>) -> Result<bool> {
+    fn is(&self, ok: &Predicates, call: &Call, answer: &Response, scope: &Scope<'_>) -> Result<bool> {
         let graphql = matches!(call.body, crate::description::Body::GraphQl { .. });
         let errors = answer.body.as_ref().and_then(|body| body.get("errors"));
         let failed = errors.and_then(serde_json::Value::as_array).is_some_and(|errors| !errors.is_empty());
@@ -352,7 +352,7 @@ impl<'a> Exchange<'a> {
     }
 
     /// A request that must not be sent twice.
-    async fn once(&self, call: &Call, scope: &Scope<'_>, again: Again) -> Result<Answer> {
+    async fn once(&self, call: &Call, scope: &Scope<'_>, again: Again) -> Result<Response> {
         let answer = self.send(call, scope, again, |_| Ok(())).await;
         answer.map_err(|trouble| match trouble {
             CallError::NotSent(error) => error,
@@ -370,7 +370,7 @@ impl<'a> Exchange<'a> {
         scope: &Scope<'_>,
         again: Again,
         change: impl Fn(&mut Request) -> Result<()>,
-    ) -> Result<Answer, CallError> {
+    ) -> Result<Response, CallError> {
         let mut pause = FIRST_PAUSE;
         loop {
             let outcome = match self.prepare(call, scope, &change).await {
@@ -411,7 +411,7 @@ impl<'a> Exchange<'a> {
         change(&mut prepared).map_err(unsent)?;
         if let Some(auth) = auth(self.issuer, call) {
             // With `admin: self`, it is the current key that manages keys, whichever key a call is about.
-            let itself = call.role == As::Admin && self.issuer.admin == Admin::Itself;
+            let itself = call.role == Role::Admin && self.issuer.admin == Admin::Itself;
             let by_current = Scope { key: self.current, ..scope.clone() };
             let scope = if itself { &by_current } else { scope };
             let token = match token_request(self.issuer, auth, scope, call.timeout).map_err(unsent)? {
@@ -425,7 +425,7 @@ impl<'a> Exchange<'a> {
 
     /// A token for a call. The admin's is kept for the step; a key's is what is being tried.
     async fn token(&self, call: &Call, request: Request) -> Result<SecretText, CallError> {
-        let keep = call.role == As::Admin;
+        let keep = call.role == Role::Admin;
         let kept = self.token.lock().unwrap_or_else(PoisonError::into_inner).clone();
         if let Some(token) = kept.filter(|_| keep) {
             return Ok(token);
@@ -460,12 +460,12 @@ impl<'a> Exchange<'a> {
         Error::new(code).with(Fact::Issuer, &self.issuer.id).with(Fact::Call, &call.what)
     }
 
-    fn unexpected(&self, call: &Call, answer: &Answer) -> Error {
+    fn unexpected(&self, call: &Call, answer: &Response) -> Error {
         self.about(call, Code::AnswerUnexpected).with(Fact::Status, answer.status)
     }
 
     /// What an answer means that is no success and nothing that the description knows.
-    fn refused(&self, call: &Call, answer: &Answer) -> Error {
+    fn refused(&self, call: &Call, answer: &Response) -> Error {
         let code = match answer.status {
             401 | 403 => Code::AdminRejected,
             408 | 500.. => Code::IssuerUnavailable,
@@ -475,7 +475,7 @@ impl<'a> Exchange<'a> {
         self.about(call, code).with(Fact::Status, answer.status)
     }
 
-    fn exhausted(&self, call: &Call, answer: &Answer) -> Error {
+    fn exhausted(&self, call: &Call, answer: &Response) -> Error {
         let code = if answer.status == 429 { Code::IssuerThrottled } else { Code::IssuerUnavailable };
         self.about(call, code).with(Fact::Status, answer.status)
     }
@@ -496,13 +496,13 @@ fn may_pass(trouble: &CallError, again: Again) -> bool {
     }
 }
 
-fn invalid_client(answer: &Answer) -> bool {
+fn invalid_client(answer: &Response) -> bool {
     let error = answer.body.as_ref().and_then(|body| body.get("error")?.as_str());
     answer.status == 401 || matches!(error, Some("invalid_client" | "access_denied" | "unauthorized_client"))
 }
 
-fn any_success() -> Answers {
-    Answers(vec![crate::description::Answer { status: vec![(200, 299)], fields: Vec::new() }])
+fn any_success() -> Predicates {
+    Predicates(vec![crate::description::Predicate { status: vec![(200, 299)], fields: Vec::new() }])
 }
 
 fn internal(what: &str) -> Error {

@@ -1,7 +1,7 @@
 //! The pages of a list: which one comes next, and how it is asked for.
 
 use crate::description::{CursorInto, Find, Pages, Pointer};
-use crate::http::Answer;
+use crate::http::Response;
 use crate::http::request::Request;
 use rotation::{Code, Error, Fact, Result};
 
@@ -39,7 +39,7 @@ impl Page {
 }
 
 /// The page after this one. `items` are those on this page, `seen` those on all pages so far.
-pub(super) fn next_page(find: &Find, page: &Page, answer: &Answer, items: usize, seen: usize) -> Option<Page> {
+pub(super) fn next_page(find: &Find, page: &Page, answer: &Response, items: usize, seen: usize) -> Option<Page> {
     let body = answer.body.as_ref();
     let text = |place: &Pointer| body.and_then(|body| place.text(body)).filter(|text| !text.is_empty());
     match find.pages.as_ref()? {

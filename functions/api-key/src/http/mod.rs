@@ -36,7 +36,7 @@ pub struct Client {
 }
 
 /// What came back. Its body may hold a key: nothing here prints it.
-pub struct Answer {
+pub struct Response {
     /// The HTTP status.
     pub status: u16,
     /// `Retry-After`: how long to wait (RFC 9110, section 10.2.3).
@@ -47,9 +47,9 @@ pub struct Answer {
     pub body: Option<Value>,
 }
 
-impl fmt::Debug for Answer {
+impl fmt::Debug for Response {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Answer").field("status", &self.status).finish_non_exhaustive()
+        f.debug_struct("Response").field("status", &self.status).finish_non_exhaustive()
     }
 }
 
@@ -86,7 +86,7 @@ impl Client {
     ///
     /// # Errors
     /// [`CallError`], without a word of what was sent or answered.
-    pub async fn send(&self, request: Request, hosts: &[String], deadline: Deadline) -> Result<Answer, CallError> {
+    pub async fn send(&self, request: Request, hosts: &[String], deadline: Deadline) -> Result<Response, CallError> {
         let deadline = deadline.within(request.timeout);
         let host = self.allowed.destination(&request.authority, hosts).map_err(CallError::NotSent)?;
         let placed = |error: Error| {
@@ -102,7 +102,7 @@ impl Client {
             let error = Error::new(Code::RedirectRefused).with(Fact::Status, head.status.as_u16());
             return Err(CallError::Lost(placed(error)));
         }
-        Ok(Answer {
+        Ok(Response {
             status: head.status.as_u16(),
             retry_after: retry_after(&head.headers),
             link: joined(&head.headers, header::LINK),

@@ -3,7 +3,7 @@
 
 use crate::description::template::{Escape, Placeholder, Scope, Template, VarValue, percent_encoded};
 use crate::description::written::{self, SendClient};
-use crate::description::{Address, As, Auth, Body, Call, Issuer, Scheme, Target, Tree};
+use crate::description::{Address, Auth, Body, Call, Issuer, JsonTemplate, RequestTarget, Role, Scheme};
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use rotation::aws::sigv4;
@@ -115,12 +115,14 @@ pub fn request(issuer: &Issuer, call: &Call, scope: &Scope<'_>) -> Result<Reques
 }
 
 /// Host and path of a target.
-fn address(issuer: &Issuer, target: &Target, scope: &Scope<'_>) -> Result<(String, String)> {
+fn address(issuer: &Issuer, target: &RequestTarget, scope: &Scope<'_>) -> Result<(String, String)> {
     let base = issuer.http.as_ref().map(|http| &http.base);
     let (place, tail): (&Address, Option<&Template>) = match (target, base) {
-        (Target::Url(place), _) => (place, None),
-        (Target::Path(path), Some(base)) => (base, Some(path)),
-        (Target::Path(_), None) => return Err(Error::new(Code::Internal).with(Fact::What, "a call without a base")),
+        (RequestTarget::Url(place), _) => (place, None),
+        (RequestTarget::Path(path), Some(base)) => (base, Some(path)),
+        (RequestTarget::Path(_), None) => {
+            return Err(Error::new(Code::Internal).with(Fact::What, "a call without a base"));
+        }
     };
     let host = place.host.fill(scope, Escape::Host)?.expose().to_owned();
     let mut path = place.path.fill(scope, Escape::Path)?.expose().to_owned();
@@ -159,10 +161,10 @@ fn form(pairs: &[(&str, SecretText)]) -> (&'static str, SecretText) {
     ("application/x-www-form-urlencoded", encoded.join("&").into())
 }
 
-fn filled(tree: &Tree, scope: &Scope<'_>) -> Result<serde_json::Value> {
+fn filled(tree: &JsonTemplate, scope: &Scope<'_>) -> Result<serde_json::Value> {
     Ok(match tree {
-        Tree::Plain(value) => value.clone(),
-        Tree::Text(template) => match template.only_placeholder() {
+        JsonTemplate::Plain(value) => value.clone(),
+        JsonTemplate::Text(template) => match template.only_placeholder() {
             // A variable that is a number stays one.
             Some(Placeholder::Var(name)) => match scope.var(name) {
                 Some(VarValue::Integer(number)) => (*number).into(),
@@ -171,8 +173,8 @@ fn filled(tree: &Tree, scope: &Scope<'_>) -> Result<serde_json::Value> {
             },
             _ => template.fill(scope, Escape::None)?.expose().into(),
         },
-        Tree::Array(items) => items.iter().map(|item| filled(item, scope)).collect::<Result<Vec<_>>>()?.into(),
-        Tree::Object(fields) => {
+        JsonTemplate::Array(items) => items.iter().map(|item| filled(item, scope)).collect::<Result<Vec<_>>>()?.into(),
+        JsonTemplate::Object(fields) => {
             let fields = fields.iter().map(|(name, field)| Ok((name.clone(), filled(field, scope)?)));
             fields.collect::<Result<serde_json::Map<_, _>>>()?.into()
         }
@@ -182,10 +184,10 @@ fn filled(tree: &Tree, scope: &Scope<'_>) -> Result<serde_json::Value> {
 /// How a call authenticates.
 pub fn auth<'a>(issuer: &'a Issuer, call: &Call) -> Option<&'a Auth> {
     match call.role {
-        As::None => None,
-        As::Key => issuer.key_auth.as_ref(),
+        Role::None => None,
+        Role::Key => issuer.key_auth.as_ref(),
         // With `admin: self`, the key is who manages keys.
-        As::Admin => issuer.admin_auth.as_ref().or(issuer.key_auth.as_ref()),
+        Role::Admin => issuer.admin_auth.as_ref().or(issuer.key_auth.as_ref()),
     }
 }
 

@@ -1,7 +1,7 @@
 //! What a secret says, in the issuer's terms.
 
 use crate::description::template::{Key, Placeholder, VarValue};
-use crate::description::{Admin, From, Issuer, KeyValue, Output, Strategy, Var, written};
+use crate::description::{Admin, Issuer, KeyValue, Output, Strategy, Var, VarSource, written};
 use crate::target::journal::{Grace, Journal};
 use rotation::document::Document;
 use rotation::secret::SecretText;
@@ -59,7 +59,7 @@ impl KeySecret {
             grace,
             value: value(options.as_ref(), issuer)?,
             journal: Journal::read(options.as_ref())?,
-            vars: vars(document, issuer, From::Secret)?,
+            vars: vars(document, issuer, VarSource::Secret)?,
         })
     }
 
@@ -127,7 +127,7 @@ fn value(options: Option<&Document>, issuer: &Issuer) -> Result<Option<KeyValue>
 ///
 /// # Errors
 /// [`Code::FieldMissing`] and [`Code::FieldInvalid`].
-pub fn vars(document: &Document, issuer: &Issuer, from: From) -> Result<BTreeMap<String, VarValue>> {
+pub fn vars(document: &Document, issuer: &Issuer, from: VarSource) -> Result<BTreeMap<String, VarValue>> {
     let mut vars = BTreeMap::new();
     for (name, var) in issuer.vars.iter().filter(|(_, var)| var.from == from) {
         vars.insert(name.clone(), var_of(document, var)?);

@@ -2,7 +2,7 @@
 //! ([`Holder`]), or also those of the admin's credential ([`Administrator`]).
 
 use crate::description::template::{Key, VarValue};
-use crate::description::{Admin, From, Issuer};
+use crate::description::{Admin, Issuer, VarSource};
 use crate::exchange::{Exchange, Subject, Verdict};
 use crate::http::Client;
 use crate::sources::Sources;
@@ -43,7 +43,7 @@ impl Deployment {
         let (prefix, notes) = (name_prefix(context.secret()), context.notes().clone());
         let mut holder = Holder { deployment, issuer, version, prefix, notes, vars, admin };
         // A variable of the admin secret may be part of every call's address.
-        if holder.issuer.vars.values().any(|var| var.from == From::Admin) {
+        if holder.issuer.vars.values().any(|var| var.from == VarSource::Admin) {
             holder.read_admin(context).await?;
         }
         Ok(holder)
@@ -88,7 +88,7 @@ impl Holder {
         let of_other = |error: Error| error.with_default(Fact::OtherSecret, id);
         meant_for(&document, &self.issuer).map_err(of_other)?;
         self.admin = admin_fields(&document, &self.issuer).map_err(of_other)?;
-        self.vars.extend(vars(&document, &self.issuer, From::Admin).map_err(of_other)?);
+        self.vars.extend(vars(&document, &self.issuer, VarSource::Admin).map_err(of_other)?);
         Ok(())
     }
 

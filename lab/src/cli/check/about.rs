@@ -3,7 +3,7 @@
 use super::super::Stop;
 use super::super::screen::{Screen, Style};
 use super::masked::{Masked, requests};
-use api_key::description::{Admin, From, Issuer, Strategy, Var, VarKind};
+use api_key::description::{Admin, Issuer, Strategy, Var, VarKind, VarSource};
 use api_key::target::key_secret::admin_names;
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -102,10 +102,10 @@ fn variable(var: &Var) -> String {
     text
 }
 
-fn holder(from: From) -> &'static str {
+fn holder(from: VarSource) -> &'static str {
     match from {
-        From::Secret => "the secret",
-        From::Admin => "the admin secret",
+        VarSource::Secret => "the secret",
+        VarSource::Admin => "the admin secret",
     }
 }
 
@@ -192,7 +192,7 @@ impl<'a> ValidLine<'a> {
 impl<'a> VarFields<'a> {
     fn new(var: &'a Var) -> Self {
         Self {
-            from: if var.from == From::Secret { "secret" } else { "admin" },
+            from: if var.from == VarSource::Secret { "secret" } else { "admin" },
             field: &var.field,
             default: var.default.as_ref(),
             one_of: var.one_of.as_deref(),

@@ -2,7 +2,7 @@
 //! marks, and at the end each mark is replaced by its name.
 
 use api_key::description::template::{Expiry, Key, Placeholder, Scope, VarValue};
-use api_key::description::{As, Auth, Call, Issuer, Output, Scheme, Strategy, VarKind};
+use api_key::description::{Auth, Call, Issuer, Output, Role, Scheme, Strategy, VarKind};
 use api_key::http::request::{Request, auth, authenticate, request, token_request};
 use api_key::target::key_secret::admin_names;
 use base64::Engine as _;
@@ -38,8 +38,8 @@ pub(super) fn requests(issuer: &Issuer) -> Result<Vec<Masked>, Error> {
     for Planned { step, call, remark } in plan(issuer) {
         let token = filler.token(step, call)?;
         // The admin's token is kept for the step. A key's token is requested for each use, as this tries the key.
-        let kept = call.role == As::Admin && has_token == Some(step);
-        if call.role == As::Admin && token.is_some() {
+        let kept = call.role == Role::Admin && has_token == Some(step);
+        if call.role == Role::Admin && token.is_some() {
             has_token = Some(step);
         }
         requests.extend(token.filter(|_| !kept));

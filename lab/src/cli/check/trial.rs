@@ -6,7 +6,7 @@ use super::super::screen::{Screen, Style};
 use super::super::steps::{milliseconds, rounded};
 use super::{Checked, EndLine};
 use api_key::description::template::{Key, VarValue};
-use api_key::description::{Admin, From, Issuer, Strategy};
+use api_key::description::{Admin, Issuer, Strategy, VarSource};
 use api_key::exchange::{Exchange, Found, Subject, Verdict};
 use api_key::http::{Allowed, Client};
 use api_key::target::journal::{name, name_prefix};
@@ -100,8 +100,8 @@ impl Facts {
                 return Err(Stop::Setup(format!("--secret: `issuer` is `{named}`, but the description's is `{id}`")));
             }
         }
-        let mut all = vars(secret, issuer, From::Secret).map_err(of_secret)?;
-        all.extend(vars(admin, issuer, From::Admin).map_err(of_admin)?);
+        let mut all = vars(secret, issuer, VarSource::Secret).map_err(of_secret)?;
+        all.extend(vars(admin, issuer, VarSource::Admin).map_err(of_admin)?);
         // A key that is made and revoked here needs no other, unless that one makes it.
         let needs_current = issuer.admin == Admin::Itself || !(issuer.mints() || issuer.strategy == Strategy::Generate);
         let current = needs_current.then(|| key(secret, issuer)).transpose().map_err(of_secret)?;
@@ -162,7 +162,7 @@ impl Failure {
     }
 }
 
-impl std::convert::From<Error> for Failure {
+impl From<Error> for Failure {
     fn from(error: Error) -> Self {
         Self::new(error.code().as_str(), error.to_string())
     }

@@ -1,14 +1,14 @@
 //! Turns a description as written into one that makes sense, or lists why it does not.
 
-mod answer;
 mod compiler;
 mod operations;
+mod predicate;
 mod request;
 
 use crate::description::compile::compiler::{Allowed, Compiler, NOTHING};
 use crate::description::template::{Placeholder, Template};
 use crate::description::when::Length;
-use crate::description::written::{self, Admin, Description, From, Strategy};
+use crate::description::written::{self, Admin, Description, Strategy, VarSource};
 use crate::description::{Issuer, KeyValue, Output, Problem, Var};
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -181,7 +181,7 @@ impl<'a> Compiler<'a> {
                 }
                 Some((pattern.to_owned(), compiled.ok()?))
             });
-            if var.from == From::Admin && self.written.admin != Admin::Secret {
+            if var.from == VarSource::Admin && self.written.admin != Admin::Secret {
                 self.problem(format!("{path}.from"), "there is no admin secret: `admin` is not `secret`");
             }
             let compiled = Var {
@@ -217,7 +217,7 @@ impl<'a> Compiler<'a> {
                 .written
                 .vars
                 .iter()
-                .any(|(name, var)| var.from == From::Secret && var.field.as_ref().unwrap_or(name) == field);
+                .any(|(name, var)| var.from == VarSource::Secret && var.field.as_ref().unwrap_or(name) == field);
             if taken || field == "issuer" || field == "rotation" {
                 self.problem(&path, "this field has another meaning; choose another name");
             }

@@ -3,7 +3,7 @@
 use crate::description::compile::compiler::{Allowed, Compiler, NOTHING};
 use crate::description::written::{self, Strategy};
 use crate::description::{
-    Answer, Answers, As, Before, Body, Create, CursorInto, Find, Pages, Pointer, Revoke, Roll, Set, Verify,
+    Before, Body, Create, CursorInto, Find, Pages, Pointer, Predicate, Predicates, Revoke, Role, Roll, Set, Verify,
 };
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -17,7 +17,7 @@ impl Compiler<'_> {
     pub(super) fn find(&mut self) -> Option<Find> {
         let find = self.written.find.as_ref()?;
         let allowed = NOTHING;
-        let call = self.call("find", find.call(), As::Admin, allowed);
+        let call = self.call("find", find.call(), Role::Admin, allowed);
         let pages = find.pages.as_ref().map(|pages| match pages {
             written::Pages::Cursor { from, query, variable } => {
                 let into = match (query, variable) {
@@ -54,10 +54,10 @@ impl Compiler<'_> {
         let mut before = Vec::new();
         for (at, written) in create.before.iter().enumerate() {
             let what = format!("create.before[{at}]");
-            let call = self.call(&what, written.call(), As::Admin, NOTHING);
+            let call = self.call(&what, written.call(), Role::Admin, NOTHING);
             before.push(Before { call, ok: self.ok(&format!("{what}.ok"), written.ok.as_ref(), NOTHING) });
         }
-        let call = self.call("create", create.call(), As::Admin, allowed);
+        let call = self.call("create", create.call(), Role::Admin, allowed);
         let ok = self.ok("create.ok", create.ok.as_ref(), allowed);
         let limit = create.limit.as_ref().map(|limit| self.answers("create.limit", limit, allowed));
         let extract = self.extract("create.extract", &create.extract, &["secret", "id"]);
@@ -82,7 +82,7 @@ impl Compiler<'_> {
         let roll = self.written.roll.as_ref()?;
         let allowed =
             Allowed { key_id: true, grace: self.written.strategy == Strategy::RollGrace, lifetime: true, ..NOTHING };
-        let call = self.call("roll", roll.call(), As::Admin, allowed);
+        let call = self.call("roll", roll.call(), Role::Admin, allowed);
         let ok = self.ok("roll.ok", roll.ok.as_ref(), allowed);
         let gone = roll.gone.as_ref().map(|gone| self.answers("roll.gone", gone, allowed));
         let extract = self.extract("roll.extract", &roll.extract, &["secret"]);
@@ -92,14 +92,14 @@ impl Compiler<'_> {
     pub(super) fn set(&mut self) -> Option<Set> {
         let set = self.written.set.as_ref()?;
         let allowed = Allowed { key_id: true, key_secret: true, ..NOTHING };
-        let call = self.call("set", set.call(), As::Admin, allowed);
+        let call = self.call("set", set.call(), Role::Admin, allowed);
         Some(Set { call, ok: self.ok("set.ok", set.ok.as_ref(), allowed) })
     }
 
     pub(super) fn verify(&mut self) -> Option<Verify> {
         let verify = self.written.verify.as_ref()?;
         let allowed = Allowed { key_id: true, key_secret: true, ..NOTHING };
-        let call = self.call("verify", verify.call(), As::Key, allowed);
+        let call = self.call("verify", verify.call(), Role::Key, allowed);
         if let Some(poll) = verify.poll {
             if poll.every.0 < MIN_PAUSE {
                 self.problem("verify.poll.every", "expected at least 100ms");
@@ -122,11 +122,11 @@ impl Compiler<'_> {
         let mut compiled = Vec::new();
         for (at, revoke) in self.written.revoke.iter().enumerate() {
             let what = format!("revoke[{at}]");
-            let call = self.call(&what, revoke.call(), As::Admin, allowed);
+            let call = self.call(&what, revoke.call(), Role::Admin, allowed);
             let done = self.ok(&format!("{what}.done"), revoke.done.as_ref(), allowed);
             let gone = match &revoke.gone {
                 Some(gone) => self.answers(&format!("{what}.gone"), gone, allowed),
-                None => Answers(vec![Answer { status: vec![(404, 404), (410, 410)], fields: Vec::new() }]),
+                None => Predicates(vec![Predicate { status: vec![(404, 404), (410, 410)], fields: Vec::new() }]),
             };
             compiled.push(Revoke { call, done, gone });
         }

@@ -4,7 +4,9 @@ use crate::description::compile::compiler::{Allowed, Compiler, NOTHING};
 use crate::description::template::{Placeholder, Template};
 use crate::description::when::Length;
 use crate::description::written::{self, Admin};
-use crate::description::{Address, As, Auth, Body, Call, From, Http, Problem, Scheme, Target, Tree, VarKind};
+use crate::description::{
+    Address, Auth, Body, Call, Http, JsonTemplate, Problem, RequestTarget, Role, Scheme, VarKind, VarSource,
+};
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -69,7 +71,7 @@ impl Compiler<'_> {
     /// A secret's writer must not choose where an admin credential goes.
     fn host(&mut self, path: &str, host: &Template) {
         let free = |name: &String| {
-            self.written.vars.get(name).is_some_and(|var| var.from == From::Secret && var.one_of.is_none())
+            self.written.vars.get(name).is_some_and(|var| var.from == VarSource::Secret && var.one_of.is_none())
         };
         let mut chosen_by_secret = false;
         let mut mistakes = Vec::new();
@@ -205,40 +207,40 @@ impl Compiler<'_> {
         Auth { headers, scheme: schemes.pop() }
     }
 
-    fn target(&mut self, path: &str, written: &Template, allowed: Allowed, secret_in_url: bool) -> Target {
+    fn target(&mut self, path: &str, written: &Template, allowed: Allowed, secret_in_url: bool) -> RequestTarget {
         if written.start().starts_with('/') {
             if written.to_string().contains(['?', '#']) {
                 self.problem(path, "expected no `?` and no `#`: parameters stand under `query`");
             }
             self.filled(path, written, allowed, secret_in_url);
-            return Target::Path(written.clone());
+            return RequestTarget::Path(written.clone());
         }
         if !written.start().starts_with("https://") {
             self.problem(
                 path,
                 format!("expected a path, which begins with `/`, or an `https://` address; found `{written}`"),
             );
-            return Target::Path(written.clone());
+            return RequestTarget::Path(written.clone());
         }
-        Target::Url(self.place(path, written, secret_in_url))
+        RequestTarget::Url(self.place(path, written, secret_in_url))
     }
 
-    pub(super) fn call(&mut self, what: &str, written: written::Call<'_>, default: As, mut allowed: Allowed) -> Call {
+    pub(super) fn call(&mut self, what: &str, written: written::Call<'_>, default: Role, mut allowed: Allowed) -> Call {
         let role = written.role.unwrap_or(default);
         match (role, self.written.admin) {
-            (As::Admin, Admin::Secret) => {
+            (Role::Admin, Admin::Secret) => {
                 allowed.admin = true;
                 if self.written.auth.admin.is_none() {
                     self.problem("auth.admin", format!("missing: `{what}` is a call `as: admin`"));
                 }
             }
-            (As::Admin, _) | (As::Key, _) => {
-                allowed.key_secret |= role == As::Key;
+            (Role::Admin, _) | (Role::Key, _) => {
+                allowed.key_secret |= role == Role::Key;
                 if self.written.auth.key.is_none() {
                     self.problem("auth.key", format!("missing: `{what}` is made with the key"));
                 }
             }
-            (As::None, _) => {}
+            (Role::None, _) => {}
         }
         let given: Vec<_> = written.targets.iter().filter_map(|(method, target)| Some((*method, (*target)?))).collect();
         let (method, target) = match given.as_slice() {
@@ -248,7 +250,7 @@ impl Compiler<'_> {
             }
             _ => {
                 self.problem(what, "expected exactly one of `get`, `post`, `put`, `patch` and `delete`");
-                ("GET", Target::Path(Template::empty()))
+                ("GET", RequestTarget::Path(Template::empty()))
             }
         };
         for (name, value) in written.query {
@@ -300,32 +302,34 @@ impl Compiler<'_> {
         bodies.pop().unwrap_or(Body::None)
     }
 
-    fn tree(&mut self, path: &str, value: &Value, allowed: Allowed) -> Tree {
+    fn tree(&mut self, path: &str, value: &Value, allowed: Allowed) -> JsonTemplate {
         match value {
             Value::String(text) => match Template::parse(text) {
                 Ok(template) => {
                     let allowed = Allowed { json: template.only_placeholder().is_some(), ..allowed };
                     self.filled(path, &template, allowed, true);
-                    Tree::Text(template)
+                    JsonTemplate::Text(template)
                 }
                 Err(mistake) => {
                     self.problem(path, mistake);
-                    Tree::Plain(Value::Null)
+                    JsonTemplate::Plain(Value::Null)
                 }
             },
             Value::Array(items) => {
                 let items = items.iter().enumerate();
-                Tree::Array(items.map(|(at, item)| self.tree(&format!("{path}[{at}]"), item, allowed)).collect())
+                JsonTemplate::Array(
+                    items.map(|(at, item)| self.tree(&format!("{path}[{at}]"), item, allowed)).collect(),
+                )
             }
             Value::Object(fields) => {
                 let fields = fields.iter();
-                Tree::Object(
+                JsonTemplate::Object(
                     fields
                         .map(|(name, field)| (name.clone(), self.tree(&format!("{path}.{name}"), field, allowed)))
                         .collect(),
                 )
             }
-            plain => Tree::Plain(plain.clone()),
+            plain => JsonTemplate::Plain(plain.clone()),
         }
     }
 }

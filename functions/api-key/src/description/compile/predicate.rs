@@ -1,8 +1,8 @@
 //! What is expected of answers, and found in them.
 
-use crate::description::answer::{Answer, Answers, Pointer};
 use crate::description::compile::compiler::{Allowed, Compiler};
 use crate::description::expect::Expected;
+use crate::description::predicate::{Pointer, Predicate, Predicates};
 use crate::description::written;
 use std::collections::BTreeMap;
 
@@ -30,10 +30,10 @@ impl Compiler<'_> {
         compiled
     }
 
-    pub(super) fn answers(&mut self, path: &str, written: &written::Answers, allowed: Allowed) -> Answers {
+    pub(super) fn answers(&mut self, path: &str, written: &written::Predicates, allowed: Allowed) -> Predicates {
         let list = match written {
-            written::Answers::One(one) => std::slice::from_ref(one),
-            written::Answers::Any(any) => any.as_slice(),
+            written::Predicates::One(one) => std::slice::from_ref(one),
+            written::Predicates::Any(any) => any.as_slice(),
         };
         if list.is_empty() || list.iter().any(|answer| answer.status.as_ref().is_some_and(Vec::is_empty)) {
             self.problem(path, "expected at least one");
@@ -43,9 +43,9 @@ impl Compiler<'_> {
                 None => vec![(200, 299)],
                 Some(status) => status.iter().filter_map(|status| self.status(path, status)).collect(),
             };
-            Answer { status, fields: self.expectations(&format!("{path}.where"), &answer.fields, allowed) }
+            Predicate { status, fields: self.expectations(&format!("{path}.where"), &answer.fields, allowed) }
         });
-        Answers(answers.collect())
+        Predicates(answers.collect())
     }
 
     fn status(&mut self, path: &str, written: &written::Status) -> Option<(u16, u16)> {
@@ -63,10 +63,10 @@ impl Compiler<'_> {
         range
     }
 
-    pub(super) fn ok(&mut self, path: &str, written: Option<&written::Answers>, allowed: Allowed) -> Answers {
+    pub(super) fn ok(&mut self, path: &str, written: Option<&written::Predicates>, allowed: Allowed) -> Predicates {
         match written {
             Some(written) => self.answers(path, written, allowed),
-            None => Answers(vec![Answer { status: vec![(200, 299)], fields: Vec::new() }]),
+            None => Predicates(vec![Predicate { status: vec![(200, 299)], fields: Vec::new() }]),
         }
     }
 }

@@ -45,18 +45,18 @@ impl std::fmt::Display for Pointer {
 
 /// What an answer may look like: any of several.
 #[derive(Clone, Debug)]
-pub struct Answers(pub Vec<Answer>);
+pub struct Predicates(pub Vec<Predicate>);
 
 /// What an answer looks like.
 #[derive(Clone, Debug)]
-pub struct Answer {
+pub struct Predicate {
     /// Lowest and highest status, each included.
     pub status: Vec<(u16, u16)>,
     /// What is where.
     pub fields: Vec<(Pointer, Expected)>,
 }
 
-impl Answers {
+impl Predicates {
     /// Whether an answer is one of these.
     ///
     /// # Errors
@@ -71,7 +71,7 @@ impl Answers {
     }
 }
 
-impl Answer {
+impl Predicate {
     fn holds(&self, status: u16, body: Option<&Value>, scope: &Scope<'_>) -> Result<bool> {
         if !self.status.iter().any(|(low, high)| (*low..=*high).contains(&status)) {
             return Ok(false);
