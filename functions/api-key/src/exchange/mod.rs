@@ -6,7 +6,7 @@ use crate::description::template::{Expiry, Key, Scope, VarValue};
 use crate::description::{Admin, Call, Find, Issuer, Pointer, Predicates, Role};
 use crate::exchange::pages::{Page, next_page};
 use crate::http::request::{Request, auth, authenticate, request, token_request};
-use crate::http::{CallError, Client, Response};
+use crate::http::{Client, Response, SendError};
 use rotation::clock::{Deadline, since_epoch};
 use rotation::protocol::notes::StepNotes;
 use rotation::secret::SecretText;
@@ -58,7 +58,7 @@ pub struct Subject<'a> {
 
 /// A key in the issuer's list.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Found {
+pub struct ListedKey {
     /// Its id.
     pub id: String,
     /// Its name.
@@ -92,11 +92,11 @@ impl Verdict {
 
 /// Whether a request may be sent a second time when nobody knows what became of the first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Again {
+enum Resend {
     /// It changes nothing, or the same thing.
-    May,
+    Always,
     /// It would do it twice, unless it was refused without having been looked at.
-    MayNot,
+    IfNotProcessed,
     /// Not even then: what was checked before it may not hold any more.
     Never,
 }
@@ -137,7 +137,7 @@ impl<'a> Exchange<'a> {
     ///
     /// # Errors
     /// Why the list could not be read to its end.
-    pub async fn find(&self) -> Result<Option<Vec<Found>>> {
+    pub async fn find(&self) -> Result<Option<Vec<ListedKey>>> {
         let Some(find) = &self.issuer.find else { return Ok(None) };
         let scope = self.scope(self.current, None, None);
         let mut found = Vec::new();
@@ -160,7 +160,7 @@ impl<'a> Exchange<'a> {
         Err(self.about(&find.call, Code::AnswerUnexpected).with(Fact::Found, "a list without an end"))
     }
 
-    fn item(&self, find: &Find, item: &serde_json::Value, scope: &Scope<'_>) -> Result<Option<Found>> {
+    fn item(&self, find: &Find, item: &serde_json::Value, scope: &Scope<'_>) -> Result<Option<ListedKey>> {
         for (place, expected) in &find.fields {
             if !expected.holds(place.of(item), scope)? {
                 return Ok(None);
@@ -175,12 +175,12 @@ impl<'a> Exchange<'a> {
             self.about(&find.call, Code::AnswerUnexpected)
                 .with(Fact::Found, format_args!("an item without {}", find.id))
         })?;
-        Ok(Some(Found { id, name }))
+        Ok(Some(ListedKey { id, name }))
     }
 
     async fn page(&self, find: &Find, page: &Page, scope: &Scope<'_>) -> Result<Response> {
-        let answer = self.send(&find.call, scope, Again::May, |request| page.apply(request, &self.issuer.id)).await;
-        let answer = answer.map_err(CallError::into_error)?;
+        let answer = self.send(&find.call, scope, Resend::Always, |request| page.apply(request, &self.issuer.id)).await;
+        let answer = answer.map_err(SendError::into_error)?;
         if self.is(&any_success(), &find.call, &answer, scope)? {
             Ok(answer)
         } else {
@@ -197,12 +197,12 @@ impl<'a> Exchange<'a> {
         let scope = self.scope(self.current, Some(name), None);
         for before in &create.before {
             let answer =
-                self.send(&before.call, &scope, Again::May, |_| Ok(())).await.map_err(CallError::into_error)?;
+                self.send(&before.call, &scope, Resend::Always, |_| Ok(())).await.map_err(SendError::into_error)?;
             if !self.is(&before.ok, &before.call, &answer, &scope)? {
                 return Err(self.refused(&before.call, &answer));
             }
         }
-        let answer = self.once(&create.call, &scope, Again::MayNot).await?;
+        let answer = self.once(&create.call, &scope, Resend::IfNotProcessed).await?;
         if self.is(&create.ok, &create.call, &answer, &scope)? {
             return self.extracted(&create.call, &create.extract, &answer, None);
         }
@@ -221,7 +221,7 @@ impl<'a> Exchange<'a> {
     pub async fn roll(&self, old: &Key, end: Option<Expiry>) -> Result<Option<Key>> {
         let roll = self.issuer.roll.as_ref().ok_or_else(|| internal("no `roll`"))?;
         let scope = self.scope(Some(old), None, end);
-        let answer = self.once(&roll.call, &scope, Again::Never).await?;
+        let answer = self.once(&roll.call, &scope, Resend::Never).await?;
         if let Some(gone) = &roll.gone
             && gone.hold(answer.status, answer.body.as_ref(), &scope)?
         {
@@ -241,7 +241,7 @@ impl<'a> Exchange<'a> {
         let set = self.issuer.set.as_ref().ok_or_else(|| internal("no `set`"))?;
         let scope = self.scope(Some(new), None, None);
         // The same value a second time changes nothing.
-        let answer = self.send(&set.call, &scope, Again::May, |_| Ok(())).await.map_err(CallError::into_error)?;
+        let answer = self.send(&set.call, &scope, Resend::Always, |_| Ok(())).await.map_err(SendError::into_error)?;
         if self.is(&set.ok, &set.call, &answer, &scope)? { Ok(()) } else { Err(self.refused(&set.call, &answer)) }
     }
 
@@ -265,14 +265,14 @@ impl<'a> Exchange<'a> {
 
     async fn try_once(&self, verify: &crate::description::Verify, key: &Key) -> Result<Verdict> {
         let scope = self.scope(Some(key), None, None);
-        let answer = match self.send(&verify.call, &scope, Again::May, |_| Ok(())).await {
+        let answer = match self.send(&verify.call, &scope, Resend::Always, |_| Ok(())).await {
             Ok(answer) => answer,
             // The token endpoint's refusal is the key's.
-            Err(CallError::Lost(error)) if error.code() == Code::AdminRejected && verify.call.role == Role::Key => {
+            Err(SendError::Lost(error)) if error.code() == Code::AdminRejected && verify.call.role == Role::Key => {
                 self.notes.refused_login();
                 return Ok(Verdict::Rejected(error));
             }
-            Err(trouble) => return Ok(Verdict::Unknown(trouble.into_error())),
+            Err(error) => return Ok(Verdict::Unknown(error.into_error())),
         };
         let body = answer.body.as_ref();
         if verify.works.hold(answer.status, body, &scope)? {
@@ -304,7 +304,7 @@ impl<'a> Exchange<'a> {
         let scope = self.scope(Some(&key), None, None);
         for revoke in &self.issuer.revoke {
             let answer =
-                self.send(&revoke.call, &scope, Again::May, |_| Ok(())).await.map_err(CallError::into_error)?;
+                self.send(&revoke.call, &scope, Resend::Always, |_| Ok(())).await.map_err(SendError::into_error)?;
             let gone = revoke.gone.hold(answer.status, answer.body.as_ref(), &scope)?;
             if !gone && !self.is(&revoke.done, &revoke.call, &answer, &scope)? {
                 return Err(self.refused(&revoke.call, &answer).with(Fact::KeyId, id));
@@ -352,14 +352,14 @@ impl<'a> Exchange<'a> {
     }
 
     /// A request that must not be sent twice.
-    async fn once(&self, call: &Call, scope: &Scope<'_>, again: Again) -> Result<Response> {
-        let answer = self.send(call, scope, again, |_| Ok(())).await;
-        answer.map_err(|trouble| match trouble {
-            CallError::NotSent(error) => error,
-            CallError::Lost(error) if matches!(error.code(), Code::ConnectionLost | Code::ServerSilent) => {
+    async fn once(&self, call: &Call, scope: &Scope<'_>, resend: Resend) -> Result<Response> {
+        let answer = self.send(call, scope, resend, |_| Ok(())).await;
+        answer.map_err(|error| match error {
+            SendError::NotSent(error) => error,
+            SendError::Lost(error) if matches!(error.code(), Code::ConnectionLost | Code::ServerSilent) => {
                 error.recoded(Code::ReplyLost)
             }
-            CallError::Lost(error) => error,
+            SendError::Lost(error) => error,
         })
     }
 
@@ -368,32 +368,32 @@ impl<'a> Exchange<'a> {
         &self,
         call: &Call,
         scope: &Scope<'_>,
-        again: Again,
+        resend: Resend,
         change: impl Fn(&mut Request) -> Result<()>,
-    ) -> Result<Response, CallError> {
+    ) -> Result<Response, SendError> {
         let mut pause = FIRST_PAUSE;
         loop {
             let outcome = match self.prepare(call, scope, &change).await {
                 // A token that could not be had, for one: nothing of the call itself has been sent.
-                Err(trouble) => Err(trouble),
+                Err(error) => Err(error),
                 Ok(prepared) => self.client.send(prepared, self.hosts(), self.deadline).await,
             };
             let outcome =
-                outcome.map_err(|trouble| named(trouble, self.issuer)).inspect(|answer| self.note(&call.what, answer));
+                outcome.map_err(|error| named(error, self.issuer)).inspect(|answer| self.note(&call.what, answer));
             let wait = match &outcome {
                 // Refused without having been looked at: it can be sent again, whatever it is (RFC 6585, section 4).
                 Ok(answer) if answer.status == 429 => answer.retry_after.unwrap_or(THROTTLE_PAUSE).max(pause),
-                Ok(answer) if answer.status >= 500 && again == Again::May => {
+                Ok(answer) if answer.status >= 500 && resend == Resend::Always => {
                     answer.retry_after.unwrap_or_default().max(pause)
                 }
                 Ok(_) => return outcome,
-                Err(trouble) if may_pass(trouble, again) => pause,
+                Err(error) if may_pass(error, resend) => pause,
                 Err(_) => return outcome,
             };
             // What may not be done twice gets all the time that it may take, or is not begun.
-            let needed = if again == Again::May { call.timeout.min(THROTTLE_PAUSE) } else { call.timeout };
-            if again == Again::Never || self.deadline.left() <= wait + needed {
-                return outcome.and_then(|answer| Err(CallError::NotSent(self.exhausted(call, &answer))));
+            let needed = if resend == Resend::Always { call.timeout.min(THROTTLE_PAUSE) } else { call.timeout };
+            if resend == Resend::Never || self.deadline.left() <= wait + needed {
+                return outcome.and_then(|answer| Err(SendError::NotSent(self.exhausted(call, &answer))));
             }
             tokio::time::sleep(wait).await;
             pause = (pause * 2).min(LONGEST_PAUSE);
@@ -405,8 +405,8 @@ impl<'a> Exchange<'a> {
         call: &Call,
         scope: &Scope<'_>,
         change: &impl Fn(&mut Request) -> Result<()>,
-    ) -> Result<Request, CallError> {
-        let unsent = |error: Error| CallError::NotSent(error.with_default(Fact::Issuer, &self.issuer.id));
+    ) -> Result<Request, SendError> {
+        let unsent = |error: Error| SendError::NotSent(error.with_default(Fact::Issuer, &self.issuer.id));
         let mut prepared = request(self.issuer, call, scope).map_err(unsent)?;
         change(&mut prepared).map_err(unsent)?;
         if let Some(auth) = auth(self.issuer, call) {
@@ -424,14 +424,14 @@ impl<'a> Exchange<'a> {
     }
 
     /// A token for a call. The admin's is kept for the step; a key's is what is being tried.
-    async fn token(&self, call: &Call, request: Request) -> Result<SecretText, CallError> {
+    async fn token(&self, call: &Call, request: Request) -> Result<SecretText, SendError> {
         let keep = call.role == Role::Admin;
         let kept = self.token.lock().unwrap_or_else(PoisonError::into_inner).clone();
         if let Some(token) = kept.filter(|_| keep) {
             return Ok(token);
         }
         let answer = self.client.send(request, self.hosts(), self.deadline).await;
-        let answer = answer.map_err(|trouble| CallError::NotSent(named(trouble, self.issuer).into_error()))?;
+        let answer = answer.map_err(|error| SendError::NotSent(named(error, self.issuer).into_error()))?;
         self.note("token", &answer);
         let about =
             |code| self.about(call, code).with(Fact::What, "the token endpoint").with(Fact::Status, answer.status);
@@ -445,10 +445,10 @@ impl<'a> Exchange<'a> {
                 Ok(token)
             }
             // invalid_client is 401 or 400 (RFC 6749, section 5.2).
-            (400 | 401 | 403, _) if invalid_client(&answer) => Err(CallError::Lost(about(Code::AdminRejected))),
-            (429, _) => Err(CallError::NotSent(about(Code::IssuerThrottled))),
-            (500.., _) => Err(CallError::NotSent(about(Code::IssuerUnavailable))),
-            _ => Err(CallError::NotSent(about(Code::AnswerUnexpected))),
+            (400 | 401 | 403, _) if invalid_client(&answer) => Err(SendError::Lost(about(Code::AdminRejected))),
+            (429, _) => Err(SendError::NotSent(about(Code::IssuerThrottled))),
+            (500.., _) => Err(SendError::NotSent(about(Code::IssuerUnavailable))),
+            _ => Err(SendError::NotSent(about(Code::AnswerUnexpected))),
         }
     }
 
@@ -481,18 +481,18 @@ impl<'a> Exchange<'a> {
     }
 }
 
-fn named(trouble: CallError, issuer: &Issuer) -> CallError {
-    match trouble {
-        CallError::NotSent(error) => CallError::NotSent(error.with_default(Fact::Issuer, &issuer.id)),
-        CallError::Lost(error) => CallError::Lost(error.with_default(Fact::Issuer, &issuer.id)),
+fn named(error: SendError, issuer: &Issuer) -> SendError {
+    match error {
+        SendError::NotSent(error) => SendError::NotSent(error.with_default(Fact::Issuer, &issuer.id)),
+        SendError::Lost(error) => SendError::Lost(error.with_default(Fact::Issuer, &issuer.id)),
     }
 }
 
 /// Whether to try again after there was no answer.
-fn may_pass(trouble: &CallError, again: Again) -> bool {
-    match trouble {
-        CallError::NotSent(error) => error.class() == rotation::Class::Retryable,
-        CallError::Lost(error) => again == Again::May && error.class() == rotation::Class::Retryable,
+fn may_pass(error: &SendError, resend: Resend) -> bool {
+    match error {
+        SendError::NotSent(error) => error.class() == rotation::Class::Retryable,
+        SendError::Lost(error) => resend == Resend::Always && error.class() == rotation::Class::Retryable,
     }
 }
 

@@ -6,7 +6,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 /// What the deployer allows.
 #[derive(Clone, Debug, Default)]
-pub struct Allowed {
+pub struct HostPolicy {
     /// Hosts beside those of the descriptions: names, or `*.` and a domain.
     pub hosts: Vec<String>,
     /// Hosts that may have private and loopback addresses.
@@ -23,7 +23,7 @@ pub(super) struct Host {
     private: bool,
 }
 
-impl Allowed {
+impl HostPolicy {
     /// The host of a request, if it may go there.
     pub(super) fn destination(&self, authority: &str, hosts: &[String]) -> Result<Host> {
         let (name, port) = split(authority)?;
@@ -97,71 +97,71 @@ fn matches(pattern: &str, name: &str) -> bool {
 
 /// What an address is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Kind {
+enum AddressKind {
     Public,
     /// Of a network of somebody's own, or of this machine: only where the deployer says so.
     Private,
     /// Link-local, which is where clouds keep credentials, and everything that is nobody's to serve HTTPS from.
-    Never,
+    Special,
 }
 
-impl Kind {
+impl AddressKind {
     fn as_str(self) -> &'static str {
         match self {
             Self::Public => "public",
             Self::Private => "private or loopback",
-            Self::Never => "link-local or special-purpose",
+            Self::Special => "link-local or special-purpose",
         }
     }
 }
 
 fn may_connect(address: IpAddr, private: bool) -> bool {
     match kind(address) {
-        Kind::Public => true,
-        Kind::Private => private,
-        Kind::Never => false,
+        AddressKind::Public => true,
+        AddressKind::Private => private,
+        AddressKind::Special => false,
     }
 }
 
 /// By IANA's registries of special-purpose addresses (RFC 6890):
 /// <https://www.iana.org/assignments/iana-ipv4-special-registry>, <https://www.iana.org/assignments/iana-ipv6-special-registry>.
-fn kind(address: IpAddr) -> Kind {
+fn kind(address: IpAddr) -> AddressKind {
     match address {
         IpAddr::V4(address) => kind_v4(address),
         IpAddr::V6(address) => kind_v6(address),
     }
 }
 
-fn kind_v4(address: Ipv4Addr) -> Kind {
+fn kind_v4(address: Ipv4Addr) -> AddressKind {
     match address.octets() {
-        [10, ..] | [127, ..] | [192, 168, ..] => Kind::Private,
-        [172, second, ..] if (16..32).contains(&second) => Kind::Private,
+        [10, ..] | [127, ..] | [192, 168, ..] => AddressKind::Private,
+        [172, second, ..] if (16..32).contains(&second) => AddressKind::Private,
         // Shared address space (RFC 6598), which VPCs use as well.
-        [100, second, ..] if (64..128).contains(&second) => Kind::Private,
-        [0, ..] | [169, 254, ..] | [192, 0, 0 | 2, _] | [192, 88, 99, _] | [198, 18 | 19, ..] => Kind::Never,
-        [198, 51, 100, _] | [203, 0, 113, _] | [224..=255, ..] => Kind::Never,
-        _ => Kind::Public,
+        [100, second, ..] if (64..128).contains(&second) => AddressKind::Private,
+        [0, ..] | [169, 254, ..] | [192, 0, 0 | 2, _] | [192, 88, 99, _] | [198, 18 | 19, ..] => AddressKind::Special,
+        [198, 51, 100, _] | [203, 0, 113, _] | [224..=255, ..] => AddressKind::Special,
+        _ => AddressKind::Public,
     }
 }
 
-fn kind_v6(address: Ipv6Addr) -> Kind {
+fn kind_v6(address: Ipv6Addr) -> AddressKind {
     let embedded = |high: u16, low: u16| {
         let [[a, b], [c, d]] = [high.to_be_bytes(), low.to_be_bytes()];
         kind_v4(Ipv4Addr::new(a, b, c, d))
     };
     match address.segments() {
-        [0, 0, 0, 0, 0, 0, 0, 1] => Kind::Private,
+        [0, 0, 0, 0, 0, 0, 0, 1] => AddressKind::Private,
         // IPv4-mapped, NAT64 (RFC 6052) and 6to4 addresses are what is in them.
         [0, 0, 0, 0, 0, 0xffff, high, low] | [0x64, 0xff9b, 0, 0, 0, 0, high, low] | [0x2002, high, low, ..] => {
             embedded(high, low)
         }
         // AWS's own services on an instance, the metadata among them.
-        [0xfd00, 0x0ec2, ..] => Kind::Never,
-        [first, ..] if first & 0xfe00 == 0xfc00 => Kind::Private,
+        [0xfd00, 0x0ec2, ..] => AddressKind::Special,
+        [first, ..] if first & 0xfe00 == 0xfc00 => AddressKind::Private,
         // Global unicast is 2000::/3 so far, without documentation, benchmarks and tunnels.
-        [0x2001, 0xdb8 | 0..=0x1ff, ..] | [0x3fff, 0..=0xfff, ..] => Kind::Never,
-        [first, ..] if first & 0xe000 == 0x2000 => Kind::Public,
-        _ => Kind::Never,
+        [0x2001, 0xdb8 | 0..=0x1ff, ..] | [0x3fff, 0..=0xfff, ..] => AddressKind::Special,
+        [first, ..] if first & 0xe000 == 0x2000 => AddressKind::Public,
+        _ => AddressKind::Special,
     }
 }
 
@@ -173,7 +173,7 @@ mod tests {
     fn addresses_are_public_private_or_never() {
         for (kinds, addresses) in [
             (
-                Kind::Public,
+                AddressKind::Public,
                 &[
                     "8.8.8.8",
                     "172.15.0.1",
@@ -185,7 +185,7 @@ mod tests {
                 ][..],
             ),
             (
-                Kind::Private,
+                AddressKind::Private,
                 &[
                     "10.0.0.1",
                     "172.16.0.1",
@@ -202,7 +202,7 @@ mod tests {
                 ],
             ),
             (
-                Kind::Never,
+                AddressKind::Special,
                 &[
                     "169.254.169.254",
                     "0.0.0.0",
@@ -256,12 +256,12 @@ mod tests {
     #[tokio::test]
     async fn a_name_is_judged_by_its_address() {
         let deadline = Deadline::after(std::time::Duration::from_secs(5));
-        let allowed = Allowed { private_hosts: vec!["localhost".to_owned()], ..Allowed::default() };
-        let open = allowed.destination("localhost:1", &[]).unwrap();
-        assert!(!allowed.resolve(&open, deadline).await.unwrap().is_empty());
-        let shut = Allowed::default().destination("localhost:1", &[]).unwrap();
-        assert_eq!(allowed.resolve(&shut, deadline).await.unwrap_err().code(), Code::HostDenied);
-        let metadata = Allowed { private_hosts: vec!["169.254.169.254".to_owned()], ..Allowed::default() };
+        let policy = HostPolicy { private_hosts: vec!["localhost".to_owned()], ..HostPolicy::default() };
+        let open = policy.destination("localhost:1", &[]).unwrap();
+        assert!(!policy.resolve(&open, deadline).await.unwrap().is_empty());
+        let shut = HostPolicy::default().destination("localhost:1", &[]).unwrap();
+        assert_eq!(policy.resolve(&shut, deadline).await.unwrap_err().code(), Code::HostDenied);
+        let metadata = HostPolicy { private_hosts: vec!["169.254.169.254".to_owned()], ..HostPolicy::default() };
         let host = metadata.destination("169.254.169.254", &[]).unwrap();
         assert_eq!(metadata.resolve(&host, deadline).await.unwrap_err().code(), Code::HostDenied);
     }
@@ -269,10 +269,10 @@ mod tests {
     #[test]
     fn a_host_that_is_not_listed_is_denied() {
         let hosts = ["*.okta.com".to_owned()];
-        assert!(Allowed::default().destination("a.okta.com", &hosts).is_ok());
-        let denied = Allowed::default().destination("a.okta.com.evil.net", &hosts).unwrap_err();
+        assert!(HostPolicy::default().destination("a.okta.com", &hosts).is_ok());
+        let denied = HostPolicy::default().destination("a.okta.com.evil.net", &hosts).unwrap_err();
         assert_eq!((denied.code(), denied.fact(Fact::Host)), (Code::HostDenied, Some("a.okta.com.evil.net")));
-        let more = Allowed { hosts: vec!["id.example.com".to_owned()], ..Allowed::default() };
+        let more = HostPolicy { hosts: vec!["id.example.com".to_owned()], ..HostPolicy::default() };
         assert!(more.destination("id.example.com", &hosts).is_ok());
     }
 }

@@ -3,7 +3,7 @@
 mod address;
 pub mod request;
 
-pub use address::Allowed;
+pub use address::HostPolicy;
 
 use crate::http::request::Request;
 use ::http::response::Parts;
@@ -32,7 +32,7 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 #[derive(Clone)]
 pub struct Client {
     tls: TlsConnector,
-    allowed: Allowed,
+    policy: HostPolicy,
 }
 
 /// What came back. Its body may hold a key: nothing here prints it.
@@ -55,14 +55,14 @@ impl fmt::Debug for Response {
 
 /// Why there is no answer.
 #[derive(Clone, Debug)]
-pub enum CallError {
+pub enum SendError {
     /// The request was not sent: nothing has happened at the issuer.
     NotSent(Error),
     /// The request was sent, or may have been: what was asked may have happened.
     Lost(Error),
 }
 
-impl CallError {
+impl SendError {
     /// The error, whichever it is.
     pub fn into_error(self) -> Error {
         match self {
@@ -76,31 +76,31 @@ impl Client {
     ///
     /// # Errors
     /// [`Code::CaBundleInvalid`].
-    pub fn new(ca_bundle: Option<&str>, allowed: Allowed) -> Result<Self> {
+    pub fn new(ca_bundle: Option<&str>, policy: HostPolicy) -> Result<Self> {
         let extra: Vec<_> = ca_bundle.iter().map(|pem| ("CA_BUNDLE", *pem)).collect();
         let verifier = Verifier::with_roots(webpki_roots::TLS_SERVER_ROOTS, &extra)?;
-        Ok(Self { tls: TlsConnector::from(verifier.config()), allowed })
+        Ok(Self { tls: TlsConnector::from(verifier.config()), policy })
     }
 
     /// Sends a request to a host of which the description limits the choice to `hosts`, if it has any.
     ///
     /// # Errors
-    /// [`CallError`], without a word of what was sent or answered.
-    pub async fn send(&self, request: Request, hosts: &[String], deadline: Deadline) -> Result<Response, CallError> {
+    /// [`SendError`], without a word of what was sent or answered.
+    pub async fn send(&self, request: Request, hosts: &[String], deadline: Deadline) -> Result<Response, SendError> {
         let deadline = deadline.within(request.timeout);
-        let host = self.allowed.destination(&request.authority, hosts).map_err(CallError::NotSent)?;
+        let host = self.policy.destination(&request.authority, hosts).map_err(SendError::NotSent)?;
         let placed = |error: Error| {
             let error = error.with_default(Fact::Call, &request.what).with_default(Fact::Host, &host.name);
             error.with_default(Fact::Port, host.port)
         };
-        let stream = self.connect(&host, deadline).await.map_err(|error| CallError::NotSent(placed(error)))?;
-        let message = message(&request).map_err(|error| CallError::NotSent(placed(error)))?;
-        let lost = |code| CallError::Lost(placed(Error::new(code)));
+        let stream = self.connect(&host, deadline).await.map_err(|error| SendError::NotSent(placed(error)))?;
+        let message = message(&request).map_err(|error| SendError::NotSent(placed(error)))?;
+        let lost = |code| SendError::Lost(placed(Error::new(code)));
         let (head, body) =
             deadline.limit(converse(stream, message)).await.map_err(|_| lost(Code::ServerSilent))?.map_err(lost)?;
         if head.status.is_redirection() {
             let error = Error::new(Code::RedirectRefused).with(Fact::Status, head.status.as_u16());
-            return Err(CallError::Lost(placed(error)));
+            return Err(SendError::Lost(placed(error)));
         }
         Ok(Response {
             status: head.status.as_u16(),
@@ -116,7 +116,7 @@ impl Client {
         host: &address::Host,
         deadline: Deadline,
     ) -> Result<tokio_rustls::client::TlsStream<TcpStream>> {
-        let addresses = self.allowed.resolve(host, deadline).await?;
+        let addresses = self.policy.resolve(host, deadline).await?;
         let mut failure = Error::new(Code::HostUnresolved);
         for address in addresses {
             let tcp = match deadline.within(CONNECT_TIMEOUT).limit(TcpStream::connect(address)).await {

@@ -7,10 +7,10 @@
 
 use crate::description::template::Key;
 use crate::description::{Issuer, Strategy};
-use crate::exchange::{Exchange, Found, Verdict};
+use crate::exchange::{Exchange, ListedKey, Verdict};
 use crate::target::journal::{Journal, MAX_ENTRIES, Superseded, name, parts, token_part};
 use crate::target::key_secret::KeySecret;
-use crate::target::retire::{End, end, is_named, is_ours, not_ours, not_revoked};
+use crate::target::retire::{RevokeOutcome, is_named, is_ours, not_ours, not_revoked, revoke_own};
 use crate::target::rights::{Administrator, Holder};
 use rotation::clock::{Deadline, since_epoch};
 use rotation::protocol::context::StepContext;
@@ -27,11 +27,11 @@ const CLOCKS: Duration = Duration::from_secs(10);
 pub(crate) struct Minted {
     pub(crate) key: Key,
     pub(crate) journal: Journal,
-    strays: Vec<String>,
+    candidates: Vec<String>,
 }
 
 /// A key that another attempt has made for this version, and when.
-struct Stray {
+struct Candidate {
     id: String,
     made: Option<Duration>,
 }
@@ -43,34 +43,38 @@ pub(crate) async fn mint(admin: &Administrator, context: &StepContext<'_>) -> Re
     let oldest_in_flight = since_epoch().saturating_sub(context.deadline().left() + CLOCKS);
     let exchange = admin.exchange(deadline);
     let listed = exchange.find().await?;
-    let ending = admin.ending(deadline);
+    let revocations = admin.revocations(deadline);
     let previous = previous(&admin.holder, context, listed.as_deref()).await?;
-    let keys = Keys {
+    let keys = Minting {
         admin,
         context,
         exchange: &exchange,
-        ending: &ending,
+        revocations: &revocations,
         listed: listed.as_deref(),
         previous: previous.as_ref(),
         deadline,
     };
-    let (mut journal, ended) = keys.work_off().await;
+    let (mut journal, ended) = keys.revoke_leftovers().await;
     keys.supersede_current(&mut journal).await;
-    let strays = keys.sort_out(&mut journal, &ended).await;
+    let candidates = keys.sort_listed(&mut journal, &ended).await;
     if let Some(risk) = admin.holder.issuer.risk.as_ref().filter(|_| !admin.holder.issuer.finds_by_name()) {
         let error = Error::new(Code::OrphanPossible).with(Fact::Issuer, &admin.holder.issuer.id);
         context.warn(error.with(Fact::What, risk));
     }
-    let key = keys.create(&strays, oldest_in_flight).await?;
+    let key = keys.create(&candidates, oldest_in_flight).await?;
     let id = key.id.as_deref().ok_or_else(|| Error::new(Code::Internal).with(Fact::What, "a key without an id"))?;
     journal.proof = admin.prover.prove(id);
     // In a list that was read before the key was made, others cannot be told from it by their names alone.
-    let strays = strays.into_iter().map(|stray| stray.id).filter(|stray| stray != id).collect();
-    Ok(Minted { key, journal, strays })
+    let candidates = candidates.into_iter().map(|candidate| candidate.id).filter(|candidate| candidate != id).collect();
+    Ok(Minted { key, journal, candidates })
 }
 
 /// What AWSPREVIOUS says, where it matters: after somebody has rolled back by hand it has a key that no journal knows.
-async fn previous(holder: &Holder, context: &StepContext<'_>, listed: Option<&[Found]>) -> Result<Option<KeySecret>> {
+async fn previous(
+    holder: &Holder,
+    context: &StepContext<'_>,
+    listed: Option<&[ListedKey]>,
+) -> Result<Option<KeySecret>> {
     let version = &holder.version;
     let known =
         |id: &str| version.key.id.as_deref() == Some(id) || version.journal.retire.iter().any(|entry| entry.id == id);
@@ -84,7 +88,7 @@ async fn previous(holder: &Holder, context: &StepContext<'_>, listed: Option<&[F
 
 /// Ends a key that was made and cannot be used.
 pub(crate) async fn discard(admin: &Administrator, context: &StepContext<'_>, key: &Key) {
-    let exchange = admin.ending(context.deadline());
+    let exchange = admin.revocations(context.deadline());
     if let Some(id) = &key.id
         && let Err(error) = exchange.revoke(id).await
     {
@@ -94,9 +98,9 @@ pub(crate) async fn discard(admin: &Administrator, context: &StepContext<'_>, ke
 
 /// Ends what is nobody's now that the version has its value.
 pub(crate) async fn settle(admin: &Administrator, context: &StepContext<'_>, minted: &Minted, put: PutOutcome) {
-    let exchange = admin.ending(context.deadline());
+    let exchange = admin.revocations(context.deadline());
     let orphans: Vec<&String> = match put {
-        PutOutcome::Stored => minted.strays.iter().collect(),
+        PutOutcome::Stored => minted.candidates.iter().collect(),
         // The value is another invocation's. What else is named for this version may be that.
         PutOutcome::OtherValueThere => minted.key.id.iter().collect(),
     };
@@ -107,20 +111,20 @@ pub(crate) async fn settle(admin: &Administrator, context: &StepContext<'_>, min
     }
 }
 
-struct Keys<'a> {
+struct Minting<'a> {
     admin: &'a Administrator,
     context: &'a StepContext<'a>,
     exchange: &'a Exchange<'a>,
     /// For what may fail without being the rotation's failure.
-    ending: &'a Exchange<'a>,
+    revocations: &'a Exchange<'a>,
     /// The keys that exist: of this secret alone, where keys have names.
-    listed: Option<&'a [Found]>,
+    listed: Option<&'a [ListedKey]>,
     /// What AWSPREVIOUS says, if it was worth reading and could be.
     previous: Option<&'a KeySecret>,
     deadline: Deadline,
 }
 
-impl Keys<'_> {
+impl Minting<'_> {
     fn issuer(&self) -> &Issuer {
         &self.admin.holder.issuer
     }
@@ -139,7 +143,7 @@ impl Keys<'_> {
 
     /// The journal of the current version without what has ended, after trying again to end what was due; and the ids of what was
     /// ended just now, which the list, being older, still has.
-    async fn work_off(&self) -> (Journal, Vec<&str>) {
+    async fn revoke_leftovers(&self) -> (Journal, Vec<&str>) {
         let (now, promoted) = (since_epoch(), self.context.description().last_rotated);
         let before_create = self.issuer().strategy == Strategy::RevokeCreate;
         let (mut journal, mut ended) = (Journal::default(), Vec::new());
@@ -153,12 +157,12 @@ impl Keys<'_> {
             }
             let leftover = entry.since.is_some() && entry.due(self.version().grace, promoted, now);
             if leftover || before_create {
-                match end(self.context, self.ending, &self.admin.prover, entry, self.listed).await {
-                    End::Ended => {
+                match revoke_own(self.context, self.revocations, &self.admin.prover, entry, self.listed).await {
+                    RevokeOutcome::Revoked => {
                         ended.push(entry.id.as_str());
                         continue;
                     }
-                    End::Kept | End::NotOurs => {}
+                    RevokeOutcome::Failed | RevokeOutcome::NotOurs => {}
                 }
             }
             let since = entry.since.or(Some(promoted.unwrap_or(now).as_secs()));
@@ -193,7 +197,9 @@ impl Keys<'_> {
         }
         let (proof, listed) = (self.admin.prover.prove(id), self.is_listed(id));
         let entry = Superseded { id: id.clone(), proof, since: None, listed };
-        if before_create && end(self.context, self.ending, &self.admin.prover, &entry, self.listed).await == End::Ended
+        if before_create
+            && revoke_own(self.context, self.revocations, &self.admin.prover, &entry, self.listed).await
+                == RevokeOutcome::Revoked
         {
             return;
         }
@@ -231,10 +237,10 @@ impl Keys<'_> {
 
     /// Ends the orphans of versions that have their value, notes keys of versions that nobody knows any more, and returns
     /// those that were made for this version.
-    async fn sort_out(&self, journal: &mut Journal, ended: &[&str]) -> Vec<Stray> {
+    async fn sort_listed(&self, journal: &mut Journal, ended: &[&str]) -> Vec<Candidate> {
         let this = token_part(self.context.token());
         let settled = self.settled();
-        let mut strays = Vec::new();
+        let mut candidates = Vec::new();
         for found in self.listed.unwrap_or_default() {
             let noted = journal.retire.iter().any(|entry| entry.id == found.id);
             let known = noted || self.is_current(&found.id) || ended.contains(&found.id.as_str());
@@ -244,7 +250,7 @@ impl Keys<'_> {
                 continue;
             };
             if token == this {
-                strays.push(Stray { id: found.id.clone(), made });
+                candidates.push(Candidate { id: found.id.clone(), made });
                 continue;
             }
             let is_previous = self.previous.is_some_and(|previous| previous.key.id.as_ref() == Some(&found.id));
@@ -256,16 +262,16 @@ impl Keys<'_> {
                 journal.retire.push(self.entry(found));
             }
         }
-        strays
+        candidates
     }
 
-    fn is_for_this(&self, found: &Found) -> bool {
+    fn is_for_this(&self, found: &ListedKey) -> bool {
         let made = found.name.as_deref().and_then(|name| parts(&self.admin.holder.prefix, name));
         made.is_some_and(|(token, _)| token == token_part(self.context.token()))
     }
 
     async fn end_orphan(&self, id: &str) -> bool {
-        let ended = self.ending.revoke(id).await.map_err(|error| self.context.warn(not_revoked(error, id)));
+        let ended = self.revocations.revoke(id).await.map_err(|error| self.context.warn(not_revoked(error, id)));
         ended.is_ok()
     }
 
@@ -281,14 +287,14 @@ impl Keys<'_> {
     }
 
     /// Superseded by this rotation: when it really was, nobody knows, and somebody may have it still.
-    fn entry(&self, found: &Found) -> Superseded {
+    fn entry(&self, found: &ListedKey) -> Superseded {
         Superseded { id: found.id.clone(), proof: self.admin.prover.prove(&found.id), since: None, listed: true }
     }
 
     /// Makes a key. Where the issuer allows no more, a key that an attempt of long ago has left is ended first.
-    async fn create(&self, strays: &[Stray], oldest_in_flight: Duration) -> Result<Key> {
+    async fn create(&self, candidates: &[Candidate], oldest_in_flight: Duration) -> Result<Key> {
         match self.create_once().await {
-            Err(error) if error.code() == Code::KeyLimitReached && strays.is_empty() => {
+            Err(error) if error.code() == Code::KeyLimitReached && candidates.is_empty() => {
                 // One that was made since the list was read is another invocation's, which is about to store it.
                 let now = self.exchange.find().await.ok().flatten().unwrap_or_default();
                 Err(if now.iter().any(|found| self.is_for_this(found)) {
@@ -298,13 +304,15 @@ impl Keys<'_> {
                 })
             }
             Err(error) if error.code() == Code::KeyLimitReached => {
-                let over: Vec<_> =
-                    strays.iter().filter(|stray| stray.made.is_some_and(|made| made < oldest_in_flight)).collect();
+                let over: Vec<_> = candidates
+                    .iter()
+                    .filter(|candidate| candidate.made.is_some_and(|made| made < oldest_in_flight))
+                    .collect();
                 if over.is_empty() {
                     return Err(error.recoded(Code::AttemptUnderWay));
                 }
-                for stray in over {
-                    self.exchange.revoke(&stray.id).await?;
+                for candidate in over {
+                    self.exchange.revoke(&candidate.id).await?;
                 }
                 self.create_once().await
             }

@@ -12,8 +12,8 @@ pub mod value;
 use crate::description::template::Key;
 use crate::description::when::rfc3339;
 use crate::description::{Output, Strategy};
-use crate::exchange::{Found, Verdict};
-use crate::http::{Allowed, Client};
+use crate::exchange::{ListedKey, Verdict};
+use crate::http::{Client, HostPolicy};
 use crate::settings::Settings;
 use crate::sources::Sources;
 use crate::target::journal::{Grace, Journal};
@@ -63,14 +63,14 @@ impl ApiKey {
     /// # Errors
     /// [`Code::CaBundleInvalid`], and those of the descriptions in files.
     pub fn new(settings: Settings) -> Result<Self> {
-        let allowed = Allowed {
+        let policy = HostPolicy {
             hosts: settings.allowed_hosts,
             private_hosts: settings.allowed_private_hosts,
             instead: settings.issuer_endpoint,
         };
         let deployment = Deployment {
             sources: Sources::new(&settings.issuers, settings.ssm_endpoint.as_deref())?,
-            client: Client::new(settings.ca_bundle.as_deref(), allowed)?,
+            client: Client::new(settings.ca_bundle.as_deref(), policy)?,
             admin_secrets: settings.admin_secrets,
             allow_unproven: settings.allow_unproven_keys,
         };
@@ -271,7 +271,7 @@ impl Target for ApiKey {
 
 /// What a list of keys, or why there is none, tells about the admin's credential. `Ok(None)` says that the issuer cannot list:
 /// then nothing that changes nothing needs that credential.
-fn admin_tried(listed: Result<Option<Vec<Found>>>) -> Option<Attempt> {
+fn admin_tried(listed: Result<Option<Vec<ListedKey>>>) -> Option<Attempt> {
     match listed {
         // Nothing was sent.
         Ok(None) => None,

@@ -1,9 +1,9 @@
 //! The journal of a version: which of its keys are overdue, and how many are left.
 
-use crate::exchange::{Exchange, Found};
+use crate::exchange::{Exchange, ListedKey};
 use crate::target::journal::Superseded;
 use crate::target::key_secret::KeySecret;
-use crate::target::retire::{End, end, is_ours, not_ours};
+use crate::target::retire::{RevokeOutcome, is_ours, not_ours, revoke_own};
 use crate::target::rights::{Administrator, Holder};
 use rotation::clock::since_epoch;
 use rotation::protocol::context::StepContext;
@@ -15,7 +15,7 @@ use std::time::Duration;
 /// The keys of a journal whose time is over.
 pub(crate) struct Overdue {
     keys: Vec<Superseded>,
-    left: Left,
+    left: JournalCount,
 }
 
 impl Overdue {
@@ -38,19 +38,19 @@ impl Overdue {
             return None;
         }
         let keys: Vec<_> = version.journal.retire.iter().filter(due).cloned().collect();
-        let left = Left::of(version, keys.len());
+        let left = JournalCount::of(version, keys.len());
         left.note(context);
         (!keys.is_empty()).then_some(Self { keys, left })
     }
 
     /// Revokes them, and notes what is left of the journal.
     pub(crate) async fn revoke(mut self, context: &StepContext<'_>, admin: &Administrator) -> Retired {
-        let exchange = admin.ending(context.deadline());
+        let exchange = admin.revocations(context.deadline());
         let mut retired = Retired::Nothing;
         for entry in &self.keys {
-            let became = end(context, &exchange, &admin.prover, entry, None).await;
+            let became = revoke_own(context, &exchange, &admin.prover, entry, None).await;
             self.left.count(became);
-            if became == End::Ended {
+            if became == RevokeOutcome::Revoked {
                 retired = Retired::Previous;
             }
         }
@@ -60,26 +60,26 @@ impl Overdue {
 }
 
 /// What is left of a version's journal, but for the version's own key.
-struct Left {
+struct JournalCount {
     depth: usize,
     overdue: usize,
 }
 
-impl Left {
+impl JournalCount {
     fn of(secret: &KeySecret, due: usize) -> Self {
         Self { depth: superseded(secret).count(), overdue: due }
     }
 
     /// Counts what became of a key whose time was over. One that is not ours to end is overdue for nobody: it has its own warning,
     /// and somebody may have ended it long ago without anyone here being able to tell.
-    fn count(&mut self, became: End) {
+    fn count(&mut self, became: RevokeOutcome) {
         match became {
-            End::Ended => {
+            RevokeOutcome::Revoked => {
                 self.depth = self.depth.saturating_sub(1);
                 self.overdue = self.overdue.saturating_sub(1);
             }
-            End::NotOurs => self.overdue = self.overdue.saturating_sub(1),
-            End::Kept => {}
+            RevokeOutcome::NotOurs => self.overdue = self.overdue.saturating_sub(1),
+            RevokeOutcome::Failed => {}
         }
     }
 
@@ -108,11 +108,11 @@ pub(crate) struct Living {
 
 impl Living {
     /// `None` where the list does not tell it of each key.
-    pub(crate) fn of(admin: &Administrator, listed: &[Found]) -> Option<Self> {
+    pub(crate) fn of(admin: &Administrator, listed: &[ListedKey]) -> Option<Self> {
         Self::among(&admin.holder.version, listed, |entry| is_ours(&admin.prover, entry, Some(listed)))
     }
 
-    fn among(secret: &KeySecret, listed: &[Found], is_ours: impl Fn(&Superseded) -> bool) -> Option<Self> {
+    fn among(secret: &KeySecret, listed: &[ListedKey], is_ours: impl Fn(&Superseded) -> bool) -> Option<Self> {
         let mut living = Self::default();
         for entry in superseded(secret) {
             if entry.since.is_none() {
@@ -155,8 +155,8 @@ mod tests {
     use crate::target::journal::{Grace, Journal};
     use std::collections::BTreeMap;
 
-    fn found(ids: &[&str]) -> Vec<Found> {
-        ids.iter().map(|id| Found { id: (*id).to_owned(), name: None }).collect()
+    fn found(ids: &[&str]) -> Vec<ListedKey> {
+        ids.iter().map(|id| ListedKey { id: (*id).to_owned(), name: None }).collect()
     }
 
     fn entry(id: &str, since: Option<u64>, listed: bool) -> Superseded {
@@ -178,11 +178,13 @@ mod tests {
     /// What a person has revoked would raise an alarm for good: nothing here can tell that it is gone.
     #[test]
     fn a_key_that_is_not_ours_is_never_overdue() {
-        for (became, depth, overdue) in
-            [(vec![], 3, 2), (vec![End::Kept, End::Kept], 3, 2), (vec![End::Ended, End::NotOurs], 2, 0)]
-        {
+        for (became, depth, overdue) in [
+            (vec![], 3, 2),
+            (vec![RevokeOutcome::Failed, RevokeOutcome::Failed], 3, 2),
+            (vec![RevokeOutcome::Revoked, RevokeOutcome::NotOurs], 2, 0),
+        ] {
             let retire = vec![entry("a", Some(1), false), entry("b", Some(1), false), entry("c", None, false)];
-            let mut left = Left::of(&version(retire), 2);
+            let mut left = JournalCount::of(&version(retire), 2);
             became.into_iter().for_each(|became| left.count(became));
             assert_eq!((left.depth, left.overdue), (depth, overdue));
         }

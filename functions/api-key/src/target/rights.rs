@@ -19,7 +19,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 /// The most time that one step spends on revoking keys. An issuer that can revoke one does so in a tenth of it.
-const TO_END: Duration = Duration::from_secs(10);
+const TO_REVOKE: Duration = Duration::from_secs(10);
 
 /// What the deployer configured.
 pub(crate) struct Deployment {
@@ -159,8 +159,8 @@ impl Administrator {
     }
 
     /// The same for revoking keys. Failures are retried, and must leave the step time for the rest of its work and its answer.
-    pub(crate) fn ending(&self, deadline: Deadline) -> Exchange<'_> {
-        self.exchange(deadline.within(TO_END.min(deadline.left() / 3)))
+    pub(crate) fn revocations(&self, deadline: Deadline) -> Exchange<'_> {
+        self.exchange(deadline.within(TO_REVOKE.min(deadline.left() / 3)))
     }
 }
 

@@ -7,8 +7,8 @@ use super::super::steps::{milliseconds, rounded};
 use super::{Checked, EndLine};
 use api_key::description::template::{Key, VarValue};
 use api_key::description::{Admin, Issuer, Strategy, VarSource};
-use api_key::exchange::{Exchange, Found, Subject, Verdict};
-use api_key::http::{Allowed, Client};
+use api_key::exchange::{Exchange, ListedKey, Subject, Verdict};
+use api_key::http::{Client, HostPolicy};
 use api_key::target::journal::{name, name_prefix};
 use api_key::target::key_secret::{admin_fields, issuer_name, key, vars};
 use rotation::clock::{Deadline, Stopwatch, since_epoch};
@@ -81,8 +81,8 @@ pub(super) async fn run<F: Future<Output = Stop>>(
 }
 
 fn prepare(given: &Given<'_>) -> Result<(Client, Facts), Stop> {
-    let allowed = Allowed { instead: Some(given.authority.to_owned()), ..Allowed::default() };
-    let client = Client::new(given.checked.ca.as_deref(), allowed).map_err(|error| Stop::Setup(error.to_string()))?;
+    let policy = HostPolicy { instead: Some(given.authority.to_owned()), ..HostPolicy::default() };
+    let client = Client::new(given.checked.ca.as_deref(), policy).map_err(|error| Stop::Setup(error.to_string()))?;
     Ok((client, Facts::read(given)?))
 }
 
@@ -315,7 +315,7 @@ impl Trial<'_> {
     }
 
     /// The keys that this trial has named. A list without names does not show them.
-    async fn named(&self) -> Result<Vec<Found>, Failure> {
+    async fn named(&self) -> Result<Vec<ListedKey>, Failure> {
         if !self.exchange.issuer().finds_by_name() {
             return Err(Failure::new("key-not-listed", "the description cannot find a key by its name"));
         }

@@ -10,7 +10,7 @@ pub(super) struct Compiler<'a> {
 
 /// What may be filled in where.
 #[derive(Clone, Copy)]
-pub(super) struct Allowed {
+pub(super) struct Offered {
     pub(super) admin: bool,
     pub(super) key_id: bool,
     pub(super) key_secret: bool,
@@ -22,17 +22,17 @@ pub(super) struct Allowed {
 }
 
 /// The most that a call as this one may fill in.
-pub(super) const NOTHING: Allowed =
-    Allowed { admin: false, key_id: false, key_secret: false, name: false, grace: false, lifetime: false, json: false };
+pub(super) const NOTHING: Offered =
+    Offered { admin: false, key_id: false, key_secret: false, name: false, grace: false, lifetime: false, json: false };
 
 impl<'a> Compiler<'a> {
     pub(super) fn problem(&mut self, path: impl Into<String>, message: impl Into<String>) {
         self.problems.push(Problem { path: path.into(), message: message.into() });
     }
 
-    pub(super) fn by_admin(&self) -> Allowed {
+    pub(super) fn by_admin(&self) -> Offered {
         match self.written.admin {
-            Admin::Secret => Allowed { admin: true, ..NOTHING },
+            Admin::Secret => Offered { admin: true, ..NOTHING },
             _ => NOTHING,
         }
     }

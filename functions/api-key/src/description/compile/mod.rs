@@ -5,7 +5,7 @@ mod operations;
 mod predicate;
 mod request;
 
-use crate::description::compile::compiler::{Allowed, Compiler, NOTHING};
+use crate::description::compile::compiler::{Compiler, NOTHING, Offered};
 use crate::description::template::{Placeholder, Template};
 use crate::description::when::Length;
 use crate::description::written::{self, Admin, Description, Strategy, VarSource};
@@ -35,7 +35,7 @@ impl<'a> Compiler<'a> {
         let vars = self.vars();
         let admin_auth = written.auth.admin.as_ref().map(|auth| self.auth("auth.admin", auth, self.by_admin()));
         let key_auth = written.auth.key.as_ref().map(|auth| {
-            let allowed = Allowed { key_id: true, key_secret: true, ..NOTHING };
+            let allowed = Offered { key_id: true, key_secret: true, ..NOTHING };
             self.auth("auth.key", auth, allowed)
         });
         let (find, create, roll) = (self.find(), self.create(), self.roll());

@@ -1,6 +1,6 @@
 //! What is done with keys, each by calls of its own.
 
-use crate::description::compile::compiler::{Allowed, Compiler, NOTHING};
+use crate::description::compile::compiler::{Compiler, NOTHING, Offered};
 use crate::description::written::{self, Strategy};
 use crate::description::{
     Before, Body, Create, CursorInto, Find, Pages, Pointer, Predicate, Predicates, Revoke, Role, Roll, Set, Verify,
@@ -50,7 +50,7 @@ impl Compiler<'_> {
 
     pub(super) fn create(&mut self) -> Option<Create> {
         let create = self.written.create.as_ref()?;
-        let allowed = Allowed { name: true, lifetime: true, ..NOTHING };
+        let allowed = Offered { name: true, lifetime: true, ..NOTHING };
         let mut before = Vec::new();
         for (at, written) in create.before.iter().enumerate() {
             let what = format!("create.before[{at}]");
@@ -81,7 +81,7 @@ impl Compiler<'_> {
     pub(super) fn roll(&mut self) -> Option<Roll> {
         let roll = self.written.roll.as_ref()?;
         let allowed =
-            Allowed { key_id: true, grace: self.written.strategy == Strategy::RollGrace, lifetime: true, ..NOTHING };
+            Offered { key_id: true, grace: self.written.strategy == Strategy::RollGrace, lifetime: true, ..NOTHING };
         let call = self.call("roll", roll.call(), Role::Admin, allowed);
         let ok = self.ok("roll.ok", roll.ok.as_ref(), allowed);
         let gone = roll.gone.as_ref().map(|gone| self.answers("roll.gone", gone, allowed));
@@ -91,14 +91,14 @@ impl Compiler<'_> {
 
     pub(super) fn set(&mut self) -> Option<Set> {
         let set = self.written.set.as_ref()?;
-        let allowed = Allowed { key_id: true, key_secret: true, ..NOTHING };
+        let allowed = Offered { key_id: true, key_secret: true, ..NOTHING };
         let call = self.call("set", set.call(), Role::Admin, allowed);
         Some(Set { call, ok: self.ok("set.ok", set.ok.as_ref(), allowed) })
     }
 
     pub(super) fn verify(&mut self) -> Option<Verify> {
         let verify = self.written.verify.as_ref()?;
-        let allowed = Allowed { key_id: true, key_secret: true, ..NOTHING };
+        let allowed = Offered { key_id: true, key_secret: true, ..NOTHING };
         let call = self.call("verify", verify.call(), Role::Key, allowed);
         if let Some(poll) = verify.poll {
             if poll.every.0 < MIN_PAUSE {
@@ -118,7 +118,7 @@ impl Compiler<'_> {
     }
 
     pub(super) fn revoke(&mut self) -> Vec<Revoke> {
-        let allowed = Allowed { key_id: true, ..NOTHING };
+        let allowed = Offered { key_id: true, ..NOTHING };
         let mut compiled = Vec::new();
         for (at, revoke) in self.written.revoke.iter().enumerate() {
             let what = format!("revoke[{at}]");

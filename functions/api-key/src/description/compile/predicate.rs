@@ -1,6 +1,6 @@
 //! What is expected of answers, and found in them.
 
-use crate::description::compile::compiler::{Allowed, Compiler};
+use crate::description::compile::compiler::{Compiler, Offered};
 use crate::description::expect::Expected;
 use crate::description::predicate::{Pointer, Predicate, Predicates};
 use crate::description::written;
@@ -18,7 +18,7 @@ impl Compiler<'_> {
         &mut self,
         path: &str,
         written: &BTreeMap<String, Expected>,
-        allowed: Allowed,
+        allowed: Offered,
     ) -> Vec<(Pointer, Expected)> {
         let mut compiled = Vec::new();
         for (place, expected) in written {
@@ -30,7 +30,7 @@ impl Compiler<'_> {
         compiled
     }
 
-    pub(super) fn answers(&mut self, path: &str, written: &written::Predicates, allowed: Allowed) -> Predicates {
+    pub(super) fn answers(&mut self, path: &str, written: &written::Predicates, allowed: Offered) -> Predicates {
         let list = match written {
             written::Predicates::One(one) => std::slice::from_ref(one),
             written::Predicates::Any(any) => any.as_slice(),
@@ -63,7 +63,7 @@ impl Compiler<'_> {
         range
     }
 
-    pub(super) fn ok(&mut self, path: &str, written: Option<&written::Predicates>, allowed: Allowed) -> Predicates {
+    pub(super) fn ok(&mut self, path: &str, written: Option<&written::Predicates>, allowed: Offered) -> Predicates {
         match written {
             Some(written) => self.answers(path, written, allowed),
             None => Predicates(vec![Predicate { status: vec![(200, 299)], fields: Vec::new() }]),

@@ -1,6 +1,6 @@
 //! Where requests go, and what is in them.
 
-use crate::description::compile::compiler::{Allowed, Compiler, NOTHING};
+use crate::description::compile::compiler::{Compiler, NOTHING, Offered};
 use crate::description::template::{Placeholder, Template};
 use crate::description::when::Length;
 use crate::description::written::{self, Admin};
@@ -27,7 +27,7 @@ impl Compiler<'_> {
         }
         let base = self.place("http.base", &http.base, false);
         self.timeout("http.timeout", http.timeout);
-        let allowed = Allowed { key_id: false, ..self.by_admin() };
+        let allowed = Offered { key_id: false, ..self.by_admin() };
         Some(Http { base, hosts: http.hosts.clone(), headers: self.headers("http.headers", &http.headers, allowed) })
     }
 
@@ -64,7 +64,7 @@ impl Compiler<'_> {
             self.problem(path, "expected a host");
         }
         self.host(path, &host);
-        self.filled(path, &tail, Allowed { key_id: true, ..NOTHING }, secret_in_url);
+        self.filled(path, &tail, Offered { key_id: true, ..NOTHING }, secret_in_url);
         Address { host, path: tail }
     }
 
@@ -94,7 +94,7 @@ impl Compiler<'_> {
         &mut self,
         path: &str,
         written: &BTreeMap<String, Template>,
-        allowed: Allowed,
+        allowed: Offered,
     ) -> Vec<(String, Template)> {
         // Those that say where a message ends or to whom it goes are the HTTP library's (RFC 9110, section 7).
         const OWN: [&str; 5] = ["host", "content-length", "transfer-encoding", "connection", "te"];
@@ -112,7 +112,7 @@ impl Compiler<'_> {
     }
 
     /// Checks that a template fills in only what there is at that moment.
-    pub(super) fn filled(&mut self, path: &str, template: &Template, allowed: Allowed, secret_is_safe: bool) {
+    pub(super) fn filled(&mut self, path: &str, template: &Template, allowed: Offered, secret_is_safe: bool) {
         for place in template.placeholders() {
             let message = match place {
                 Placeholder::Var(name) if !self.written.vars.contains_key(name) => {
@@ -158,7 +158,7 @@ impl Compiler<'_> {
         self.written.vars.get(var).is_some_and(|var| var.kind == VarKind::Json)
     }
 
-    pub(super) fn auth(&mut self, path: &str, written: &written::Auth, allowed: Allowed) -> Auth {
+    pub(super) fn auth(&mut self, path: &str, written: &written::Auth, allowed: Offered) -> Auth {
         let headers = self.headers(&format!("{path}.headers"), &written.headers, allowed);
         let mut schemes = Vec::new();
         if let Some(token) = &written.bearer {
@@ -207,7 +207,7 @@ impl Compiler<'_> {
         Auth { headers, scheme: schemes.pop() }
     }
 
-    fn target(&mut self, path: &str, written: &Template, allowed: Allowed, secret_in_url: bool) -> RequestTarget {
+    fn target(&mut self, path: &str, written: &Template, allowed: Offered, secret_in_url: bool) -> RequestTarget {
         if written.start().starts_with('/') {
             if written.to_string().contains(['?', '#']) {
                 self.problem(path, "expected no `?` and no `#`: parameters stand under `query`");
@@ -225,7 +225,7 @@ impl Compiler<'_> {
         RequestTarget::Url(self.place(path, written, secret_in_url))
     }
 
-    pub(super) fn call(&mut self, what: &str, written: written::Call<'_>, default: Role, mut allowed: Allowed) -> Call {
+    pub(super) fn call(&mut self, what: &str, written: written::Call<'_>, default: Role, mut allowed: Offered) -> Call {
         let role = written.role.unwrap_or(default);
         match (role, self.written.admin) {
             (Role::Admin, Admin::Secret) => {
@@ -275,7 +275,7 @@ impl Compiler<'_> {
         }
     }
 
-    fn body(&mut self, what: &str, written: written::Call<'_>, allowed: Allowed) -> Body {
+    fn body(&mut self, what: &str, written: written::Call<'_>, allowed: Offered) -> Body {
         let mut bodies = Vec::new();
         if let Some(json) = written.json {
             bodies.push(Body::Json(self.tree(&format!("{what}.json"), json, allowed)));
@@ -302,11 +302,11 @@ impl Compiler<'_> {
         bodies.pop().unwrap_or(Body::None)
     }
 
-    fn tree(&mut self, path: &str, value: &Value, allowed: Allowed) -> JsonTemplate {
+    fn tree(&mut self, path: &str, value: &Value, allowed: Offered) -> JsonTemplate {
         match value {
             Value::String(text) => match Template::parse(text) {
                 Ok(template) => {
-                    let allowed = Allowed { json: template.only_placeholder().is_some(), ..allowed };
+                    let allowed = Offered { json: template.only_placeholder().is_some(), ..allowed };
                     self.filled(path, &template, allowed, true);
                     JsonTemplate::Text(template)
                 }
