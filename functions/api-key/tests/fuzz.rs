@@ -6,8 +6,7 @@
 
 #![allow(clippy::panic, clippy::unwrap_used, clippy::indexing_slicing, reason = "helpers of a test")]
 
-use api_key::description::template::{Expiry, Key, Scope, VarValue};
-use api_key::description::{Issuer, read};
+use api_key::description::{Expiry, Issuer, Key, Scope, VarValue, read};
 use api_key::http::request::{Request, auth, authenticate, request, token_request};
 use api_key::sources::BUILT_IN;
 use proptest::prelude::*;

@@ -1,7 +1,6 @@
 //! A call: where it goes, what it carries, and how it authenticates.
 
-use crate::description::template::Template;
-use crate::description::written::{self, Role};
+use crate::description::{Role, Template, written};
 use serde_json::Value;
 use std::time::Duration;
 

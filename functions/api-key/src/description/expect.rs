@@ -1,6 +1,6 @@
 //! Predicates on JSON: what is expected at a place.
 
-use crate::description::template::{Escape, Scope, Template};
+use crate::description::{Escape, Scope, Template};
 use rotation::Result;
 use serde::Deserialize;
 use serde_json::Value;

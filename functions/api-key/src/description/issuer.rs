@@ -1,11 +1,9 @@
 //! An issuer: a description, checked and ready to use.
 
-use crate::description::call::{Auth, Call, Http, Scheme};
-use crate::description::key_value::KeyValue;
-use crate::description::operations::{Create, Find, Revoke, Roll, Set, Verify};
-use crate::description::template::{Placeholder, Template};
-use crate::description::var::Var;
-use crate::description::written::{Admin, Role, Strategy};
+use crate::description::{
+    Admin, Auth, Call, Create, Find, Http, KeyValue, Placeholder, Revoke, Role, Roll, Scheme, Set, Strategy, Template,
+    Var, Verify,
+};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 

@@ -1,7 +1,6 @@
 //! What a key looks like that is made here.
 
-use crate::description::problem::Problem;
-use crate::description::written::{self, Checksum, ValueKind};
+use crate::description::{Checksum, Problem, ValueKind, written};
 
 /// 128 bits: what nobody guesses. A quarter of the bytes of a JWT secret.
 const MIN_BYTES: usize = 16;

@@ -2,24 +2,27 @@
 
 mod call;
 mod compile;
-pub mod expect;
+mod expect;
 mod issuer;
 mod key_value;
 mod operations;
 mod predicate;
 mod problem;
 mod read;
-pub mod template;
+mod template;
 mod var;
-pub mod when;
+mod when;
 pub mod written;
 
 pub use call::{Address, Auth, Body, Call, Http, JsonTemplate, RequestTarget, Scheme};
+pub use expect::Expected;
 pub use issuer::{Issuer, Output};
 pub use key_value::KeyValue;
 pub use operations::{Before, Create, CursorInto, Find, Pages, Revoke, Roll, Set, Verify};
 pub use predicate::{Pointer, Predicate, Predicates};
 pub use problem::Problem;
 pub use read::read;
+pub use template::{Escape, Expiry, ExpiryFormat, Key, Placeholder, Scope, Template, VarValue, percent_encoded};
 pub use var::Var;
+pub use when::{Length, rfc3339};
 pub use written::{Admin, Checksum, Role, SendClient, Strategy, ValueKind, VarKind, VarSource};

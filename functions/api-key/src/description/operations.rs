@@ -1,8 +1,6 @@
 //! What is done with keys: each is a call, with the meaning of its answers.
 
-use crate::description::call::Call;
-use crate::description::expect::Expected;
-use crate::description::predicate::{Pointer, Predicates};
+use crate::description::{Call, Expected, Pointer, Predicates};
 use std::collections::BTreeMap;
 use std::time::Duration;
 

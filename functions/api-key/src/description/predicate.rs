@@ -1,7 +1,6 @@
 //! What answers are expected to look like, and where things are in them.
 
-use crate::description::expect::Expected;
-use crate::description::template::Scope;
+use crate::description::{Expected, Scope};
 use rotation::Result;
 use serde_json::Value;
 

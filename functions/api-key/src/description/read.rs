@@ -1,9 +1,7 @@
 //! From text to a description, with mistakes that can be found: where, and what was expected.
 
 use crate::description::compile::compile;
-use crate::description::issuer::Issuer;
-use crate::description::problem::Problem;
-use crate::description::written::Description;
+use crate::description::{Issuer, Problem, written::Description};
 
 /// A description is a page or two. More than this is not one.
 const MAX_BYTES: usize = 256 * 1024;

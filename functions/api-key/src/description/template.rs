@@ -1,6 +1,6 @@
 //! Templates without logic: text with `{{names}}` in it, escaped by where they stand.
 
-use crate::description::when::rfc3339;
+use crate::description::rfc3339;
 use rotation::clock::since_epoch;
 use rotation::secret::SecretText;
 use rotation::{Code, Error, Fact, Result};

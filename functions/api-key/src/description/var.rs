@@ -1,7 +1,6 @@
 //! A variable, and which values it may have.
 
-use crate::description::template::VarValue;
-use crate::description::written::{VarKind, VarSource};
+use crate::description::{VarKind, VarSource, VarValue};
 use serde_json::Value;
 
 /// A variable.

@@ -1,9 +1,7 @@
 //! A description as people write it: the types that the YAML is read into and the JSON Schema is made from.
 //! `compile` turns it into what the function works with, and refuses what makes no sense.
 
-use crate::description::expect::Expected;
-use crate::description::template::Template;
-use crate::description::when::Length;
+use crate::description::{Expected, Length, Template};
 use serde::Deserialize;
 use serde_json::Value;
 use std::collections::BTreeMap;

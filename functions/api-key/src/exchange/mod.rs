@@ -2,8 +2,7 @@
 
 mod pages;
 
-use crate::description::template::{Expiry, Key, Scope, VarValue};
-use crate::description::{Admin, Call, Find, Issuer, Pointer, Predicates, Role};
+use crate::description::{Admin, Call, Expiry, Find, Issuer, Key, Pointer, Predicates, Role, Scope, VarValue};
 use crate::exchange::pages::{Page, next_page};
 use crate::http::request::{Request, auth, authenticate, request, token_request};
 use crate::http::{Client, Response, SendError};

@@ -1,9 +1,10 @@
 //! From a call in a description to a request, with everything filled in. Pure: what it makes can be shown, if it was filled
 //! in with names instead of secrets.
 
-use crate::description::template::{Escape, Placeholder, Scope, Template, VarValue, percent_encoded};
-use crate::description::written::{self, SendClient};
-use crate::description::{Address, Auth, Body, Call, Issuer, JsonTemplate, RequestTarget, Role, Scheme};
+use crate::description::{
+    Address, Auth, Body, Call, Escape, Issuer, JsonTemplate, Placeholder, RequestTarget, Role, Scheme, Scope,
+    SendClient, Template, VarValue, percent_encoded, written,
+};
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use rotation::aws::sigv4;

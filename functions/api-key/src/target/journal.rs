@@ -1,7 +1,7 @@
 //! Which keys are still to be ended, kept in the secret itself: a version's journal is written with its value, before it is
 //! promoted, and so nothing that is superseded can be forgotten by a crash.
 
-use crate::description::template::VarValue;
+use crate::description::VarValue;
 use aws_lc_rs::{digest, hmac};
 use rotation::document::Document;
 use rotation::secret::SecretText;

@@ -1,7 +1,8 @@
 //! What a secret says, in the issuer's terms.
 
-use crate::description::template::{Key, Placeholder, VarValue};
-use crate::description::{Admin, Issuer, KeyValue, Output, Strategy, Var, VarSource, written};
+use crate::description::{
+    Admin, Issuer, Key, KeyValue, Output, Placeholder, Strategy, Var, VarSource, VarValue, written,
+};
 use crate::target::journal::{Grace, Journal};
 use rotation::document::Document;
 use rotation::secret::SecretText;

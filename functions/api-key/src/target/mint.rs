@@ -5,8 +5,7 @@
 //! this invocation or in one that runs at the same time; from then on, every one that is not in it is an orphan. So orphans of
 //! this version are ended after the value is stored, and those of earlier versions before.
 
-use crate::description::template::Key;
-use crate::description::{Issuer, Strategy};
+use crate::description::{Issuer, Key, Strategy};
 use crate::exchange::{Exchange, ListedKey, Verdict};
 use crate::target::journal::{Journal, MAX_ENTRIES, Superseded, name, parts, token_part};
 use crate::target::key_secret::KeySecret;

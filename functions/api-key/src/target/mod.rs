@@ -9,9 +9,7 @@ mod rights;
 mod roll;
 pub mod value;
 
-use crate::description::template::Key;
-use crate::description::when::rfc3339;
-use crate::description::{Output, Strategy};
+use crate::description::{Key, Output, Strategy, rfc3339};
 use crate::exchange::{ListedKey, Verdict};
 use crate::http::{Client, HostPolicy};
 use crate::settings::Settings;

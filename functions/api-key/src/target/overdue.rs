@@ -151,7 +151,7 @@ fn alive(exchange: &Exchange<'_>, id: &str) -> Error {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::description::template::Key;
+    use crate::description::Key;
     use crate::target::journal::{Grace, Journal};
     use std::collections::BTreeMap;
 

@@ -1,8 +1,7 @@
 //! A version of the secret, read and checked, with the rights that a step holds: those of the version's own key
 //! ([`Holder`]), or also those of the admin's credential ([`Administrator`]).
 
-use crate::description::template::{Key, VarValue};
-use crate::description::{Admin, Issuer, VarSource};
+use crate::description::{Admin, Issuer, Key, VarSource, VarValue};
 use crate::exchange::{Exchange, Subject, Verdict};
 use crate::http::Client;
 use crate::sources::Sources;

@@ -1,8 +1,7 @@
 //! createSecret where one call exchanges the key. What is lost of it is made good by exchanging again, with the admin's
 //! credential.
 
-use crate::description::Strategy;
-use crate::description::template::{Expiry, Key};
+use crate::description::{Expiry, Key, Strategy};
 use crate::exchange::Exchange;
 use crate::target::mint::{TO_STORE, enough};
 use crate::target::rights::Administrator;

@@ -1,8 +1,9 @@
 //! The requests of a rotation, with names in place of values. No secret can show, because none is there: the requests are made with
 //! marks, and at the end each mark is replaced by its name.
 
-use api_key::description::template::{Expiry, Key, Placeholder, Scope, VarValue};
-use api_key::description::{Auth, Call, Issuer, Output, Role, Scheme, Strategy, VarKind};
+use api_key::description::{
+    Auth, Call, Expiry, Issuer, Key, Output, Placeholder, Role, Scheme, Scope, Strategy, VarKind, VarValue,
+};
 use api_key::http::request::{Request, auth, authenticate, request, token_request};
 use api_key::target::key_secret::admin_names;
 use base64::Engine as _;

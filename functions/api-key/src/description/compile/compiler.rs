@@ -1,7 +1,6 @@
 //! What the compiler knows while it reads a description.
 
-use crate::description::problem::Problem;
-use crate::description::written::{Admin, Description};
+use crate::description::{Admin, Problem, written::Description};
 
 pub(super) struct Compiler<'a> {
     pub(super) written: &'a Description,

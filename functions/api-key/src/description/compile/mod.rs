@@ -6,10 +6,10 @@ mod predicate;
 mod request;
 
 use crate::description::compile::compiler::{Compiler, NOTHING, Offered};
-use crate::description::template::{Placeholder, Template};
-use crate::description::when::Length;
-use crate::description::written::{self, Admin, Description, Strategy, VarSource};
-use crate::description::{Issuer, KeyValue, Output, Problem, Var};
+use crate::description::{
+    Admin, Issuer, KeyValue, Length, Output, Placeholder, Problem, Strategy, Template, Var, VarSource,
+    written::{self, Description},
+};
 use std::collections::BTreeMap;
 use std::time::Duration;
 

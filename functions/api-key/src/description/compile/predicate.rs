@@ -1,9 +1,7 @@
 //! What is expected of answers, and found in them.
 
 use crate::description::compile::compiler::{Compiler, Offered};
-use crate::description::expect::Expected;
-use crate::description::predicate::{Pointer, Predicate, Predicates};
-use crate::description::written;
+use crate::description::{Expected, Pointer, Predicate, Predicates, written};
 use std::collections::BTreeMap;
 
 impl Compiler<'_> {

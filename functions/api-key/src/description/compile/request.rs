@@ -1,11 +1,9 @@
 //! Where requests go, and what is in them.
 
 use crate::description::compile::compiler::{Compiler, NOTHING, Offered};
-use crate::description::template::{Placeholder, Template};
-use crate::description::when::Length;
-use crate::description::written::{self, Admin};
 use crate::description::{
-    Address, Auth, Body, Call, Http, JsonTemplate, Problem, RequestTarget, Role, Scheme, VarKind, VarSource,
+    Address, Admin, Auth, Body, Call, Http, JsonTemplate, Length, Placeholder, Problem, RequestTarget, Role, Scheme,
+    Template, VarKind, VarSource, written,
 };
 use serde_json::Value;
 use std::collections::BTreeMap;
