@@ -1,7 +1,7 @@
 //! Rotates API keys at any HTTP issuer.
 //!
-//! A [`description`] says what the issuer's requests and answers look like; [`exchange`] makes the requests; [`target`] is
-//! what the four steps of a rotation mean for a key. `target::journal` remembers which keys are still to be revoked.
+//! A [`description`] states an issuer's requests and the meaning of its answers; [`sources`] are where descriptions come from;
+//! [`exchange`] is a conversation with an issuer over [`http`]; [`target`] is what the four steps of a rotation do with a key.
 
 pub mod description;
 pub mod exchange;

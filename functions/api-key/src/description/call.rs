@@ -4,21 +4,21 @@ use crate::description::{Role, Template, written};
 use serde_json::Value;
 use std::time::Duration;
 
-/// Where the issuer is.
+/// The issuer's address.
 #[derive(Clone, Debug)]
 pub struct Http {
-    /// What all paths follow.
+    /// The address that precedes all paths.
     pub base: Address,
-    /// Hosts that calls may go to; empty: those that the description itself names.
+    /// The only hosts that calls may go to. Empty: the hosts in the description.
     pub hosts: Vec<String>,
     /// Sent with every call.
     pub headers: Vec<(String, Template)>,
 }
 
-/// An address, in the parts that are escaped differently.
+/// An address, in two parts because each is escaped in its own way.
 #[derive(Clone, Debug)]
 pub struct Address {
-    /// Host, and perhaps a port.
+    /// Host and optional port.
     pub host: Template,
     /// The path, which is empty or begins with `/`.
     pub path: Template,
@@ -29,7 +29,7 @@ pub struct Address {
 pub struct Auth {
     /// Headers.
     pub headers: Vec<(String, Template)>,
-    /// And one of these.
+    /// At most one scheme.
     pub scheme: Option<Scheme>,
 }
 
@@ -98,7 +98,7 @@ pub enum Scheme {
     OAuth2 {
         /// The token endpoint.
         token: RequestTarget,
-        /// The rest.
+        /// The client's credentials.
         client: written::OAuth2,
     },
     /// AWS Signature Version 4.
@@ -108,13 +108,13 @@ pub enum Scheme {
 /// One request.
 #[derive(Clone, Debug)]
 pub struct Call {
-    /// What it is for, as in the description: `create`, `revoke[1]` …
+    /// Its name in the description: `create`, `revoke[1]` …
     pub what: String,
-    /// As whom.
+    /// The credential.
     pub role: Role,
     /// GET, POST …
     pub method: &'static str,
-    /// Where to.
+    /// The target.
     pub target: RequestTarget,
     /// The query's parameters.
     pub query: Vec<(String, Template)>,
@@ -122,11 +122,11 @@ pub struct Call {
     pub headers: Vec<(String, Template)>,
     /// The body.
     pub body: Body,
-    /// For how long it may take.
+    /// The timeout.
     pub timeout: Duration,
 }
 
-/// Where a call goes.
+/// The target of a call.
 #[derive(Clone, Debug)]
 pub enum RequestTarget {
     /// A path below the base.
@@ -135,7 +135,7 @@ pub enum RequestTarget {
     Url(Address),
 }
 
-/// What a call carries.
+/// The body of a call.
 #[derive(Clone, Debug)]
 pub enum Body {
     /// Nothing.
@@ -146,9 +146,9 @@ pub enum Body {
     Form(Vec<(String, Template)>),
     /// A query and its variables.
     GraphQl {
-        /// Without places.
+        /// The query, without placeholders.
         query: String,
-        /// Templates.
+        /// The variables.
         variables: JsonTemplate,
     },
 }

@@ -1,11 +1,11 @@
-//! Predicates on JSON: what is expected at a place.
+//! The expected value at a place in JSON.
 
 use crate::description::{Escape, Scope, Template};
 use rotation::Result;
 use serde::Deserialize;
 use serde_json::Value;
 
-/// What is expected at a place of a JSON document.
+/// The expected value at a place of a JSON document.
 #[derive(Clone, Debug, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(
@@ -17,7 +17,7 @@ pub enum Expected {
     Scalar(Scalar),
     /// One of these values.
     OneOf(Vec<Scalar>),
-    /// Something about the value.
+    /// A condition.
     Is(Condition),
 }
 
@@ -31,27 +31,27 @@ pub enum Scalar {
     Integer(i64),
     /// True or false.
     Boolean(bool),
-    /// Text, perhaps with places to fill in.
+    /// Text, which may have placeholders.
     Text(Template),
-    /// Null, or nothing there.
+    /// Null or absent.
     Null(()),
 }
 
-/// Something about a value.
+/// A condition on a value.
 #[derive(Clone, Debug, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub enum Condition {
-    /// Whether something other than null is there.
+    /// Any value except null.
     Exists(bool),
-    /// Whether there is nothing, null, or an empty array, object or string.
+    /// Absent, null, or an empty array, object or string.
     Empty(bool),
-    /// Any other value than this one.
+    /// Any value except this one.
     Not(Scalar),
 }
 
 impl Expected {
-    /// The templates in it.
+    /// The templates in the expectation.
     pub fn templates(&self) -> impl Iterator<Item = &Template> {
         let scalars = match self {
             Self::Scalar(scalar) | Self::Is(Condition::Not(scalar)) => std::slice::from_ref(scalar),
@@ -93,7 +93,7 @@ impl Scalar {
             (Self::Text(template), Some(Value::String(text))) => {
                 template.fill(scope, Escape::None)?.expose() == text.as_str()
             }
-            // An id that the description holds for text may be a number in the issuer's JSON.
+            // The description writes an id as text; the issuer's JSON may have it as a number.
             (Self::Text(template), Some(Value::Number(number))) => {
                 template.fill(scope, Escape::None)?.expose() == number.to_string()
             }
@@ -104,7 +104,8 @@ impl Scalar {
     }
 }
 
-fn is_empty(found: Option<&Value>) -> bool {
+/// Whether a value is absent, null, or an empty array, object or string.
+pub(super) fn is_empty(found: Option<&Value>) -> bool {
     match found {
         None | Some(Value::Null) => true,
         Some(Value::Array(items)) => items.is_empty(),

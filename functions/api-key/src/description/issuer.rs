@@ -1,4 +1,4 @@
-//! An issuer: a description, checked and ready to use.
+//! An issuer: a description that has been checked.
 
 use crate::description::{
     Admin, Auth, Call, Create, Find, Http, KeyValue, Placeholder, Revoke, Role, Roll, Scheme, Set, Strategy, Template,
@@ -7,12 +7,12 @@ use crate::description::{
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-/// An issuer of keys. Made by [`read`] alone, so that what is here makes sense.
+/// An issuer of keys. Only [`read`](crate::description::read) makes one, so its parts fit together.
 #[derive(Clone, Debug)]
 pub struct Issuer {
-    /// What a secret says under `issuer`.
+    /// The name that a secret has under `issuer`.
     pub id: String,
-    /// What people call it.
+    /// The name for people.
     pub title: String,
     /// The documentation that the description was written from.
     pub sources: Vec<String>,
@@ -20,41 +20,41 @@ pub struct Issuer {
     pub unchecked: String,
     /// What can go wrong that no function can prevent.
     pub risk: Option<String>,
-    /// The order of things.
+    /// How a key is replaced.
     pub strategy: Strategy,
-    /// Who manages the keys.
+    /// Which credential manages keys.
     pub admin: Admin,
-    /// How long a superseded key lives; `None`: until the next rotation.
+    /// How long a superseded key stays valid. `None`: until the next rotation.
     pub grace: Option<Duration>,
-    /// How long a new key lives, where the issuer is told it.
+    /// The lifetime of a new key, if it is sent to the issuer.
     pub lifetime: Option<Duration>,
-    /// What differs between secrets.
+    /// The values that differ between secrets.
     pub vars: BTreeMap<String, Var>,
-    /// The secret's fields and what goes there.
+    /// The secret's fields that a rotation writes.
     pub output: BTreeMap<String, Output>,
-    /// Where it is.
+    /// The issuer's address.
     pub http: Option<Http>,
-    /// As whom who manages keys calls.
+    /// Authentication for calls that manage keys.
     pub admin_auth: Option<Auth>,
-    /// As whom who has the key calls.
+    /// Authentication for calls that use a key.
     pub key_auth: Option<Auth>,
     /// Lists keys.
     pub find: Option<Find>,
-    /// Makes a key.
+    /// Creates a key.
     pub create: Option<Create>,
     /// Exchanges a key.
     pub roll: Option<Roll>,
-    /// Tells the issuer a value.
+    /// Sends the issuer a value.
     pub set: Option<Set>,
-    /// What a value that is made here looks like.
+    /// The form of a key that the function draws.
     pub value: Option<KeyValue>,
     /// Tries a key.
     pub verify: Option<Verify>,
-    /// Ends a key.
+    /// Revokes a key.
     pub revoke: Vec<Revoke>,
 }
 
-/// What a rotation writes into a field of the secret.
+/// The content of a field that a rotation writes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Output {
     /// `key.secret`
@@ -63,30 +63,30 @@ pub enum Output {
     KeyId,
     /// `key.X`
     KeyField(String),
-    /// `previous.secret`: the key before, for those who check keys themselves.
+    /// `previous.secret`: the previous key, for services that accept both.
     PreviousSecret,
-    /// `time`: that of the rotation, RFC 3339.
+    /// `time`: when the rotation was made, RFC 3339.
     Time,
 }
 
 impl Issuer {
-    /// Whether the issuer mints the keys and tells their ids: then they can be revoked one by one.
+    /// Whether the issuer creates keys with ids, so that each can be revoked by itself.
     pub fn mints(&self) -> bool {
         matches!(self.strategy, Strategy::CreateRevoke | Strategy::RevokeCreate)
     }
 
-    /// Whether a key of ours is found again by its name.
+    /// Whether the function can find its keys by their names.
     pub fn finds_by_name(&self) -> bool {
         self.find.as_ref().is_some_and(|find| find.name.is_some())
     }
 
-    /// Whether a key can only work as the one of its id: it is the user of Basic authentication.
+    /// Whether a key works only together with its own id, because the id is the user of Basic authentication.
     pub fn signs_in_with_id(&self) -> bool {
         let scheme = self.key_auth.as_ref().and_then(|auth| auth.scheme.as_ref());
         matches!(scheme, Some(Scheme::Basic(basic)) if basic.user.only_placeholder() == Some(&Placeholder::KeyId))
     }
 
-    /// Whether a key that works is known to be the one of its id.
+    /// Whether a successful try proves that the key has its id.
     pub fn tells_identity(&self) -> bool {
         let by_key = self.verify.as_ref().filter(|verify| verify.call.role == Role::Key);
         by_key.is_some_and(|verify| verify.identity.is_some() || self.signs_in_with_id())
@@ -98,7 +98,7 @@ impl Issuer {
         key.map_or("apiKey", |(field, _)| field.as_str())
     }
 
-    /// Everything that is filled in anywhere.
+    /// All placeholders.
     pub fn placeholders(&self) -> impl Iterator<Item = &Placeholder> {
         let auths = self.admin_auth.iter().chain(&self.key_auth).flat_map(Auth::templates);
         let headers = self.http.iter().flat_map(|http| http.headers.iter().map(|(_, value)| value));
@@ -106,12 +106,12 @@ impl Issuer {
         auths.chain(headers).chain(base).chain(self.calls().flat_map(Call::templates)).flat_map(Template::placeholders)
     }
 
-    /// The variables that say where a key is, as opposed to what it is like: those in addresses and credentials.
+    /// The variables that say where a key is: those in addresses, in authentication and in `find`.
     pub fn location_vars(&self) -> BTreeSet<&str> {
         let auths = self.admin_auth.iter().chain(&self.key_auth).flat_map(Auth::templates);
         let base = self.http.iter().flat_map(|http| [&http.base.host, &http.base.path]);
         let targets = self.calls().flat_map(|call| call.target.templates());
-        // What is looked for says which keys are found.
+        // The conditions of `find` decide which keys are found.
         let find = self.find.iter().flat_map(|find| {
             let expected = find.fields.iter().flat_map(|(_, expected)| expected.templates());
             find.call.templates().into_iter().chain(expected)

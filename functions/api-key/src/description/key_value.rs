@@ -1,28 +1,28 @@
-//! What a key looks like that is made here.
+//! The form of a key that the function draws.
 
 use crate::description::{Checksum, Problem, ValueKind, written};
 
-/// 128 bits: what nobody guesses. A quarter of the bytes of a JWT secret.
+/// 128 bits, which cannot be guessed.
 const MIN_BYTES: usize = 16;
 const MAX_SIZE: usize = 4096;
 
-/// What a value that is made here looks like.
+/// The form of a key that the function draws.
 #[derive(Clone, Debug)]
 pub struct KeyValue {
     /// How it is drawn.
     pub kind: ValueKind,
-    /// Bytes or characters.
+    /// The number of bytes or characters.
     pub size: usize,
-    /// For `characters`.
+    /// The characters, for `characters`.
     pub alphabet: String,
-    /// Put in front.
+    /// Text before the drawn part.
     pub prefix: String,
-    /// Put at the end.
+    /// The checksum at the end.
     pub checksum: Option<Checksum>,
 }
 
 impl KeyValue {
-    /// Checks what somebody wrote.
+    /// Reads the form from a secret.
     ///
     /// # Errors
     /// The mistakes.
@@ -32,7 +32,7 @@ impl KeyValue {
         if problems.is_empty() { Ok(value) } else { Err(problems) }
     }
 
-    /// Reads what somebody wrote, and lists the mistakes in it.
+    /// Reads a form, and adds its mistakes to `problems`.
     pub(super) fn read(written: &written::KeyValue, problems: &mut Vec<Problem>) -> Self {
         let mut problem = |field: &str, message: String| {
             problems.push(Problem { path: format!("value.{field}"), message });

@@ -1,4 +1,4 @@
-//! How to rotate the keys of one issuer: the language of descriptions.
+//! The language of descriptions: how to rotate the keys of one issuer.
 
 mod call;
 mod compile;

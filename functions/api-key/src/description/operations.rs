@@ -1,4 +1,4 @@
-//! What is done with keys: each is a call, with the meaning of its answers.
+//! The operations on keys: each is a call, with the meaning of its answers.
 
 use crate::description::{Call, Expected, Pointer, Predicates};
 use std::collections::BTreeMap;
@@ -7,23 +7,23 @@ use std::time::Duration;
 /// Lists keys.
 #[derive(Clone, Debug)]
 pub struct Find {
-    /// The first page.
+    /// The call for the first page.
     pub call: Call,
-    /// Where the array is.
+    /// The place of the array.
     pub items: Pointer,
-    /// Where an item has its id.
+    /// The place of an item's id.
     pub id: Pointer,
-    /// Where it has its name.
+    /// The place of an item's name.
     pub name: Option<Pointer>,
     /// Which items count.
     pub fields: Vec<(Pointer, Expected)>,
-    /// How it goes on.
+    /// How to get the next page.
     pub pages: Option<Pages>,
-    /// That it has every key that could be found to work.
+    /// Whether the list has all keys that `verify` could accept.
     pub complete: bool,
 }
 
-/// What takes a cursor.
+/// Where a cursor is sent.
 #[derive(Clone, Debug)]
 pub enum CursorInto {
     /// A parameter of the query.
@@ -32,32 +32,32 @@ pub enum CursorInto {
     Variable(String),
 }
 
-/// How a list goes on.
+/// How to get the next page of a list.
 #[derive(Clone, Debug)]
 pub enum Pages {
-    /// By a cursor.
+    /// With a cursor.
     Cursor {
-        /// Where it is.
+        /// The cursor's place in the answer.
         from: Pointer,
-        /// What takes it.
+        /// Where the cursor is sent.
         into: CursorInto,
     },
-    /// By numbers.
+    /// By the page's number.
     Number {
         /// The parameter.
         query: String,
-        /// Of the first page.
+        /// The first page's number.
         first: u32,
     },
-    /// By items to leave out, in this parameter.
+    /// By the number of items to skip, in this parameter.
     Offset(String),
     /// By a `Link` header of this relation.
     Link(String),
-    /// By a URL in the answer.
+    /// By an address in the answer.
     Url(Pointer),
 }
 
-/// Has to be done right before another call.
+/// A call that must precede another one.
 #[derive(Clone, Debug)]
 pub struct Before {
     /// The request.
@@ -66,18 +66,18 @@ pub struct Before {
     pub ok: Predicates,
 }
 
-/// Makes a key.
+/// Creates a key.
 #[derive(Clone, Debug)]
 pub struct Create {
-    /// What has to be done right before.
+    /// Calls that must be made first.
     pub before: Vec<Before>,
     /// The request.
     pub call: Call,
     /// Success.
     pub ok: Predicates,
-    /// Too many keys.
+    /// A refusal because there are too many keys.
     pub limit: Option<Predicates>,
-    /// Where the key is.
+    /// The places of the key in the answer.
     pub extract: BTreeMap<String, Pointer>,
 }
 
@@ -88,13 +88,13 @@ pub struct Roll {
     pub call: Call,
     /// Success.
     pub ok: Predicates,
-    /// There is no such key any more.
+    /// The key no longer exists.
     pub gone: Option<Predicates>,
-    /// Where the new one is.
+    /// The places of the new key in the answer.
     pub extract: BTreeMap<String, Pointer>,
 }
 
-/// Tells the issuer a value.
+/// Sends the issuer a value.
 #[derive(Clone, Debug)]
 pub struct Set {
     /// The request.
@@ -110,21 +110,21 @@ pub struct Verify {
     pub call: Call,
     /// The key works.
     pub works: Predicates,
-    /// The key is dead.
+    /// The key is invalid.
     pub rejected: Predicates,
-    /// Where the answer has the key's id.
+    /// The place of the used key's id in the answer.
     pub identity: Option<Pointer>,
-    /// Between two tries, and in all.
+    /// The pause between two tries, and the time of all tries.
     pub poll: Option<(Duration, Duration)>,
 }
 
-/// Ends a key.
+/// Revokes a key.
 #[derive(Clone, Debug)]
 pub struct Revoke {
     /// The request.
     pub call: Call,
-    /// It has ended.
+    /// The key is revoked.
     pub done: Predicates,
-    /// It had ended before.
+    /// The key had ended before.
     pub gone: Predicates,
 }

@@ -1,4 +1,4 @@
-//! What answers are expected to look like, and where things are in them.
+//! Predicates on answers, and places in them.
 
 use crate::description::{Expected, Scope};
 use rotation::Result;
@@ -9,7 +9,7 @@ use serde_json::Value;
 pub struct Pointer(String);
 
 impl Pointer {
-    /// Reads `text`.
+    /// Reads a pointer.
     ///
     /// # Errors
     /// What was expected.
@@ -21,12 +21,12 @@ impl Pointer {
         Err(format!("expected a JSON pointer, which begins with `/` or is empty, found `{text}`"))
     }
 
-    /// What is there.
+    /// The value at this place.
     pub fn of<'a>(&self, value: &'a Value) -> Option<&'a Value> {
         value.pointer(&self.0)
     }
 
-    /// The text there; a number's digits, too, as some issuers' ids are numbers.
+    /// The text at this place. A number counts as text, because some issuers' ids are numbers.
     pub fn text(&self, value: &Value) -> Option<String> {
         match self.of(value)? {
             Value::String(text) => Some(text.clone()),
@@ -42,21 +42,26 @@ impl std::fmt::Display for Pointer {
     }
 }
 
-/// What an answer may look like: any of several.
+/// Predicates of which one must hold.
 #[derive(Clone, Debug)]
 pub struct Predicates(pub Vec<Predicate>);
 
-/// What an answer looks like.
+/// A predicate on an answer.
 #[derive(Clone, Debug)]
 pub struct Predicate {
-    /// Lowest and highest status, each included.
+    /// Ranges of statuses, both ends included.
     pub status: Vec<(u16, u16)>,
-    /// What is where.
+    /// The expected values at places of the body.
     pub fields: Vec<(Pointer, Expected)>,
 }
 
 impl Predicates {
-    /// Whether an answer is one of these.
+    /// Any of these ranges of statuses, with any body.
+    pub fn statuses(status: &[(u16, u16)]) -> Self {
+        Self(vec![Predicate { status: status.to_vec(), fields: Vec::new() }])
+    }
+
+    /// Whether one of the predicates holds.
     ///
     /// # Errors
     /// Those of [`Expected::holds`].
@@ -76,7 +81,7 @@ impl Predicate {
             return Ok(false);
         }
         for (place, expected) in &self.fields {
-            // What is no JSON has no places: a `where` about it holds for nothing, not for "absent".
+            // A body that is not JSON satisfies no `where`, not even "absent".
             let Some(body) = body else { return Ok(false) };
             if !expected.holds(place.of(body), scope)? {
                 return Ok(false);

@@ -5,10 +5,10 @@ use std::fmt;
 /// A mistake in a description.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Problem {
-    /// The path in the document, e.g. `create.extract.id`; empty for the whole.
+    /// The path in the document, e.g. `create.extract.id`. Empty for the whole document.
     pub path: String,
-    /// What was expected and what was found. Quotes the description, which is no secret, but may be a wrong file: it is for
-    /// who wrote it, not for a log.
+    /// What was expected and found. It may quote the text, which can be a wrong file with secrets. So it is for the author,
+    /// never for a log.
     pub message: String,
 }
 

@@ -1,17 +1,17 @@
-//! From text to a description, with mistakes that can be found: where, and what was expected.
+//! From text to a description. Each mistake has its place and says what was expected.
 
 use crate::description::compile::compile;
 use crate::description::{Issuer, Problem, written::Description};
 
-/// A description is a page or two. More than this is not one.
+/// A description is a page or two, far less than this.
 const MAX_BYTES: usize = 256 * 1024;
-/// What aliases stand for, in all. The largest built-in description has some hundred pieces, and no alias.
+/// The number of YAML events that aliases may replay. The largest built-in description has some hundred events, and no alias.
 const MAX_REPLAYED: usize = 10_000;
 
-/// Reads a description in YAML, of which JSON is a part.
+/// Reads a description in YAML or JSON.
 ///
 /// # Errors
-/// All mistakes that could be found at once, at least one.
+/// The mistakes, at least one.
 pub fn read(text: &str) -> Result<Issuer, Vec<Problem>> {
     let whole = |message: String| vec![Problem { path: String::new(), message }];
     if text.len() > MAX_BYTES {
@@ -30,12 +30,12 @@ pub fn read(text: &str) -> Result<Issuer, Vec<Problem>> {
     compile(&written)
 }
 
-/// A few hundred bytes of aliases of aliases, or of merge keys, are otherwise seconds of work.
+/// Without limits, a few hundred bytes of nested aliases or merge keys are seconds of work.
 fn limits() -> serde_saphyr::Options {
     serde_saphyr::options! { alias_limits: serde_saphyr::alias_limits! { max_total_replayed_events: MAX_REPLAYED } }
 }
 
-/// The parser shows the lines around a mistake after its first line.
+/// The first line of a parser's message. The others quote the text around the mistake.
 fn first_line(message: &str) -> String {
     let line = message.lines().next().unwrap_or_default();
     format!("not YAML: {line}")

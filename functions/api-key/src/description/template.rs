@@ -1,4 +1,4 @@
-//! Templates without logic: text with `{{names}}` in it, escaped by where they stand.
+//! Templates: text with placeholders like `{{name}}`. Each value is escaped for its position.
 
 use crate::description::rfc3339;
 use rotation::clock::since_epoch;
@@ -9,8 +9,8 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
 
-/// Text with placeholders to fill in.
-#[derive(Clone, PartialEq, Eq)]
+/// Text with placeholders.
+#[derive(Clone, Default, PartialEq, Eq)]
 pub struct Template {
     parts: Vec<Part>,
 }
@@ -21,7 +21,7 @@ enum Part {
     Placeholder(Placeholder),
 }
 
-/// What can be filled in.
+/// What a template can contain.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Placeholder {
     /// `vars.X`: a value of the description's own variables.
@@ -32,19 +32,19 @@ pub enum Placeholder {
     KeyId,
     /// `key.secret`
     KeySecret,
-    /// `key.X`: something else that the issuer gave with the key.
+    /// `key.X`: another value that came with the key.
     KeyField(String),
-    /// `name`: that of the new key.
+    /// `name`: the new key's name.
     Name,
-    /// `namePrefix`: how the names of all keys of this secret begin.
+    /// `namePrefix`: the beginning of the names of all keys of this secret.
     NamePrefix,
-    /// `grace.X`: until when, or for how long, the previous key lives on.
+    /// `grace.X`: when the previous key expires.
     Grace(ExpiryFormat),
-    /// `lifetime.X`: the same of the new key.
+    /// `lifetime.X`: when the new key expires.
     Lifetime(ExpiryFormat),
 }
 
-/// The forms in which issuers take an end of life.
+/// The forms in which issuers take an expiry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum ExpiryFormat {
     /// `untilMilliseconds`, since the Unix epoch.
@@ -55,7 +55,7 @@ pub enum ExpiryFormat {
     Until,
     /// `date`: the day in UTC, `YYYY-MM-DD`.
     Date,
-    /// `seconds`: how long.
+    /// `seconds`: from now.
     Seconds,
 }
 
@@ -88,10 +88,10 @@ impl ExpiryFormat {
 }
 
 impl Template {
-    /// Reads `text`.
+    /// Reads a template.
     ///
     /// # Errors
-    /// What is wrong with it, in words for whoever wrote it.
+    /// The mistake, in words for the author.
     pub fn parse(text: &str) -> Result<Self, String> {
         let mut parts = Vec::new();
         let mut rest = text;
@@ -112,12 +112,7 @@ impl Template {
         Ok(Self { parts })
     }
 
-    /// No text at all.
-    pub fn empty() -> Self {
-        Self { parts: Vec::new() }
-    }
-
-    /// What it wants to have filled in.
+    /// The placeholders.
     pub fn placeholders(&self) -> impl Iterator<Item = &Placeholder> {
         self.parts.iter().filter_map(|part| match part {
             Part::Placeholder(place) => Some(place),
@@ -125,7 +120,7 @@ impl Template {
         })
     }
 
-    /// The only place, where the template is nothing else.
+    /// The placeholder, if the template is nothing else.
     pub fn only_placeholder(&self) -> Option<&Placeholder> {
         match self.parts.as_slice() {
             [Part::Placeholder(place)] => Some(place),
@@ -133,12 +128,12 @@ impl Template {
         }
     }
 
-    /// Whether a secret is filled in.
+    /// Whether it has a secret placeholder.
     pub fn is_secret(&self) -> bool {
         self.placeholders().any(Placeholder::is_secret)
     }
 
-    /// The text it begins with, up to the first place.
+    /// The text before the first placeholder.
     pub fn start(&self) -> &str {
         match self.parts.first() {
             Some(Part::Text(text)) => text,
@@ -146,10 +141,10 @@ impl Template {
         }
     }
 
-    /// The text with everything filled in, each value escaped for its position.
+    /// The text with the values of its placeholders, each escaped for its position.
     ///
     /// # Errors
-    /// [`Code::FieldMissing`] and [`Code::FieldInvalid`] naming the field of the secret that has no or no usable value.
+    /// [`Code::FieldMissing`] and [`Code::FieldInvalid`], with the placeholder.
     pub fn fill(&self, scope: &Scope<'_>, escape: Escape) -> Result<SecretText> {
         let mut text = String::new();
         for part in &self.parts {
@@ -168,28 +163,27 @@ impl Placeholder {
             let sound = !name.is_empty() && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_' || c == '-');
             if sound { Ok(name.to_owned()) } else { Err(format!("`{name}` is no name of a field")) }
         };
-        match name.split_once('.') {
-            None if name == "name" => Ok(Self::Name),
-            None if name == "namePrefix" => Ok(Self::NamePrefix),
-            Some(("vars", name)) => Ok(Self::Var(field(name)?)),
-            Some(("admin", name)) => Ok(Self::Admin(field(name)?)),
-            Some(("key", "id")) => Ok(Self::KeyId),
-            Some(("key", "secret")) => Ok(Self::KeySecret),
-            Some(("key", name)) => Ok(Self::KeyField(field(name)?)),
-            Some(("grace", form)) if ExpiryFormat::parse(form).is_some() => {
-                Ok(ExpiryFormat::parse(form).map_or(Self::Name, Self::Grace))
-            }
-            Some(("lifetime", form)) if ExpiryFormat::parse(form).is_some() => {
-                Ok(ExpiryFormat::parse(form).map_or(Self::Name, Self::Lifetime))
-            }
-            _ => Err(format!(
+        let known = match name.split_once('.') {
+            None if name == "name" => Some(Self::Name),
+            None if name == "namePrefix" => Some(Self::NamePrefix),
+            Some(("vars", name)) => Some(Self::Var(field(name)?)),
+            Some(("admin", name)) => Some(Self::Admin(field(name)?)),
+            Some(("key", "id")) => Some(Self::KeyId),
+            Some(("key", "secret")) => Some(Self::KeySecret),
+            Some(("key", name)) => Some(Self::KeyField(field(name)?)),
+            Some(("grace", form)) => ExpiryFormat::parse(form).map(Self::Grace),
+            Some(("lifetime", form)) => ExpiryFormat::parse(form).map(Self::Lifetime),
+            _ => None,
+        };
+        known.ok_or_else(|| {
+            format!(
                 "`{{{{{name}}}}}` is unknown; there are vars.*, admin.*, key.id, key.secret, key.*, name, namePrefix, and grace.* \
                  and lifetime.* with until, untilSeconds, untilMilliseconds, date or seconds"
-            )),
-        }
+            )
+        })
     }
 
-    /// Whether its value must not be seen.
+    /// Whether its value is secret.
     pub fn is_secret(&self) -> bool {
         matches!(self, Self::Admin(_) | Self::KeySecret | Self::KeyField(_))
     }
@@ -264,20 +258,20 @@ impl schemars::JsonSchema for Template {
     }
 }
 
-/// Where a value is put, and so what must not be in it as it is.
+/// The position of a value, which decides how the value is escaped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Escape {
-    /// Nothing can be escaped from: a JSON string or a form value, which their serializers escape.
+    /// A JSON string or a form value: the serializer escapes it.
     None,
     /// A segment of a URL's path: everything but unreserved characters is percent-encoded (RFC 3986, section 2.3).
     Path,
-    /// A host name, or a part of one: anything else is refused.
+    /// A host name or a part of one: all other characters are refused.
     Host,
     /// A header's value: control characters, which could begin another header, are refused (RFC 9110, section 5.5).
     Header,
 }
 
-/// RFC 3986's unreserved characters stay.
+/// All characters but the unreserved ones of RFC 3986.
 const ENCODED: &percent_encoding::AsciiSet =
     &percent_encoding::NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
@@ -294,7 +288,7 @@ impl Escape {
         };
         match self {
             Self::None => Ok(value.to_owned()),
-            // Dots are unreserved, and yet these two segments mean other paths (RFC 3986, section 5.2.4).
+            // Dots are unreserved, but these two segments lead to another path (RFC 3986, section 5.2.4).
             Self::Path if matches!(value, "." | ".." | "") => {
                 Err(refused("nothing, or a dot segment", "text that can stand in a URL's path"))
             }
@@ -316,7 +310,7 @@ impl Escape {
 pub enum VarValue {
     /// Text.
     Text(String),
-    /// A number, where a JSON body wants one.
+    /// A whole number, which stays a number in a JSON body.
     Integer(i64),
     /// A part of a JSON body.
     Json(serde_json::Value),
@@ -335,29 +329,29 @@ impl fmt::Display for VarValue {
 /// A key at the issuer.
 #[derive(Clone, Debug)]
 pub struct Key {
-    /// What the issuer calls it.
+    /// The issuer's id for it.
     pub id: Option<String>,
-    /// The key itself, where it is known.
+    /// The key itself, if it is known.
     pub secret: Option<SecretText>,
-    /// What else the issuer gave with it.
+    /// Other values that came with it.
     pub fields: BTreeMap<String, SecretText>,
 }
 
 impl Expiry {
-    /// The end of what begins now and lasts this long.
+    /// The expiry of a key that lives this long from now.
     pub fn after(time: Duration) -> Self {
         Self { at: since_epoch() + time, after: time }
     }
 }
 
 impl Key {
-    /// A key of which only the id is known.
+    /// A key whose id alone is known.
     pub fn of_id(id: impl Into<String>) -> Self {
         Self { id: Some(id.into()), secret: None, fields: BTreeMap::new() }
     }
 }
 
-/// When a key ends that the issuer ends by itself.
+/// When the issuer ends a key by itself.
 #[derive(Clone, Copy, Debug)]
 pub struct Expiry {
     /// Since the Unix epoch.
@@ -366,22 +360,22 @@ pub struct Expiry {
     pub after: Duration,
 }
 
-/// Everything that can be filled in at one moment.
+/// The values of all placeholders in one call.
 #[derive(Clone, Debug)]
 pub struct Scope<'a> {
     /// The variables.
     pub vars: &'a BTreeMap<String, VarValue>,
     /// The admin secret's fields.
     pub admin: &'a BTreeMap<String, SecretText>,
-    /// The key that a call is about.
+    /// The key that the call is about.
     pub key: Option<&'a Key>,
     /// The new key's name.
     pub name: Option<&'a str>,
-    /// How the names of this secret's keys begin.
+    /// The beginning of the names of this secret's keys.
     pub name_prefix: &'a str,
-    /// The previous key's end.
+    /// The previous key's expiry.
     pub grace: Option<Expiry>,
-    /// The new key's.
+    /// The new key's expiry.
     pub lifetime: Option<Expiry>,
 }
 
@@ -391,10 +385,10 @@ impl Scope<'_> {
         self.vars.get(name)
     }
 
-    /// What is put in a place.
+    /// The value of a placeholder.
     ///
     /// # Errors
-    /// [`Code::FieldMissing`] naming the place.
+    /// [`Code::FieldMissing`], with the placeholder.
     pub fn value(&self, place: &Placeholder) -> Result<SecretText> {
         let found = match place {
             Placeholder::Var(name) => self.vars.get(name).map(|value| value.to_string().into()),

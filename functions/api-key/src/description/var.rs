@@ -1,33 +1,37 @@
-//! A variable, and which values it may have.
+//! A variable, and the values that it may have.
 
+use crate::description::expect::is_empty;
 use crate::description::{VarKind, VarSource, VarValue};
 use serde_json::Value;
 
 /// A variable.
 #[derive(Clone, Debug)]
 pub struct Var {
-    /// Which secret has it.
+    /// Which secret has the field.
     pub from: VarSource,
-    /// Under which field.
+    /// The field's name.
     pub field: String,
-    /// Where the field is absent.
+    /// The value if the field is absent.
     pub default: Option<Value>,
-    /// All values that are allowed.
+    /// All allowed values.
     pub one_of: Option<Vec<String>>,
-    /// What the whole value matches, as written.
+    /// The pattern for the whole value, as written and compiled.
     pub pattern: Option<(String, regex_lite::Regex)>,
-    /// What it is.
+    /// The type of the value.
     pub kind: VarKind,
     /// For people.
     pub description: Option<String>,
 }
 
 impl Var {
-    /// A value, if it is one that this variable may have; else what was expected.
+    /// Reads a value of this variable.
+    ///
+    /// # Errors
+    /// What was expected.
     pub fn read(&self, value: &Value) -> Result<VarValue, String> {
         let text = match (value, self.kind) {
-            // For an issuer, nothing may mean everything: only a description's author can know.
-            (value, VarKind::Json) if is_empty(value) && self.default.as_ref() != Some(value) => {
+            // An issuer may take nothing as everything. Only the author of the description can know that.
+            (value, VarKind::Json) if is_empty(Some(value)) && self.default.as_ref() != Some(value) => {
                 return Err("JSON that is not empty".to_owned());
             }
             (value, VarKind::Json) => return Ok(VarValue::Json(value.clone())),
@@ -50,15 +54,5 @@ impl Var {
             _ if text.is_empty() => Err("text that is not empty".to_owned()),
             _ => Ok(VarValue::Text(text)),
         }
-    }
-}
-
-fn is_empty(value: &Value) -> bool {
-    match value {
-        Value::Null => true,
-        Value::String(text) => text.is_empty(),
-        Value::Array(items) => items.is_empty(),
-        Value::Object(fields) => fields.is_empty(),
-        Value::Bool(_) | Value::Number(_) => false,
     }
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
-/// A moment, stated as the time since the Unix epoch, in RFC 3339 and UTC.
+/// A moment in RFC 3339 and UTC. `since_epoch` is the time since the Unix epoch.
 pub fn rfc3339(since_epoch: Duration) -> String {
     i64::try_from(since_epoch.as_secs())
         .ok()
@@ -15,7 +15,7 @@ pub fn rfc3339(since_epoch: Duration) -> String {
         .unwrap_or_default()
 }
 
-/// Ten years. What is longer is a mistake, and must not overflow a date.
+/// Ten years. A longer time is a mistake, and could overflow a date.
 const LONGEST: Duration = Duration::from_secs(3660 * 86_400);
 
 const EXPECTED: &str = "a whole number with a unit: ms, s, m, h or d, e.g. 30s, and at most 3660d";
@@ -30,8 +30,7 @@ impl Length {
     /// # Errors
     /// What was expected.
     pub fn parse(text: &str) -> Result<Self, String> {
-        let expected =
-            || "expected a whole number with a unit: ms, s, m, h or d, e.g. 30s, and at most 3660d".to_owned();
+        let expected = || format!("expected {EXPECTED}");
         let digits = text.find(|c: char| !c.is_ascii_digit()).ok_or_else(expected)?;
         let (number, unit) = text.split_at_checked(digits).ok_or_else(expected)?;
         let number: u64 = number.parse().map_err(|_| expected())?;

@@ -1,5 +1,5 @@
-//! A description as people write it: the types that the YAML is read into and the JSON Schema is made from.
-//! `compile` turns it into what the function works with, and refuses what makes no sense.
+//! A description as people write it. YAML is read into these types, and the JSON Schema is generated from them.
+//! `compile` turns them into the form that the function works with, and refuses contradictions.
 
 use crate::description::{Expected, Length, Template};
 use serde::Deserialize;
@@ -11,97 +11,96 @@ use std::collections::BTreeMap;
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Description {
-    /// What a secret says under `issuer`: lower-case letters, digits and hyphens.
+    /// The name that a secret has under `issuer`: lower-case letters, digits and hyphens.
     pub issuer: String,
-    /// What people call it.
+    /// The name for people.
     pub title: String,
-    /// The documentation that this was written from.
+    /// The documentation that the description was written from.
     #[serde(default)]
     pub sources: Vec<String>,
     /// What was not checked against the live service.
     pub unchecked: String,
-    /// What can go wrong that no function can prevent here: needed where a key whose creation was not answered cannot be
-    /// found again.
+    /// What can go wrong that no function can prevent. Required if a key whose creation timed out cannot be found again.
     pub risk: Option<String>,
-    /// The order of things.
+    /// How a key is replaced.
     pub strategy: Strategy,
-    /// Who manages the keys.
+    /// Which credential manages keys.
     #[serde(default)]
     pub admin: Admin,
-    /// How long the previous key lives.
+    /// How long the previous key stays valid.
     pub grace: Option<Grace>,
-    /// How long a new key lives, where the issuer is told it. `rotation.keyLifetimeDays` in the secret comes before it.
+    /// The lifetime of a new key, sent to the issuer. `rotation.keyLifetimeDays` in a secret overrides it.
     pub lifetime: Option<Length>,
-    /// What differs between secrets and is not secret.
+    /// Values that differ between secrets and are not secret.
     #[serde(default)]
     pub vars: BTreeMap<String, Var>,
-    /// The fields of the secret that a rotation writes: `key.secret`, `key.id`, `key.X` (as extracted), `previous.secret` or
-    /// `time`. Unless given: `apiKey: key.secret`, and `apiKeyId: key.id` where keys have ids.
+    /// The secret's fields that a rotation writes: `key.secret`, `key.id`, `key.X` (extracted), `previous.secret` or `time`.
+    /// Default: `apiKey: key.secret` and, if keys have ids, `apiKeyId: key.id`.
     pub output: Option<BTreeMap<String, String>>,
-    /// Where the issuer is.
+    /// The issuer's address.
     pub http: Option<Http>,
-    /// As whom calls are made.
+    /// How calls authenticate.
     #[serde(default)]
     pub auth: Auths,
     /// How to list the keys that exist.
     pub find: Option<Find>,
-    /// How to make a key.
+    /// How to create a key.
     pub create: Option<Create>,
     /// How to exchange a key for a new one in one call.
     pub roll: Option<Roll>,
-    /// How to tell the issuer a key that was made here.
+    /// How to send the issuer a key that the function has drawn.
     pub set: Option<Set>,
-    /// What a key that is made here looks like.
+    /// The form of a key that the function draws.
     pub value: Option<KeyValue>,
     /// How to find out whether a key works.
     pub verify: Option<Verify>,
-    /// How to end a key: one call, or several in turn.
+    /// How to revoke a key: one call, or several in turn.
     #[serde(default)]
     pub revoke: Vec<Revoke>,
 }
 
-/// The order of things in a rotation.
+/// How a key is replaced.
 #[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Strategy {
-    /// The issuer makes a second key; the first is revoked after its grace.
+    /// The issuer creates a second key. The first one is revoked after its grace period.
     CreateRevoke,
-    /// The same where the number of keys is capped: what is superseded is revoked before the next key is made.
+    /// The same, if two keys can exist at most: the superseded key is revoked before the next one is created.
     RevokeCreate,
-    /// The function makes the value and tells the issuer; the one before ends at once.
+    /// The function draws the value and sends it to the issuer. The previous key ends at once.
     SetValue,
-    /// One call exchanges the key; the one before ends at once.
+    /// One call exchanges the key. The previous key ends at once.
     Roll,
-    /// One call exchanges the key; the issuer keeps the one before for a time.
+    /// One call exchanges the key. The issuer accepts the previous key for a time.
     RollGrace,
-    /// No issuer: the function makes the value, and whoever checks it accepts AWSCURRENT and AWSPREVIOUS.
+    /// There is no issuer: the function draws the value, and the services that check it accept AWSCURRENT and AWSPREVIOUS.
     Generate,
 }
 
-/// Who manages the keys.
+/// Which credential manages keys.
 #[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Admin {
-    /// Another credential, in the secret that `rotation.adminSecretArn` names.
+    /// The one in the secret that `rotation.adminSecretArn` names.
     #[default]
     Secret,
-    /// The key itself makes its successor.
+    /// The key itself creates its successor.
     #[serde(rename = "self")]
     Itself,
-    /// Nobody: no call needs one.
+    /// None: no call needs one.
     None,
 }
 
-/// How long the previous key lives after a rotation.
+/// How long the previous key stays valid after a rotation.
 #[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(untagged, expecting = "expected `previous_cycle` or a length of time, e.g. 24h")]
 pub enum Grace {
     /// `previous_cycle`: until the next rotation.
     Cycle(PreviousCycle),
-    /// A length of time, after which the next run of the function ends it.
+    /// A length of time. The first run of the function after it revokes the key.
     For(Length),
 }
 
@@ -119,25 +118,25 @@ pub enum PreviousCycle {
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Var {
-    /// Which secret has it.
+    /// Which secret has the field.
     #[serde(default)]
     pub from: VarSource,
-    /// The field's name there; the variable's own unless given.
+    /// The field's name in that secret. Default: the variable's name.
     pub field: Option<String>,
-    /// The value where the field is absent.
+    /// The value if the field is absent.
     pub default: Option<Value>,
-    /// All values that are allowed.
+    /// All allowed values.
     pub one_of: Option<Vec<String>>,
-    /// A regular expression that the whole value matches.
+    /// A regular expression that the whole value must match.
     pub pattern: Option<String>,
-    /// What it is.
+    /// The type of the value.
     #[serde(rename = "type", default)]
     pub kind: VarKind,
     /// For people.
     pub description: Option<String>,
 }
 
-/// Whose field a variable is.
+/// Which secret has the field of a variable.
 #[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
@@ -149,7 +148,7 @@ pub enum VarSource {
     Admin,
 }
 
-/// What a variable is.
+/// The type of a variable.
 #[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
@@ -159,39 +158,39 @@ pub enum VarKind {
     String,
     /// A whole number.
     Integer,
-    /// Any JSON, for a place in a JSON body.
+    /// Any JSON, for a string in a JSON body.
     Json,
 }
 
-/// Where the issuer is.
+/// The issuer's address.
 #[derive(Clone, Debug, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Http {
-    /// `https://` and a host, perhaps a port and a path that all paths follow.
+    /// `https://`, a host, an optional port, and an optional path that precedes all paths.
     pub base: Template,
-    /// The hosts that calls may go to, where a secret's writer has a say in it: names, or `*.` and a domain.
+    /// The only hosts that calls may go to: names, or `*.` and a domain. Required if the writer of a secret can influence a host.
     #[serde(default)]
     pub hosts: Vec<String>,
     /// Sent with every call.
     #[serde(default)]
     pub headers: BTreeMap<String, Template>,
-    /// For one call; 5s unless given, 30s at most.
+    /// The timeout of one call. Default: 5s; at most 30s.
     pub timeout: Option<Length>,
 }
 
-/// As whom calls are made.
+/// How calls authenticate.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Auths {
-    /// As who manages keys.
+    /// Calls that manage keys.
     pub admin: Option<Auth>,
-    /// As who has the key.
+    /// Calls that use a key.
     pub key: Option<Auth>,
 }
 
-/// A way to authenticate. Headers may stand beside one of the others.
+/// A way to authenticate: at most one scheme, and headers.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
@@ -203,7 +202,7 @@ pub struct Auth {
     pub bearer: Option<Template>,
     /// `Authorization: Basic` (RFC 7617).
     pub basic: Option<Basic>,
-    /// A bearer token got with client credentials (RFC 6749, section 4.4).
+    /// A bearer token from the client credentials grant (RFC 6749, section 4.4).
     pub oauth2: Option<OAuth2>,
     /// AWS Signature Version 4.
     pub sigv4: Option<SigV4>,
@@ -214,9 +213,9 @@ pub struct Auth {
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Basic {
-    /// Without a colon.
+    /// The user, without a colon.
     pub user: Template,
-    /// May be empty.
+    /// The password, which may be empty.
     pub password: Template,
 }
 
@@ -231,9 +230,9 @@ pub struct OAuth2 {
     pub client_id: Template,
     /// The client's secret.
     pub client_secret: Template,
-    /// What is asked for.
+    /// The requested scope.
     pub scope: Option<Template>,
-    /// For whom, where the issuer wants to know.
+    /// The audience of the token, if the issuer wants one.
     pub audience: Option<Template>,
     /// How id and secret are sent.
     #[serde(default)]
@@ -250,11 +249,11 @@ pub enum SendClient {
     Basic,
     /// In the form (`client_secret_post`).
     Form,
-    /// In a JSON body, as some do who are not quite OAuth.
+    /// In a JSON body, which is not OAuth but what some issuers want.
     Json,
 }
 
-/// AWS's way to sign requests.
+/// AWS Signature Version 4.
 #[derive(Clone, Debug, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
@@ -276,14 +275,14 @@ pub struct SigV4 {
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct GraphQl {
-    /// The query or mutation. Nothing is filled in here: values are variables.
+    /// The query or mutation. It has no placeholders: values are variables.
     pub query: String,
     /// Its variables; their strings are templates.
     #[serde(default)]
     pub variables: Value,
 }
 
-/// As whom one call is made.
+/// Which credential a call uses.
 #[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
@@ -292,34 +291,34 @@ pub enum Role {
     Admin,
     /// `auth.key`.
     Key,
-    /// Nobody.
+    /// None.
     None,
 }
 
-/// One predicate on an answer, or several of which one has to hold.
+/// A predicate on an answer, or a list of predicates of which one must hold.
 #[derive(Clone, Debug, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(untagged, expecting = "expected `status` and `where`, or a list of such")]
 pub enum Predicates {
-    /// One.
+    /// One predicate.
     One(Predicate),
-    /// Any of these.
+    /// Several predicates.
     Any(Vec<Predicate>),
 }
 
-/// What an answer looks like.
+/// A predicate on an answer.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Predicate {
-    /// Its HTTP status is one of these; any 2xx unless given.
+    /// The HTTP status is one of these. Default: any 2xx.
     pub status: Option<Vec<Status>>,
-    /// What is at these places of its JSON body (RFC 6901).
+    /// The expected values at these places of the JSON body (JSON pointers, RFC 6901).
     #[serde(rename = "where", default)]
     pub fields: BTreeMap<String, Expected>,
 }
 
-/// An HTTP status, or a hundred of them.
+/// An HTTP status, or a class of them.
 #[derive(Clone, Debug, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(untagged, expecting = "expected an HTTP status, e.g. 204, or a class, e.g. 2xx")]
@@ -330,33 +329,33 @@ pub enum Status {
     Class(String),
 }
 
-/// How a list goes on.
+/// How to get the next page of a list.
 #[derive(Clone, Debug, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub enum Pages {
-    /// By a cursor in the answer, until there is none.
+    /// With a cursor from the answer, until there is none.
     Cursor {
-        /// Where it is.
+        /// The cursor's place in the answer.
         from: String,
-        /// The query parameter that takes it.
+        /// The query parameter for the cursor.
         query: Option<String>,
-        /// Or the GraphQL variable.
+        /// Or the GraphQL variable for the cursor.
         variable: Option<String>,
     },
-    /// By numbers, until a page has no items.
+    /// By the page's number, until a page has no items.
     Number {
         /// The query parameter.
         query: String,
-        /// Of the first page.
+        /// The first page's number.
         #[serde(default = "one")]
         first: u32,
     },
-    /// By how many items to leave out, in this query parameter, until a page has none.
+    /// By the number of items to skip, in this query parameter, until a page has no items.
     Offset(String),
-    /// By a `Link` header (RFC 8288) with this relation.
+    /// By a `Link` header (RFC 8288) of this relation.
     Link(String),
-    /// By a URL in the answer, on the same host.
+    /// By an address in the answer, on the same host.
     Url(String),
 }
 
@@ -364,14 +363,14 @@ fn one() -> u32 {
     1
 }
 
-/// Polling, for what takes a moment to be known everywhere.
+/// Polling, because all servers of an issuer may need a moment to know a new key.
 #[derive(Clone, Copy, Debug, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Poll {
-    /// Between two tries.
+    /// The pause between two tries.
     pub every: Length,
-    /// In all.
+    /// The time of all tries.
     pub up_to: Length,
 }
 
@@ -383,10 +382,10 @@ macro_rules! with_call {
             #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
             #[serde(rename_all = "camelCase", deny_unknown_fields)]
             pub struct $name {
-                /// As whom; `admin` unless given, `key` for `verify`.
+                /// The credential. Default: `admin`; for `verify`, `key`.
                 #[serde(rename = "as")]
                 pub role: Option<Role>,
-                /// GET this: a path, which begins with `/`, or an `https://` URL.
+                /// GET this path, which begins with `/`, or this `https://` address.
                 pub get: Option<Template>,
                 /// POST to this.
                 pub post: Option<Template>,
@@ -406,11 +405,11 @@ macro_rules! with_call {
                 pub json: Option<Value>,
                 /// A form's fields (`application/x-www-form-urlencoded`).
                 pub form: Option<BTreeMap<String, Template>>,
-                /// A GraphQL request. Errors in the answer are a failure, whatever the status.
+                /// A GraphQL request. An answer with `errors` has failed, whatever its status.
                 pub graphql: Option<GraphQl>,
-                /// For this call alone.
+                /// The timeout of this call.
                 pub timeout: Option<Length>,
-                /// That a secret may stand in the URL, where every proxy and log sees it.
+                /// Allows a secret in the URL, where every proxy and log can see it.
                 #[serde(default)]
                 pub secret_in_url: bool,
                 $($(#[$field_doc])* pub $field: $type,)*
@@ -442,12 +441,12 @@ macro_rules! with_call {
     };
 }
 
-/// The part that all kinds of calls have.
+/// What all kinds of calls have.
 #[derive(Clone, Copy, Debug)]
 pub struct Call<'a> {
-    /// As whom.
+    /// The credential.
     pub role: Option<Role>,
-    /// One of these is given.
+    /// Method and target. Exactly one must be given.
     pub targets: [(&'static str, Option<&'a Template>); 5],
     /// The query's parameters.
     pub query: &'a BTreeMap<String, Template>,
@@ -459,64 +458,63 @@ pub struct Call<'a> {
     pub form: Option<&'a BTreeMap<String, Template>>,
     /// A GraphQL request.
     pub graphql: Option<&'a GraphQl>,
-    /// For this call.
+    /// The timeout of this call.
     pub timeout: Option<Length>,
-    /// Whether a secret may stand in the URL.
+    /// Whether a secret may be in the URL.
     pub secret_in_url: bool,
 }
 
 with_call! {
-    /// Lists the keys that exist.
+    /// Lists keys.
     struct Find {
-        /// Where the array is in the answer (RFC 6901).
+        /// The place of the array in the answer (a JSON pointer, RFC 6901).
         items: String,
-        /// Where an item has its id.
+        /// The place of an item's id.
         id: String,
-        /// Where an item has its name; absent if keys have none.
+        /// The place of an item's name. Absent if keys have no names.
         name: Option<String>,
         /// Which items count.
         #[serde(rename = "where", default)]
         fields: BTreeMap<String, Expected>,
-        /// How the list goes on.
+        /// How to get the next page.
         pages: Option<Pages>,
-        /// That the list has every key that `verify` could find to work: if the current key works and is the only one there, it
-        /// is the one with that id.
+        /// States that the list has all keys that `verify` could accept. If it has only one key, that is the key that works.
         #[serde(default)]
         complete: bool,
     }
 
-    /// Has to be done right before.
+    /// A call that must precede another one.
     struct Before {
-        /// What success looks like.
+        /// Success. Default: any 2xx.
         ok: Option<Predicates>,
     }
 
-    /// Makes a key.
+    /// Creates a key.
     struct Create {
-        /// Calls that are made right before, and may be repeated.
+        /// Calls that are made first. They may be repeated.
         #[serde(default)]
         before: Vec<Before>,
-        /// What success looks like.
+        /// Success. Default: any 2xx.
         ok: Option<Predicates>,
-        /// What a refusal looks like because there are too many keys.
+        /// A refusal because there are too many keys.
         limit: Option<Predicates>,
-        /// Where the new key is in the answer: `secret`, `id`, and whatever else `output` writes.
+        /// The places of the new key in the answer: `secret`, `id`, and whatever `output` writes.
         extract: BTreeMap<String, String>,
     }
 
     /// Exchanges a key for a new one.
     struct Roll {
-        /// What success looks like.
+        /// Success. Default: any 2xx.
         ok: Option<Predicates>,
-        /// What the answer looks like when there is no key of this id any more.
+        /// The key no longer exists.
         gone: Option<Predicates>,
-        /// As for `create`.
+        /// The places of the new key in the answer: `secret`, and `id` if it changes.
         extract: BTreeMap<String, String>,
     }
 
-    /// Tells the issuer the new value.
+    /// Sends the issuer the new value.
     struct Set {
-        /// What success looks like.
+        /// Success. Default: any 2xx.
         ok: Option<Predicates>,
     }
 
@@ -524,29 +522,29 @@ with_call! {
     struct Verify {
         /// The key works.
         works: Predicates,
-        /// The key is dead. Everything that is neither tells nothing.
+        /// The key is invalid. An answer that is neither `works` nor `rejected` says nothing about the key.
         rejected: Predicates,
-        /// Where the answer has the id of the key that was used.
+        /// The place of the used key's id in the answer.
         identity: Option<String>,
-        /// For issuers that take a moment.
+        /// Polling, for issuers that need a moment to know a new key.
         poll: Option<Poll>,
     }
 
-    /// Ends a key.
+    /// Revokes a key.
     struct Revoke {
-        /// It has ended. Any 2xx unless given.
+        /// The key is revoked. Default: any 2xx.
         done: Option<Predicates>,
-        /// It had ended before. 404 and 410 unless given.
+        /// The key had ended before. Default: 404 and 410.
         gone: Option<Predicates>,
     }
 }
 
-/// What a key that is made here looks like.
+/// The form of a key that the function draws.
 #[derive(Clone, Debug, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct KeyValue {
-    /// How it is drawn.
+    /// How the value is drawn.
     pub kind: ValueKind,
     /// How many random bytes, for `hex`, `base64` and `base64url`.
     pub bytes: Option<usize>,
@@ -554,10 +552,10 @@ pub struct KeyValue {
     pub length: Option<usize>,
     /// The characters, for `characters`.
     pub alphabet: Option<String>,
-    /// Put in front.
+    /// Text before the drawn part.
     #[serde(default)]
     pub prefix: String,
-    /// Put at the end, so that a scanner can tell a key from a typo.
+    /// Text at the end, by which a scanner can tell a key from a typo.
     pub checksum: Option<Checksum>,
 }
 
@@ -578,11 +576,11 @@ pub enum ValueKind {
     Characters,
 }
 
-/// What is put at the end of a value.
+/// The checksum at the end of a value.
 #[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Checksum {
-    /// Six characters: the CRC-32 of what is before, in base62.
+    /// Six characters: the CRC-32 of the text before it, in base62.
     Crc32,
 }

@@ -1,4 +1,4 @@
-//! Talks to an issuer: lists, makes, tries and ends keys, within the time of a step.
+//! A conversation with an issuer: lists, creates, tries and revokes keys, within the time of a step.
 
 mod pages;
 
@@ -14,12 +14,12 @@ use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-/// Pages of a list. At 20 keys a page, more than any issuer allows to have.
+/// The most pages of a list. At 20 keys a page, no issuer allows so many keys.
 const MAX_PAGES: usize = 100;
-/// Between two tries of what may be tried again, doubled each time.
+/// The first pause before a call is repeated. Each further pause is twice as long.
 const FIRST_PAUSE: Duration = Duration::from_millis(200);
 const LONGEST_PAUSE: Duration = Duration::from_secs(4);
-/// Where an issuer asks to slow down without saying for how long.
+/// The pause if an issuer answers 429 without `Retry-After`.
 const THROTTLE_PAUSE: Duration = Duration::from_secs(1);
 
 /// One step's conversation with an issuer.
@@ -33,25 +33,25 @@ pub struct Exchange<'a> {
     lifetime: Option<Duration>,
     name_prefix: String,
     deadline: Deadline,
-    /// The admin's token, where there is one.
+    /// The admin's token, once there is one.
     token: Mutex<Option<SecretText>>,
-    /// What calls were answered with.
+    /// The calls so far, with the statuses of their answers.
     statuses: Mutex<Vec<(String, u16)>>,
     notes: StepNotes,
 }
 
-/// What a conversation is about.
+/// The input of a conversation.
 #[derive(Clone, Copy, Debug)]
 pub struct Subject<'a> {
     /// The description.
     pub issuer: &'a Issuer,
-    /// Its variables.
+    /// The values of its variables.
     pub vars: &'a BTreeMap<String, VarValue>,
     /// The admin secret's fields.
     pub admin: &'a BTreeMap<String, SecretText>,
     /// The current key.
     pub current: Option<&'a Key>,
-    /// How long a new key lives, where the issuer is told it.
+    /// The lifetime of a new key, if it is sent to the issuer.
     pub lifetime: Option<Duration>,
 }
 
@@ -64,22 +64,22 @@ pub struct ListedKey {
     pub name: Option<String>,
 }
 
-/// What a try of a key says.
+/// The result of trying a key.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Verdict {
-    /// It works.
+    /// The key works.
     Works,
-    /// It is dead.
+    /// The key is invalid.
     Rejected(Error),
-    /// Nothing can be said. Never a reason to give a key up.
+    /// The answer says nothing about the key, and is never a reason to give the key up.
     Unknown(Error),
 }
 
 impl Verdict {
-    /// Success, or the error, with a rejection under this code.
+    /// Success, or an error. `code` is the code of a rejection.
     ///
     /// # Errors
-    /// The rejection's or the uncertainty's.
+    /// The rejection, or why nothing is known.
     pub fn or_rejected(self, code: Code) -> Result<()> {
         match self {
             Self::Works => Ok(()),
@@ -89,14 +89,18 @@ impl Verdict {
     }
 }
 
-/// Whether a request may be sent a second time when nobody knows what became of the first.
+/// Whether a request may be repeated.
+///
+/// **Invariant:** a request that creates or exchanges a key is not repeated while the outcome of the first one is unknown. Otherwise
+/// a key would work that is in no secret. Tests: `a_request_for_a_key_that_fails_is_not_repeated`,
+/// `a_request_for_a_key_whose_reply_is_lost_is_not_repeated`, `a_rotation_whose_reply_was_lost_is_never_replayed`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Resend {
-    /// It changes nothing, or the same thing.
+    /// Yes: a second time has no further effect.
     Always,
-    /// It would do it twice, unless it was refused without having been looked at.
+    /// Only if the issuer did not process it: it was not sent, or was answered 429.
     IfNotProcessed,
-    /// Not even then: what was checked before it may not hold any more.
+    /// Not even then, because what was checked before the request may have changed.
     Never,
 }
 
@@ -108,7 +112,7 @@ impl<'a> Exchange<'a> {
         Self { client, issuer, vars, admin, current, lifetime, name_prefix, deadline, token, statuses, notes }
     }
 
-    /// The same, with notes of refused keys and of requests to slow down.
+    /// The same, with notes of refused keys and of throttling.
     #[must_use]
     pub fn noting(self, notes: StepNotes) -> Self {
         Self { notes, ..self }
@@ -119,7 +123,7 @@ impl<'a> Exchange<'a> {
         self.issuer
     }
 
-    /// What calls were answered with since this was asked last, for who tries a description: which call, and the status.
+    /// Each call since the last question, with the status of its answer. The lab shows them.
     pub fn take_statuses(&self) -> Vec<(String, u16)> {
         std::mem::take(&mut self.statuses.lock().unwrap_or_else(PoisonError::into_inner))
     }
@@ -132,7 +136,7 @@ impl<'a> Exchange<'a> {
         statuses.push((what.to_owned(), answer.status));
     }
 
-    /// Lists the keys that exist, of this secret alone where keys have names. `None` if the issuer cannot list.
+    /// Lists keys: if keys have names, only those of this secret. `None` if the issuer cannot list.
     ///
     /// # Errors
     /// Why the list could not be read to its end.
@@ -169,7 +173,7 @@ impl<'a> Exchange<'a> {
         if find.name.is_some() && !name.as_ref().is_some_and(|name| name.starts_with(&self.name_prefix)) {
             return Ok(None);
         }
-        // An item of ours without an id could not be ended, and must not go unseen.
+        // An item without an id could not be revoked, so it must not be skipped.
         let id = find.id.text(item).ok_or_else(|| {
             self.about(&find.call, Code::AnswerUnexpected)
                 .with(Fact::Found, format_args!("an item without {}", find.id))
@@ -179,27 +183,19 @@ impl<'a> Exchange<'a> {
 
     async fn page(&self, find: &Find, page: &Page, scope: &Scope<'_>) -> Result<Response> {
         let answer = self.send(&find.call, scope, Resend::Always, |request| page.apply(request, &self.issuer.id)).await;
-        let answer = answer.map_err(SendError::into_error)?;
-        if self.is(&any_success(), &find.call, &answer, scope)? {
-            Ok(answer)
-        } else {
-            Err(self.refused(&find.call, &answer))
-        }
+        self.accepted(answer?, &Predicates::statuses(&[(200, 299)]), &find.call, scope)
     }
 
-    /// Makes a key of this name. Never sent twice: what became of an unanswered request is not known.
+    /// Creates a key of this name. The request is never repeated, because the outcome of an unanswered one is unknown.
     ///
     /// # Errors
-    /// [`Code::KeyLimitReached`]; [`Code::ReplyLost`]; others, after which there may or may not be a key.
+    /// [`Code::KeyLimitReached`]; [`Code::ReplyLost`]; others. After any but the first, a key may exist.
     pub async fn create(&self, name: &str) -> Result<Key> {
         let create = self.issuer.create.as_ref().ok_or_else(|| internal("no `create`"))?;
         let scope = self.scope(self.current, Some(name), None);
         for before in &create.before {
-            let answer =
-                self.send(&before.call, &scope, Resend::Always, |_| Ok(())).await.map_err(SendError::into_error)?;
-            if !self.is(&before.ok, &before.call, &answer, &scope)? {
-                return Err(self.refused(&before.call, &answer));
-            }
+            let answer = self.send(&before.call, &scope, Resend::Always, |_| Ok(())).await?;
+            self.accepted(answer, &before.ok, &before.call, &scope)?;
         }
         let answer = self.once(&create.call, &scope, Resend::IfNotProcessed).await?;
         if self.is(&create.ok, &create.call, &answer, &scope)? {
@@ -213,7 +209,7 @@ impl<'a> Exchange<'a> {
         Err(self.refused(&create.call, &answer))
     }
 
-    /// Exchanges a key for a new one; `None` if the issuer knows no key of this id any more.
+    /// Exchanges a key for a new one. `None` if the key no longer exists.
     ///
     /// # Errors
     /// As for [`create`](Self::create).
@@ -226,35 +222,36 @@ impl<'a> Exchange<'a> {
         {
             return Ok(None);
         }
-        if self.is(&roll.ok, &roll.call, &answer, &scope)? {
-            return self.extracted(&roll.call, &roll.extract, &answer, old.id.as_deref()).map(Some);
-        }
-        Err(self.refused(&roll.call, &answer))
+        let answer = self.accepted(answer, &roll.ok, &roll.call, &scope)?;
+        self.extracted(&roll.call, &roll.extract, &answer, old.id.as_deref()).map(Some)
     }
 
-    /// Tells the issuer a new value.
+    /// Sends the issuer a new value.
     ///
     /// # Errors
-    /// Why it is not known to have taken it.
+    /// Why the issuer may not have taken it.
     pub async fn set(&self, new: &Key) -> Result<()> {
         let set = self.issuer.set.as_ref().ok_or_else(|| internal("no `set`"))?;
         let scope = self.scope(Some(new), None, None);
-        // The same value a second time changes nothing.
-        let answer = self.send(&set.call, &scope, Resend::Always, |_| Ok(())).await.map_err(SendError::into_error)?;
-        if self.is(&set.ok, &set.call, &answer, &scope)? { Ok(()) } else { Err(self.refused(&set.call, &answer)) }
+        // Sending the same value twice has no further effect.
+        let answer = self.send(&set.call, &scope, Resend::Always, |_| Ok(())).await?;
+        self.accepted(answer, &set.ok, &set.call, &scope).map(|_| ())
     }
 
-    /// Tries a key. With `patience`, until the issuer's polling limit: a new key may take a moment to be known everywhere.
+    /// Tries a key. With `patience`, until the description's polling limit, because a new key may not work everywhere at once.
+    ///
+    /// **Invariant:** only an answer that the description calls `rejected` means that a key is invalid. Otherwise an outage of the
+    /// issuer would replace a key that works. Test: `a_refused_address_is_not_a_dead_key`.
     ///
     /// # Errors
-    /// [`Code::KeyMismatch`] if another key answers; those of filling in the request.
+    /// [`Code::KeyMismatch`] if the answer has another id; those of filling in the request.
     pub async fn verify(&self, key: &Key, patience: bool) -> Result<Verdict> {
         let verify = self.issuer.verify.as_ref().ok_or_else(|| internal("no `verify`"))?;
         let (every, limit) = verify.poll.filter(|_| patience).unwrap_or_default();
         let until = self.deadline.within(limit);
         loop {
             let verdict = self.try_once(verify, key).await?;
-            // Time for another try, and for its answer.
+            // There must be time for another try and its answer.
             if verdict == Verdict::Works || until.left() <= every || limit.is_zero() {
                 return Ok(verdict);
             }
@@ -266,19 +263,19 @@ impl<'a> Exchange<'a> {
         let scope = self.scope(Some(key), None, None);
         let answer = match self.send(&verify.call, &scope, Resend::Always, |_| Ok(())).await {
             Ok(answer) => answer,
-            // The token endpoint's refusal is the key's.
+            // The token endpoint refused the key.
             Err(SendError::Lost(error)) if error.code() == Code::AdminRejected && verify.call.role == Role::Key => {
                 self.notes.refused_login();
                 return Ok(Verdict::Rejected(error));
             }
-            Err(error) => return Ok(Verdict::Unknown(error.into_error())),
+            Err(error) => return Ok(Verdict::Unknown(error.into())),
         };
         let body = answer.body.as_ref();
         if verify.works.hold(answer.status, body, &scope)? {
             if let (Some(place), Some(id)) = (&verify.identity, &key.id) {
                 let answered = body.and_then(|body| place.text(body));
                 if answered.as_ref() != Some(id) {
-                    // Neither id is shown: the secret's may be a key in the wrong field.
+                    // No id is shown: the secret may have a key in the id's field.
                     let error = self.about(&verify.call, Code::KeyMismatch);
                     let found = if answered.is_some() { "another id" } else { "no id" };
                     return Err(error.with(Fact::Found, found));
@@ -294,16 +291,15 @@ impl<'a> Exchange<'a> {
         Ok(Verdict::Unknown(status(Code::IssuerUnavailable)))
     }
 
-    /// Ends a key, or finds that it has ended.
+    /// Revokes a key, or finds that it had ended before.
     ///
     /// # Errors
-    /// Why it is not known to have ended.
+    /// Why the key may still work.
     pub async fn revoke(&self, id: &str) -> Result<()> {
         let key = Key::of_id(id);
         let scope = self.scope(Some(&key), None, None);
         for revoke in &self.issuer.revoke {
-            let answer =
-                self.send(&revoke.call, &scope, Resend::Always, |_| Ok(())).await.map_err(SendError::into_error)?;
+            let answer = self.send(&revoke.call, &scope, Resend::Always, |_| Ok(())).await?;
             let gone = revoke.gone.hold(answer.status, answer.body.as_ref(), &scope)?;
             if !gone && !self.is(&revoke.done, &revoke.call, &answer, &scope)? {
                 return Err(self.refused(&revoke.call, &answer).with(Fact::KeyId, id));
@@ -337,7 +333,7 @@ impl<'a> Exchange<'a> {
         Ok(key)
     }
 
-    /// Whether an answer is a success. GraphQL says in the body what HTTP says in the status.
+    /// Whether an answer is a success. GraphQL reports errors in the body, with any status.
     fn is(&self, ok: &Predicates, call: &Call, answer: &Response, scope: &Scope<'_>) -> Result<bool> {
         let graphql = matches!(call.body, crate::description::Body::GraphQl { .. });
         let errors = answer.body.as_ref().and_then(|body| body.get("errors"));
@@ -345,12 +341,16 @@ impl<'a> Exchange<'a> {
         Ok(!(graphql && failed) && ok.hold(answer.status, answer.body.as_ref(), scope)?)
     }
 
+    fn accepted(&self, answer: Response, ok: &Predicates, call: &Call, scope: &Scope<'_>) -> Result<Response> {
+        if self.is(ok, call, &answer, scope)? { Ok(answer) } else { Err(self.refused(call, &answer)) }
+    }
+
     fn scope<'s>(&'s self, key: Option<&'s Key>, name: Option<&'s str>, grace: Option<Expiry>) -> Scope<'s> {
         let (vars, admin, name_prefix) = (self.vars, self.admin, self.name_prefix.as_str());
         Scope { vars, admin, key, name, name_prefix, grace, lifetime: self.lifetime.map(Expiry::after) }
     }
 
-    /// A request that must not be sent twice.
+    /// Sends a request that must not be repeated while its outcome is unknown.
     async fn once(&self, call: &Call, scope: &Scope<'_>, resend: Resend) -> Result<Response> {
         let answer = self.send(call, scope, resend, |_| Ok(())).await;
         answer.map_err(|error| match error {
@@ -362,7 +362,7 @@ impl<'a> Exchange<'a> {
         })
     }
 
-    /// Sends a call until there is an answer that means something, the time is spent, or it would be done twice.
+    /// Sends a call, and repeats it while that may help, `resend` allows it and there is time.
     async fn send(
         &self,
         call: &Call,
@@ -373,14 +373,14 @@ impl<'a> Exchange<'a> {
         let mut pause = FIRST_PAUSE;
         loop {
             let outcome = match self.prepare(call, scope, &change).await {
-                // A token that could not be had, for one: nothing of the call itself has been sent.
+                // For example, there was no token. The call itself was not sent.
                 Err(error) => Err(error),
                 Ok(prepared) => self.client.send(prepared, self.hosts(), self.deadline).await,
             };
             let outcome =
                 outcome.map_err(|error| named(error, self.issuer)).inspect(|answer| self.note(&call.what, answer));
             let wait = match &outcome {
-                // Refused without having been looked at: it can be sent again, whatever it is (RFC 6585, section 4).
+                // The issuer did not process the request, so any request can be repeated (RFC 6585, section 4).
                 Ok(answer) if answer.status == 429 => answer.retry_after.unwrap_or(THROTTLE_PAUSE).max(pause),
                 Ok(answer) if answer.status >= 500 && resend == Resend::Always => {
                     answer.retry_after.unwrap_or_default().max(pause)
@@ -389,7 +389,7 @@ impl<'a> Exchange<'a> {
                 Err(error) if may_pass(error, resend) => pause,
                 Err(_) => return outcome,
             };
-            // What may not be done twice gets all the time that it may take, or is not begun.
+            // A call that cannot be repeated gets its whole timeout, or is not sent.
             let needed = if resend == Resend::Always { call.timeout.min(THROTTLE_PAUSE) } else { call.timeout };
             if resend == Resend::Never || self.deadline.left() <= wait + needed {
                 return outcome.and_then(|answer| Err(SendError::NotSent(self.exhausted(call, &answer))));
@@ -409,7 +409,7 @@ impl<'a> Exchange<'a> {
         let mut prepared = request(self.issuer, call, scope).map_err(unsent)?;
         change(&mut prepared).map_err(unsent)?;
         if let Some(auth) = auth(self.issuer, call) {
-            // With `admin: self`, it is the current key that manages keys, whichever key a call is about.
+            // With `admin: self`, the current key authenticates, whichever key the call is about.
             let itself = call.role == Role::Admin && self.issuer.admin == Admin::Itself;
             let by_current = Scope { key: self.current, ..scope.clone() };
             let scope = if itself { &by_current } else { scope };
@@ -422,7 +422,7 @@ impl<'a> Exchange<'a> {
         Ok(prepared)
     }
 
-    /// A token for a call. The admin's is kept for the step; a key's is what is being tried.
+    /// A token for a call. The admin's token is kept for the step. A key's token is fetched anew, because the fetch tries the key.
     async fn token(&self, call: &Call, request: Request) -> Result<SecretText, SendError> {
         let keep = call.role == Role::Admin;
         let kept = self.token.lock().unwrap_or_else(PoisonError::into_inner).clone();
@@ -430,7 +430,7 @@ impl<'a> Exchange<'a> {
             return Ok(token);
         }
         let answer = self.client.send(request, self.hosts(), self.deadline).await;
-        let answer = answer.map_err(|error| SendError::NotSent(named(error, self.issuer).into_error()))?;
+        let answer = answer.map_err(|error| SendError::NotSent(named(error, self.issuer).into()))?;
         self.note("token", &answer);
         let about =
             |code| self.about(call, code).with(Fact::What, "the token endpoint").with(Fact::Status, answer.status);
@@ -463,7 +463,7 @@ impl<'a> Exchange<'a> {
         self.about(call, Code::AnswerUnexpected).with(Fact::Status, answer.status)
     }
 
-    /// What an answer means that is no success and nothing that the description knows.
+    /// The error for an answer that the description does not know.
     fn refused(&self, call: &Call, answer: &Response) -> Error {
         let code = match answer.status {
             401 | 403 => Code::AdminRejected,
@@ -487,7 +487,7 @@ fn named(error: SendError, issuer: &Issuer) -> SendError {
     }
 }
 
-/// Whether to try again after there was no answer.
+/// Whether to repeat a call that got no answer.
 fn may_pass(error: &SendError, resend: Resend) -> bool {
     match error {
         SendError::NotSent(error) => error.class() == rotation::Class::Retryable,
@@ -498,10 +498,6 @@ fn may_pass(error: &SendError, resend: Resend) -> bool {
 fn invalid_client(answer: &Response) -> bool {
     let error = answer.body.as_ref().and_then(|body| body.get("error")?.as_str());
     answer.status == 401 || matches!(error, Some("invalid_client" | "access_denied" | "unauthorized_client"))
-}
-
-fn any_success() -> Predicates {
-    Predicates(vec![crate::description::Predicate { status: vec![(200, 299)], fields: Vec::new() }])
 }
 
 fn internal(what: &str) -> Error {

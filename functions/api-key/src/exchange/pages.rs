@@ -1,4 +1,4 @@
-//! The pages of a list: which one comes next, and how it is asked for.
+//! The pages of a list: which one is next, and how to request it.
 
 use crate::description::{CursorInto, Find, Pages, Pointer};
 use crate::http::Response;
@@ -38,7 +38,7 @@ impl Page {
     }
 }
 
-/// The page after this one. `items` are those on this page, `seen` those on all pages so far.
+/// The page after this one. `items` is the number on this page, `seen` the number on all pages so far.
 pub(super) fn next_page(find: &Find, page: &Page, answer: &Response, items: usize, seen: usize) -> Option<Page> {
     let body = answer.body.as_ref();
     let text = |place: &Pointer| body.and_then(|body| place.text(body)).filter(|text| !text.is_empty());
@@ -58,13 +58,13 @@ pub(super) fn next_page(find: &Find, page: &Page, answer: &Response, items: usiz
             };
             Some(Page::Parameter(query.clone(), number.saturating_add(1).to_string()))
         }
-        // By what there was, not by what there should have been: a server may give less than it was asked for.
+        // Counted by the items received: a server may send fewer than requested.
         Pages::Offset(query) if items > 0 => Some(Page::Parameter(query.clone(), seen.to_string())),
         Pages::Number { .. } | Pages::Offset(_) => None,
     }
 }
 
-/// The target of this relation in a `Link` header (RFC 8288, section 3).
+/// The target with this relation in a `Link` header (RFC 8288, section 3).
 fn linked(header: &str, relation: &str) -> Option<String> {
     let mut rest = header;
     while let Some((_, link)) = rest.split_once('<') {
@@ -88,7 +88,7 @@ fn linked(header: &str, relation: &str) -> Option<String> {
     None
 }
 
-/// What is before and after a separator that no quotes are around (RFC 9110, section 5.6.4).
+/// The text before and after the first separator outside quotes (RFC 9110, section 5.6.4).
 fn unquoted(text: &str, separator: char) -> (&str, &str) {
     let (mut quoted, mut escaped) = (false, false);
     for (at, c) in text.char_indices() {
@@ -127,7 +127,7 @@ mod tests {
             }
         }
 
-        /// A list that seems to end before its end hides keys.
+        /// A list that seems to end too early hides keys.
         #[test]
         fn the_next_page_is_found_whatever_is_beside_it(
             target in "/[a-z0-9,;=&%\"]{0,20}",

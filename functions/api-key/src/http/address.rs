@@ -1,17 +1,17 @@
-//! Where requests may go: by name, and by the address that a name turns out to have.
+//! Where requests may go: which host names, and which addresses behind a name.
 
 use rotation::clock::Deadline;
 use rotation::{Code, Error, Fact, Result};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
-/// What the deployer allows.
+/// The hosts that the deployer allows.
 #[derive(Clone, Debug, Default)]
 pub struct HostPolicy {
     /// Hosts beside those of the descriptions: names, or `*.` and a domain.
     pub hosts: Vec<String>,
     /// Hosts that may have private and loopback addresses.
     pub private_hosts: Vec<String>,
-    /// Where all requests go instead, for tests and proxies: host and port.
+    /// Host and port that all requests go to instead, for tests and proxies.
     pub instead: Option<String>,
 }
 
@@ -24,7 +24,7 @@ pub(super) struct Host {
 }
 
 impl HostPolicy {
-    /// The host of a request, if it may go there.
+    /// The host that a request goes to, if the request may go there.
     pub(super) fn destination(&self, authority: &str, hosts: &[String]) -> Result<Host> {
         let (name, port) = split(authority)?;
         let listed = |hosts: &[String]| hosts.iter().any(|pattern| matches(pattern, &name));
@@ -39,7 +39,10 @@ impl HostPolicy {
         Ok(Host { name, port, private })
     }
 
-    /// The addresses of a host that may be connected to.
+    /// The addresses of a host, without those that are not allowed.
+    ///
+    /// **Invariant:** no request goes to a link-local or special address, and to a private one only if the deployer allows the name.
+    /// Otherwise a description could read the credentials of the cloud. Test: `an_address_inside_is_refused_unless_it_is_allowed`.
     pub(super) async fn resolve(&self, host: &Host, deadline: Deadline) -> Result<Vec<SocketAddr>> {
         let unresolved = || Error::new(Code::HostUnresolved);
         let name = host.name.trim_start_matches('[').trim_end_matches(']');
@@ -50,7 +53,7 @@ impl HostPolicy {
                 resolved.map_err(|_| unresolved())?.map_err(|_| unresolved())?.collect()
             }
         };
-        // What is checked here is what is connected to: a name that changes its address in between gains nothing.
+        // The function connects to the checked address, so a name cannot change its address in between.
         let usable: Vec<_> = found.iter().copied().filter(|address| may_connect(address.ip(), host.private)).collect();
         match (usable.is_empty(), found.first()) {
             (false, _) => Ok(usable),
@@ -64,7 +67,7 @@ impl HostPolicy {
     }
 }
 
-/// Host and port of an authority (RFC 3986, section 3.2); 443 unless it says so.
+/// Host and port of an authority (RFC 3986, section 3.2). The default port is 443.
 fn split(authority: &str) -> Result<(String, u16)> {
     let invalid = || {
         let error = Error::new(Code::FieldInvalid).with(Fact::Field, "host");
@@ -82,7 +85,7 @@ fn split(authority: &str) -> Result<(String, u16)> {
     Ok((name.trim_end_matches('.').to_ascii_lowercase(), port))
 }
 
-/// Whether a name is the one listed, or below the domain after `*.`.
+/// Whether a name equals the pattern, or is below the domain after `*.`.
 fn matches(pattern: &str, name: &str) -> bool {
     match pattern.strip_prefix("*.") {
         Some(domain) => {
@@ -95,13 +98,13 @@ fn matches(pattern: &str, name: &str) -> bool {
     }
 }
 
-/// What an address is for.
+/// The kind of an address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum AddressKind {
     Public,
-    /// Of a network of somebody's own, or of this machine: only where the deployer says so.
+    /// Private or loopback: allowed if the deployer says so.
     Private,
-    /// Link-local, which is where clouds keep credentials, and everything that is nobody's to serve HTTPS from.
+    /// Link-local, where clouds keep credentials, and all other special addresses: never allowed.
     Special,
 }
 
@@ -136,7 +139,7 @@ fn kind_v4(address: Ipv4Addr) -> AddressKind {
     match address.octets() {
         [10, ..] | [127, ..] | [192, 168, ..] => AddressKind::Private,
         [172, second, ..] if (16..32).contains(&second) => AddressKind::Private,
-        // Shared address space (RFC 6598), which VPCs use as well.
+        // Shared address space (RFC 6598), which VPCs also use.
         [100, second, ..] if (64..128).contains(&second) => AddressKind::Private,
         [0, ..] | [169, 254, ..] | [192, 0, 0 | 2, _] | [192, 88, 99, _] | [198, 18 | 19, ..] => AddressKind::Special,
         [198, 51, 100, _] | [203, 0, 113, _] | [224..=255, ..] => AddressKind::Special,
@@ -151,14 +154,14 @@ fn kind_v6(address: Ipv6Addr) -> AddressKind {
     };
     match address.segments() {
         [0, 0, 0, 0, 0, 0, 0, 1] => AddressKind::Private,
-        // IPv4-mapped, NAT64 (RFC 6052) and 6to4 addresses are what is in them.
+        // IPv4-mapped, NAT64 (RFC 6052) and 6to4 addresses contain an IPv4 address, which decides.
         [0, 0, 0, 0, 0, 0xffff, high, low] | [0x64, 0xff9b, 0, 0, 0, 0, high, low] | [0x2002, high, low, ..] => {
             embedded(high, low)
         }
-        // AWS's own services on an instance, the metadata among them.
+        // AWS's services on an instance, such as the instance metadata.
         [0xfd00, 0x0ec2, ..] => AddressKind::Special,
         [first, ..] if first & 0xfe00 == 0xfc00 => AddressKind::Private,
-        // Global unicast is 2000::/3 so far, without documentation, benchmarks and tunnels.
+        // Global unicast is 2000::/3, except for documentation, benchmarks and tunnels.
         [0x2001, 0xdb8 | 0..=0x1ff, ..] | [0x3fff, 0..=0xfff, ..] => AddressKind::Special,
         [first, ..] if first & 0xe000 == 0x2000 => AddressKind::Public,
         _ => AddressKind::Special,

@@ -1,4 +1,4 @@
-//! One request, one connection, one answer: TLS always, no redirect, no private address, limits on everything.
+//! One request, one connection, one answer: always TLS, no redirect, no private address, and a limit for everything.
 
 mod address;
 pub mod request;
@@ -21,11 +21,11 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
-/// An answer about keys has hundreds of bytes, a page of a list some thousands for each key.
+/// The largest answer. One about a key has hundreds of bytes; a page of a list has some thousands for each key.
 const MAX_ANSWER: usize = 1024 * 1024;
-/// Longer than any step: what is beyond it need not be told apart.
+/// The longest `Retry-After`, which is longer than any step.
 const LONGEST_WAIT: Duration = Duration::from_secs(3600);
-/// One address. Those that answer do so in a tenth of it.
+/// The time for connecting to one address. An address that answers does so in a tenth of it.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// Sends requests to issuers.
@@ -35,11 +35,14 @@ pub struct Client {
     policy: HostPolicy,
 }
 
-/// What came back. Its body may hold a key: nothing here prints it.
+/// An answer.
+///
+/// **Invariant:** of an answer, only the status and ids of keys are printed. A body can hold a key, and a log would keep it.
+/// Tests: `nothing_of_a_refusal_is_repeated`, `nothing_secret_is_printed_when_all_is_logged`.
 pub struct Response {
     /// The HTTP status.
     pub status: u16,
-    /// `Retry-After`: how long to wait (RFC 9110, section 10.2.3).
+    /// `Retry-After` (RFC 9110, section 10.2.3): how long to wait.
     pub retry_after: Option<Duration>,
     /// `Link` (RFC 8288).
     pub link: Option<String>,
@@ -53,26 +56,25 @@ impl fmt::Debug for Response {
     }
 }
 
-/// Why there is no answer.
+/// Why a request has no answer.
 #[derive(Clone, Debug)]
 pub enum SendError {
-    /// The request was not sent: nothing has happened at the issuer.
+    /// The request was not sent, so it had no effect.
     NotSent(Error),
-    /// The request was sent, or may have been: what was asked may have happened.
+    /// The request may have been sent, so it may have had its effect.
     Lost(Error),
 }
 
-impl SendError {
-    /// The error, whichever it is.
-    pub fn into_error(self) -> Error {
-        match self {
-            Self::NotSent(error) | Self::Lost(error) => error,
+impl From<SendError> for Error {
+    fn from(error: SendError) -> Self {
+        match error {
+            SendError::NotSent(error) | SendError::Lost(error) => error,
         }
     }
 }
 
 impl Client {
-    /// A client that trusts the public roots and, in addition, the deployer's CA.
+    /// A client that trusts the public roots and the deployer's CA.
     ///
     /// # Errors
     /// [`Code::CaBundleInvalid`].
@@ -82,10 +84,10 @@ impl Client {
         Ok(Self { tls: TlsConnector::from(verifier.config()), policy })
     }
 
-    /// Sends a request to a host of which the description limits the choice to `hosts`, if it has any.
+    /// Sends a request. If `hosts` is not empty, the request may only go to these hosts and those of the deployer.
     ///
     /// # Errors
-    /// [`SendError`], without a word of what was sent or answered.
+    /// [`SendError`], without any text of the request or the answer.
     pub async fn send(&self, request: Request, hosts: &[String], deadline: Deadline) -> Result<Response, SendError> {
         let deadline = deadline.within(request.timeout);
         let host = self.policy.destination(&request.authority, hosts).map_err(SendError::NotSent)?;
@@ -130,7 +132,7 @@ impl Client {
                     continue;
                 }
             };
-            // Small requests, and nothing that follows them.
+            // A request is small, and nothing follows it.
             let _ = tcp.set_nodelay(true);
             // An IPv6 address stands in brackets only in a URL.
             let name = tls::server_name(host.name.trim_start_matches('[').trim_end_matches(']'))?;
@@ -166,15 +168,9 @@ async fn converse(
     loop {
         tokio::select! {
             answer = &mut exchange => return answer,
-            // The connection is what moves the bytes; its own end says nothing that the exchange does not.
+            // The connection moves the bytes. The exchange reports how it ended.
             _ = &mut connection, if open => open = false,
         }
-    }
-}
-
-impl fmt::Debug for Client {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Client")
     }
 }
 
@@ -194,7 +190,7 @@ fn message(request: &Request) -> Result<::http::Request<Full<Bytes>>> {
     let body = match &request.body {
         None => Bytes::new(),
         Some((media, body)) => {
-            // A description may name a more precise media type than ours.
+            // The description's media type may be more precise.
             let own = request.headers.iter().find(|(name, _)| name.eq_ignore_ascii_case("content-type"));
             message = message.header(header::CONTENT_TYPE, own.map_or(*media, |(_, value)| value.expose()));
             Bytes::copy_from_slice(body.expose().as_bytes())
@@ -203,23 +199,19 @@ fn message(request: &Request) -> Result<::http::Request<Full<Bytes>>> {
     message.body(Full::new(body)).map_err(|_| impossible())
 }
 
-fn text(headers: &HeaderMap, name: header::HeaderName) -> Option<String> {
-    Some(headers.get(name)?.to_str().ok()?.to_owned())
-}
-
 /// All fields of this name as one (RFC 9110, section 5.3).
 fn joined(headers: &HeaderMap, name: header::HeaderName) -> Option<String> {
     let values: Vec<_> = headers.get_all(name).iter().filter_map(|value| value.to_str().ok()).collect();
     (!values.is_empty()).then(|| values.join(", "))
 }
 
-/// A number of seconds, or a date.
+/// Reads `Retry-After`, which is a number of seconds or a date.
 fn retry_after(headers: &HeaderMap) -> Option<Duration> {
-    let text = text(headers, header::RETRY_AFTER)?;
-    if let Ok(seconds) = text.trim().parse() {
+    let text = headers.get(header::RETRY_AFTER)?.to_str().ok()?.trim();
+    if let Ok(seconds) = text.parse() {
         return Some(Duration::from_secs(seconds).min(LONGEST_WAIT));
     }
-    let date = httpdate::parse_http_date(text.trim()).ok()?;
+    let date = httpdate::parse_http_date(text).ok()?;
     let moment = date.duration_since(SystemTime::UNIX_EPOCH).ok()?;
     let wait = if age_of(moment).is_zero() { moment.saturating_sub(since_epoch()) } else { Duration::ZERO };
     Some(wait.min(LONGEST_WAIT))
@@ -264,7 +256,7 @@ mod tests {
         #[test]
         fn any_wait_is_read_or_not_and_has_a_limit(text in "[ -~]{0,40}|[0-9]{1,30}|(Sun|Mon), [0-9]{2} (Jan|Dec) [0-9]{4} [0-9]{2}:[0-9]{2}:[0-9]{2} GMT") {
             if let Some(wait) = wait(&text) {
-                // Whoever waits for it adds to it.
+                // Callers add to it, so it must not overflow.
                 prop_assert!(wait <= LONGEST_WAIT, "{wait:?}");
             }
         }

@@ -1,5 +1,4 @@
-//! From a call in a description to a request, with everything filled in. Pure: what it makes can be shown, if it was filled
-//! in with names instead of secrets.
+//! From a call in a description to a request. Pure, so the lab can show requests that have names in place of secrets.
 
 use crate::description::{
     Address, Auth, Body, Call, Escape, Issuer, JsonTemplate, Placeholder, RequestTarget, Role, Scheme, Scope,
@@ -17,7 +16,7 @@ use std::time::Duration;
 /// A request, ready to be sent.
 #[derive(Clone)]
 pub struct Request {
-    /// What it is for: `create`, `verify` …
+    /// The call's name: `create`, `verify` …
     pub what: String,
     /// GET, POST …
     pub method: &'static str,
@@ -27,9 +26,9 @@ pub struct Request {
     pub path: SecretText,
     /// Header fields.
     pub headers: Vec<(String, SecretText)>,
-    /// The body's media type and the body.
+    /// The media type and the body.
     pub body: Option<(&'static str, SecretText)>,
-    /// For how long it may take.
+    /// The timeout.
     pub timeout: Duration,
 }
 
@@ -40,7 +39,7 @@ impl fmt::Debug for Request {
 }
 
 impl Request {
-    /// Adds a header, in place of one of the same name.
+    /// Sets a header.
     pub fn header(&mut self, name: &str, value: SecretText) {
         self.headers.retain(|(known, _)| !known.eq_ignore_ascii_case(name));
         self.headers.push((name.to_owned(), value));
@@ -68,7 +67,7 @@ impl Request {
         *body = tree.to_string().into();
     }
 
-    /// The whole request as text. For requests that were filled in with names instead of secrets.
+    /// The whole request as text. Only for requests that have names in place of secrets.
     pub fn shown(&self) -> String {
         let mut text = format!("{} https://{}{}", self.method, self.authority, self.path.expose());
         for (name, value) in &self.headers {
@@ -81,7 +80,7 @@ impl Request {
     }
 }
 
-/// Fills in a call, without the credential.
+/// Makes a request of a call, without the credential.
 ///
 /// # Errors
 /// Those of [`Template::fill`].
@@ -102,7 +101,7 @@ pub fn request(issuer: &Issuer, call: &Call, scope: &Scope<'_>) -> Result<Reques
     if !headers.iter().any(|(name, _)| name.eq_ignore_ascii_case("accept")) {
         headers.push(("Accept".to_owned(), "application/json".into()));
     }
-    // Some issuers refuse requests that do not say from what they come.
+    // Some issuers refuse requests without a `User-Agent`.
     headers.push(("User-Agent".to_owned(), concat!("lockstep/", env!("CARGO_PKG_VERSION")).into()));
     Ok(Request {
         what: call.what.clone(),
@@ -166,7 +165,7 @@ fn filled(tree: &JsonTemplate, scope: &Scope<'_>) -> Result<serde_json::Value> {
     Ok(match tree {
         JsonTemplate::Plain(value) => value.clone(),
         JsonTemplate::Text(template) => match template.only_placeholder() {
-            // A variable that is a number stays one.
+            // An integer or JSON variable keeps its type.
             Some(Placeholder::Var(name)) => match scope.var(name) {
                 Some(VarValue::Integer(number)) => (*number).into(),
                 Some(VarValue::Json(value)) => value.clone(),
@@ -182,17 +181,17 @@ fn filled(tree: &JsonTemplate, scope: &Scope<'_>) -> Result<serde_json::Value> {
     })
 }
 
-/// How a call authenticates.
+/// The authentication of a call.
 pub fn auth<'a>(issuer: &'a Issuer, call: &Call) -> Option<&'a Auth> {
     match call.role {
         Role::None => None,
         Role::Key => issuer.key_auth.as_ref(),
-        // With `admin: self`, the key is who manages keys.
+        // With `admin: self`, the key manages keys.
         Role::Admin => issuer.admin_auth.as_ref().or(issuer.key_auth.as_ref()),
     }
 }
 
-/// Puts a credential into a request. `token` is what the token endpoint gave, `now` the time since the Unix epoch.
+/// Adds the credential to a request. `token` is from the token endpoint, `now` is the time since the Unix epoch.
 ///
 /// # Errors
 /// Those of [`Template::fill`]; [`Code::Internal`] if a signature could not be made.
@@ -232,7 +231,7 @@ fn basic_credentials(user: &str, password: &str) -> SecretText {
     format!("Basic {}", BASE64_STANDARD.encode(format!("{user}:{password}"))).into()
 }
 
-/// The request for a token, where a credential needs one.
+/// The request for a token, if the credential needs one.
 ///
 /// # Errors
 /// Those of [`Template::fill`].
@@ -252,7 +251,7 @@ pub fn token_request(issuer: &Issuer, auth: &Auth, scope: &Scope<'_>, timeout: D
         ("User-Agent".to_owned(), concat!("lockstep/", env!("CARGO_PKG_VERSION")).into()),
     ];
     match client.send {
-        // RFC 6749, section 2.3.1: both are form-encoded before they are joined.
+        // Both are form-encoded before they are joined (RFC 6749, section 2.3.1).
         SendClient::Basic => {
             let credentials = basic_credentials(&percent_encoded(id.expose()), &percent_encoded(secret.expose()));
             headers.push(("Authorization".to_owned(), credentials));
@@ -271,7 +270,7 @@ pub fn token_request(issuer: &Issuer, auth: &Auth, scope: &Scope<'_>, timeout: D
     Ok(Some(Request { what, method: "POST", authority, path: path.into(), headers, body: Some(body), timeout }))
 }
 
-/// Signs a request as a service of AWS wants it, or one that is like it.
+/// Signs a request with AWS Signature Version 4.
 fn sign(request: &mut Request, written: &written::SigV4, scope: &Scope<'_>, now: Duration) -> Result<()> {
     let fill = |template: &Template| template.fill(scope, Escape::None).map(|text| text.expose().to_owned());
     let session = written.session_token.as_ref().map(&fill).transpose()?;

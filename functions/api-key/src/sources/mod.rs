@@ -41,11 +41,11 @@ built_in! {
     "twilio",
 }
 
-/// How long a parameter or a secret with a description is believed. A corrected one is in use soon, and a rotation's four
-/// steps read it once.
+/// How long a description from a parameter or a secret is kept. A correction takes effect soon, and the four steps of a rotation
+/// read it once.
 const KEPT_FOR: Duration = Duration::from_secs(300);
 
-/// A place that has a description.
+/// A source of a description.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Source {
     File(String),
@@ -55,7 +55,7 @@ enum Source {
 
 type Issuers = BTreeMap<String, Arc<Issuer>>;
 
-/// All descriptions that this function can have.
+/// All descriptions of this function.
 pub struct Sources {
     files: Issuers,
     remote: Vec<Source>,
@@ -64,8 +64,8 @@ pub struct Sources {
 }
 
 impl Sources {
-    /// Reads the files among `sources`, which are relative to the function's root. `ssm_endpoint` is where parameters are read,
-    /// if not at the service's usual place.
+    /// Reads the files among `sources`; relative paths begin at the function's root. `ssm_endpoint` is the endpoint of Systems
+    /// Manager, if it is not the default one.
     ///
     /// # Errors
     /// [`Code::ConfigurationInvalid`]; [`Code::DescriptionUnreadable`]; [`Code::DescriptionInvalid`].
@@ -84,25 +84,23 @@ impl Sources {
         Ok(Self { files, remote, parameters: Parameters::new(ssm_endpoint), kept: Mutex::new(None) })
     }
 
-    /// How many answers of Systems Manager have asked to slow down, since the process began.
+    /// The number of throttled calls to Systems Manager since the process began.
     pub fn throttles(&self) -> u32 {
         self.parameters.throttles()
     }
 
-    /// A description, if it can be had without asking anybody.
+    /// A description that is already in memory.
     pub fn at_hand(&self, name: &str) -> Option<Arc<Issuer>> {
-        if let Some(issuer) = self.files.get(name) {
-            return Some(Arc::clone(issuer));
-        }
         let kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
-        kept.as_ref().and_then(|(_, issuers)| issuers.get(name)).map(Arc::clone)
+        let kept = kept.as_ref().and_then(|(_, issuers)| issuers.get(name));
+        self.files.get(name).or(kept).map(Arc::clone)
     }
 
-    /// The description of this name. A deployer's own comes before a built-in one.
+    /// The description of this name. The deployer's description replaces a built-in one.
     ///
     /// # Errors
     /// [`Code::IssuerUnknown`]; [`Code::DescriptionUnreadable`]; [`Code::DescriptionUnavailable`]; [`Code::DescriptionInvalid`];
-    /// [`Code::ConfigurationInvalid`]; those of the store where a secret with a description is refused.
+    /// [`Code::ConfigurationInvalid`]; those of the store, if it refuses a secret with a description.
     pub async fn find(&self, name: &str, context: &StepContext<'_>) -> Result<Arc<Issuer>> {
         if let Some(issuer) = self.files.get(name) {
             return Ok(Arc::clone(issuer));
@@ -163,8 +161,8 @@ impl Source {
     }
 }
 
-/// An error of Secrets Manager about a secret with a description. A refusal keeps its code, which says more than one of this
-/// module's could; an outage must not pass for one of the secret that is rotated.
+/// An error of Secrets Manager about a secret with a description. A refusal keeps its code, which says most. Throttling and
+/// outages get a code of their own, so that they do not seem to be about the rotated secret.
 fn of_source(error: Error, source: &str) -> Error {
     let error = match error.code() {
         Code::ServiceThrottled => {
@@ -180,7 +178,7 @@ fn unreadable(source: &str) -> Error {
     Error::new(Code::DescriptionUnreadable).with(Fact::Field, "ISSUERS").with(Fact::Found, source)
 }
 
-/// What the log gets of a mistake is where it is. The words may quote a text that is no description at all.
+/// Reads a description. An error has the places of mistakes, and not their messages, which may quote a wrong file.
 fn parsed(source: &str, text: &str) -> Result<Issuer> {
     read(text).map_err(|problems| {
         let places = problems.iter().map(|problem: &Problem| problem.path.as_str());

@@ -1,4 +1,4 @@
-//! One call to AWS Systems Manager: a parameter with a description.
+//! Reads a parameter of AWS Systems Manager.
 //!
 //! <https://docs.aws.amazon.com/systems-manager/latest/APIReference/API_GetParameter.html>
 
@@ -8,19 +8,19 @@ use rotation::{Code, Error, Fact, Result};
 use serde_json::{Value, json};
 use std::time::Duration;
 
-/// The service answers in tens of milliseconds; this leaves room for a throttle.
+/// The service answers in tens of milliseconds. The rest is for throttling.
 const LIMIT: Duration = Duration::from_secs(5);
 
 /// Systems Manager, in the function's region.
 pub(crate) struct Parameters(Service);
 
 impl Parameters {
-    /// `endpoint` is where the service is, if not at its usual place.
+    /// `endpoint` is the service's endpoint, if it is not the default one.
     pub(crate) fn new(endpoint: Option<&str>) -> Self {
         Self(Service::new("ssm", endpoint))
     }
 
-    /// How many answers have asked to slow down, since the process began.
+    /// The number of throttled calls since the process began.
     pub(crate) fn throttles(&self) -> u32 {
         self.0.throttles()
     }
@@ -28,8 +28,8 @@ impl Parameters {
     /// The value of a parameter.
     ///
     /// # Errors
-    /// [`Code::DescriptionUnavailable`], for what passes by itself; [`Code::DescriptionUnreadable`], with the service's own error
-    /// code where it gave one; [`Code::ConfigurationInvalid`].
+    /// [`Code::DescriptionUnavailable`] if a retry may help; [`Code::DescriptionUnreadable`], with the service's error code if there
+    /// is one; [`Code::ConfigurationInvalid`].
     pub(crate) async fn value(&self, name: &str, deadline: Deadline) -> Result<String> {
         let request = Request {
             media: "application/x-amz-json-1.1",
@@ -55,7 +55,7 @@ fn of_parameter(code: Code, name: &str) -> Error {
     Error::new(code).with(Fact::Field, "ISSUERS").with(Fact::Found, format_args!("ssm:{name}"))
 }
 
-/// A throttle and an outage pass; what the function lacks, and an answer that is none, do not.
+/// Throttling and outages are retryable; missing configuration and oversized answers are not.
 fn unanswered(name: &str, failure: Failure) -> Error {
     let code = match failure.trouble {
         CallError::Throttled | CallError::NoConnection | CallError::Silent | CallError::Unavailable(_) => {

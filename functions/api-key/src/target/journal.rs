@@ -1,5 +1,5 @@
-//! Which keys are still to be ended, kept in the secret itself: a version's journal is written with its value, before it is
-//! promoted, and so nothing that is superseded can be forgotten by a crash.
+//! The journal: which keys are still to be revoked. It is part of a version's value, and so is stored before the version is
+//! promoted. A crash cannot lose a superseded key.
 
 use crate::description::VarValue;
 use aws_lc_rs::{digest, hmac};
@@ -10,11 +10,11 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-/// What a version knows about keys beside its own.
+/// The journal of a version.
 #[derive(Clone, Debug, Default, Deserialize, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Journal {
-    /// That the version's own key was issued by this function.
+    /// Proof that this function issued the version's own key.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub proof: Option<String>,
     /// Keys that are superseded, or will be when this version is promoted.
@@ -22,32 +22,31 @@ pub struct Journal {
     pub retire: Vec<Superseded>,
 }
 
-/// A key that is to be ended.
+/// A key that is to be revoked.
 #[derive(Clone, Debug, Deserialize, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Superseded {
     /// Its id.
     pub id: String,
-    /// That this function issued it, or that its holder showed it to be this one.
+    /// Proof that this function issued the key, or that the secret had the key of this id.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub proof: Option<String>,
-    /// Since when nobody reads it any more, in seconds since the Unix epoch. Absent: since the promotion of the version
-    /// that this stands in.
+    /// When the key was superseded, in seconds since the Unix epoch. Absent: when the version of this journal was promoted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub since: Option<u64>,
-    /// That it was in the issuer's list, and so has ended when it is not.
+    /// Whether the issuer's list had the key, so that a list without it shows that it has ended.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub listed: bool,
 }
 
-/// A journal is a few entries. What is found beyond this many is found again at the next rotation, and must not fill the secret.
+/// The most entries, so that a journal cannot fill the secret. Further keys are found again at the next rotation.
 pub const MAX_ENTRIES: usize = 100;
 
 impl Journal {
     /// The journal under `rotation`.
     ///
     /// # Errors
-    /// [`Code::FieldInvalid`] if it is not one.
+    /// [`Code::FieldInvalid`].
     pub fn read(options: Option<&Document>) -> Result<Self> {
         let Some(options) = options else { return Ok(Self::default()) };
         let expected = "what this function wrote there; remove the field if it cannot be restored";
@@ -56,60 +55,57 @@ impl Journal {
         if sound { Ok(journal) } else { Err(options.invalid("journal", "something else", expected)) }
     }
 
-    /// The document with this journal in it.
+    /// The document with this journal.
     ///
     /// # Errors
     /// Those of [`Document::with_json`].
     pub fn write(&self, document: &Document) -> Result<Document> {
         let internal = |_| Error::new(Code::Internal).with(Fact::What, "a journal that is not JSON");
         let text = serde_json::to_string(self).map_err(internal)?;
-        let options = match document.json("rotation").filter(|text| text.expose() != "null") {
-            Some(options) => options,
-            None => "{}".into(),
-        };
-        let options = Document::parse(options)?.with_json(&[("journal", &text)])?;
+        let options = document.json("rotation").filter(|text| text.expose() != "null");
+        let options = Document::parse(options.unwrap_or_else(|| "{}".into()))?.with_json(&[("journal", &text)])?;
         document.with_json(&[("rotation", options.text().expose())])
     }
 }
 
-/// How long superseded keys live on.
+/// How long a superseded key stays valid.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Grace {
-    /// Until the rotation after the one that superseded them.
+    /// Until the rotation after the one that superseded it.
     Cycle,
     /// This long.
     For(Duration),
 }
 
 impl Superseded {
-    /// Whether its time is over. `promoted` is when the version was promoted that this stands in, `now` is now; both since the
-    /// Unix epoch.
+    /// Whether the grace period is over. `promoted` is when the version of this journal was promoted. All times are since the Unix
+    /// epoch.
     pub fn due(&self, grace: Grace, promoted: Option<Duration>, now: Duration) -> bool {
         let since = self.since.map(Duration::from_secs);
         match grace {
             Grace::Cycle => since.is_some(),
             Grace::For(time) if time.is_zero() => true,
-            // A moment that nobody knows has not come.
+            // An unknown moment counts as future.
             Grace::For(time) => since.or(promoted).is_some_and(|since| now.saturating_sub(since) >= time),
         }
     }
 }
 
-/// Proves that an entry was written by this function: whoever may write the secret could otherwise have any key of the issuer
-/// ended with the admin's credential.
+/// Makes and checks proofs that a key is this secret's: an HMAC of its id, by the admin's credential, which the writer of the
+/// secret does not have.
 ///
-/// With `admin: self` there is no credential that the secret's writer does not have. What is left is to keep apart what
-/// belongs to another secret: a copy of this one, say.
+/// With `admin: self` the writer has that credential. Then a proof only tells the keys of this secret from those of another one,
+/// such as its copy.
 #[derive(Clone)]
 pub struct Prover {
-    /// For the credential that the admin has now, and the one before, under which older entries were written.
+    /// By the admin's credential and the previous one, under which older entries were written.
     keys: Vec<hmac::Key>,
     context: String,
 }
 
 impl Prover {
-    /// Proofs for the keys of a secret at an issuer, by the fields of the admin's credential. `place` is what else says which
-    /// key an id means: the account, the application.
+    /// For the keys of a secret at an issuer. `admin` are the fields of the admin's credential; `place` are the variables that say
+    /// where a key is, such as the account.
     pub fn new(
         admin: &BTreeMap<String, SecretText>,
         secret: &str,
@@ -120,17 +116,12 @@ impl Prover {
         Self { keys: vec![key_of(admin)], context: format!("{secret}\n{issuer}\n{place}\n") }
     }
 
-    /// Nothing is proven, and nothing holds: for who acts without the admin's credential.
-    pub fn nobody() -> Self {
-        Self { keys: Vec::new(), context: String::new() }
-    }
-
-    /// Believes proofs by this credential as well.
+    /// Also accepts proofs by this credential.
     pub fn and_previous(&mut self, admin: &BTreeMap<String, SecretText>) {
         self.keys.push(key_of(admin));
     }
 
-    /// A proof for a key of this id.
+    /// A proof for the key of this id.
     pub fn prove(&self, id: &str) -> Option<String> {
         self.keys.first().map(|key| self.tag(key, id))
     }
@@ -155,7 +146,7 @@ fn key_of(fields: &BTreeMap<String, SecretText>) -> hmac::Key {
     let mut material = digest::Context::new(&digest::SHA256);
     for (name, value) in fields {
         for text in [name.as_str(), value.expose()] {
-            // With its length, so that no two sets of fields read the same.
+            // Each text has its length before it, so that no two sets of fields give the same bytes.
             material.update(&(text.len() as u64).to_be_bytes());
             material.update(text.as_bytes());
         }
@@ -163,19 +154,19 @@ fn key_of(fields: &BTreeMap<String, SecretText>) -> hmac::Key {
     hmac::Key::new(hmac::HMAC_SHA256, material.finish().as_ref())
 }
 
-/// How the names of all keys of a secret begin.
+/// The beginning of the names of all keys of a secret.
 pub fn name_prefix(secret: &str) -> String {
     let digest = digest::digest(&digest::SHA256, secret.as_bytes());
     format!("lockstep-{}-", crate::target::value::hex(digest.as_ref().get(..8).unwrap_or_default()))
 }
 
-/// A new key's name: of the version that it is made for, and when, in milliseconds, as some issuers take a name only once.
-/// At most 60 characters: the shortest limit that an issuer is known to have is 64.
+/// The name of a new key: the prefix, the version that the key is for, and the time in milliseconds, because some issuers take a
+/// name only once. It has 60 characters; the shortest known limit of an issuer is 64.
 pub fn name(prefix: &str, token: &str, now: Duration) -> String {
     format!("{prefix}{}-{}", token_part(token), base36(now.as_millis()))
 }
 
-/// A version's id as it stands in names: a UUID's 128 bits in base36; of anything else, as many of a digest.
+/// A version's id as part of a name: the 128 bits of a UUID in base36. For any other id, 128 bits of its digest.
 pub fn token_part(token: &str) -> String {
     let digits: String = token.chars().filter(|c| *c != '-').collect();
     let uuid = (digits.len() == 32).then(|| u128::from_str_radix(&digits, 16).ok()).flatten();
@@ -187,7 +178,7 @@ pub fn token_part(token: &str) -> String {
     base36(bits)
 }
 
-/// Of a name: the part for the version, and the moment, since the Unix epoch.
+/// The parts of a name: the version, and the time since the Unix epoch.
 pub fn parts<'a>(prefix: &str, name: &'a str) -> Option<(&'a str, Option<Duration>)> {
     let (token, moment) = name.strip_prefix(prefix)?.rsplit_once('-')?;
     Some((token, u64::from_str_radix(moment, 36).ok().map(Duration::from_millis)))
@@ -236,7 +227,6 @@ mod tests {
         let mut after = Prover::new(&admin("b"), ARN, "sendgrid", &place("1"));
         after.and_previous(&admin("a"));
         assert!(after.holds("k1", proof.as_deref()) && after.prove("k1") != proof);
-        assert!(!Prover::nobody().holds("k1", proof.as_deref()) && Prover::nobody().prove("k1").is_none());
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! What a secret says, in the issuer's terms.
+//! The content of a version of the secret.
 
 use crate::description::{
     Admin, Issuer, Key, KeyValue, Output, Placeholder, Strategy, Var, VarSource, VarValue, written,
@@ -11,20 +11,20 @@ use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-/// Options of a secret.
+/// The options of a secret, under `rotation`.
 const OPTIONS: [&str; 5] = ["adminSecretArn", "revokePreviousAfterHours", "keyLifetimeDays", "value", "journal"];
 
-/// What a version of a secret says.
+/// The content of a version.
 #[derive(Clone, Debug)]
 pub(crate) struct KeySecret {
     pub(crate) key: Key,
     pub(crate) admin_secret: Option<String>,
     pub(crate) grace: Grace,
-    /// Of a new key, where the issuer is told it.
+    /// The lifetime of a new key, if it is sent to the issuer.
     pub(crate) lifetime: Option<Duration>,
     pub(crate) value: Option<KeyValue>,
     pub(crate) journal: Journal,
-    /// The variables that are the secret's own.
+    /// The values of the variables in this secret.
     pub(crate) vars: BTreeMap<String, VarValue>,
 }
 
@@ -64,7 +64,7 @@ impl KeySecret {
         })
     }
 
-    /// That another version is about the same thing at the same place.
+    /// Checks that another version has the same admin secret and variables.
     pub(crate) fn same_target(&self, other: &Self) -> Result<()> {
         let differs = |field: &str| Err(Error::new(Code::PendingMismatch).with(Fact::Field, field));
         if self.admin_secret != other.admin_secret {
@@ -79,7 +79,7 @@ impl KeySecret {
 
 fn lifetime(options: Option<&Document>, issuer: &Issuer) -> Result<Option<Duration>> {
     let Some(options) = options else { return Ok(issuer.lifetime) };
-    // An issuer that is told a date ends the key when that day begins.
+    // Two at least: an issuer that gets a date ends the key when that day begins.
     let expected = "days, 2 to 3660";
     let Some(days) = options.typed::<u64>("keyLifetimeDays", expected)? else { return Ok(issuer.lifetime) };
     if issuer.lifetime.is_none() || !(2..=3660).contains(&days) {
@@ -89,7 +89,7 @@ fn lifetime(options: Option<&Document>, issuer: &Issuer) -> Result<Option<Durati
     Ok(Some(Duration::from_secs(days * 86_400)))
 }
 
-/// The key in a version: the fields that a rotation writes, read back.
+/// The key of a version, from the fields that a rotation writes.
 ///
 /// # Errors
 /// [`Code::FieldMissing`] and [`Code::FieldInvalid`].
@@ -110,7 +110,7 @@ pub fn key(document: &Document, issuer: &Issuer) -> Result<Key> {
     Ok(key)
 }
 
-/// What a value that is made here looks like: as the secret has it, or the description.
+/// The form of a key that the function draws: the one in the secret, or else the one in the description.
 fn value(options: Option<&Document>, issuer: &Issuer) -> Result<Option<KeyValue>> {
     let expected = "an object with kind, bytes or length, and perhaps alphabet, prefix and checksum";
     let Some(options) = options else { return Ok(issuer.value.clone()) };
@@ -124,7 +124,7 @@ fn value(options: Option<&Document>, issuer: &Issuer) -> Result<Option<KeyValue>
     KeyValue::check(&written).map(Some).map_err(problem)
 }
 
-/// The variables that one of the two secrets has.
+/// The values of the variables in one of the two secrets.
 ///
 /// # Errors
 /// [`Code::FieldMissing`] and [`Code::FieldInvalid`].
@@ -143,7 +143,7 @@ fn var_of(document: &Document, var: &Var) -> Result<VarValue> {
     var.read(value).map_err(|expected| document.invalid(&var.field, "another value", &expected))
 }
 
-/// The fields of the admin secret that the description fills in somewhere, and no others.
+/// The fields of the admin secret that the description uses.
 ///
 /// # Errors
 /// [`Code::FieldMissing`] and [`Code::FieldInvalid`].
@@ -155,10 +155,50 @@ pub fn admin_fields(document: &Document, issuer: &Issuer) -> Result<BTreeMap<Str
     Ok(fields)
 }
 
-/// Their names.
+/// The names of these fields.
 pub fn admin_names(issuer: &Issuer) -> BTreeSet<String> {
     let placeholders = issuer.placeholders();
     placeholders
         .filter_map(|place| if let Placeholder::Admin(name) = place { Some(name.clone()) } else { None })
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const DESCRIPTION: &str = r#"
+issuer: acme
+title: Acme
+sources: [https://acme.example/docs]
+unchecked: everything
+strategy: create_revoke
+risk: none
+vars: {account: {}}
+http: {base: "https://acme.example"}
+auth: {admin: {bearer: "{{admin.token}}"}, key: {bearer: "{{key.secret}}"}}
+create: {post: "/{{vars.account}}/keys", extract: {id: /id, secret: /key}}
+verify: {get: /me, works: {status: [200]}, rejected: {status: [401]}}
+revoke: [{delete: "/keys/{{key.id}}"}]
+"#;
+
+    fn version(key: &str, account: &str, admin: &str) -> KeySecret {
+        let text = format!(
+            r#"{{"issuer": "acme", "apiKey": "{key}", "apiKeyId": "1", "account": "{account}", "rotation": {{"adminSecretArn": "{admin}"}}}}"#
+        );
+        let issuer = crate::description::read(DESCRIPTION).unwrap();
+        KeySecret::read(&Document::parse(text.as_str().into()).unwrap(), &issuer).unwrap()
+    }
+
+    #[test]
+    fn a_pending_version_about_something_else_is_refused() {
+        let current = version("a", "1", "admin");
+        current.same_target(&version("b", "1", "admin")).unwrap();
+        for (other, field) in
+            [(version("b", "2", "admin"), "account"), (version("b", "1", "other"), "rotation.adminSecretArn")]
+        {
+            let error = current.same_target(&other).unwrap_err();
+            assert_eq!((error.code(), error.fact(Fact::Field)), (Code::PendingMismatch, Some(field)));
+        }
+    }
 }

@@ -1,4 +1,4 @@
-//! What the four steps of a rotation mean for an API key.
+//! What the four steps of a rotation do with an API key.
 
 pub mod journal;
 pub mod key_secret;
@@ -36,7 +36,7 @@ use rotation::{Code, Error, Fact, Result};
 use std::sync::Arc;
 use std::time::Duration;
 
-/// For telling an issuer a value, tries included.
+/// The time for sending an issuer a value, with all tries.
 const TO_SET: Duration = Duration::from_secs(10);
 
 /// The keys of HTTP issuers, as a [`Target`].
@@ -45,13 +45,13 @@ pub struct ApiKey {
     policy: Policy,
 }
 
-/// What createSecret made outside.
+/// What createSecret made at the issuer.
 pub struct Made(Outside);
 
 enum Outside {
     Nothing,
     Minted(Box<(Administrator, Minted)>),
-    /// The one key that lives.
+    /// A key that has replaced the current one.
     Rolled,
 }
 
@@ -75,7 +75,11 @@ impl ApiKey {
         Ok(Self { deployment: Arc::new(deployment), policy: settings.policy })
     }
 
-    /// The pending version, after the checks that come before anything is sent for it, and what the current one says.
+    /// The pending version and the current one.
+    ///
+    /// **Invariant:** nothing is sent for a pending version before its issuer, admin secret and variables were compared with the
+    /// current version's. Otherwise the writer of a pending version could direct the admin's credential elsewhere. Test:
+    /// `a_pending_version_about_something_else_is_refused`.
     async fn pending(&self, context: &StepContext<'_>, versions: Versions<'_>) -> Result<(Holder, KeySecret)> {
         let (one, other) = (issuer_name(versions.current)?, issuer_name(versions.pending)?);
         if one != other {
@@ -92,8 +96,49 @@ impl ApiKey {
         let secret = draw(value, &self.policy, &OsEntropy)?;
         Ok(Key { secret: Some(secret), ..version.key.clone() })
     }
+}
 
-    async fn proposal(&self, context: &StepContext<'_>, current: &Document) -> Result<Proposal<Made>> {
+async fn minted(context: &StepContext<'_>, current: &Document, admin: Administrator) -> Result<Proposal<Made>> {
+    let minted = mint(&admin, context).await?;
+    let document = written(current, &admin.holder, &minted.key).and_then(|document| {
+        let document = minted.journal.write(&document)?;
+        // A stored value never changes, so an unreadable one would stop every later step.
+        KeySecret::read(&document, &admin.holder.issuer).map(|_| document)
+    });
+    if document.is_err() {
+        discard(&admin, context, &minted.key).await;
+    }
+    Ok(Proposal { document: document?, made: Made(Outside::Minted(Box::new((admin, minted)))) })
+}
+
+/// For setSecret without a proof, for example after the admin's credential was corrected: true if the current key works, false
+/// if the pending key is already in effect.
+async fn possessed(context: &StepContext<'_>, pending: &Administrator, current: &Key) -> Result<bool> {
+    let Err(error) = pending.possession(current, context.deadline()).await else { return Ok(true) };
+    match pending.possession(&pending.holder.version.key, context.deadline()).await {
+        Ok(()) => Ok(false),
+        Err(_) => Err(error),
+    }
+}
+
+impl Target for ApiKey {
+    type Made = Made;
+
+    const COMPANION_VERIFIES: bool = false;
+
+    fn throttles(&self) -> u32 {
+        self.deployment.sources.throttles()
+    }
+
+    /// The admin secret, if setSecret needs it and the description is in memory.
+    fn companion(&self, current: &Document) -> Option<String> {
+        let issuer = self.deployment.sources.at_hand(&issuer_name(current).ok()?)?;
+        let version = KeySecret::read(current, &issuer).ok()?;
+        let sets = issuer.strategy == Strategy::SetValue;
+        version.admin_secret.filter(|id| sets && self.deployment.allows_admin(id))
+    }
+
+    async fn propose(&self, context: &StepContext<'_>, current: &Document) -> Result<Proposal<Made>> {
         let holder = self.deployment.holder(context, current).await?;
         let strategy = holder.issuer.strategy;
         if strategy == Strategy::Generate {
@@ -123,51 +168,6 @@ impl ApiKey {
             Strategy::CreateRevoke | Strategy::RevokeCreate => minted(context, current, admin).await,
         }
     }
-}
-
-async fn minted(context: &StepContext<'_>, current: &Document, admin: Administrator) -> Result<Proposal<Made>> {
-    let minted = mint(&admin, context).await?;
-    let document = written(current, &admin.holder, &minted.key).and_then(|document| {
-        let document = minted.journal.write(&document)?;
-        // A value never changes once it is stored: what could not be read again would stop every later step.
-        KeySecret::read(&document, &admin.holder.issuer).map(|_| document)
-    });
-    if document.is_err() {
-        discard(&admin, context, &minted.key).await;
-    }
-    Ok(Proposal { document: document?, made: Made(Outside::Minted(Box::new((admin, minted)))) })
-}
-
-/// For setSecret without a proof, as when the admin's credential was corrected since createSecret: whether the current key
-/// shows that the secret has it. False if the pending one is in effect alholder.
-async fn possessed(context: &StepContext<'_>, pending: &Administrator, current: &Key) -> Result<bool> {
-    let Err(error) = pending.possession(current, context.deadline()).await else { return Ok(true) };
-    match pending.possession(&pending.holder.version.key, context.deadline()).await {
-        Ok(()) => Ok(false),
-        Err(_) => Err(error),
-    }
-}
-
-impl Target for ApiKey {
-    type Made = Made;
-
-    const COMPANION_VERIFIES: bool = false;
-
-    fn throttles(&self) -> u32 {
-        self.deployment.sources.throttles()
-    }
-
-    /// The admin secret, where setSecret needs it and the description is at hand.
-    fn companion(&self, current: &Document) -> Option<String> {
-        let issuer = self.deployment.sources.at_hand(&issuer_name(current).ok()?)?;
-        let version = KeySecret::read(current, &issuer).ok()?;
-        let sets = issuer.strategy == Strategy::SetValue;
-        version.admin_secret.filter(|id| sets && self.deployment.allows_admin(id))
-    }
-
-    async fn propose(&self, context: &StepContext<'_>, current: &Document) -> Result<Proposal<Made>> {
-        self.proposal(context, current).await
-    }
 
     async fn settle(&self, context: &StepContext<'_>, made: Made, put: PutOutcome) -> Result<()> {
         match (made.0, put) {
@@ -193,7 +193,7 @@ impl Target for ApiKey {
             return Ok(Applied::AlreadyInEffect);
         }
         context.still_pending().await?;
-        // What is tried again for long may have been overtaken by another rotation, whose value it would replace.
+        // A request that is repeated for long could overwrite the value of a later rotation.
         admin.exchange(context.deadline().within(TO_SET)).set(&admin.holder.version.key).await?;
         Ok(Applied::Changed(Change { by: "admin", previous: PreviousCredential::Refused }))
     }
@@ -210,7 +210,7 @@ impl Target for ApiKey {
     async fn retire(&self, context: &StepContext<'_>, versions: Versions<'_>) -> Result<Retired> {
         let holder = self.deployment.holder(context, versions.pending).await?;
         let superseded = KeySecret::read(versions.current, &holder.issuer)?.key.id;
-        // The version has just been promoted: what it supersedes is so since now.
+        // The version has just been promoted, so it supersedes the current key from now on.
         let overdue = Overdue::of(context, &holder, superseded.as_deref(), Some(since_epoch()));
         let Some(overdue) = overdue else { return Ok(Retired::Nothing) };
         Ok(overdue.revoke(context, &holder.with_admin(context).await?).await)
@@ -224,7 +224,7 @@ impl Target for ApiKey {
         }
         let exchange = admin.exchange(context.deadline());
         exchange.verify(&holder.version.key, false).await?.or_rejected(Code::CurrentRejected)?;
-        // Shows that the admin's credential may at least look.
+        // Shows that the admin's credential can at least list.
         let listed = exchange.find().await?;
         if holder.version.grace == Grace::Cycle {
             let living = listed.filter(|_| holder.issuer.mints()).and_then(|listed| Living::of(&admin, &listed));
@@ -260,15 +260,14 @@ impl Target for ApiKey {
                 let listed = admin.exchange(context.deadline()).find().await;
                 (mints || admin.is_proven(), admin_tried(listed))
             }
-            // Whether the proof holds, nobody can say.
+            // Whether the proof is right is unknown.
             Err(error) => (mints || self.deployment.allow_unproven || proof, admin_tried(Err(error))),
         };
         Ok(Some(HelperSecret { secret, rescues, tried }))
     }
 }
 
-/// What a list of keys, or why there is none, tells about the admin's credential. `Ok(None)` says that the issuer cannot list:
-/// then nothing that changes nothing needs that credential.
+/// What listing keys tells about the admin's credential. Without `find` nothing does, because every other use changes keys.
 fn admin_tried(listed: Result<Option<Vec<ListedKey>>>) -> Option<Attempt> {
     match listed {
         // Nothing was sent.
@@ -305,7 +304,7 @@ fn proven(document: &Document, admin: &Administrator, key: &Key) -> Result<Docum
     Journal { proof, retire: Vec::new() }.write(document)
 }
 
-/// A value that was made here can only be looked at: whoever checks it reads the same secret.
+/// Checks the form of a value. There is no issuer to try it at: the services that check it read the same secret.
 fn looks_right(holder: &Holder) -> Result<()> {
     let value = holder.version.value.as_ref().ok_or_else(no_value)?;
     let text = holder.version.key.secret.as_ref().map(SecretText::expose).unwrap_or_default();
@@ -325,7 +324,7 @@ fn no_value() -> Error {
 mod tests {
     use super::*;
 
-    /// Without a list there was no request, and a credential that was revoked would look well.
+    /// Without a list there was no request, and a revoked credential would seem to work.
     #[test]
     fn only_an_answer_tells_about_the_admins_credential() {
         assert_eq!(admin_tried(Ok(None)), None);

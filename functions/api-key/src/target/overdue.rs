@@ -1,4 +1,4 @@
-//! The journal of a version: which of its keys are overdue, and how many are left.
+//! The overdue keys of a journal, and the size of the journal.
 
 use crate::exchange::{Exchange, ListedKey};
 use crate::target::journal::Superseded;
@@ -12,15 +12,15 @@ use rotation::protocol::target::Retired;
 use rotation::{Code, Error, Fact};
 use std::time::Duration;
 
-/// The keys of a journal whose time is over.
+/// The keys of a journal that are to be revoked now.
 pub(crate) struct Overdue {
     keys: Vec<Superseded>,
     left: JournalCount,
 }
 
 impl Overdue {
-    /// Notes the size of the journal. `None` if nothing is to be revoked. `in_use` is the id of a key that somebody may have read
-    /// a moment ago, whatever the journal says.
+    /// The overdue keys of a version, if there are any; notes the size of the journal. `in_use` is the id of a key that consumers
+    /// may have read a moment ago.
     pub(crate) fn of(
         context: &StepContext<'_>,
         holder: &Holder,
@@ -29,7 +29,7 @@ impl Overdue {
     ) -> Option<Self> {
         let (version, now) = (&holder.version, since_epoch());
         let due = |entry: &&Superseded| {
-            // Superseded once, and made current again by hand: its time begins anew.
+            // An operator made this key current again, so its grace period begins anew.
             let again = entry.since.is_some() && in_use == Some(&entry.id);
             let own = version.key.id.as_ref() == Some(&entry.id);
             entry.due(version.grace, promoted, now) && !again && !own
@@ -43,7 +43,7 @@ impl Overdue {
         (!keys.is_empty()).then_some(Self { keys, left })
     }
 
-    /// Revokes them, and notes what is left of the journal.
+    /// Revokes the keys, and notes the size of the journal again.
     pub(crate) async fn revoke(mut self, context: &StepContext<'_>, admin: &Administrator) -> Retired {
         let exchange = admin.revocations(context.deadline());
         let mut retired = Retired::Nothing;
@@ -59,7 +59,7 @@ impl Overdue {
     }
 }
 
-/// What is left of a version's journal, but for the version's own key.
+/// The size of a version's journal, without the version's own key.
 struct JournalCount {
     depth: usize,
     overdue: usize,
@@ -70,8 +70,8 @@ impl JournalCount {
         Self { depth: superseded(secret).count(), overdue: due }
     }
 
-    /// Counts what became of a key whose time was over. One that is not ours to end is overdue for nobody: it has its own warning,
-    /// and somebody may have ended it long ago without anyone here being able to tell.
+    /// Counts the outcome of a revocation. A key that is not ours is not overdue: it has its own warning, and may have ended long
+    /// ago.
     fn count(&mut self, became: RevokeOutcome) {
         match became {
             RevokeOutcome::Revoked => {
@@ -83,7 +83,7 @@ impl JournalCount {
         }
     }
 
-    /// Notes how many are left.
+    /// Notes the size.
     fn note(&self, context: &StepContext<'_>) {
         let (depth, overdue) = (self.depth, Some(self.overdue));
         context.notes().journal(JournalSize { depth, overdue });
@@ -94,20 +94,20 @@ fn superseded(secret: &KeySecret) -> impl Iterator<Item = &Superseded> {
     secret.journal.retire.iter().filter(|entry| secret.key.id.as_ref() != Some(&entry.id))
 }
 
-/// The journal of a version that is current, under a grace that the promotion ended: a value does not change, so what has ended
-/// since it was stored is told by the issuer's list alone.
+/// The keys in the journal of the current version that still exist, with the grace period "until the next rotation". A version's
+/// value never changes, so only the issuer's list tells which keys have ended since.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Living {
-    /// Keys that are still to be ended.
+    /// The number of keys to be revoked.
     depth: usize,
-    /// The ids of those of them whose time is over.
+    /// The ids of the overdue ones.
     overdue: Vec<String>,
-    /// How many live, and are not ours to end.
+    /// The number of keys that exist and are not ours.
     not_ours: usize,
 }
 
 impl Living {
-    /// `None` where the list does not tell it of each key.
+    /// `None` if the list cannot tell for each key whether it exists.
     pub(crate) fn of(admin: &Administrator, listed: &[ListedKey]) -> Option<Self> {
         Self::among(&admin.holder.version, listed, |entry| is_ours(&admin.prover, entry, Some(listed)))
     }
@@ -131,7 +131,7 @@ impl Living {
         Some(living)
     }
 
-    /// Notes how many there are, and warns of each that should live no more.
+    /// Notes the numbers, and warns of each key that should have ended.
     pub(crate) fn tell(self, context: &StepContext<'_>, exchange: &Exchange<'_>) {
         context.notes().journal(JournalSize { depth: self.depth, overdue: Some(self.overdue.len()) });
         for id in &self.overdue {
@@ -143,7 +143,7 @@ impl Living {
     }
 }
 
-/// That a key lives whose time is over. What the issuer has listed as an id is no key that stands in the wrong field.
+/// Warns of an overdue key that still exists. The issuer listed the id, so it is not a key in the wrong field.
 fn alive(exchange: &Exchange<'_>, id: &str) -> Error {
     Error::new(Code::KeyNotRevoked).with(Fact::Issuer, &exchange.issuer().id).with(Fact::KeyId, id)
 }
@@ -175,7 +175,7 @@ mod tests {
         }
     }
 
-    /// What a person has revoked would raise an alarm for good: nothing here can tell that it is gone.
+    /// Otherwise a key that a person has revoked would raise an alarm for good.
     #[test]
     fn a_key_that_is_not_ours_is_never_overdue() {
         for (became, depth, overdue) in [

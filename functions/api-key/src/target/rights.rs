@@ -49,7 +49,7 @@ impl Deployment {
     }
 }
 
-/// A version with the rights of its own key, which can only be tried.
+/// A version with the rights of its own key: it can try keys, and change nothing.
 pub(crate) struct Holder {
     deployment: Arc<Deployment>,
     pub(crate) issuer: Arc<Issuer>,
@@ -62,7 +62,7 @@ pub(crate) struct Holder {
 }
 
 impl Holder {
-    /// Tries a key. With `patience`, until the issuer's polling limit.
+    /// Tries a key. With `patience`, until the description's polling limit.
     pub(crate) async fn verify(&self, key: &Key, patience: bool, deadline: Deadline) -> Result<Verdict> {
         self.exchange(key, deadline).verify(key, patience).await
     }
@@ -100,7 +100,7 @@ impl Holder {
         let own = (key.id.as_deref().unwrap_or_default(), journal.proof.as_deref());
         let entries = journal.retire.iter().map(|entry| (entry.id.as_str(), entry.proof.as_deref()));
         let fails = |(id, proof): (&str, Option<&str>)| proof.is_some() && !prover.holds(id, proof);
-        // The admin's credential may have changed since. Where Secrets Manager rotates it, the one before is AWSPREVIOUS.
+        // The admin's credential may have changed since. If Secrets Manager rotates it, the previous one is AWSPREVIOUS.
         if let Some(id) = self.version.admin_secret.as_deref().filter(|_| self.issuer.admin == Admin::Secret)
             && std::iter::once(own).chain(entries).any(fails)
             && let Some(previous) = context.other_previous(id).await?
@@ -111,7 +111,7 @@ impl Holder {
         Ok(prover)
     }
 
-    /// A conversation with the issuer, for which `current` is the key in use.
+    /// A conversation with the issuer. `current` is the key in use.
     fn exchange<'a>(&'a self, current: &'a Key, deadline: Deadline) -> Exchange<'a> {
         let subject = Subject {
             issuer: &self.issuer,
@@ -124,24 +124,26 @@ impl Holder {
     }
 }
 
-/// A version with the rights of its own key and of the admin's credential, which lists, makes, changes and revokes keys.
+/// A version with the rights of the admin's credential: it can list, create, change and revoke keys.
 pub(crate) struct Administrator {
     pub(crate) holder: Holder,
     pub(crate) prover: Prover,
 }
 
 impl Administrator {
-    /// Whether an earlier rotation has left a proof that this secret's key is its own to replace.
+    /// Whether an earlier rotation has left a proof that the key belongs to this secret.
     pub(crate) fn is_proven(&self) -> bool {
         let KeySecret { key, journal, .. } = &self.holder.version;
         let id = key.id.as_deref().unwrap_or_default();
         self.holder.deployment.allow_unproven || self.prover.holds(id, journal.proof.as_deref())
     }
 
-    /// Shows that whoever writes the secret has its key: with the admin's credential, the function would otherwise replace any
-    /// key that the secret names, and store the new one where its writer can read it.
+    /// Shows that the writer of the secret has its key.
+    ///
+    /// **Invariant:** no key is replaced with the admin's credential without a proof or this test. Otherwise the writer of a secret
+    /// could name any key, and read its successor. Test: `an_application_that_the_secret_only_names_keeps_its_secret`.
     pub(crate) async fn possession(&self, key: &Key, deadline: Deadline) -> Result<()> {
-        // That a key works says nothing about an id that somebody wrote beside it.
+        // A key that works does not prove the id beside it.
         if key.id.is_some() && !self.holder.issuer.tells_identity() {
             return Err(self.unproven());
         }
@@ -163,7 +165,7 @@ impl Administrator {
     }
 }
 
-/// An admin secret may say for which issuer it is. One that says another is not sent there.
+/// An admin secret may name its issuer. Its credential is not sent to any other issuer.
 fn meant_for(admin: &Document, issuer: &Issuer) -> Result<()> {
     match admin.optional_string("issuer")? {
         Some(other) if other != issuer.id => {

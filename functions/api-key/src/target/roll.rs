@@ -1,5 +1,4 @@
-//! createSecret where one call exchanges the key. What is lost of it is made good by exchanging again, with the admin's
-//! credential.
+//! createSecret if one call exchanges the key. After a lost answer, the admin's credential exchanges the key again.
 
 use crate::description::{Expiry, Key, Strategy};
 use crate::exchange::Exchange;
@@ -17,7 +16,7 @@ pub(crate) async fn roll(admin: &Administrator, context: &StepContext<'_>) -> Re
     let living = living(admin, &exchange).await?;
     let time = issuer.roll.as_ref().map(|roll| roll.call.timeout).unwrap_or_default();
     enough(deadline, time)?;
-    // Another invocation may have stored its key while this one was looking. That would end with this exchange.
+    // Another invocation may have stored its key meanwhile. This exchange would end that key.
     context.still_pending().await?;
     if context.has_value().await? {
         return Err(Error::new(Code::AttemptUnderWay).with(Fact::Issuer, &issuer.id));
@@ -26,13 +25,13 @@ pub(crate) async fn roll(admin: &Administrator, context: &StepContext<'_>) -> Re
     rolled.ok_or_else(|| lost(&exchange, "no living key of this id"))
 }
 
-/// The key to exchange. Where a key gets a new id with each exchange, an earlier attempt that was not stored has left a key that
-/// only the issuer's list knows; a dead id must then not even be sent, for some issuers take that for a theft.
+/// The key to exchange. If each exchange gives a new id, an earlier attempt that was not stored has left a key that only the
+/// issuer's list has. A dead id must not even be sent, because some issuers take its use for a theft.
 async fn living(admin: &Administrator, exchange: &Exchange<'_>) -> Result<Key> {
     let current = &admin.holder.version.key;
     let Some(found) = exchange.find().await? else { return Ok(current.clone()) };
     match found.as_slice() {
-        // Of a key that only the list knows, the secret's writer has shown nothing.
+        // The secret's writer has not shown that it has a key that only the list knows.
         [only] if current.id.as_deref() != Some(&only.id) && !admin.is_proven() => Err(admin.unproven()),
         [only] => Ok(Key { id: Some(only.id.clone()), ..current.clone() }),
         [] => Err(lost(exchange, "no living key in the issuer's list")),

@@ -1,4 +1,4 @@
-//! Keys that are made here.
+//! Keys that the function draws.
 
 use crate::description::{Checksum, KeyValue, ValueKind};
 use base64::Engine as _;
@@ -7,7 +7,7 @@ use rotation::Result;
 use rotation::password::{Entropy, Policy};
 use rotation::secret::SecretText;
 
-/// Draws a value. `policy` is the function's own, for passwords.
+/// Draws a value. `policy` is the function's password policy.
 ///
 /// # Errors
 /// Those of [`Policy::generate`].
@@ -28,7 +28,7 @@ pub fn draw(value: &KeyValue, policy: &Policy, entropy: &dyn Entropy) -> Result<
     Ok(text.into())
 }
 
-/// Whether a text could have been drawn: prefix, length, and checksum.
+/// Whether a text has the form of a drawn value: prefix, length, characters and checksum.
 pub fn conforms(value: &KeyValue, text: &str) -> bool {
     let Some(rest) = text.strip_prefix(value.prefix.as_str()) else { return false };
     let (body, sum) = match value.checksum {
@@ -61,8 +61,8 @@ pub fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// The CRC-32 (IEEE 802.3, as in zip and PNG) of a text in base62, six characters: 62^6 is more than 2^32. The idea is that of
-/// GitHub's tokens: <https://github.blog/engineering/behind-githubs-new-authentication-token-formats/>.
+/// The CRC-32 (IEEE 802.3, as in zip and PNG) of a text, as six characters in base62: 62^6 is more than 2^32. GitHub's tokens
+/// have such a checksum: <https://github.blog/engineering/behind-githubs-new-authentication-token-formats/>.
 fn checksum(text: &str) -> String {
     const DIGITS: &[u8; 62] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
     let mut rest = crc32(text.as_bytes());

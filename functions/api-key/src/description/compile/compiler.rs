@@ -1,4 +1,4 @@
-//! What the compiler knows while it reads a description.
+//! The state of the compiler: the description, the mistakes so far, and which placeholders a call offers.
 
 use crate::description::{Admin, Problem, written::Description};
 
@@ -7,7 +7,7 @@ pub(super) struct Compiler<'a> {
     pub(super) problems: Vec<Problem>,
 }
 
-/// What may be filled in where.
+/// The placeholders that a call offers.
 #[derive(Clone, Copy)]
 pub(super) struct Offered {
     pub(super) admin: bool,
@@ -16,11 +16,11 @@ pub(super) struct Offered {
     pub(super) name: bool,
     pub(super) grace: bool,
     pub(super) lifetime: bool,
-    /// Whether a JSON tree can stand here.
+    /// Whether the position takes a JSON variable.
     pub(super) json: bool,
 }
 
-/// The most that a call as this one may fill in.
+/// No placeholders but variables and the name prefix.
 pub(super) const NOTHING: Offered =
     Offered { admin: false, key_id: false, key_secret: false, name: false, grace: false, lifetime: false, json: false };
 

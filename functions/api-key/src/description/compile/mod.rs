@@ -1,4 +1,4 @@
-//! Turns a description as written into one that makes sense, or lists why it does not.
+//! Turns a description as written into its checked form, or lists its mistakes.
 
 mod compiler;
 mod operations;
@@ -86,7 +86,7 @@ impl<'a> Compiler<'a> {
         }
     }
 
-    /// Which parts a strategy needs, and which make no sense with it.
+    /// Checks that the description has the parts that its strategy needs, and no others.
     fn strategy(&mut self) {
         use Strategy::{CreateRevoke, Generate, RevokeCreate, Roll, RollGrace, SetValue};
         let written = self.written;
@@ -145,7 +145,8 @@ impl<'a> Compiler<'a> {
         }
     }
 
-    /// A key that is replaced by its id with the admin's rights has to be the one that the secret's writer has.
+    /// If a key is replaced by its id, with the admin's credential, `verify` must tell whose id it is: the writer of the secret
+    /// could name any key.
     fn identity(&mut self) {
         let written = self.written;
         let calls = written.roll.iter().map(written::Roll::call).chain(written.set.iter().map(written::Set::call));

@@ -1,16 +1,16 @@
-//! What is done with keys, each by calls of its own.
+//! Compiles the operations on keys.
 
 use crate::description::compile::compiler::{Compiler, NOTHING, Offered};
 use crate::description::written::{self, Strategy};
 use crate::description::{
-    Before, Body, Create, CursorInto, Find, Pages, Pointer, Predicate, Predicates, Revoke, Role, Roll, Set, Verify,
+    Before, Body, Create, CursorInto, Find, Pages, Pointer, Predicates, Revoke, Role, Roll, Set, Verify,
 };
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-/// Lambda ends every step after 15 minutes.
+/// Lambda ends a step after 15 minutes at most.
 const MAX_POLL: Duration = Duration::from_secs(600);
-/// Polls of several keys at once are still no load.
+/// At this rate, polling several keys at once is no load for an issuer.
 const MIN_PAUSE: Duration = Duration::from_millis(100);
 
 impl Compiler<'_> {
@@ -126,7 +126,7 @@ impl Compiler<'_> {
             let done = self.ok(&format!("{what}.done"), revoke.done.as_ref(), allowed);
             let gone = match &revoke.gone {
                 Some(gone) => self.answers(&format!("{what}.gone"), gone, allowed),
-                None => Predicates(vec![Predicate { status: vec![(404, 404), (410, 410)], fields: Vec::new() }]),
+                None => Predicates::statuses(&[(404, 404), (410, 410)]),
             };
             compiled.push(Revoke { call, done, gone });
         }

@@ -1,4 +1,4 @@
-//! What is expected of answers, and found in them.
+//! Compiles predicates on answers.
 
 use crate::description::compile::compiler::{Compiler, Offered};
 use crate::description::{Expected, Pointer, Predicate, Predicates, written};
@@ -64,7 +64,7 @@ impl Compiler<'_> {
     pub(super) fn ok(&mut self, path: &str, written: Option<&written::Predicates>, allowed: Offered) -> Predicates {
         match written {
             Some(written) => self.answers(path, written, allowed),
-            None => Predicates(vec![Predicate { status: vec![(200, 299)], fields: Vec::new() }]),
+            None => Predicates::statuses(&[(200, 299)]),
         }
     }
 }

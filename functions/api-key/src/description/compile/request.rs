@@ -1,4 +1,4 @@
-//! Where requests go, and what is in them.
+//! Compiles requests: targets, headers, bodies and authentication.
 
 use crate::description::compile::compiler::{Compiler, NOTHING, Offered};
 use crate::description::{
@@ -9,7 +9,7 @@ use serde_json::Value;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-/// One call. A step has 30 s by default, and more than one call.
+/// A step has 30 s by default, and makes more than one call.
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(5);
 const MAX_TIMEOUT: Duration = Duration::from_secs(30);
 
@@ -37,7 +37,7 @@ impl Compiler<'_> {
         Some(time)
     }
 
-    /// An `https://` address, in host and path.
+    /// Reads an `https://` address.
     fn place(&mut self, path: &str, written: &Template, secret_in_url: bool) -> Address {
         let text = written.to_string();
         let Some(rest) = text.strip_prefix("https://") else {
@@ -66,7 +66,8 @@ impl Compiler<'_> {
         Address { host, path: tail }
     }
 
-    /// A secret's writer must not choose where an admin credential goes.
+    /// **Invariant:** the writer of a secret cannot choose the host that gets the admin's credential. Otherwise that writer could
+    /// collect the credential. Test: `every_mistake_has_a_place_and_says_what_was_expected`.
     fn host(&mut self, path: &str, host: &Template) {
         let free = |name: &String| {
             self.written.vars.get(name).is_some_and(|var| var.from == VarSource::Secret && var.one_of.is_none())
@@ -94,7 +95,7 @@ impl Compiler<'_> {
         written: &BTreeMap<String, Template>,
         allowed: Offered,
     ) -> Vec<(String, Template)> {
-        // Those that say where a message ends or to whom it goes are the HTTP library's (RFC 9110, section 7).
+        // The HTTP library sets the headers for the host and the length of a message (RFC 9110, section 7).
         const OWN: [&str; 5] = ["host", "content-length", "transfer-encoding", "connection", "te"];
         for (name, value) in written {
             let path = format!("{path}.{name}");
@@ -109,7 +110,7 @@ impl Compiler<'_> {
         written.iter().map(|(name, value)| (name.clone(), value.clone())).collect()
     }
 
-    /// Checks that a template fills in only what there is at that moment.
+    /// Checks that the call offers all placeholders of a template.
     pub(super) fn filled(&mut self, path: &str, template: &Template, allowed: Offered, secret_is_safe: bool) {
         for place in template.placeholders() {
             let message = match place {
@@ -129,7 +130,9 @@ impl Compiler<'_> {
                 Placeholder::KeySecret | Placeholder::KeyField(_) if !allowed.key_secret => {
                     format!("`{{{{{place}}}}}` is not there in this call")
                 }
-                Placeholder::Var(name) if !allowed.json && self.is_json(name) => {
+                Placeholder::Var(name)
+                    if !allowed.json && self.written.vars.get(name).is_some_and(|var| var.kind == VarKind::Json) =>
+                {
                     format!("`{{{{{place}}}}}` is JSON, and can only be the whole of a string in a `json` body")
                 }
                 Placeholder::Name if !allowed.name => {
@@ -152,8 +155,10 @@ impl Compiler<'_> {
         }
     }
 
-    fn is_json(&self, var: &str) -> bool {
-        self.written.vars.get(var).is_some_and(|var| var.kind == VarKind::Json)
+    fn all_filled(&mut self, path: &str, parts: &[(&str, Option<&Template>)], allowed: Offered) {
+        for (part, template) in parts.iter().filter_map(|(part, template)| Some((part, (*template)?))) {
+            self.filled(&format!("{path}.{part}"), template, allowed, true);
+        }
     }
 
     pub(super) fn auth(&mut self, path: &str, written: &written::Auth, allowed: Offered) -> Auth {
@@ -177,11 +182,7 @@ impl Compiler<'_> {
                 ("scope", client.scope.as_ref()),
                 ("audience", client.audience.as_ref()),
             ];
-            for (part, template) in parts {
-                if let Some(template) = template {
-                    self.filled(&format!("{path}.{part}"), template, allowed, true);
-                }
-            }
+            self.all_filled(&path, &parts, allowed);
             schemes.push(Scheme::OAuth2 { token, client: client.clone() });
         }
         if let Some(sigv4) = &written.sigv4 {
@@ -192,11 +193,7 @@ impl Compiler<'_> {
                 ("secretAccessKey", Some(&sigv4.secret_access_key)),
                 ("sessionToken", sigv4.session_token.as_ref()),
             ];
-            for (part, template) in parts {
-                if let Some(template) = template {
-                    self.filled(&format!("{path}.sigv4.{part}"), template, allowed, true);
-                }
-            }
+            self.all_filled(&format!("{path}.sigv4"), &parts, allowed);
             schemes.push(Scheme::SigV4(sigv4.clone()));
         }
         if schemes.len() > 1 || (schemes.is_empty() && headers.is_empty()) {
@@ -248,7 +245,7 @@ impl Compiler<'_> {
             }
             _ => {
                 self.problem(what, "expected exactly one of `get`, `post`, `put`, `patch` and `delete`");
-                ("GET", RequestTarget::Path(Template::empty()))
+                ("GET", RequestTarget::Path(Template::default()))
             }
         };
         for (name, value) in written.query {
