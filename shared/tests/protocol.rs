@@ -140,7 +140,7 @@ struct State {
     password: String,
     proposed: u32,
     settled: Vec<(String, PutOutcome)>,
-    companion: Option<String>,
+    helper: Option<String>,
     companion_read: Option<String>,
     checked: u32,
     /// What verify was asked for.
@@ -163,7 +163,7 @@ struct State {
     previous_is_anothers: bool,
     companion_fails: bool,
     companion_cannot_be_tried: bool,
-    /// How often the companion's credential was to be tried.
+    /// How often the helper's credential was to be tried.
     companion_tried: u32,
 }
 
@@ -177,10 +177,10 @@ impl Lock {
 impl Target for Lock {
     type Made = String;
 
-    const COMPANION_VERIFIES: bool = true;
+    const HELPER_SECRET_VERIFIES: bool = true;
 
-    fn companion(&self, _: &Document) -> Option<String> {
-        self.0.lock().unwrap().companion.clone()
+    fn helper_secret(&self, _: &Document) -> Option<String> {
+        self.0.lock().unwrap().helper.clone()
     }
 
     async fn propose(&self, _: &StepContext<'_>, current: &Document) -> Result<Proposal<String>> {
@@ -205,9 +205,9 @@ impl Target for Lock {
             tokio::time::sleep(Duration::from_secs(5)).await;
         }
         context.still_pending().await?;
-        let companion = self.0.lock().unwrap().companion.clone();
-        if let Some(companion) = companion {
-            let document = context.other_secret(&companion).await?;
+        let helper = self.0.lock().unwrap().helper.clone();
+        if let Some(helper) = helper {
+            let document = context.other_secret(&helper).await?;
             self.0.lock().unwrap().companion_read = Some(document.string("password")?);
         }
         if self.opens(versions.pending).is_ok() {
@@ -258,7 +258,7 @@ impl Target for Lock {
         })
     }
 
-    async fn attempt_companion(&self, _: &StepContext<'_>, _: &Document) -> Result<Option<HelperSecret>> {
+    async fn attempt_helper_secret(&self, _: &StepContext<'_>, _: &Document) -> Result<Option<HelperSecret>> {
         let mut state = self.0.lock().unwrap();
         state.companion_tried += 1;
         let tried = match (state.companion_cannot_be_tried, state.companion_fails) {
@@ -266,7 +266,7 @@ impl Target for Lock {
             (_, true) => Some(Attempt::unknown(Error::new(Code::SuperuserRejected))),
             (_, false) => Some(Attempt::WORKS),
         };
-        Ok(state.companion.clone().map(|secret| HelperSecret { secret, rescues: true, tried }))
+        Ok(state.helper.clone().map(|secret| HelperSecret { secret, rescues: true, tried }))
     }
 }
 
@@ -545,13 +545,13 @@ async fn a_companion_is_read_together_with_the_rest_once_it_is_known() {
     let bench = Bench::new().await;
     let other = json!({"Name": "superuser", "SecretString": json!({"password": "root"}).to_string(), "ClientRequestToken": FIRST});
     bench.store.call("CreateSecret", other).await.unwrap();
-    bench.lock.0.lock().unwrap().companion = Some("superuser".to_owned());
+    bench.lock.0.lock().unwrap().helper = Some("superuser".to_owned());
     bench.step("createSecret").await.unwrap();
     let (outcome, seconds) = bench.timed("setSecret").await;
     assert_eq!((outcome.unwrap(), seconds), (CHANGED, 1));
     assert_eq!(bench.lock.0.lock().unwrap().companion_read.as_deref(), Some("root"));
 
-    // In a new process there is no hint, and the companion is read when the current value has named it.
+    // In a new process there is no hint, and the helper is read when the current value has named it.
     let cold = Rotation::new(bench.store.clone(), bench.lock.clone());
     let start = Instant::now();
     cold.run(&bench.event("setSecret"), Deadline::after(Duration::from_secs(60))).await.outcome.unwrap();
@@ -628,7 +628,7 @@ async fn a_diagnosis_tries_the_previous_credential_last() {
     assert_eq!(bench.found().await, (Finding::PreviousInEffect, tried.clone()));
     bench.password_is("somebody's");
     assert_eq!(bench.found().await, (Finding::LockedOut, tried.clone()));
-    bench.lock.0.lock().unwrap().companion = Some("superuser".to_owned());
+    bench.lock.0.lock().unwrap().helper = Some("superuser".to_owned());
     assert_eq!(bench.found().await, (Finding::RescuePossible, tried.clone()));
     bench.lock.0.lock().unwrap().companion_fails = true;
     let diagnosis = bench.diagnosis().await;
@@ -653,11 +653,11 @@ async fn a_diagnosis_concludes_nothing_from_silence() {
 /// The new password may be in effect: nothing else is tried, and nobody is told that nothing helps.
 #[tokio::test(start_paused = true)]
 async fn a_pending_credential_that_could_not_be_tried_locks_nobody_out() {
-    for companion in [None, Some("superuser".to_owned())] {
+    for helper in [None, Some("superuser".to_owned())] {
         let bench = Bench::new().await;
         bench.step("createSecret").await.unwrap();
         bench.step("setSecret").await.unwrap();
-        bench.lock.0.lock().unwrap().companion = companion;
+        bench.lock.0.lock().unwrap().helper = helper;
         bench.lock.0.lock().unwrap().silent_for = Some("proposal-1".to_owned());
         let diagnosis = bench.diagnosis().await;
         assert_eq!((diagnosis.finding(), diagnosis.code()), (Finding::CurrentRefused, "connection-lost"));
@@ -687,7 +687,7 @@ async fn a_previous_credential_is_tried_only_if_it_is_for_the_same() {
 #[tokio::test(start_paused = true)]
 async fn a_companion_is_tried_where_it_matters() {
     let bench = Bench::new().await;
-    bench.lock.0.lock().unwrap().companion = Some("superuser".to_owned());
+    bench.lock.0.lock().unwrap().helper = Some("superuser".to_owned());
     bench.step("createSecret").await.unwrap();
     let times = || std::mem::take(&mut bench.lock.0.lock().unwrap().companion_tried);
     for (password, finding, expected) in [

@@ -54,13 +54,13 @@ impl<E: Engine> DatabaseTarget<E> {
 
 impl<E: Engine> Target for DatabaseTarget<E> {
     type Made = ();
-    const COMPANION_VERIFIES: bool = E::SUPERUSER_COMPARES;
+    const HELPER_SECRET_VERIFIES: bool = E::SUPERUSER_COMPARES;
 
     fn throttles(&self) -> u32 {
         self.superusers.throttles()
     }
 
-    fn companion(&self, current: &Document) -> Option<String> {
+    fn helper_secret(&self, current: &Document) -> Option<String> {
         match DatabaseSecret::read::<E>(current).ok()?.strategy {
             Strategy::AlternatingUsers { superuser, .. } if self.superusers.may_read(&superuser) => Some(superuser),
             // A rescue is rare, so its secret is read only when it is needed.
@@ -128,7 +128,11 @@ impl<E: Engine> Target for DatabaseTarget<E> {
         Ok(tried_as(self.logins(context).try_to_log_in(&secret.user, credential).await))
     }
 
-    async fn attempt_companion(&self, context: &StepContext<'_>, current: &Document) -> Result<Option<HelperSecret>> {
+    async fn attempt_helper_secret(
+        &self,
+        context: &StepContext<'_>,
+        current: &Document,
+    ) -> Result<Option<HelperSecret>> {
         let (logins, secret) = (self.logins(context), DatabaseSecret::read::<E>(current)?);
         let Some(id) = secret.strategy.superuser() else { return Ok(None) };
         let tried = match self.superusers.find::<E>(context, id, &secret.user).await {

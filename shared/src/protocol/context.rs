@@ -116,7 +116,7 @@ impl<'a> StepContext<'a> {
         if self.since.elapsed() < LABELS_ARE_FRESH_FOR {
             return Ok(());
         }
-        match self.store.description(self.secret, self.deadline).await?.standing(self.token)? {
+        match self.store.description(self.secret, self.deadline).await?.rotation_state(self.token)? {
             RotationState::Pending => Ok(()),
             RotationState::Current => Err(Error::new(Code::VersionNotPending).with(Fact::Version, self.token)),
         }

@@ -49,7 +49,7 @@ pub struct Rotation<S, T> {
 #[derive(Clone)]
 struct Hint {
     secret: String,
-    companion: String,
+    helper: String,
 }
 
 /// A step that was carried out.
@@ -179,7 +179,7 @@ impl<S: SecretStore, T: Target> Rotation<S, T> {
         let (now, pending, ahead) = tokio::join!(
             self.now(event, notes, deadline),
             self.pending_once(event, deadline),
-            self.companion_ahead(event, true, deadline),
+            self.helper_secret_ahead(event, true, deadline),
         );
         let Some(now) = now? else { return Ok(Outcome::AlreadyCurrent) };
         let context = self.context(event, now.description, notes, deadline).with_ahead(ahead);
@@ -197,7 +197,7 @@ impl<S: SecretStore, T: Target> Rotation<S, T> {
         let (now, pending, ahead) = tokio::join!(
             self.now(event, notes, deadline),
             self.pending_once(event, deadline),
-            self.companion_ahead(event, T::COMPANION_VERIFIES, deadline),
+            self.helper_secret_ahead(event, T::HELPER_SECRET_VERIFIES, deadline),
         );
         let Some(now) = now? else { return Ok(Outcome::AlreadyCurrent) };
         let context = self.context(event, now.description, notes, deadline).with_ahead(ahead);
@@ -230,7 +230,7 @@ impl<S: SecretStore, T: Target> Rotation<S, T> {
             // The label has moved. If it is on our version, an earlier attempt whose reply was lost has moved it.
             Err(error) if error.code() == Code::WriteConflict => {
                 let description = self.store.describe(&event.secret, deadline).await?;
-                match description.standing(&event.token)? {
+                match description.rotation_state(&event.token)? {
                     RotationState::Current => {}
                     RotationState::Pending => return Err(error),
                 }
@@ -266,7 +266,7 @@ impl<S: SecretStore, T: Target> Rotation<S, T> {
             );
             let description = description?;
             notes.described(&description);
-            let behind = match description.standing(&event.token) {
+            let behind = match description.rotation_state(&event.token) {
                 Ok(RotationState::Current) => return Ok(None),
                 Ok(RotationState::Pending) => {
                     let current = current?.ok_or_else(|| Error::new(Code::CurrentMissing))?;
@@ -313,7 +313,7 @@ impl<S: SecretStore, T: Target> Rotation<S, T> {
         Ok(value)
     }
 
-    async fn companion_ahead(
+    async fn helper_secret_ahead(
         &self,
         event: &Event,
         wanted: bool,
@@ -322,21 +322,21 @@ impl<S: SecretStore, T: Target> Rotation<S, T> {
         if !wanted {
             return None;
         }
-        let companion = self.hint_for(&event.secret)?;
-        let document = read_other(&self.store, &companion, deadline).await;
-        Some((companion, document))
+        let helper = self.hint_for(&event.secret)?;
+        let document = read_other(&self.store, &helper, deadline).await;
+        Some((helper, document))
     }
 
     fn remember(&self, event: &Event, current: &Document) {
-        let companion = self.target.companion(current);
+        let helper = self.target.helper_secret(current);
         if let Ok(mut hint) = self.hint.lock() {
-            *hint = companion.map(|companion| Hint { secret: event.secret.clone(), companion });
+            *hint = helper.map(|helper| Hint { secret: event.secret.clone(), helper });
         }
     }
 
     fn hint_for(&self, secret: &str) -> Option<String> {
         let hint = self.hint.lock().ok()?;
-        hint.as_ref().filter(|hint| hint.secret == secret).map(|hint| hint.companion.clone())
+        hint.as_ref().filter(|hint| hint.secret == secret).map(|hint| hint.helper.clone())
     }
 }
 

@@ -54,7 +54,7 @@ impl Description {
     ///
     /// # Errors
     /// [`Code::RotationDisabled`], [`Code::VersionUnknown`], [`Code::VersionNotPending`].
-    pub fn standing(&self, version: &str) -> Result<RotationState> {
+    pub fn rotation_state(&self, version: &str) -> Result<RotationState> {
         if self.rotation_enabled == Some(false) {
             return Err(Error::new(Code::RotationDisabled));
         }

@@ -14,7 +14,7 @@ use std::time::Duration;
 /// Every method may be called twice, after a crash, and by two invocations at once.
 pub trait Target: Send + Sync {
     /// Whether `verify` reads the helper secret, too.
-    const COMPANION_VERIFIES: bool;
+    const HELPER_SECRET_VERIFIES: bool;
 
     /// What `propose` hands on to `settle`.
     type Made: Send;
@@ -26,7 +26,7 @@ pub trait Target: Send + Sync {
     }
 
     /// The helper secret that `apply` will read, if the current value names one. The protocol reads it ahead.
-    fn companion(&self, current: &Document) -> Option<String>;
+    fn helper_secret(&self, current: &Document) -> Option<String>;
 
     /// Makes the next credential. Where the caller chooses the value, nothing is sent to the target.
     fn propose(
@@ -87,7 +87,7 @@ pub trait Target: Send + Sync {
     ///
     /// # Errors
     /// Why the credential was not tried.
-    fn attempt_companion(
+    fn attempt_helper_secret(
         &self,
         context: &StepContext<'_>,
         current: &Document,

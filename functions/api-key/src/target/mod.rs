@@ -124,14 +124,14 @@ async fn possessed(context: &StepContext<'_>, pending: &Administrator, current: 
 impl Target for ApiKey {
     type Made = Made;
 
-    const COMPANION_VERIFIES: bool = false;
+    const HELPER_SECRET_VERIFIES: bool = false;
 
     fn throttles(&self) -> u32 {
         self.deployment.sources.throttles()
     }
 
     /// The admin secret, if setSecret needs it and the description is in memory.
-    fn companion(&self, current: &Document) -> Option<String> {
+    fn helper_secret(&self, current: &Document) -> Option<String> {
         let issuer = self.deployment.sources.at_hand(&issuer_name(current).ok()?)?;
         let version = KeySecret::read(current, &issuer).ok()?;
         let sets = issuer.strategy == Strategy::SetValue;
@@ -251,7 +251,11 @@ impl Target for ApiKey {
         })
     }
 
-    async fn attempt_companion(&self, context: &StepContext<'_>, current: &Document) -> Result<Option<HelperSecret>> {
+    async fn attempt_helper_secret(
+        &self,
+        context: &StepContext<'_>,
+        current: &Document,
+    ) -> Result<Option<HelperSecret>> {
         let holder = self.deployment.holder(context, current).await?;
         let Some(secret) = holder.version.admin_secret.clone() else { return Ok(None) };
         let (mints, proof) = (holder.issuer.mints(), holder.version.journal.proof.is_some());

@@ -38,7 +38,7 @@ pub struct Diagnosis {
     rotation_enabled: Option<bool>,
     since_rotation: Option<Duration>,
     versions: Vec<Examined>,
-    companion: Option<HelperSecret>,
+    helper: Option<HelperSecret>,
     finding: Finding,
     /// Why a credential could not be tried, if that is the finding.
     cause: Option<Error>,
@@ -94,8 +94,8 @@ impl<S: SecretStore, T: Target> Rotation<S, T> {
                     findings.previous.credential = self.held(&context, &current, &findings.previous, probe).await;
                 }
                 Probe::Helper => {
-                    findings.helper = match self.target().attempt_companion(&context, &current).await {
-                        Ok(companion) => companion.map_or(HelperState::Nothing, HelperState::There),
+                    findings.helper = match self.target().attempt_helper_secret(&context, &current).await {
+                        Ok(helper) => helper.map_or(HelperState::Nothing, HelperState::There),
                         Err(error) => HelperState::Unknown(error),
                     }
                 }
@@ -176,8 +176,8 @@ impl Diagnosis {
             secret: description.arn.clone().unwrap_or_else(|| secret.to_owned()),
             rotation_enabled: description.rotation_enabled,
             since_rotation: description.last_rotated.map(crate::clock::age_of),
-            companion: match findings.helper {
-                HelperState::There(companion) => Some(companion),
+            helper: match findings.helper {
+                HelperState::There(helper) => Some(helper),
                 HelperState::NotLooked | HelperState::Nothing | HelperState::Unknown(_) => None,
             },
             finding,
@@ -215,15 +215,15 @@ impl Diagnosis {
             "rotationEnabled": self.rotation_enabled.unwrap_or(false),
             "secondsSinceRotation": self.since_rotation.map(|time| time.as_secs()),
             "versions": self.versions.iter().map(Examined::to_json).collect::<Vec<_>>(),
-            "companion": self.companion.as_ref().map(companion_json),
+            "companion": self.helper.as_ref().map(helper_secret_json),
         })
     }
 }
 
-fn companion_json(companion: &HelperSecret) -> Value {
-    let credential = companion.tried.clone().map_or(CredentialState::NotTried, CredentialState::Tried);
+fn helper_secret_json(helper: &HelperSecret) -> Value {
+    let credential = helper.tried.clone().map_or(CredentialState::NotTried, CredentialState::Tried);
     let mut fields = Map::new();
-    fields.insert("secret".to_owned(), companion.secret.clone().into());
+    fields.insert("secret".to_owned(), helper.secret.clone().into());
     fields.insert("credential".to_owned(), credential.as_str().into());
     if let Some(error) = credential.error() {
         fields.insert("error".to_owned(), error_json(error));
@@ -296,8 +296,8 @@ mod tests {
 
     #[test]
     fn a_companion_that_cannot_be_tried_is_told_as_such() {
-        let companion = HelperSecret { secret: "admin".to_owned(), rescues: true, tried: None };
-        let mut findings = Findings { helper: HelperState::There(companion), ..Findings::default() };
+        let helper = HelperSecret { secret: "admin".to_owned(), rescues: true, tried: None };
+        let mut findings = Findings { helper: HelperState::There(helper), ..Findings::default() };
         findings.current.credential = CredentialState::Tried(Attempt::WORKS);
         findings.description.rotation_enabled = Some(true);
         let answer = Diagnosis::of(findings, "s").to_json();

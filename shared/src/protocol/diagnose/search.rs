@@ -335,13 +335,13 @@ mod tests {
                 Self::NotLooked => Self::NotLooked,
                 Self::Nothing => Self::Nothing,
                 Self::Unknown(error) => Self::Unknown(error.clone()),
-                Self::There(companion) => Self::There(companion.clone()),
+                Self::There(helper) => Self::There(helper.clone()),
             }
         }
 
         fn tried(&self) -> Option<&Attempt> {
             match self {
-                Self::There(companion) => companion.tried.as_ref(),
+                Self::There(helper) => helper.tried.as_ref(),
                 _ => None,
             }
         }
@@ -389,7 +389,7 @@ mod tests {
                 _ => None,
             };
             assert_eq!(cause.map(Error::code), code, "{row}");
-            // The previous version is read to know whether it is ours, and the companion's credential is no password of the secret.
+            // The previous version is read to know whether it is ours, and the helper's credential is no password of the secret.
             let passwords = |probes: &[Probe]| {
                 let read_only =
                     |probe: &Probe| *probe == Probe::Previous && !matches!(state.previous, CredentialState::Tried(_));
