@@ -3,7 +3,8 @@
 use super::proof::{Credentials, Opened, Proof};
 use super::screen::Screen;
 use super::setup::{Bench, bind, function, setup};
-use super::{Engine, Major, Stop, Strategy, Target};
+use super::stop::Stop;
+use super::target::{Engine, Major, Strategy, Target};
 use crate::Lab;
 use crate::servers::Password;
 use crate::servers::database::Database;

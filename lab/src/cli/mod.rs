@@ -12,17 +12,19 @@ mod screen;
 mod serve;
 mod setup;
 mod steps;
+mod stop;
+mod target;
 
 use crate::build::Profile;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::error::ErrorKind;
 use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
 use screen::Screen;
-use std::fmt;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
-use tokio::signal::unix::{SignalKind, signal};
+use stop::{Stop, interrupted};
+use target::{Engine, Function, Major, Strategy, Target};
 
 /// Rotate database passwords and API keys on this machine, with the functions that are deployed.
 ///
@@ -174,13 +176,6 @@ impl From<WhichFunction> for Function {
     }
 }
 
-/// Which binary of a function runs.
-#[derive(Clone, Debug)]
-enum Function {
-    Own(PathBuf),
-    Built(Profile),
-}
-
 impl Rotate {
     fn run(&self) -> &Run {
         match self {
@@ -191,96 +186,10 @@ impl Rotate {
     }
 }
 
-/// Which database is rotated, and how.
-#[derive(Clone, Debug)]
-struct Target {
-    engine: Engine,
-    strategy: Strategy,
-    postgres: Major,
-    function: Function,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum Engine {
-    Postgres,
-    Mysql,
-    Mariadb,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum Strategy {
-    /// The user changes its own password.
-    SingleUser,
-    /// As single-user, and the server keeps the previous password until the next rotation (MySQL).
-    DualPassword,
-    /// Two users in turn, changed by a superuser: the previous credential keeps working.
-    AlternatingUsers,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum Major {
-    #[value(name = "15")]
-    V15,
-    #[value(name = "18")]
-    V18,
-}
-
 /// A parser that takes, and shows, these strategies alone.
 fn choice(strategies: &'static [Strategy]) -> impl TypedValueParser<Value = Strategy> {
     let values = strategies.iter().filter_map(ValueEnum::to_possible_value);
     PossibleValuesParser::new(values).try_map(|name| Strategy::from_str(&name, false))
-}
-
-impl Target {
-    fn new(engine: Engine, strategy: Strategy, function: Function) -> Self {
-        Self { engine, strategy, postgres: Major::V15, function }
-    }
-}
-
-impl Engine {
-    fn default_strategy(self) -> Strategy {
-        if self == Self::Mysql { Strategy::DualPassword } else { Strategy::SingleUser }
-    }
-}
-
-impl Strategy {
-    /// Whether the previous credential goes on opening the database.
-    fn keeps_previous(self) -> bool {
-        self != Self::SingleUser
-    }
-}
-
-impl fmt::Display for Strategy {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::SingleUser => "single-user",
-            Self::DualPassword => "dual-password",
-            Self::AlternatingUsers => "alternating-users",
-        })
-    }
-}
-
-/// Why the command ends without success.
-#[derive(Debug)]
-enum Stop {
-    /// A rotation or a proof failed, and the screen says why.
-    Failed,
-    /// This could not be set up.
-    Setup(String),
-    Interrupted,
-    /// The reader of the output has closed it.
-    Unread,
-}
-
-impl Stop {
-    fn code(&self) -> u8 {
-        match self {
-            Self::Failed => 1,
-            Self::Setup(_) => 3,
-            Self::Interrupted => 130,
-            Self::Unread => 141,
-        }
-    }
 }
 
 /// Runs the command that the process's arguments ask for.
@@ -368,27 +277,6 @@ async fn run(arguments: Arguments, screen: &Screen) -> Result<(), Stop> {
         Some(Command::CheckIssuer(arguments)) => check::check(screen, &arguments).await,
         Some(Command::Obtain) => obtain::obtain(screen).await,
     }
-}
-
-/// Waits for SIGINT or SIGTERM. The next one ends the process at once.
-async fn interrupted(screen: &Screen) -> Stop {
-    let (Ok(mut interrupt), Ok(mut terminate)) = (signal(SignalKind::interrupt()), signal(SignalKind::terminate()))
-    else {
-        return Stop::Setup("signals cannot be handled here".to_owned());
-    };
-    tokio::select! {
-        _ = interrupt.recv() => {}
-        _ = terminate.recv() => {}
-    }
-    screen.note("interrupted: cleaning up (once more to leave at once)");
-    tokio::spawn(async move {
-        tokio::select! {
-            _ = interrupt.recv() => {}
-            _ = terminate.recv() => {}
-        }
-        std::process::exit(i32::from(Stop::Interrupted.code()));
-    });
-    Stop::Interrupted
 }
 
 #[cfg(test)]

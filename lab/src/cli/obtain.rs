@@ -1,8 +1,8 @@
 //! `cargo lab obtain`: everything that the lab and the tests need besides cargo, in advance.
 
-use super::Stop;
 use super::screen::Screen;
 use super::setup::setup;
+use super::stop::Stop;
 use crate::provision::{self, Kind, Version};
 use std::path::PathBuf;
 use tokio::task::JoinSet;

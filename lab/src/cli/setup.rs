@@ -2,7 +2,8 @@
 
 use super::client::Client;
 use super::screen::Screen;
-use super::{Function, Stop};
+use super::stop::Stop;
+use super::target::Function;
 use crate::Lab;
 use crate::build::{self, Profile, ready_binary};
 use crate::endpoint::{Bound, Endpoint};

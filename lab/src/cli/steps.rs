@@ -1,8 +1,8 @@
 //! One rotation, shown step by step while it happens.
 
-use super::Stop;
 use super::screen::{Screen, Style};
 use super::setup::Bench;
+use super::stop::Stop;
 use crate::lambda::{StepError, StepEvent, StepReport};
 use crate::secretsmanager::RotationOutcome;
 use serde::Serialize;

@@ -1,7 +1,7 @@
 //! What a description says, in words and as JSON.
 
-use super::super::Stop;
 use super::super::screen::{Screen, Style};
+use super::super::stop::Stop;
 use super::masked::{Masked, requests};
 use api_key::description::{Admin, Issuer, Strategy, Var, VarKind, VarSource};
 use api_key::target::key_secret::admin_names;

@@ -2,13 +2,15 @@
 //! would send, and tries it.
 
 mod about;
+mod checked;
 mod masked;
 mod trial;
 
 use super::screen::Screen;
-use super::{Stop, interrupted};
-use api_key::description::{Issuer, Problem, read};
+use super::stop::{Stop, interrupted};
+use api_key::description::{Problem, read};
 use api_key::sources::BUILT_IN;
+use checked::{Checked, EndLine};
 use clap::Args;
 use clap::builder::PossibleValuesParser;
 use rotation::document::Document;
@@ -72,14 +74,6 @@ pub(super) async fn check(screen: &Screen, arguments: &CheckIssuer) -> Result<()
     trial::run(screen, given, signals.as_mut()).await
 }
 
-/// A sound description, and what it is to be tried with.
-struct Checked {
-    issuer: Issuer,
-    secret: Option<Document>,
-    admin: Option<Document>,
-    ca: Option<String>,
-}
-
 fn shown(screen: &Screen, arguments: &CheckIssuer) -> Result<Checked, Stop> {
     let issuer = match read(&arguments.text()?) {
         Ok(issuer) => issuer,
@@ -138,26 +132,6 @@ struct InvalidLine<'a> {
 struct ProblemLine<'a> {
     path: &'a str,
     message: &'a str,
-}
-
-/// The last line of `--json` where a description was tried, or could not be.
-#[derive(Serialize)]
-struct EndLine<'a> {
-    outcome: &'static str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    code: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    message: Option<&'a str>,
-}
-
-impl<'a> EndLine<'a> {
-    fn works() -> Self {
-        Self { outcome: "works", code: None, message: None }
-    }
-
-    fn failed(code: &'a str, message: &'a str) -> Self {
-        Self { outcome: "failed", code: Some(code), message: Some(message) }
-    }
 }
 
 #[cfg(test)]

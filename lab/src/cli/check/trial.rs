@@ -1,10 +1,10 @@
 //! Tries a description: makes a key, uses it, finds it in the list, revokes it. Whatever happens, no key stays that was made
 //! here; if one had to, that is said.
 
-use super::super::Stop;
 use super::super::screen::{Screen, Style};
 use super::super::steps::{milliseconds, rounded};
-use super::{Checked, EndLine};
+use super::super::stop::Stop;
+use super::checked::{Checked, EndLine};
 use api_key::description::{Admin, Issuer, Key, Strategy, VarSource, VarValue};
 use api_key::exchange::{Exchange, ListedKey, Subject, Verdict};
 use api_key::http::{Client, HostPolicy};

@@ -1,0 +1,76 @@
+//! What the command rotates: with which binary, on which server, and how.
+
+use crate::build::Profile;
+use clap::ValueEnum;
+use std::fmt;
+use std::path::PathBuf;
+
+/// Which binary of a function runs.
+#[derive(Clone, Debug)]
+pub(super) enum Function {
+    Own(PathBuf),
+    Built(Profile),
+}
+
+/// Which database is rotated, and how.
+#[derive(Clone, Debug)]
+pub(super) struct Target {
+    pub(super) engine: Engine,
+    pub(super) strategy: Strategy,
+    pub(super) postgres: Major,
+    pub(super) function: Function,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(super) enum Engine {
+    Postgres,
+    Mysql,
+    Mariadb,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(super) enum Strategy {
+    /// The user changes its own password.
+    SingleUser,
+    /// As single-user, and the server keeps the previous password until the next rotation (MySQL).
+    DualPassword,
+    /// Two users in turn, changed by a superuser: the previous credential keeps working.
+    AlternatingUsers,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(super) enum Major {
+    #[value(name = "15")]
+    V15,
+    #[value(name = "18")]
+    V18,
+}
+
+impl Target {
+    pub(super) fn new(engine: Engine, strategy: Strategy, function: Function) -> Self {
+        Self { engine, strategy, postgres: Major::V15, function }
+    }
+}
+
+impl Engine {
+    pub(super) fn default_strategy(self) -> Strategy {
+        if self == Self::Mysql { Strategy::DualPassword } else { Strategy::SingleUser }
+    }
+}
+
+impl Strategy {
+    /// Whether the previous credential goes on opening the database.
+    pub(super) fn keeps_previous(self) -> bool {
+        self != Self::SingleUser
+    }
+}
+
+impl fmt::Display for Strategy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::SingleUser => "single-user",
+            Self::DualPassword => "dual-password",
+            Self::AlternatingUsers => "alternating-users",
+        })
+    }
+}
