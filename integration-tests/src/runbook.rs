@@ -15,6 +15,7 @@ use lab::servers::postgres::Postgres;
 use lab::{Lab, provision};
 use serde_json::Value;
 use std::convert::Infallible;
+use std::ffi::OsString;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
@@ -255,7 +256,7 @@ impl<'a> Play<'a> {
         let mut command = Command::from(program("bash"));
         command.arg("script.sh").current_dir(directory).kill_on_drop(true);
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        command.env("PATH", path().await).env("AWS_CONFIG_FILE", config).env("AWS_ENDPOINT_URL", self.lab.url());
+        command.env("PATH", search_path().await).env("AWS_CONFIG_FILE", config).env("AWS_ENDPOINT_URL", self.lab.url());
         command.envs(self.variables.iter().map(|(name, value)| (name, value)));
         command
     }
@@ -387,16 +388,22 @@ fn quoted(text: &str) -> String {
     format!("'{}'", text.replace('\'', r"'\''"))
 }
 
-/// Where the session's programs are.
-async fn path() -> String {
-    let programs = || -> provision::Result<[PathBuf; 2]> {
+/// Where a reader's programs are: the machine's own and, where it has none, those that the lab obtains.
+///
+/// # Panics
+/// One cannot be obtained.
+pub async fn search_path() -> OsString {
+    let programs = || -> provision::Result<Vec<PathBuf>> {
         let aws = provision::aws()?;
+        let mut directories = vec![aws.parent().unwrap_or(&aws).to_owned()];
+        directories.extend(std::env::split_paths(&std::env::var_os("PATH").unwrap_or_default()));
         // psql comes with the server.
-        Ok([aws.parent().unwrap_or(&aws).to_owned(), provision::postgres(provision::Version::V15)?])
+        directories.push(provision::postgres(provision::Version::V15)?);
+        directories.extend(provision::tools()?);
+        Ok(directories)
     };
-    let [aws, postgres] =
-        tokio::task::spawn_blocking(programs).await.expect("no panic").unwrap_or_else(|e| panic!("{e}"));
-    format!("{}:{}:{}", aws.display(), std::env::var("PATH").expect("a PATH"), postgres.display())
+    let programs = tokio::task::spawn_blocking(programs).await.expect("no panic").unwrap_or_else(|e| panic!("{e}"));
+    std::env::join_paths(programs).expect("no directory has a colon in its name")
 }
 
 /// Fails unless each line of a block stands in a text, in the block's order.

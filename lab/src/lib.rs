@@ -10,6 +10,7 @@
 //! * [`issuer`]: issuers of API keys over HTTPS
 //! * [`relay`] and [`disturb`]: the means to delay, throttle, fail, cut and kill
 //! * [`port`]: ports that stay reserved
+//! * [`process`]: child processes that end with their owner
 //! * [`build`]: builds the functions
 //! * [`cli`]: the `cargo lab` command
 
@@ -21,6 +22,7 @@ pub mod issuer;
 pub mod lambda;
 pub mod parameters;
 pub mod port;
+pub mod process;
 pub mod provision;
 pub mod rds;
 mod record;

@@ -1,13 +1,17 @@
 //! The lab as its clients see it: boto3, the AWS CLI and psql notice no difference to AWS in what they read.
 
+use integration_tests::runbook::search_path;
 use integration_tests::{World, function, program};
+use lab::process::Process;
 use lab::{Lab, provision};
+use rustix::process::Signal;
 use std::fs;
-use std::io::{BufRead, BufReader, Write};
+use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
+use tokio::io::AsyncWriteExt as _;
 
 /// A rotation takes a second; the clients are Python programs, which take that long to start.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -83,7 +87,7 @@ async fn the_lines_that_serve_shows_work() {
 
 /// A child process that serves, as people start it.
 struct Serve {
-    process: Child,
+    process: Process,
     lines: Receiver<String>,
     directory: tempfile::TempDir,
 }
@@ -91,14 +95,15 @@ struct Serve {
 impl Serve {
     fn start() -> Self {
         let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-        let mut process = Command::new(cargo)
+        let mut command = Command::new(cargo);
+        command
             .args(["lab", "serve", "--port", "0"])
             .current_dir(root())
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
-            .stderr(Stdio::inherit())
-            .spawn()
-            .expect("cargo starts");
+            .stderr(Stdio::inherit());
+        // SIGTERM, so that it still cleans up if a test fails.
+        let mut process = Process::spawn(&mut command, Signal::TERM).expect("cargo starts");
         let output = BufReader::new(process.stdout.take().expect("a pipe"));
         let (sender, lines) = channel();
         // Ends with the process's output.
@@ -120,27 +125,9 @@ impl Serve {
 
     /// Ctrl-C, after which it cleans up and says so by its exit code.
     fn interrupt(&mut self) {
-        let pid = self.process.id().to_string();
-        assert!(Command::new("kill").args(["-INT", &pid]).status().expect("kill runs").success());
-        let start = Instant::now();
-        while start.elapsed() < PATIENCE {
-            if let Some(status) = self.process.try_wait().expect("its own child") {
-                assert_eq!(status.code(), Some(130));
-                return;
-            }
-            std::thread::sleep(Duration::from_millis(20));
-        }
-        panic!("it does not end");
-    }
-}
-
-impl Drop for Serve {
-    fn drop(&mut self) {
-        // SIGTERM, so that it still cleans up if a test failed.
-        if matches!(self.process.try_wait(), Ok(None)) {
-            let _ = Command::new("kill").arg(self.process.id().to_string()).status();
-            let _ = self.process.wait();
-        }
+        self.process.signal(Signal::INT).expect("it runs");
+        let status = self.process.wait_for(PATIENCE).expect("its own child").expect("it ends");
+        assert_eq!(status.code(), Some(130));
     }
 }
 
@@ -154,21 +141,9 @@ fn commands(output: &[String]) -> Vec<String> {
 
 /// Runs lines in bash, with a query for psql as its input, and returns what they print.
 async fn shell(lines: &[String]) -> String {
-    let aws = provisioned(provision::aws).await;
-    let python = provisioned(provision::python).await;
-    let path = format!("{}:{}", aws.parent().expect("its directory").display(), std::env::var("PATH").expect("a PATH"));
-    // Only the lines are under test. Where the machine lacks the programs, others on the same ground stand in: psql and
-    // psycopg are both libpq.
-    let stand_ins = format!(
-        "set -euo pipefail\n\
-         command -v jq >/dev/null || jq() {{ '{python}' -c 'import json, sys; print(json.load(sys.stdin)[sys.argv[1][1:]])' \"$2\"; }}\n\
-         command -v psql >/dev/null || psql() {{ '{python}' -c 'import psycopg, sys; \
-         print(psycopg.connect(sys.argv[1]).execute(sys.stdin.read().splitlines()[-1]).fetchone()[0])' \"$1\"; }}\n",
-        python = python.display()
-    );
-    let script = stand_ins + &lines.join("\n");
+    let script = format!("set -euo pipefail\n{}", lines.join("\n"));
     let mut command = program("bash");
-    command.args(["-c", &script]).current_dir(root()).env("PATH", path);
+    command.args(["-c", &script]).current_dir(root()).env("PATH", search_path().await);
     run(command, "\\pset format unaligned\n\\pset tuples_only on\nSELECT current_user;\n").await
 }
 
@@ -183,13 +158,10 @@ async fn python(name: &str, url: &str, arguments: &[&str]) -> String {
 /// Runs a program, which has to succeed.
 async fn run(mut command: Command, input: &'static str) -> String {
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    let work = move || {
-        let mut child = command.spawn().expect("the program starts");
-        // A program that does not read its input may have ended by now.
-        let _ = child.stdin.take().expect("a pipe").write_all(input.as_bytes());
-        child.wait_with_output().expect("the program is waited for")
-    };
-    let output = tokio::task::spawn_blocking(work).await.expect("no panic");
+    let mut child = tokio::process::Command::from(command).kill_on_drop(true).spawn().expect("the program starts");
+    // A program that does not read its input may have ended by now.
+    let _ = child.stdin.take().expect("a pipe").write_all(input.as_bytes()).await;
+    let output = child.wait_with_output().await.expect("the program is waited for");
     let (said, complained) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     assert!(output.status.success(), "{}\n{said}\n{complained}", output.status);
     said.into_owned()

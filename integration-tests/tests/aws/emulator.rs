@@ -2,13 +2,15 @@
 
 use integration_tests::{STEPS, Secret, World, function};
 use lab::port::Reserved;
+use lab::process::Process;
 use lab::provision;
+use rustix::process::Signal;
 use serde_json::{Value, json};
 use std::fs::File;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::os::unix::process::CommandExt;
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
@@ -98,7 +100,7 @@ fn event<'a>(step: &'a str, secret: &'a Secret<'_>, token: &'a str) -> Event<'a>
 
 /// AWS's emulator with our function. Ends when dropped.
 struct Emulator {
-    process: Child,
+    process: Process,
     address: SocketAddr,
     output: TempDir,
     _ports: [Reserved; 2],
@@ -113,7 +115,8 @@ impl Emulator {
         // It takes no port 0.
         let ports = [(); 2].map(|()| Reserved::new().expect("a free port"));
         let [address, api] = ports.each_ref().map(|port| SocketAddr::from((Ipv4Addr::LOCALHOST, port.number())));
-        let process = Command::new(program)
+        let mut command = Command::new(program);
+        command
             .args(["--runtime-interface-emulator-address", &address.to_string()])
             .args(["--runtime-api-address", &api.to_string()])
             .arg(function().await)
@@ -125,9 +128,9 @@ impl Emulator {
             .stdin(Stdio::null())
             .stdout(log.try_clone().expect("a handle"))
             .stderr(log)
-            .process_group(0)
-            .spawn()
-            .expect("the emulator starts");
+            .process_group(0);
+        // The emulator starts the function in a process group of its own, but ends it when it is told to end itself.
+        let process = Process::spawn(&mut command, Signal::TERM).expect("the emulator starts");
         let emulator = Self { process, address, output, _ports: ports };
         let start = Instant::now();
         while tokio::net::TcpStream::connect(address).await.is_err() {
@@ -158,25 +161,7 @@ impl Emulator {
 
     /// Ends it and returns all that it and the function printed.
     fn stop(mut self) -> String {
-        self.end();
+        self.process.stop().expect("the emulator stops");
         self.log()
-    }
-
-    /// The emulator starts the function in a process group of its own, but ends it when it is told to end itself.
-    fn end(&mut self) {
-        let pid = self.process.id().to_string();
-        let _ = Command::new("kill").args(["-TERM", &pid]).stderr(Stdio::null()).status();
-        let start = Instant::now();
-        while matches!(self.process.try_wait(), Ok(None)) && start.elapsed() < Duration::from_secs(5) {
-            std::thread::sleep(Duration::from_millis(10));
-        }
-        let _ = self.process.kill();
-        let _ = self.process.wait();
-    }
-}
-
-impl Drop for Emulator {
-    fn drop(&mut self) {
-        self.end();
     }
 }

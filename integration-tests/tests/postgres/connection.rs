@@ -12,6 +12,7 @@ use lab::relay::Mode;
 use lab::servers::Password;
 use lab::servers::certificates::TestCa;
 use lab::servers::postgres::{Options, Postgres, Tls};
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 use std::fs;
 use std::sync::Arc;
@@ -409,8 +410,8 @@ async fn a_server_that_shuts_down_is_not_ready() {
     // A smart shutdown waits for this client, and refuses new ones.
     let guest = world.server.connect_superuser().await.unwrap();
     let pid_file = fs::read_to_string(world.server.data_dir().join("postmaster.pid")).unwrap();
-    let pid = pid_file.lines().next().unwrap();
-    assert!(tokio::process::Command::new("kill").args(["-TERM", pid]).status().await.unwrap().success());
+    let pid = pid_file.lines().next().and_then(|line| Pid::from_raw(line.parse().ok()?)).unwrap();
+    kill_process(pid, Signal::TERM).unwrap();
     while !world.server.log_text().unwrap().contains("smart shutdown") {
         tokio::time::sleep(Duration::from_millis(20)).await;
     }

@@ -10,12 +10,13 @@ use tokio::task::JoinSet;
 type Obtain = fn() -> provision::Result<PathBuf>;
 
 /// Each with the name that a person knows. A server comes with a data directory, which its first start would make otherwise.
-const EVERYTHING: [(&str, Obtain); 6] = [
+const EVERYTHING: [(&str, Obtain); 7] = [
     ("PostgreSQL 15", || postgres(Version::V15)),
     ("PostgreSQL 18", || postgres(Version::V18)),
     ("MySQL 9.7", || mysql(Kind::MySql)),
     ("MariaDB 10.11", || mysql(Kind::MariaDb)),
     ("moto, boto3, psycopg and the AWS CLI", provision::python),
+    ("jq and openssl", || Ok(provision::tools()?.unwrap_or_else(|| PathBuf::from("on the PATH")))),
     ("AWS's Runtime Interface Emulator", provision::rie),
 ];
 

@@ -144,7 +144,7 @@ fn closure(plan: &str) -> impl Iterator<Item = &str> {
     plan.lines().filter_map(|line| line.strip_prefix("Inst ")?.split_whitespace().next())
 }
 
-/// Whether a package of the closure is a library that servers load. The rest is there for a system's installation: users
+/// Whether a package of the closure is a library that programs load. The rest is there for a system's installation: users
 /// and their log-in, init scripts, Perl. LLVM is for PostgreSQL's just-in-time compiler, which is switched off.
 fn is_needed_library(package: &str) -> bool {
     const NOT: [&str; 9] = [
@@ -158,7 +158,8 @@ fn is_needed_library(package: &str) -> bool {
         "libtext-",
         "libz3",
     ];
-    package.starts_with("lib") && !package.ends_with("-perl") && !NOT.iter().any(|prefix| package.starts_with(prefix))
+    let library = package.starts_with("lib") || package == "zlib1g";
+    library && !package.ends_with("-perl") && !NOT.iter().any(|prefix| package.starts_with(prefix))
 }
 
 fn configuration(directory: &Path) -> String {
@@ -197,9 +198,9 @@ mod tests {
     fn the_closure_is_read_from_a_simulation_and_cut_to_libraries() {
         let plan = "NOTE: This is only a simulation!\nInst libc6 (2.43-7 Debian:unstable [amd64]) []\n\
             Inst libperl5.42 (5 Debian:unstable [amd64])\nInst libjson-perl (4)\nInst systemd (262)\nInst libllvm14 (1)\n\
-            Inst libsystemd0 (262)\nInst postgresql-18 (18.6-3 Debian:unstable [amd64])\nConf libc6 (2.43-7)\n";
+            Inst libsystemd0 (262)\nInst zlib1g (1)\nInst postgresql-18 (18.6-3 Debian:unstable [amd64])\nConf libc6 (2.43-7)\n";
         let names: Vec<&str> = closure(plan).filter(|name| is_needed_library(name)).collect();
-        assert_eq!(names, ["libc6", "libsystemd0"]);
+        assert_eq!(names, ["libc6", "libsystemd0", "zlib1g"]);
         assert_eq!(closure(plan).last(), Some("postgresql-18"));
     }
 }

@@ -1,6 +1,8 @@
 //! Runs a program to its end, with a limit on its time, and says how it failed.
 
 use super::{Error, Result};
+use crate::process::Process;
+use rustix::process::Signal;
 use std::fs::File;
 use std::io::{self, Read as _, Seek as _, Write as _};
 use std::process::{Command, ExitStatus, Stdio};
@@ -66,7 +68,7 @@ fn run_with(command: &mut Command, input: Stdio, limit: Duration) -> Result<Stri
 
 /// The exit status, or `None` if the program was killed because its time ran out.
 fn wait(command: &mut Command, limit: Duration) -> io::Result<Option<ExitStatus>> {
-    let mut child = command.spawn()?;
+    let mut child = Process::spawn(command, Signal::KILL)?;
     let start = Instant::now();
     let mut next_sign = SIGN_OF_LIFE;
     loop {
@@ -75,8 +77,7 @@ fn wait(command: &mut Command, limit: Duration) -> io::Result<Option<ExitStatus>
         }
         let elapsed = start.elapsed();
         if elapsed >= limit {
-            child.kill()?;
-            child.wait()?;
+            child.stop()?;
             return Ok(None);
         }
         if elapsed >= next_sign {

@@ -5,13 +5,14 @@
 //!
 //! | needed | looked for first | else obtained from | the person's own |
 //! |---|---|---|---|
-//! | PostgreSQL 15 | `/usr/lib/postgresql/15/bin` | Debian *bookworm*, unpacked privately | `LOCKSTEP_POSTGRES_BIN`: a directory with `postgres`, `initdb` and `pg_basebackup` |
+//! | PostgreSQL 15 | `/usr/lib/postgresql/15/bin` | Debian *bookworm*, unpacked privately | `LOCKSTEP_POSTGRES_BIN`: a directory with `postgres`, `initdb` and `pg_basebackup`; the tests of the runbooks use its `psql` |
 //! | PostgreSQL 18 | `/usr/lib/postgresql/18/bin` | Debian *sid*, unpacked privately | `LOCKSTEP_POSTGRES_18_BIN`: the same, of version 16 or later |
 //! | MySQL 9.7 | | Debian *sid*, unpacked privately | `LOCKSTEP_MYSQL_BIN`: a directory with `mysqld`, of version 8.0 or later |
 //! | MariaDB 10.11 | `/usr/sbin` | Debian *bookworm*, unpacked privately | `LOCKSTEP_MARIADB_BIN`: a directory with `mariadbd`, of version 10.5 or later |
-//! | Python with boto3 and psycopg | | PyPI, in a virtual environment | `LOCKSTEP_PYTHON`: a Python program that has both |
+//! | Python with boto3 and psycopg | | PyPI, in a virtual environment of `python3`, with Debian's pip where `python3` has none | `LOCKSTEP_PYTHON`: a Python program that has both |
 //! | the AWS CLI | | PyPI, in that environment | `LOCKSTEP_AWS`: the program `aws` |
 //! | moto's server | | PyPI, in that environment | `LOCKSTEP_MOTO`: the program `moto_server` |
+//! | jq, openssl | `PATH` | Debian *trixie*, unpacked privately | a directory in `PATH` |
 //! | AWS's Runtime Interface Emulator | | PyPI, out of the wheel of `aws-sam-cli` | `LOCKSTEP_RIE`: the program |
 //! | the functions | | this workspace, by cargo ([`crate::build`]) | `LOCKSTEP_FUNCTIONS`: a directory with `lockstep-postgres`, `lockstep-mysql`, `lockstep-api-key` |
 //!
@@ -25,11 +26,13 @@ mod mysql;
 mod postgres;
 mod python;
 mod store;
+mod tools;
 
 pub use mysql::{Kind, Programs, mysql};
 pub(crate) use postgres::{SUPERUSER, postgres_data};
 pub use postgres::{Version, postgres};
 pub use python::{aws, moto, python, rie};
+pub use tools::tools;
 
 use std::io;
 use std::path::{Path, PathBuf};

@@ -18,6 +18,8 @@ const VERSION_LIMIT: Duration = Duration::from_secs(10);
 
 /// What this project runs of a PostgreSQL: the server, and what makes a cluster and a standby.
 const PROGRAMS: [&str; 3] = ["postgres", "initdb", "pg_basebackup"];
+/// What the runbooks, which the tests play, use beside them.
+const CLIENT: &str = "psql";
 
 /// A major version of PostgreSQL that tests run against.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
@@ -119,7 +121,7 @@ fn obtain(store: &Store, version: Version) -> Result<PathBuf> {
     let item = Item {
         name: &format!("postgresql-{number}"),
         title: &version.to_string(),
-        recipe: &format!("postgresql-{number} of {} 1", version.suite()),
+        recipe: &format!("postgresql-{number} of {} 2", version.suite()),
         product: &format!("{bin}/postgres"),
     };
     let remedy = format!(
@@ -133,7 +135,7 @@ fn obtain(store: &Store, version: Version) -> Result<PathBuf> {
                 progress(&format!("{version} cannot be obtained. {remedy}"));
             }
         })?;
-        for program in PROGRAMS {
+        for program in PROGRAMS.into_iter().chain([CLIENT]) {
             let program = directory.join(&bin).join(program);
             unpacked.bind(&program)?;
             run(Command::new(&program).arg("--version"), VERSION_LIMIT)?;
@@ -167,7 +169,9 @@ mod tests {
     #[test]
     fn version_15_can_be_obtained() {
         let bin = obtain(&Store::for_servers().unwrap(), Version::V15).unwrap();
-        let said = run(Command::new(bin.join("postgres")).arg("--version"), VERSION_LIMIT).unwrap();
-        assert_eq!(major(&said), Some(15), "{said}");
+        for program in ["postgres", CLIENT] {
+            let said = run(Command::new(bin.join(program)).arg("--version"), VERSION_LIMIT).unwrap();
+            assert_eq!(major(&said), Some(15), "{said}");
+        }
     }
 }

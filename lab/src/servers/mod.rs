@@ -17,7 +17,6 @@ mod launch;
 pub mod mysql;
 mod password;
 pub mod postgres;
-mod process;
 mod tls;
 
 pub use error::{Error, Result};

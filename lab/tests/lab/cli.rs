@@ -3,9 +3,11 @@
 
 use lab::disturb::{Disturb, Fault};
 use lab::issuer::{Https, Issuer, Options};
+use lab::process::Process;
+use rustix::process::Signal;
 use std::io::{BufRead, BufReader};
 use std::net::TcpListener;
-use std::process::{Child, Command, Output, Stdio};
+use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
 fn lab(arguments: &[&str]) -> Command {
@@ -17,18 +19,12 @@ fn lab(arguments: &[&str]) -> Command {
 /// A function that answers every step with an error.
 const FUNCTION: &[&str] = &["--function", env!("CARGO_BIN_EXE_scripted-function")];
 
-fn exit_code(mut child: Child) -> Option<i32> {
-    let limit = Instant::now() + Duration::from_secs(300);
-    loop {
-        if let Some(status) = child.try_wait().unwrap() {
-            return status.code();
-        }
-        if Instant::now() > limit {
-            child.kill().unwrap();
-            panic!("still running");
-        }
-        std::thread::sleep(Duration::from_millis(20));
-    }
+fn started(command: &mut Command) -> Process {
+    Process::spawn(command, Signal::TERM).unwrap()
+}
+
+fn exit_code(mut child: Process) -> Option<i32> {
+    child.wait_for(Duration::from_secs(300)).unwrap().expect("it ends").code()
 }
 
 #[test]
@@ -70,9 +66,9 @@ fn a_failed_rotation_is_1_and_every_line_is_json() {
     assert!(!String::from_utf8_lossy(&output.stderr).contains('\x1b'), "colours without a terminal");
 }
 
-/// Starts `lab serve` and waits until it serves; returns its server's data directory too.
-fn serving() -> (Child, BufReader<std::process::ChildStdout>) {
-    let mut child = lab(&["serve", "--port", "0"]).args(FUNCTION).spawn().unwrap();
+/// Starts `lab serve` and waits until it serves.
+fn serving() -> (Process, BufReader<std::process::ChildStdout>) {
+    let mut child = started(lab(&["serve", "--port", "0"]).args(FUNCTION));
     let mut output = BufReader::new(child.stdout.take().unwrap());
     let mut line = String::new();
     while !line.contains("Ctrl-C") {
@@ -92,22 +88,21 @@ fn children(parent: u32) -> Vec<String> {
 
 #[test]
 fn signals_end_it_with_130_and_no_process_is_left() {
-    for signal in ["INT", "TERM"] {
+    for signal in [Signal::INT, Signal::TERM] {
         let (child, _output) = serving();
-        let started = children(child.id());
-        assert!(!started.is_empty());
-        let status = Command::new("kill").args([&format!("-{signal}"), &child.id().to_string()]).status().unwrap();
-        assert!(status.success());
-        assert_eq!(exit_code(child), Some(130), "{signal}");
-        for process in started {
-            assert!(!std::fs::exists(format!("/proc/{process}/exe")).unwrap(), "{process} is left after {signal}");
+        let of_its_own = children(child.id());
+        assert!(!of_its_own.is_empty());
+        child.signal(signal).unwrap();
+        assert_eq!(exit_code(child), Some(130), "{signal:?}");
+        for process in of_its_own {
+            assert!(!std::fs::exists(format!("/proc/{process}/exe")).unwrap(), "{process} is left after {signal:?}");
         }
     }
 }
 
 #[test]
 fn a_closed_pipe_ends_it_without_a_panic() {
-    let mut child = lab(&["rotate", "postgres"]).args(FUNCTION).spawn().unwrap();
+    let mut child = started(lab(&["rotate", "postgres"]).args(FUNCTION));
     drop(child.stdout.take());
     let mut errors = BufReader::new(child.stderr.take().unwrap());
     assert_eq!(exit_code(child), Some(141));
@@ -263,8 +258,8 @@ impl Trial {
         lab(&["check-issuer", description, "--against", &self.https.url(), "--ca", &ca, "--admin", &admin])
     }
 
-    async fn output(&self, mut command: Command) -> Output {
-        let output = tokio::task::spawn_blocking(move || command.output().unwrap()).await.unwrap();
+    async fn output(&self, command: Command) -> Output {
+        let output = tokio::process::Command::from(command).kill_on_drop(true).output().await.unwrap();
         let all = text(&output.stdout) + &text(&output.stderr);
         assert!(!all.contains(self.issuer.admin_token()) && !all.contains("lab_"), "a secret is shown: {all}");
         output
@@ -380,7 +375,7 @@ async fn a_key_that_a_trial_would_end_is_only_used() {
 
 #[test]
 fn a_description_that_nobody_reads_to_its_end_is_141() {
-    let mut child = lab(&["check-issuer", "--built-in", "datadog"]).spawn().unwrap();
+    let mut child = started(&mut lab(&["check-issuer", "--built-in", "datadog"]));
     drop(child.stdout.take());
     assert_eq!(exit_code(child), Some(141));
 }
@@ -400,13 +395,13 @@ async fn a_request_that_is_refused_makes_no_key_and_says_so() {
 async fn a_signal_ends_the_trial_with_130_and_without_a_key() {
     // The key is tried until it works: there is time for a signal.
     let trial = Trial::new(Options { propagation: Duration::from_secs(600), ..Options::default() });
-    let child = trial.command(&example("lab")).spawn().unwrap();
+    let child = started(&mut trial.command(&example("lab")));
     let limit = Instant::now() + Duration::from_secs(30);
     while trial.issuer.uses().is_empty() {
         assert!(Instant::now() < limit, "the key was not tried");
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
-    assert!(Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap().success());
+    child.signal(Signal::INT).unwrap();
     let code = tokio::task::spawn_blocking(move || exit_code(child)).await.unwrap();
     assert_eq!((code, trial.issuer.live(), trial.issuer.revoked().len()), (Some(130), vec![], 1));
 }

@@ -4,7 +4,7 @@
 use lab::Lab;
 use lab::rds::{Cluster, Instance};
 use serde_json::{Value, json};
-use std::process::Command;
+use tokio::process::Command;
 
 const SCRIPT: &str = r#"
 import boto3, botocore, json, sys
@@ -29,8 +29,7 @@ print(json.dumps([
 
 async fn ask(lab: &Lab) -> Vec<Value> {
     let (python, url) = (lab::provision::python().unwrap(), lab.url());
-    let run = move || Command::new(python).args(["-c", SCRIPT, &url]).output().unwrap();
-    let output = tokio::task::spawn_blocking(run).await.unwrap();
+    let output = Command::new(python).args(["-c", SCRIPT, &url]).kill_on_drop(true).output().await.unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     serde_json::from_slice(&output.stdout).unwrap()
 }

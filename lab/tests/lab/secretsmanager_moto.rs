@@ -4,13 +4,15 @@
 //! moto comes from [`lab::provision::moto`].
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use lab::port::Reserved;
+use lab::process::Process;
 use lab::secretsmanager::{Consistency, Options, Service};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
+use rustix::process::Signal;
 use serde_json::{Value, json};
 
 /// Sequences of operations to replay, and operations in each. Enough for every listed difference to occur many times.
@@ -202,18 +204,11 @@ fn has_label_twice(labels: &Labels) -> bool {
     !labels.values().flatten().all(|label| seen.insert(label))
 }
 
-/// moto on a loopback port of its own, killed at the end.
+/// moto on a loopback port of its own.
 struct Moto {
-    child: Child,
+    _process: Process,
     url: String,
     _port: Reserved,
-}
-
-impl Drop for Moto {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
 }
 
 async fn start_moto() -> Moto {
@@ -222,8 +217,8 @@ async fn start_moto() -> Moto {
     let port = reserved.number();
     let mut command = Command::new(program);
     command.args(["--host", "127.0.0.1", "--port", &port.to_string()]).stdout(Stdio::null()).stderr(Stdio::null());
-    let child = command.spawn().unwrap();
-    let moto = Moto { child, url: format!("http://127.0.0.1:{port}/"), _port: reserved };
+    let process = Process::spawn(&mut command, Signal::KILL).unwrap();
+    let moto = Moto { _process: process, url: format!("http://127.0.0.1:{port}/"), _port: reserved };
     let deadline = Instant::now() + Duration::from_secs(300);
     while reqwest::get(format!("{}moto-api/", moto.url)).await.is_err() {
         assert!(Instant::now() < deadline, "moto_server did not answer within five minutes");

@@ -1,9 +1,11 @@
 //! Throwaway MySQL and MariaDB servers, as tests and the lab use them.
 
+use lab::process::Process;
 use lab::servers::Password;
 use lab::servers::certificates::TestCa;
 use lab::servers::mysql::{Kind, MySql, Options, Tls, literal, quoted};
 use mysql_async::prelude::Queryable as _;
+use rustix::process::Signal;
 use std::fs;
 use std::io::ErrorKind;
 use std::net::{Ipv4Addr, TcpStream};
@@ -303,18 +305,17 @@ async fn servers_do_not_outlive_a_lab_that_was_killed() {
     }
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("homes");
-    let mut lab = Command::new(std::env::current_exe().unwrap())
+    let mut command = Command::new(std::env::current_exe().unwrap());
+    command
         .args(["--exact", "servers_mysql::servers_do_not_outlive_a_lab_that_was_killed"])
         .env(ROLE, &file)
-        .stdout(Stdio::null())
-        .spawn()
-        .unwrap();
+        .stdout(Stdio::null());
+    let mut lab = Process::spawn(&mut command, Signal::KILL).unwrap();
     wait_until("the servers start", || file.exists()).await;
     let homes: Vec<PathBuf> = fs::read_to_string(&file).unwrap().lines().map(PathBuf::from).collect();
     assert_eq!(homes.len(), KINDS.len());
     assert!(homes.iter().all(|home| !processes_in(home).is_empty()));
-    lab.kill().unwrap();
-    lab.wait().unwrap();
+    lab.stop().unwrap();
     wait_until("the watchdog cleans up", || homes.iter().all(|home| processes_in(home).is_empty() && !home.exists()))
         .await;
 }

@@ -1,8 +1,10 @@
 //! Throwaway PostgreSQL servers, as tests and the lab use them.
 
+use lab::process::Process;
 use lab::servers::Password;
 use lab::servers::certificates::TestCa;
 use lab::servers::postgres::{Options, Postgres, Tls, Version};
+use rustix::process::Signal;
 use std::fs;
 use std::io::ErrorKind;
 use std::net::{Ipv4Addr, TcpStream};
@@ -195,18 +197,17 @@ async fn a_server_does_not_outlive_a_lab_that_was_killed() {
     }
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("data-dir");
-    let mut lab = Command::new(std::env::current_exe().unwrap())
+    let mut command = Command::new(std::env::current_exe().unwrap());
+    command
         .args(["--exact", "servers_postgres::a_server_does_not_outlive_a_lab_that_was_killed"])
         .env(ROLE, &file)
-        .stdout(Stdio::null())
-        .spawn()
-        .unwrap();
+        .stdout(Stdio::null());
+    let mut lab = Process::spawn(&mut command, Signal::KILL).unwrap();
     let data = || fs::read_to_string(&file).unwrap_or_default();
     wait_until("the server starts", || !data().is_empty()).await;
     let data = data();
     let home = Path::new(&data).parent().unwrap();
     assert!(!processes_in(home).is_empty());
-    lab.kill().unwrap();
-    lab.wait().unwrap();
+    lab.stop().unwrap();
     wait_until("the watchdog cleans up", || processes_in(home).is_empty() && !home.exists()).await;
 }

@@ -1,7 +1,9 @@
 //! What cargo does not bring, obtained as a fresh machine would.
 
 use lab::port::Reserved;
+use lab::process::Process;
 use lab::provision::{Version, moto, postgres, python, rie};
+use rustix::process::Signal;
 use std::net::TcpStream;
 use std::process::{Command, Stdio};
 use std::thread;
@@ -30,23 +32,17 @@ fn the_emulator_of_lambda_runs() {
     let [port, api] = [(); 2].map(|()| Reserved::new().unwrap());
     let address = format!("127.0.0.1:{}", port.number());
     // It takes every argument that it does not know for the function, `--help` too, so it is asked to serve instead.
-    let mut emulator = Command::new(rie().unwrap())
+    let mut command = Command::new(rie().unwrap());
+    command
         .args(["--runtime-interface-emulator-address", &address])
         .args(["--runtime-api-address", &format!("127.0.0.1:{}", api.number()), "/bin/true"])
-        .stderr(Stdio::null())
-        .spawn()
-        .unwrap();
+        .stderr(Stdio::null());
+    let _emulator = Process::spawn(&mut command, Signal::TERM).unwrap();
     let start = Instant::now();
-    let serves = loop {
-        let serves = TcpStream::connect(&address).is_ok();
-        if serves || start.elapsed() > Duration::from_secs(120) {
-            break serves;
-        }
+    while TcpStream::connect(&address).is_err() {
+        assert!(start.elapsed() < Duration::from_secs(120));
         thread::sleep(Duration::from_millis(50));
-    };
-    emulator.kill().unwrap();
-    emulator.wait().unwrap();
-    assert!(serves);
+    }
 }
 
 #[test]

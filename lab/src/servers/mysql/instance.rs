@@ -3,11 +3,11 @@
 use super::Kind;
 use super::options::{Files, Options};
 use super::quote::literal;
+use crate::process::Process;
 use crate::provision::{self, Programs};
 use crate::servers::certificates::Certificate;
 use crate::servers::home::Home;
 use crate::servers::launch::Launchable;
-use crate::servers::process::Process;
 use crate::servers::{Password, Result};
 use rustix::process::Signal;
 use std::fs;

@@ -1,13 +1,13 @@
 //! A cluster's files and programs. Everything here blocks.
 
 use super::options::Options;
+use crate::process::Process;
 use crate::provision::{self, SUPERUSER};
 use crate::servers::certificates::Certificate;
 use crate::servers::error::Result;
 use crate::servers::home::Home;
 use crate::servers::launch::Launchable;
 use crate::servers::password::Password;
-use crate::servers::process::Process;
 use crate::servers::tls::{HOST, Tls};
 use rustix::process::Signal;
 use std::fs;
