@@ -4,7 +4,7 @@ use rotation::Result;
 use rotation::environment::Environment;
 use rotation::password::Policy;
 
-/// What AWS's functions for anything but PostgreSQL leave out of a password.
+/// The characters that AWS's rotation functions, except for PostgreSQL, exclude from a password.
 const EXCLUDE_CHARACTERS: &str = "/@\"'\\";
 
 /// The function's settings.

@@ -1,4 +1,4 @@
-//! What the documentation says about issuers and their descriptions is what there is.
+//! The documentation of issuers and descriptions agrees with the code.
 
 #![allow(clippy::panic, clippy::unwrap_used, clippy::indexing_slicing, reason = "helpers of a test")]
 
@@ -45,7 +45,7 @@ fn is(written: &str, strategy: Strategy) -> bool {
     serde_json::from_value::<Strategy>(written.into()).unwrap() == strategy
 }
 
-/// The words that a person may write as keys.
+/// The keys of the language.
 fn keys(schema: &Value, found: &mut BTreeSet<String>) {
     match schema {
         Value::Object(fields) => {

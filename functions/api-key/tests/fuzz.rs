@@ -1,8 +1,8 @@
-//! What strangers write never breaks the function: descriptions, which are somebody's file, and values, which are what the
-//! writer of a secret or an issuer chose.
+//! No description and no value breaks the function. Strangers write descriptions; the writer of a secret or an issuer chooses
+//! values.
 //!
-//! `PROPTEST_CASES=1000000 cargo test --release -p lockstep-api-key --test fuzz` searches for long. A case that fails is kept in
-//! `fuzz-corpus`, from where it is tried first from then on.
+//! `PROPTEST_CASES=1000000 cargo test --release -p lockstep-api-key --test fuzz` searches for long. `fuzz-corpus` keeps a case that
+//! fails, and later runs try it first.
 
 #![allow(clippy::panic, clippy::unwrap_used, clippy::indexing_slicing, reason = "helpers of a test")]
 
@@ -18,7 +18,7 @@ use std::time::Duration;
 
 const CORPUS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/fuzz-corpus/descriptions");
 
-/// A hundred times what the largest built-in description takes in a debug build. What takes longer grows faster than its text.
+/// A hundred times what the largest built-in description takes in a debug build. A longer time grows faster than the text.
 const LIMIT: Duration = Duration::from_secs(5);
 
 fn config() -> ProptestConfig {
@@ -26,7 +26,7 @@ fn config() -> ProptestConfig {
     ProptestConfig { failure_persistence: Some(Box::new(kept)), ..ProptestConfig::default() }
 }
 
-/// Reads a text: in time, with words for every mistake, and if there is none, with requests that can be shown.
+/// Reads a text in time. Each mistake has a message; without mistakes, the requests can be shown.
 fn judge(text: &str) -> Result<(), TestCaseError> {
     let since = Stopwatch::start();
     let result = read(text);
@@ -57,7 +57,7 @@ fn show(issuer: &Issuer) {
         lifetime: end,
     };
     for call in issuer.calls() {
-        // What an admin secret has is not known here: then there is an error, and no panic.
+        // The fields of the admin secret are unknown here, so there may be an error, but no panic.
         let Ok(mut made) = request(issuer, call, &scope) else { continue };
         if let Some(auth) = auth(issuer, call) {
             let _ = token_request(issuer, auth, &scope, call.timeout);
@@ -67,7 +67,7 @@ fn show(issuer: &Issuer) {
     }
 }
 
-/// Pieces of YAML, of this language, and of what breaks parsers.
+/// Pieces of YAML, of this language, and of texts that break parsers.
 const PIECES: &[&str] = &[
     "{{",
     "}}",
@@ -134,8 +134,7 @@ fn mutated() -> impl Strategy<Value = String> {
     })
 }
 
-/// One of the built-in descriptions with one of its values exchanged for any other: still YAML, so that what comes after the
-/// parser is reached.
+/// A built-in description with one value exchanged for any other. It is still YAML, so it reaches the code after the parser.
 fn exchanged() -> impl Strategy<Value = String> {
     (prop::sample::select(BUILT_IN), any::<prop::sample::Index>(), tree()).prop_map(|((_, text), at, other)| {
         let mut whole: serde_json::Value = serde_saphyr::from_str(text).unwrap();
@@ -224,14 +223,14 @@ fn the_corpus_has_mistakes_and_is_judged_in_time() {
     let files: Vec<_> = fs::read_dir(CORPUS).unwrap().map(|entry| entry.unwrap().path()).collect();
     assert!(files.len() >= 10, "the corpus is not there");
     for file in files {
-        // Not all are text.
+        // Not all values are text.
         let text = String::from_utf8_lossy(&fs::read(&file).unwrap()).into_owned();
         judge(&text).unwrap_or_else(|failure| panic!("{}: {failure}", file.display()));
         assert!(read(&text).is_err(), "{} is no description", file.display());
     }
 }
 
-/// A variable in every position that there is.
+/// A description with a variable in every position.
 const POSITIONS: &str = r#"
 issuer: positions
 title: t
@@ -258,7 +257,7 @@ verify: {post: /v, form: {a: "{{vars.x}}", b: b}, works: {}, rejected: {status: 
 revoke: [{post: /g, graphql: {query: q, variables: {a: "{{vars.x}}"}}}]
 "#;
 
-/// The requests of [`POSITIONS`]: create with its credential, verify, the token's, revoke.
+/// The requests of [`POSITIONS`]: create with its credential, verify, the token request, revoke.
 fn positions(x: &str, host: &str) -> rotation::Result<[Request; 4]> {
     let issuer = read(POSITIONS).unwrap();
     let vars = BTreeMap::from([("x", x), ("host", host)]);
@@ -298,7 +297,7 @@ proptest! {
     #[test]
     fn a_value_is_one_value_in_every_position(x in "\\PC{0,20}|[ -~]{0,20}|[%&=+;?#/\\\\.\"'{}:@ ]{0,9}|(\r|\n|\0|a){0,5}") {
         let Ok([create, verify, token, revoke]) = positions(&x, "api.example.com") else {
-            // In a path or in a header, some values cannot stand at all.
+            // A path or a header cannot have some values at all.
             let printable = x.chars().all(|c| (' '..='~').contains(&c));
             prop_assert!(!printable || matches!(x.as_str(), "" | "." | ".."), "{x:?} is refused");
             return Ok(());
@@ -326,7 +325,7 @@ proptest! {
     fn a_host_is_a_host_or_refused(host in "[a-z0-9.:/@?#\\\\%\\[\\] -]{0,20}|\\PC{0,10}|api.example.com[/?#@:\\\\]?[a-z0-9.]{0,9}") {
         if let Ok([create, ..]) = positions("x", &host) {
             prop_assert_eq!(create.authority.as_str(), host.as_str());
-            // Nothing of it can be read as a user, a path, a query or a fragment.
+            // No part of the value becomes a user, a path, a query or a fragment.
             prop_assert!(host.chars().all(|c| c.is_ascii_alphanumeric() || ".-:".contains(c)), "{host}");
         }
     }

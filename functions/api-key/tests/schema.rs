@@ -1,4 +1,4 @@
-//! The published schema of the description language is the one that the types have, and what it says is what they take.
+//! The published schema of the description language is the schema of the types, and accepts what the function accepts.
 
 #![allow(clippy::panic, clippy::unwrap_used, clippy::indexing_slicing, reason = "helpers of a test")]
 
@@ -26,7 +26,7 @@ fn the_published_schema_is_that_of_the_types() {
     );
 }
 
-/// The descriptions that are known to be good, with where they come from.
+/// The descriptions without mistakes, and their sources.
 fn good() -> Vec<(String, Value)> {
     let examples = fs::read_dir(EXAMPLES).unwrap().map(|entry| entry.unwrap().path());
     let examples = examples.filter(|path| path.extension().is_some_and(|extension| extension == "yaml"));
@@ -45,7 +45,7 @@ fn every_good_description_is_valid() {
     }
 }
 
-/// What an editor marks is what the function refuses: each of these has one mistake.
+/// An editor marks what the function refuses. Each of these has one mistake.
 #[test]
 fn what_the_types_refuse_is_invalid() {
     let schema = Schema::published();
@@ -79,7 +79,7 @@ fn put(tree: &mut Value, place: &str, value: Value) {
     tree.pointer_mut(parent).unwrap().as_object_mut().unwrap().insert(name.to_owned(), value);
 }
 
-/// By a first line that every YAML language server understands. The example is what people copy.
+/// The first line names the schema for every YAML language server. People copy the example.
 #[test]
 fn an_editor_is_told_the_schema() {
     let example = fs::read_to_string(format!("{EXAMPLES}/lab.yaml")).unwrap();
@@ -90,8 +90,8 @@ fn an_editor_is_told_the_schema() {
     }
 }
 
-/// As much of JSON Schema as the generator uses. What is not among it is a panic: a keyword that nobody looks at would let
-/// everything through.
+/// The part of JSON Schema that the generator uses. Any other keyword is a panic, because an ignored keyword would accept
+/// everything.
 struct Schema(Value);
 
 impl Schema {

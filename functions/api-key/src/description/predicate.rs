@@ -42,7 +42,7 @@ impl std::fmt::Display for Pointer {
     }
 }
 
-/// Predicates of which one must hold.
+/// Predicates. One of them must hold.
 #[derive(Clone, Debug)]
 pub struct Predicates(pub Vec<Predicate>);
 

@@ -235,7 +235,7 @@ impl<'de> Deserialize<'de> for Template {
                 Template::parse(text).map_err(E::custom)
             }
 
-            // `per_page: 100` is what people write.
+            // People write `per_page: 100`.
             fn visit_u64<E: de::Error>(self, number: u64) -> Result<Template, E> {
                 self.visit_str(&number.to_string())
             }
@@ -463,7 +463,7 @@ mod tests {
         #[test]
         fn any_text_is_read_or_refused(text in "\\PC{0,60}|[{}a-z. ]{0,40}") {
             if let Ok(template) = Template::parse(&text) {
-                // What it prints is what it means.
+                // Its text gives the same template.
                 prop_assert_eq!(Template::parse(&template.to_string()).unwrap(), template);
             }
         }

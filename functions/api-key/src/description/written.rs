@@ -249,7 +249,7 @@ pub enum SendClient {
     Basic,
     /// In the form (`client_secret_post`).
     Form,
-    /// In a JSON body, which is not OAuth but what some issuers want.
+    /// In a JSON body, which some issuers want although it is not OAuth.
     Json,
 }
 
@@ -295,7 +295,7 @@ pub enum Role {
     None,
 }
 
-/// A predicate on an answer, or a list of predicates of which one must hold.
+/// A predicate on an answer, or a list of predicates. One of the list must hold.
 #[derive(Clone, Debug, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(untagged, expecting = "expected `status` and `where`, or a list of such")]

@@ -108,7 +108,7 @@ impl Client {
             status: head.status.as_u16(),
             retry_after: retry_after(&head.headers),
             link: joined(&head.headers, header::LINK),
-            // serde_json refuses what nests deeper than 128.
+            // serde_json refuses more than 128 levels.
             body: serde_json::from_slice(&body).ok(),
         })
     }
@@ -134,7 +134,7 @@ impl Client {
             };
             // A request is small, and nothing follows it.
             let _ = tcp.set_nodelay(true);
-            // An IPv6 address stands in brackets only in a URL.
+            // Only a URL has brackets around an IPv6 address.
             let name = tls::server_name(host.name.trim_start_matches('[').trim_end_matches(']'))?;
             return match deadline.limit(self.tls.connect(name, tcp)).await {
                 Ok(Ok(stream)) => Ok(stream),

@@ -197,7 +197,7 @@ impl Minting<'_> {
         let proven = match &proof {
             _ if is_named(id, self.listed) => true,
             Some(proof) => self.admin.prover.holds(id, Some(proof)),
-            // A wrong proof belongs to another secret, of which this is a copy, and so does the key.
+            // A wrong proof comes from another secret. This secret is its copy, and the key is not ours.
             None => self.holder_proves(key).await,
         };
         if !proven {

@@ -1,7 +1,7 @@
 //! Revokes superseded keys.
 //!
 //! **Invariant:** a failed revocation does not fail the rotation. The key stays in the journal, which is stored before the promotion
-//! that supersedes the key, and the next run tries again. Otherwise a key would work on and nobody would know it. Tests:
+//! that supersedes the key, and the next run tries again. Otherwise a key would work on unnoticed. Tests:
 //! `a_revocation_that_fails_does_not_fail_the_rotation_and_is_made_good`, `a_deletion_that_is_not_answered_does_not_fail_the_rotation`.
 
 use crate::exchange::{Exchange, ListedKey};

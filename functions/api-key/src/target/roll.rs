@@ -26,7 +26,7 @@ pub(crate) async fn roll(admin: &Administrator, context: &StepContext<'_>) -> Re
 }
 
 /// The key to exchange. If each exchange gives a new id, an earlier attempt that was not stored has left a key that only the
-/// issuer's list has. A dead id must not even be sent, because some issuers take its use for a theft.
+/// issuer's list has. The id of an ended key must not even be sent, because some issuers take its use for a theft.
 async fn living(admin: &Administrator, exchange: &Exchange<'_>) -> Result<Key> {
     let current = &admin.holder.version.key;
     let Some(found) = exchange.find().await? else { return Ok(current.clone()) };
