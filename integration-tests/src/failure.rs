@@ -3,7 +3,7 @@
 
 use crate::{Secret, Server, World, uuid};
 use lab::lambda::{Outcome, StepError};
-use serde_json::json;
+use serde_json::{Value, json};
 use std::time::Duration;
 
 /// No single wait of the function is longer than its limit for a statement, 9 s; a login and a statement may follow one
@@ -64,4 +64,12 @@ pub fn in_time(took: &[Duration], limit: Duration) {
 /// Whether the log of an invocation says that trying again will help.
 pub fn retryable(outcome: &Outcome) -> bool {
     String::from_utf8_lossy(&outcome.log).contains(r#""class":"retryable""#)
+}
+
+/// The code of a failure, or else the outcome.
+pub fn code(answer: Result<Value, StepError>) -> String {
+    match answer {
+        Ok(answer) => answer["outcome"].as_str().unwrap_or_default().to_owned(),
+        Err(error) => error.error_type,
+    }
 }

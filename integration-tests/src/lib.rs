@@ -7,23 +7,21 @@ pub mod malformed;
 pub mod network;
 pub mod runbook;
 mod secret;
+mod server;
+mod world;
 
 use lab::Lab;
-use lab::relay::Relay;
-use lab::servers::Password;
-use lab::servers::mysql::{self, MySql};
-use lab::servers::postgres::{Options, Postgres, Version};
-use lab::stack::Builder;
+use lab::servers::postgres::Postgres;
 pub use secret::Secret;
-use serde_json::{Value, json};
+use serde_json::Value;
+pub use server::{Options, Server, Strategy};
 use std::ffi::OsStr;
 use std::fmt;
-use std::future::Future;
 use std::path::PathBuf;
 use std::process::Command;
 use std::time::Duration;
-use tokio::sync::OnceCell;
 use tokio::time::{sleep, timeout};
+pub use world::{World, world, world_with};
 
 /// The four steps, in order.
 pub const STEPS: [&str; 4] = ["createSecret", "setSecret", "testSecret", "finishSecret"];
@@ -69,242 +67,9 @@ pub fn program(program: impl AsRef<OsStr>) -> Command {
     command
 }
 
-/// A kind of server that secrets can be for.
-pub trait Server: Send + Sync + Sized {
-    /// The function's package.
-    const FUNCTION: &'static str;
-
-    /// The release binary of its function, built once per test process.
-    fn function() -> impl Future<Output = PathBuf> + Send;
-    /// What differs in its secrets from one kind to another: `engine`, and `dbname` where there is one.
-    fn fields(&self) -> Value;
-    /// Its port, past any relay.
-    fn port(&self) -> u16;
-    /// The CA of its certificate.
-    fn ca_pem(&self) -> &str;
-    /// The superuser's name and password.
-    fn superuser(&self) -> (&str, &Password);
-    /// Makes a user.
-    fn create_user(&self, name: &str, password: &Password) -> impl Future<Output = ()> + Send;
-    /// Whether this user can log in with this password.
-    fn opens(&self, user: &str, password: &str) -> impl Future<Output = bool> + Send;
-}
-
-impl Server for Postgres {
-    const FUNCTION: &'static str = "lockstep-postgres";
-
-    async fn function() -> PathBuf {
-        static BINARY: OnceCell<PathBuf> = OnceCell::const_new();
-        BINARY.get_or_init(build::<Self>).await.clone()
-    }
-    fn fields(&self) -> Value {
-        json!({"engine": "postgres", "dbname": "postgres"})
-    }
-    fn port(&self) -> u16 {
-        self.port()
-    }
-    fn ca_pem(&self) -> &str {
-        self.ca_pem()
-    }
-    fn superuser(&self) -> (&str, &Password) {
-        (self.superuser(), self.superuser_password())
-    }
-    async fn create_user(&self, name: &str, password: &Password) {
-        self.create_user(name, password).await.expect("the user is created");
-    }
-    async fn opens(&self, user: &str, password: &str) -> bool {
-        self.can_login(user, &password.into()).await.expect("the server answers")
-    }
-}
-
-impl Server for MySql {
-    const FUNCTION: &'static str = "lockstep-mysql";
-
-    async fn function() -> PathBuf {
-        static BINARY: OnceCell<PathBuf> = OnceCell::const_new();
-        BINARY.get_or_init(build::<Self>).await.clone()
-    }
-    fn fields(&self) -> Value {
-        match self.kind() {
-            mysql::Kind::MySql => json!({"engine": "mysql"}),
-            mysql::Kind::MariaDb => json!({"engine": "mariadb"}),
-        }
-    }
-    fn port(&self) -> u16 {
-        self.port()
-    }
-    fn ca_pem(&self) -> &str {
-        self.ca_pem()
-    }
-    fn superuser(&self) -> (&str, &Password) {
-        (self.superuser(), self.superuser_password())
-    }
-    async fn create_user(&self, name: &str, password: &Password) {
-        self.create_user(name, password).await.expect("the user is created");
-    }
-    async fn opens(&self, user: &str, password: &str) -> bool {
-        self.can_login(user, &password.into()).await.expect("the server answers")
-    }
-}
-
-async fn build<S: Server>() -> PathBuf {
-    lab::build::release_binary(S::FUNCTION).await.expect("the function builds")
-}
-
 /// The release binary of the PostgreSQL function.
 pub async fn function() -> PathBuf {
     Postgres::function().await
-}
-
-/// A lab and a database, for one test.
-pub struct World<S = Postgres> {
-    // Dropped in this order: first who uses the database, then the database.
-    /// The local AWS with the function.
-    pub lab: Lab,
-    /// What stands between the function and the database: counts, and disturbs.
-    pub relay: Relay,
-    /// The database itself.
-    pub server: S,
-}
-
-impl World<Postgres> {
-    /// PostgreSQL 15, TLS, scram-sha-256.
-    pub async fn start() -> Self {
-        Self::with(Options::default(), |function| function).await
-    }
-
-    /// The same on this version.
-    pub async fn on(version: Version) -> Self {
-        Self::with(Options::default().version(version), |function| function).await
-    }
-
-    /// A server with options, and a function with more settings than the CA to trust.
-    pub async fn with(options: Options, function: impl FnOnce(Builder) -> Builder) -> Self {
-        Self::around(Postgres::start(options).await.expect("PostgreSQL starts"), function).await
-    }
-
-    /// Runs SQL as the superuser, past the relay.
-    pub async fn sql(&self, sql: &str) {
-        self.server.connect_superuser().await.expect("the superuser logs in").batch_execute(sql).await.expect(sql);
-    }
-
-    /// Asks as the superuser, past the relay: the first column of each row, as text.
-    pub async fn ask(&self, sql: &str) -> Vec<String> {
-        let client = self.server.connect_superuser().await.expect("the superuser logs in");
-        let messages = client.simple_query(sql).await.expect(sql);
-        let row = |message: &tokio_postgres::SimpleQueryMessage| match message {
-            tokio_postgres::SimpleQueryMessage::Row(row) => Some(row.get(0).unwrap_or_default().to_owned()),
-            _ => None,
-        };
-        messages.iter().filter_map(row).collect()
-    }
-}
-
-impl World<MySql> {
-    /// MySQL, with TLS.
-    pub async fn mysql() -> Self {
-        Self::mysql_with(mysql::Options::default(), |function| function).await
-    }
-
-    /// MariaDB, with TLS.
-    pub async fn mariadb() -> Self {
-        Self::mysql_with(mysql::Options::default().kind(mysql::Kind::MariaDb), |function| function).await
-    }
-
-    /// One of the two.
-    pub async fn of(kind: mysql::Kind) -> Self {
-        Self::mysql_with(mysql::Options::default().kind(kind), |function| function).await
-    }
-
-    /// A server with options, and a function with more settings than the CA to trust.
-    pub async fn mysql_with(options: mysql::Options, function: impl FnOnce(Builder) -> Builder) -> Self {
-        Self::around(MySql::start(options).await.expect("the server starts"), function).await
-    }
-
-    /// Runs SQL as the superuser, past the relay.
-    pub async fn sql(&self, sql: &str) {
-        self.server.sql(sql).await.expect(sql);
-    }
-
-    /// Asks as the superuser, past the relay: the first column of each row, as text; NULL as nothing.
-    pub async fn ask(&self, sql: &str) -> Vec<String> {
-        let rows = self.server.rows(sql).await.expect(sql);
-        rows.into_iter().map(|row| row.into_iter().next().flatten().unwrap_or_default()).collect()
-    }
-
-    /// A user that may keep its previous password.
-    pub async fn dual_password_user(&self, name: &str) -> Secret<'_, MySql> {
-        let secret = self.user(name).await;
-        self.sql(&format!("GRANT APPLICATION_PASSWORD_ADMIN ON *.* TO {}", mysql::literal(name))).await;
-        secret
-    }
-}
-
-impl<S: Server> World<S> {
-    /// A lab around a server that runs already.
-    pub async fn around(server: S, settings: impl FnOnce(Builder) -> Builder) -> Self {
-        let builder = Lab::builder(S::function().await).overtime(OVERTIME).env("CA_BUNDLE", server.ca_pem());
-        let lab = settings(builder).start().await.expect("the lab starts");
-        let relay = lab.relay(server.port()).await.expect("the relay starts");
-        Self { lab, relay, server }
-    }
-
-    /// A user's secret in AWS's format. The port is the relay's.
-    pub fn document(&self, user: &str, password: &str) -> Value {
-        let fields = json!({
-            "host": "localhost",
-            "port": self.relay.port(),
-            "username": user,
-            "password": password,
-        });
-        merged(fields, self.server.fields())
-    }
-
-    /// A database user with a random password, and its secret.
-    pub async fn user(&self, name: &str) -> Secret<'_, S> {
-        self.user_with(name, json!({})).await
-    }
-
-    /// The same, with more fields in the secret.
-    pub async fn user_with(&self, name: &str, more: Value) -> Secret<'_, S> {
-        let password = Password::random();
-        self.server.create_user(name, &password).await;
-        self.secret(merged(self.document(name, password.expose()), more)).await
-    }
-
-    /// The superuser's own secret.
-    pub async fn superuser(&self) -> Secret<'_, S> {
-        let (user, password) = self.server.superuser();
-        self.secret(self.document(user, password.expose())).await
-    }
-
-    /// A user that alternates with its clone.
-    pub async fn alternating_user(&self, name: &str) -> Secret<'_, S> {
-        let superuser = self.superuser().await;
-        self.user_with(name, json!({"masterarn": superuser.arn})).await
-    }
-
-    /// A secret with this value.
-    pub async fn secret(&self, value: Value) -> Secret<'_, S> {
-        self.secret_text(&value.to_string()).await
-    }
-
-    /// A secret with this text.
-    pub async fn secret_text(&self, text: &str) -> Secret<'_, S> {
-        let name = format!("test/{}", Password::random().expose().replace(|c: char| !c.is_ascii_alphanumeric(), "-"));
-        let arn = self.lab.create_secret(&name, text).await.expect("the secret is created");
-        Secret::new(&self.lab, &self.server, arn)
-    }
-
-    /// The secret with this ARN, for tests that change the world in between.
-    pub fn known(&self, arn: &str) -> Secret<'_, S> {
-        Secret::new(&self.lab, &self.server, arn.to_owned())
-    }
-
-    /// Whether this user can log in with this password.
-    pub async fn opens(&self, user: &str, password: &str) -> bool {
-        self.server.opens(user, password).await
-    }
 }
 
 /// A version id.

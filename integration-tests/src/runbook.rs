@@ -13,15 +13,18 @@ use crate::program;
 use lab::servers::mysql::MySql;
 use lab::servers::postgres::Postgres;
 use lab::{Lab, provision};
-use serde_json::Value;
+use serde_json::{Value, json};
 use std::convert::Infallible;
 use std::ffi::OsString;
-use std::fs;
+use std::fs::{self, Permissions};
+use std::io::{BufRead, BufReader};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
+use std::process::{Child, Stdio};
 use std::time::Duration;
 use tempfile::TempDir;
 use tokio::process::Command;
+use tokio::sync::OnceCell;
 
 /// A session takes up to forty starts of the AWS CLI, on a machine that does other things as well.
 const PATIENCE: Duration = Duration::from_secs(1200);
@@ -276,11 +279,23 @@ impl<'a> Play<'a> {
             } else if let Ok(name) = fs::read_to_string(file("asked-instead")) {
                 fs::remove_file(file("asked-instead")).expect("the file is removed");
                 instead(name.trim()).await
+            } else if file("asked-sleep").exists() {
+                fs::remove_file(file("asked-sleep")).expect("the file is removed");
+                self.rotations_end().await;
+                String::new()
             } else {
                 continue;
             };
             fs::write(file("answer.part"), answer).expect("the answer is written");
             fs::rename(file("answer.part"), file("answer")).expect("the answer is there");
+        }
+    }
+
+    /// Waits until no secret is being rotated.
+    async fn rotations_end(&self) {
+        let listed = self.lab.call("ListSecrets", json!({"MaxResults": 100})).await.expect("the secrets are listed");
+        for secret in listed["SecretList"].as_array().expect("a list") {
+            self.lab.service().wait_rotation(secret["ARN"].as_str().expect("an ARN")).await;
         }
     }
 
@@ -337,7 +352,7 @@ impl<'a> Play<'a> {
 }
 
 /// What the session's shell has besides bash's own. The AWS CLI of version 1, which the lab brings, does not know an option that
-/// version 2 needs; the configuration says the same.
+/// version 2 needs; the configuration says the same. What a reader waits for is the end of a rotation.
 const PRELUDE: &str = r#"
 set -euo pipefail
 aws() {
@@ -354,7 +369,11 @@ aws() {
 ask() {
     cat > "asked.part"
     mv asked.part "asked-$1"
-    until [[ -e answer ]]; do sleep 0.02; done
+    until [[ -e answer ]]; do command sleep 0.02; done
+}
+sleep() {
+    ask sleep <<< "$1"
+    rm answer
 }
 mysql() {
     local kind=sql
@@ -393,17 +412,43 @@ fn quoted(text: &str) -> String {
 /// # Panics
 /// One cannot be obtained.
 pub async fn search_path() -> OsString {
-    let programs = || -> provision::Result<Vec<PathBuf>> {
-        let aws = provision::aws()?;
-        let mut directories = vec![aws.parent().unwrap_or(&aws).to_owned()];
+    static PATH: OnceCell<(OsString, Option<Child>)> = OnceCell::const_new();
+    let obtain = || -> provision::Result<(OsString, Option<Child>)> {
+        let (aws, server) = loaded(&provision::aws()?);
+        let mut directories = vec![aws];
         directories.extend(std::env::split_paths(&std::env::var_os("PATH").unwrap_or_default()));
         // psql comes with the server.
         directories.push(provision::postgres(provision::Version::V15)?);
         directories.extend(provision::tools()?);
-        Ok(directories)
+        Ok((std::env::join_paths(directories).expect("no directory has a colon in its name"), server))
     };
-    let programs = tokio::task::spawn_blocking(programs).await.expect("no panic").unwrap_or_else(|e| panic!("{e}"));
-    std::env::join_paths(programs).expect("no directory has a colon in its name")
+    let obtained =
+        async || tokio::task::spawn_blocking(obtain).await.expect("no panic").unwrap_or_else(|error| panic!("{error}"));
+    PATH.get_or_init(obtained).await.0.clone()
+}
+
+/// The directory of a program `aws` that does what this one does. Where Python stands beside this one, it is loaded once, by a
+/// process that ends with this one.
+fn loaded(aws: &Path) -> (PathBuf, Option<Child>) {
+    let directory = aws.parent().unwrap_or(aws);
+    let python = directory.join("python");
+    if !python.exists() {
+        return (directory.to_owned(), None);
+    }
+    let own = tempfile::tempdir().expect("a directory").keep();
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/aws_cli.py");
+    let (python, script) = (python.display(), script.display());
+    let shim = format!("#!/bin/sh\nexec '{python}' -IS '{script}' '{}' \"$@\"\n", own.display());
+    fs::write(own.join("aws"), shim).expect("the program is written");
+    fs::set_permissions(own.join("aws"), Permissions::from_mode(0o755)).expect("the program is made executable");
+    // It removes the directory when its input ends.
+    let mut serve = program(python.to_string());
+    serve.args([script.to_string().as_str(), "serve"]).arg(&own).stdin(Stdio::piped()).stdout(Stdio::piped());
+    let mut server = serve.spawn().expect("the CLI is loaded");
+    let mut ready = String::new();
+    BufReader::new(server.stdout.take().expect("a pipe")).read_line(&mut ready).expect("the CLI is loaded");
+    assert_eq!(ready, "ready\n");
+    (own, Some(server))
 }
 
 /// Fails unless each line of a block stands in a text, in the block's order.

@@ -3,13 +3,14 @@
 use crate::{Server, uuid};
 use lab::Lab;
 use lab::lambda::StepError;
+use lab::secretsmanager::RotationOutcome;
 use lab::servers::postgres::Postgres;
 use lab::stack::RotationReport;
 use serde_json::{Value, json};
 
 /// A secret, and the server that its credential is for.
 pub struct Secret<'a, S = Postgres> {
-    lab: &'a Lab,
+    pub(crate) lab: &'a Lab,
     server: &'a S,
     /// Its ARN.
     pub arn: String,
@@ -65,6 +66,22 @@ impl<'a, S> Secret<'a, S> {
     /// Waits until no rotation is under way.
     pub async fn settled(&self) {
         self.lab.service().wait_rotation(&self.arn).await;
+    }
+
+    /// Gives the secret the lab's function and this schedule without rotating it, and says how the test of the configuration
+    /// ended.
+    pub async fn attached_on(&self, rules: Value) -> RotationOutcome {
+        let token = uuid();
+        let end = self.lab.rotation_end(&token);
+        let request = json!({"SecretId": self.arn, "ClientRequestToken": token, "RotateImmediately": false,
+            "RotationLambdaARN": self.lab.function_arn(), "RotationRules": rules});
+        self.lab.call("RotateSecret", request).await.expect("the function is attached");
+        end.await
+    }
+
+    /// The same on a schedule of 30 days.
+    pub async fn attached(&self) -> RotationOutcome {
+        self.attached_on(json!({"AutomaticallyAfterDays": 30})).await
     }
 
     /// A whole rotation, by the service.
@@ -123,5 +140,13 @@ impl<S: Server> Secret<'_, S> {
     pub async fn opens(&self, label: &str) -> bool {
         let (user, password) = self.credential(label).await;
         self.server.opens(&user, &password).await
+    }
+
+    /// Fails unless this version is current, no other one is pending, and its credential opens the server.
+    pub async fn arrived(&self, token: &str) {
+        let labels = self.labels().await;
+        assert_eq!(self.holders("AWSCURRENT").await, [token], "{labels}");
+        assert!(self.holders("AWSPENDING").await.iter().all(|version| version == token), "{labels}");
+        assert!(self.opens("AWSCURRENT").await, "the current credential is refused");
     }
 }

@@ -3,9 +3,12 @@
 
 mod api_key;
 mod aws;
+#[macro_use]
+mod every_server;
 mod issuers;
 mod leaks;
 mod mysql;
 mod operations;
 mod postgres;
+mod protocol;
 mod runbooks;

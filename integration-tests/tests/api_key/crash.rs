@@ -5,15 +5,14 @@ use super::support::{by_hand, described, id, in_use, kept, live};
 use axum::extract::Request;
 use axum::http::{HeaderValue, header};
 use axum::middleware::{Next, from_fn};
+use integration_tests::crash::{run_again, struck};
 use integration_tests::issuer::{Secret, World};
-use integration_tests::{STEPS, uuid};
+use integration_tests::uuid;
 use lab::disturb::Fault;
 use lab::issuer::{Issuer, Options};
-use lab::secretsmanager::RotationOutcome;
-use lab::stack::RotationReport;
-use serde_json::{Value, json};
+use serde_json::json;
 use std::collections::BTreeSet;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 const FAULTS: [Fault; 3] = [Fault::KillBefore, Fault::KillAfter, Fault::LoseReply];
 
@@ -22,7 +21,6 @@ const FEWEST_CALLS: usize = 18;
 
 /// Where all happens: a secret among others, and what lives beside its own keys.
 struct Stage<'a> {
-    world: &'a World,
     issuer: &'a Issuer,
     secret: Secret<'a>,
     others: BTreeSet<String>,
@@ -31,8 +29,8 @@ struct Stage<'a> {
 }
 
 impl<'a> Stage<'a> {
-    fn new(world: &'a World, issuer: &'a Issuer, secret: Secret<'a>, others: BTreeSet<String>) -> Self {
-        Self { world, issuer, secret, others, patience: Duration::ZERO }
+    fn new(issuer: &'a Issuer, secret: Secret<'a>, others: BTreeSet<String>) -> Self {
+        Self { issuer, secret, others, patience: Duration::ZERO }
     }
 
     /// Rotates with a fault at the n-th call, then the same again without, then once more. False if there was no such call.
@@ -47,89 +45,21 @@ impl<'a> Stage<'a> {
     }
 
     async fn struck(&self, number: usize, fault: Fault) -> bool {
-        let (disturb, token) = (self.world.lab.disturb(), uuid());
+        let token = uuid();
         let old = id(&self.secret, "AWSCURRENT").await;
-        disturb.restart();
-        disturb.on_call(number, fault);
-        let report = self.world.lab.rotate_to(&self.secret.arn, &token).await.expect("the rotation begins");
-        self.quiet().await;
-        let struck = disturb.calls().into_iter().find(|call| call.fault.is_some());
-        disturb.restart();
-        let at = match &struck {
-            Some(call) => format!("{fault:?} at call {number}, {}", call.operation),
-            None => format!("{fault:?} never came to call {number}"),
-        };
-        assert!(struck.is_some() || report.rotated(), "{at}: {:?}", report.error());
-        fails_retryably(&report, &at);
+        let (struck, at) = struck(&self.secret, &token, (number, fault), async {}).await;
         assert!(self.current_works().await, "{at}: AWSCURRENT is refused");
 
-        self.run_again(&token, &at).await;
+        run_again(&self.secret, &token, self.patience, &at).await;
         assert_eq!(self.secret.version("AWSCURRENT").await, token, "{at}");
         assert_eq!(id(&self.secret, "AWSPREVIOUS").await, old, "{at}");
         assert!(live(self.issuer).is_superset(&kept(&self.secret).await), "{at}: a key in use is dead");
-        struck.is_some()
+        struck
     }
 
     async fn current_works(&self) -> bool {
         self.issuer.works(&self.secret.field("AWSCURRENT", "apiKey").await)
     }
-
-    /// Waits until nothing of the function is under way.
-    async fn quiet(&self) {
-        let busy = || self.world.lab.calls().iter().any(|call| call.ended.is_none());
-        let quiet = async {
-            while busy() {
-                tokio::time::sleep(Duration::from_millis(2)).await;
-            }
-        };
-        tokio::time::timeout(Duration::from_secs(10), quiet).await.expect("the function's calls end");
-    }
-
-    /// Begins the rotation again from createSecret, as the service does.
-    async fn run_again(&self, token: &str, at: &str) {
-        let since = Instant::now();
-        loop {
-            let end = self.world.lab.rotation_end(token);
-            let request = json!({"SecretId": self.secret.arn, "ClientRequestToken": token});
-            match self.world.lab.call("RotateSecret", request).await {
-                Err(incomplete) => {
-                    assert_eq!(incomplete.kind, "InvalidRequestException", "{at}: {incomplete}");
-                    match end.await {
-                        RotationOutcome::Succeeded => return,
-                        failed => {
-                            let attempt = self.secret.step("createSecret", token).await;
-                            // By now it may work.
-                            let waits =
-                                attempt.as_ref().map_or_else(|error| error.error_type == "attempt-under-way", |_| true);
-                            assert!(waits && since.elapsed() < self.patience, "{at}: {failed:?} {attempt:?}");
-                            tokio::time::sleep(Duration::from_secs(1)).await;
-                        }
-                    }
-                }
-                // The version is current already. Whoever invokes the function all the same is told so.
-                Ok(_) => {
-                    for step in STEPS {
-                        let answer =
-                            self.secret.step(step, token).await.unwrap_or_else(|error| panic!("{at}: {error:?}"));
-                        assert_eq!(answer["outcome"], "already-current", "{at}: {step}");
-                    }
-                    return;
-                }
-            }
-        }
-    }
-}
-
-/// A step that failed was killed, or says that trying again will help.
-fn fails_retryably(report: &RotationReport, at: &str) {
-    let Some(error) = report.error() else { return };
-    if error.error_type == "Runtime.ExitError" {
-        return;
-    }
-    let log =
-        report.steps.last().map(|step| String::from_utf8_lossy(&step.outcome.log).into_owned()).unwrap_or_default();
-    let mut lines = log.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
-    assert!(lines.any(|line| line["class"] == "retryable"), "{at}: {error:?}");
 }
 
 /// Each call of the first rotation: the key was made by hand.
@@ -138,7 +68,7 @@ async fn each_call_of_a_first_rotation(fault: Fault) {
     let mut others = BTreeSet::new();
     let mut call = 1;
     loop {
-        let stage = Stage::new(&world, &issuer, by_hand(&world, &issuer).await, others.clone());
+        let stage = Stage::new(&issuer, by_hand(&world, &issuer).await, others.clone());
         if !stage.strike(call, fault).await {
             break;
         }
@@ -153,7 +83,7 @@ async fn each_call_of_a_later_rotation(world: &World, issuer: &Issuer, patience:
     let secret = by_hand(world, issuer).await;
     secret.rotated().await;
     secret.rotated().await;
-    let stage = Stage { patience, ..Stage::new(world, issuer, secret, BTreeSet::new()) };
+    let stage = Stage { patience, ..Stage::new(issuer, secret, BTreeSet::new()) };
     let mut call = 1;
     while stage.strike(call, fault).await {
         call += 1;

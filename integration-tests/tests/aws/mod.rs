@@ -3,4 +3,3 @@
 mod clients;
 mod emulator;
 mod events;
-mod rds;

@@ -1,6 +1,6 @@
 //! Cloudflare's tokens of an account: made anew with their policies, or rolled, which ends the old value at once.
 
-use super::support::{Call, Double, Key, Keys, answer, but, ids, page, random};
+use super::support::{Call, Double, Key, Keys, Lifecycle, answer, only_kept_live, page, random};
 use axum::response::Response;
 use integration_tests::issuer::World;
 use lab::disturb::Fault;
@@ -150,36 +150,33 @@ fn error(status: u16, code: u32, message: &str) -> Response {
     answer(status, json!({"result": null, "success": false, "errors": errors, "messages": []}))
 }
 
+fn lifecycle(double: &Cloudflare) -> Lifecycle<'_> {
+    let by_hand = double.mint(BY_HAND);
+    Lifecycle {
+        issuer: "cloudflare",
+        id: "apiTokenId",
+        router: double.router(),
+        admin: double.admin(),
+        keys: &double.keys,
+        written: double.written(&by_hand),
+        by_hand,
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_token_is_created_verified_and_revoked() {
     let double = Cloudflare::new();
-    let world = World::start("cloudflare", double.router(), double.admin()).await;
-    let by_hand = double.mint(BY_HAND);
-    let secret = world.secret(double.written(&by_hand)).await;
-    secret.rotated().await;
-    secret.rotated().await;
-    let kept = ids("apiTokenId", [secret.at("AWSCURRENT").await, secret.at("AWSPREVIOUS").await]);
-    assert_eq!(but(double.keys.live(), &by_hand), but(kept, &by_hand));
+    let lifecycle = lifecycle(&double);
+    let by_hand = lifecycle.by_hand.clone();
+    let current = lifecycle.runs().await;
     assert!(double.keys.with_id(&by_hand.id).is_none(), "the API says whose it is");
-    let current = double.keys.with_secret(secret.at("AWSCURRENT").await["apiToken"].as_str()).expect("it lives");
+    let current = double.keys.with_secret(current["apiToken"].as_str()).expect("it lives");
     assert_eq!(current.more, policies());
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_token_whose_reply_was_lost_is_found_on_a_later_page() {
-    let double = Cloudflare::new();
-    let world = World::start("cloudflare", double.router(), double.admin()).await;
-    let by_hand = double.mint(BY_HAND);
-    let secret = world.secret(double.written(&by_hand)).await;
-    double.keys.add_others(120, made);
-    world.lab.disturb().on_next("issuer POST", Fault::LoseReply);
-    // Whatever becomes of this one, and of the next, nothing is left after one more.
-    secret.rotate().await;
-    secret.rotated().await;
-    secret.rotated().await;
-    let kept = ids("apiTokenId", [secret.at("AWSCURRENT").await, secret.at("AWSPREVIOUS").await]);
-    assert_eq!(but(double.keys.live(), &by_hand), but(kept, &by_hand));
-    assert_eq!(double.keys.others(), 120);
+    lifecycle(&Cloudflare::new()).survives_a_lost_reply(120, made, None).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -190,8 +187,7 @@ async fn a_new_token_that_is_not_known_yet_is_waited_for() {
     let secret = world.secret(double.written(&by_hand)).await;
     double.unknown.store(2, Ordering::SeqCst);
     secret.rotated().await;
-    let kept = ids("apiTokenId", [secret.at("AWSCURRENT").await, secret.at("AWSPREVIOUS").await]);
-    assert_eq!(but(double.keys.live(), &by_hand), but(kept, &by_hand));
+    only_kept_live(&double.keys, &by_hand, &secret, "apiTokenId").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

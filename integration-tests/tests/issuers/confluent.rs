@@ -1,9 +1,8 @@
 //! Confluent Cloud: keys for its own API and for Kafka clusters, which are not known everywhere at once.
 
-use super::support::{Call, Double, Key, Keys, answer, but, empty, ids, page, random};
+use super::support::{Call, Double, Key, Keys, Lifecycle, answer, empty, page, random};
 use axum::response::Response;
 use integration_tests::issuer::World;
-use lab::disturb::Fault;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
@@ -180,30 +179,33 @@ fn written_for_kafka(key: &Key) -> Value {
         "restHost": "pkc-a1b2c.eu-central-1.aws.confluent.cloud"})
 }
 
+fn lifecycle(double: &Confluent) -> Lifecycle<'_> {
+    let by_hand = double.mint("cloud");
+    Lifecycle {
+        issuer: "confluent-cloud",
+        id: "apiKey",
+        router: double.router(),
+        admin: double.admin(),
+        keys: &double.keys,
+        written: written(&by_hand),
+        by_hand,
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_key_is_created_verified_and_revoked() {
-    let double = Confluent::new();
-    let world = World::start("confluent-cloud", double.router(), double.admin()).await;
-    let by_hand = double.mint("cloud");
-    let secret = world.secret(written(&by_hand)).await;
-    secret.rotated().await;
-    secret.rotated().await;
-    secret.rotated().await;
-    let kept = ids("apiKey", [secret.at("AWSCURRENT").await, secret.at("AWSPREVIOUS").await]);
-    assert_eq!(but(double.keys.live(), &by_hand), but(kept, &by_hand));
+    lifecycle(&Confluent::new()).runs().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_key_of_a_cluster_is_created_verified_and_revoked() {
     let double = Confluent::new();
-    let world = World::start("confluent-kafka", double.router(), double.admin()).await;
     let by_hand = double.mint(CLUSTER);
-    let secret = world.secret(written_for_kafka(&by_hand)).await;
-    secret.rotated().await;
-    secret.rotated().await;
-    secret.rotated().await;
-    let kept = ids("apiKey", [secret.at("AWSCURRENT").await, secret.at("AWSPREVIOUS").await]);
-    assert_eq!(but(double.keys.live(), &by_hand), but(kept, &by_hand));
+    let written = written_for_kafka(&by_hand);
+    let (router, admin) = (double.router(), double.admin());
+    Lifecycle { issuer: "confluent-kafka", id: "apiKey", router, admin, keys: &double.keys, written, by_hand }
+        .runs()
+        .await;
     assert!(double.keys.all().iter().all(|key| key.more["resource"] == CLUSTER));
 }
 
@@ -220,28 +222,10 @@ async fn a_key_that_is_not_known_everywhere_yet_is_waited_for() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_key_whose_reply_was_lost_is_found_on_a_later_page() {
-    let double = Confluent::new();
-    let world = World::start("confluent-cloud", double.router(), double.admin()).await;
-    let by_hand = double.mint("cloud");
-    let secret = world.secret(written(&by_hand)).await;
-    double.keys.add_others(203, made);
-    world.lab.disturb().on_next("issuer POST", Fault::LoseReply);
-    // Whatever becomes of this one, and of the next, nothing is left after one more.
-    secret.rotate().await;
-    secret.rotated().await;
-    secret.rotated().await;
-    let kept = ids("apiKey", [secret.at("AWSCURRENT").await, secret.at("AWSPREVIOUS").await]);
-    assert_eq!(but(double.keys.live(), &by_hand), but(kept, &by_hand));
-    assert_eq!(double.keys.others(), 203);
+    lifecycle(&Confluent::new()).survives_a_lost_reply(203, made, None).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn at_the_quota_nothing_is_lost() {
-    let double = Confluent::new();
-    let world = World::start("confluent-cloud", double.router(), double.admin()).await;
-    let by_hand = double.mint("cloud");
-    double.keys.add_others(QUOTA - 1, made);
-    let secret = world.secret(written(&by_hand)).await;
-    assert_eq!(secret.refused().await.error_type, "key-limit-reached");
-    assert_eq!((double.keys.live(), double.keys.others()), (vec![by_hand.id], QUOTA - 1));
+    lifecycle(&Confluent::new()).stops_at_the_limit(QUOTA, made, "key-limit-reached").await;
 }

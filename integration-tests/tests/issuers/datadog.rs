@@ -1,9 +1,8 @@
 //! Datadog: an organization has at most 50 API keys, and managing them takes two credentials.
 
-use super::support::{Call, Double, Key, Keys, answer, but, empty, ids, page, random};
+use super::support::{Call, Double, Key, Keys, Lifecycle, answer, empty, page, random};
 use axum::response::Response;
 use integration_tests::issuer::World;
-use lab::disturb::Fault;
 use serde_json::{Value, json};
 
 /// "At most 50 API keys", unless support raises it.
@@ -108,33 +107,32 @@ fn written(key: &Key) -> Value {
     json!({"apiKey": key.secret, "apiKeyId": key.id, "site": "datadoghq.eu"})
 }
 
+fn lifecycle(double: &Datadog) -> Lifecycle<'_> {
+    let by_hand = double.mint("by hand");
+    Lifecycle {
+        issuer: "datadog",
+        id: "apiKeyId",
+        router: double.router(),
+        admin: double.admin(),
+        keys: &double.keys,
+        written: written(&by_hand),
+        by_hand,
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_key_is_created_verified_and_revoked() {
     let double = Datadog::new();
-    let world = World::start("datadog", double.router(), double.admin()).await;
-    let by_hand = double.mint("by hand");
-    let secret = world.secret(written(&by_hand)).await;
-    secret.rotated().await;
-    secret.rotated().await;
-    let kept = ids("apiKeyId", [secret.at("AWSCURRENT").await, secret.at("AWSPREVIOUS").await]);
-    assert_eq!(but(double.keys.live(), &by_hand), but(kept, &by_hand));
+    let lifecycle = lifecycle(&double);
+    let by_hand = lifecycle.by_hand.clone();
+    let current = lifecycle.runs().await;
     assert!(double.keys.with_id(&by_hand.id).is_some(), "nothing proves that it is the function's");
-    assert_eq!(secret.at("AWSCURRENT").await["site"], "datadoghq.eu");
+    assert_eq!(current["site"], "datadoghq.eu");
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_key_whose_reply_was_lost_does_not_stay() {
-    let double = Datadog::new();
-    let world = World::start("datadog", double.router(), double.admin()).await;
-    let by_hand = double.mint("by hand");
-    let secret = world.secret(written(&by_hand)).await;
-    world.lab.disturb().on_next("issuer POST", Fault::LoseReply);
-    // Whatever becomes of this one, and of the next, nothing is left after one more.
-    secret.rotate().await;
-    secret.rotated().await;
-    secret.rotated().await;
-    let kept = ids("apiKeyId", [secret.at("AWSCURRENT").await, secret.at("AWSPREVIOUS").await]);
-    assert_eq!(but(double.keys.live(), &by_hand), but(kept, &by_hand));
+    lifecycle(&Datadog::new()).survives_a_lost_reply(0, made, None).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -151,15 +149,5 @@ async fn an_api_key_alone_manages_no_keys() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn at_the_cap_nothing_is_lost() {
-    let double = Datadog::new();
-    let world = World::start("datadog", double.router(), double.admin()).await;
-    let by_hand = double.mint("by hand");
-    double.keys.add_others(CAP - 1, made);
-    let secret = world.secret(written(&by_hand)).await;
-    assert_eq!(secret.refused().await.error_type, "issuer-refused");
-    assert_eq!((double.keys.live(), double.keys.others()), (vec![by_hand.id], CAP - 1));
-    let given_up = double.keys.all().pop().expect("a key of somebody else");
-    double.keys.remove(&given_up.id);
-    secret.rotated().await;
-    assert_eq!((double.keys.live().len(), double.keys.others()), (2, CAP - 2));
+    lifecycle(&Datadog::new()).stops_at_the_limit(CAP, made, "issuer-refused").await;
 }

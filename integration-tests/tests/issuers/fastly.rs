@@ -1,6 +1,6 @@
 //! Fastly: an automation token is made in sudo mode, which takes the password of a superuser.
 
-use super::support::{Call, Double, Key, Keys, answer, empty, ids, page, random};
+use super::support::{Call, Double, Key, Keys, Lifecycle, answer, empty, page, random};
 use axum::response::Response;
 use integration_tests::issuer::World;
 use serde_json::{Value, json};
@@ -120,29 +120,35 @@ fn written(key: &Key) -> Value {
     json!({"apiKey": key.secret, "apiKeyId": key.id, "scope": "purge_select", "services": ["5NyZwPHXXwEDdWb8p9ZhAB"]})
 }
 
+fn lifecycle(double: &Fastly) -> Lifecycle<'_> {
+    let by_hand = double.mint("by hand");
+    Lifecycle {
+        issuer: "fastly",
+        id: "apiKeyId",
+        router: double.router(),
+        admin: double.admin(),
+        keys: &double.keys,
+        written: written(&by_hand),
+        by_hand,
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_token_is_created_in_sudo_mode_verified_and_revoked() {
     let double = Fastly::new();
-    let world = World::start("fastly", double.router(), double.admin()).await;
-    let secret = world.secret(written(&double.mint("by hand"))).await;
-    secret.rotated().await;
-    secret.rotated().await;
-    assert_eq!(double.keys.live(), ids("apiKeyId", [secret.at("AWSCURRENT").await, secret.at("AWSPREVIOUS").await]));
+    let lifecycle = lifecycle(&double);
+    let by_hand = lifecycle.by_hand.clone();
+    lifecycle.runs().await;
+    assert!(double.keys.with_id(&by_hand.id).is_none(), "the API says whose it is");
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_token_whose_reply_was_lost_is_found_on_a_later_page() {
     let double = Fastly::new();
-    let world = World::start("fastly", double.router(), double.admin()).await;
-    let secret = world.secret(written(&double.mint("by hand"))).await;
-    double.keys.add_others(120, made);
-    double.loses_next.store(true, Ordering::SeqCst);
-    // Whatever becomes of this one, and of the next, nothing is left after one more.
-    secret.rotate().await;
-    secret.rotated().await;
-    secret.rotated().await;
-    assert_eq!(double.keys.live(), ids("apiKeyId", [secret.at("AWSCURRENT").await, secret.at("AWSPREVIOUS").await]));
-    assert_eq!(double.keys.others(), 120);
+    let lifecycle = lifecycle(&double);
+    let by_hand = lifecycle.by_hand.clone();
+    lifecycle.survives_a_lost_reply(120, made, Some(&double.loses_next)).await;
+    assert!(double.keys.with_id(&by_hand.id).is_none());
 }
 
 #[tokio::test(flavor = "multi_thread")]

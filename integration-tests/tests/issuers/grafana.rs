@@ -1,9 +1,8 @@
 //! Grafana: a name is taken once in an organization, and where anonymous access is on a dead token can look alive.
 
-use super::support::{Call, Double, Key, Keys, answer, but, ids, random};
+use super::support::{Call, Double, Key, Keys, Lifecycle, answer, random};
 use axum::response::Response;
 use integration_tests::issuer::World;
-use lab::disturb::Fault;
 use serde_json::{Value, json};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -119,35 +118,32 @@ fn written(key: &Key) -> Value {
     json!({"apiKey": key.secret, "apiKeyId": key.id, "serviceAccountId": 2})
 }
 
+fn lifecycle(double: &Grafana) -> Lifecycle<'_> {
+    let by_hand = double.mint("by hand");
+    Lifecycle {
+        issuer: "grafana",
+        id: "apiKeyId",
+        router: double.router(),
+        admin: double.admin(),
+        keys: &double.keys,
+        written: written(&by_hand),
+        by_hand,
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_token_is_created_verified_and_revoked() {
     let double = Grafana::new();
-    let world = World::start("grafana", double.router(), double.admin()).await;
-    let by_hand = double.mint("by hand");
-    let secret = world.secret(written(&by_hand)).await;
-    secret.rotated().await;
-    secret.rotated().await;
-    secret.rotated().await;
-    let kept = ids("apiKeyId", [secret.at("AWSCURRENT").await, secret.at("AWSPREVIOUS").await]);
-    assert_eq!(but(double.keys.live(), &by_hand), but(kept, &by_hand));
+    let lifecycle = lifecycle(&double);
+    let by_hand = lifecycle.by_hand.clone();
+    lifecycle.runs().await;
     assert!(double.keys.with_id(&by_hand.id).is_some(), "nothing proves that it is the function's");
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_name_of_a_token_whose_reply_was_lost_is_not_in_the_way() {
     let double = Grafana::new();
-    let world = World::start("grafana", double.router(), double.admin()).await;
-    let by_hand = double.mint("by hand");
-    let secret = world.secret(written(&by_hand)).await;
-    double.keys.add_others(30, |name| double.made(name));
-    world.lab.disturb().on_next("issuer POST", Fault::LoseReply);
-    // Whatever becomes of this one, and of the next, nothing is left after one more.
-    secret.rotate().await;
-    secret.rotated().await;
-    secret.rotated().await;
-    let kept = ids("apiKeyId", [secret.at("AWSCURRENT").await, secret.at("AWSPREVIOUS").await]);
-    assert_eq!(but(double.keys.live(), &by_hand), but(kept, &by_hand));
-    assert_eq!(double.keys.others(), 30);
+    lifecycle(&double).survives_a_lost_reply(30, |name| double.made(name), None).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,6 +1,6 @@
 //! New Relic: one GraphQL endpoint, whose refusals come with HTTP 200.
 
-use super::support::{Call, Double, Key, Keys, answer, but, ids, page, random};
+use super::support::{Call, Double, Key, Keys, Lifecycle, answer, only_kept_live, page, random};
 use axum::response::Response;
 use integration_tests::issuer::World;
 use serde_json::{Value, json};
@@ -181,29 +181,31 @@ fn bad_api_key() -> Response {
     answer(200, json!({"data": null, "errors": [error]}))
 }
 
+fn lifecycle(double: &NewRelic) -> Lifecycle<'_> {
+    let by_hand = double.mint("by hand");
+    Lifecycle {
+        issuer: if double.kind == "USER" { "newrelic-user" } else { "newrelic-license" },
+        id: "apiKeyId",
+        router: double.router(),
+        admin: double.admin(),
+        keys: &double.keys,
+        written: double.written(&by_hand),
+        by_hand,
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_user_key_is_created_verified_and_revoked() {
     let double = NewRelic::new("USER");
-    let world = World::start("newrelic-user", double.router(), double.admin()).await;
-    let by_hand = double.mint("by hand");
-    let secret = world.secret(double.written(&by_hand)).await;
-    secret.rotated().await;
-    secret.rotated().await;
-    let kept = ids("apiKeyId", [secret.at("AWSCURRENT").await, secret.at("AWSPREVIOUS").await]);
-    assert_eq!(but(double.keys.live(), &by_hand), but(kept, &by_hand));
+    let lifecycle = lifecycle(&double);
+    let by_hand = lifecycle.by_hand.clone();
+    lifecycle.runs().await;
     assert!(double.keys.with_id(&by_hand.id).is_some(), "nothing proves that it is the function's");
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_license_key_is_created_verified_and_revoked() {
-    let double = NewRelic::new("INGEST");
-    let world = World::start("newrelic-license", double.router(), double.admin()).await;
-    let by_hand = double.mint("by hand");
-    let secret = world.secret(double.written(&by_hand)).await;
-    secret.rotated().await;
-    secret.rotated().await;
-    let kept = ids("apiKeyId", [secret.at("AWSCURRENT").await, secret.at("AWSPREVIOUS").await]);
-    assert_eq!(but(double.keys.live(), &by_hand), but(kept, &by_hand));
+    lifecycle(&NewRelic::new("INGEST")).runs().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -217,25 +219,13 @@ async fn a_refusal_with_http_200_is_a_refusal() {
     assert_eq!(secret.at("AWSCURRENT").await["apiKey"], by_hand.secret);
     double.forbidden.store(false, Ordering::SeqCst);
     secret.rotated().await;
-    let kept = ids("apiKeyId", [secret.at("AWSCURRENT").await, secret.at("AWSPREVIOUS").await]);
-    assert_eq!(but(double.keys.live(), &by_hand), but(kept, &by_hand));
+    only_kept_live(&double.keys, &by_hand, &secret, "apiKeyId").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_key_whose_reply_was_lost_is_found_on_a_later_page() {
     let double = NewRelic::new("USER");
-    let world = World::start("newrelic-user", double.router(), double.admin()).await;
-    let by_hand = double.mint("by hand");
-    let secret = world.secret(double.written(&by_hand)).await;
-    double.keys.add_others(2 * PAGE + 5, made);
-    double.loses_creation.store(true, Ordering::SeqCst);
-    // Whatever becomes of this one, and of the next, nothing is left after one more.
-    secret.rotate().await;
-    secret.rotated().await;
-    secret.rotated().await;
-    let kept = ids("apiKeyId", [secret.at("AWSCURRENT").await, secret.at("AWSPREVIOUS").await]);
-    assert_eq!(but(double.keys.live(), &by_hand), but(kept, &by_hand));
-    assert_eq!(double.keys.others(), 2 * PAGE + 5);
+    lifecycle(&double).survives_a_lost_reply(2 * PAGE + 5, made, Some(&double.loses_creation)).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -252,8 +242,7 @@ async fn a_key_that_is_not_found_when_it_is_deleted_is_done_with() {
     secret.rotated().await;
     let asked = double.deletions.lock().expect("no panics").iter().filter(|id| **id == previous).count();
     assert_eq!(asked, 2, "once with the answer lost, and once to be told that there is no such key");
-    let kept = ids("apiKeyId", [secret.at("AWSCURRENT").await, secret.at("AWSPREVIOUS").await]);
-    assert_eq!(but(double.keys.live(), &by_hand), but(kept, &by_hand));
+    only_kept_live(&double.keys, &by_hand, &secret, "apiKeyId").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -264,6 +253,5 @@ async fn a_license_key_that_is_not_known_yet_is_waited_for() {
     let secret = world.secret(double.written(&by_hand)).await;
     double.unknown.store(2, Ordering::SeqCst);
     secret.rotated().await;
-    let kept = ids("apiKeyId", [secret.at("AWSCURRENT").await, secret.at("AWSPREVIOUS").await]);
-    assert_eq!(but(double.keys.live(), &by_hand), but(kept, &by_hand));
+    only_kept_live(&double.keys, &by_hand, &secret, "apiKeyId").await;
 }

@@ -1,9 +1,8 @@
 //! OpenAI's admin keys: as powerful as the organization, so that one mints its own successor; and not every 401 is a dead key.
 
-use super::support::{Call, Double, Key, Keys, answer, but, ids, page, random};
+use super::support::{Call, Double, Key, Keys, Lifecycle, answer, only_kept_live, page, random};
 use axum::response::Response;
 use integration_tests::issuer::World;
-use lab::disturb::Fault;
 use serde_json::{Value, json};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -117,16 +116,25 @@ fn written(key: &Key) -> Value {
     json!({"apiKey": key.secret, "apiKeyId": key.id})
 }
 
+fn lifecycle(double: &OpenAi) -> Lifecycle<'_> {
+    let by_hand = double.mint(BY_HAND);
+    Lifecycle {
+        issuer: "openai-admin",
+        id: "apiKeyId",
+        router: double.router(),
+        admin: Value::Null,
+        keys: &double.keys,
+        written: written(&by_hand),
+        by_hand,
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_key_is_created_verified_and_revoked_by_itself() {
     let double = OpenAi::default();
-    let world = World::start("openai-admin", double.router(), Value::Null).await;
-    let by_hand = double.mint(BY_HAND);
-    let secret = world.secret(written(&by_hand)).await;
-    secret.rotated().await;
-    secret.rotated().await;
-    let kept = ids("apiKeyId", [secret.at("AWSCURRENT").await, secret.at("AWSPREVIOUS").await]);
-    assert_eq!(but(double.keys.live(), &by_hand), but(kept, &by_hand));
+    let lifecycle = lifecycle(&double);
+    let by_hand = lifecycle.by_hand.clone();
+    lifecycle.runs().await;
     assert!(double.keys.with_id(&by_hand.id).is_some(), "nothing proves that it is the function's");
 }
 
@@ -145,19 +153,7 @@ async fn a_key_that_the_secret_names_by_a_slip_is_not_ended() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_key_whose_reply_was_lost_is_found_on_a_later_page() {
-    let double = OpenAi::default();
-    let world = World::start("openai-admin", double.router(), Value::Null).await;
-    let by_hand = double.mint(BY_HAND);
-    let secret = world.secret(written(&by_hand)).await;
-    double.keys.add_others(230, made);
-    world.lab.disturb().on_next("issuer POST", Fault::LoseReply);
-    // Whatever becomes of this one, and of the next, nothing is left after one more.
-    secret.rotate().await;
-    secret.rotated().await;
-    secret.rotated().await;
-    let kept = ids("apiKeyId", [secret.at("AWSCURRENT").await, secret.at("AWSPREVIOUS").await]);
-    assert_eq!(but(double.keys.live(), &by_hand), but(kept, &by_hand));
-    assert_eq!(double.keys.others(), 230);
+    lifecycle(&OpenAi::default()).survives_a_lost_reply(230, made, None).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -173,6 +169,5 @@ async fn a_refused_address_is_not_a_dead_key() {
     double.outside.store(false, Ordering::SeqCst);
     secret.rotated().await;
     secret.rotated().await;
-    let kept = ids("apiKeyId", [secret.at("AWSCURRENT").await, secret.at("AWSPREVIOUS").await]);
-    assert_eq!(but(double.keys.live(), &by_hand), but(kept, &by_hand));
+    only_kept_live(&double.keys, &by_hand, &secret, "apiKeyId").await;
 }

@@ -1,10 +1,9 @@
 //! SendGrid: 100 keys and no more, full access unless scopes are named, and one new key every few seconds.
 
-use super::support::{Call, Double, Key, Keys, answer, but, empty, ids, random};
+use super::support::{Call, Double, Key, Keys, Lifecycle, answer, empty, random};
 use axum::http::HeaderValue;
 use axum::response::Response;
 use integration_tests::issuer::World;
-use lab::disturb::Fault;
 use serde_json::{Value, json};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -119,32 +118,31 @@ fn written(key: &Key) -> Value {
     json!({"apiKey": key.secret, "apiKeyId": key.id, "scopes": ["mail.send"]})
 }
 
+fn lifecycle(double: &SendGrid) -> Lifecycle<'_> {
+    let by_hand = double.mint("by hand");
+    Lifecycle {
+        issuer: "sendgrid",
+        id: "apiKeyId",
+        router: double.router(),
+        admin: double.admin(),
+        keys: &double.keys,
+        written: written(&by_hand),
+        by_hand,
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_key_is_created_verified_and_revoked() {
     let double = SendGrid::new();
-    let world = World::start("sendgrid", double.router(), double.admin()).await;
-    let by_hand = double.mint("by hand");
-    let secret = world.secret(written(&by_hand)).await;
-    secret.rotated().await;
-    secret.rotated().await;
-    let kept = ids("apiKeyId", [secret.at("AWSCURRENT").await, secret.at("AWSPREVIOUS").await]);
-    assert_eq!(but(double.keys.live(), &by_hand), but(kept, &by_hand));
+    let lifecycle = lifecycle(&double);
+    let by_hand = lifecycle.by_hand.clone();
+    lifecycle.runs().await;
     assert!(double.keys.with_id(&by_hand.id).is_some(), "nothing proves that it is the function's");
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_key_whose_reply_was_lost_does_not_stay() {
-    let double = SendGrid::new();
-    let world = World::start("sendgrid", double.router(), double.admin()).await;
-    let by_hand = double.mint("by hand");
-    let secret = world.secret(written(&by_hand)).await;
-    world.lab.disturb().on_next("issuer POST", Fault::LoseReply);
-    // Whatever becomes of this one, and of the next, nothing is left after one more.
-    secret.rotate().await;
-    secret.rotated().await;
-    secret.rotated().await;
-    let kept = ids("apiKeyId", [secret.at("AWSCURRENT").await, secret.at("AWSPREVIOUS").await]);
-    assert_eq!(but(double.keys.live(), &by_hand), but(kept, &by_hand));
+    lifecycle(&SendGrid::new()).survives_a_lost_reply(0, made, None).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -176,17 +174,7 @@ async fn without_scopes_no_key_is_made() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn at_the_cap_nothing_is_lost() {
-    let double = SendGrid::new();
-    let world = World::start("sendgrid", double.router(), double.admin()).await;
-    let by_hand = double.mint("by hand");
-    double.keys.add_others(CAP - 1, made);
-    let secret = world.secret(written(&by_hand)).await;
-    assert_eq!(secret.refused().await.error_type, "key-limit-reached");
-    assert_eq!((double.keys.live(), double.keys.others()), (vec![by_hand.id], CAP - 1));
-    let given_up = double.keys.all().pop().expect("a key of somebody else");
-    double.keys.remove(&given_up.id);
-    secret.rotated().await;
-    assert_eq!((double.keys.live().len(), double.keys.others()), (2, CAP - 2));
+    lifecycle(&SendGrid::new()).stops_at_the_limit(CAP, made, "key-limit-reached").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

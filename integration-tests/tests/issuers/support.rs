@@ -7,8 +7,11 @@ use axum::response::{IntoResponse, Response};
 use axum::{Json, Router};
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
+use integration_tests::issuer::{Secret, World};
+use lab::disturb::Fault;
 use serde_json::Value;
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 /// An issuer's API, in memory. Clones are the same one, so that a test can look into what the function talks to.
@@ -180,16 +183,81 @@ impl Keys {
 
 const OTHERS: &str = "somebody else's ";
 
-/// The ids in these versions of a secret, sorted: what has to live, and nothing else.
-pub fn ids(field: &str, versions: [Value; 2]) -> Vec<String> {
-    let mut ids = versions.map(|version| version[field].as_str().expect("the version has an id").to_owned());
+/// The ids in the current and the previous version of a secret, sorted: what has to live, and nothing else.
+pub async fn kept(secret: &Secret<'_>, id: &str) -> Vec<String> {
+    let mut ids = vec![secret.field("AWSCURRENT", id).await, secret.field("AWSPREVIOUS", id).await];
     ids.sort();
-    ids.into()
+    ids
 }
 
-/// These ids without the one of the key that a person made. Such a key is ended only where the issuer says whose it is.
-pub fn but(ids: Vec<String>, by_hand: &Key) -> Vec<String> {
-    ids.into_iter().filter(|id| *id != by_hand.id).collect()
+/// How keys live and end at an issuer that makes new ones: what is tried at every one.
+pub struct Lifecycle<'a> {
+    /// The name of the description.
+    pub issuer: &'a str,
+    /// The field of the secret with the key's id.
+    pub id: &'a str,
+    /// The double, served.
+    pub router: Router,
+    /// What the admin's secret says.
+    pub admin: Value,
+    /// The double's keys.
+    pub keys: &'a Keys,
+    /// The key that a person has made.
+    pub by_hand: Key,
+    /// What the secret says with that key.
+    pub written: Value,
+}
+
+impl Lifecycle<'_> {
+    /// Keys are created, verified and revoked: besides the one that a person made, only those of the current and the previous
+    /// version live. Returns the current version's value.
+    pub async fn runs(self) -> Value {
+        let world = World::start(self.issuer, self.router, self.admin).await;
+        let secret = world.secret(self.written).await;
+        for _ in 0..3 {
+            secret.rotated().await;
+        }
+        only_kept_live(self.keys, &self.by_hand, &secret, self.id).await;
+        secret.at("AWSCURRENT").await
+    }
+
+    /// A key whose creation was answered by a reply that is lost does not stay, although it is in the list behind so many keys of
+    /// other people, which stay. `lose` has the next reply lost; the lab does where it is none.
+    pub async fn survives_a_lost_reply(self, others: usize, make: impl Fn(&str) -> Key, lose: Option<&AtomicBool>) {
+        let world = World::start(self.issuer, self.router, self.admin).await;
+        let secret = world.secret(self.written).await;
+        self.keys.add_others(others, make);
+        match lose {
+            Some(lose) => lose.store(true, Ordering::SeqCst),
+            None => world.lab.disturb().on_next("issuer POST", Fault::LoseReply),
+        }
+        // Whatever becomes of this one, and of the next, nothing is left after one more.
+        secret.rotate().await;
+        secret.rotated().await;
+        secret.rotated().await;
+        only_kept_live(self.keys, &self.by_hand, &secret, self.id).await;
+        assert_eq!(self.keys.others(), others);
+    }
+
+    /// At the limit for keys a rotation fails with this code and nothing is lost; with one key less it succeeds.
+    pub async fn stops_at_the_limit(self, limit: usize, make: impl Fn(&str) -> Key, code: &str) {
+        let world = World::start(self.issuer, self.router, self.admin).await;
+        self.keys.add_others(limit - 1, make);
+        let secret = world.secret(self.written).await;
+        assert_eq!(secret.refused().await.error_type, code);
+        assert_eq!((self.keys.live(), self.keys.others()), (vec![self.by_hand.id], limit - 1));
+        let given_up = self.keys.all().pop().expect("a key of somebody else");
+        self.keys.remove(&given_up.id);
+        secret.rotated().await;
+        assert_eq!((self.keys.live().len(), self.keys.others()), (2, limit - 2));
+    }
+}
+
+/// Besides the key that a person made, only those of the current and the previous version live. The former is ended only where the
+/// issuer says whose it is.
+pub async fn only_kept_live(keys: &Keys, by_hand: &Key, secret: &Secret<'_>, id: &str) {
+    let but = |ids: Vec<String>| ids.into_iter().filter(|id| *id != by_hand.id).collect::<Vec<_>>();
+    assert_eq!(but(keys.live()), but(kept(secret, id).await));
 }
 
 /// So many hexadecimal digits.

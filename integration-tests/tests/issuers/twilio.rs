@@ -1,9 +1,8 @@
 //! Twilio: forms and basic authentication, keys that may not manage keys, and pages that name the next one by its path.
 
-use super::support::{Call, Double, Key, Keys, answer, but, empty, ids, page, random};
+use super::support::{Call, Double, Key, Keys, Lifecycle, answer, empty, page, random};
 use axum::response::Response;
 use integration_tests::issuer::World;
-use lab::disturb::Fault;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 
@@ -119,34 +118,32 @@ fn not_found() -> Response {
     error(404, 20404, "The requested resource was not found")
 }
 
+fn lifecycle(double: &Twilio) -> Lifecycle<'_> {
+    let by_hand = double.mint("by hand");
+    Lifecycle {
+        issuer: "twilio",
+        id: "apiKeyId",
+        router: double.router(),
+        admin: double.admin(),
+        keys: &double.keys,
+        written: double.written(&by_hand),
+        by_hand,
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_key_is_created_verified_and_revoked() {
     let double = Twilio::new();
-    let world = World::start("twilio", double.router(), double.admin()).await;
-    let by_hand = double.mint("by hand");
-    let secret = world.secret(double.written(&by_hand)).await;
-    secret.rotated().await;
-    secret.rotated().await;
-    let kept = ids("apiKeyId", [secret.at("AWSCURRENT").await, secret.at("AWSPREVIOUS").await]);
+    let lifecycle = lifecycle(&double);
+    let by_hand = lifecycle.by_hand.clone();
+    lifecycle.runs().await;
     // A key's id is its user, so that the first one, which a person made, is known to be the one of its id.
-    assert_eq!(double.keys.live(), kept);
+    assert!(double.keys.with_id(&by_hand.id).is_none());
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_key_whose_reply_was_lost_is_found_on_a_later_page() {
-    let double = Twilio::new();
-    let world = World::start("twilio", double.router(), double.admin()).await;
-    let by_hand = double.mint("by hand");
-    let secret = world.secret(double.written(&by_hand)).await;
-    double.keys.add_others(2 * PAGE + 7, made);
-    world.lab.disturb().on_next("issuer POST", Fault::LoseReply);
-    // Whatever becomes of this one, and of the next, nothing is left after one more.
-    secret.rotate().await;
-    secret.rotated().await;
-    secret.rotated().await;
-    let kept = ids("apiKeyId", [secret.at("AWSCURRENT").await, secret.at("AWSPREVIOUS").await]);
-    assert_eq!(but(double.keys.live(), &by_hand), but(kept, &by_hand));
-    assert_eq!(double.keys.others(), 2 * PAGE + 7);
+    lifecycle(&Twilio::new()).survives_a_lost_reply(2 * PAGE + 7, made, None).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -162,15 +159,5 @@ async fn a_standard_key_manages_no_keys() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn at_the_cap_nothing_is_lost() {
-    let double = Twilio::new();
-    let world = World::start("twilio", double.router(), double.admin()).await;
-    let by_hand = double.mint("by hand");
-    double.keys.add_others(CAP - 1, made);
-    let secret = world.secret(double.written(&by_hand)).await;
-    assert_eq!(secret.refused().await.error_type, "key-limit-reached");
-    assert_eq!((double.keys.live(), double.keys.others()), (vec![by_hand.id], CAP - 1));
-    let given_up = double.keys.all().pop().expect("a key of somebody else");
-    double.keys.remove(&given_up.id);
-    secret.rotated().await;
-    assert_eq!((double.keys.live().len(), double.keys.others()), (2, CAP - 2));
+    lifecycle(&Twilio::new()).stops_at_the_limit(CAP, made, "key-limit-reached").await;
 }

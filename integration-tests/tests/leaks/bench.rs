@@ -35,7 +35,7 @@ pub const DEPENDENCIES: &[(&str, &str)] = &[
 /// What a kind of server makes of passwords.
 pub trait Hashing: Server {
     /// Every hash that the server has at the moment, and each part of one that tells something by itself.
-    fn hashes(world: &World<Self>) -> impl Future<Output = Vec<String>>;
+    fn parts_of_hashes(world: &World<Self>) -> impl Future<Output = Vec<String>>;
     /// Whether a text has a hash of any password in it, or a statement that sets one.
     fn shows_hash(text: &str) -> bool;
 }
@@ -104,8 +104,21 @@ impl<S: Hashing> Bench<S> {
         }
     }
 
+    /// All the ways in which a rotation can fail whatever the server is: the codes for a user that does not exist, the flight after
+    /// which a connection is cut in the middle of setSecret, and the code for a connection without TLS.
+    pub async fn everything_fails(&self, nobody: &[&str], flights: usize, no_tls: &str) {
+        self.credentials_are_refused(nobody).await;
+        self.secrets_are_malformed().await;
+        self.pending_versions_are_wrong().await;
+        self.the_service_fails().await;
+        self.the_server_fails(flights, no_tls).await;
+        self.the_function_is_killed().await;
+        self.events_are_wrong().await;
+        self.the_function_is_misconfigured().await;
+    }
+
     /// Passwords that are not, or no longer, those of the users. `nobody` has the codes for a user that does not exist.
-    pub async fn credentials_are_refused(&self, nobody: &[&str]) {
+    async fn credentials_are_refused(&self, nobody: &[&str]) {
         self.world.user("locked_out").await;
         let locked_out = self.world.secret(self.world.document("locked_out", &random())).await;
         self.fails(&locked_out, "locked-out").await;
@@ -129,7 +142,7 @@ impl<S: Hashing> Bench<S> {
     }
 
     /// Values that are no secret of a database user.
-    pub async fn secrets_are_malformed(&self) {
+    async fn secrets_are_malformed(&self) {
         let whole = self.world.document("app", &random());
         let texts = [
             ("secret-not-json", random()),
@@ -162,7 +175,7 @@ impl<S: Hashing> Bench<S> {
     }
 
     /// Versions that no step of this function would have left.
-    pub async fn pending_versions_are_wrong(&self) {
+    async fn pending_versions_are_wrong(&self) {
         let elsewhere = json!({"host": "elsewhere.invalid", "password": random()});
         let others = json!({"username": "somebody_else", "password": random()});
         for (number, change) in [elsewhere, others].into_iter().enumerate() {
@@ -185,7 +198,7 @@ impl<S: Hashing> Bench<S> {
     }
 
     /// Secrets Manager refuses, or its answer is lost.
-    pub async fn the_service_fails(&self) {
+    async fn the_service_fails(&self) {
         let secret = self.world.user("unserved").await;
         for (operation, fault, code) in [
             ("GetSecretValue", Fault::Throttle, "service-throttled"),
@@ -199,7 +212,7 @@ impl<S: Hashing> Bench<S> {
 
     /// The server is out of reach, or does not want what the secrets say. A connection is cut after
     /// `flights`, which is in the middle of setSecret. `no_tls` is the code for a connection without TLS.
-    pub async fn the_server_fails(&self, flights: usize, no_tls: &str) {
+    async fn the_server_fails(&self, flights: usize, no_tls: &str) {
         let secret = self.world.user("unreached").await;
         for (mode, code) in [
             (Mode::Refuse, "connection-refused"),
@@ -219,7 +232,7 @@ impl<S: Hashing> Bench<S> {
     }
 
     /// The process ends in the middle, and another one takes over.
-    pub async fn the_function_is_killed(&self) {
+    async fn the_function_is_killed(&self) {
         let secret = self.world.user("killed").await;
         for (call, fault) in
             [(2, Fault::KillAfter), (7, Fault::KillBefore), (12, Fault::KillAfter), (25, Fault::KillAfter)]
@@ -238,7 +251,7 @@ impl<S: Hashing> Bench<S> {
     }
 
     /// Events that the service would not send.
-    pub async fn events_are_wrong(&self) {
+    async fn events_are_wrong(&self) {
         let secret = self.world.user("misused").await;
         let token = secret.registered().await;
         let rotation_token = self.secret("a RotationToken");
@@ -263,7 +276,7 @@ impl<S: Hashing> Bench<S> {
     }
 
     /// Settings that no rotation can succeed with.
-    pub async fn the_function_is_misconfigured(&self) {
+    async fn the_function_is_misconfigured(&self) {
         for (name, value, code) in [
             ("CA_BUNDLE", "", "tls-unknown-issuer"),
             ("LOG_SENSITIVE_BODIES", "true", "unsafe-logging"),
@@ -343,7 +356,7 @@ impl<S: Hashing> Bench<S> {
 
     /// The server keeps only the latest hashes, so they are asked for after each rotation.
     pub async fn learn_hashes(&self) {
-        let hashes = S::hashes(&self.world).await;
+        let hashes = S::parts_of_hashes(&self.world).await;
         let mut secrets = self.secrets.lock().expect("nobody panicked");
         hashes.iter().for_each(|hash| secrets.add("a hash", hash));
     }

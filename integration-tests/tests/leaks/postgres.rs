@@ -23,14 +23,7 @@ async fn no_output_holds_a_secret(levels: &[(&str, &str)]) {
     let server = Postgres::start(options).await.expect("PostgreSQL starts");
     let bench = Bench::start(server, &[levels, &[("ALLOW_MD5", "true")]].concat()).await;
     rotations_succeed(&bench).await;
-    bench.credentials_are_refused(&["locked-out"]).await;
-    bench.secrets_are_malformed().await;
-    bench.pending_versions_are_wrong().await;
-    bench.the_service_fails().await;
-    bench.the_server_fails(5, "login-forbidden").await;
-    bench.the_function_is_killed().await;
-    bench.events_are_wrong().await;
-    bench.the_function_is_misconfigured().await;
+    bench.everything_fails(&["locked-out"], 5, "login-forbidden").await;
 
     let (world, secrets) = bench.judge().await;
     let log = world.server.log_text().expect("the server has a log");
@@ -53,7 +46,7 @@ async fn rotations_succeed(bench: &Bench<Postgres>) {
 }
 
 impl Hashing for Postgres {
-    async fn hashes(world: &World<Self>) -> Vec<String> {
+    async fn parts_of_hashes(world: &World<Self>) -> Vec<String> {
         let verifiers = world.ask("SELECT rolpassword FROM pg_authid WHERE rolpassword IS NOT NULL").await;
         // The salt and the two keys of RFC 5803, or the digest.
         let parts = verifiers.iter().flat_map(|verifier| verifier.split(['$', ':'])).filter(|part| part.len() > 15);

@@ -1,7 +1,7 @@
 //! `diagnose` and `watch`: what the real function says about secrets, without changing anything.
 
 use integration_tests::issuer::{self, World as Issuers, lab_description};
-use integration_tests::{STEPS, Secret, Server as _, World, merged, uuid};
+use integration_tests::{STEPS, Secret, Server as _, World, merged};
 use lab::Lab;
 use lab::issuer::Options as IssuerOptions;
 use lab::relay::Mode;
@@ -130,16 +130,6 @@ async fn a_key_that_is_dead_is_found_and_what_is_advised_helps() {
     assert_eq!(ask().await["finding"], "healthy");
 }
 
-/// Gives a secret a schedule and has its configuration tested, without a rotation.
-async fn attached(world: &World, secret: &Secret<'_>, rules: Value) {
-    let token = uuid();
-    let end = world.lab.rotation_end(&token);
-    let request = json!({"SecretId": secret.arn, "ClientRequestToken": token, "RotateImmediately": false,
-        "RotationLambdaARN": world.lab.function_arn(), "RotationRules": rules});
-    world.lab.call("RotateSecret", request).await.expect("a schedule");
-    end.await;
-}
-
 /// What `watch` answers, and what it logs.
 async fn watched(lab: &Lab) -> (Value, String) {
     let outcome = lab.invoke(&json!({"Step": "watch"})).await;
@@ -153,10 +143,10 @@ async fn a_watch_names_the_secrets_whose_rotation_is_late() {
         let world = World::with(Options::default(), |function| function.clock_behind(behind)).await;
         let (one, other) = (world.user("one").await, world.user("other").await);
         one.rotated().await;
-        attached(&world, &one, json!({"AutomaticallyAfterDays": 30})).await;
+        one.attached_on(json!({"AutomaticallyAfterDays": 30})).await;
         // As old as the other one, attached and never rotated, and not due for long.
         let fresh = world.user("fresh").await;
-        attached(&world, &fresh, json!({"ScheduleExpression": "rate(300 days)"})).await;
+        fresh.attached_on(json!({"ScheduleExpression": "rate(300 days)"})).await;
         // A secret of another function, and one that nobody rotates.
         other.registered().await;
         world.user("third").await;

@@ -1,7 +1,7 @@
 //! Rotations that failed, and one that did not.
 
 use super::Script;
-use super::support::{AGE, attach, attached, broken_by_hand, broken_by_hand_mysql, fails, postgres, put, well};
+use super::support::{AGE, attached, broken_by_hand, broken_by_hand_mysql, fails, postgres, put, well};
 use integration_tests::{World, merged};
 use lab::disturb::{DATABASE, Fault};
 use lab::servers::postgres;
@@ -35,7 +35,7 @@ pub async fn rotation_off(script: Script<'_>) {
 pub async fn wrong_field(script: Script<'_>) {
     let world = postgres().await;
     let secret = world.user_with("app", json!({"engine": null})).await;
-    attach(&world.lab, &secret.arn).await;
+    secret.attached().await;
     let said = fails(&world.lab, &secret.arn).await;
     script.typed(script.about(&world.lab, &secret.arn).said(&said)).await;
     well(&world, &secret).await;
@@ -44,7 +44,7 @@ pub async fn wrong_field(script: Script<'_>) {
 pub async fn wrong_field_of_a_pair(script: Script<'_>) {
     let world = postgres().await;
     let secret = world.alternating_user("app").await;
-    attach(&world.lab, &secret.arn).await;
+    secret.attached().await;
     secret.rotated().await;
     // The clone is current, and AWSPREVIOUS says so as well once a value is stored by hand.
     put(&world.lab, &secret.arn, &merged(secret.at("AWSCURRENT").await, json!({"engine": null}))).await;

@@ -1,7 +1,7 @@
 //! Credentials that somebody else knows.
 
 use super::Script;
-use super::support::{api_keys, attach, attached, by_hand, mysql, postgres, served, well};
+use super::support::{api_keys, attached, by_hand, mysql, postgres, served, well};
 use integration_tests::World;
 use lab::servers::mysql::MySql;
 use serde_json::json;
@@ -21,7 +21,7 @@ pub async fn leaked_single_user(script: Script<'_>) {
 pub async fn leaked_dual_password(script: Script<'_>) {
     let world = mysql().await;
     let secret = world.dual_password_user("app").await;
-    attach(&world.lab, &secret.arn).await;
+    secret.attached().await;
     let (user, leaked) = secret.credential("AWSCURRENT").await;
     let _thief = world.server.connect(&user, &leaked.as_str().into(), None).await.expect("it opens the server");
     script.typed(script.about(&world.lab, &secret.arn).mysql(&world.server)).await;
@@ -44,7 +44,7 @@ async fn ended(world: &World<MySql>, user: &str) {
 pub async fn leaked_alternating(script: Script<'_>) {
     let world = postgres().await;
     let secret = world.alternating_user("app").await;
-    attach(&world.lab, &secret.arn).await;
+    secret.attached().await;
     let (user, leaked) = secret.credential("AWSCURRENT").await;
     script.typed(script.about(&world.lab, &secret.arn)).await;
     assert!(!world.opens(&user, &leaked).await, "what leaked still works");
@@ -69,7 +69,7 @@ pub async fn leaked_superuser(script: Script<'_>) {
     ];
     let mut leaked = Vec::new();
     for secret in &secrets {
-        attach(&world.lab, &secret.arn).await;
+        secret.attached().await;
         leaked.push(secret.credential("AWSCURRENT").await);
     }
     let bystander = attached(&world).await;

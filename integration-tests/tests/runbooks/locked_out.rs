@@ -2,8 +2,7 @@
 
 use super::Script;
 use super::support::{
-    AGE, api_keys, attach, attached, broken_by_hand, broken_by_hand_mysql, fails, postgres, served, stops_after_set,
-    well,
+    AGE, api_keys, attached, broken_by_hand, broken_by_hand_mysql, fails, postgres, served, stops_after_set, well,
 };
 use integration_tests::World;
 use lab::servers::Password;
@@ -37,7 +36,7 @@ pub async fn password_changed_by_hand_mariadb(script: Script<'_>) {
     world.sql("INSTALL SONAME 'auth_ed25519'").await;
     world.sql(&format!("CREATE USER app IDENTIFIED VIA ed25519 USING PASSWORD('{}')", password.expose())).await;
     let secret = world.secret(world.document("app", password.expose())).await;
-    attach(&world.lab, &secret.arn).await;
+    secret.attached().await;
     world.sql("SET PASSWORD FOR app = PASSWORD('of nobody')").await;
     let said = fails(&world.lab, &secret.arn).await;
     script.typed(script.about(&world.lab, &secret.arn).said(&said).mysql(&world.server)).await;
@@ -48,7 +47,7 @@ pub async fn password_changed_by_hand_mariadb(script: Script<'_>) {
 pub async fn rescue(script: Script<'_>) {
     let world = postgres().await;
     let (superuser, secret) = (world.superuser().await, world.user("app").await);
-    attach(&world.lab, &secret.arn).await;
+    secret.attached().await;
     world.sql("ALTER ROLE app PASSWORD 'of nobody'").await;
     let said = fails(&world.lab, &secret.arn).await;
     let play = script.about(&world.lab, &secret.arn).said(&said);
@@ -63,7 +62,7 @@ pub async fn rescue(script: Script<'_>) {
 pub async fn key_deleted(script: Script<'_>) {
     let (world, issuer) = api_keys(|function| function).await;
     let secret = world.secret(json!({"apiKey": "lab_deleted", "apiKeyId": "key_deleted"})).await;
-    attach(&world.lab, &secret.arn).await;
+    secret.attached().await;
     script.typed(script.about(&world.lab, &secret.arn)).await;
     served(&issuer, &secret).await;
 }

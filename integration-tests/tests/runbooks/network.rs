@@ -1,7 +1,7 @@
 //! Ways that are blocked, to the database and to Secrets Manager, and a service that throttles.
 
 use super::Script;
-use super::support::{AGE, SHORT, attach, attached, fails, postgres, well};
+use super::support::{AGE, SHORT, attached, fails, postgres, well};
 use integration_tests::World;
 use integration_tests::network::full_listener;
 use lab::disturb::Fault;
@@ -16,7 +16,7 @@ pub async fn no_route(script: Script<'_>) {
     let (blocked, guests) = full_listener().await;
     let port = blocked.local_addr().expect("an address").port();
     let secret = world.user_with("app", json!({"port": port})).await;
-    attach(&world.lab, &secret.arn).await;
+    secret.attached().await;
     let said = fails(&world.lab, &secret.arn).await;
     let blocked = RefCell::new(Some((blocked, guests)));
     let play = script.about(&world.lab, &secret.arn).said(&said);
@@ -47,7 +47,7 @@ pub async fn host_changed(script: Script<'_>) {
     let world = postgres().await;
     // Reserved for names that do not exist (RFC 6761).
     let secret = world.user_with("app", json!({"host": "db.invalid"})).await;
-    attach(&world.lab, &secret.arn).await;
+    secret.attached().await;
     let said = fails(&world.lab, &secret.arn).await;
     script.typed(script.about(&world.lab, &secret.arn).said(&said)).await;
     well(&world, &secret).await;

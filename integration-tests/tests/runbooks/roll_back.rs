@@ -1,13 +1,13 @@
 //! Ways back to the previous version.
 
 use super::Script;
-use super::support::{api_keys, attach, attached, by_hand, postgres, served, well};
+use super::support::{api_keys, attached, by_hand, postgres, served, well};
 use std::collections::BTreeSet;
 
 pub async fn roll_back_pair(script: Script<'_>) {
     let world = postgres().await;
     let secret = world.alternating_user("app").await;
-    attach(&world.lab, &secret.arn).await;
+    secret.attached().await;
     let before = secret.credential("AWSCURRENT").await;
     secret.rotated().await;
     script.typed(script.about(&world.lab, &secret.arn).psql(&world.server)).await;

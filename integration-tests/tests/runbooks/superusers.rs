@@ -1,7 +1,7 @@
 //! Superusers and admins whose secrets are outdated.
 
 use super::Script;
-use super::support::{api_keys, attach, by_hand, fails, postgres, put, served, well};
+use super::support::{api_keys, by_hand, fails, postgres, put, served, well};
 use lab::servers::Password;
 use serde_json::json;
 
@@ -10,7 +10,7 @@ pub async fn superuser_outdated(script: Script<'_>) {
     world.sql("CREATE ROLE admin SUPERUSER LOGIN").await;
     let superuser = world.secret(world.document("admin", Password::random().expose())).await;
     let secret = world.user_with("app", json!({"masterarn": superuser.arn})).await;
-    attach(&world.lab, &secret.arn).await;
+    secret.attached().await;
     let said = fails(&world.lab, &secret.arn).await;
     script.typed(script.about(&world.lab, &secret.arn).said(&said).psql(&world.server)).await;
     assert!(superuser.opens("AWSCURRENT").await, "the superuser's secret is still wrong");

@@ -26,18 +26,10 @@ pub async fn mysql() -> World<MySql> {
     World::mysql_with(Default::default(), |function| function.clock_behind(AGE)).await
 }
 
-/// Attaches the lab's function, which tests the configuration, and waits for that.
-pub async fn attach(lab: &Lab, arn: &str) {
-    let request = json!({"SecretId": arn, "RotationLambdaARN": lab.function_arn(), "RotateImmediately": false,
-        "RotationRules": {"AutomaticallyAfterDays": 30}});
-    lab.call("RotateSecret", request).await.expect("the function is attached");
-    lab.service().wait_rotation(arn).await;
-}
-
 /// The secret of the database user `app`, which the function rotates from now on.
 pub async fn attached<S: Server>(world: &World<S>) -> Secret<'_, S> {
     let secret = world.user("app").await;
-    attach(&world.lab, &secret.arn).await;
+    secret.attached().await;
     secret
 }
 
@@ -100,7 +92,7 @@ pub async fn api_keys(settings: impl FnOnce(Builder) -> Builder) -> (issuer::Wor
 pub async fn by_hand<'a>(world: &'a issuer::World, issuer: &Issuer) -> issuer::Secret<'a> {
     let (id, key) = issuer.mint("by hand");
     let secret = world.secret(json!({"apiKey": key, "apiKeyId": id})).await;
-    attach(&world.lab, &secret.arn).await;
+    secret.attached().await;
     secret
 }
 

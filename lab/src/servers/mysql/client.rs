@@ -133,13 +133,33 @@ impl MySql {
         Ok(rows.into_iter().map(|row| row.unwrap().into_iter().map(text).collect()).collect())
     }
 
+    /// Connects as the superuser whatever certificate the server presents.
+    pub(super) async fn connect_unverified(&self) -> Result<Conn> {
+        let options = self.options(self.superuser(), self.superuser_password(), None);
+        let tls = SslOpts::default().with_danger_accept_invalid_certs(true);
+        connected(options.ssl_opts(tls)).await.map_err(failed(format!("cannot connect to {self}")))
+    }
+
+    /// Has the server read its certificate again.
+    pub(super) async fn reload_certificate(&self, session: &mut Conn) -> Result<()> {
+        let reload = match self.kind() {
+            Kind::MySql => "ALTER INSTANCE RELOAD TLS",
+            Kind::MariaDb => "FLUSH SSL",
+        };
+        session.query_drop(reload).await.map_err(failed(format!("cannot reload the certificate of {self}")))
+    }
+
     async fn try_connect(&self, user: &str, password: &Password, database: Option<&str>) -> mysql_async::Result<Conn> {
+        connected(self.options(user, password, database)).await
+    }
+
+    fn options(&self, user: &str, password: &Password, database: Option<&str>) -> OptsBuilder {
         let tls = (!self.ca_pem().is_empty()).then(|| {
             SslOpts::default()
                 .with_root_certs(vec![self.ca_pem().as_bytes().to_vec().into()])
                 .with_disable_built_in_roots(true)
         });
-        let options = OptsBuilder::default()
+        OptsBuilder::default()
             .ip_or_hostname(self.host())
             // The host's IPv6 address may be first, and the server does not listen there.
             .resolved_ips(Some([IpAddr::V4(Ipv4Addr::LOCALHOST)]))
@@ -150,11 +170,14 @@ impl MySql {
             .ssl_opts(tls)
             .prefer_socket(false)
             .max_allowed_packet(Some(MAX_ALLOWED_PACKET))
-            .wait_timeout(Some(WAIT_TIMEOUT));
-        match tokio::time::timeout(CONNECT_LIMIT, Conn::new(options)).await {
-            Ok(result) => result,
-            Err(elapsed) => Err(std::io::Error::from(elapsed).into()),
-        }
+            .wait_timeout(Some(WAIT_TIMEOUT))
+    }
+}
+
+async fn connected(options: OptsBuilder) -> mysql_async::Result<Conn> {
+    match tokio::time::timeout(CONNECT_LIMIT, Conn::new(options)).await {
+        Ok(result) => result,
+        Err(elapsed) => Err(std::io::Error::from(elapsed).into()),
     }
 }
 

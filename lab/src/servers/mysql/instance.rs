@@ -52,7 +52,8 @@ impl Instance {
         Ok(fs::remove_file(&path).map_err(provision::Error::io("remove", &path))?)
     }
 
-    fn write_certificate(&self, certificate: &Certificate) -> Result<()> {
+    /// Replaces the certificate that the server presents after its next reload.
+    pub(super) fn write_certificate(&self, certificate: &Certificate) -> Result<()> {
         let [cert, key, ca] = self.certificate_files();
         self.home.write_private(&cert, certificate.cert_pem())?;
         self.home.write_private(&key, certificate.key_pem())?;

@@ -43,6 +43,7 @@ pub struct MySql {
     // Shared with the threads that start it, as is the instance.
     port: Arc<Reserved>,
     superuser_password: Password,
+    certificate: Option<Certificate>,
     instance: Arc<Instance>,
 }
 
@@ -57,10 +58,11 @@ impl MySql {
         blocking(move || {
             options.certificate = options.tls.certificate(options.certificate)?;
             let superuser_password = Password::random();
+            let certificate = options.certificate.clone();
             let instance = Instance::create(options, &superuser_password)?;
             let (process, port) = launch(&instance)?;
             instance.was_launched()?;
-            Ok(Self { process: Some(process), port, superuser_password, instance: Arc::new(instance) })
+            Ok(Self { process: Some(process), port, superuser_password, certificate, instance: Arc::new(instance) })
         })
         .await
     }
@@ -87,7 +89,7 @@ impl MySql {
 
     /// The CA that issued the server's certificate; empty if the server has no TLS.
     pub fn ca_pem(&self) -> &str {
-        self.instance.options().certificate.as_ref().map_or("", Certificate::ca_pem)
+        self.certificate.as_ref().map_or("", Certificate::ca_pem)
     }
 
     /// Which of the two it is.
@@ -117,6 +119,24 @@ impl MySql {
     /// [`Error::Provision`] if a log cannot be read.
     pub fn log_text(&self) -> Result<String> {
         self.instance.logs()
+    }
+
+    /// Presents another certificate to connections from now on, and trusts its CA instead in
+    /// [`connect`](Self::connect).
+    ///
+    /// # Errors
+    /// [`Error::Provision`] if it cannot be written; [`Error::NotReady`] if the server does not take it.
+    pub async fn present_certificate(&mut self, certificate: Certificate) -> Result<()> {
+        // Whatever the one is that clients are presented until then.
+        let mut session = self.connect_unverified().await?;
+        self.instance.write_certificate(&certificate)?;
+        self.certificate = Some(certificate);
+        if self.reload_certificate(&mut session).await.is_err() {
+            // MySQL starts with a certificate that has expired, and reloads none.
+            self.down()?;
+            self.up().await?;
+        }
+        Ok(())
     }
 
     /// Stops the server at once, as a failure would: clients are cut off. Its data and its port stay, for

@@ -1,13 +1,11 @@
 //! Superusers whose server is looked up at RDS, by the release binaries on real servers. The servers are what RDS, in the lab,
 //! says that they are: the rotated secrets name `localhost`, and a primary is behind `127.0.0.1` and a port of its own.
 
-use integration_tests::{OVERLAP, Secret, Server, World, merged};
+use integration_tests::{OVERLAP, Options, Secret, Server, World, merged, world};
 use lab::disturb::{Call, Fault, critical_path};
 use lab::lambda::{ACCOUNT, REGION, StepError};
 use lab::rds::{Cluster, Instance};
 use lab::relay::Relay;
-use lab::servers::mysql::MySql;
-use lab::servers::postgres::Postgres;
 use serde_json::{Value, json};
 use std::time::Duration;
 
@@ -24,13 +22,14 @@ struct Managed<S> {
     engine: String,
 }
 
-impl<S: Server> Managed<S> {
-    async fn new(world: World<S>) -> Self {
-        let primary = world.lab.relay(world.server.port()).await.expect("the relay starts");
-        let engine = world.server.fields()["engine"].as_str().expect("an engine").to_owned();
-        Self { world, primary, engine }
-    }
+async fn managed<O: Options>(options: O) -> Managed<O::Server> {
+    let world = world(options).await;
+    let primary = world.lab.relay(world.server.port()).await.expect("the relay starts");
+    let engine = world.server.fields()["engine"].as_str().expect("an engine").to_owned();
+    Managed { world, primary, engine }
+}
 
+impl<S: Server> Managed<S> {
     /// An instance at what the rotated secrets name.
     fn named(&self, id: &str) -> Instance {
         Instance::new(id, &self.engine, NAME, self.world.relay.port())
@@ -81,29 +80,7 @@ impl<S: Server> Managed<S> {
     }
 }
 
-async fn postgres() -> Managed<Postgres> {
-    Managed::new(World::start().await).await
-}
-
-async fn mysql() -> Managed<MySql> {
-    Managed::new(World::mysql().await).await
-}
-
-/// A test for both functions.
-macro_rules! on_both {
-    ($($(#[$doc:meta])* $name:ident;)*) => {
-        mod postgres {
-            $($(#[$doc])* #[tokio::test(flavor = "multi_thread")]
-            async fn $name() { super::$name(super::postgres().await).await; })*
-        }
-        mod mysql {
-            $($(#[$doc])* #[tokio::test(flavor = "multi_thread")]
-            async fn $name() { super::$name(super::mysql().await).await; })*
-        }
-    };
-}
-
-on_both! {
+on! { (postgres, mysql):
     a_superuser_that_rds_manages_rotates;
     a_replica_is_recognised_and_the_superuser_goes_to_the_primary;
     a_clusters_endpoints_and_members_are_recognised_and_the_superuser_goes_to_the_writer;
@@ -115,7 +92,8 @@ on_both! {
     nothing_is_looked_up_where_both_secrets_name_one_server;
 }
 
-async fn a_superuser_that_rds_manages_rotates<S: Server>(managed: Managed<S>) {
+async fn a_superuser_that_rds_manages_rotates<O: Options>(options: O) {
+    let managed = managed(options).await;
     managed.world.lab.rds().instance(managed.named(NAME));
     let secret = managed.pair("app", &managed.named(NAME).arn()).await;
     for _ in 0..3 {
@@ -128,7 +106,8 @@ async fn a_superuser_that_rds_manages_rotates<S: Server>(managed: Managed<S>) {
     assert_eq!(managed.rds_calls().len(), 1, "one question for one name");
 }
 
-async fn a_replica_is_recognised_and_the_superuser_goes_to_the_primary<S: Server>(managed: Managed<S>) {
+async fn a_replica_is_recognised_and_the_superuser_goes_to_the_primary<O: Options>(options: O) {
+    let managed = managed(options).await;
     let rds = managed.world.lab.rds();
     rds.instance(managed.apart("orders"));
     rds.instance(managed.named(NAME).replica_of("orders"));
@@ -150,9 +129,8 @@ async fn a_replica_is_recognised_and_the_superuser_goes_to_the_primary<S: Server
     assert_eq!((calls.len(), critical_path(&calls)), (2, 1), "{calls:?}");
 }
 
-async fn a_clusters_endpoints_and_members_are_recognised_and_the_superuser_goes_to_the_writer<S: Server>(
-    managed: Managed<S>,
-) {
+async fn a_clusters_endpoints_and_members_are_recognised_and_the_superuser_goes_to_the_writer<O: Options>(options: O) {
+    let managed = managed(options).await;
     let rds = managed.world.lab.rds();
     let engine = if managed.engine == "postgres" { "aurora-postgresql" } else { "aurora-mysql" };
     // A cluster has one port: the writer is told from the reader by its name alone.
@@ -180,7 +158,8 @@ async fn a_clusters_endpoints_and_members_are_recognised_and_the_superuser_goes_
     assert_eq!(managed.connections(), (before.0, before.1 + 1));
 }
 
-async fn a_full_secret_of_the_primary_is_recognised_for_a_replica<S: Server>(managed: Managed<S>) {
+async fn a_full_secret_of_the_primary_is_recognised_for_a_replica<O: Options>(options: O) {
+    let managed = managed(options).await;
     let world = &managed.world;
     let (name, password) = world.server.superuser();
     let there = json!({"host": ADDRESS, "port": managed.primary.port()});
@@ -209,7 +188,8 @@ async fn a_full_secret_of_the_primary_is_recognised_for_a_replica<S: Server>(man
 }
 
 /// Whoever writes the child's secret chooses a host, and nothing else.
-async fn what_only_looks_related_is_refused_and_nothing_is_sent_there<S: Server>(managed: Managed<S>) {
+async fn what_only_looks_related_is_refused_and_nothing_is_sent_there<O: Options>(options: O) {
+    let managed = managed(options).await;
     let rds = managed.world.lab.rds();
     rds.instance(managed.apart("orders"));
     let arn = managed.apart("orders").arn();
@@ -230,7 +210,8 @@ async fn what_only_looks_related_is_refused_and_nothing_is_sent_there<S: Server>
     }
 }
 
-async fn a_server_that_is_gone_or_of_another_kind_is_named<S: Server>(managed: Managed<S>) {
+async fn a_server_that_is_gone_or_of_another_kind_is_named<O: Options>(options: O) {
+    let managed = managed(options).await;
     let rds = managed.world.lab.rds();
     let secret = managed.pair("app", &managed.named("gone").arn()).await;
     managed.is_refused(&secret, "superuser-server-gone", &["gone", "rds:DescribeDBInstances"]).await;
@@ -245,7 +226,8 @@ async fn a_server_that_is_gone_or_of_another_kind_is_named<S: Server>(managed: M
 }
 
 /// RDS answers for the function's own account and region, whatever the superuser's secret is tagged with.
-async fn a_server_of_the_same_name_in_another_account_or_region_gets_nothing<S: Server>(managed: Managed<S>) {
+async fn a_server_of_the_same_name_in_another_account_or_region_gets_nothing<O: Options>(options: O) {
+    let managed = managed(options).await;
     let rds = managed.world.lab.rds();
     let instance = managed.named(NAME);
     let cluster = Cluster::new("shop", &managed.engine, NAME, managed.world.relay.port());
@@ -264,7 +246,8 @@ async fn a_server_of_the_same_name_in_another_account_or_region_gets_nothing<S: 
     secret.rotated().await;
 }
 
-async fn trouble_that_passes_is_waited_for<S: Server>(managed: Managed<S>) {
+async fn trouble_that_passes_is_waited_for<O: Options>(options: O) {
+    let managed = managed(options).await;
     managed.world.lab.rds().instance(managed.named(NAME));
     for (number, fault) in [Fault::Throttle, Fault::Fail(503), Fault::LoseReply, Fault::Delay(Duration::from_secs(30))]
         .into_iter()
@@ -281,7 +264,8 @@ async fn trouble_that_passes_is_waited_for<S: Server>(managed: Managed<S>) {
     }
 }
 
-async fn nothing_is_looked_up_where_both_secrets_name_one_server<S: Server>(managed: Managed<S>) {
+async fn nothing_is_looked_up_where_both_secrets_name_one_server<O: Options>(options: O) {
+    let managed = managed(options).await;
     let superuser = managed.world.superuser().await;
     // The same host, written differently.
     for (user, host) in [("app", NAME), ("other", "LOCALHOST")] {
@@ -330,7 +314,7 @@ fn troubles<S: Server>(managed: &Managed<S>) -> Vec<Trouble<'_>> {
 /// MySQL has nothing else to go by.
 #[tokio::test(flavor = "multi_thread")]
 async fn mysql_says_why_rds_could_not_be_asked() {
-    let managed = mysql().await;
+    let managed = managed(super::mysql()).await;
     managed.world.lab.rds().instance(managed.named(NAME));
     for (number, (code, trouble, word)) in troubles(&managed).into_iter().enumerate() {
         let secret = managed.pair(&format!("app{number}"), &managed.named(NAME).arn()).await;
@@ -351,7 +335,7 @@ async fn mysql_says_why_rds_could_not_be_asked() {
 /// PostgreSQL's SCRAM can be bound to the channel: a missing permission is a warning.
 #[tokio::test(flavor = "multi_thread")]
 async fn postgres_goes_on_without_rds_and_warns() {
-    let managed = postgres().await;
+    let managed = managed(super::postgres()).await;
     managed.world.lab.rds().instance(managed.named(NAME));
     for (number, (code, trouble, word)) in troubles(&managed).into_iter().enumerate() {
         let secret = managed.pair(&format!("app{number}"), &managed.named(NAME).arn()).await;
@@ -373,7 +357,7 @@ async fn postgres_goes_on_without_rds_and_warns() {
 /// The tags cannot be read: the permission that is missing is the one on the superuser's secret.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_tags_need_a_permission_of_their_own() {
-    let managed = mysql().await;
+    let managed = managed(super::mysql()).await;
     managed.world.lab.rds().instance(managed.named(NAME));
     let secret = managed.pair("app", &managed.named(NAME).arn()).await;
     let token = secret.registered().await;

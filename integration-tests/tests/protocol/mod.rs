@@ -1,0 +1,4 @@
+//! What no server has a part in, by the function of PostgreSQL.
+
+mod bad_input;
+mod disturbed;
