@@ -162,6 +162,11 @@ pub(crate) fn function_name() -> String {
     env::var("AWS_LAMBDA_FUNCTION_NAME").unwrap_or_default()
 }
 
+/// A variable that the AWS SDKs define, if it holds text.
+pub(crate) fn sdk_variable(name: &str) -> Option<String> {
+    env::var(name).ok().filter(|value| !value.is_empty())
+}
+
 /// Whether Lambda has started this process.
 pub(crate) fn in_lambda() -> bool {
     env::var_os("AWS_LAMBDA_RUNTIME_API").is_some()

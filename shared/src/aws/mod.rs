@@ -1,6 +1,7 @@
 //! The calls to AWS services.
 
 mod attempts;
+mod config;
 pub mod endpoint;
 pub(crate) mod rds;
 pub mod secrets_manager;

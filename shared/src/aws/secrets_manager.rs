@@ -1,6 +1,7 @@
 //! The store on the AWS SDK. Only the service's error codes are passed on, and never an error text of the SDK or the service.
 
 use super::attempts::{Attempts, Throttles};
+use super::config;
 use crate::aws::throttle::is_throttle;
 use crate::clock::{Deadline, age_of};
 use crate::error::{Code, Error, Fact, Result};
@@ -8,7 +9,6 @@ use crate::protocol::label::{CURRENT, PENDING, PREVIOUS};
 use crate::protocol::schedule::{RotatedSecret, days, interval, unqualified};
 use crate::protocol::store::{Description, PutOutcome, SecretStore, Version, VersionSelector};
 use crate::secret::{RotationToken, SecretText};
-use aws_config::BehaviorVersion;
 use aws_config::retry::RetryConfig;
 use aws_config::timeout::TimeoutConfig;
 use aws_sdk_secretsmanager::Client;
@@ -51,16 +51,18 @@ impl SecretsManager {
             .connect_timeout(CONNECT_TIMEOUT)
             .operation_attempt_timeout(ATTEMPT_TIMEOUT)
             .build();
-        let mut loader =
-            aws_config::defaults(BehaviorVersion::v2026_01_12()).retry_config(retries).timeout_config(timeouts);
-        if let Some(endpoint) = endpoint {
-            loader = loader.endpoint_url(endpoint);
-        }
         // By default all calls of a process share one budget of retries. After a few throttled rotations, a warm function would
         // give up at the first throttle. Here each step's deadline limits the retries instead.
         let unrationed = RetryPartition::custom("rotation").token_bucket(TokenBucket::unlimited()).build();
-        let config = aws_sdk_secretsmanager::config::Builder::from(&loader.load().await);
-        let client = Client::from_conf(config.retry_partition(unrationed).build());
+        let mut settings = aws_sdk_secretsmanager::config::Builder::from(&config::from_env().await)
+            .retry_config(retries)
+            .retry_partition(unrationed)
+            .timeout_config(timeouts);
+        if let Some(url) = endpoint.map(str::to_owned).or_else(|| config::endpoint("AWS_ENDPOINT_URL_SECRETS_MANAGER"))
+        {
+            settings.set_endpoint_url(Some(url));
+        }
+        let client = Client::from_conf(settings.build());
         Self { client, throttles: Throttles::default() }
     }
 

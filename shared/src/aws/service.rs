@@ -7,7 +7,7 @@ use crate::aws::endpoint::{BadEndpoint, Place, variable};
 use crate::aws::sigv4::{Call, signature};
 use crate::aws::throttle::is_throttle;
 use crate::clock::{Deadline, since_epoch};
-use aws_config::{BehaviorVersion, SdkConfig};
+use aws_config::SdkConfig;
 use aws_credential_types::provider::ProvideCredentials;
 use aws_smithy_http_client::Connector;
 use aws_smithy_http_client::proxy::ProxyConfig;
@@ -162,7 +162,7 @@ impl Service {
     }
 
     async fn prepare(&self) -> Result<Ready, CallError> {
-        self.ready_at(&aws_config::defaults(BehaviorVersion::v2026_01_12()).load().await)
+        self.ready_at(&super::config::from_env().await)
     }
 
     /// Prepares the calls from the SDKs' settings.
