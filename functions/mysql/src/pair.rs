@@ -235,9 +235,9 @@ impl ObservedPair {
 /// A clone that does not exist needs no proof, unless the base looks like a clone itself. Equal privileges prove
 /// nothing, because many users have the same.
 ///
-/// **Architecture invariant:** a pair's user is changed only if the secret or the database proves that the two belong
+/// **Invariant:** a pair's user is changed only if the secret or the database proves that the two belong
 /// together. A name that ends in `_clone` proves nothing: AWS's function resets the unrelated user `x` if an ordinary
-/// user is called `x_clone`. Held by `a_partner_that_nothing_proves_is_not_touched`.
+/// user is called `x_clone`. Test: `a_partner_that_nothing_proves_is_not_touched`.
 async fn prove(session: &mut Session, turn: Turn<'_>, observed: &ObservedPair, evidence: &impl Evidence) -> Result<()> {
     let Turn { pair, pending, new, current } = turn;
     // On the base's turn, the versions have already shown that the current user is this base's clone.

@@ -167,8 +167,8 @@ impl Role {
         Err(Error::new(Code::RoleUnusable).with(Fact::User, &self.name).with(Fact::What, what))
     }
 
-    /// **Architecture invariant:** a superuser changes no user that is as powerful as a superuser, unless the deployer allows it.
-    /// Whoever may write a secret names its user, and could take over the server otherwise. Held by
+    /// **Invariant:** a superuser changes no user that is as powerful as a superuser, unless the deployer allows it.
+    /// Whoever may write a secret names its user, and could take over the server otherwise. Test:
     /// `powerful_users_are_left_alone_unless_the_deployer_allows_them`.
     ///
     /// # Errors

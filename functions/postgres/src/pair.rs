@@ -94,9 +94,9 @@ impl ObservedPair {
 
     /// The base user, if the two belong together.
     ///
-    /// **Architecture invariant:** a pair's user is changed only if the secret or the database proves that the two belong
+    /// **Invariant:** a pair's user is changed only if the secret or the database proves that the two belong
     /// together. A name that ends in `_clone` proves nothing: AWS's function resets the unrelated user `x` if an ordinary user is
-    /// called `x_clone`. Held by `only_a_provable_pair_is_touched`.
+    /// called `x_clone`. Test: `only_a_provable_pair_is_touched`.
     fn provable(&self, pair: &Pair, pending: Side) -> Result<&Role> {
         let unproven = |what| Err(pair.unproven(what));
         let Some(base) = &self.base else {

@@ -81,9 +81,9 @@ pub enum Move {
 ///
 /// The current credential comes first, so that a healthy rotation makes no refused login.
 ///
-/// **Architecture invariant:** the next credential is tried only if the server *refused* the one before. An unreachable or
+/// **Invariant:** the next credential is tried only if the server *refused* the one before. An unreachable or
 /// confused server says nothing about passwords. Otherwise an outage could make the function give up a password that works, or
-/// lock the user with failed logins. Held by `every_row_of_the_matrix`.
+/// lock the user with failed logins. Test: `every_row_of_the_matrix`.
 pub fn next_move(seen: Observations, fallbacks: Fallbacks) -> Move {
     use Credential::{Current, Pending, Previous, Superuser};
     let order = [

@@ -1,8 +1,8 @@
 //! The superuser: which secret may be a superuser's, and where the superuser logs in.
 //!
-//! **Architecture invariant:** a superuser's password goes only to a server that RDS, the superuser's own secret or the deployer
+//! **Invariant:** a superuser's password goes only to a server that RDS, the superuser's own secret or the deployer
 //! names. Any other login uses channel binding, or is not made. Otherwise whoever may write the rotated secret could name a server
-//! of their own and get the superuser's password. Held by
+//! of their own and get the superuser's password. Test:
 //! `a_superuser_secret_that_cannot_serve_is_refused_before_its_password_is_sent`.
 //!
 //! This file is the only one in `database/` that asks AWS. `aws::rds` says how it finds the server.

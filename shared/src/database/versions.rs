@@ -22,9 +22,9 @@ pub(crate) enum Users {
 }
 
 impl CheckedVersions {
-    /// **Architecture invariant:** no password is sent before the pending version's server and user were compared with the
+    /// **Invariant:** no password is sent before the pending version's server and user were compared with the
     /// current one's. Otherwise whoever may write AWSPENDING could have the current password sent to a server of their own, or
-    /// another user's password changed. Held by `a_pending_version_about_something_else_is_never_tried`.
+    /// another user's password changed. Test: `a_pending_version_about_something_else_is_never_tried`.
     ///
     /// # Errors
     /// Those of [`DatabaseSecret::read`]; [`Code::PendingMismatch`].

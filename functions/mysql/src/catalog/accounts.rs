@@ -214,8 +214,8 @@ impl Account {
         [hash, secondary_hash].into_iter().any(|stored| hash::matches(&stored.0, password))
     }
 
-    /// **Architecture invariant:** a superuser changes no user that is as powerful as a superuser, unless the deployer
-    /// allows it. Whoever may write a secret names its user, and could take over the server otherwise. Held by
+    /// **Invariant:** a superuser changes no user that is as powerful as a superuser, unless the deployer
+    /// allows it. Whoever may write a secret names its user, and could take over the server otherwise. Test:
     /// `users_that_cannot_or_must_not_be_rotated_so_are_refused_untouched`.
     ///
     /// # Errors

@@ -2,7 +2,7 @@
 //!
 //! MySQL keeps the previous password as the account's secondary one (manual, "Dual Password Support") until the next change.
 //!
-//! **Architecture invariant:** running a step twice does not end the password that consumers still read. A second
+//! **Invariant:** running a step twice does not end the password that consumers still read. A second
 //! `RETAIN CURRENT PASSWORD` would make the *new* password the secondary one as well. `REPLACE` prevents that: the
 //! server compares it only with the primary password, within the same statement, so a second run gets error 3891. Held
 //! by `a_run_again_after_set_ends_no_password`.
