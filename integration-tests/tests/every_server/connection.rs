@@ -392,7 +392,7 @@ impl Way for MySql {
     fn slow_flight(&self) -> Duration {
         match self.kind() {
             Kind::MySql => Duration::from_millis(500),
-            Kind::MariaDb => Duration::from_millis(650),
+            Kind::MariaDb => Duration::from_millis(900),
         }
     }
     /// On MariaDB one question more. The last one, which only says good-bye, may get lost.
