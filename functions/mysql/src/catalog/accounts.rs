@@ -71,7 +71,7 @@ pub(crate) struct Authentication {
     /// MySQL: whether there is a secondary password.
     pub(crate) secondary: bool,
     pub(crate) secondary_hash: StoredHash,
-    /// Several factors (MySQL), or several plugins of which one suffices (MariaDB).
+    /// Several factors (MySQL), or several plugins, any one of which suffices (MariaDB).
     pub(crate) several: bool,
 }
 

@@ -29,7 +29,7 @@ impl AccountName {
         Self { user: user.to_owned(), host: host.to_owned() }
     }
 
-    /// From two columns of a row, of which the user's is the first.
+    /// From two columns of a row: the user's, then the host's.
     pub(crate) fn of_row(row: &Row, user: usize) -> Self {
         Self::new(text(row, user), text(row, user + 1))
     }
