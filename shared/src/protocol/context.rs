@@ -6,8 +6,7 @@ use crate::error::{Code, Error, Fact, Result};
 use crate::protocol::notes::StepNotes;
 use crate::protocol::store::{Description, RotationState, SecretStore, Version, VersionSelector};
 use crate::secret::SecretText;
-use std::future::Future;
-use std::pin::Pin;
+use async_trait::async_trait;
 use std::time::Duration;
 
 /// How old the labels may be when a credential is changed. A healthy step is faster. A slower step may have been overtaken by
@@ -172,30 +171,20 @@ fn of_other(error: Error, id: &str) -> Error {
     error.renamed(Fact::Secret, Fact::OtherSecret).with_default(Fact::OtherSecret, id)
 }
 
-type Reading<'a, T> = Pin<Box<dyn Future<Output = Result<T>> + Send + 'a>>;
-
 /// The reading half of a [`SecretStore`], as an object: no target needs to name the store's type.
+#[async_trait]
 trait Reads: Sync {
-    fn description<'a>(&'a self, secret: &'a str, deadline: Deadline) -> Reading<'a, Description>;
-    fn version<'a>(
-        &'a self,
-        secret: &'a str,
-        select: VersionSelector<'a>,
-        deadline: Deadline,
-    ) -> Reading<'a, Option<Version>>;
+    async fn description(&self, secret: &str, deadline: Deadline) -> Result<Description>;
+    async fn version(&self, secret: &str, select: VersionSelector<'_>, deadline: Deadline) -> Result<Option<Version>>;
 }
 
+#[async_trait]
 impl<S: SecretStore> Reads for S {
-    fn description<'a>(&'a self, secret: &'a str, deadline: Deadline) -> Reading<'a, Description> {
-        Box::pin(self.describe(secret, deadline))
+    async fn description(&self, secret: &str, deadline: Deadline) -> Result<Description> {
+        self.describe(secret, deadline).await
     }
 
-    fn version<'a>(
-        &'a self,
-        secret: &'a str,
-        select: VersionSelector<'a>,
-        deadline: Deadline,
-    ) -> Reading<'a, Option<Version>> {
-        Box::pin(self.value(secret, select, deadline))
+    async fn version(&self, secret: &str, select: VersionSelector<'_>, deadline: Deadline) -> Result<Option<Version>> {
+        self.value(secret, select, deadline).await
     }
 }
