@@ -7,6 +7,7 @@
     reason = "helpers of a test: a panic is a failure with a line number"
 )]
 
+use async_trait::async_trait;
 use lab::secretsmanager::{Consistency, Options, Service};
 use rotation::clock::Deadline;
 use rotation::document::Document;
@@ -53,6 +54,7 @@ impl Store {
     }
 }
 
+#[async_trait]
 impl SecretStore for Store {
     async fn describe(&self, secret: &str, _: Deadline) -> Result<Description> {
         let answer = self.call("DescribeSecret", json!({"SecretId": secret})).await;

@@ -9,6 +9,7 @@ use crate::protocol::label::{CURRENT, PENDING, PREVIOUS};
 use crate::protocol::schedule::{RotatedSecret, days, interval, unqualified};
 use crate::protocol::store::{Description, PutOutcome, SecretStore, Version, VersionSelector};
 use crate::secret::{RotationToken, SecretText};
+use async_trait::async_trait;
 use aws_config::retry::RetryConfig;
 use aws_config::timeout::TimeoutConfig;
 use aws_sdk_secretsmanager::Client;
@@ -72,6 +73,7 @@ impl SecretsManager {
     }
 }
 
+#[async_trait]
 impl SecretStore for SecretsManager {
     async fn describe(&self, secret: &str, deadline: Deadline) -> Result<Description> {
         let attempts = Attempts::counted(&self.throttles);

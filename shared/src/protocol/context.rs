@@ -4,9 +4,8 @@ use crate::clock::{Deadline, Stopwatch};
 use crate::document::Document;
 use crate::error::{Code, Error, Fact, Result};
 use crate::protocol::notes::StepNotes;
-use crate::protocol::store::{Description, RotationState, SecretStore, Version, VersionSelector};
+use crate::protocol::store::{Description, RotationState, SecretStore, VersionSelector};
 use crate::secret::SecretText;
-use async_trait::async_trait;
 use std::time::Duration;
 
 /// How old the labels may be when a credential is changed. A healthy step is faster. A slower step may have been overtaken by
@@ -15,7 +14,7 @@ const LABELS_ARE_FRESH_FOR: Duration = Duration::from_secs(2);
 
 /// One step of one rotation, as a target sees it.
 pub struct StepContext<'a> {
-    store: &'a dyn Reads,
+    store: &'a dyn SecretStore,
     secret: &'a str,
     token: &'a str,
     description: Description,
@@ -28,7 +27,7 @@ pub struct StepContext<'a> {
 impl<'a> StepContext<'a> {
     /// The context of a step. The labels were read just now, and the version `token` was pending.
     pub(crate) fn new(
-        store: &'a impl SecretStore,
+        store: &'a dyn SecretStore,
         secret: &'a str,
         token: &'a str,
         description: Description,
@@ -75,7 +74,7 @@ impl<'a> StepContext<'a> {
     /// Those of the store.
     pub async fn has_value(&self) -> Result<bool> {
         self.store
-            .version(self.secret, VersionSelector::Pending(self.token), self.deadline)
+            .value(self.secret, VersionSelector::Pending(self.token), self.deadline)
             .await
             .map(|version| version.is_some())
     }
@@ -87,7 +86,7 @@ impl<'a> StepContext<'a> {
     pub async fn other_previous(&self, id: &str) -> Result<Option<Document>> {
         let version = self
             .store
-            .version(id, VersionSelector::Previous, self.deadline)
+            .value(id, VersionSelector::Previous, self.deadline)
             .await
             .map_err(|error| of_other(error, id))?;
         Ok(version.and_then(|version| Document::parse(version.text).ok()))
@@ -98,7 +97,7 @@ impl<'a> StepContext<'a> {
     /// # Errors
     /// Those of the store. Each names the secret.
     pub async fn describe_other(&self, id: &str) -> Result<Description> {
-        self.store.description(id, self.deadline).await.map_err(|error| of_other(error, id))
+        self.store.describe(id, self.deadline).await.map_err(|error| of_other(error, id))
     }
 
     /// When the step must have answered.
@@ -115,7 +114,7 @@ impl<'a> StepContext<'a> {
         if self.since.elapsed() < LABELS_ARE_FRESH_FOR {
             return Ok(());
         }
-        match self.store.description(self.secret, self.deadline).await?.rotation_state(self.token)? {
+        match self.store.describe(self.secret, self.deadline).await?.rotation_state(self.token)? {
             RotationState::Pending => Ok(()),
             RotationState::Current => Err(Error::new(Code::VersionNotPending).with(Fact::Version, self.token)),
         }
@@ -126,7 +125,7 @@ impl<'a> StepContext<'a> {
     /// # Errors
     /// Those of the store.
     pub async fn previous(&self) -> Result<Option<Document>> {
-        match self.store.version(self.secret, VersionSelector::Previous, self.deadline).await {
+        match self.store.value(self.secret, VersionSelector::Previous, self.deadline).await {
             Ok(version) => Ok(version.and_then(|version| Document::parse(version.text).ok())),
             Err(error) if error.code() == Code::SecretNotJson => Ok(None),
             Err(error) => Err(error),
@@ -148,43 +147,22 @@ impl<'a> StepContext<'a> {
     pub async fn other_secret(&self, id: &str) -> Result<Document> {
         match &self.ahead {
             Some((known, document)) if known == id => document.clone(),
-            _ => read_document(self.store, id, self.deadline).await,
+            _ => read_other(self.store, id, self.deadline).await,
         }
     }
 }
 
-pub(crate) async fn read_other(store: &impl SecretStore, id: &str, deadline: Deadline) -> Result<Document> {
-    read_document(store, id, deadline).await
-}
-
-async fn read_document(store: &dyn Reads, id: &str, deadline: Deadline) -> Result<Document> {
+/// The AWSCURRENT version of another secret than the one that is being rotated.
+pub(crate) async fn read_other(store: &dyn SecretStore, id: &str, deadline: Deadline) -> Result<Document> {
     Document::parse(read_text(store, id, deadline).await?).map_err(|error| of_other(error, id))
 }
 
-async fn read_text(store: &dyn Reads, id: &str, deadline: Deadline) -> Result<SecretText> {
-    let version = store.version(id, VersionSelector::Current, deadline).await.map_err(|error| of_other(error, id))?;
+async fn read_text(store: &dyn SecretStore, id: &str, deadline: Deadline) -> Result<SecretText> {
+    let version = store.value(id, VersionSelector::Current, deadline).await.map_err(|error| of_other(error, id))?;
     version.map(|version| version.text).ok_or_else(|| of_other(Error::new(Code::SecretNotFound), id))
 }
 
 /// In every error, the fact `secret` is the secret that is being rotated. Another secret is `otherSecret`.
 fn of_other(error: Error, id: &str) -> Error {
     error.renamed(Fact::Secret, Fact::OtherSecret).with_default(Fact::OtherSecret, id)
-}
-
-/// The reading half of a [`SecretStore`], as an object: no target needs to name the store's type.
-#[async_trait]
-trait Reads: Sync {
-    async fn description(&self, secret: &str, deadline: Deadline) -> Result<Description>;
-    async fn version(&self, secret: &str, select: VersionSelector<'_>, deadline: Deadline) -> Result<Option<Version>>;
-}
-
-#[async_trait]
-impl<S: SecretStore> Reads for S {
-    async fn description(&self, secret: &str, deadline: Deadline) -> Result<Description> {
-        self.describe(secret, deadline).await
-    }
-
-    async fn version(&self, secret: &str, select: VersionSelector<'_>, deadline: Deadline) -> Result<Option<Version>> {
-        self.value(secret, select, deadline).await
-    }
 }

@@ -5,8 +5,8 @@ use crate::error::{Code, Error, Fact, Result};
 use crate::protocol::label::{CURRENT, PENDING, PREVIOUS};
 use crate::protocol::schedule::RotatedSecret;
 use crate::secret::{RotationToken, SecretText};
+use async_trait::async_trait;
 use std::collections::HashMap;
-use std::future::Future;
 use std::time::Duration;
 
 /// What DescribeSecret says about a secret.
@@ -117,37 +117,27 @@ pub enum PutOutcome {
 }
 
 /// The calls of a rotation. Every call ends before the deadline, retries included.
+#[async_trait]
 pub trait SecretStore: Send + Sync {
     /// DescribeSecret.
-    fn describe(&self, secret: &str, deadline: Deadline) -> impl Future<Output = Result<Description>> + Send;
+    async fn describe(&self, secret: &str, deadline: Deadline) -> Result<Description>;
 
     /// GetSecretValue. `None` if there is no such version or it has no value yet: the service gives one answer for both.
-    fn value(
-        &self,
-        secret: &str,
-        select: VersionSelector<'_>,
-        deadline: Deadline,
-    ) -> impl Future<Output = Result<Option<Version>>> + Send;
+    async fn value(&self, secret: &str, select: VersionSelector<'_>, deadline: Deadline) -> Result<Option<Version>>;
 
     /// PutSecretValue of the version `token`, labelled AWSPENDING.
-    fn put_pending(
+    async fn put_pending(
         &self,
         secret: &str,
         token: &str,
         rotation_token: Option<&RotationToken>,
         value: &SecretText,
         deadline: Deadline,
-    ) -> impl Future<Output = Result<PutOutcome>> + Send;
+    ) -> Result<PutOutcome>;
 
     /// UpdateSecretVersionStage: AWSCURRENT moves `from` one version `to` another.
-    fn promote(
-        &self,
-        secret: &str,
-        to: &str,
-        from: &str,
-        deadline: Deadline,
-    ) -> impl Future<Output = Result<()>> + Send;
+    async fn promote(&self, secret: &str, to: &str, from: &str, deadline: Deadline) -> Result<()>;
 
     /// ListSecrets, to its last page: the secrets that this function rotates.
-    fn served(&self, function: &str, deadline: Deadline) -> impl Future<Output = Result<Vec<RotatedSecret>>> + Send;
+    async fn served(&self, function: &str, deadline: Deadline) -> Result<Vec<RotatedSecret>>;
 }
