@@ -71,7 +71,7 @@ pub(crate) struct Authentication {
     /// MySQL: whether there is a secondary password.
     pub(crate) secondary: bool,
     pub(crate) secondary_hash: StoredHash,
-    /// Several factors (MySQL), or several plugins, any one of which suffices (MariaDB).
+    /// Whether the user has several factors (MySQL) or several plugins (MariaDB). On MariaDB, one of the plugins is enough.
     pub(crate) several: bool,
 }
 
