@@ -180,6 +180,7 @@ export class LockstepStack extends Stack {
           'secretsmanager:GetSecretValue',
           'secretsmanager:PutSecretValue',
           'secretsmanager:UpdateSecretVersionStage',
+          ...(isDatabase ? ['secretsmanager:ListSecretVersionIds'] : []),
         ],
         resources: [secrets(props.secretNamePrefix ?? '')],
         conditions: { StringEquals: { 'secretsmanager:resource/AllowRotationLambdaArn': functionArn } },

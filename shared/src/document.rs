@@ -117,6 +117,22 @@ impl Document {
         limited(text, self.prefix)
     }
 
+    /// Whether another document says the same besides these keys and `rotation.journal`, which a rotation writes.
+    pub fn same_besides(&self, other: &Self, keys: &[&str]) -> bool {
+        let rest = |document: &Self| {
+            let mut fields: serde_json::Map<String, Value> = serde_json::from_str(document.text.expose()).ok()?;
+            keys.iter().for_each(|key| drop(fields.remove(*key)));
+            if let Some(Value::Object(options)) = fields.get_mut("rotation") {
+                options.remove("journal");
+                if options.is_empty() {
+                    fields.remove("rotation");
+                }
+            }
+            Some(fields)
+        };
+        rest(self) == rest(other)
+    }
+
     /// A value's JSON text, if there is one.
     pub fn json(&self, key: &str) -> Option<SecretText> {
         self.text.expose().get(self.range(key)?).map(SecretText::from)

@@ -94,6 +94,19 @@ impl Environment {
             .transpose()
     }
 
+    /// A whole number from zero to `most`.
+    ///
+    /// # Errors
+    /// [`Code::ConfigurationInvalid`].
+    pub fn number(&self, name: &str, most: usize) -> Result<Option<usize>> {
+        let parse = |value: String| value.trim().parse().ok().filter(|&number: &usize| number <= most);
+        let error = || invalid(name, "something else", &format!("a whole number from 0 to {most}"));
+        self.text(name)?
+            .filter(|value| !value.trim().is_empty())
+            .map(|value| parse(value).ok_or_else(error))
+            .transpose()
+    }
+
     /// The address of an AWS service. Plain `http://` is refused, except for this machine itself.
     ///
     /// # Errors

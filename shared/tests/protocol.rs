@@ -18,7 +18,7 @@ use rotation::protocol::label::Label;
 use rotation::protocol::observation::PreviousCredential;
 use rotation::protocol::observation::{Attempt, Observation};
 use rotation::protocol::schedule::RotatedSecret;
-use rotation::protocol::store::{Description, PutOutcome, SecretStore, Version, VersionSelector};
+use rotation::protocol::store::{Description, ListedVersion, PutOutcome, SecretStore, Version, VersionSelector};
 use rotation::protocol::target::{
     Applied, Change, HelperSecret, Proof, Proposal, Retired, Target, VersionWithAge, Versions,
 };
@@ -32,6 +32,7 @@ use tokio::time::Instant;
 
 const FIRST: &str = "aaaaaaaa-0000-4000-8000-000000000000";
 const TOKEN: &str = "aaaaaaaa-0000-4000-8000-000000000001";
+const STEPS: [&str; 4] = ["createSecret", "setSecret", "testSecret", "finishSecret"];
 
 /// The seam's calls as requests to the lab's service.
 #[derive(Clone)]
@@ -42,6 +43,8 @@ struct Store {
     stale_reads: Arc<Mutex<u32>>,
     /// Whether the next read of the current version still sees the previous one.
     stale_current: Arc<Mutex<bool>>,
+    /// Reads of the previous version that see the current one instead.
+    stale_previous: Arc<Mutex<u32>>,
     puts: Arc<Mutex<Vec<Value>>>,
 }
 
@@ -72,11 +75,16 @@ impl SecretStore for Store {
             VersionSelector::Current if std::mem::take(&mut *self.stale_current.lock().unwrap()) => {
                 VersionSelector::Previous
             }
+            VersionSelector::Previous if *self.stale_previous.lock().unwrap() > 0 => {
+                *self.stale_previous.lock().unwrap() -= 1;
+                VersionSelector::Current
+            }
             other => other,
         };
         let body = match select {
             VersionSelector::Current => json!({"SecretId": secret, "VersionStage": "AWSCURRENT"}),
             VersionSelector::Previous => json!({"SecretId": secret, "VersionStage": "AWSPREVIOUS"}),
+            VersionSelector::Any(id) => json!({"SecretId": secret, "VersionId": id}),
             VersionSelector::Pending(id) => json!({"SecretId": secret, "VersionId": id, "VersionStage": "AWSPENDING"}),
         };
         let answer = self.call("GetSecretValue", body).await;
@@ -95,6 +103,10 @@ impl SecretStore for Store {
             Err(code) if code == "ResourceNotFoundException" => Ok(None),
             Err(code) => Err(Error::new(Code::ServiceRefused).with(Fact::ServiceCode, code)),
         }
+    }
+
+    async fn versions(&self, _: &str, _: Deadline) -> Result<Vec<ListedVersion>> {
+        unreachable!("a lock does not search")
     }
 
     async fn put_pending(
@@ -149,6 +161,8 @@ struct State {
     proofs: Vec<Proof>,
     /// Of what was promoted, when retire was called.
     retired: Vec<String>,
+    /// The version that it superseded, then.
+    superseded: Vec<String>,
     retirement_fails: bool,
     seen_current: Option<String>,
     /// Setting takes so long that the labels may have changed.
@@ -178,6 +192,7 @@ impl Lock {
 
 impl Target for Lock {
     type Made = String;
+    type Held = ();
 
     const HELPER_SECRET_VERIFIES: bool = true;
 
@@ -206,7 +221,7 @@ impl Target for Lock {
         if self.0.lock().unwrap().slow {
             tokio::time::sleep(Duration::from_secs(5)).await;
         }
-        context.still_pending().await?;
+        context.still_wanted().await?;
         let helper = self.0.lock().unwrap().helper.clone();
         if let Some(helper) = helper {
             let document = context.other_secret(&helper).await?;
@@ -220,14 +235,20 @@ impl Target for Lock {
     }
 
     async fn verify(&self, _: &StepContext<'_>, versions: Versions<'_>, proof: Proof) -> Result<()> {
+        if self.0.lock().unwrap().slow {
+            tokio::time::sleep(Duration::from_secs(5)).await;
+        }
         self.0.lock().unwrap().proofs.push(proof);
         self.0.lock().unwrap().seen_current = Some(versions.current.string("password")?);
         self.opens(versions.pending)
     }
 
+    async fn release(&self, (): ()) {}
+
     async fn retire(&self, _: &StepContext<'_>, versions: Versions<'_>) -> Result<Retired> {
         let mut state = self.0.lock().unwrap();
         state.retired.push(versions.pending.string("password")?);
+        state.superseded.push(versions.current.string("password")?);
         if state.retirement_fails { Err(Error::new(Code::ConnectionLost)) } else { Ok(Retired::Previous) }
     }
 
@@ -287,6 +308,7 @@ impl Bench {
             calls: Arc::default(),
             stale_reads: Arc::default(),
             stale_current: Arc::default(),
+            stale_previous: Arc::default(),
             puts: Arc::default(),
         };
         let lock = Lock::default();
@@ -305,6 +327,19 @@ impl Bench {
         let event =
             json!({"SecretId": "s", "ClientRequestToken": TOKEN, "Step": step, "RotationToken": self.rotation_token});
         Event::parse(&event).unwrap()
+    }
+
+    async fn steps(&self, steps: &[&str]) {
+        for step in steps {
+            self.step(step).await.unwrap();
+        }
+    }
+
+    /// An operator gives the rotation up while a slow step waits.
+    async fn given_up(&self) {
+        tokio::time::sleep(Duration::from_millis(2_500)).await;
+        let strip = json!({"SecretId": "s", "VersionStage": "AWSPENDING", "RemoveFromVersionId": TOKEN});
+        self.store.call("UpdateSecretVersionStage", strip).await.unwrap();
     }
 
     async fn step(&self, step: &str) -> Result<Outcome> {
@@ -339,7 +374,7 @@ async fn a_rotation_and_its_critical_path() {
         assert_eq!(outcome.unwrap(), expected);
         seconds.push(taken);
     }
-    assert_eq!(seconds, [2, 1, 1, 2]);
+    assert_eq!(seconds, [2, 2, 1, 3]);
     assert_eq!(bench.current_password().await, "proposal-1");
     let puts = bench.store.puts.lock().unwrap();
     assert_eq!(puts.len(), 1);
@@ -354,7 +389,7 @@ async fn every_step_can_run_twice() {
         ("createSecret", Outcome::AlreadyProposed),
         ("setSecret", Outcome::AlreadyInEffect),
         ("testSecret", Outcome::Verified),
-        ("finishSecret", Outcome::AlreadyCurrent),
+        ("finishSecret", Outcome::AlreadyPromoted(Ok(Retired::Previous))),
     ] {
         bench.step(step).await.unwrap();
         assert_eq!(bench.step(step).await.unwrap(), again);
@@ -484,33 +519,105 @@ async fn a_current_value_that_the_labels_contradict_is_read_again() {
     }
 }
 
-/// An operator and another rotation may overtake a step that waits long.
+/// An operator and another rotation may overtake a step that waits.
 #[tokio::test(start_paused = true)]
 async fn a_slow_step_looks_again_before_it_changes_anything() {
     let bench = Bench::new().await;
     bench.step("createSecret").await.unwrap();
     bench.lock.0.lock().unwrap().slow = true;
-    let strip = json!({"SecretId": "s", "VersionStage": "AWSPENDING", "RemoveFromVersionId": TOKEN});
-    let stripped = async {
-        tokio::time::sleep(Duration::from_millis(2_500)).await;
-        bench.store.call("UpdateSecretVersionStage", strip).await.unwrap();
-    };
-    let (outcome, ()) = tokio::join!(bench.step("setSecret"), stripped);
-    assert!(matches!(outcome.unwrap_err().code(), Code::VersionNotPending | Code::VersionUnknown));
+    let (outcome, ()) = tokio::join!(bench.step("setSecret"), bench.given_up());
+    assert_eq!(outcome.unwrap_err().code(), Code::VersionUnknown);
     assert_eq!(bench.lock.0.lock().unwrap().password, "old");
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_version_that_is_current_already_costs_one_call() {
+async fn a_finish_that_was_overtaken_promotes_nothing() {
     let bench = Bench::new().await;
-    for step in ["createSecret", "setSecret", "testSecret", "finishSecret"] {
-        bench.step(step).await.unwrap();
+    bench.steps(&["createSecret", "setSecret", "testSecret"]).await;
+    bench.lock.0.lock().unwrap().slow = true;
+    let (outcome, ()) = tokio::join!(bench.step("finishSecret"), bench.given_up());
+    assert_eq!(outcome.unwrap_err().code(), Code::VersionUnknown);
+    let labels = bench.store.call("DescribeSecret", json!({"SecretId": "s"})).await.unwrap();
+    assert_eq!(labels["VersionIdsToStages"], json!({FIRST: ["AWSCURRENT"]}));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_version_that_is_current_already_is_tried_and_costs_one_call() {
+    let bench = Bench::new().await;
+    bench.steps(&STEPS).await;
+    bench.lock.0.lock().unwrap().tried.clear();
+    for step in &STEPS[..3] {
+        let (outcome, seconds) = bench.timed(step).await;
+        assert_eq!((outcome.unwrap(), seconds), (Outcome::AlreadyCurrent, 1), "{step}");
     }
-    for step in ["createSecret", "setSecret", "testSecret", "finishSecret"] {
-        let start = Instant::now();
-        assert_eq!(bench.step(step).await.unwrap(), Outcome::AlreadyCurrent);
-        assert_eq!(start.elapsed(), Duration::from_secs(1), "{step}");
+    assert_eq!(bench.lock.0.lock().unwrap().tried, ["proposal-1", "proposal-1"]);
+}
+
+/// Somebody moves AWSCURRENT to the pending version before it was set.
+#[tokio::test(start_paused = true)]
+async fn a_version_made_current_by_hand_is_put_into_effect() {
+    let bench = Bench::new().await;
+    bench.steps(&["createSecret"]).await;
+    let moved =
+        json!({"SecretId": "s", "VersionStage": "AWSCURRENT", "MoveToVersionId": TOKEN, "RemoveFromVersionId": FIRST});
+    bench.store.call("UpdateSecretVersionStage", moved).await.unwrap();
+    for step in ["testSecret", "finishSecret"] {
+        assert_eq!(bench.step(step).await.unwrap_err().code(), Code::CurrentRejected, "{step}");
     }
+    assert_eq!(bench.step("setSecret").await.unwrap(), CHANGED);
+    assert_eq!(bench.lock.0.lock().unwrap().password, bench.current_password().await);
+    assert_eq!(bench.step("finishSecret").await.unwrap().as_str(), "already-current");
+
+    // Nobody can tell without an answer.
+    bench.lock.0.lock().unwrap().silent = true;
+    for step in &STEPS[1..] {
+        assert_eq!(bench.step(step).await.unwrap_err().code(), Code::ConnectionLost, "{step}");
+    }
+}
+
+/// While another rotation is under way, a late step of the one before leaves everything to that.
+#[tokio::test(start_paused = true)]
+async fn a_late_step_does_not_undo_the_next_rotation() {
+    let bench = Bench::new().await;
+    bench.steps(&STEPS).await;
+    // As the service does after a success.
+    let strip = json!({"SecretId": "s", "VersionStage": "AWSPENDING", "RemoveFromVersionId": TOKEN});
+    bench.store.call("UpdateSecretVersionStage", strip).await.unwrap();
+    let next = "aaaaaaaa-0000-4000-8000-000000000002";
+    let pending =
+        json!({"SecretId": "s", "ClientRequestToken": next, "SecretString": "{}", "VersionStages": ["AWSPENDING"]});
+    bench.store.call("PutSecretValue", pending).await.unwrap();
+    "next".clone_into(&mut bench.lock.0.lock().unwrap().password);
+    bench.lock.0.lock().unwrap().retired.clear();
+    assert_eq!(bench.step("setSecret").await.unwrap_err().code(), Code::CurrentRejected);
+    assert_eq!(bench.lock.0.lock().unwrap().password, "next");
+    let current = bench.current_password().await;
+    bench.lock.0.lock().unwrap().password = current;
+    assert_eq!(bench.step("finishSecret").await.unwrap(), Outcome::AlreadyPromoted(Ok(Retired::Nothing)));
+    assert!(bench.lock.0.lock().unwrap().retired.is_empty());
+}
+
+/// The function may be killed between the promotion and what ends old credentials.
+#[tokio::test(start_paused = true)]
+async fn finish_again_ends_old_credentials() {
+    let bench = Bench::new().await;
+    bench.steps(&STEPS).await;
+    bench.lock.0.lock().unwrap().retired.clear();
+    let again = bench.step("finishSecret").await.unwrap();
+    assert_eq!(again, Outcome::AlreadyPromoted(Ok(Retired::Previous)));
+    assert_eq!(bench.lock.0.lock().unwrap().retired, ["proposal-1"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_previous_value_that_the_labels_contradict_is_read_again() {
+    let bench = Bench::new().await;
+    bench.steps(&STEPS).await;
+    *bench.store.stale_previous.lock().unwrap() = 2;
+    bench.lock.0.lock().unwrap().retired.clear();
+    bench.step("finishSecret").await.unwrap();
+    assert_eq!(bench.lock.0.lock().unwrap().superseded, ["old", "old"]);
+    *bench.store.stale_previous.lock().unwrap() = 9;
+    assert_eq!(bench.step("finishSecret").await.unwrap_err().code(), Code::WriteConflict);
 }
 
 #[tokio::test(start_paused = true)]
@@ -550,14 +657,14 @@ async fn a_companion_is_read_together_with_the_rest_once_it_is_known() {
     bench.lock.0.lock().unwrap().helper = Some("superuser".to_owned());
     bench.step("createSecret").await.unwrap();
     let (outcome, seconds) = bench.timed("setSecret").await;
-    assert_eq!((outcome.unwrap(), seconds), (CHANGED, 1));
+    assert_eq!((outcome.unwrap(), seconds), (CHANGED, 2));
     assert_eq!(bench.lock.0.lock().unwrap().companion_read.as_deref(), Some("root"));
 
     // In a new process there is no hint, and the helper is read when the current value has named it.
     let cold = Rotation::new(bench.store.clone(), bench.lock.clone());
     let start = Instant::now();
     cold.run(&bench.event("setSecret"), Deadline::after(Duration::from_secs(60))).await.outcome.unwrap();
-    assert_eq!(start.elapsed().as_secs(), 2);
+    assert_eq!(start.elapsed().as_secs(), 3);
 }
 
 #[tokio::test(start_paused = true)]

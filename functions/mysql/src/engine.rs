@@ -1,10 +1,13 @@
 //! MySQL and MariaDB as an engine.
 
 use crate::connect::{Session, connect, errno};
+use crate::lock::{About, Locked};
 use crate::settings::Settings;
 use crate::{pair, single};
 use rotation::clock::Deadline;
-use rotation::database::{Engine, Evidence, Login, LoginFailure, Pair, PasswordChange, Side, Turn, expect_length};
+use rotation::database::{
+    Engine, Evidence, Login, LoginFailure, Pair, PasswordChange, Side, Turn, Work, expect_length,
+};
 use rotation::protocol::observation::PreviousCredential;
 use rotation::secret::Password;
 use rotation::{Error, Result};
@@ -30,6 +33,7 @@ impl MySql {
 
 impl Engine for MySql {
     type Session = Session;
+    type Locked = Locked;
 
     const NAMES: &'static [&'static str] = &["mysql", "aurora-mysql", MARIADB];
     const DEFAULT_PORT: u16 = 3306;
@@ -50,12 +54,47 @@ impl Engine for MySql {
         engine == MARIADB
     }
 
+    /// MySQL: one less than the least that people set, `FAILED_LOGIN_ATTEMPTS 3` (manual, "Failed-Login Tracking"). MariaDB blocks
+    /// after `max_password_errors`, by default never, and may refuse a login twice (see above).
+    fn most_refused_logins(&self, engine: &str) -> usize {
+        if engine == MARIADB { 5 } else { 2 }
+    }
+
     async fn connect(&self, login: Login<'_>, deadline: Deadline) -> Result<Session, LoginFailure> {
         connect(login, deadline).await
     }
 
-    async fn change_own_password(&self, session: Session, change: PasswordChange<'_>) -> Result<PreviousCredential> {
-        single::change_own_password(session, change).await
+    async fn lock(&self, session: Session, work: Work<'_>, evidence: &impl Evidence) -> Result<Locked> {
+        let allow_powerful = self.settings.allow_powerful_roles;
+        match work {
+            Work::Own(PasswordChange { user, .. }) | Work::Discard { user } => single::lock_own(session, user).await,
+            Work::Rescue(change) => single::lock_other(session, change, allow_powerful).await,
+            Work::Turn(turn) => pair::lock(session, turn, evidence, allow_powerful).await,
+        }
+    }
+
+    async fn align(&self, locked: &mut Locked, turn: Turn<'_>) -> Result<()> {
+        match &mut locked.about {
+            About::Pair { observed, plugins } => {
+                pair::align(&mut locked.session, &locked.server, observed, plugins, turn).await
+            }
+            About::Own { .. } | About::Other(_) => Ok(()),
+        }
+    }
+
+    async fn set_password(&self, locked: Locked, change: PasswordChange<'_>) -> Result<PreviousCredential> {
+        let Locked { mut session, server, about } = locked;
+        let set = match about {
+            About::Own { siblings } => single::set_own(&mut session, &server, change, siblings).await,
+            About::Other(accounts) => single::set_other(&mut session, &server, &accounts, change).await,
+            About::Pair { observed, .. } => pair::set(&mut session, &server, &observed, change).await,
+        };
+        session.close().await;
+        set
+    }
+
+    async fn unlock(&self, locked: Locked) {
+        locked.session.close().await;
     }
 
     /// A new random password is in no history unless an earlier run set it.
@@ -63,23 +102,23 @@ impl Engine for MySql {
         errno::is(refusal, errno::CONTRADICTS_HISTORY)
     }
 
-    async fn discard_previous_password(&self, session: Session, user: &str, current: &Password) -> Result<bool> {
-        single::discard_previous_password(session, user, current).await
-    }
-
-    async fn rescue(&self, superuser: Session, change: PasswordChange<'_>) -> Result<()> {
-        single::rescue(superuser, change, self.settings.allow_powerful_roles).await
-    }
-
-    async fn converge(&self, superuser: Session, turn: Turn<'_>, evidence: &impl Evidence) -> Result<()> {
-        pair::converge(superuser, turn, evidence, self.settings.allow_powerful_roles).await
+    async fn discard_previous_password(&self, locked: Locked, current: &Password) -> Result<bool> {
+        let Locked { mut session, server, about } = locked;
+        let siblings = matches!(about, About::Own { siblings: true });
+        let discarded = single::discard_previous_password(&mut session, &server, current, siblings).await;
+        session.close().await;
+        discarded
     }
 
     async fn compare(&self, superuser: Session, pair: &Pair, pending: Side) -> Result<()> {
         pair::compare(superuser, pair, pending).await
     }
 
-    async fn prove(&self, session: Session, user: &str, _: Option<&Pair>) -> Result<()> {
-        single::prove(session, user).await
+    async fn prove(&self, session: Session, user: &str, pair: Option<&Pair>) -> Result<Session> {
+        single::prove(session, user, pair.map_or(user, |pair| &pair.base)).await
+    }
+
+    async fn close(&self, session: Session) {
+        session.close().await;
     }
 }

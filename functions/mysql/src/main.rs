@@ -3,6 +3,8 @@
 mod catalog;
 mod connect;
 mod engine;
+mod lock;
+mod observed_pair;
 mod pair;
 mod settings;
 mod single;

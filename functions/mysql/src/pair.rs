@@ -4,15 +4,18 @@
 //! locked, with a password that nobody knows. It is made like the base's account, and the result is read back. Only the
 //! last statement sets the pending password and unlocks the account.
 
-use crate::catalog::accounts::{Account, Accounts, known_tables, usable};
-use crate::catalog::grants::{Grants, Level, list};
-use crate::connect::{Rows, Session, only_value};
+use crate::catalog::accounts::Account;
+use crate::catalog::grants::{Level, list};
+use crate::connect::{Session, only_value};
+use crate::lock::{About, Locked};
+use crate::observed_pair::{Lock, ObservedPair, explain_reading};
 use crate::sql::changes::{Change, CloneTask, Grantee, ObjectGrant, Right};
 use crate::sql::hash;
-use crate::sql::password::{self, AccountUpdate, IdentifiedBy, Lock, Plugin};
-use crate::sql::preamble::{self, ServerInfo};
+use crate::sql::password::{self, IdentifiedBy, Plugin};
+use crate::sql::preamble::ServerInfo;
 use crate::sql::quote::literal;
-use rotation::database::{Evidence, Pair, Side, Turn};
+use rotation::database::{Evidence, Pair, PasswordChange, Side, Turn};
+use rotation::protocol::observation::PreviousCredential;
 use rotation::{Code, Error, Fact, Result};
 use std::collections::BTreeSet;
 
@@ -32,27 +35,44 @@ const OUTRUN: &[&str] = &["1396", "1141", "1147", "1403"];
 /// ER_ACCESS_DENIED_NO_PASSWORD_ERROR.
 const DENIED: &[&str] = &["1044", "1045", "1142", "1143", "1227", "1370", "1698"];
 
-/// Creates the clone's accounts if they are absent and this is its turn, makes them like the base's, and sets the pending
-/// side's password last. Two round trips. If anything differs, one more for each change and one to read the result back.
+/// Takes the lock on the pair and reads it. One round trip, and one more for proofs that only the server or a version has.
 ///
 /// # Errors
 /// [`Code::RoleMissing`], [`Code::RoleUnusable`], [`Code::RoleProtected`], [`Code::PairUnproven`],
-/// [`Code::AuthenticationUnsupported`], [`Code::PrivilegeUnknown`], [`Code::TlsRequired`] before any change;
-/// [`Code::PrivilegeMissing`] naming the grant; [`Code::PrivilegesDiffer`] if another client changes the accounts, too;
-/// [`Code::PasswordRefused`]; others by error number.
-pub(crate) async fn converge(
+/// [`Code::AuthenticationUnsupported`], [`Code::PrivilegeUnknown`], [`Code::TlsRequired`]; others by error number.
+pub(crate) async fn lock(
     mut session: Session,
     turn: Turn<'_>,
     evidence: &impl Evidence,
     allow_powerful: bool,
-) -> Result<()> {
-    let Turn { pair, pending, new, current } = turn;
-    let (server, mut observed) = ObservedPair::begin(&mut session, pair).await?;
-    let plugins = observed.ready(pair, pending, &server, allow_powerful)?;
+) -> Result<Locked> {
+    let (server, observed) = ObservedPair::begin(&mut session, turn.pair, Lock::Taken).await?;
+    let plugins = observed.ready(turn.pair, &server, allow_powerful)?;
     prove(&mut session, turn, &observed, evidence).await?;
+    password::needs_tls(&session, &observed.accounts)?;
+    Ok(Locked { session, server, about: About::Pair { observed, plugins } })
+}
+
+/// Creates the clone's accounts if they are absent and this is its turn, and makes them like the base's. If anything differs, one
+/// round trip for each change and one to read the result back.
+///
+/// # Errors
+/// [`Code::PrivilegeMissing`] naming the grant; [`Code::PrivilegesDiffer`] if another client changes the accounts, too; others by
+/// error number.
+pub(crate) async fn align(
+    session: &mut Session,
+    server: &ServerInfo,
+    observed: &mut ObservedPair,
+    plugins: &BTreeSet<Plugin>,
+    Turn { pair, pending, new, current }: Turn<'_>,
+) -> Result<()> {
+    // A clone that is gone is made again on its own turn.
+    if pending == Side::Base && observed.clone.is_empty() {
+        return Ok(());
+    }
     // A server that wants to see passwords takes only one that its rules allow.
     let first = if observed.accounts.passwords_validated { new.clone() } else { hash::mark(&pair.clone, current) };
-    let identified = IdentifiedBy::new(&session, &server, &observed.accounts, plugins.iter().copied(), &first)?;
+    let identified = IdentifiedBy::new(session, server, &observed.accounts, plugins.iter().copied(), &first)?;
     let task = CloneTask { clone: &pair.clone, mariadb: server.mariadb, in_use: pending == Side::Base };
     let mut gone = BTreeSet::new();
     for round in 0.. {
@@ -65,32 +85,47 @@ pub(crate) async fn converge(
         if round == ROUNDS {
             return Err(differ(pair, &first.what));
         }
-        keep_definers(&mut session, pair, server.mariadb, &changes).await?;
+        keep_definers(session, pair, server.mariadb, &changes).await?;
         let mut changed = false;
         for change in &changes {
-            let done = apply(&mut session, change, &mut gone).await;
-            changed |= done.map_err(|error| explain(error, &change.what, &change.needs, &server))?;
+            let done = apply(session, change, &mut gone).await;
+            changed |= done.map_err(|error| explain(error, &change.what, &change.needs, server))?;
         }
         if !changed {
             break;
         }
-        observed = ObservedPair::again(&mut session, pair, &server).await?;
+        *observed = ObservedPair::again(session, pair, server).await?;
     }
-    let targets = observed.targets(pending, server.mariadb)?;
-    let set = password::apply(&mut session, &server, &observed.accounts, &targets, new).await;
-    let what = "the password";
-    set.map_err(|error| explain(error, what, &Right::CreateUser, &server))?;
-    session.close().await;
     Ok(())
 }
 
-/// Compares the pair, as a superuser. One round trip.
+/// Sets the password of the side whose turn it is, and unlocks the clone's accounts if it is theirs. One round trip.
+///
+/// # Errors
+/// [`Code::PrivilegeMissing`], [`Code::PasswordRefused`]; others by error number.
+pub(crate) async fn set(
+    session: &mut Session,
+    server: &ServerInfo,
+    observed: &ObservedPair,
+    change: PasswordChange<'_>,
+) -> Result<PreviousCredential> {
+    let targets = observed.targets(change.user, server.mariadb)?;
+    let set = password::apply(session, server, &observed.accounts, &targets, change.to).await;
+    set.map_err(|error| explain(error, "the password", &Right::CreateUser, server))?;
+    Ok(PreviousCredential::Works)
+}
+
+/// Compares the pair, as a superuser. One round trip. The lock is held by the session of the pending user.
 ///
 /// # Errors
 /// [`Code::PrivilegesDiffer`] naming the first difference; those of reading.
 pub(crate) async fn compare(mut session: Session, pair: &Pair, pending: Side) -> Result<()> {
-    let (server, observed) = ObservedPair::begin(&mut session, pair).await?;
+    let (server, observed) = ObservedPair::begin(&mut session, pair, Lock::HeldByOther).await?;
     observed.understood()?;
+    if pending == Side::Base && observed.clone.is_empty() {
+        session.close().await;
+        return Ok(());
+    }
     let task = CloneTask { clone: &pair.clone, mariadb: server.mariadb, in_use: pending == Side::Base };
     for change in task.changes(&observed.base, &observed.clone, |_| String::new()) {
         let counts = match &change.grants {
@@ -114,119 +149,6 @@ fn differ(pair: &Pair, what: &str) -> Error {
     Error::new(Code::PrivilegesDiffer).with(Fact::User, &pair.clone).with(Fact::What, what)
 }
 
-/// The pair as it is.
-#[derive(Debug)]
-struct ObservedPair {
-    accounts: Accounts,
-    base: Vec<Grantee>,
-    clone: Vec<Grantee>,
-}
-
-impl ObservedPair {
-    fn queries(pair: &Pair) -> String {
-        let names = [pair.base.as_str(), pair.clone.as_str()];
-        format!("{}; {}", Accounts::queries(&names), Grants::queries(&names))
-    }
-
-    async fn begin(session: &mut Session, pair: &Pair) -> Result<(ServerInfo, Self)> {
-        known_tables(session)?;
-        let begun = preamble::begin(session, &pair.base, &Self::queries(pair)).await;
-        let (server, answers) = begun.map_err(explain_reading)?;
-        let observed = Self::of_answers(&answers, pair, &server)?;
-        Ok((server, observed))
-    }
-
-    async fn again(session: &mut Session, pair: &Pair, server: &ServerInfo) -> Result<Self> {
-        let answers = session.run(&Self::queries(pair)).await?;
-        Self::of_answers(&answers, pair, server)
-    }
-
-    fn of_answers(answers: &[Rows], pair: &Pair, server: &ServerInfo) -> Result<Self> {
-        let accounts = Accounts::of_answers(answers, &[&pair.base, &pair.clone], server.mariadb)?;
-        let grants = Grants::of_answers(answers, &accounts.list, server.mariadb)?;
-        let subjects = accounts.list.iter().cloned().zip(grants).map(|(account, grants)| Grantee { account, grants });
-        let (base, clone) = subjects.partition(|subject| subject.account.name.user == pair.base);
-        Ok(Self { accounts, base, clone })
-    }
-
-    /// Checks that both users may be changed and are understood. Returns the authentication plugins of the base's
-    /// accounts, for which passwords are made.
-    fn ready(&self, pair: &Pair, pending: Side, server: &ServerInfo, allow_powerful: bool) -> Result<BTreeSet<Plugin>> {
-        let base = self.accounts.of(&pair.base);
-        usable(&base, &pair.base).map_err(|error| error.with(Fact::Partner, &pair.clone))?;
-        if self.clone.is_empty() && pending == Side::Base {
-            return Err(pair.unproven("the user that the secret holds now does not exist at the server"));
-        }
-        for account in &self.accounts.list {
-            account.unprotected(server, allow_powerful)?;
-        }
-        self.understood()?;
-        // The function could set the password, but never log in with it.
-        if base.iter().all(|account| account.options.want_certificate()) {
-            return Err(Error::new(Code::AuthenticationUnsupported)
-                .with(Fact::User, &pair.base)
-                .with(Fact::Found, "REQUIRE of a client's certificate, on every account of the user")
-                .with(Fact::Expected, "REQUIRE NONE, SSL or CIPHER"));
-        }
-        base.into_iter().map(|account| Plugin::of(account, server.mariadb)).collect()
-    }
-
-    fn understood(&self) -> Result<()> {
-        for subject in self.base.iter().chain(&self.clone) {
-            if let Some(what) = subject.grants.unknown.first() {
-                return Err(Error::new(Code::PrivilegeUnknown)
-                    .with(Fact::User, &subject.account.name)
-                    .with(Fact::What, what));
-            }
-        }
-        Ok(())
-    }
-
-    /// The accounts of the base, each with the clone's account for the same host.
-    fn both(&self) -> impl Iterator<Item = (&Account, Option<&Account>)> {
-        self.base.iter().map(|base| {
-            let same = |clone: &&Grantee| clone.account.name.host == base.account.name.host;
-            (&base.account, self.clone.iter().find(same).map(|clone| &clone.account))
-        })
-    }
-
-    /// The accounts that get the pending password. On its own turn the clone also takes the base's plugin and lock.
-    fn targets(&self, pending: Side, mariadb: bool) -> Result<Vec<AccountUpdate>> {
-        let target = |(base, clone): (&Account, Option<&Account>)| {
-            let plugin = Plugin::of(base, mariadb)?;
-            Ok(match (pending, clone) {
-                (Side::Base, _) => {
-                    let discard = base.authentication.secondary;
-                    Some(AccountUpdate { name: base.name.clone(), plugin, lock: Lock::AsItIs, discard })
-                }
-                (Side::Clone, Some(clone)) => Some(AccountUpdate {
-                    name: clone.name.clone(),
-                    plugin,
-                    lock: if base.locked { Lock::On } else { Lock::Off },
-                    discard: clone.authentication.secondary,
-                }),
-                (Side::Clone, None) => None,
-            })
-        };
-        self.both().filter_map(|both| target(both).transpose()).collect()
-    }
-
-    /// A difference in how a clone's account logs in, although it has its password.
-    fn logs_in_differently(&self) -> Option<String> {
-        self.both().find_map(|(base, clone)| {
-            let clone = clone?;
-            let shown = &clone.name;
-            if clone.locked != base.locked {
-                Some(format!("{shown}: ACCOUNT {} is missing", if base.locked { "LOCK" } else { "UNLOCK" }))
-            } else if clone.authentication.plugin != base.authentication.plugin || clone.authentication.several {
-                Some(format!("{shown}: the authentication plugin is not {}", base.authentication.plugin))
-            } else {
-                None
-            }
-        })
-    }
-}
-
 /// Proves that the two users belong together. The server knows nothing of pairs, so one of these has to hold:
 ///
 /// * An earlier run of this rotation made the clone, and left its mark or set the pending password.
@@ -240,9 +162,15 @@ impl ObservedPair {
 /// user is called `x_clone`. Test: `a_partner_that_nothing_proves_is_not_touched`.
 async fn prove(session: &mut Session, turn: Turn<'_>, observed: &ObservedPair, evidence: &impl Evidence) -> Result<()> {
     let Turn { pair, pending, new, current } = turn;
-    // On the base's turn, the versions have already shown that the current user is this base's clone.
-    if pair.named || pending == Side::Base {
+    if pair.named {
         return Ok(());
+    }
+    if pending == Side::Base {
+        // The versions have already shown that the current user is this base's clone. A clone that is gone may never have been.
+        if !observed.clone.is_empty() || evidence.held(&pair.base).await? {
+            return Ok(());
+        }
+        return Err(pair.unproven("the user that the secret holds now does not exist at the server"));
     }
     if observed.clone.is_empty() {
         return prove_original(session, pair).await;
@@ -255,11 +183,11 @@ async fn prove(session: &mut Session, turn: Turn<'_>, observed: &ObservedPair, e
     if observed.clone.iter().all(ours) {
         return Ok(());
     }
-    if evidence.previous_user().await?.as_deref() == Some(pair.clone.as_str()) {
+    if evidence.held(&pair.clone).await? {
         return Ok(());
     }
-    let what = "the partner exists, and the secret's previous version does not hold it: it is somebody else's, or was made by a \
-                rotation that was given up";
+    let what = "the partner exists, and no older version of the secret holds it: it is somebody else's, or was made by a rotation \
+                that was given up";
     Err(pair.unproven(what))
 }
 
@@ -409,11 +337,4 @@ fn explain(error: Error, what: &str, needs: &Right, server: &ServerInfo) -> Erro
     };
     // The superuser lacks the privilege, not the user that is rotated.
     error.recoded(Code::PrivilegeMissing).with(Fact::User, to).with(Fact::What, format_args!("{what}; {help}"))
-}
-
-fn explain_reading(error: Error) -> Error {
-    if error.code() == Code::PrivilegeMissing {
-        return error.with_default(Fact::What, "the superuser needs SELECT on the schema mysql");
-    }
-    error
 }

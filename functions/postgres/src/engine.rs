@@ -1,10 +1,14 @@
 //! PostgreSQL as an engine.
 
 use crate::connect::{Session, connect};
+use crate::lock::Locked;
 use crate::settings::Settings;
+use crate::sql::password;
 use crate::{pair, single};
 use rotation::clock::Deadline;
-use rotation::database::{Engine, Evidence, Login, LoginFailure, Pair, PasswordChange, Side, Turn, expect_length};
+use rotation::database::{
+    Engine, Evidence, Login, LoginFailure, Pair, PasswordChange, Side, Turn, Work, expect_length,
+};
 use rotation::protocol::observation::PreviousCredential;
 use rotation::secret::Password;
 use rotation::{Error, Result};
@@ -26,6 +30,7 @@ impl Postgres {
 
 impl Engine for Postgres {
     type Session = Session;
+    type Locked = Locked;
 
     const NAMES: &'static [&'static str] = &["postgres", "aurora-postgresql"];
     const DEFAULT_PORT: u16 = 5432;
@@ -39,13 +44,41 @@ impl Engine for Postgres {
         expect_length(user, user.len(), MAX_NAME_BYTES, "bytes")
     }
 
+    /// PostgreSQL itself blocks nobody. So many logins fit into a step's time.
+    fn most_refused_logins(&self, _: &str) -> usize {
+        4
+    }
+
     async fn connect(&self, login: Login<'_>, deadline: Deadline) -> Result<Session, LoginFailure> {
         connect(login, deadline).await
     }
 
-    async fn change_own_password(&self, session: Session, change: PasswordChange<'_>) -> Result<PreviousCredential> {
-        single::change_own_password(session, change.user, change.to, self.settings).await?;
+    async fn lock(&self, session: Session, work: Work<'_>, evidence: &impl Evidence) -> Result<Locked> {
+        match work {
+            Work::Own(PasswordChange { user, .. }) | Work::Discard { user } => {
+                single::lock_own(session, user, self.settings).await
+            }
+            Work::Rescue(change) => single::lock_other(session, change.user, self.settings).await,
+            Work::Turn(turn) => pair::lock(session, turn, evidence, self.settings).await,
+        }
+    }
+
+    async fn align(&self, locked: &mut Locked, turn: Turn<'_>) -> Result<()> {
+        pair::align(locked, turn).await
+    }
+
+    async fn set_password(&self, locked: Locked, change: PasswordChange<'_>) -> Result<PreviousCredential> {
+        let Locked { session, encryption, pair } = locked;
+        let set = password::set_password(session, change.user, change.to, encryption).await;
+        match pair {
+            Some(of) => set.map_err(|error| pair::explain_password(error, change.user, &of.superuser))?,
+            None => set?,
+        }
         Ok(PreviousCredential::Refused)
+    }
+
+    async fn unlock(&self, locked: Locked) {
+        locked.session.close().await;
     }
 
     /// After a change the previous password opens no session, so a second run never gets this far.
@@ -53,16 +86,8 @@ impl Engine for Postgres {
         false
     }
 
-    async fn discard_previous_password(&self, _: Session, _: &str, _: &Password) -> Result<bool> {
+    async fn discard_previous_password(&self, _: Locked, _: &Password) -> Result<bool> {
         Ok(false)
-    }
-
-    async fn rescue(&self, superuser: Session, change: PasswordChange<'_>) -> Result<()> {
-        single::rescue(superuser, change.user, change.to, self.settings).await
-    }
-
-    async fn converge(&self, superuser: Session, turn: Turn<'_>, _: &impl Evidence) -> Result<()> {
-        pair::converge(superuser, turn, self.settings).await
     }
 
     /// `prove` has compared already, as the pending user: every role may read the catalogs.
@@ -70,10 +95,14 @@ impl Engine for Postgres {
         Ok(())
     }
 
-    async fn prove(&self, session: Session, user: &str, pair: Option<&Pair>) -> Result<()> {
+    async fn prove(&self, session: Session, user: &str, pair: Option<&Pair>) -> Result<Session> {
         match pair {
             None => single::prove(session, user).await,
             Some(pair) => pair::prove(session, user, pair).await,
         }
+    }
+
+    async fn close(&self, session: Session) {
+        session.close().await;
     }
 }

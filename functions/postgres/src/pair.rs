@@ -2,58 +2,77 @@
 
 use crate::catalog::Role;
 use crate::connect::Session;
+use crate::lock::{Locked, LockedPair};
+use crate::observed_pair::{ObservedPair, related_names};
 use crate::settings::Settings;
 use crate::sql::changes::{Right, changes, inheritance};
-use crate::sql::password::{Encryption, set_password};
-use crate::sql::preamble::{PINNED, RunAs, ServerInfo, ask, limits, rows, text};
+use crate::sql::password::Encryption;
+use crate::sql::preamble::{RunAs, ServerInfo, ask, hold, limits, rows, text};
 use crate::sql::quote::{identifier, setting_name};
-use rotation::database::{Pair, Side, Turn, expect_user};
+use rotation::database::{Evidence, Pair, Side, Turn, expect_user};
 use rotation::{Code, Error, Fact, Result};
-use std::collections::BTreeMap;
 
-/// Makes the clone if it is absent and this is its turn, makes it like the base, and sets the pending side's password last.
-/// One transaction: two round trips, and one for each change.
+/// Takes the lock on the pair and reads it.
 ///
 /// # Errors
-/// [`Code::RoleMissing`], [`Code::RoleUnusable`], [`Code::RoleProtected`], [`Code::PairUnproven`] before anything is
-/// changed; [`Code::PrivilegeMissing`] naming the grant; others by SQLSTATE.
-pub(crate) async fn converge(
+/// [`Code::RoleMissing`], [`Code::RoleUnusable`], [`Code::RoleProtected`], [`Code::PairUnproven`]; others by SQLSTATE.
+pub(crate) async fn lock(
     superuser: Session,
-    Turn { pair, pending, new, .. }: Turn<'_>,
+    Turn { pair, pending, .. }: Turn<'_>,
+    evidence: &impl Evidence,
     settings: Settings,
-) -> Result<()> {
+) -> Result<Locked> {
     let names = related_names(pair);
     let answers = ask(&superuser, &pair.base, RunAs::Superuser, &Role::query(&names)).await?;
     let server = ServerInfo::read(&answers)?;
     let encryption = Encryption::choose(&server, settings.allow_md5)?;
-    let roles = ObservedPair::new(pair, Role::read(&answers));
-    let base = roles.provable(pair, pending)?;
-    for role in [Some(base), roles.clone.as_ref()].into_iter().flatten() {
+    let observed = ObservedPair::new(pair, Role::read(&answers));
+    let clone_is_gone = pending == Side::Base && observed.clone.is_none();
+    let clone_was_ours = clone_is_gone && evidence.held(&pair.base).await?;
+    let base = observed.provable(pair, pending, clone_was_ours)?;
+    for role in [Some(base), observed.clone.as_ref()].into_iter().flatten() {
         role.unprotected(&server, settings.allow_powerful_roles)?;
     }
     base.usable()?;
-    let clone = roles.clone.as_ref();
-    for change in changes(base, clone, &pair.clone).into_iter().chain(clone.and_then(|clone| inheritance(base, clone)))
-    {
-        let done = superuser.run(&format!("{}; {}", limits(&superuser)?, change.sql)).await;
-        done.map_err(|error| explain(error, &change.what, &change.needs, &server.current_user))?;
-    }
-    let user = pair.user(pending);
-    let set = set_password(superuser, user, new, encryption).await;
-    set.map_err(|error| explain(error, "the password", &Right::Admin(user.to_owned()), &server.current_user))
+    let pair = Some(LockedPair { observed, superuser: server.current_user });
+    Ok(Locked { session: superuser, encryption, pair })
 }
 
-/// As one of the pair: proves that the session belongs to this user, and that the clone is like the base. One round trip.
+/// Makes the clone if it is absent and this is its turn, and makes it like the base. One round trip for each change, in the
+/// transaction that the password ends.
+///
+/// # Errors
+/// [`Code::PrivilegeMissing`] naming the grant; others by SQLSTATE.
+pub(crate) async fn align(locked: &mut Locked, Turn { pair, pending, .. }: Turn<'_>) -> Result<()> {
+    let Some(LockedPair { observed, superuser }) = &locked.pair else { return Ok(()) };
+    let Some(base) = &observed.base else { return Ok(()) };
+    let clone = observed.clone.as_ref();
+    // A clone that is gone is made again on its own turn.
+    if clone.is_none() && pending == Side::Base {
+        return Ok(());
+    }
+    for change in changes(base, clone, &pair.clone).into_iter().chain(clone.and_then(|clone| inheritance(base, clone)))
+    {
+        let done = locked.session.run(&format!("{}; {}", limits(&locked.session)?, change.sql)).await;
+        done.map_err(|error| explain(error, &change.what, &change.needs, superuser))?;
+    }
+    Ok(())
+}
+
+/// Adds to a password that was refused what the superuser lacks.
+pub(crate) fn explain_password(error: Error, user: &str, superuser: &str) -> Error {
+    explain(error, "the password", &Right::Admin(user.to_owned()), superuser)
+}
+
+/// As one of the pair: takes the lock, proves that the session belongs to this user, and that the clone is like the base. One
+/// round trip.
 ///
 /// # Errors
 /// [`Code::LoginForbidden`], [`Code::PrivilegesDiffer`] naming the first difference.
-pub(crate) async fn prove(session: Session, user: &str, pair: &Pair) -> Result<()> {
+pub(crate) async fn prove(session: Session, user: &str, pair: &Pair) -> Result<Session> {
     let queries = Role::query(&related_names(pair));
-    let sql = format!(
-        "BEGIN READ ONLY; {PINNED}; \
-         SELECT 'session', session_user, current_user, current_database(); {queries}; COMMIT"
-    );
-    let answers = session.run(&sql).await?;
+    let who = "SELECT 'session', session_user, current_user, current_database()";
+    let answers = hold(&session, &pair.base, &format!("{who}; {queries}")).await?;
     let row = rows(&answers, "session").next();
     let column = |index| row.map_or("", |row| text(row, index));
     expect_user(column(1), user)?;
@@ -70,56 +89,7 @@ pub(crate) async fn prove(session: Session, user: &str, pair: &Pair) -> Result<(
     {
         return differ(&change.what);
     }
-    session.close().await;
-    Ok(())
-}
-
-/// The pair, and the user whose clone the base may be.
-fn related_names(pair: &Pair) -> Vec<&str> {
-    [Some(pair.base.as_str()), Some(pair.clone.as_str()), pair.original()].into_iter().flatten().collect()
-}
-
-/// The pair as it is.
-#[derive(Debug)]
-struct ObservedPair {
-    base: Option<Role>,
-    clone: Option<Role>,
-}
-
-impl ObservedPair {
-    fn new(pair: &Pair, roles: Vec<Role>) -> Self {
-        let mut by_name: BTreeMap<String, Role> = roles.into_iter().map(|role| (role.name.clone(), role)).collect();
-        Self { base: by_name.remove(&pair.base), clone: by_name.remove(&pair.clone) }
-    }
-
-    /// The base user, if the two belong together.
-    ///
-    /// **Invariant:** a pair's user is changed only if the secret or the database proves that the two belong
-    /// together. A name that ends in `_clone` proves nothing: AWS's function resets the unrelated user `x` if an ordinary user is
-    /// called `x_clone`. Test: `only_a_provable_pair_is_touched`.
-    fn provable(&self, pair: &Pair, pending: Side) -> Result<&Role> {
-        let unproven = |what| Err(pair.unproven(what));
-        let Some(base) = &self.base else {
-            return Err(Error::new(Code::RoleMissing).with(Fact::User, &pair.base).with(Fact::Partner, &pair.clone));
-        };
-        if base.reach.contains_key(&pair.clone) {
-            return unproven("the base user is a member of the other one");
-        }
-        if !pair.named && pair.original().is_some_and(|original| base.is_in(original)) {
-            return unproven(
-                "the secret's user is itself a clone, and the secret's previous version does not say of whom",
-            );
-        }
-        match &self.clone {
-            Some(clone) if !pair.named && !clone.is_in(&pair.base) => {
-                unproven("the partner exists and is not a member of the base user")
-            }
-            None if pending == Side::Base => {
-                unproven("the user that the secret holds now does not exist at the server")
-            }
-            _ => Ok(base),
-        }
-    }
+    Ok(session)
 }
 
 /// Adds the refused change to an error and, if a privilege is missing, the statement that would help.
@@ -153,34 +123,4 @@ fn explain(error: Error, what: &str, needs: &Right, superuser: &str) -> Error {
 fn readable(name: &str) -> String {
     let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_';
     if name.chars().all(plain) { name.to_owned() } else { identifier(name) }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::sql::changes::tests::{followed, member, role};
-
-    #[test]
-    fn only_a_provable_pair_is_touched() {
-        let pair = Pair { base: "app".to_owned(), clone: "app_clone".to_owned(), named: false };
-        let named = Pair { named: true, ..pair.clone() };
-        let stranger = role("app_clone");
-        let observed = ObservedPair { base: Some(role("app")), clone: Some(stranger.clone()) };
-        assert_eq!(observed.provable(&pair, Side::Clone).unwrap_err().code(), Code::PairUnproven);
-        assert!(observed.provable(&named, Side::Clone).is_ok());
-
-        let observed = ObservedPair { base: None, clone: Some(stranger) };
-        assert_eq!(observed.provable(&pair, Side::Clone).unwrap_err().code(), Code::RoleMissing);
-
-        let mut clone_of_clone = role("app");
-        clone_of_clone.reach.insert("app_clone".to_owned(), false);
-        let observed = ObservedPair { base: Some(clone_of_clone), clone: Some(followed(&role("app"))) };
-        assert_eq!(observed.provable(&named, Side::Clone).unwrap_err().code(), Code::PairUnproven);
-
-        let mut base = role("x_clone");
-        base.member_of.push(member("x"));
-        let pair = Pair { base: "x_clone".to_owned(), clone: "x_clone_clone".to_owned(), named: false };
-        let observed = ObservedPair { base: Some(base), clone: None };
-        assert_eq!(observed.provable(&pair, Side::Clone).unwrap_err().code(), Code::PairUnproven);
-    }
 }

@@ -2,36 +2,30 @@
 
 use crate::catalog::Role;
 use crate::connect::Session;
+use crate::lock::Locked;
 use crate::settings::Settings;
-use crate::sql::password::{Encryption, set_password};
-use crate::sql::preamble::{RunAs, ServerInfo, ask, rows, text};
+use crate::sql::password::Encryption;
+use crate::sql::preamble::{RunAs, ServerInfo, ask, hold, rows, text};
 use rotation::database::expect_user;
-use rotation::secret::Password;
 use rotation::{Code, Error, Fact, Result};
 
-/// Changes the password of the user who is logged in.
+/// Takes the lock on the user who is logged in, who may change its own password.
 ///
 /// # Errors
 /// [`Code::ServerReadOnly`], [`Code::LockTimeout`], and others by SQLSTATE.
-pub(crate) async fn change_own_password(
-    session: Session,
-    user: &str,
-    new: &Password,
-    settings: Settings,
-) -> Result<()> {
+pub(crate) async fn lock_own(session: Session, user: &str, settings: Settings) -> Result<Locked> {
     let answers = ask(&session, user, RunAs::SessionUser, "").await?;
     let server = ServerInfo::read(&answers)?;
     expect_user(&server.session_user, user)?;
-    let encryption = Encryption::choose(&server, settings.allow_md5)?;
-    set_password(session, user, new, encryption).await
+    Ok(Locked { session, encryption: Encryption::choose(&server, settings.allow_md5)?, pair: None })
 }
 
-/// Sets the password of a user that is locked out, as a superuser.
+/// Takes the lock on a user that is locked out, as a superuser who may set its password.
 ///
 /// # Errors
 /// [`Code::RoleMissing`]; [`Code::RoleUnusable`] if a new password would not help; [`Code::RoleProtected`]; those of
-/// [`change_own_password`].
-pub(crate) async fn rescue(superuser: Session, user: &str, new: &Password, settings: Settings) -> Result<()> {
+/// [`lock_own`].
+pub(crate) async fn lock_other(superuser: Session, user: &str, settings: Settings) -> Result<Locked> {
     let answers = ask(&superuser, user, RunAs::Superuser, &Role::query(&[user])).await?;
     let server = ServerInfo::read(&answers)?;
     let role = Role::read(&answers).into_iter().next();
@@ -39,17 +33,16 @@ pub(crate) async fn rescue(superuser: Session, user: &str, new: &Password, setti
     role.usable()?;
     role.unprotected(&server, settings.allow_powerful_roles)?;
     let encryption = Encryption::choose(&server, settings.allow_md5)?;
-    set_password(superuser, user, new, encryption).await
+    Ok(Locked { session: superuser, encryption, pair: None })
 }
 
-/// Proves that the session belongs to this user and works. One round trip.
+/// Takes the lock, and proves that the session belongs to this user and works. One round trip.
 ///
 /// # Errors
 /// [`Code::LoginForbidden`] if it belongs to another user; others by SQLSTATE.
-pub(crate) async fn prove(session: Session, user: &str) -> Result<()> {
-    let answers = session.run("SELECT 'session', session_user").await?;
+pub(crate) async fn prove(session: Session, user: &str) -> Result<Session> {
+    let answers = hold(&session, user, "SELECT 'session', session_user").await?;
     let found = rows(&answers, "session").next().map(|row| text(row, 1));
     expect_user(found.unwrap_or_default(), user)?;
-    session.close().await;
-    Ok(())
+    Ok(session)
 }

@@ -27,6 +27,7 @@ mod disturbed;
 mod one_user;
 mod pool;
 mod rds;
+mod recovery;
 
 /// PostgreSQL 15.
 fn postgres() -> postgres::Options {

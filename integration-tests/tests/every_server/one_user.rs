@@ -23,7 +23,7 @@ on! { (postgres, mariadb):
 }
 
 /// In what servers differ for a user alone.
-trait Users: Server {
+pub(super) trait Users: Server {
     /// Options with which refused logins can be counted.
     fn counting(options: Self::Options) -> Self::Options;
     /// How many logins were refused so far.
@@ -70,7 +70,7 @@ async fn the_normal_path_costs_what_it_has_to<O: Options<Server: Users>>(options
     let world = world(O::Server::counting(options)).await;
     let secret = world.user_of(world.server.strategies()[0], "app").await;
     let before = world.server.refused_logins().await;
-    assert_eq!(world.costs(&secret).await, [(2, 4, 0), (1, 3, 1), (1, 3, 1), (2, 4, 1)]);
+    assert_eq!(world.costs(&secret).await, [(2, 4, 0), (2, 4, 1), (1, 3, 1), (3, 5, 1)]);
     assert_eq!(world.server.refused_logins().await, before, "a login was refused");
     // A counter that cannot count would say the same.
     assert!(!world.opens("app", "wrong").await);
@@ -118,8 +118,13 @@ async fn the_previous_password_is_tried_last_and_then_the_superuser_may_help<O: 
     world.server.set_password("app", "changed by hand").await;
     let current = secret.at("AWSCURRENT").await;
     let error = secret.refused().await;
-    assert_eq!(error.error_type, "locked-out", "{error:?}");
-    assert!(error.error_message.contains("superuserRescue"), "the way out is named: {error:?}");
+    // Where a server may block the user soon, not all versions are tried.
+    let (code, way_out) = match world.server.fields()["engine"].as_str() {
+        Some("mysql") => ("refused-too-often", "docs/runbooks/locked-out.md"),
+        _ => ("locked-out", "superuserRescue"),
+    };
+    assert_eq!(error.error_type, code, "{error:?}");
+    assert!(error.error_message.contains(way_out), "the way out is named: {error:?}");
     assert_eq!(secret.at("AWSCURRENT").await, current);
 
     // The superuser may help only where the secret says so.

@@ -2,6 +2,7 @@
 
 use super::support::{Call, Double, answer, empty, random};
 use axum::response::Response;
+use integration_tests::STEPS;
 use integration_tests::issuer::World;
 use lab::disturb::Fault;
 use serde_json::{Value, json};
@@ -215,4 +216,33 @@ async fn an_administrator_without_the_scope_changes_nothing() {
     assert_eq!(secret.refused().await.error_type, "admin-rejected");
     assert_eq!(double.ended(), [""; 0]);
     assert_eq!(secret.at("AWSCURRENT").await["clientSecret"], double.secret());
+}
+
+/// While a request is held up, by the network or by the issuer, an operator gives the rotation up, and the next one succeeds.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_value_that_arrives_late_is_replaced_by_the_current_one() {
+    let double = Auth0::new();
+    let world = World::start("auth0", double.router(), double.admin()).await;
+    let secret = world.secret(double.written()).await;
+    secret.rotated().await;
+    for (fault, sent) in [(Fault::Delay(Duration::from_secs(2)), 3), (Fault::Throttle, 1)] {
+        let late = secret.registered().await;
+        secret.steps(&["createSecret"], &late).await;
+        let before = double.ended().len();
+        world.lab.disturb().restart();
+        world.lab.disturb().on_next("issuer PATCH", fault);
+        let overtaking = async {
+            tokio::time::sleep(Duration::from_millis(500)).await;
+            let request = json!({"SecretId": secret.arn, "VersionStage": "AWSPENDING", "RemoveFromVersionId": late});
+            world.lab.call("UpdateSecretVersionStage", request).await.expect("the rotation is given up");
+            let token = secret.registered().await;
+            secret.steps(&STEPS, &token).await;
+        };
+        let (held, ()) = tokio::join!(secret.step("setSecret", &late), overtaking);
+        assert_eq!(world.lab.disturb().fired(), 1, "{fault:?}");
+        assert_eq!(held.expect_err("overtaken").error_type, "version-unknown", "{fault:?}");
+        let current = secret.field("AWSCURRENT", "clientSecret").await;
+        assert!(double.works(&current), "{fault:?}: AWSCURRENT is dead");
+        assert_eq!(double.ended().len() - before, sent, "{fault:?}: the values that were set");
+    }
 }

@@ -57,7 +57,7 @@ async fn a_rotation_costs_one_login_a_step_and_few_calls() {
     for creates in [3, 2] {
         let token = secret.registered().await;
         for (step, most, logins) in
-            [("createSecret", creates, 0), ("setSecret", 1, 1), ("testSecret", 1, 1), ("finishSecret", 2, 1)]
+            [("createSecret", creates, 0), ("setSecret", 2, 1), ("testSecret", 1, 1), ("finishSecret", 3, 1)]
         {
             world.lab.disturb().restart();
             world.lab.disturb().latency(OVERLAP);

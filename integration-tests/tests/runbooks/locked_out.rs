@@ -16,6 +16,18 @@ pub async fn pending_removed_after_set(script: Script<'_>) {
     let pending = secret.holders("AWSPENDING").await;
     let request = json!({"SecretId": secret.arn, "VersionStage": "AWSPENDING", "RemoveFromVersionId": pending[0]});
     world.lab.call("UpdateSecretVersionStage", request).await.expect("the label is removed");
+    script.typed(script.about(&world.lab, &secret.arn)).await;
+    well(&world, &secret).await;
+}
+
+pub async fn pending_removed_without_a_search(script: Script<'_>) {
+    let settings = |function: lab::stack::Builder| function.clock_behind(AGE).env("MAX_REFUSED_LOGINS", "0");
+    let world = World::with(lab::servers::postgres::Options::default(), settings).await;
+    let secret = attached(&world).await;
+    stops_after_set(&world, &secret).await;
+    let pending = secret.holders("AWSPENDING").await;
+    let request = json!({"SecretId": secret.arn, "VersionStage": "AWSPENDING", "RemoveFromVersionId": pending[0]});
+    world.lab.call("UpdateSecretVersionStage", request).await.expect("the label is removed");
     let said = fails(&world.lab, &secret.arn).await;
     script.typed(script.about(&world.lab, &secret.arn).said(&said).psql(&world.server)).await;
     well(&world, &secret).await;

@@ -72,6 +72,7 @@ situations! {
     "pending-for-another-server" => stuck::pending_for_another_server,
     "function-gone" => stuck::function_gone,
     "pending-removed-after-set" => locked_out::pending_removed_after_set,
+    "pending-removed-without-a-search" => locked_out::pending_removed_without_a_search,
     "password-changed-by-hand" => locked_out::password_changed_by_hand,
     "password-changed-by-hand-mysql" => locked_out::password_changed_by_hand_mysql,
     "password-changed-by-hand-mariadb" => locked_out::password_changed_by_hand_mariadb,

@@ -7,7 +7,7 @@ use crate::clock::{Deadline, age_of};
 use crate::error::{Code, Error, Fact, Result};
 use crate::protocol::label::{CURRENT, PENDING, PREVIOUS};
 use crate::protocol::schedule::{RotatedSecret, days, interval, unqualified};
-use crate::protocol::store::{Description, PutOutcome, SecretStore, Version, VersionSelector};
+use crate::protocol::store::{Description, ListedVersion, PutOutcome, SecretStore, Version, VersionSelector};
 use crate::secret::{RotationToken, SecretText};
 use async_trait::async_trait;
 use aws_config::retry::RetryConfig;
@@ -31,7 +31,7 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 /// The limit of one attempt, for the same reason.
 const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// The largest page of ListSecrets.
+/// The largest page of ListSecrets and ListSecretVersionIds.
 const LARGEST_PAGE: i32 = 100;
 
 /// Secrets Manager, as the SDK's environment describes it.
@@ -110,6 +110,7 @@ impl SecretStore for SecretsManager {
             VersionSelector::Current => request.version_stage(CURRENT),
             VersionSelector::Previous => request.version_stage(PREVIOUS),
             VersionSelector::Pending(version) => request.version_id(version).version_stage(PENDING),
+            VersionSelector::Any(version) => request.version_id(version),
         };
         let attempts = Attempts::counted(&self.throttles);
         let call = request.customize().interceptor(attempts.clone()).send();
@@ -127,6 +128,30 @@ impl SecretStore for SecretsManager {
             // The second wording is the service's answer while the version exists without a value.
             Err(failure) if failure.code() == Some("ResourceNotFoundException") => Ok(None),
             Err(failure) => Err(failure.into_error()),
+        }
+    }
+
+    async fn versions(&self, secret: &str, deadline: Deadline) -> Result<Vec<ListedVersion>> {
+        let (mut found, mut page) = (Vec::new(), None);
+        loop {
+            let attempts = Attempts::counted(&self.throttles);
+            let request = self.client.list_secret_version_ids().secret_id(secret).include_deprecated(true);
+            let request = request.max_results(LARGEST_PAGE).set_next_token(page.take());
+            let call = request.customize().interceptor(attempts.clone()).send();
+            let listed = finish("ListSecretVersionIds", secret, deadline, &attempts, call).await?;
+            let output = listed.map_err(Failure::into_error)?;
+            found.extend(output.versions.unwrap_or_default().into_iter().filter_map(|version| {
+                let labels = version.version_stages.unwrap_or_default();
+                Some(ListedVersion {
+                    id: version.version_id?,
+                    labels,
+                    created: version.created_date.and_then(since_epoch),
+                })
+            }));
+            page = output.next_token;
+            if page.is_none() {
+                return Ok(found);
+            }
         }
     }
 
@@ -197,7 +222,7 @@ impl SecretStore for SecretsManager {
 }
 
 fn since_epoch(date: DateTime) -> Option<Duration> {
-    u64::try_from(date.secs()).ok().map(Duration::from_secs)
+    u64::try_from(date.secs()).ok().map(|seconds| Duration::new(seconds, date.subsec_nanos()))
 }
 
 /// A moment since the Unix epoch as RFC 3339 has it.

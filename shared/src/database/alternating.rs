@@ -1,17 +1,17 @@
 //! Alternating users: whose turn is next, and setSecret for them.
 
-use super::engine::{Engine, Evidence, Turn};
+use super::engine::{Engine, PasswordChange, Turn, Work};
+use super::evidence::{Holder, VersionsOfSecret};
+use super::lock::wanted;
 use super::login::Logins;
 use super::pair::{Pair, Side};
 use super::plan::Credential;
-use super::secret::{DatabaseSecret, DatabaseUser};
+use super::secret::DatabaseUser;
 use super::versions::CheckedVersions;
-use crate::document::Document;
 use crate::error::Result;
 use crate::protocol::context::StepContext;
 use crate::protocol::observation::PreviousCredential;
 use crate::protocol::target::{Applied, Change};
-use std::marker::PhantomData;
 
 /// The user whose turn is next.
 pub(crate) async fn next_user<E: Engine>(
@@ -19,8 +19,23 @@ pub(crate) async fn next_user<E: Engine>(
     current: &DatabaseUser,
     users: Option<&(String, String)>,
 ) -> Result<String> {
-    let previous = VersionsOfSecret { context, current, engine: PhantomData::<E> };
-    let previous = if Pair::needs_previous(&current.username, users) { previous.previous_user().await? } else { None };
+    let previous = match Pair::of_clones_name(&current.username).filter(|_| users.is_none()) {
+        None => None,
+        // The user may be the clone of a base, or a base whose name ends like a clone's.
+        Some((as_clone, as_base)) => {
+            let versions = VersionsOfSecret::<E>::new(context, current);
+            match versions.newest_of(&[&as_clone.base, &as_base.clone]).await? {
+                Holder::Of(user) => Some(user),
+                Holder::NoVersion => None,
+                // A wrong guess would be stored, and a stored value never changes.
+                Holder::Others => {
+                    let what = "the secret's user has the name of a clone, and no older version of the secret says of whom: \
+                                name the base and the clone in rotation.users";
+                    return Err(as_clone.unproven(what));
+                }
+            }
+        }
+    };
     let pair = Pair::of(&current.username, users, previous.as_deref())?;
     Ok(pair.user(pair.partner(&current.username)).to_owned())
 }
@@ -32,31 +47,16 @@ pub(crate) async fn apply<E: Engine>(
     superuser: &str,
     (pair, pending): (&Pair, Side),
 ) -> Result<Applied> {
-    let (context, current) = (logins.context, &versions.current.user);
+    let (context, engine, current) = (logins.context, logins.engine, &versions.current.user);
     let session = logins.superuser_session(superuser, current).await?;
-    context.still_pending().await?;
     let turn = Turn { pair, pending, new: &versions.pending.user.password, current: &current.password };
-    let evidence = VersionsOfSecret { context, current, engine: PhantomData::<E> };
-    logins.engine.converge(session, turn, &evidence).await?;
+    let evidence = VersionsOfSecret::<E>::new(context, current);
+    let locked = engine.lock(session, Work::Turn(turn), &evidence).await?;
+    let Some(mut locked) = wanted(engine, context, locked).await? else { return Ok(Applied::AlreadyInEffect) };
+    // **Invariant:** the privileges come before the password. Otherwise a user that consumers can log in as could do less than
+    // they need.
+    engine.align(&mut locked, turn).await?;
+    let change = PasswordChange { user: pair.user(pending), from: &current.password, to: turn.new };
+    engine.set_password(locked, change).await?;
     Ok(Applied::Changed(Change { by: Credential::Superuser.as_str(), previous: PreviousCredential::Works }))
-}
-
-/// What the secret's versions say about a pair.
-struct VersionsOfSecret<'a, E> {
-    context: &'a StepContext<'a>,
-    current: &'a DatabaseUser,
-    engine: PhantomData<E>,
-}
-
-impl<E: Engine> Evidence for VersionsOfSecret<'_, E> {
-    async fn previous_user(&self) -> Result<Option<String>> {
-        let document = self.context.previous().await?;
-        Ok(document.and_then(|document| user_on_same_server::<E>(&document, self.current)))
-    }
-}
-
-/// The user of a version, if the version is for the server of `other`.
-fn user_on_same_server<E: Engine>(document: &Document, other: &DatabaseUser) -> Option<String> {
-    let user = DatabaseSecret::read::<E>(document).ok()?.user;
-    (user.host.eq_ignore_ascii_case(&other.host) && user.port == other.port).then_some(user.username)
 }

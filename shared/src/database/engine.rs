@@ -47,13 +47,30 @@ pub struct Turn<'a> {
     pub current: &'a Password,
 }
 
+/// What a session is to do with the lock.
+#[derive(Clone, Copy, Debug)]
+pub enum Work<'a> {
+    /// The user who is logged in changes its own password.
+    Own(PasswordChange<'a>),
+    /// A superuser sets the password of a user that no known password opens. `from` is the current one.
+    Rescue(PasswordChange<'a>),
+    /// A superuser makes a clone like its base, and sets the password of the pending side.
+    Turn(Turn<'a>),
+    /// The user who is logged in ends every password of its own but the one that opened the session.
+    Discard {
+        /// The user's name.
+        user: &'a str,
+    },
+}
+
 /// What the versions of a secret say about a pair. Servers that have no memberships do not know which users form one.
 pub trait Evidence: Send + Sync {
-    /// The user in the AWSPREVIOUS version, if that version is for the same server. Costs a call.
+    /// Whether an older version of the secret, for the same server, holds this user. Costs a call, or several if that is not
+    /// AWSPREVIOUS.
     ///
     /// # Errors
     /// Those of the store.
-    fn previous_user(&self) -> impl Future<Output = Result<Option<String>>> + Send;
+    fn held(&self, user: &str) -> impl Future<Output = Result<bool>> + Send;
 }
 
 /// Checks that a session belongs to the user who logged in. A server or a proxy can map one user to another.
@@ -87,9 +104,14 @@ pub fn expect_length(user: &str, found: usize, limit: usize, unit: &str) -> Resu
 /// A kind of database server: how to log in, and how to change passwords.
 ///
 /// Every method ends before the deadline of the login. Its error then names what it waited for.
+///
+/// The lock is the server's own (an advisory lock, a user lock) and ends with the session. Every change of a user's password
+/// through this seam holds it.
 pub trait Engine: Send + Sync {
     /// An open connection, which keeps the deadline.
     type Session: Send;
+    /// A session that holds the lock on a user or a pair, and what was read about them.
+    type Locked: Send;
 
     /// The values of the secret's `engine` that this engine serves.
     const NAMES: &'static [&'static str];
@@ -116,6 +138,9 @@ pub trait Engine: Send + Sync {
         false
     }
 
+    /// How many refused logins end the search for a password that works, if `MAX_REFUSED_LOGINS` does not say so.
+    fn most_refused_logins(&self, engine: &str) -> usize;
+
     /// Logs in: one connection, one attempt. The deadline is the step's, and limits every wait in the session.
     fn connect(
         &self,
@@ -123,36 +148,41 @@ pub trait Engine: Send + Sync {
         deadline: Deadline,
     ) -> impl Future<Output = Result<Self::Session, LoginFailure>> + Send;
 
-    /// Changes the password of the user who is logged in. Returns what became of the previous password.
-    fn change_own_password(
+    /// Takes the lock on the user or the pair, reads what the work needs, and checks that the work may be done. Nothing is changed.
+    ///
+    /// Until the session ends, no other invocation gets this lock. So the caller asks *now* whether the work is still wanted: an
+    /// answer from before the lock may be outdated.
+    fn lock(
         &self,
         session: Self::Session,
+        work: Work<'_>,
+        evidence: &impl Evidence,
+    ) -> impl Future<Output = Result<Self::Locked>> + Send;
+
+    /// For [`Work::Turn`]: makes the clone if it is absent and this is its turn, and gives it the base's privileges. No password
+    /// that anybody knows is set.
+    fn align(&self, locked: &mut Self::Locked, turn: Turn<'_>) -> impl Future<Output = Result<()>> + Send;
+
+    /// Sets the password and ends the session. Returns what became of the previous password.
+    fn set_password(
+        &self,
+        locked: Self::Locked,
         change: PasswordChange<'_>,
     ) -> impl Future<Output = Result<PreviousCredential>> + Send;
+
+    /// Ends a session without a change, so that the lock is free at once.
+    fn unlock(&self, locked: Self::Locked) -> impl Future<Output = ()> + Send;
 
     /// Whether the server refused a change because an earlier run has set the pending password already.
     fn is_a_second_run(&self, refusal: &Error) -> bool;
 
     /// With [`DUAL_PASSWORDS`](Self::DUAL_PASSWORDS): ends every password of the user who is logged in, except the one that opened
-    /// the session. `false` if that was the only one.
+    /// the session, and ends the session. `false` if that was the only one.
     fn discard_previous_password(
         &self,
-        session: Self::Session,
-        user: &str,
+        locked: Self::Locked,
         current: &Password,
     ) -> impl Future<Output = Result<bool>> + Send;
-
-    /// Changes another user's password, as a superuser, if no known password opens the database. `from` is the current one.
-    fn rescue(&self, superuser: Self::Session, change: PasswordChange<'_>) -> impl Future<Output = Result<()>> + Send;
-
-    /// As a superuser: makes the clone if it is absent, gives it the base's privileges, and sets the password of the pending
-    /// side last.
-    fn converge(
-        &self,
-        superuser: Self::Session,
-        turn: Turn<'_>,
-        evidence: &impl Evidence,
-    ) -> impl Future<Output = Result<()>> + Send;
 
     /// With [`SUPERUSER_COMPARES`](Self::SUPERUSER_COMPARES): checks that the clone's effective privileges are the base's.
     ///
@@ -160,8 +190,15 @@ pub trait Engine: Send + Sync {
     /// [`Code::PrivilegesDiffer`] naming the first difference.
     fn compare(&self, superuser: Self::Session, pair: &Pair, pending: Side) -> impl Future<Output = Result<()>> + Send;
 
-    /// As the user who is logged in: proves that the session belongs to that user and works. For a pair whose users may see each
-    /// other's privileges, it also proves that they are the base user's.
-    fn prove(&self, session: Self::Session, user: &str, pair: Option<&Pair>)
-    -> impl Future<Output = Result<()>> + Send;
+    /// As the user who is logged in: takes the lock, and proves that the session belongs to that user and works. For a pair whose
+    /// users may see each other's privileges, it also proves that they are the base user's.
+    fn prove(
+        &self,
+        session: Self::Session,
+        user: &str,
+        pair: Option<&Pair>,
+    ) -> impl Future<Output = Result<Self::Session>> + Send;
+
+    /// Ends a session.
+    fn close(&self, session: Self::Session) -> impl Future<Output = ()> + Send;
 }

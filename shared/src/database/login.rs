@@ -45,6 +45,10 @@ impl<E: Engine> Logins<'_, E> {
 
     /// Tries one of several credentials, of which one is in effect: the current one, as a rule.
     pub(crate) async fn try_to_log_in(&self, user: &DatabaseUser, credential: Credential) -> LoginResult<E> {
+        if let Some(error) = self.context.was_refused(&user.username, &user.password) {
+            let error = error.with(Fact::Credential, credential.as_str());
+            return Err(LoginFailure { observation: Observation::Rejected, error });
+        }
         match credential {
             Credential::Current => self.log_in(user, credential).await,
             _ => self.log_in_once(user, credential, false).await,
@@ -69,10 +73,11 @@ impl<E: Engine> Logins<'_, E> {
             channel_binding_required: binding,
         };
         self.engine.connect(login, self.context.deadline()).await.map_err(|failure| {
+            let error = user.locate(failure.error.with_default(Fact::Credential, credential.as_str()));
             if failure.observation == Observation::Rejected {
                 self.context.notes().refused_login();
+                self.context.refused(&user.username, &user.password, &error);
             }
-            let error = user.locate(failure.error.with_default(Fact::Credential, credential.as_str()));
             LoginFailure { error, ..failure }
         })
     }

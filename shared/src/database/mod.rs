@@ -4,6 +4,8 @@
 mod alternating;
 mod endpoint;
 mod engine;
+mod evidence;
+mod lock;
 mod login;
 mod login_failure;
 mod pair;
@@ -17,7 +19,7 @@ mod versions;
 
 pub use crate::protocol::observation::Observation;
 pub use endpoint::{Endpoint, Transport};
-pub use engine::{Engine, Evidence, Login, PasswordChange, Turn, expect_length, expect_user};
+pub use engine::{Engine, Evidence, Login, PasswordChange, Turn, Work, expect_length, expect_user};
 pub use login_failure::LoginFailure;
 pub use pair::{Pair, Side};
 pub use settings::Settings;

@@ -51,9 +51,11 @@ impl Pair {
         })
     }
 
-    /// Whether [`of`](Self::of) needs the previous user.
-    pub(crate) fn needs_previous(user: &str, users: Option<&(String, String)>) -> bool {
-        users.is_none() && user.ends_with(CLONE_SUFFIX)
+    /// The two pairs that a user may belong to whose name ends like a clone's: as the clone, and as the base.
+    pub(crate) fn of_clones_name(user: &str) -> Option<(Self, Self)> {
+        let base = user.strip_suffix(CLONE_SUFFIX)?.to_owned();
+        let as_base = Self { base: user.to_owned(), clone: format!("{user}{CLONE_SUFFIX}"), named: false };
+        Some((Self { base, clone: user.to_owned(), named: false }, as_base))
     }
 
     /// The user on one side.

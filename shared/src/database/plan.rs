@@ -9,7 +9,7 @@ pub enum Credential {
     Current,
     /// The one in AWSPENDING.
     Pending,
-    /// The one in AWSPREVIOUS.
+    /// One in AWSPREVIOUS or in a version that has lost its labels: all that the secret still has, newest first.
     Previous,
     /// The one in the superuser's secret.
     Superuser,
@@ -56,7 +56,11 @@ impl Observations {
 /// What a single-user rotation may fall back on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Fallbacks {
-    /// There is an AWSPREVIOUS version, for the same user on the same server.
+    /// The pending password may be tried.
+    pub pending: bool,
+    /// The pending password was made a moment ago, and nobody is known to have set it. Then older versions come first.
+    pub fresh: bool,
+    /// There may be an older version, for the same user on the same server, that was not tried.
     pub previous: bool,
     /// The secret allows the superuser to help.
     pub superuser: bool,
@@ -79,19 +83,18 @@ pub enum Move {
 
 /// Decides the next move of a single-user setSecret.
 ///
-/// The current credential comes first, so that a healthy rotation makes no refused login.
+/// The current credential comes first, so that a healthy rotation makes no refused login. The pending one is next, unless it is
+/// fresh: an earlier run of the step may have set it and lost the answer.
 ///
 /// **Invariant:** the next credential is tried only if the server *refused* the one before. An unreachable or
 /// confused server says nothing about passwords. Otherwise an outage could make the function give up a password that works, or
 /// lock the user with failed logins. Test: `every_row_of_the_matrix`.
 pub fn next_move(seen: Observations, fallbacks: Fallbacks) -> Move {
     use Credential::{Current, Pending, Previous, Superuser};
-    let order = [
-        (Current, seen.current, true),
-        (Pending, seen.pending, true),
-        (Previous, seen.previous, fallbacks.previous),
-        (Superuser, seen.superuser, fallbacks.superuser),
-    ];
+    let pending = (Pending, seen.pending, fallbacks.pending);
+    let previous = (Previous, seen.previous, fallbacks.previous);
+    let [second, third] = if fallbacks.fresh { [previous, pending] } else { [pending, previous] };
+    let order = [(Current, seen.current, true), second, third, (Superuser, seen.superuser, fallbacks.superuser)];
     for (credential, observation, available) in order {
         if !available {
             continue;
@@ -118,10 +121,11 @@ mod tests {
     const ALL: [Option<Observation>; 5] = [None, Some(Works), Some(Rejected), Some(Unreachable), Some(Unknown)];
 
     fn matrix() -> impl Iterator<Item = (Observations, Fallbacks)> {
-        (0..5_usize.pow(4) * 4).map(|n| {
-            let pick = |place: u32| ALL[n / 4 / 5_usize.pow(place) % 5];
+        (0..5_usize.pow(4) * 16).map(|n| {
+            let pick = |place: u32| ALL[n / 16 / 5_usize.pow(place) % 5];
             let seen = Observations { current: pick(0), pending: pick(1), previous: pick(2), superuser: pick(3) };
-            (seen, Fallbacks { previous: n & 1 == 1, superuser: n & 2 == 2 })
+            let bit = |bit: usize| n & bit == bit;
+            (seen, Fallbacks { previous: bit(1), superuser: bit(2), pending: bit(4), fresh: bit(8) })
         })
     }
 
@@ -134,7 +138,7 @@ mod tests {
         }
     }
 
-    /// The table that `next_move` has to agree with, written as rules over the whole matrix of 2,500 rows.
+    /// The table that `next_move` has to agree with, written as rules over the whole matrix of 10,000 rows.
     #[test]
     fn every_row_of_the_matrix() {
         let mut rows = 0;
@@ -142,24 +146,27 @@ mod tests {
             rows += 1;
             let decided = next_move(seen, fallbacks);
             let row = format!("{seen:?} {fallbacks:?} → {decided:?}");
-            let before: &[Credential] = match decided {
-                Move::Try(credential) | Move::ChangeAs(credential) | Move::Report(credential) => match credential {
-                    Current => &[],
-                    Pending => &[Current],
-                    Previous => &[Current, Pending],
-                    Superuser => &[Current, Pending, Previous],
-                },
-                Move::AlreadyInEffect => &[Current],
-                Move::LockedOut => &[Current, Pending, Previous],
+            let order = if fallbacks.fresh {
+                [Current, Previous, Pending, Superuser]
+            } else {
+                [Current, Pending, Previous, Superuser]
+            };
+            let ahead_of = |credential| &order[..order.iter().position(|one| *one == credential).unwrap()];
+            let before = match decided {
+                Move::Try(credential) | Move::ChangeAs(credential) | Move::Report(credential) => ahead_of(credential),
+                Move::AlreadyInEffect => ahead_of(Pending),
+                Move::LockedOut => ahead_of(Superuser),
             };
             // Nothing is tried, used or given up before everything ahead of it was refused, or is not to be had.
             for &credential in before {
-                let skipped = credential == Previous && !fallbacks.previous;
+                let skipped =
+                    credential == Previous && !fallbacks.previous || credential == Pending && !fallbacks.pending;
                 assert!(skipped || observation(&seen, credential) == Some(Rejected), "{row}");
             }
             match decided {
                 Move::Try(credential) => {
                     assert_eq!(observation(&seen, credential), None, "{row}");
+                    assert!(credential != Pending || fallbacks.pending, "{row}");
                     assert!(credential != Previous || fallbacks.previous, "{row}");
                     assert!(credential != Superuser || fallbacks.superuser, "{row}");
                 }
@@ -176,7 +183,7 @@ mod tests {
                 Move::LockedOut => assert!(!fallbacks.superuser, "{row}"),
             }
         }
-        assert_eq!(rows, 2500);
+        assert_eq!(rows, 10_000);
     }
 
     /// From nothing known, trying what is asked for always ends, after at most one login per credential.

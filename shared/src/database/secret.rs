@@ -195,7 +195,7 @@ impl DatabaseUser {
 pub(crate) mod tests {
     use super::*;
     use crate::clock::Deadline;
-    use crate::database::{Evidence, Login, LoginFailure, Pair, PasswordChange, Side, Turn};
+    use crate::database::{Evidence, Login, LoginFailure, Pair, PasswordChange, Side, Turn, Work};
     use crate::protocol::observation::PreviousCredential;
 
     /// An engine that is never asked to connect.
@@ -203,6 +203,7 @@ pub(crate) mod tests {
 
     impl Engine for Postgres {
         type Session = ();
+        type Locked = ();
         const NAMES: &'static [&'static str] = &["postgres", "aurora-postgresql"];
         const DEFAULT_PORT: u16 = 5432;
         const DEFAULT_DATABASE: Option<&'static str> = Some("postgres");
@@ -213,28 +214,37 @@ pub(crate) mod tests {
         fn check_name(&self, _: &str, _: &str) -> Result<()> {
             Ok(())
         }
+        fn most_refused_logins(&self, _: &str) -> usize {
+            unreachable!()
+        }
         async fn connect(&self, _: Login<'_>, _: Deadline) -> Result<(), LoginFailure> {
             unreachable!()
         }
-        async fn change_own_password(&self, (): (), _: PasswordChange<'_>) -> Result<PreviousCredential> {
+        async fn lock(&self, (): (), _: Work<'_>, _: &impl Evidence) -> Result<()> {
+            unreachable!()
+        }
+        async fn align(&self, (): &mut (), _: Turn<'_>) -> Result<()> {
+            unreachable!()
+        }
+        async fn set_password(&self, (): (), _: PasswordChange<'_>) -> Result<PreviousCredential> {
+            unreachable!()
+        }
+        async fn unlock(&self, (): ()) {
             unreachable!()
         }
         fn is_a_second_run(&self, _: &Error) -> bool {
             unreachable!()
         }
-        async fn discard_previous_password(&self, (): (), _: &str, _: &Password) -> Result<bool> {
-            unreachable!()
-        }
-        async fn rescue(&self, (): (), _: PasswordChange<'_>) -> Result<()> {
-            unreachable!()
-        }
-        async fn converge(&self, (): (), _: Turn<'_>, _: &impl Evidence) -> Result<()> {
+        async fn discard_previous_password(&self, (): (), _: &Password) -> Result<bool> {
             unreachable!()
         }
         async fn compare(&self, (): (), _: &Pair, _: Side) -> Result<()> {
             unreachable!()
         }
         async fn prove(&self, (): (), _: &str, _: Option<&Pair>) -> Result<()> {
+            unreachable!()
+        }
+        async fn close(&self, (): ()) {
             unreachable!()
         }
     }

@@ -13,6 +13,8 @@ pub struct Settings {
     pub(super) ca_bundle: Option<String>,
     /// `SUPERUSER_SECRET_ARNS`: the only secrets that `masterarn` may name. `None`: any that the function's role can read.
     pub(super) superuser_secrets: Option<Vec<String>>,
+    /// `MAX_REFUSED_LOGINS`: how many refused logins may end the search for a password that works. `None`: the engine's default.
+    pub(super) most_refused_logins: Option<usize>,
     /// `AWS_ENDPOINT_URL_RDS`: where RDS is, if not at its usual place.
     pub(super) rds_endpoint: Option<String>,
 }
@@ -27,6 +29,7 @@ impl Settings {
             policy: environment.password_policy(exclude_characters)?,
             ca_bundle: environment.ca_bundle()?,
             superuser_secrets: environment.list("SUPERUSER_SECRET_ARNS")?,
+            most_refused_logins: environment.number("MAX_REFUSED_LOGINS", 10)?,
             rds_endpoint: environment.text("AWS_ENDPOINT_URL_RDS")?,
         })
     }

@@ -1,33 +1,48 @@
 //! setSecret for a single user: finds the credential that opens the database, and changes the password with it.
 
-use super::engine::{Engine, PasswordChange};
+use super::engine::{Engine, PasswordChange, Work};
+use super::evidence::VersionsOfSecret;
+use super::lock::wanted;
 use super::login::Logins;
 use super::plan::{Credential, Fallbacks, Move, Observations, next_move};
 use super::secret::DatabaseSecret;
 use super::versions::CheckedVersions;
 use crate::error::{Code, Error, Fact, Result};
-use crate::protocol::observation::{Observation, PreviousCredential};
+use crate::protocol::context::StepContext;
+use crate::protocol::observation::Observation;
 use crate::protocol::target::{Applied, Change};
 
-/// Sets the pending password, or finds that it is in effect.
+/// Sets the pending password, or finds that it is in effect. Older versions are tried while the server has refused fewer logins
+/// than `most_refused`.
 pub(crate) async fn apply<E: Engine>(
     logins: &Logins<'_, E>,
     versions: &CheckedVersions,
     rescuer: Option<&str>,
+    most_refused: usize,
 ) -> Result<Applied> {
+    let fresh = logins.context.is_fresh() && most_refused > 0;
+    let fallbacks = Fallbacks { pending: true, fresh, previous: most_refused > 0, superuser: rescuer.is_some() };
     let mut search = Search {
         logins,
         versions,
         rescuer,
+        most_refused,
         seen: Observations::default(),
-        fallbacks: Fallbacks { previous: true, superuser: rescuer.is_some() },
+        fallbacks,
+        older: None,
+        untried: false,
         previous: None,
         session: None,
         failure: None,
     };
     loop {
         match next_move(search.seen, search.fallbacks) {
-            Move::Try(Credential::Previous) if search.previous.is_none() => search.read_previous().await?,
+            Move::Try(Credential::Previous) => search.try_older().await?,
+            // What comes last may be left out.
+            Move::Try(Credential::Pending) if fresh && search.is_spent() => {
+                search.fallbacks.pending = false;
+                search.untried = true;
+            }
             Move::Try(credential) => search.try_credential(credential).await?,
             Move::AlreadyInEffect => return Ok(Applied::AlreadyInEffect),
             Move::ChangeAs(credential) => return search.change_as(credential).await,
@@ -35,6 +50,10 @@ pub(crate) async fn apply<E: Engine>(
                 return Err(search.failed_with(Code::SuperuserRejected));
             }
             Move::Report(_) => return Err(search.failure.unwrap_or_else(internal)),
+            Move::LockedOut if search.untried => {
+                let refused = format!("{} logins", logins.context.refusals());
+                return Err(search.failed_with(Code::RefusedTooOften).with(Fact::Found, refused));
+            }
             Move::LockedOut => return Err(search.failed_with(Code::LockedOut)),
         }
     }
@@ -45,9 +64,14 @@ struct Search<'a, E: Engine> {
     logins: &'a Logins<'a, E>,
     versions: &'a CheckedVersions,
     rescuer: Option<&'a str>,
+    most_refused: usize,
     seen: Observations,
     fallbacks: Fallbacks,
-    /// Read when the current and the pending password were refused, and not before.
+    /// The older versions that were not tried, newest last. Listed when the newer passwords were refused, and not before.
+    older: Option<Vec<Older>>,
+    /// Whether a credential was left untried, so that the server does not block the user.
+    untried: bool,
+    /// The older version that was tried last.
     previous: Option<DatabaseSecret>,
     /// Of the last login that succeeded.
     session: Option<E::Session>,
@@ -55,16 +79,54 @@ struct Search<'a, E: Engine> {
     failure: Option<Error>,
 }
 
+/// An older version of the secret.
+enum Older {
+    Previous,
+    Id(String),
+}
+
 impl<E: Engine> Search<'_, E> {
-    /// Reads the previous version. It counts only if it is for the same user on the same server.
-    async fn read_previous(&mut self) -> Result<()> {
-        let current = &self.versions.current;
-        let previous = self.logins.context.previous().await?;
-        let previous = previous.and_then(|document| DatabaseSecret::read::<E>(&document).ok());
-        self.previous = previous.filter(|previous| {
-            previous.user.username == current.user.username && current.same_target(previous).is_ok()
-        });
-        self.fallbacks.previous = self.previous.is_some();
+    /// Whether the server may be asked no more than the credentials that have to be tried.
+    ///
+    /// **Invariant:** a search ends before the server blocks the user. Servers count refused logins, and some block the user for
+    /// a day after a few, consumers included. Test: `a_search_does_not_use_up_the_logins_that_a_server_allows`.
+    fn is_spent(&self) -> bool {
+        self.logins.context.refusals() >= self.most_refused
+    }
+
+    /// Tries the next older version that counts: it is for the same user on the same server, and its password was not refused.
+    async fn try_older(&mut self) -> Result<()> {
+        let context = self.logins.context;
+        let mut older = match self.older.take() {
+            Some(older) => older,
+            None => older_versions(context, self.rescuer).await?,
+        };
+        while let Some(next) = older.pop() {
+            if self.is_spent() {
+                self.untried = true;
+                break;
+            }
+            let document = match &next {
+                Older::Previous => context.previous().await?,
+                Older::Id(id) => context.version(id).await?,
+            };
+            let current = &self.versions.current;
+            let secret = document.and_then(|document| DatabaseSecret::read::<E>(&document).ok()).filter(|secret| {
+                let (user, password) = (&secret.user.username, &secret.user.password);
+                *user == current.user.username
+                    && current.same_target(secret).is_ok()
+                    && context.was_refused(user, password).is_none()
+            });
+            if secret.is_some() {
+                self.previous = secret;
+                self.older = Some(older);
+                self.try_credential(Credential::Previous).await?;
+                // The next one may work.
+                self.seen.previous = self.seen.previous.filter(|seen| *seen != Observation::Rejected);
+                return Ok(());
+            }
+        }
+        self.fallbacks.previous = false;
         Ok(())
     }
 
@@ -99,32 +161,47 @@ impl<E: Engine> Search<'_, E> {
         let Some(session) = self.session else {
             return Err(self.failure.unwrap_or_else(|| Error::new(Code::Internal)));
         };
-        let Logins { context, engine, .. } = self.logins;
+        let Logins { context, engine, .. } = *self.logins;
         let CheckedVersions { current, pending, .. } = self.versions;
-        context.still_pending().await?;
         let from = match (credential, &self.previous) {
             (Credential::Previous, Some(previous)) => &previous.user.password,
             _ => &current.user.password,
         };
         let change = PasswordChange { user: &pending.user.username, from, to: &pending.user.password };
-        let previous = if credential == Credential::Superuser {
-            engine.rescue(session, change).await?;
-            PreviousCredential::Refused
-        } else {
-            match engine.change_own_password(session, change).await {
-                // The password before still opens sessions. Only here is the pending one worth a login that may be refused.
-                Err(error) if engine.is_a_second_run(&error) => {
-                    let again = self.logins.log_in(&pending.user, Credential::Pending).await;
-                    return again.map(|_| Applied::AlreadyInEffect).map_err(|_| error);
-                }
-                changed => changed?,
+        let rescued = credential == Credential::Superuser;
+        let work = if rescued { Work::Rescue(change) } else { Work::Own(change) };
+        let evidence = VersionsOfSecret::<E>::new(context, &current.user);
+        let locked = engine.lock(session, work, &evidence).await?;
+        let Some(locked) = wanted(engine, context, locked).await? else { return Ok(Applied::AlreadyInEffect) };
+        let previous = match engine.set_password(locked, change).await {
+            // The password before still opens sessions. Only here is the pending one worth a login that may be refused.
+            Err(error) if !rescued && engine.is_a_second_run(&error) => {
+                let again = self.logins.log_in(&pending.user, Credential::Pending).await;
+                return again.map(|_| Applied::AlreadyInEffect).map_err(|_| error);
             }
+            changed => changed?,
         };
         Ok(Applied::Changed(Change { by: credential.as_str(), previous }))
     }
 
     fn failed_with(self, code: Code) -> Error {
         self.failure.map_or_else(internal, |error| error.recoded(code))
+    }
+}
+
+/// The older versions, newest last. A superuser who may help makes a longer search needless.
+async fn older_versions(context: &StepContext<'_>, rescuer: Option<&str>) -> Result<Vec<Older>> {
+    if rescuer.is_some() {
+        return Ok(vec![Older::Previous]);
+    }
+    match context.older_versions().await {
+        Ok(newest_first) => Ok(newest_first.into_iter().rev().map(Older::Id).collect()),
+        // The role of a function that was deployed before this search existed may not list versions.
+        Err(error) if error.code() == Code::ServiceDenied => {
+            context.warn(error);
+            Ok(vec![Older::Previous])
+        }
+        Err(error) => Err(error),
     }
 }
 

@@ -1,6 +1,7 @@
 //! A database user as the target of a rotation. Each method reads the secret's versions once and passes on typed values.
 
-use super::engine::Engine;
+use super::engine::{Engine, Work};
+use super::evidence::VersionsOfSecret;
 use super::login::Logins;
 use super::login_failure::LoginFailure;
 use super::plan::Credential;
@@ -24,13 +25,20 @@ pub struct DatabaseTarget<E> {
     policy: Policy,
     deployers_ca: Option<String>,
     superusers: Superusers,
+    most_refused_logins: Option<usize>,
 }
 
 impl<E: Engine> DatabaseTarget<E> {
     /// A target over `engine`, with the deployer's password policy and CA.
     pub fn new(engine: E, settings: Settings) -> Self {
         let superusers = Superusers::new(settings.superuser_secrets, settings.rds_endpoint.as_deref());
-        Self { engine, policy: settings.policy, deployers_ca: settings.ca_bundle, superusers }
+        Self {
+            engine,
+            policy: settings.policy,
+            deployers_ca: settings.ca_bundle,
+            superusers,
+            most_refused_logins: settings.most_refused_logins,
+        }
     }
 
     fn logins<'a>(&'a self, context: &'a StepContext<'a>) -> Logins<'a, E> {
@@ -39,14 +47,30 @@ impl<E: Engine> DatabaseTarget<E> {
     }
 
     /// Ends the passwords before that of `secret`, if they may not live longer than `age`, the time since this one was made.
-    async fn discard(&self, logins: Logins<'_, E>, secret: &DatabaseSecret, age: Option<Duration>) -> Result<Retired> {
+    ///
+    /// **Invariant:** the labels are asked under the lock. Otherwise the password of AWSCURRENT could end here, if somebody has moved
+    /// the label back meanwhile. Test: `a_label_that_was_moved_back_keeps_its_password`.
+    async fn discard(
+        &self,
+        logins: Logins<'_, E>,
+        secret: &DatabaseSecret,
+        version: &str,
+        age: Option<Duration>,
+    ) -> Result<Retired> {
         let due = secret.discard_after.zip(age).is_some_and(|(after, age)| age >= after);
         if !due {
             return Ok(Retired::Nothing);
         }
         let user = &secret.user;
         let session = logins.session(user, Credential::Current).await?;
-        let discarded = self.engine.discard_previous_password(session, &user.username, &user.password).await;
+        let work = Work::Discard { user: &user.username };
+        let evidence = VersionsOfSecret::<E>::new(logins.context, user);
+        let locked = self.engine.lock(session, work, &evidence).await.map_err(|error| user.locate(error))?;
+        if logins.context.current_version_now().await?.as_deref() != Some(version) {
+            self.engine.unlock(locked).await;
+            return Ok(Retired::Nothing);
+        }
+        let discarded = self.engine.discard_previous_password(locked, &user.password).await;
         let discarded = discarded.map_err(|error| user.locate(error))?;
         Ok(if discarded { Retired::Previous } else { Retired::Nothing })
     }
@@ -54,6 +78,7 @@ impl<E: Engine> DatabaseTarget<E> {
 
 impl<E: Engine> Target for DatabaseTarget<E> {
     type Made = ();
+    type Held = E::Session;
     const HELPER_SECRET_VERIFIES: bool = E::SUPERUSER_COMPARES;
 
     fn throttles(&self) -> u32 {
@@ -85,9 +110,13 @@ impl<E: Engine> Target for DatabaseTarget<E> {
     }
 
     async fn apply(&self, context: &StepContext<'_>, versions: Versions<'_>) -> Result<Applied> {
-        let (logins, versions) = (self.logins(context), CheckedVersions::read::<E>(versions)?);
+        let (logins, versions) = (self.logins(context), CheckedVersions::unedited::<E>(versions)?);
         let applied = match &versions.users {
-            Users::Single { rescuer } => single::apply(&logins, &versions, rescuer.as_deref()).await,
+            Users::Single { rescuer } => {
+                let engine = &versions.current.user.engine;
+                let most = self.most_refused_logins.unwrap_or_else(|| self.engine.most_refused_logins(engine));
+                single::apply(&logins, &versions, rescuer.as_deref(), most).await
+            }
             Users::Alternating { superuser, pair, pending } => {
                 alternating::apply(&logins, &versions, superuser, (pair, *pending)).await
             }
@@ -95,16 +124,20 @@ impl<E: Engine> Target for DatabaseTarget<E> {
         applied.map_err(|error| versions.pending.user.locate(error))
     }
 
-    async fn verify(&self, context: &StepContext<'_>, versions: Versions<'_>, proof: Proof) -> Result<()> {
-        let (logins, versions) = (self.logins(context), CheckedVersions::read::<E>(versions)?);
+    async fn verify(&self, context: &StepContext<'_>, versions: Versions<'_>, proof: Proof) -> Result<E::Session> {
+        let (logins, versions) = (self.logins(context), CheckedVersions::unedited::<E>(versions)?);
         let session = logins.session(&versions.pending.user, Credential::Pending).await?;
         let proven = prove(&logins, session, &versions, proof).await;
         proven.map_err(|error| versions.pending.user.locate(error))
     }
 
+    async fn release(&self, held: E::Session) {
+        self.engine.close(held).await;
+    }
+
     async fn retire(&self, context: &StepContext<'_>, versions: Versions<'_>) -> Result<Retired> {
         let secret = DatabaseSecret::read::<E>(versions.pending)?;
-        self.discard(self.logins(context), &secret, Some(Duration::ZERO)).await
+        self.discard(self.logins(context), &secret, context.token(), Some(Duration::ZERO)).await
     }
 
     async fn check(&self, context: &StepContext<'_>, current: VersionWithAge<'_>) -> Result<Retired> {
@@ -112,11 +145,12 @@ impl<E: Engine> Target for DatabaseTarget<E> {
         let user = &secret.user;
         let session = logins.session(user, Credential::Current).await?;
         let proven = self.engine.prove(session, &user.username, None).await;
-        proven.map_err(|error| user.locate(error))?;
+        self.engine.close(proven.map_err(|error| user.locate(error))?).await;
         if let Some(superuser) = secret.strategy.superuser() {
             logins.superuser_session(superuser, user).await?;
         }
-        self.discard(logins, &secret, current.age).await
+        let version = context.description().current_version().unwrap_or_default();
+        self.discard(logins, &secret, version, current.age).await
     }
 
     async fn attempt(&self, context: &StepContext<'_>, versions: Versions<'_>, label: Label) -> Result<Attempt> {
@@ -144,23 +178,23 @@ impl<E: Engine> Target for DatabaseTarget<E> {
     }
 }
 
-/// Proves that the pending user's session works and, for a pair, that its privileges are the base's.
+/// Proves that the pending user's session works and, for a pair, that its privileges are the base's. The session holds the lock.
 async fn prove<E: Engine>(
     logins: &Logins<'_, E>,
     session: E::Session,
     versions: &CheckedVersions,
     proof: Proof,
-) -> Result<()> {
+) -> Result<E::Session> {
     let (engine, user) = (logins.engine, &versions.pending.user.username);
     let Users::Alternating { superuser, pair, pending } = &versions.users else {
         return engine.prove(session, user, None).await;
     };
-    engine.prove(session, user, Some(pair)).await?;
+    let session = engine.prove(session, user, Some(pair)).await?;
     if E::SUPERUSER_COMPARES && proof == Proof::Full {
-        let session = logins.superuser_session(superuser, &versions.current.user).await?;
-        engine.compare(session, pair, *pending).await?;
+        let superuser = logins.superuser_session(superuser, &versions.current.user).await?;
+        engine.compare(superuser, pair, *pending).await?;
     }
-    Ok(())
+    Ok(session)
 }
 
 fn tried_as<T>(attempt: Result<T, LoginFailure>) -> Attempt {

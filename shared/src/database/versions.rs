@@ -6,6 +6,9 @@ use super::secret::{DatabaseSecret, Strategy};
 use crate::error::{Code, Error, Fact, Result};
 use crate::protocol::target::Versions;
 
+/// The keys that a rotation of a database user writes.
+pub(crate) const WRITTEN: [&str; 2] = ["username", "password"];
+
 /// AWSCURRENT and AWSPENDING, for one server and for users that this rotation may change.
 pub(crate) struct CheckedVersions {
     pub(crate) current: DatabaseSecret,
@@ -22,6 +25,16 @@ pub(crate) enum Users {
 }
 
 impl CheckedVersions {
+    /// The versions, of which the pending one has all that the current one has.
+    ///
+    /// # Errors
+    /// Those of [`read`](Self::read); [`Code::PendingOutdated`].
+    pub(crate) fn unedited<E: Engine>(versions: Versions<'_>) -> Result<Self> {
+        let read = Self::read::<E>(versions)?;
+        versions.unedited(&WRITTEN)?;
+        Ok(read)
+    }
+
     /// **Invariant:** no password is sent before the pending version's server and user were compared with the
     /// current one's. Otherwise whoever may write AWSPENDING could have the current password sent to a server of their own, or
     /// another user's password changed. Test: `a_pending_version_about_something_else_is_never_tried`.

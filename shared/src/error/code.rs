@@ -92,6 +92,10 @@ codes! {
     PendingMismatch = "pending-mismatch", Permanent,
         "the AWSPENDING version does not describe the same target as AWSCURRENT",
         "Nothing was sent anywhere. Compare the two versions' fields; remove AWSPENDING from the version and start a new rotation.";
+    /// Promoting the pending version would undo an edit that somebody made meanwhile.
+    PendingOutdated = "pending-outdated", Permanent,
+        "AWSCURRENT was edited after the rotation began, and the AWSPENDING version lacks the edit",
+        "Remove AWSPENDING from the version and start a new rotation: it begins with the edited value.";
 
     // ---- the secret's document
     /// `SecretString` is not a JSON object, or the value is binary.
@@ -218,6 +222,10 @@ codes! {
     LockedOut = "locked-out", Permanent,
         "neither the pending, the current nor the previous password opens the target",
         "Set the current password at the server by hand, or allow the superuser to (`rotation.superuserRescue: true` with `masterarn`).";
+    /// A search ended early, so that the server does not block the user.
+    RefusedTooOften = "refused-too-often", Permanent,
+        "the server refused as many logins as a rotation may cause, and no password that was tried opens the target",
+        "Remove AWSPENDING from the version, and start a new rotation, which tries older versions. If that ends here again, follow docs/runbooks/locked-out.md.";
     /// The new credential does not open the target.
     PendingRejected = "pending-rejected", Permanent,
         "the server refuses the pending credential",

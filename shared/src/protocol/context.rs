@@ -1,16 +1,19 @@
 //! What a step hands to a target: the facts of this invocation, read access to secrets, and the step's notes.
 
-use crate::clock::{Deadline, Stopwatch};
+use crate::clock::Deadline;
 use crate::document::Document;
 use crate::error::{Code, Error, Fact, Result};
+use crate::protocol::label::{CURRENT, PREVIOUS};
 use crate::protocol::notes::StepNotes;
 use crate::protocol::store::{Description, RotationState, SecretStore, VersionSelector};
-use crate::secret::SecretText;
+use crate::secret::{Password, SecretText};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-/// How old the labels may be when a credential is changed. A healthy step is faster. A slower step may have been overtaken by
-/// an operator and another rotation. It would then put back a password that no version of the secret holds.
-const LABELS_ARE_FRESH_FOR: Duration = Duration::from_secs(2);
+/// Pauses before another read, because a read may miss a version that was written just before. They add up to 1.5 s: longer
+/// than the replication delay, and short against a function's timeout. Only a configuration test waits for all of them.
+pub(crate) const READ_AGAIN_AFTER: [Duration; 4] =
+    [Duration::from_millis(100), Duration::from_millis(200), Duration::from_millis(400), Duration::from_millis(800)];
 
 /// One step of one rotation, as a target sees it.
 pub struct StepContext<'a> {
@@ -18,10 +21,20 @@ pub struct StepContext<'a> {
     secret: &'a str,
     token: &'a str,
     description: Description,
-    since: Stopwatch,
+    /// The state that the token's version was in when the step began.
+    state: RotationState,
     deadline: Deadline,
     ahead: Option<(String, Result<Document>)>,
     notes: &'a StepNotes,
+    refused: Mutex<Vec<RefusedLogin>>,
+    fresh: bool,
+}
+
+/// A login that the target refused in this step.
+struct RefusedLogin {
+    user: String,
+    password: Password,
+    why: Error,
 }
 
 impl<'a> StepContext<'a> {
@@ -34,8 +47,28 @@ impl<'a> StepContext<'a> {
         notes: &'a StepNotes,
         deadline: Deadline,
     ) -> Self {
-        let since = Stopwatch::start();
-        Self { store, secret, token, description, since, deadline, ahead: None, notes }
+        Self {
+            store,
+            secret,
+            token,
+            description,
+            state: RotationState::Pending,
+            deadline,
+            ahead: None,
+            notes,
+            refused: Mutex::default(),
+            fresh: false,
+        }
+    }
+
+    /// The same step, for a version in this state.
+    pub(crate) fn expecting(self, state: RotationState) -> Self {
+        Self { state, ..self }
+    }
+
+    /// The same step, for a version that is [fresh](Self::is_fresh) or not.
+    pub(crate) fn with_fresh(self, fresh: bool) -> Self {
+        Self { fresh, ..self }
     }
 
     pub(crate) fn with_ahead(self, ahead: Option<(String, Result<Document>)>) -> Self {
@@ -65,6 +98,25 @@ impl<'a> StepContext<'a> {
     /// The step's notes.
     pub fn notes(&self) -> &StepNotes {
         self.notes
+    }
+
+    /// Remembers that the target refused this credential.
+    pub(crate) fn refused(&self, user: &str, password: &Password, why: &Error) {
+        let login = RefusedLogin { user: user.to_owned(), password: password.clone(), why: why.clone() };
+        self.refused.lock().unwrap_or_else(PoisonError::into_inner).push(login);
+    }
+
+    /// How many credentials the target has refused in this step.
+    pub(crate) fn refusals(&self) -> usize {
+        self.refused.lock().unwrap_or_else(PoisonError::into_inner).len()
+    }
+
+    /// Why the target refused this credential in this step, if it did. A password that was refused is not tried again: servers
+    /// count refused logins, and some lock the user after a few.
+    pub(crate) fn was_refused(&self, user: &str, password: &Password) -> Option<Error> {
+        let refused = self.refused.lock().unwrap_or_else(PoisonError::into_inner);
+        let same = |one: &&RefusedLogin| one.user == user && one.password.expose() == password.expose();
+        refused.iter().find(same).map(|one| one.why.clone())
     }
 
     /// Whether the version has a value by now. Call it right before an action outside that only the first invocation of
@@ -105,31 +157,93 @@ impl<'a> StepContext<'a> {
         self.deadline
     }
 
-    /// Checks that the version is still pending. Call it right before a credential is changed. It costs a call to Secrets
-    /// Manager only if the labels were read more than two seconds ago.
+    /// Whether the version is still to be put into effect. `false` if another invocation of this rotation has promoted it meanwhile.
+    /// Call it while nobody else can change the credential: once the lock is held, or right before each request that has no lock.
+    /// It costs a call to Secrets Manager.
     ///
     /// # Errors
-    /// [`Code::VersionNotPending`] and those of the store.
-    pub async fn still_pending(&self) -> Result<()> {
-        if self.since.elapsed() < LABELS_ARE_FRESH_FOR {
-            return Ok(());
-        }
-        match self.store.describe(self.secret, self.deadline).await?.rotation_state(self.token)? {
-            RotationState::Pending => Ok(()),
-            RotationState::Current => Err(Error::new(Code::VersionNotPending).with(Fact::Version, self.token)),
+    /// [`Code::VersionNotPending`], [`Code::VersionUnknown`]; [`Code::WriteConflict`] if AWSCURRENT has moved; those of the store.
+    pub async fn still_wanted(&self) -> Result<bool> {
+        let now = self.store.describe(self.secret, self.deadline).await?;
+        match (self.state, now.rotation_state(self.token)?) {
+            // The step's plan is for the version that was current when it began: which user is in use, for example.
+            (before, state) if before == state && now.current_version() == self.description.current_version() => {
+                Ok(true)
+            }
+            (before, state) if before == state => Err(Error::new(Code::WriteConflict).with(Fact::Labels, CURRENT)),
+            (RotationState::Pending, _) => Ok(false),
+            (RotationState::Current, _) => Err(Error::new(Code::VersionNotPending).with(Fact::Version, self.token)),
         }
     }
 
-    /// The AWSPREVIOUS version, if there is one and it is a JSON object.
+    /// The id of the version that carries AWSCURRENT now.
     ///
     /// # Errors
     /// Those of the store.
+    pub async fn current_version_now(&self) -> Result<Option<String>> {
+        let description = self.store.describe(self.secret, self.deadline).await?;
+        Ok(description.current_version().map(str::to_owned))
+    }
+
+    /// The AWSCURRENT version as it is now.
+    ///
+    /// # Errors
+    /// Those of the store; [`Code::CurrentMissing`]; those of [`Document::parse`].
+    pub async fn current(&self) -> Result<Document> {
+        let version = self.store.value(self.secret, VersionSelector::Current, self.deadline).await?;
+        Document::parse(version.ok_or_else(|| Error::new(Code::CurrentMissing))?.text)
+    }
+
+    /// The AWSPREVIOUS version, if there is one and it is a JSON object. It is the version that the labels name: an outdated read
+    /// could say that a user or a key that is in use belongs to nobody.
+    ///
+    /// # Errors
+    /// Those of the store; [`Code::WriteConflict`] if reads and labels do not agree.
     pub async fn previous(&self) -> Result<Option<Document>> {
-        match self.store.value(self.secret, VersionSelector::Previous, self.deadline).await {
+        let named = self.description.previous_version();
+        let mut pauses = READ_AGAIN_AFTER.into_iter();
+        loop {
+            let read = match self.store.value(self.secret, VersionSelector::Previous, self.deadline).await {
+                Err(error) if error.code() == Code::SecretNotJson => return Ok(None),
+                read => read?,
+            };
+            if read.as_ref().map(|version| version.id.as_str()) == named {
+                return Ok(read.and_then(|version| Document::parse(version.text).ok()));
+            }
+            match pauses.next() {
+                Some(pause) => tokio::time::sleep(pause).await,
+                None => return Err(Error::new(Code::WriteConflict).with(Fact::Labels, PREVIOUS)),
+            }
+        }
+    }
+
+    /// The ids of all versions but AWSCURRENT and the token's, newest first.
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub async fn older_versions(&self) -> Result<Vec<String>> {
+        let mut versions = self.store.versions(self.secret, self.deadline).await?;
+        let current = self.description.current_version();
+        versions.retain(|version| version.id != self.token && Some(version.id.as_str()) != current);
+        versions.sort_by_key(|version| std::cmp::Reverse(version.created));
+        Ok(versions.into_iter().map(|version| version.id).collect())
+    }
+
+    /// The version with this id, whatever its labels are, if it has a value that is a JSON object.
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub async fn version(&self, id: &str) -> Result<Option<Document>> {
+        match self.store.value(self.secret, VersionSelector::Any(id), self.deadline).await {
             Ok(version) => Ok(version.and_then(|version| Document::parse(version.text).ok())),
             Err(error) if error.code() == Code::SecretNotJson => Ok(None),
             Err(error) => Err(error),
         }
+    }
+
+    /// Whether this process has just made the version's value and nothing has put it into effect yet.
+    pub fn is_fresh(&self) -> bool {
+        self.fresh
     }
 
     /// The text of the AWSCURRENT version of another secret. It need not be JSON.

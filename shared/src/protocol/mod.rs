@@ -5,9 +5,11 @@
 //! On the normal path each step waits for this many consecutive calls to Secrets Manager:
 //!
 //! * createSecret: 2, or 3 where the target asks for AWSPREVIOUS
-//! * setSecret: 1, or 2 where the target needs a helper secret that createSecret did not name in this process
+//! * setSecret: 2, or 3 where the target needs a helper secret that createSecret did not name in this process
 //! * testSecret: 1, or 2 where the proof needs such a helper secret
-//! * finishSecret: 2
+//! * finishSecret: 3
+//!
+//! One of those in setSecret and finishSecret reads the labels again, while nobody else can change the credential.
 
 pub mod context;
 pub mod diagnose;
@@ -23,18 +25,15 @@ pub mod watch;
 use crate::clock::{Deadline, since_epoch};
 use crate::document::Document;
 use crate::error::{Code, Error, Fact, Result};
-use crate::protocol::context::{StepContext, read_other};
+use crate::protocol::context::{READ_AGAIN_AFTER, StepContext, read_other};
 use crate::protocol::event::{Event, Step};
+use crate::protocol::label::Label;
 use crate::protocol::notes::{InFlightChanges, Notes, StepNotes};
+use crate::protocol::observation::{Attempt, Observation};
 use crate::protocol::store::{Description, PutOutcome, RotationState, SecretStore, Version, VersionSelector};
 use crate::protocol::target::{Applied, Change, Proof, Retired, Target, VersionWithAge, Versions};
-use std::sync::Mutex;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
-
-/// Pauses before another read, because a read may miss a version that was written just before. They add up to 1.5 s: longer
-/// than the replication delay, and short against a function's timeout. Only a configuration test waits for all of them.
-const READ_AGAIN_AFTER: [Duration; 4] =
-    [Duration::from_millis(100), Duration::from_millis(200), Duration::from_millis(400), Duration::from_millis(800)];
 
 /// Rotates secrets of one kind.
 pub struct Rotation<S, T> {
@@ -43,6 +42,8 @@ pub struct Rotation<S, T> {
     /// The helper secret of the secret that createSecret ran for last. setSecret usually follows in the same process, and then
     /// reads it together with everything else. It is only a hint: the current value decides.
     hint: Mutex<Option<Hint>>,
+    /// The version whose value createSecret stored last, until setSecret begins: nothing has put it into effect yet.
+    fresh: Mutex<Option<(String, String)>>,
     changes: InFlightChanges,
 }
 
@@ -78,8 +79,10 @@ pub enum Outcome {
     ConfigurationVerified(Retired),
     /// finishSecret moved AWSCURRENT, so the rotation has succeeded. The inner result says whether old credentials were ended.
     Promoted(Result<Retired>),
-    /// The version is AWSCURRENT already; nothing was done.
+    /// The version is AWSCURRENT already, and its credential works.
     AlreadyCurrent,
+    /// finishSecret found the version AWSCURRENT already, and its credential works. The inner result is as for `Promoted`.
+    AlreadyPromoted(Result<Retired>),
 }
 
 impl Outcome {
@@ -93,7 +96,7 @@ impl Outcome {
             Self::Verified => "verified",
             Self::ConfigurationVerified(_) => "configuration-verified",
             Self::Promoted(_) => "promoted",
-            Self::AlreadyCurrent => "already-current",
+            Self::AlreadyCurrent | Self::AlreadyPromoted(_) => "already-current",
         }
     }
 
@@ -109,7 +112,7 @@ impl Outcome {
     pub fn retired(&self) -> Result<Retired, &Error> {
         match self {
             Self::ConfigurationVerified(retired) => Ok(*retired),
-            Self::Promoted(retired) => retired.as_ref().copied(),
+            Self::Promoted(retired) | Self::AlreadyPromoted(retired) => retired.as_ref().copied(),
             _ => Ok(Retired::Nothing),
         }
     }
@@ -118,7 +121,7 @@ impl Outcome {
 impl<S: SecretStore, T: Target> Rotation<S, T> {
     /// A rotation function's work, over its two seams.
     pub fn new(store: S, target: T) -> Self {
-        Self { store, target, hint: Mutex::new(None), changes: InFlightChanges::default() }
+        Self { store, target, hint: Mutex::default(), fresh: Mutex::default(), changes: InFlightChanges::default() }
     }
 
     pub(crate) fn store(&self) -> &S {
@@ -157,19 +160,25 @@ impl<S: SecretStore, T: Target> Rotation<S, T> {
     async fn create(&self, event: &Event, notes: &StepNotes, deadline: Deadline) -> Result<Outcome> {
         // A missing value is the normal case here, so it is never read twice.
         let (now, pending) = tokio::join!(self.now(event, notes, deadline), self.pending_once(event, deadline));
-        let Some(now) = now? else { return Ok(Outcome::AlreadyCurrent) };
+        let now = now?;
+        if now.state == RotationState::Current {
+            return Ok(Outcome::AlreadyCurrent);
+        }
         self.remember(event, &now.document);
         if pending?.is_some() {
             return Ok(Outcome::AlreadyProposed);
         }
-        let context = self.context(event, now.description, notes, deadline);
+        let context = self.context(event, &now, notes, deadline);
         let proposal = self.target.propose(&context, &now.document).await?;
         let token = event.rotation_token.as_ref();
         let put =
             self.store.put_pending(&event.secret, &event.token, token, proposal.document.text(), deadline).await?;
         self.target.settle(&context, proposal.made, put).await?;
         Ok(match put {
-            PutOutcome::Stored => Outcome::Proposed,
+            PutOutcome::Stored => {
+                *lock(&self.fresh) = Some((event.secret.clone(), event.token.clone()));
+                Outcome::Proposed
+            }
             // Another invocation of this step came first. Its value is as good as ours.
             PutOutcome::OtherValueThere => Outcome::AlreadyProposed,
         })
@@ -181,8 +190,15 @@ impl<S: SecretStore, T: Target> Rotation<S, T> {
             self.pending_once(event, deadline),
             self.helper_secret_ahead(event, true, deadline),
         );
-        let Some(now) = now? else { return Ok(Outcome::AlreadyCurrent) };
-        let context = self.context(event, now.description, notes, deadline).with_ahead(ahead);
+        let now = now?;
+        let fresh = lock(&self.fresh).take_if(|(secret, token)| *secret == event.secret && *token == event.token);
+        let context = self.context(event, &now, notes, deadline).with_ahead(ahead).with_fresh(fresh.is_some());
+        if now.state == RotationState::Current {
+            return match self.current_works(&context, &now.document).await {
+                Ok(()) => Ok(Outcome::AlreadyCurrent),
+                Err(error) => self.put_into_effect(&context, &now.document, error).await,
+            };
+        }
         let pending = needed(self.pending_again(pending?, event, deadline).await?, event)?;
         Ok(match self.target.apply(&context, Versions { current: &now.document, pending: &pending }).await? {
             Applied::Changed(change) => {
@@ -193,19 +209,47 @@ impl<S: SecretStore, T: Target> Rotation<S, T> {
         })
     }
 
+    /// Tries the credential of AWSCURRENT.
+    ///
+    /// **Invariant:** nothing is called done before the current credential has opened the target. Somebody may have moved AWSCURRENT
+    /// by hand to a version that was never set, and nobody would look at it before the next rotation.
+    /// Test: `a_version_made_current_by_hand_is_put_into_effect`.
+    async fn current_works(&self, context: &StepContext<'_>, current: &Document) -> Result<()> {
+        let versions = Versions { current, pending: current };
+        let Attempt { observation, error } = self.target.attempt(context, versions, Label::Current).await?;
+        let error = error.unwrap_or_else(|| Error::new(Code::CurrentRejected));
+        match observation {
+            Observation::Works => Ok(()),
+            Observation::Rejected => Err(error.recoded(Code::CurrentRejected)),
+            Observation::Unreachable | Observation::Unknown => Err(error),
+        }
+    }
+
+    /// Puts the credential of AWSCURRENT into effect, with the credential of AWSPREVIOUS or a helper secret's.
+    async fn put_into_effect(&self, context: &StepContext<'_>, current: &Document, refused: Error) -> Result<Outcome> {
+        let Some(previous) = superseded(context).await? else { return Err(refused) };
+        match self.target.apply(context, Versions { current: &previous, pending: current }).await? {
+            Applied::Changed(change) => Ok(Outcome::Changed(change)),
+            Applied::AlreadyInEffect => Err(refused),
+        }
+    }
+
     async fn test(&self, event: &Event, notes: &StepNotes, deadline: Deadline) -> Result<Outcome> {
         let (now, pending, ahead) = tokio::join!(
             self.now(event, notes, deadline),
             self.pending_once(event, deadline),
             self.helper_secret_ahead(event, T::HELPER_SECRET_VERIFIES, deadline),
         );
-        let Some(now) = now? else { return Ok(Outcome::AlreadyCurrent) };
-        let context = self.context(event, now.description, notes, deadline).with_ahead(ahead);
+        let now = now?;
+        let context = self.context(event, &now, notes, deadline).with_ahead(ahead);
+        if now.state == RotationState::Current {
+            return self.current_works(&context, &now.document).await.map(|()| Outcome::AlreadyCurrent);
+        }
         Ok(match self.pending_again(pending?, event, deadline).await? {
             Some(pending) => {
                 let pending = Document::parse(pending.text)?;
                 let versions = Versions { current: &now.document, pending: &pending };
-                self.target.verify(&context, versions, Proof::Full).await?;
+                self.target.release(self.target.verify(&context, versions, Proof::Full).await?).await;
                 Outcome::Verified
             }
             // RotateImmediately=false runs this step alone, against a version that may never get a value. If a rotation is
@@ -219,45 +263,66 @@ impl<S: SecretStore, T: Target> Rotation<S, T> {
 
     async fn finish(&self, event: &Event, notes: &StepNotes, deadline: Deadline) -> Result<Outcome> {
         let (now, pending) = tokio::join!(self.now(event, notes, deadline), self.pending_once(event, deadline));
-        let Some(now) = now? else { return Ok(Outcome::AlreadyCurrent) };
+        let now = now?;
+        let context = self.context(event, &now, notes, deadline);
+        if now.state == RotationState::Current {
+            return self.finished(&context, &now.document).await;
+        }
         let pending = needed(self.pending_again(pending?, event, deadline).await?, event)?;
         // Steps may be invoked in any order. A credential that does not open the target is never promoted.
-        let context = self.context(event, now.description, notes, deadline);
         let versions = Versions { current: &now.document, pending: &pending };
-        self.target.verify(&context, versions, Proof::Works).await?;
-        // AWSCURRENT moves only from the version that was compared with the pending one. A value that was stored meanwhile stays.
-        match self.store.promote(&event.secret, &event.token, &now.version, deadline).await {
-            // The label has moved. If it is on our version, an earlier attempt whose reply was lost has moved it.
-            Err(error) if error.code() == Code::WriteConflict => {
-                let description = self.store.describe(&event.secret, deadline).await?;
-                match description.rotation_state(&event.token)? {
-                    RotationState::Current => {}
-                    RotationState::Pending => return Err(error),
-                }
-            }
-            moved => moved?,
-        }
+        let held = self.target.verify(&context, versions, Proof::Works).await?;
+        let promoted = self.promote(event, &now.version, deadline).await;
+        self.target.release(held).await;
+        promoted?;
         notes.promoted(now.age, self.changes.downtime(&event.secret, &event.token, since_epoch()));
         Ok(Outcome::Promoted(self.target.retire(&context, versions).await))
     }
 
-    fn context<'a>(
-        &'a self,
-        event: &'a Event,
-        description: Description,
-        notes: &'a StepNotes,
-        deadline: Deadline,
-    ) -> StepContext<'a> {
-        StepContext::new(&self.store, &event.secret, &event.token, description, notes, deadline)
+    /// For a version that was promoted before: an earlier run may have ended before it ended old credentials.
+    async fn finished(&self, context: &StepContext<'_>, current: &Document) -> Result<Outcome> {
+        self.current_works(context, current).await?;
+        let Some(previous) = superseded(context).await? else {
+            return Ok(Outcome::AlreadyPromoted(Ok(Retired::Nothing)));
+        };
+        let versions = Versions { current: &previous, pending: current };
+        Ok(Outcome::AlreadyPromoted(self.target.retire(context, versions).await))
     }
 
-    /// The current version, once the token's version is known to be pending. `None` if the token's version is current already.
+    /// Moves AWSCURRENT to the token's version.
+    ///
+    /// **Invariant:** the labels are asked again while the proven credential cannot be changed. Otherwise a finishSecret that is
+    /// held up could promote a version that an operator has given up, after the next rotation has set another password.
+    /// Test: `a_finish_that_was_overtaken_promotes_nothing`.
+    async fn promote(&self, event: &Event, from: &str, deadline: Deadline) -> Result<()> {
+        let state = || async { self.store.describe(&event.secret, deadline).await?.rotation_state(&event.token) };
+        // Another finishSecret of this rotation was faster.
+        if state().await? == RotationState::Current {
+            return Ok(());
+        }
+        // AWSCURRENT moves only from the version that was compared with the pending one. A value that was stored meanwhile stays.
+        match self.store.promote(&event.secret, &event.token, from, deadline).await {
+            // The label has moved. If it is on our version, an earlier attempt whose reply was lost has moved it.
+            Err(error) if error.code() == Code::WriteConflict => match state().await? {
+                RotationState::Current => Ok(()),
+                RotationState::Pending => Err(error),
+            },
+            moved => moved,
+        }
+    }
+
+    fn context<'a>(&'a self, event: &'a Event, now: &Now, notes: &'a StepNotes, deadline: Deadline) -> StepContext<'a> {
+        let description = now.description.clone();
+        StepContext::new(&self.store, &event.secret, &event.token, description, notes, deadline).expecting(now.state)
+    }
+
+    /// The current version, once the token's version is known to be pending or current.
     ///
     /// **Invariant:** a step acts on the current version only if the labels and the value agree on which version that is. Reads
     /// are eventually consistent, and a step that acted on an outdated version could change a user that is in use. The labels
     /// name the token, so they are at least as new as this rotation; the value has to agree with them.
     /// Test: `a_current_value_that_the_labels_contradict_is_read_again`.
-    async fn now(&self, event: &Event, notes: &StepNotes, deadline: Deadline) -> Result<Option<Now>> {
+    async fn now(&self, event: &Event, notes: &StepNotes, deadline: Deadline) -> Result<Now> {
         let mut pauses = READ_AGAIN_AFTER.into_iter();
         loop {
             let (description, current) = tokio::join!(
@@ -267,16 +332,16 @@ impl<S: SecretStore, T: Target> Rotation<S, T> {
             let description = description?;
             notes.described(&description);
             let behind = match description.rotation_state(&event.token) {
-                Ok(RotationState::Current) => return Ok(None),
-                Ok(RotationState::Pending) => {
+                Ok(state) => {
                     let current = current?.ok_or_else(|| Error::new(Code::CurrentMissing))?;
                     if description.current_version() == Some(&current.id) {
-                        return Ok(Some(Now {
+                        return Ok(Now {
+                            state,
                             document: Document::parse(current.text)?,
                             version: current.id,
                             age: current.age,
                             description,
-                        }));
+                        });
                     }
                     Error::new(Code::WriteConflict).with(Fact::Version, current.id)
                 }
@@ -329,23 +394,34 @@ impl<S: SecretStore, T: Target> Rotation<S, T> {
 
     fn remember(&self, event: &Event, current: &Document) {
         let helper = self.target.helper_secret(current);
-        if let Ok(mut hint) = self.hint.lock() {
-            *hint = helper.map(|helper| Hint { secret: event.secret.clone(), helper });
-        }
+        *lock(&self.hint) = helper.map(|helper| Hint { secret: event.secret.clone(), helper });
     }
 
     fn hint_for(&self, secret: &str) -> Option<String> {
-        let hint = self.hint.lock().ok()?;
+        let hint = lock(&self.hint);
         hint.as_ref().filter(|hint| hint.secret == secret).map(|hint| hint.helper.clone())
     }
 }
 
 /// The current version. The labels and the value agree on it.
 struct Now {
+    /// The state of the token's version.
+    state: RotationState,
     version: String,
     document: Document,
     age: Option<Duration>,
     description: Description,
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// The version that the token's version has superseded. `None` if there is none, or if another rotation is under way: then that
+/// one decides what becomes of both.
+async fn superseded(context: &StepContext<'_>) -> Result<Option<Document>> {
+    let other = |pending| pending != context.token();
+    if context.description().pending_version().is_some_and(other) { Ok(None) } else { context.previous().await }
 }
 
 fn needed(pending: Option<Version>, event: &Event) -> Result<Document> {

@@ -105,6 +105,19 @@ pub enum VersionSelector<'a> {
     /// **Invariant:** no other version is ever read as pending, so a step never acts on another rotation's credential.
     /// This type holds it: it has no other way to name a pending version.
     Pending(&'a str),
+    /// The version with this id, whatever its labels are. Only the search for a lost credential reads so.
+    Any(&'a str),
+}
+
+/// A version that [`SecretStore::versions`] lists.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ListedVersion {
+    /// The version's id.
+    pub id: String,
+    /// Its labels.
+    pub labels: Vec<String>,
+    /// When it was made, as the time since the Unix epoch.
+    pub created: Option<Duration>,
 }
 
 /// How a PutSecretValue ended.
@@ -124,6 +137,9 @@ pub trait SecretStore: Send + Sync {
 
     /// GetSecretValue. `None` if there is no such version or it has no value yet: the service gives one answer for both.
     async fn value(&self, secret: &str, select: VersionSelector<'_>, deadline: Deadline) -> Result<Option<Version>>;
+
+    /// ListSecretVersionIds, to its last page: all versions that the service still has, also those without a label.
+    async fn versions(&self, secret: &str, deadline: Deadline) -> Result<Vec<ListedVersion>>;
 
     /// PutSecretValue of the version `token`, labelled AWSPENDING.
     async fn put_pending(

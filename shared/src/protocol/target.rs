@@ -1,7 +1,7 @@
 //! The seam to what a credential opens.
 
 use crate::document::Document;
-use crate::error::Result;
+use crate::error::{Code, Error, Result};
 use crate::protocol::context::StepContext;
 use crate::protocol::label::Label;
 use crate::protocol::observation::{Attempt, PreviousCredential};
@@ -18,6 +18,9 @@ pub trait Target: Send + Sync {
 
     /// What `propose` hands on to `settle`.
     type Made: Send;
+
+    /// What keeps other invocations from changing the credential after `verify`: a session with a lock, for example.
+    type Held: Send;
 
     /// How many throttled answers the target got from AWS services that it calls itself, since the process began. A target that
     /// can count them for each step notes them in [`StepNotes`](crate::protocol::notes::StepNotes) instead.
@@ -51,13 +54,16 @@ pub trait Target: Send + Sync {
     /// Puts the pending credential into effect, or finds that it is in effect already.
     fn apply(&self, context: &StepContext<'_>, versions: Versions<'_>) -> impl Future<Output = Result<Applied>> + Send;
 
-    /// Proves by use that the pending credential is in effect.
+    /// Proves by use that the pending credential is in effect. Where the target has a lock, it stays so until the release.
     fn verify(
         &self,
         context: &StepContext<'_>,
         versions: Versions<'_>,
         proof: Proof,
-    ) -> impl Future<Output = Result<()>> + Send;
+    ) -> impl Future<Output = Result<Self::Held>> + Send;
+
+    /// Lets others change the credential again.
+    fn release(&self, held: Self::Held) -> impl Future<Output = ()> + Send;
 
     /// Ends credentials that have lost their labels. The pending version has been promoted by then, so the rotation has succeeded
     /// even if this fails.
@@ -148,6 +154,20 @@ pub struct Versions<'a> {
     pub current: &'a Document,
     /// AWSPENDING, fenced by the token.
     pub pending: &'a Document,
+}
+
+impl Versions<'_> {
+    /// Checks that AWSPENDING differs from AWSCURRENT only in what a rotation writes: these keys and the journal.
+    ///
+    /// **Invariant:** a version that lacks an edit of AWSCURRENT is neither put into effect nor promoted. Otherwise an edit that is
+    /// made during a rotation would be lost. Test: `an_edit_during_a_rotation_is_not_lost`.
+    ///
+    /// # Errors
+    /// [`Code::PendingOutdated`].
+    pub fn unedited(&self, written: &[&str]) -> Result<()> {
+        let same = self.current.same_besides(self.pending, written);
+        if same { Ok(()) } else { Err(Error::new(Code::PendingOutdated)) }
+    }
 }
 
 /// What `apply` did.

@@ -226,15 +226,20 @@ impl<'a> Exchange<'a> {
         self.extracted(&roll.call, &roll.extract, &answer, old.id.as_deref()).map(Some)
     }
 
-    /// Sends the issuer a new value.
+    /// Sends the issuer a new value. `wanted` is asked before each request: an issuer may ask to wait, and meanwhile a later
+    /// rotation may set another value.
     ///
     /// # Errors
-    /// Why the issuer may not have taken it.
-    pub async fn set(&self, new: &Key) -> Result<()> {
+    /// Why the issuer may not have taken it; those of `wanted`.
+    pub async fn set<W: Future<Output = Result<()>> + Send>(
+        &self,
+        new: &Key,
+        wanted: impl Fn() -> W + Send + Sync,
+    ) -> Result<()> {
         let set = self.issuer.set.as_ref().ok_or_else(|| internal("no `set`"))?;
         let scope = self.scope(Some(new), None, None);
         // Sending the same value twice has no further effect.
-        let answer = self.send(&set.call, &scope, Resend::Always, |_| Ok(())).await?;
+        let answer = self.send_while(wanted, &set.call, &scope, Resend::Always, |_| Ok(())).await?;
         self.accepted(answer, &set.ok, &set.call, &scope).map(|_| ())
     }
 
@@ -370,8 +375,21 @@ impl<'a> Exchange<'a> {
         resend: Resend,
         change: impl Fn(&mut Request) -> Result<()>,
     ) -> Result<Response, SendError> {
+        self.send_while(|| std::future::ready(Ok(())), call, scope, resend, change).await
+    }
+
+    /// As [`send`](Self::send), as long as `wanted` says before each request that it may be sent.
+    async fn send_while<W: Future<Output = Result<()>>>(
+        &self,
+        wanted: impl Fn() -> W,
+        call: &Call,
+        scope: &Scope<'_>,
+        resend: Resend,
+        change: impl Fn(&mut Request) -> Result<()>,
+    ) -> Result<Response, SendError> {
         let mut pause = FIRST_PAUSE;
         loop {
+            wanted().await.map_err(SendError::NotSent)?;
             let outcome = match self.prepare(call, scope, &change).await {
                 // For example, there was no token. The call itself was not sent.
                 Err(error) => Err(error),

@@ -91,6 +91,14 @@ impl ApiKey {
         Ok((holder, current))
     }
 
+    /// The same, of which the pending version has all that the current one has.
+    async fn unedited(&self, context: &StepContext<'_>, versions: Versions<'_>) -> Result<(Holder, KeySecret)> {
+        let (holder, current) = self.pending(context, versions).await?;
+        let written: Vec<&str> = holder.issuer.output.iter().map(|(field, _)| field.as_str()).collect();
+        versions.unedited(&written)?;
+        Ok((holder, current))
+    }
+
     fn drawn(&self, version: &KeySecret) -> Result<Key> {
         let value = version.value.as_ref().ok_or_else(no_value)?;
         let secret = draw(value, &self.policy, &OsEntropy)?;
@@ -121,8 +129,22 @@ async fn possessed(context: &StepContext<'_>, pending: &Administrator, current: 
     }
 }
 
+/// Sends the issuer the value of AWSCURRENT again.
+///
+/// **Invariant:** an invocation that finds afterwards that it was overtaken does this. An issuer has no lock, so a request that was
+/// held up can arrive after a later rotation has set and promoted its own value, and AWSCURRENT would open nothing.
+/// Test: `a_value_that_arrives_late_is_replaced_by_the_current_one`.
+async fn put_back(context: &StepContext<'_>, admin: &Administrator) -> Result<()> {
+    let current = KeySecret::read(&context.current().await?, &admin.holder.issuer)?;
+    current.same_target(&admin.holder.version)?;
+    // The set's own time may be spent.
+    admin.exchange(context.deadline()).set(&current.key, || std::future::ready(Ok(()))).await
+}
+
 impl Target for ApiKey {
     type Made = Made;
+    /// An issuer has no lock.
+    type Held = ();
 
     const HELPER_SECRET_VERIFIES: bool = false;
 
@@ -184,7 +206,7 @@ impl Target for ApiKey {
     }
 
     async fn apply(&self, context: &StepContext<'_>, versions: Versions<'_>) -> Result<Applied> {
-        let (holder, current) = self.pending(context, versions).await?;
+        let (holder, current) = self.unedited(context, versions).await?;
         if holder.issuer.strategy != Strategy::SetValue {
             return Ok(Applied::AlreadyInEffect);
         }
@@ -192,20 +214,26 @@ impl Target for ApiKey {
         if !admin.is_proven() && !possessed(context, &admin, &current.key).await? {
             return Ok(Applied::AlreadyInEffect);
         }
-        context.still_pending().await?;
-        // A request that is repeated for long could overwrite the value of a later rotation.
-        admin.exchange(context.deadline().within(TO_SET)).set(&admin.holder.version.key).await?;
+        let set = admin.exchange(context.deadline().within(TO_SET));
+        // Another invocation of this rotation may have promoted the value, which is the same then.
+        set.set(&admin.holder.version.key, async || context.still_wanted().await.map(drop)).await?;
+        if let Err(overtaken) = context.still_wanted().await {
+            put_back(context, &admin).await?;
+            return Err(overtaken);
+        }
         Ok(Applied::Changed(Change { by: "admin", previous: PreviousCredential::Refused }))
     }
 
     async fn verify(&self, context: &StepContext<'_>, versions: Versions<'_>, _: Proof) -> Result<()> {
-        let (holder, _) = self.pending(context, versions).await?;
+        let (holder, _) = self.unedited(context, versions).await?;
         if holder.issuer.strategy == Strategy::Generate {
             return looks_right(&holder);
         }
         let verdict = holder.verify(&holder.version.key, true, context.deadline()).await?;
         verdict.or_rejected(Code::PendingRejected)
     }
+
+    async fn release(&self, (): ()) {}
 
     async fn retire(&self, context: &StepContext<'_>, versions: Versions<'_>) -> Result<Retired> {
         let holder = self.deployment.holder(context, versions.pending).await?;

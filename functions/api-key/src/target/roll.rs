@@ -17,7 +17,7 @@ pub(crate) async fn roll(admin: &Administrator, context: &StepContext<'_>) -> Re
     let time = issuer.roll.as_ref().map(|roll| roll.call.timeout).unwrap_or_default();
     enough(deadline, time)?;
     // Another invocation may have stored its key meanwhile. This exchange would end that key.
-    context.still_pending().await?;
+    context.still_wanted().await?;
     if context.has_value().await? {
         return Err(Error::new(Code::AttemptUnderWay).with(Fact::Issuer, &issuer.id));
     }

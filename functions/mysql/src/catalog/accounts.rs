@@ -129,7 +129,7 @@ pub(crate) fn known_tables(session: &Session) -> Result<()> {
 pub(crate) async fn read(session: &mut Session, names: &[&str]) -> Result<(ServerInfo, Accounts)> {
     known_tables(session)?;
     let user = names.first().copied().unwrap_or_default();
-    let (server, answers) = preamble::begin(session, user, &Accounts::queries(names)).await?;
+    let (server, answers) = preamble::begin(session, Some(user), &Accounts::queries(names)).await?;
     let accounts = Accounts::of_answers(&answers, names, server.mariadb)?;
     Ok((server, accounts))
 }

@@ -14,9 +14,10 @@
 
 mod siblings;
 
-use crate::catalog::accounts::{self, usable};
+use crate::catalog::accounts::{self, Accounts, usable};
 use crate::connect::errno::{self, is};
 use crate::connect::{Rows, Session, only_value};
+use crate::lock::{About, Locked};
 use crate::sql::preamble::{self, ServerInfo};
 use crate::sql::quote::{AccountName, identifier, literal};
 use crate::sql::{hash, password};
@@ -33,31 +34,41 @@ const NO_PRIVILEGE: &str = "the user lacks APPLICATION_PASSWORD_ADMIN, which kee
      ALTER USER … DISCARD OLD PASSWORD";
 const NO_DUAL_PASSWORDS: &str = "MySQL before 8.0.14 keeps no second password";
 
-/// Changes the password of the user who is logged in. Two round trips.
+/// Takes the lock on the user who is logged in. One round trip.
 ///
 /// # Errors
-/// [`Code::LoginForbidden`] if the session is another user's; [`Code::TlsRequired`]; [`Code::PasswordRefused`];
-/// [`Code::ServerReadOnly`], [`Code::LockTimeout`]; others by error number.
-pub(crate) async fn change_own_password(
-    mut session: Session,
-    change: PasswordChange<'_>,
-) -> Result<PreviousCredential> {
-    let query = siblings::query(change.user);
-    let (server, answers) = preamble::begin(&mut session, change.user, &query).await?;
-    expect_user(&server.account.user, change.user)?;
-    let dual = server.has_dual_passwords();
-    let previous = if !siblings::among(answers.first(), &server.account).is_empty() {
-        siblings::change_all(&mut session, change, dual).await?;
-        if dual { PreviousCredential::Works } else { PreviousCredential::Refused }
-    } else if server.mariadb {
-        change_on_mariadb(&mut session, &server.account, change.to).await?;
-        PreviousCredential::Refused
-    } else {
+/// [`Code::LoginForbidden`] if the session is another user's; [`Code::TlsRequired`]; [`Code::ServerReadOnly`],
+/// [`Code::LockTimeout`]; others by error number.
+pub(crate) async fn lock_own(mut session: Session, user: &str) -> Result<Locked> {
+    let (server, answers) = preamble::begin(&mut session, Some(user), &siblings::query(user)).await?;
+    expect_user(&server.account.user, user)?;
+    let siblings = !siblings::among(answers.first(), &server.account).is_empty();
+    if !siblings && !server.mariadb {
         needs_tls(&session)?;
-        change_on_mysql(&mut session, &server, change).await?
-    };
-    session.close().await;
-    Ok(previous)
+    }
+    Ok(Locked { session, server, about: About::Own { siblings } })
+}
+
+/// Changes the password of the user who is logged in. One round trip.
+///
+/// # Errors
+/// [`Code::PasswordRefused`], [`Code::LockTimeout`]; others by error number.
+pub(crate) async fn set_own(
+    session: &mut Session,
+    server: &ServerInfo,
+    change: PasswordChange<'_>,
+    siblings: bool,
+) -> Result<PreviousCredential> {
+    let dual = server.has_dual_passwords();
+    if siblings {
+        siblings::change_all(session, change, dual).await?;
+        return Ok(if dual { PreviousCredential::Works } else { PreviousCredential::Refused });
+    }
+    if server.mariadb {
+        change_on_mariadb(session, &server.account, change.to).await?;
+        return Ok(PreviousCredential::Refused);
+    }
+    change_on_mysql(session, server, change).await
 }
 
 async fn change_on_mysql(
@@ -160,36 +171,36 @@ fn hash_of_its_kind(shown: &[Rows], own: &AccountName, new: &Password) -> Result
 ///
 /// # Errors
 /// [`Code::TargetRefused`] if `current` is not the primary password; those of [`change_own_password`].
-pub(crate) async fn discard_previous_password(mut session: Session, user: &str, current: &Password) -> Result<bool> {
-    let query = siblings::query(user);
-    let (server, answers) = preamble::begin(&mut session, user, &query).await?;
-    expect_user(&server.account.user, user)?;
+pub(crate) async fn discard_previous_password(
+    session: &mut Session,
+    server: &ServerInfo,
+    current: &Password,
+    siblings: bool,
+) -> Result<bool> {
     if !server.has_dual_passwords() {
         return Ok(false);
     }
-    needs_tls(&session)?;
+    needs_tls(session)?;
     // The password that consumers read must not be the one that ends here. Only the server can tell which one is
     // primary, and only if the statement replaces the password with itself.
-    match set(&mut session, current, Some(current), "").await {
+    match set(session, current, Some(current), "").await {
         Ok(()) => {}
         // The server compares the two passwords only after REPLACE was right, and finds them too much alike.
         Err(error) if is(&error, errno::TOO_FEW_CHANGED_CHARACTERS) => {}
         Err(error) => return Err(unproven_primary(error)),
     }
-    let others = siblings::among(answers.first(), &server.account);
     let mut accounts = vec!["CURRENT_USER()".to_owned()];
-    if !others.is_empty() {
-        accounts.extend(siblings::with_primary(&mut session, &server.account, current).await?);
+    if siblings {
+        accounts.extend(siblings::with_primary(session, &server.account, current).await?);
     }
     let parts: Vec<String> = accounts.iter().map(|account| format!("{account} DISCARD OLD PASSWORD")).collect();
     let discarded = session.run(&format!("ALTER USER {}", parts.join(", "))).await;
     discarded.map_err(|error| match error.code() {
-        Code::PrivilegeMissing if others.is_empty() => {
+        Code::PrivilegeMissing if !siblings => {
             error.with(Fact::What, "GRANT APPLICATION_PASSWORD_ADMIN ON *.* TO the user")
         }
         _ => siblings::explain(error),
     })?;
-    session.close().await;
     Ok(true)
 }
 
@@ -206,13 +217,16 @@ fn unproven_primary(error: Error) -> Error {
     error
 }
 
-/// Helps a user that is locked out, as a superuser: sets the password on all of the user's accounts, and ends every
-/// other password. Two round trips.
+/// Takes the lock on a user that is locked out, as a superuser who may set its password. One round trip.
 ///
 /// # Errors
 /// [`Code::RoleMissing`]; [`Code::RoleUnusable`] and [`Code::LoginForbidden`] if a new password would not help;
-/// [`Code::RoleProtected`]; those of [`password::set`].
-pub(crate) async fn rescue(mut superuser: Session, change: PasswordChange<'_>, allow_powerful: bool) -> Result<()> {
+/// [`Code::RoleProtected`]; those of reading.
+pub(crate) async fn lock_other(
+    mut superuser: Session,
+    change: PasswordChange<'_>,
+    allow_powerful: bool,
+) -> Result<Locked> {
     let (server, accounts) = accounts::read(&mut superuser, &[change.user]).await?;
     let own = accounts.of(change.user);
     usable(&own, change.user)?;
@@ -226,20 +240,32 @@ pub(crate) async fn rescue(mut superuser: Session, change: PasswordChange<'_>, a
             return Err(Error::new(Code::LoginForbidden).with(Fact::User, &account.name).with(Fact::What, what));
         }
     }
-    password::set(&mut superuser, &server, &accounts, change.user, change.to).await?;
-    superuser.close().await;
-    Ok(())
+    Ok(Locked { session: superuser, server, about: About::Other(accounts) })
 }
 
-/// Proves that the session belongs to this user and works. One round trip.
+/// Sets the password on all accounts of a user that is locked out, as a superuser, and ends every other password. One round
+/// trip.
 ///
 /// # Errors
-/// [`Code::LoginForbidden`] if it belongs to another user; others by error number.
-pub(crate) async fn prove(mut session: Session, user: &str) -> Result<()> {
-    let answers = session.run("SELECT CURRENT_USER()").await?;
-    expect_user(only_value(&answers).rsplit_once('@').map_or("", |(user, _)| user), user)?;
-    session.close().await;
-    Ok(())
+/// Those of [`password::set`].
+pub(crate) async fn set_other(
+    superuser: &mut Session,
+    server: &ServerInfo,
+    accounts: &Accounts,
+    change: PasswordChange<'_>,
+) -> Result<PreviousCredential> {
+    password::set(superuser, server, accounts, change.user, change.to).await?;
+    Ok(PreviousCredential::Refused)
+}
+
+/// Takes the lock of `lock_on`, and proves that the session belongs to this user and works. One round trip.
+///
+/// # Errors
+/// [`Code::LoginForbidden`] if it belongs to another user; [`Code::LockTimeout`]; others by error number.
+pub(crate) async fn prove(mut session: Session, user: &str, lock_on: &str) -> Result<Session> {
+    let account = preamble::hold(&mut session, lock_on).await?;
+    expect_user(account.rsplit_once('@').map_or("", |(user, _)| user), user)?;
+    Ok(session)
 }
 
 #[cfg(test)]

@@ -108,10 +108,7 @@ impl IdentifiedBy {
         plugins: impl IntoIterator<Item = Plugin>,
         password: &Password,
     ) -> Result<Self> {
-        if accounts.passwords_validated && !session.encrypted() {
-            let what = "the new password, which the server's password validation plugin wants to see";
-            return Err(Error::new(Code::TlsRequired).with(Fact::What, what));
-        }
+        needs_tls(session, accounts)?;
         let mut clauses = BTreeMap::new();
         for plugin in plugins {
             if clauses.contains_key(&plugin) {
@@ -135,6 +132,18 @@ impl IdentifiedBy {
     pub(crate) fn by(&self, plugin: Plugin) -> &str {
         self.0.get(&plugin).map_or("", |clause| clause.as_str())
     }
+}
+
+/// Checks that a password can be sent to a server that wants to see it.
+///
+/// # Errors
+/// [`Code::TlsRequired`].
+pub(crate) fn needs_tls(session: &Session, accounts: &Accounts) -> Result<()> {
+    if accounts.passwords_validated && !session.encrypted() {
+        let what = "the new password, which the server's password validation plugin wants to see";
+        return Err(Error::new(Code::TlsRequired).with(Fact::What, what));
+    }
+    Ok(())
 }
 
 /// Sets a user's password on all of its accounts, and ends their other passwords.

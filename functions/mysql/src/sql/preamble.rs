@@ -49,27 +49,27 @@ impl ServerInfo {
 ///   `ANSI_QUOTES` for example (MySQL manual, "Server SQL Modes"). With `NO_AUTO_CREATE_USER`, MariaDB's GRANT does not
 ///   create a user that is absent.
 /// * Limits for the metadata lock and for the rows of the grant tables.
-/// * A user lock: two invocations at once queue here.
+/// * A user lock: two invocations at once queue here. Without `user` no lock is taken.
 ///
 /// # Errors
 /// [`Code::LockTimeout`] if another session holds our lock; [`Code::ServerReadOnly`]; [`Code::TimeSpent`] if too little
 /// time is left to begin; others by error number.
-pub(crate) async fn begin(session: &mut Session, user: &str, queries: &str) -> Result<(ServerInfo, Vec<Rows>)> {
+pub(crate) async fn begin(session: &mut Session, user: Option<&str>, queries: &str) -> Result<(ServerInfo, Vec<Rows>)> {
     let (seconds, statement) = limits(session.deadline.left())?;
-    let lock = lock_name(user);
+    let lock = user.map_or_else(|| "1".to_owned(), |user| get_lock(user, seconds));
     let sql = format!(
         "SET NAMES utf8mb4; \
          SET SESSION sql_mode = CONCAT('NO_BACKSLASH_ESCAPES' /*M! , ',NO_AUTO_CREATE_USER' */), \
          sql_quote_show_create = 1, lock_wait_timeout = {seconds}, \
          innodb_lock_wait_timeout = {seconds} /*M! , max_statement_time = {statement} */; \
-         SELECT GET_LOCK('{lock}', {seconds}), VERSION(), CURRENT_USER(), @@GLOBAL.read_only, \
+         SELECT {lock}, VERSION(), CURRENT_USER(), @@GLOBAL.read_only, \
          @@GLOBAL.innodb_read_only; {queries}"
     );
     let mut answers = session.run(sql.trim_end_matches("; ")).await?.into_iter();
     let first = answers.next().and_then(|rows| rows.into_iter().next());
     let first = first.ok_or_else(|| Error::new(Code::Internal).with(Fact::What, "no row about the server"))?;
     if text(&first, 0) != "1" {
-        return Err(Error::new(Code::LockTimeout).with(Fact::What, format_args!("the user lock {lock}")));
+        return Err(lock_is_held(user.unwrap_or_default()));
     }
     // A change here would make the account differ from that of the writer. Some users may write all the same, for
     // example the one that replicates from the primary.
@@ -77,6 +77,27 @@ pub(crate) async fn begin(session: &mut Session, user: &str, queries: &str) -> R
         return Err(Error::new(Code::ServerReadOnly));
     }
     Ok((ServerInfo::of_row(&first), answers.collect()))
+}
+
+/// Takes the lock on `user` and returns the account of the session, in one round trip. Nothing else is set, as nothing is to be
+/// changed.
+///
+/// # Errors
+/// [`Code::LockTimeout`]; [`Code::TimeSpent`] if too little time is left to begin; others by error number.
+pub(crate) async fn hold(session: &mut Session, user: &str) -> Result<String> {
+    let (seconds, _) = limits(session.deadline.left())?;
+    let answers = session.run(&format!("SELECT {}, CURRENT_USER()", get_lock(user, seconds))).await?;
+    let row = answers.first().and_then(|rows| rows.first());
+    let row = row.ok_or_else(|| Error::new(Code::Internal).with(Fact::What, "no row about the session"))?;
+    if text(row, 0) == "1" { Ok(text(row, 1).to_owned()) } else { Err(lock_is_held(user)) }
+}
+
+fn get_lock(user: &str, seconds: u64) -> String {
+    format!("GET_LOCK('{}', {seconds})", lock_name(user))
+}
+
+fn lock_is_held(user: &str) -> Error {
+    Error::new(Code::LockTimeout).with(Fact::What, format_args!("the user lock {}", lock_name(user)))
 }
 
 /// Limits in seconds for locks and for a statement, from the time that the step has left. Limits for locks are whole

@@ -51,6 +51,16 @@ fn begin(session: &Session, user: &str, rights: RunAs) -> Result<String> {
     ))
 }
 
+/// Begins a transaction that only reads, takes the lock on `user`, and sends `queries`, in one round trip.
+///
+/// # Errors
+/// [`Code::TimeSpent`] if too little time is left to begin; [`Code::LockTimeout`]; others by SQLSTATE.
+pub(crate) async fn hold(session: &Session, user: &str, queries: &str) -> Result<Vec<SimpleQueryMessage>> {
+    let (limits, key) = (limits(session)?, lock_key(user));
+    let lock = format!("SELECT pg_advisory_xact_lock({LOCK_CLASS}, {key})");
+    session.run(&format!("BEGIN READ ONLY; {limits}; {PINNED}; {lock}; {queries}")).await
+}
+
 /// Statements that set the server's time limits by the time that is left. They are sent before every later statement of the
 /// transaction, because the one before may have waited.
 ///

@@ -303,7 +303,12 @@ mod tests {
                 HelperState::Unknown(_) => Some(Unknown),
                 HelperState::Nothing | HelperState::NotLooked => None,
             };
-            let fallbacks = Fallbacks { previous: of(&self.previous).is_some(), superuser: superuser.is_some() };
+            let fallbacks = Fallbacks {
+                pending: true,
+                fresh: false,
+                previous: of(&self.previous).is_some(),
+                superuser: superuser.is_some(),
+            };
             let (mut findings, mut probes) = (Observations::default(), Vec::new());
             loop {
                 match next_move(findings, fallbacks) {

@@ -1,0 +1,26 @@
+//! A session that holds the lock on a user or a pair.
+
+use crate::catalog::accounts::Accounts;
+use crate::connect::Session;
+use crate::observed_pair::ObservedPair;
+use crate::sql::password::Plugin;
+use crate::sql::preamble::ServerInfo;
+use std::collections::BTreeSet;
+
+/// A session that holds the lock, and what was read under it. The lock is a user lock of the server and ends with the session
+/// (MySQL manual, "Locking Functions").
+pub(crate) struct Locked {
+    pub(crate) session: Session,
+    pub(crate) server: ServerInfo,
+    pub(crate) about: About,
+}
+
+/// Whose password is to change.
+pub(crate) enum About {
+    /// That of the user who is logged in, and whether the user has other accounts that it can see.
+    Own { siblings: bool },
+    /// That of another user, who has these accounts.
+    Other(Accounts),
+    /// That of one side of a pair. The plugins are those of the base's accounts.
+    Pair { observed: ObservedPair, plugins: BTreeSet<Plugin> },
+}

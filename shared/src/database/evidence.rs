@@ -1,0 +1,76 @@
+//! What the versions of a secret say about a pair.
+
+use super::engine::{Engine, Evidence};
+use super::secret::{DatabaseSecret, DatabaseUser};
+use crate::document::Document;
+use crate::error::{Code, Result};
+use crate::protocol::context::StepContext;
+use std::marker::PhantomData;
+
+/// How many older versions are read at most. An edit by hand is among the newest ones.
+const MOST_READ: usize = 20;
+
+/// Whom the older versions of a secret hold.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Holder {
+    /// One of the users that were asked for.
+    Of(String),
+    /// Other users, or none that can be read.
+    Others,
+    /// There is no older version.
+    NoVersion,
+}
+
+/// What the secret's versions say about a pair.
+pub(crate) struct VersionsOfSecret<'a, E> {
+    context: &'a StepContext<'a>,
+    current: &'a DatabaseUser,
+    engine: PhantomData<E>,
+}
+
+impl<'a, E> VersionsOfSecret<'a, E> {
+    pub(crate) fn new(context: &'a StepContext<'a>, current: &'a DatabaseUser) -> Self {
+        Self { context, current, engine: PhantomData }
+    }
+}
+
+impl<E: Engine> VersionsOfSecret<'_, E> {
+    /// Which of these users an older version holds: AWSPREVIOUS, or else the newest version that holds one of them. An edit by hand
+    /// makes AWSPREVIOUS a version of the same user.
+    pub(crate) async fn newest_of(&self, users: &[&str]) -> Result<Holder> {
+        let user = |document: &Document| user_on_same_server::<E>(document, self.current);
+        let is_one = |user: &String| users.contains(&user.as_str());
+        let previous = self.context.previous().await?;
+        if let Some(user) = previous.as_ref().and_then(user).filter(is_one) {
+            return Ok(Holder::Of(user));
+        }
+        let older = match self.context.older_versions().await {
+            Ok(older) => older,
+            // The role of a function that was deployed before this search existed may not list versions.
+            Err(error) if error.code() == Code::ServiceDenied => {
+                self.context.warn(error);
+                return Ok(if previous.is_some() { Holder::Others } else { Holder::NoVersion });
+            }
+            Err(error) => return Err(error),
+        };
+        for id in older.iter().take(MOST_READ) {
+            let document = self.context.version(id).await?;
+            if let Some(user) = document.as_ref().and_then(user).filter(is_one) {
+                return Ok(Holder::Of(user));
+            }
+        }
+        Ok(if older.is_empty() { Holder::NoVersion } else { Holder::Others })
+    }
+}
+
+impl<E: Engine> Evidence for VersionsOfSecret<'_, E> {
+    async fn held(&self, user: &str) -> Result<bool> {
+        Ok(matches!(self.newest_of(&[user]).await?, Holder::Of(_)))
+    }
+}
+
+/// The user of a version, if the version is for the server of `other`.
+fn user_on_same_server<E: Engine>(document: &Document, other: &DatabaseUser) -> Option<String> {
+    let user = DatabaseSecret::read::<E>(document).ok()?.user;
+    (user.host.eq_ignore_ascii_case(&other.host) && user.port == other.port).then_some(user.username)
+}
