@@ -1,8 +1,10 @@
 //! `diagnose` and `watch`: what the real function says about secrets, without changing anything.
 
 use integration_tests::issuer::{self, World as Issuers, lab_description};
-use integration_tests::{STEPS, Secret, Server as _, World, merged};
+use integration_tests::runbook::search_path;
+use integration_tests::{STEPS, Secret, Server as _, World, merged, program};
 use lab::Lab;
+use lab::disturb::Fault;
 use lab::issuer::Options as IssuerOptions;
 use lab::relay::Mode;
 use lab::servers::mysql::MySql;
@@ -53,6 +55,43 @@ async fn each_state_of_a_database_user_is_found_and_what_is_advised_helps() {
     let lost = diagnosed(&world, &secret).await;
     assert_eq!(lost["finding"], "locked-out", "{lost}");
     assert_eq!(credentials(&lost), ["rejected", "rejected"]);
+}
+
+/// Runs each command that an answer names, word for word.
+async fn followed(world: &World, answer: &Value) {
+    let next = answer["nextAction"].as_str().expect("an action");
+    let commands: Vec<_> = next.split('`').filter(|part| part.starts_with("aws ")).collect();
+    assert!(!commands.is_empty(), "{next}");
+    for command in commands {
+        let mut shell = tokio::process::Command::from(program("bash"));
+        shell.args(["-c", command]).env("PATH", search_path().await).env("AWS_ENDPOINT_URL", world.lab.url());
+        let output = shell.output().await.expect("bash runs");
+        assert!(output.status.success(), "{command}: {}", String::from_utf8_lossy(&output.stderr));
+    }
+}
+
+/// CancelRotateSecret leaves AWSPENDING, and RotateSecret then does nothing, whatever it answers.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_advised_after_rotation_was_turned_off_leads_out() {
+    let world = World::with(Options::default(), |function| function.clock_behind(DAY)).await;
+    for (user, finding) in [("before", "rotation-unfinished"), ("after", "pending-in-effect")] {
+        let secret = world.user(user).await;
+        secret.attached().await;
+        match finding {
+            "pending-in-effect" => world.lab.disturb().on_next("UpdateSecretVersionStage", Fault::KillBefore),
+            _ => world.relay.set(Mode::Refuse).await.expect("the relay refuses"),
+        }
+        assert!(!secret.rotate().await.rotated(), "nothing stopped it");
+        world.relay.set(Mode::Forward).await.expect("the relay forwards");
+        world.lab.call("CancelRotateSecret", json!({"SecretId": secret.arn})).await.expect("rotation is turned off");
+        let answer = diagnosed(&world, &secret).await;
+        assert_eq!(answer["finding"], finding, "{answer}");
+        let before = secret.version("AWSCURRENT").await;
+        followed(&world, &answer).await;
+        secret.settled().await;
+        assert!(secret.opens("AWSCURRENT").await && secret.version("AWSCURRENT").await != before, "{answer}");
+        assert_eq!(diagnosed(&world, &secret).await["finding"], "healthy");
+    }
 }
 
 #[tokio::test]

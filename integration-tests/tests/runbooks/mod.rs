@@ -69,6 +69,8 @@ situations! {
     "role-cannot-log-in" => failed::role_cannot_log_in,
     "role-held" => failed::role_held,
     "stopped-after-set" => stuck::stopped_after_set,
+    "cancelled-after-set" => stuck::cancelled_after_set,
+    "cancelled-before-set" => stuck::cancelled_before_set,
     "pending-for-another-server" => stuck::pending_for_another_server,
     "function-gone" => stuck::function_gone,
     "pending-removed-after-set" => locked_out::pending_removed_after_set,

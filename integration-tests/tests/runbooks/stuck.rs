@@ -3,7 +3,7 @@
 use super::Script;
 use super::support::{attached, fails, postgres, stops_after_set, well};
 use integration_tests::malformed::moved;
-use integration_tests::merged;
+use integration_tests::{Secret, World, merged, uuid};
 use lab::relay::Mode;
 use serde_json::json;
 
@@ -15,6 +15,36 @@ pub async fn stopped_after_set(script: Script<'_>) {
     script.typed(script.about(&world.lab, &secret.arn)).await;
     assert_eq!(secret.holders("AWSCURRENT").await, pending, "the pending version was given up");
     well(&world, &secret).await;
+}
+
+pub async fn cancelled_after_set(script: Script<'_>) {
+    let world = postgres().await;
+    let secret = attached(&world).await;
+    stops_after_set(&world, &secret).await;
+    cancelled(&world, &secret).await;
+    script.typed(script.about(&world.lab, &secret.arn)).await;
+    well(&world, &secret).await;
+}
+
+pub async fn cancelled_before_set(script: Script<'_>) {
+    let world = postgres().await;
+    let secret = attached(&world).await;
+    world.relay.set(Mode::Refuse).await.expect("the relay is closed");
+    fails(&world.lab, &secret.arn).await;
+    world.relay.set(Mode::Forward).await.expect("the relay is opened");
+    cancelled(&world, &secret).await;
+    script.typed(script.about(&world.lab, &secret.arn)).await;
+    well(&world, &secret).await;
+}
+
+/// Turns rotation off, and shows that RotateSecret then does nothing about the rotation that was begun.
+async fn cancelled(world: &World, secret: &Secret<'_>) {
+    world.lab.call("CancelRotateSecret", json!({"SecretId": secret.arn})).await.expect("rotation is turned off");
+    let before = secret.labels().await;
+    let request = json!({"SecretId": secret.arn, "ClientRequestToken": uuid()});
+    world.lab.call("RotateSecret", request).await.expect_err("an earlier rotation is not complete");
+    secret.settled().await;
+    assert_eq!(secret.labels().await, before);
 }
 
 pub async fn pending_for_another_server(script: Script<'_>) {

@@ -44,6 +44,16 @@ pub struct Diagnosis {
     cause: Option<Error>,
     /// The rotation that is not finished may be under way.
     wait: bool,
+    left: Option<LeftBehind>,
+}
+
+/// A rotation that was begun while rotation is off: the version that is AWSPENDING, and the one that is AWSCURRENT. RotateSecret
+/// then answers that it reattempts that rotation, and does not do so. Only moving a label by hand leads out.
+/// <https://docs.aws.amazon.com/secretsmanager/latest/apireference/API_CancelRotateSecret.html>
+#[derive(Clone, Debug)]
+struct LeftBehind {
+    pending: String,
+    current: String,
 }
 
 /// One version that carries a label.
@@ -166,6 +176,8 @@ impl Diagnosis {
         };
         let description = &findings.description;
         let pending = description.pending_version().filter(|_| findings.stuck);
+        let off = description.rotation_enabled != Some(true);
+        let left = pending.filter(|_| off).zip(description.current_version());
         let versions = [
             examined(description.current_version(), &findings.current),
             examined(pending, &findings.pending),
@@ -183,6 +195,7 @@ impl Diagnosis {
             finding,
             cause,
             wait,
+            left: left.map(|(pending, current)| LeftBehind { pending: pending.into(), current: current.into() }),
         }
     }
 
@@ -198,8 +211,38 @@ impl Diagnosis {
 
     /// What to do next.
     fn next_action(&self) -> String {
-        let next = self.cause.as_ref().map_or(self.finding.next_action(), |error| error.code().next_action());
-        if self.wait { format!("{WAIT} {next}") } else { next.to_owned() }
+        let next = match (&self.cause, self.way_out_while_off()) {
+            (Some(error), _) => error.code().next_action().to_owned(),
+            (None, Some(way_out)) => way_out,
+            (None, None) => self.finding.next_action().to_owned(),
+        };
+        if self.wait { format!("{WAIT} {next}") } else { next }
+    }
+
+    /// The way out of a rotation that was begun while rotation is off, as commands.
+    fn way_out_while_off(&self) -> Option<String> {
+        let LeftBehind { pending, current } = self.left.as_ref()?;
+        let secret = &self.secret;
+        let label = format!("`aws secretsmanager update-secret-version-stage --secret-id {secret} --version-stage");
+        let remove = format!("Remove AWSPENDING: {label} AWSPENDING --remove-from-version-id {pending}`.");
+        let rotate = format!("`aws secretsmanager rotate-secret --secret-id {secret}`");
+        let turn_on = format!("Then turn rotation on with {rotate}, if the secret is meant to rotate.");
+        let steps = match self.finding {
+            Finding::PendingInEffect => format!(
+                "Make the pending version current, which serves consumers at once: {label} AWSCURRENT --move-to-version-id {pending} --remove-from-version-id {current}`. {turn_on}"
+            ),
+            Finding::Unfinished => {
+                format!("The pending credential is not needed, because AWSCURRENT works. {remove} {turn_on}")
+            }
+            Finding::PreviousInEffect => {
+                format!("The pending credential does not work. {remove} {}", self.finding.next_action())
+            }
+            Finding::RescuePossible | Finding::CurrentRefused => {
+                format!("The pending credential does not work. {remove} Then run {rotate}.")
+            }
+            _ => return None,
+        };
+        Some(format!("Rotation is off, so Secrets Manager does not go on with the rotation that was begun. {steps}"))
     }
 
     /// The answer as JSON. It holds ids, labels, ages and words, and never a secret's value.
@@ -283,6 +326,7 @@ mod tests {
             let mut findings = Findings { stuck: true, helper: HelperState::Nothing, ..Findings::default() };
             (findings.current.credential, findings.pending.credential, findings.pending.age) = (current, pending, age);
             findings.previous.credential = CredentialState::None;
+            findings.description.rotation_enabled = Some(true);
             let diagnosis = Diagnosis::of(findings, "s");
             assert_eq!(diagnosis.finding(), finding);
             let next = diagnosis.to_json()["nextAction"].as_str().unwrap().to_owned();
@@ -291,6 +335,41 @@ mod tests {
                 if wait { format!("{WAIT} {}", finding.next_action()) } else { finding.next_action().into() }
             );
             assert!(!wait || next.starts_with("Wait "), "{next}");
+        }
+    }
+
+    /// RotateSecret does nothing then, so no advice may rely on it before a label has moved.
+    #[test]
+    fn while_rotation_is_off_a_label_moves_before_anything_else() {
+        let rejected = || {
+            let error = Some(Error::new(Code::CurrentRejected));
+            CredentialState::Tried(Attempt { observation: Observation::Rejected, error })
+        };
+        let works = || CredentialState::Tried(Attempt::WORKS);
+        let rescuer = |tried| HelperState::There(HelperSecret { secret: "admin".to_owned(), rescues: true, tried });
+        let (moved, removed) = (
+            "AWSCURRENT --move-to-version-id new --remove-from-version-id old`",
+            "AWSPENDING --remove-from-version-id new`",
+        );
+        for (current, pending, previous, helper, finding, command) in [
+            (rejected(), works(), CredentialState::None, HelperState::Nothing, Finding::PendingInEffect, moved),
+            (works(), rejected(), CredentialState::None, HelperState::Nothing, Finding::Unfinished, removed),
+            (rejected(), rejected(), works(), HelperState::Nothing, Finding::PreviousInEffect, removed),
+            (rejected(), rejected(), rejected(), rescuer(Some(Attempt::WORKS)), Finding::RescuePossible, removed),
+            (rejected(), rejected(), rejected(), rescuer(None), Finding::CurrentRefused, removed),
+        ] {
+            let label = |version: &str, label: &str| (version.to_owned(), vec![label.to_owned()]);
+            let labels = [label("old", CURRENT), label("new", PENDING)].into();
+            let description = Description { labels, rotation_enabled: Some(false), ..Description::default() };
+            let mut findings = Findings { description, stuck: true, helper, ..Findings::default() };
+            findings.pending.age = Some(UNDER_WAY);
+            (findings.current.credential, findings.pending.credential) = (current, pending);
+            findings.previous.credential = previous;
+            let diagnosis = Diagnosis::of(findings, "s");
+            assert_eq!(diagnosis.finding(), finding);
+            let next = diagnosis.next_action();
+            let at = |command: &str| next.find(command).unwrap_or_else(|| panic!("{command} is not in: {next}"));
+            assert!(at(command) < next.find("rotate-secret").unwrap_or(next.len()), "{next}");
         }
     }
 
