@@ -217,6 +217,15 @@ impl Lab {
         &self.host
     }
 
+    /// Gives the function another setting, as a new deployment does.
+    pub fn set_env(&self, name: &str, value: &str) {
+        if let Ok(function) = self.host.find(&self.function_arn) {
+            let mut function = Function::clone(&function);
+            function.environment.push((name.to_owned(), value.to_owned()));
+            self.host.deploy(function);
+        }
+    }
+
     /// The rules for the function's calls, and their record.
     pub fn disturb(&self) -> &Disturb {
         &self.disturb

@@ -169,6 +169,38 @@ async fn a_key_that_is_dead_is_found_and_what_is_advised_helps() {
     assert_eq!(ask().await["finding"], "healthy");
 }
 
+/// Each attempt finds the stored key again, so without what the error says the rotation would fail for ever.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_pending_key_that_is_dead_is_given_up_as_the_error_says() {
+    let (world, issuer) = Issuers::lab_with(IssuerOptions::default(), &lab_description(), |function| {
+        function.clock_behind(DAY).timeout(Duration::from_secs(10))
+    })
+    .await;
+    let (id, key) = issuer.mint("by hand");
+    let secret = world.secret(json!({"apiKeyId": id, "apiKey": key})).await;
+    secret.attached().await;
+    world.lab.disturb().on_every("issuer POST", Fault::Fail(503));
+    secret.refused().await;
+    world.lab.disturb().restart();
+    // As after a deletion at the issuer.
+    let dead = merged(secret.at("AWSCURRENT").await, json!({"apiKeyId": "key_dead", "apiKey": "lab_dead"}));
+    let pending = secret.version("AWSPENDING").await;
+    let request = json!({"SecretId": secret.arn, "ClientRequestToken": pending, "SecretString": dead.to_string(),
+        "VersionStages": ["AWSPENDING"]});
+    world.lab.call("PutSecretValue", request).await.expect("the value is stored");
+    for _ in 0..2 {
+        let error = secret.refused().await;
+        assert_eq!(error.error_type, "pending-rejected", "{error:?}");
+        assert!(error.error_message.contains("remove AWSPENDING from the version"), "{error:?}");
+    }
+    let answer = world.lab.invoke(&json!({"Step": "diagnose", "SecretId": secret.arn})).await.result().expect("one");
+    assert_eq!(answer["finding"], "rotation-unfinished", "{answer}");
+    assert!(answer["nextAction"].as_str().expect("an action").contains("unless the error"), "{answer}");
+    let request = json!({"SecretId": secret.arn, "VersionStage": "AWSPENDING", "RemoveFromVersionId": pending});
+    world.lab.call("UpdateSecretVersionStage", request).await.expect("the label is removed");
+    secret.rotated().await;
+}
+
 /// What `watch` answers, and what it logs.
 async fn watched(lab: &Lab) -> (Value, String) {
     let outcome = lab.invoke(&json!({"Step": "watch"})).await;

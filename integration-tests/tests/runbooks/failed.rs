@@ -1,7 +1,7 @@
 //! Rotations that failed, and one that did not.
 
 use super::Script;
-use super::support::{AGE, attached, broken_by_hand, broken_by_hand_mysql, fails, postgres, put, well};
+use super::support::{AGE, attached, broken_by_hand, broken_by_hand_mysql, fails, mysql, postgres, put, well};
 use integration_tests::{World, merged};
 use lab::disturb::{DATABASE, Fault};
 use lab::servers::postgres;
@@ -60,6 +60,24 @@ pub async fn unknown_ca(script: Script<'_>) {
     let said = fails(&world.lab, &secret.arn).await;
     let play = script.about(&world.lab, &secret.arn).said(&said).file("ca.pem", world.server.ca_pem());
     script.typed(play).await;
+    well(&world, &secret).await;
+}
+
+pub async fn password_refused(script: Script<'_>) {
+    let world = mysql().await;
+    let secret = attached(&world).await;
+    world.sql("INSTALL COMPONENT 'file://component_validate_password'; SET GLOBAL validate_password.length = 40").await;
+    let said = fails(&world.lab, &secret.arn).await;
+    let play = script.about(&world.lab, &secret.arn).said(&said).mysql(&world.server);
+    play.play(script.terminal, async |what| {
+        assert_eq!(what, "longer-passwords");
+        world.lab.set_env("PASSWORD_LENGTH", "40");
+        // The settings are right now, and the stored password is not.
+        assert!(fails(&world.lab, &secret.arn).await.starts_with("[password-refused]"), "one rotation was enough");
+        String::new()
+    })
+    .await;
+    assert_eq!(secret.credential("AWSCURRENT").await.1.chars().count(), 40);
     well(&world, &secret).await;
 }
 

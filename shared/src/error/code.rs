@@ -71,7 +71,7 @@ codes! {
     /// DescribeSecret says `RotationEnabled: false`.
     RotationDisabled = "rotation-disabled", Permanent,
         "rotation is not enabled for the secret",
-        "Turn rotation on with `aws secretsmanager rotate-secret`, or do not invoke the function by hand for this secret.";
+        "If a version is AWSPENDING, do first what `diagnose` says. Then turn rotation on with `aws secretsmanager rotate-secret`, or do not invoke the function by hand for this secret.";
     /// The token is not among the secret's versions.
     VersionUnknown = "version-unknown", Permanent,
         "the version has no stage for rotation of the secret",
@@ -229,7 +229,7 @@ codes! {
     /// The new credential does not open the target.
     PendingRejected = "pending-rejected", Permanent,
         "the server refuses the pending credential",
-        "setSecret has to run before this step; start the rotation again with `aws secretsmanager rotate-secret`.";
+        "setSecret has to run before this step; start the rotation again with `aws secretsmanager rotate-secret`. If the error returns although `diagnose` finds that AWSCURRENT works, remove AWSPENDING from the version, and start a new rotation.";
     /// Superuser refused.
     SuperuserRejected = "superuser-rejected", Permanent,
         "the server refuses the superuser's credential",
@@ -301,7 +301,7 @@ codes! {
     /// The server's own rules refuse the new password.
     PasswordRefused = "password-refused", Permanent,
         "the server's password rules refuse the new password",
-        "Nothing was changed. Compare the server's rules (validate_password.%, password history; MariaDB: simple_password_check_%, cracklib) with PASSWORD_LENGTH and the EXCLUDE_ variables of the function.";
+        "Nothing was changed. Let PASSWORD_LENGTH and the EXCLUDE_ variables of the function fit the server's rules (validate_password.%, password history; MariaDB: simple_password_check_%, cracklib). The version keeps the refused password, so give the version up: `aws secretsmanager update-secret-version-stage --secret-id SECRET --version-stage AWSPENDING --remove-from-version-id VERSION`, with the secret and the version that the facts name. Then run `aws secretsmanager rotate-secret --secret-id SECRET`.";
     /// The change would carry the password in clear text.
     TlsRequired = "tls-required", Permanent,
         "the connection has no TLS, and this login or change needs it",
@@ -379,7 +379,7 @@ codes! {
     /// The issuer refused a request that was authenticated.
     IssuerRefused = "issuer-refused", Permanent,
         "the issuer refused the request",
-        "Compare the status and the request with the issuer's documentation; `cargo lab check-issuer` shows the requests of a description.";
+        "Compare the status and the request with the issuer's documentation; `cargo lab check-issuer` shows the requests of a description. If the issuer refuses the value of the pending version, although `diagnose` finds that AWSCURRENT works, remove AWSPENDING from the version, and start a new rotation.";
     /// The issuer refuses the admin credential.
     AdminRejected = "admin-rejected", Permanent,
         "the issuer refuses the admin credential, or gives it too few rights",

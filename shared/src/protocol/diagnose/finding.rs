@@ -96,7 +96,7 @@ impl Finding {
             Self::CurrentMissing => "Give the secret a value with `aws secretsmanager put-secret-value`.",
             Self::UnderWay => "Wait a few minutes and diagnose again. Do not remove AWSPENDING.",
             Self::Unfinished => {
-                "Run `aws secretsmanager rotate-secret` for the secret: it goes on where it stopped, also where the answer is the error \"That rotation will be reattempted\". Do not remove AWSPENDING."
+                "Run `aws secretsmanager rotate-secret` for the secret: it goes on where it stopped, also where the answer is the error \"That rotation will be reattempted\". Do not remove AWSPENDING, unless the error that the rotation ends with says so."
             }
             Self::PendingInEffect => {
                 "Run `aws secretsmanager rotate-secret` for the secret: it makes the pending version current, also where the answer is the error \"That rotation will be reattempted\". Do not remove AWSPENDING, whose version holds the only credential that works."
