@@ -212,7 +212,7 @@ export class LockstepStack extends Stack {
       statements.push(
         new iam.PolicyStatement({
           sid: 'AdminSecrets',
-          actions: ['secretsmanager:GetSecretValue'],
+          actions: ['secretsmanager:DescribeSecret', 'secretsmanager:GetSecretValue'],
           resources: adminSecretArns,
         }),
       );

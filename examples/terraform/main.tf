@@ -184,7 +184,7 @@ data "aws_iam_policy_document" "rotation" {
 
     content {
       sid       = "AdminSecrets"
-      actions   = ["secretsmanager:GetSecretValue"]
+      actions   = ["secretsmanager:DescribeSecret", "secretsmanager:GetSecretValue"]
       resources = var.admin_secret_arns
     }
   }

@@ -127,6 +127,51 @@ async fn the_superusers_credential_is_tried_as_well() {
         (&json!("companion-fails"), &json!("rejected")),
         "{answer}"
     );
+    assert_eq!(answer["error"]["code"], "superuser-rejected", "{answer}");
+    assert!(answer["error"]["message"].as_str().expect("a message").contains(&superuser), "which secret: {answer}");
+}
+
+/// Between setSecret and finishSecret of the superuser's own rotation, the server refuses its AWSCURRENT version.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_superuser_that_is_being_rotated_is_waited_for() {
+    let world = World::start().await;
+    let superuser = world.user("admin").await;
+    world.sql("ALTER ROLE admin SUPERUSER").await;
+    let secret = world.user_with("app", json!({"masterarn": superuser.arn})).await;
+    secret.rotated().await;
+    let token = superuser.registered().await;
+    superuser.steps(&STEPS[..2], &token).await;
+    let error = secret.refused().await;
+    assert_eq!(error.error_type, "companion-rotating", "{error:?}");
+    assert!(error.error_message.contains(&format!("otherSecret={:?}", superuser.arn)), "{error:?}");
+    let output = world.lab.function_output();
+    let line = output.lines().find(|line| line.contains(r#""code":"companion-rotating""#)).expect("it is logged");
+    assert!(line.contains(r#""class":"retryable""#), "{line}");
+    assert_eq!(diagnosed(&world, &superuser).await["finding"], "pending-in-effect");
+    superuser.steps(&STEPS[2..], &token).await;
+    // What it advises: nothing but another attempt.
+    secret.rotated().await;
+}
+
+/// The same with the admin's credential of an issuer.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_admin_whose_credential_is_being_rotated_is_waited_for() {
+    let (world, issuer) = Issuers::lab_with(IssuerOptions::default(), &lab_description(), |function| function).await;
+    let (id, key) = issuer.mint("by hand");
+    let secret = world.secret(json!({"apiKeyId": id, "apiKey": key})).await;
+    let put = async |token: &str, label: &str| {
+        let value = json!({"token": token}).to_string();
+        let request = json!({"SecretId": world.admin(), "SecretString": value, "VersionStages": [label]});
+        world.lab.call("PutSecretValue", request).await.expect("the value is stored");
+    };
+    put("labadmin_outdated", "AWSCURRENT").await;
+    let error = secret.refused().await;
+    assert_eq!(error.error_type, "admin-rejected", "{error:?}");
+    assert!(error.error_message.contains(world.admin()), "which secret: {error:?}");
+    put(issuer.admin_token(), "AWSPENDING").await;
+    assert_eq!(secret.refused().await.error_type, "companion-rotating");
+    put(issuer.admin_token(), "AWSCURRENT").await;
+    secret.rotated().await;
 }
 
 #[tokio::test]

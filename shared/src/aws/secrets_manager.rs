@@ -99,6 +99,7 @@ impl SecretStore for SecretsManager {
             tags: output.tags.unwrap_or_default().into_iter().filter_map(|tag| tag.key.zip(tag.value)).collect(),
             last_rotated: moment(output.last_rotated_date),
             next_rotation: moment(output.next_rotation_date),
+            last_changed: moment(output.last_changed_date),
             scheduled: rules
                 .is_some_and(|rules| rules.automatically_after_days.is_some() || rules.schedule_expression.is_some()),
         })

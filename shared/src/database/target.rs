@@ -11,7 +11,7 @@ use super::superuser::Superusers;
 use super::versions::{CheckedVersions, Users};
 use super::{alternating, single};
 use crate::document::Document;
-use crate::error::Result;
+use crate::error::{Code, Result};
 use crate::password::{OsEntropy, Policy};
 use crate::protocol::context::StepContext;
 use crate::protocol::label::Label;
@@ -159,7 +159,7 @@ impl<E: Engine> Target for DatabaseTarget<E> {
             Label::Pending => (CheckedVersions::read::<E>(versions)?.pending, Credential::Pending),
             Label::Previous => (CheckedVersions::read::<E>(versions)?.pending, Credential::Previous),
         };
-        Ok(tried_as(self.logins(context).try_to_log_in(&secret.user, credential).await))
+        Ok(tried_as(self.logins(context).try_to_log_in(&secret.user, credential).await, Code::CurrentRejected))
     }
 
     async fn attempt_helper_secret(
@@ -170,7 +170,7 @@ impl<E: Engine> Target for DatabaseTarget<E> {
         let (logins, secret) = (self.logins(context), DatabaseSecret::read::<E>(current)?);
         let Some(id) = secret.strategy.superuser() else { return Ok(None) };
         let tried = match self.superusers.find::<E>(context, id, &secret.user).await {
-            Ok(superuser) => tried_as(logins.log_in_superuser(&superuser).await),
+            Ok(superuser) => tried_as(logins.log_in_superuser(&superuser).await, Code::SuperuserRejected),
             Err(error) => Attempt::unknown(error),
         };
         // With either strategy, a superuser can give the user a password that works.
@@ -197,9 +197,9 @@ async fn prove<E: Engine>(
     Ok(session)
 }
 
-fn tried_as<T>(attempt: Result<T, LoginFailure>) -> Attempt {
+fn tried_as<T>(attempt: Result<T, LoginFailure>, rejected: Code) -> Attempt {
     match attempt {
         Ok(_) => Attempt::WORKS,
-        Err(failure) => Attempt { observation: failure.observation, error: Some(failure.error) },
+        Err(failure) => Attempt { observation: failure.observation, error: Some(failure.or_rejected(rejected)) },
     }
 }

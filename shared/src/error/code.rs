@@ -234,6 +234,10 @@ codes! {
     SuperuserRejected = "superuser-rejected", Permanent,
         "the server refuses the superuser's credential",
         "Correct the secret that `masterarn` names.";
+    /// A superuser or admin refused, in the middle of a rotation of its own secret.
+    CompanionRotating = "companion-rotating", Retryable,
+        "the superuser's or admin's credential is refused, and its own secret is being rotated at this moment",
+        "Nothing to do: the rotation is tried again, with the new value of that secret. If it recurs, finish the rotation of the secret that the facts name as otherSecret.";
     /// The current credential is refused where only a test was asked for.
     CurrentRejected = "current-rejected", Permanent,
         "the server refuses the current credential",

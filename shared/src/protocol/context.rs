@@ -1,11 +1,11 @@
 //! What a step hands to a target: the facts of this invocation, read access to secrets, and the step's notes.
 
-use crate::clock::Deadline;
+use crate::clock::{Deadline, age_of};
 use crate::document::Document;
 use crate::error::{Code, Error, Fact, Result};
 use crate::protocol::label::{CURRENT, PREVIOUS};
 use crate::protocol::notes::StepNotes;
-use crate::protocol::store::{Description, RotationState, SecretStore, VersionSelector};
+use crate::protocol::store::{Description, RotationState, SecretStore, Version, VersionSelector};
 use crate::secret::{Password, SecretText};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
@@ -14,6 +14,8 @@ use std::time::Duration;
 /// than the replication delay, and short against a function's timeout. Only a configuration test waits for all of them.
 pub(crate) const READ_AGAIN_AFTER: [Duration; 4] =
     [Duration::from_millis(100), Duration::from_millis(200), Duration::from_millis(400), Duration::from_millis(800)];
+/// The longest time of a Lambda invocation. A rotation that changed nothing for longer is not under way, but stuck.
+const UNDER_WAY: Duration = Duration::from_secs(15 * 60);
 
 /// One step of one rotation, as a target sees it.
 pub struct StepContext<'a> {
@@ -24,7 +26,9 @@ pub struct StepContext<'a> {
     /// The state that the token's version was in when the step began.
     state: RotationState,
     deadline: Deadline,
-    ahead: Option<(String, Result<Document>)>,
+    ahead: Option<(String, Result<HelperVersion>)>,
+    /// The helper secret that was read last, and the id of its version.
+    helper: Mutex<Option<(String, String)>>,
     notes: &'a StepNotes,
     refused: Mutex<Vec<RefusedLogin>>,
     fresh: bool,
@@ -35,6 +39,13 @@ struct RefusedLogin {
     user: String,
     password: Password,
     why: Error,
+}
+
+/// The AWSCURRENT version of a helper secret.
+#[derive(Clone)]
+pub(crate) struct HelperVersion {
+    id: String,
+    document: Document,
 }
 
 impl<'a> StepContext<'a> {
@@ -55,6 +66,7 @@ impl<'a> StepContext<'a> {
             state: RotationState::Pending,
             deadline,
             ahead: None,
+            helper: Mutex::default(),
             notes,
             refused: Mutex::default(),
             fresh: false,
@@ -71,7 +83,7 @@ impl<'a> StepContext<'a> {
         Self { fresh, ..self }
     }
 
-    pub(crate) fn with_ahead(self, ahead: Option<(String, Result<Document>)>) -> Self {
+    pub(crate) fn with_ahead(self, ahead: Option<(String, Result<HelperVersion>)>) -> Self {
         Self { ahead, ..self }
     }
 
@@ -251,32 +263,123 @@ impl<'a> StepContext<'a> {
     /// # Errors
     /// Those of the store; [`Code::SecretNotFound`]. Each names the secret.
     pub async fn other_text(&self, id: &str) -> Result<SecretText> {
-        read_text(self.store, id, self.deadline).await
+        read_version(self.store, id, self.deadline).await.map(|version| version.text)
     }
 
-    /// The AWSCURRENT version of another secret.
+    /// The AWSCURRENT version of a helper secret.
     ///
     /// # Errors
     /// Those of the store; [`Code::SecretNotFound`]; those of [`Document::parse`]. Each names the secret.
     pub async fn other_secret(&self, id: &str) -> Result<Document> {
-        match &self.ahead {
-            Some((known, document)) if known == id => document.clone(),
-            _ => read_other(self.store, id, self.deadline).await,
+        let version = match &self.ahead {
+            Some((known, version)) if known == id => version.clone(),
+            _ => read_helper(self.store, id, self.deadline).await,
+        }?;
+        if let Ok(mut helper) = self.helper.lock() {
+            *helper = Some((id.to_owned(), version.id));
         }
+        Ok(version.document)
+    }
+
+    /// The same error, unless it is a refusal of the helper secret's credential while that secret is being rotated: that passes by
+    /// itself. Only a refusal costs a call to Secrets Manager.
+    pub(crate) async fn explained(&self, error: Error) -> Error {
+        if !matches!(error.code(), Code::SuperuserRejected | Code::AdminRejected) {
+            return error;
+        }
+        let read = self.helper.lock().ok().and_then(|helper| helper.clone());
+        let Some((id, version)) = read else { return error };
+        let error = error.with_default(Fact::OtherSecret, &id);
+        let Ok(now) = self.describe_other(&id).await else { return error };
+        let under_way = now.is_unfinished() && now.last_changed.is_none_or(|moment| age_of(moment) < UNDER_WAY);
+        let replaced = now.current_version() != Some(&version);
+        if under_way || replaced { error.recoded(Code::CompanionRotating) } else { error }
     }
 }
 
-/// The AWSCURRENT version of another secret than the one that is being rotated.
-pub(crate) async fn read_other(store: &dyn SecretStore, id: &str, deadline: Deadline) -> Result<Document> {
-    Document::parse(read_text(store, id, deadline).await?).map_err(|error| of_other(error, id))
+/// The AWSCURRENT version of a helper secret.
+pub(crate) async fn read_helper(store: &dyn SecretStore, id: &str, deadline: Deadline) -> Result<HelperVersion> {
+    let version = read_version(store, id, deadline).await?;
+    let document = Document::parse(version.text).map_err(|error| of_other(error, id))?;
+    Ok(HelperVersion { id: version.id, document })
 }
 
-async fn read_text(store: &dyn SecretStore, id: &str, deadline: Deadline) -> Result<SecretText> {
+async fn read_version(store: &dyn SecretStore, id: &str, deadline: Deadline) -> Result<Version> {
     let version = store.value(id, VersionSelector::Current, deadline).await.map_err(|error| of_other(error, id))?;
-    version.map(|version| version.text).ok_or_else(|| of_other(Error::new(Code::SecretNotFound), id))
+    version.ok_or_else(|| of_other(Error::new(Code::SecretNotFound), id))
 }
 
 /// In every error, the fact `secret` is the secret that is being rotated. Another secret is `otherSecret`.
 fn of_other(error: Error, id: &str) -> Error {
     error.renamed(Fact::Secret, Fact::OtherSecret).with_default(Fact::OtherSecret, id)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::since_epoch;
+    use crate::protocol::label::{CURRENT, PENDING};
+    use crate::protocol::schedule::RotatedSecret;
+    use crate::protocol::store::{ListedVersion, PutOutcome};
+    use crate::secret::RotationToken;
+    use async_trait::async_trait;
+
+    /// A helper secret whose version `old` was read, and what DescribeSecret says about it afterwards.
+    struct Store(Result<Description>);
+
+    #[async_trait]
+    impl SecretStore for Store {
+        async fn describe(&self, _: &str, _: Deadline) -> Result<Description> {
+            self.0.clone()
+        }
+        async fn value(&self, _: &str, _: VersionSelector<'_>, _: Deadline) -> Result<Option<Version>> {
+            Ok(Some(Version { id: "old".to_owned(), text: "{}".into(), age: None }))
+        }
+        async fn versions(&self, _: &str, _: Deadline) -> Result<Vec<ListedVersion>> {
+            unreachable!()
+        }
+        async fn put_pending(
+            &self,
+            _: &str,
+            _: &str,
+            _: Option<&RotationToken>,
+            _: &SecretText,
+            _: Deadline,
+        ) -> Result<PutOutcome> {
+            unreachable!()
+        }
+        async fn promote(&self, _: &str, _: &str, _: &str, _: Deadline) -> Result<()> {
+            unreachable!()
+        }
+        async fn served(&self, _: &str, _: Deadline) -> Result<Vec<RotatedSecret>> {
+            unreachable!()
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_refusal_passes_by_itself_only_while_the_helper_secret_is_being_rotated() {
+        let described = |current: &str, pending: Option<&str>, age: Duration| {
+            let label = |version: &str, label: &str| (version.to_owned(), vec![label.to_owned()]);
+            let labels = std::iter::once(label(current, CURRENT)).chain(pending.map(|version| label(version, PENDING)));
+            let last_changed = Some(since_epoch().checked_sub(age).unwrap());
+            Ok(Description { labels: labels.collect(), last_changed, ..Description::default() })
+        };
+        let (moment, hour) = (Duration::from_secs(1), Duration::from_secs(3_600));
+        for (described, code) in [
+            (described("old", None, moment), Code::SuperuserRejected),
+            (described("old", Some("new"), moment), Code::CompanionRotating),
+            // It is stuck, so it does not pass by itself.
+            (described("old", Some("new"), hour), Code::SuperuserRejected),
+            (described("new", None, moment), Code::CompanionRotating),
+            (Err(Error::new(Code::ServiceDenied)), Code::SuperuserRejected),
+        ] {
+            let (store, notes, deadline) = (Store(described), StepNotes::default(), Deadline::after(hour));
+            let context = StepContext::new(&store, "s", "token", Description::default(), &notes, deadline);
+            let refusal = || Error::new(Code::SuperuserRejected);
+            assert_eq!(context.explained(refusal()).await, refusal(), "no helper secret was read");
+            context.other_secret("helper").await.unwrap();
+            let error = context.explained(refusal()).await;
+            assert_eq!((error.code(), error.fact(Fact::OtherSecret)), (code, Some("helper")), "{:?}", store.0);
+        }
+    }
 }

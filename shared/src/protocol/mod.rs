@@ -25,13 +25,14 @@ pub mod watch;
 use crate::clock::{Deadline, since_epoch};
 use crate::document::Document;
 use crate::error::{Code, Error, Fact, Result};
-use crate::protocol::context::{READ_AGAIN_AFTER, StepContext, read_other};
+use crate::protocol::context::{HelperVersion, READ_AGAIN_AFTER, StepContext, read_helper};
 use crate::protocol::event::{Event, Step};
 use crate::protocol::label::Label;
 use crate::protocol::notes::{InFlightChanges, Notes, StepNotes};
 use crate::protocol::observation::{Attempt, Observation};
 use crate::protocol::store::{Description, PutOutcome, RotationState, SecretStore, Version, VersionSelector};
 use crate::protocol::target::{Applied, Change, Proof, Retired, Target, VersionWithAge, Versions};
+use std::future::Future;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -169,7 +170,7 @@ impl<S: SecretStore, T: Target> Rotation<S, T> {
             return Ok(Outcome::AlreadyProposed);
         }
         let context = self.context(event, &now, notes, deadline);
-        let proposal = self.target.propose(&context, &now.document).await?;
+        let proposal = told(&context, self.target.propose(&context, &now.document)).await?;
         let token = event.rotation_token.as_ref();
         let put =
             self.store.put_pending(&event.secret, &event.token, token, proposal.document.text(), deadline).await?;
@@ -200,7 +201,8 @@ impl<S: SecretStore, T: Target> Rotation<S, T> {
             };
         }
         let pending = needed(self.pending_again(pending?, event, deadline).await?, event)?;
-        Ok(match self.target.apply(&context, Versions { current: &now.document, pending: &pending }).await? {
+        let versions = Versions { current: &now.document, pending: &pending };
+        Ok(match told(&context, self.target.apply(&context, versions)).await? {
             Applied::Changed(change) => {
                 notes.took_effect(change.previous);
                 Outcome::Changed(change)
@@ -228,7 +230,7 @@ impl<S: SecretStore, T: Target> Rotation<S, T> {
     /// Puts the credential of AWSCURRENT into effect, with the credential of AWSPREVIOUS or a helper secret's.
     async fn put_into_effect(&self, context: &StepContext<'_>, current: &Document, refused: Error) -> Result<Outcome> {
         let Some(previous) = superseded(context).await? else { return Err(refused) };
-        match self.target.apply(context, Versions { current: &previous, pending: current }).await? {
+        match told(context, self.target.apply(context, Versions { current: &previous, pending: current })).await? {
             Applied::Changed(change) => Ok(Outcome::Changed(change)),
             Applied::AlreadyInEffect => Err(refused),
         }
@@ -249,14 +251,14 @@ impl<S: SecretStore, T: Target> Rotation<S, T> {
             Some(pending) => {
                 let pending = Document::parse(pending.text)?;
                 let versions = Versions { current: &now.document, pending: &pending };
-                self.target.release(self.target.verify(&context, versions, Proof::Full).await?).await;
+                self.target.release(told(&context, self.target.verify(&context, versions, Proof::Full)).await?).await;
                 Outcome::Verified
             }
             // RotateImmediately=false runs this step alone, against a version that may never get a value. If a rotation is
             // under way after all, finishSecret will not promote what has no value.
             None => {
                 let current = VersionWithAge { document: &now.document, age: now.age };
-                self.target.check(&context, current).await.map(Outcome::ConfigurationVerified)?
+                told(&context, self.target.check(&context, current)).await.map(Outcome::ConfigurationVerified)?
             }
         })
     }
@@ -383,13 +385,13 @@ impl<S: SecretStore, T: Target> Rotation<S, T> {
         event: &Event,
         wanted: bool,
         deadline: Deadline,
-    ) -> Option<(String, Result<Document>)> {
+    ) -> Option<(String, Result<HelperVersion>)> {
         if !wanted {
             return None;
         }
         let helper = self.hint_for(&event.secret)?;
-        let document = read_other(&self.store, &helper, deadline).await;
-        Some((helper, document))
+        let version = read_helper(&self.store, &helper, deadline).await;
+        Some((helper, version))
     }
 
     fn remember(&self, event: &Event, current: &Document) {
@@ -422,6 +424,14 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 async fn superseded(context: &StepContext<'_>) -> Result<Option<Document>> {
     let other = |pending| pending != context.token();
     if context.description().pending_version().is_some_and(other) { Ok(None) } else { context.previous().await }
+}
+
+/// The outcome of a call to the target. A refused helper credential is told from one that is being rotated.
+async fn told<T>(context: &StepContext<'_>, call: impl Future<Output = Result<T>>) -> Result<T> {
+    match call.await {
+        Err(error) => Err(context.explained(error).await),
+        done => done,
+    }
 }
 
 fn needed(pending: Option<Version>, event: &Event) -> Result<Document> {

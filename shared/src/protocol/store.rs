@@ -26,6 +26,8 @@ pub struct Description {
     pub next_rotation: Option<Duration>,
     /// Whether it has a schedule for rotations.
     pub scheduled: bool,
+    /// The last change of anything in it, labels included, as the time since the Unix epoch.
+    pub last_changed: Option<Duration>,
 }
 
 impl Description {
@@ -42,6 +44,11 @@ impl Description {
     /// The version that carries AWSPENDING.
     pub fn pending_version(&self) -> Option<&str> {
         self.version(PENDING)
+    }
+
+    /// Whether a rotation of the secret was begun and not finished.
+    pub fn is_unfinished(&self) -> bool {
+        self.pending_version().is_some_and(|pending| self.current_version() != Some(pending))
     }
 
     fn version(&self, label: &str) -> Option<&str> {

@@ -103,15 +103,23 @@ impl<S: SecretStore, T: Target> Rotation<S, T> {
                             .if_ours();
                     findings.previous.credential = self.held(&context, &current, &findings.previous, probe).await;
                 }
-                Probe::Helper => {
-                    findings.helper = match self.target().attempt_helper_secret(&context, &current).await {
-                        Ok(helper) => helper.map_or(HelperState::Nothing, HelperState::There),
-                        Err(error) => HelperState::Unknown(error),
-                    }
-                }
+                Probe::Helper => findings.helper = self.helper(&context, &current).await,
             }
         }
         findings
+    }
+
+    async fn helper(&self, context: &StepContext<'_>, current: &Document) -> HelperState {
+        match self.target().attempt_helper_secret(context, current).await {
+            Ok(None) => HelperState::Nothing,
+            Ok(Some(mut helper)) => {
+                if let Some(Attempt { error: Some(error), .. }) = &mut helper.tried {
+                    *error = context.explained(error.clone()).await;
+                }
+                HelperState::There(helper)
+            }
+            Err(error) => HelperState::Unknown(context.explained(error).await),
+        }
     }
 
     /// Reads the two versions that every diagnosis needs.
