@@ -221,7 +221,7 @@ export class LockstepStack extends Stack {
       statements.push(
         new iam.PolicyStatement({
           sid: 'DescriptionsOfIssuers',
-          actions: ['ssm:GetParameter', 'secretsmanager:GetSecretValue'],
+          actions: ['ssm:GetParameter', 'secretsmanager:DescribeSecret', 'secretsmanager:GetSecretValue'],
           resources: issuerSourceArns,
         }),
       );

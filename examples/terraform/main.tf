@@ -194,7 +194,7 @@ data "aws_iam_policy_document" "rotation" {
 
     content {
       sid       = "DescriptionsOfIssuers"
-      actions   = ["ssm:GetParameter", "secretsmanager:GetSecretValue"]
+      actions   = ["ssm:GetParameter", "secretsmanager:DescribeSecret", "secretsmanager:GetSecretValue"]
       resources = var.issuer_source_arns
     }
   }

@@ -92,8 +92,11 @@ async fn a_superuser_secret_that_cannot_serve_is_refused_before_its_password_is_
     let text = async |text: String| world.secret_text(&text).await.arn;
     let nobody = "arn:aws:secretsmanager:us-east-1:123456789012:secret:nobody-AbCdEf".to_owned();
     let engine = other_engine(&world.server);
+    let deleted = world.superuser().await;
+    world.lab.call("DeleteSecret", json!({"SecretId": deleted.arn})).await.expect("it is scheduled for deletion");
     let cases = [
         (nobody, "secret-not-found", "nobody-AbCdEf"),
+        (deleted.arn, "secret-not-found", "a date of deletion"),
         (text(password.clone()).await, "secret-not-json", "text that is not JSON"),
         (text(with(json!({"engine": engine}))).await, "engine-mismatch", engine),
         (text(with(json!({"host": "other.example.com"}))).await, "superuser-mismatch", "other.example.com"),
@@ -107,7 +110,7 @@ async fn a_superuser_secret_that_cannot_serve_is_refused_before_its_password_is_
         let (error, step) = refused(&world, &secret).await;
         assert_eq!((error.error_type.as_str(), step.as_str()), (code, "setSecret"), "{}", error.error_message);
         assert!(error.error_message.contains(named), "{}", error.error_message);
-        assert!(error.error_message.contains(&arn), "which secret: {}", error.error_message);
+        assert!(error.error_message.contains(&format!("otherSecret={arn:?}")), "which secret: {}", error.error_message);
         assert!(!error.error_message.contains("S3cr3t"), "{}", error.error_message);
         assert!(secret.opens("AWSCURRENT").await);
     }

@@ -45,6 +45,14 @@ async fn a_description_is_read_from_a_secret() {
         assert!(error.error_message.contains(part), "{}", error.error_message);
     }
     world.lab.create_secret("descriptions/lab", &text()).await.expect("the secret is created");
+    let call = async |operation: &str| {
+        world.lab.call(operation, json!({"SecretId": "descriptions/lab"})).await.expect(operation);
+    };
+    call("DeleteSecret").await;
+    let error = secret.refused().await;
+    assert_eq!(error.error_type, "secret-not-found");
+    assert!(error.error_message.contains("a date of deletion"), "{}", error.error_message);
+    call("RestoreSecret").await;
     secret.rotated().await;
 }
 

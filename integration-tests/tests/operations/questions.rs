@@ -174,6 +174,44 @@ async fn an_admin_whose_credential_is_being_rotated_is_waited_for() {
     secret.rotated().await;
 }
 
+/// The service has one code for this and for other states of a secret, and CloudTrail would not tell more.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_secret_that_is_scheduled_for_deletion_is_named_and_can_be_restored() {
+    let world = World::start().await;
+    let (superuser, alone) = (world.superuser().await, world.user("alone").await);
+    let secret = world.user_with("app", json!({"masterarn": superuser.arn})).await;
+    secret.rotated().await;
+    for (deleted, asked, fact) in [(&superuser, &secret, "otherSecret"), (&alone, &alone, "secret")] {
+        world.lab.call("DeleteSecret", json!({"SecretId": deleted.arn})).await.expect("it is scheduled for deletion");
+        let message = match world.lab.invoke(&json!({"Step": "diagnose", "SecretId": asked.arn})).await.result() {
+            Ok(answer) => {
+                assert_eq!(answer["finding"], "companion-fails", "{answer}");
+                assert_eq!(asked.refused().await.error_type, "secret-not-found");
+                answer["error"]["message"].as_str().expect("a message").to_owned()
+            }
+            Err(error) => error.error_message,
+        };
+        let named = format!("{fact}={:?}", deleted.arn);
+        assert!(message.starts_with("[secret-not-found]") && message.contains(&named), "{message}");
+        world.lab.call("RestoreSecret", json!({"SecretId": deleted.arn})).await.expect("it is restored");
+        asked.rotated().await;
+    }
+}
+
+/// The same with an issuer's admin secret.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_admin_secret_that_is_scheduled_for_deletion_is_named() {
+    let (world, issuer) = Issuers::lab_with(IssuerOptions::default(), &lab_description(), |function| function).await;
+    let (id, key) = issuer.mint("by hand");
+    let secret = world.secret(json!({"apiKeyId": id, "apiKey": key})).await;
+    world.lab.call("DeleteSecret", json!({"SecretId": world.admin()})).await.expect("it is scheduled for deletion");
+    let error = secret.refused().await;
+    assert_eq!(error.error_type, "secret-not-found", "{error:?}");
+    assert!(error.error_message.contains(&format!("otherSecret={:?}", world.admin())), "{error:?}");
+    world.lab.call("RestoreSecret", json!({"SecretId": world.admin()})).await.expect("it is restored");
+    secret.rotated().await;
+}
+
 #[tokio::test]
 async fn a_secret_that_is_not_json_is_unclear_and_says_why() {
     let world = World::start().await;

@@ -67,6 +67,18 @@ impl SecretsManager {
         Self { client, throttles: Throttles::default() }
     }
 
+    /// The error for a refusal. Secrets Manager refuses calls for a secret that is scheduled for deletion with a code that it also
+    /// has for other states of a secret, so only DescribeSecret tells.
+    async fn refused(&self, failure: Failure, deadline: Deadline) -> Error {
+        if failure.code() == Some("InvalidRequestException")
+            && let Err(error) = self.describe(&failure.secret, deadline).await
+            && error.code() == Code::SecretNotFound
+        {
+            return error;
+        }
+        failure.into_error()
+    }
+
     /// How many answers were throttled since the process began.
     pub(crate) fn throttles(&self) -> u32 {
         self.throttles.count()
@@ -128,7 +140,7 @@ impl SecretStore for SecretsManager {
             },
             // The second wording is the service's answer while the version exists without a value.
             Err(failure) if failure.code() == Some("ResourceNotFoundException") => Ok(None),
-            Err(failure) => Err(failure.into_error()),
+            Err(failure) => Err(self.refused(failure, deadline).await),
         }
     }
 
@@ -179,7 +191,7 @@ impl SecretStore for SecretsManager {
         match finish("PutSecretValue", secret, deadline, &attempts, call).await? {
             Ok(_) => Ok(PutOutcome::Stored),
             Err(failure) if failure.code() == Some("ResourceExistsException") => Ok(PutOutcome::OtherValueThere),
-            Err(failure) => Err(failure.into_error()),
+            Err(failure) => Err(self.refused(failure, deadline).await),
         }
     }
 
@@ -201,7 +213,7 @@ impl SecretStore for SecretsManager {
             Err(failure) if failure.code() == Some("InvalidParameterException") => {
                 Err(failure.into_error_as(Code::WriteConflict))
             }
-            Err(failure) => Err(failure.into_error()),
+            Err(failure) => Err(self.refused(failure, deadline).await),
         }
     }
 

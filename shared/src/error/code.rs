@@ -157,7 +157,7 @@ codes! {
     /// The secret (not the version's value) does not exist or is marked for deletion.
     SecretNotFound = "secret-not-found", Permanent,
         "the secret does not exist or is scheduled for deletion",
-        "Check the ARN; restore the secret with `aws secretsmanager restore-secret` if it was deleted.";
+        "Check the ARN of the secret that the facts name, which is another one than the rotated secret if it is otherSecret. Restore it with `aws secretsmanager restore-secret` if it was deleted.";
     /// Any other answer of the service.
     ServiceRefused = "service-refused", Permanent,
         "Secrets Manager refused the call",
