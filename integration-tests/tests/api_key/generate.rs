@@ -70,6 +70,32 @@ async fn a_prefix_and_a_checksum_are_part_of_the_key() {
     assert_eq!(secret.field("AWSCURRENT", "apiKey").await, key);
 }
 
+/// A fresh secret holds what a person typed. It is in use, nothing is pending, and the first rotation draws a key.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_key_that_no_rotation_has_made_is_diagnosed_as_such() {
+    let world = world().await;
+    let secret = minted(&world, json!({"kind": "hex", "bytes": 32})).await;
+    let diagnosed = async || {
+        let outcome = world.lab.invoke(&json!({"Step": "diagnose", "SecretId": secret.arn})).await;
+        outcome.result().expect("a diagnosis")
+    };
+    assert_eq!(diagnosed().await["finding"], "rotation-off");
+    secret.attached().await;
+    let answer = diagnosed().await;
+    assert_eq!((&answer["finding"], &answer["versions"][0]["credential"]), (&json!("not-generated"), &json!("works")));
+    assert_eq!(answer["error"]["code"], "key-not-generated");
+    let next = answer["nextAction"].as_str().expect("an action");
+    assert!(next.starts_with("Run `aws secretsmanager rotate-secret`") && !next.contains("AWSPENDING"), "{next}");
+    secret.rotated().await;
+    assert_eq!(diagnosed().await["finding"], "healthy");
+    // Another form is wanted from now on.
+    let wider = json!({"rotation": {"value": {"kind": "hex", "bytes": 64}}});
+    secret.put(&merged(secret.at("AWSCURRENT").await, wider)).await;
+    assert_eq!(diagnosed().await["finding"], "not-generated");
+    secret.rotated().await;
+    assert_eq!(diagnosed().await["finding"], "healthy");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn what_makes_no_good_key_is_refused() {
     let world = world().await;

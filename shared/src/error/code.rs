@@ -424,6 +424,10 @@ codes! {
     KeyUnproven = "key-unproven", Permanent,
         "the current key does not work, and nothing proves that it belongs to this secret",
         "Store a key that works in the secret. If nobody but you may write the secret, you can let the rotation replace the key without proof: set ALLOW_UNPROVEN_KEYS=true in the function's environment.";
+    /// What `diagnose` says of a generated key that was stored by hand.
+    KeyNotGenerated = "key-not-generated", Permanent,
+        "the current key does not have the form that the secret or the issuer's description states",
+        "Run `aws secretsmanager rotate-secret` for the secret: it draws a key of that form. Until then the current key is in use as it is.";
     /// Two invocations of createSecret exchanged the key.
     KeySuperseded = "key-superseded", Permanent,
         "another invocation of this step stored its key first, and this invocation has ended that key since",

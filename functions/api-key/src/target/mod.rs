@@ -267,10 +267,17 @@ impl Target for ApiKey {
         }
     }
 
-    async fn attempt(&self, context: &StepContext<'_>, versions: Versions<'_>, _: Label) -> Result<Attempt> {
+    async fn attempt(&self, context: &StepContext<'_>, versions: Versions<'_>, label: Label) -> Result<Attempt> {
         let (holder, _) = self.pending(context, versions).await?;
         if holder.issuer.strategy == Strategy::Generate {
-            return looks_right(&holder).map(|()| Attempt::WORKS);
+            return match looks_right(&holder) {
+                // Whatever it looks like, it is in use, because the services that check it read this secret.
+                Err(error) if label == Label::Current && error.code() == Code::PendingMismatch => {
+                    let error = Some(error.recoded(Code::KeyNotGenerated));
+                    Ok(Attempt { observation: Observation::Works, error })
+                }
+                looks => looks.map(|()| Attempt::WORKS),
+            };
         }
         Ok(match holder.verify(&holder.version.key, false, context.deadline()).await? {
             Verdict::Works => Attempt::WORKS,

@@ -7,6 +7,8 @@ pub enum Finding {
     Healthy,
     /// Consumers are served, and no rotation is scheduled.
     RotationOff,
+    /// Consumers are served, and no rotation has made the key in the form that is stated now.
+    NotGenerated,
     /// No version is AWSCURRENT.
     CurrentMissing,
     /// A rotation began minutes ago.
@@ -34,6 +36,7 @@ impl Finding {
     pub const ALL: &[Self] = &[
         Self::Healthy,
         Self::RotationOff,
+        Self::NotGenerated,
         Self::CurrentMissing,
         Self::UnderWay,
         Self::Unfinished,
@@ -51,6 +54,7 @@ impl Finding {
         match self {
             Self::Healthy => "healthy",
             Self::RotationOff => "rotation-off",
+            Self::NotGenerated => "not-generated",
             Self::CurrentMissing => "current-missing",
             Self::UnderWay => "rotation-under-way",
             Self::Unfinished => "rotation-unfinished",
@@ -69,6 +73,7 @@ impl Finding {
         match self {
             Self::Healthy => "the current credential works and no rotation is left unfinished",
             Self::RotationOff => "the current credential works, and the secret has no rotation that is turned on",
+            Self::NotGenerated => "the current key is in use, and was stored by hand or before its form changed",
             Self::CurrentMissing => "no version of the secret is AWSCURRENT",
             Self::UnderWay => "a rotation began a few minutes ago",
             Self::Unfinished => "the current credential works, and a rotation was begun and not finished",
@@ -93,6 +98,9 @@ impl Finding {
         match self {
             Self::Healthy => "Nothing to do.",
             Self::RotationOff => "Turn rotation on with `aws secretsmanager rotate-secret`, if it is meant to rotate.",
+            Self::NotGenerated => {
+                "Run `aws secretsmanager rotate-secret` for the secret: it draws a key of the form that is stated."
+            }
             Self::CurrentMissing => "Give the secret a value with `aws secretsmanager put-secret-value`.",
             Self::UnderWay => "Wait a few minutes and diagnose again. Do not remove AWSPENDING.",
             Self::Unfinished => {

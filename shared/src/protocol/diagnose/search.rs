@@ -149,7 +149,9 @@ impl Findings {
             CredentialState::Tried(tried) => match tried.observation {
                 Observation::Unreachable | Observation::Unknown => (Finding::Unclear, tried.error.as_ref()),
                 // The password is right, and the database cannot be used, for example.
-                Observation::Works if !tried.is_usable() => (Finding::Unclear, tried.error.as_ref()),
+                Observation::Works if !tried.is_usable() && !was_not_generated(tried) => {
+                    (Finding::Unclear, tried.error.as_ref())
+                }
                 Observation::Works => self.while_consumers_are_served(),
                 Observation::Rejected => self.while_consumers_are_refused(),
             },
@@ -170,7 +172,11 @@ impl Findings {
             _ => {}
         }
         let on = self.description.rotation_enabled == Some(true);
-        (if on { Finding::Healthy } else { Finding::RotationOff }, None)
+        match self.current.credential.error() {
+            _ if !on => (Finding::RotationOff, None),
+            Some(error) => (Finding::NotGenerated, Some(error)),
+            None => (Finding::Healthy, None),
+        }
     }
 
     fn while_consumers_are_refused(&self) -> (Finding, Option<&Error>) {
@@ -210,6 +216,11 @@ impl Findings {
         let not_finished = matches!(finding, Finding::PendingInEffect | Finding::Unfinished);
         not_finished && self.pending.age.is_none_or(|age| age < UNDER_WAY)
     }
+}
+
+/// Whether the key is in use although a rotation would give it another form. Nothing is wrong with it.
+fn was_not_generated(tried: &Attempt) -> bool {
+    tried.error.as_ref().is_some_and(|error| error.code() == Code::KeyNotGenerated)
 }
 
 #[cfg(test)]
