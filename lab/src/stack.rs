@@ -13,7 +13,7 @@ use std::collections::BTreeSet;
 use std::future::Future;
 use std::io;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 use tokio::sync::broadcast;
 use tokio::sync::broadcast::error::RecvError;
@@ -35,6 +35,7 @@ pub struct Lab {
     disturb: Disturb,
     endpoint: Endpoint,
     function_arn: String,
+    clock_behind: Arc<Mutex<Duration>>,
 }
 
 /// Describes a [`Lab`].
@@ -149,7 +150,7 @@ impl Builder {
         for service in ["SECRETS_MANAGER", "RDS", "SSM"] {
             self.function.environment.insert(0, (format!("AWS_ENDPOINT_URL_{service}"), url.clone()));
         }
-        let disturb = self.disturb;
+        let (disturb, clock_behind) = (self.disturb, Arc::new(Mutex::new(self.clock_behind)));
         let host = Host::new(&disturb)?;
         let function_arn = host.deploy(self.function);
         let steps = Steps::new(host.clone());
@@ -157,13 +158,16 @@ impl Builder {
             region: REGION.to_owned(),
             account_id: ACCOUNT.to_owned(),
             rotation_retries: self.retries,
-            clock: Arc::new(move || SystemTime::now() - self.clock_behind),
+            clock: {
+                let behind = Arc::clone(&clock_behind);
+                Arc::new(move || SystemTime::now() - *behind.lock().unwrap_or_else(PoisonError::into_inner))
+            },
             ..Options::default()
         };
         let service = Service::new(options).with_invoker(Arc::new(steps.clone()));
         let services = Services { secrets: service, rds: Rds::default(), parameters: Parameters::default() };
         let endpoint = bound.serve(services.clone(), host.clone(), disturb.clone())?;
-        Ok(Lab { services, host, steps, disturb, endpoint, function_arn })
+        Ok(Lab { services, host, steps, disturb, endpoint, function_arn, clock_behind })
     }
 }
 
@@ -215,6 +219,11 @@ impl Lab {
     /// The Lambda host.
     pub fn host(&self) -> &Host {
         &self.host
+    }
+
+    /// How far the service's clock is behind from now on. Where it was further behind, time passes at once.
+    pub fn set_clock_behind(&self, time: Duration) {
+        *self.clock_behind.lock().unwrap_or_else(PoisonError::into_inner) = time;
     }
 
     /// Gives the function another setting, as a new deployment does.

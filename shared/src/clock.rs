@@ -1,5 +1,6 @@
 //! Time. The only module that reads a clock; tests pause it with `tokio::time::pause`.
 
+use aws_sdk_secretsmanager::primitives::{DateTime, DateTimeFormat};
 use std::future::Future;
 use std::time::{Duration, SystemTime};
 use tokio::time::{Instant, timeout_at};
@@ -16,6 +17,12 @@ pub fn age_of(moment: Duration) -> Duration {
 /// The time since the Unix epoch, by the system's clock.
 pub fn since_epoch() -> Duration {
     SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default()
+}
+
+/// A moment since the Unix epoch as RFC 3339 has it.
+pub(crate) fn date(moment: Duration) -> Option<String> {
+    let seconds = i64::try_from(moment.as_secs()).ok()?;
+    DateTime::from_secs(seconds).fmt(DateTimeFormat::DateTime).ok()
 }
 
 /// A deadline has passed.

@@ -105,7 +105,9 @@ fn every_page_that_a_finding_names_is_there() {
             named.insert(word);
         }
     }
-    assert_eq!(named, ["docs/runbooks/locked-out.md", "docs/runbooks/roll-back.md"].into());
+    let pages = ["locked-out", "roll-back", "stuck-awspending"].map(|page| format!("docs/runbooks/{page}.md"));
+    assert_eq!(named, pages.iter().map(String::as_str).collect());
+    assert!(read("docs/runbooks/stuck-awspending.md").contains("\n## The rotation is overdue\n"));
     assert!(read("docs/runbooks/roll-back.md").contains("\n## previous-in-effect\n"));
 }
 

@@ -309,6 +309,14 @@ async fn a_watch_names_the_secrets_whose_rotation_is_late() {
         assert_eq!((&answer["served"], &answer["late"]), (&json!(2), &expected), "{behind:?}");
         assert!(log.contains(&format!("\"SecretsOverdue\":{}", u8::from(late))), "{log}");
         assert_eq!(log.contains(&one.arn), late, "{log}");
+        // A diagnosis agrees, by the same dates.
+        let answer = diagnosed(&world, &one).await;
+        assert_eq!(answer["finding"], if late { "rotation-overdue" } else { "healthy" }, "{answer}");
+        assert!(!late || answer["what"].as_str().expect("words").contains(answer["due"].as_str().expect("a date")));
+        // What it advises, in the present.
+        world.lab.set_clock_behind(Duration::ZERO);
+        one.rotated().await;
+        assert_eq!(diagnosed(&world, &one).await["finding"], "healthy");
     }
 }
 

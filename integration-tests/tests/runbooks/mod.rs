@@ -70,6 +70,7 @@ situations! {
     "role-cannot-log-in" => failed::role_cannot_log_in,
     "role-held" => failed::role_held,
     "stopped-after-set" => stuck::stopped_after_set,
+    "overdue" => stuck::overdue,
     "cancelled-after-set" => stuck::cancelled_after_set,
     "cancelled-before-set" => stuck::cancelled_before_set,
     "pending-for-another-server" => stuck::pending_for_another_server,
@@ -128,7 +129,7 @@ pages! {
 }
 
 /// Blocks that no lab can run: they ask a person, wait, or call what the lab is not. Whoever adds one says so here.
-const NOT_RUN: usize = 24;
+const NOT_RUN: usize = 25;
 
 async fn works(page: &str) {
     let (read, readme) = (Page::read(&directory().join(page)), Page::read(&directory().join("README.md")));

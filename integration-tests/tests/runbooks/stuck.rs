@@ -1,14 +1,19 @@
 //! Rotations that are stuck.
 
 use super::Script;
-use super::support::{attached, fails, postgres, stops_after_set, well};
+use super::support::{self, attached, fails, stops_after_set, well};
 use integration_tests::malformed::moved;
 use integration_tests::{Secret, World, merged, uuid};
 use lab::relay::Mode;
+use lab::servers::postgres;
 use serde_json::json;
+use std::time::Duration;
+
+/// The interval of [`attached`], and the days after which a rotation is overdue.
+const MONTH: Duration = Duration::from_secs(32 * 24 * 3_600);
 
 pub async fn stopped_after_set(script: Script<'_>) {
-    let world = postgres().await;
+    let world = support::postgres().await;
     let secret = attached(&world).await;
     stops_after_set(&world, &secret).await;
     let pending = secret.holders("AWSPENDING").await;
@@ -17,8 +22,17 @@ pub async fn stopped_after_set(script: Script<'_>) {
     well(&world, &secret).await;
 }
 
+pub async fn overdue(script: Script<'_>) {
+    let world = World::with(postgres::Options::default(), |function| function.clock_behind(MONTH)).await;
+    let secret = attached(&world).await;
+    secret.rotated().await;
+    world.lab.set_clock_behind(Duration::ZERO);
+    script.typed(script.about(&world.lab, &secret.arn)).await;
+    well(&world, &secret).await;
+}
+
 pub async fn cancelled_after_set(script: Script<'_>) {
-    let world = postgres().await;
+    let world = support::postgres().await;
     let secret = attached(&world).await;
     stops_after_set(&world, &secret).await;
     cancelled(&world, &secret).await;
@@ -27,7 +41,7 @@ pub async fn cancelled_after_set(script: Script<'_>) {
 }
 
 pub async fn cancelled_before_set(script: Script<'_>) {
-    let world = postgres().await;
+    let world = support::postgres().await;
     let secret = attached(&world).await;
     world.relay.set(Mode::Refuse).await.expect("the relay is closed");
     fails(&world.lab, &secret.arn).await;
@@ -48,7 +62,7 @@ async fn cancelled(world: &World, secret: &Secret<'_>) {
 }
 
 pub async fn pending_for_another_server(script: Script<'_>) {
-    let world = postgres().await;
+    let world = support::postgres().await;
     let secret = attached(&world).await;
     world.relay.set(Mode::Refuse).await.expect("the relay is closed");
     fails(&world.lab, &secret.arn).await;
@@ -61,7 +75,7 @@ pub async fn pending_for_another_server(script: Script<'_>) {
 }
 
 pub async fn function_gone(script: Script<'_>) {
-    let world = postgres().await;
+    let world = support::postgres().await;
     let secret = world.user("app").await;
     secret.registered().await;
     script.typed(script.about(&world.lab, &secret.arn)).await;

@@ -15,7 +15,7 @@ use aws_config::timeout::TimeoutConfig;
 use aws_sdk_secretsmanager::Client;
 use aws_sdk_secretsmanager::config::retry::{RetryPartition, TokenBucket};
 use aws_sdk_secretsmanager::error::{ProvideErrorMetadata, SdkError};
-use aws_sdk_secretsmanager::primitives::{DateTime, DateTimeFormat};
+use aws_sdk_secretsmanager::primitives::DateTime;
 use aws_sdk_secretsmanager::types::SecretListEntry;
 use std::future::Future;
 use std::time::Duration;
@@ -104,6 +104,7 @@ impl SecretStore for SecretsManager {
         }
         let moment = |date: Option<DateTime>| date.and_then(since_epoch);
         let rules = output.rotation_rules.as_ref();
+        let after_days = rules.and_then(|rules| rules.automatically_after_days);
         Ok(Description {
             rotation_enabled: output.rotation_enabled,
             labels: output.version_ids_to_stages.unwrap_or_default(),
@@ -111,7 +112,10 @@ impl SecretStore for SecretsManager {
             tags: output.tags.unwrap_or_default().into_iter().filter_map(|tag| tag.key.zip(tag.value)).collect(),
             last_rotated: moment(output.last_rotated_date),
             next_rotation: moment(output.next_rotation_date),
+            created: moment(output.created_date),
             last_changed: moment(output.last_changed_date),
+            interval: interval(after_days, rules.and_then(|rules| rules.schedule_expression.as_deref())),
+            days: days(after_days),
             scheduled: rules
                 .is_some_and(|rules| rules.automatically_after_days.is_some() || rules.schedule_expression.is_some()),
         })
@@ -236,12 +240,6 @@ impl SecretStore for SecretsManager {
 
 fn since_epoch(date: DateTime) -> Option<Duration> {
     u64::try_from(date.secs()).ok().map(|seconds| Duration::new(seconds, date.subsec_nanos()))
-}
-
-/// A moment since the Unix epoch as RFC 3339 has it.
-pub(crate) fn date(moment: Duration) -> Option<String> {
-    let seconds = i64::try_from(moment.as_secs()).ok()?;
-    DateTime::from_secs(seconds).fmt(DateTimeFormat::DateTime).ok()
 }
 
 /// The facts about rotation in an entry of ListSecrets, if this function rotates the secret.

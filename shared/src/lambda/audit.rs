@@ -4,7 +4,7 @@
 //! The record says only what the function knows. CloudTrail knows who asked for a rotation and who invoked the function. Every
 //! principal with `lambda:InvokeFunction` can send what Secrets Manager sends, and so cause a record.
 
-use crate::aws::secrets_manager::date;
+use crate::clock::date;
 use crate::error::{Error, Fact};
 use crate::protocol::event::Event;
 use crate::protocol::store::Description;

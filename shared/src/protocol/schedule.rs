@@ -1,4 +1,4 @@
-//! When a secret is due for rotation, from what ListSecrets says about it.
+//! When a secret is due for rotation, from what ListSecrets or DescribeSecret says about it.
 
 use crate::protocol::label::{CURRENT, PENDING};
 use std::collections::HashMap;
@@ -9,7 +9,7 @@ const DAY: Duration = Duration::from_secs(24 * 3_600);
 /// How long after the due time a rotation may begin: its window is at most a day long.
 const LENIENCE: Duration = DAY;
 
-/// A secret that this function rotates, from ListSecrets. Moments are times since the Unix epoch.
+/// A secret that this function rotates, from ListSecrets or DescribeSecret. Moments are times since the Unix epoch.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct RotatedSecret {
     /// The secret's ARN.
@@ -76,7 +76,7 @@ impl RotatedSecret {
     /// failed attempt. Each attempt may move the service's date on, too, so then the days beside a cron expression count as well.
     ///
     /// <https://docs.aws.amazon.com/secretsmanager/latest/apireference/API_RotationRulesType.html>
-    fn due(&self) -> Option<Duration> {
+    pub(crate) fn due(&self) -> Option<Duration> {
         let (changed, days) = if self.is_unfinished() { (None, self.days) } else { (self.last_changed, None) };
         let changed = self.last_rotated.max(changed).or(self.created);
         let by_rate = changed.zip(self.interval.or(days)).map(|(changed, interval)| changed + interval);

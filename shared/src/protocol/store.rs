@@ -26,8 +26,14 @@ pub struct Description {
     pub next_rotation: Option<Duration>,
     /// Whether it has a schedule for rotations.
     pub scheduled: bool,
+    /// When it was created, as the time since the Unix epoch.
+    pub created: Option<Duration>,
     /// The last change of anything in it, labels included, as the time since the Unix epoch.
     pub last_changed: Option<Duration>,
+    /// The time between two rotations, where the schedule is a rate.
+    pub interval: Option<Duration>,
+    /// `AutomaticallyAfterDays`, whatever the schedule is.
+    pub days: Option<Duration>,
 }
 
 impl Description {
@@ -44,6 +50,21 @@ impl Description {
     /// The version that carries AWSPENDING.
     pub fn pending_version(&self) -> Option<&str> {
         self.version(PENDING)
+    }
+
+    /// What decides when it is due for rotation.
+    pub fn rotated(&self) -> RotatedSecret {
+        RotatedSecret {
+            arn: self.arn.clone().unwrap_or_default(),
+            rotation_enabled: self.rotation_enabled == Some(true),
+            labels: self.labels.clone(),
+            next_rotation: self.next_rotation,
+            last_rotated: self.last_rotated,
+            created: self.created,
+            last_changed: self.last_changed,
+            interval: self.interval,
+            days: self.days,
+        }
     }
 
     /// Whether a rotation of the secret was begun and not finished.

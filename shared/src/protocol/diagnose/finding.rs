@@ -7,6 +7,8 @@ pub enum Finding {
     Healthy,
     /// Consumers are served, and no rotation is scheduled.
     RotationOff,
+    /// Consumers are served, and the rotation has been due for more than a day.
+    Overdue,
     /// Consumers are served, and no rotation has made the key in the form that is stated now.
     NotGenerated,
     /// No version is AWSCURRENT.
@@ -36,6 +38,7 @@ impl Finding {
     pub const ALL: &[Self] = &[
         Self::Healthy,
         Self::RotationOff,
+        Self::Overdue,
         Self::NotGenerated,
         Self::CurrentMissing,
         Self::UnderWay,
@@ -54,6 +57,7 @@ impl Finding {
         match self {
             Self::Healthy => "healthy",
             Self::RotationOff => "rotation-off",
+            Self::Overdue => "rotation-overdue",
             Self::NotGenerated => "not-generated",
             Self::CurrentMissing => "current-missing",
             Self::UnderWay => "rotation-under-way",
@@ -73,6 +77,7 @@ impl Finding {
         match self {
             Self::Healthy => "the current credential works and no rotation is left unfinished",
             Self::RotationOff => "the current credential works, and the secret has no rotation that is turned on",
+            Self::Overdue => "the current credential works, and the rotation has been due for more than a day",
             Self::NotGenerated => "the current key is in use, and was stored by hand or before its form changed",
             Self::CurrentMissing => "no version of the secret is AWSCURRENT",
             Self::UnderWay => "a rotation began a few minutes ago",
@@ -98,6 +103,9 @@ impl Finding {
         match self {
             Self::Healthy => "Nothing to do.",
             Self::RotationOff => "Turn rotation on with `aws secretsmanager rotate-secret`, if it is meant to rotate.",
+            Self::Overdue => {
+                "Run `aws secretsmanager rotate-secret` for the secret, and find out why Secrets Manager did not begin by itself: follow docs/runbooks/stuck-awspending.md, under \"The rotation is overdue\"."
+            }
             Self::NotGenerated => {
                 "Run `aws secretsmanager rotate-secret` for the secret: it draws a key of the form that is stated."
             }

@@ -13,7 +13,7 @@ pub use finding::Finding;
 
 use search::{CredentialState, Findings, HelperState, Probe, VersionState};
 
-use crate::clock::Deadline;
+use crate::clock::{Deadline, age_of, date, since_epoch};
 use crate::document::Document;
 use crate::error::{Class, Code, Error, Fact, Result};
 use crate::protocol::Rotation;
@@ -22,6 +22,7 @@ use crate::protocol::label::Label;
 use crate::protocol::label::{CURRENT, PENDING, PREVIOUS};
 use crate::protocol::notes::StepNotes;
 use crate::protocol::observation::Attempt;
+use crate::protocol::schedule::Late;
 use crate::protocol::store::{Description, SecretStore, VersionSelector};
 use crate::protocol::target::{HelperSecret, Target, Versions};
 use serde_json::{Map, Value, json};
@@ -37,6 +38,9 @@ pub struct Diagnosis {
     secret: String,
     rotation_enabled: Option<bool>,
     since_rotation: Option<Duration>,
+    last_rotated: Option<String>,
+    /// When the next rotation was or is due.
+    due: Option<String>,
     versions: Vec<Examined>,
     helper: Option<HelperSecret>,
     finding: Finding,
@@ -86,7 +90,9 @@ impl<S: SecretStore, T: Target> Rotation<S, T> {
         let notes = StepNotes::default();
         let token = stuck.clone().unwrap_or_default();
         let context = StepContext::new(self.store(), secret, &token, description.clone(), &notes, deadline);
-        let mut findings = Findings { description, stuck: stuck.is_some(), ..Findings::default() };
+        let rotated = description.rotated();
+        let overdue = rotated.due().filter(|_| rotated.late(since_epoch()) == Some(Late::Overdue));
+        let mut findings = Findings { description, stuck: stuck.is_some(), overdue, ..Findings::default() };
         self.read(&context, secret, &mut findings, deadline).await;
         let Some(current) = findings.current.document.clone() else { return findings };
         while let Some(probe) = findings.next() {
@@ -182,7 +188,7 @@ impl Diagnosis {
             let labels = findings.description.labels.get(id).cloned().unwrap_or_default();
             Some(Examined { version: id.to_owned(), labels, age: held.age, credential: held.credential.clone() })
         };
-        let description = &findings.description;
+        let (description, rotated) = (&findings.description, findings.description.rotated());
         let pending = description.pending_version().filter(|_| findings.stuck);
         let off = description.rotation_enabled != Some(true);
         let left = pending.filter(|_| off).zip(description.current_version());
@@ -195,7 +201,9 @@ impl Diagnosis {
             versions: versions.into_iter().flatten().collect(),
             secret: description.arn.clone().unwrap_or_else(|| secret.to_owned()),
             rotation_enabled: description.rotation_enabled,
-            since_rotation: description.last_rotated.map(crate::clock::age_of),
+            since_rotation: description.last_rotated.map(age_of),
+            last_rotated: description.last_rotated.and_then(date),
+            due: rotated.due().filter(|_| rotated.rotation_enabled).and_then(date),
             helper: match findings.helper {
                 HelperState::There(helper) => Some(helper),
                 HelperState::NotLooked | HelperState::Nothing | HelperState::Unknown(_) => None,
@@ -215,6 +223,19 @@ impl Diagnosis {
     /// The finding's stable word, or the code of the error that prevented a finding.
     pub fn code(&self) -> &'static str {
         self.cause.as_ref().map_or(self.finding.as_str(), |error| error.code().as_str())
+    }
+
+    fn what(&self) -> String {
+        let what = self.finding.summary();
+        match (&self.due, &self.last_rotated) {
+            (Some(due), Some(last)) if self.finding == Finding::Overdue => {
+                format!("{what}: since {due}, after the last rotation at {last}")
+            }
+            (Some(due), None) if self.finding == Finding::Overdue => {
+                format!("{what}: since {due}, and never took place")
+            }
+            _ => what.to_owned(),
+        }
     }
 
     /// What to do next.
@@ -260,11 +281,12 @@ impl Diagnosis {
             "secret": self.secret,
             "healthy": self.finding == Finding::Healthy,
             "finding": self.finding.as_str(),
-            "what": self.finding.summary(),
+            "what": self.what(),
             "error": self.cause.as_ref().map(error_json),
             "nextAction": self.next_action(),
             "rotationEnabled": self.rotation_enabled.unwrap_or(false),
             "secondsSinceRotation": self.since_rotation.map(|time| time.as_secs()),
+            "due": self.due,
             "versions": self.versions.iter().map(Examined::to_json).collect::<Vec<_>>(),
             "companion": self.helper.as_ref().map(helper_secret_json),
         })

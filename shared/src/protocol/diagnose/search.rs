@@ -63,6 +63,8 @@ pub(super) struct Findings {
     pub(super) description: Description,
     /// AWSPENDING and AWSCURRENT are on different versions.
     pub(super) stuck: bool,
+    /// When the rotation was due, if that is more than a day ago.
+    pub(super) overdue: Option<Duration>,
     pub(super) current: VersionState,
     pub(super) pending: VersionState,
     pub(super) previous: VersionState,
@@ -174,6 +176,7 @@ impl Findings {
         let on = self.description.rotation_enabled == Some(true);
         match self.current.credential.error() {
             _ if !on => (Finding::RotationOff, None),
+            _ if self.overdue.is_some() => (Finding::Overdue, None),
             Some(error) => (Finding::NotGenerated, Some(error)),
             None => (Finding::Healthy, None),
         }
