@@ -253,9 +253,13 @@ impl Trial {
     }
 
     fn command(&self, description: &str) -> Command {
+        self.command_against(description, &self.https.url())
+    }
+
+    fn command_against(&self, description: &str, url: &str) -> Command {
         let path = |name: &str| self.files.path().join(name).to_str().unwrap().to_owned();
         let (ca, admin) = (path("ca.pem"), path("admin.json"));
-        lab(&["check-issuer", description, "--against", &self.https.url(), "--ca", &ca, "--admin", &admin])
+        lab(&["check-issuer", description, "--against", url, "--ca", &ca, "--admin", &admin])
     }
 
     async fn output(&self, command: Command) -> Output {
@@ -295,6 +299,51 @@ async fn a_description_is_tried_and_its_key_revoked() {
     let lines = json_lines(&output.stdout);
     assert_eq!(lines[1]["answers"], serde_json::json!([{"call": "create", "status": 201}]));
     assert_eq!((trial.issuer.created(), trial.issuer.live().len()), (1, 0));
+}
+
+/// The calls alone would be repeated for five minutes.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_address_where_nothing_listens_is_named_within_seconds() {
+    let trial = Trial::new(Options::default());
+    let unused = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    for (url, address) in [
+        (format!("https://{unused}"), unused.to_string()),
+        ("https://issuer.invalid".to_owned(), "issuer.invalid:443".to_owned()),
+    ] {
+        let mut command = trial.command_against(&example("lab"), &url);
+        command.arg("--json");
+        let time = Instant::now();
+        let output = trial.output(command).await;
+        assert!(time.elapsed() < Duration::from_secs(20), "{:?}", time.elapsed());
+        let complaint = text(&output.stderr);
+        assert_eq!(output.status.code(), Some(3), "{complaint}");
+        assert!(
+            complaint.contains(&format!("--against: {address}")) && complaint.contains("correct the URL"),
+            "{complaint}"
+        );
+        assert_eq!(json_lines(&output.stdout).last().unwrap()["code"], "setup");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_trial_that_takes_long_says_what_it_waits_for() {
+    use tokio::io::AsyncBufReadExt as _;
+    let trial = Trial::new(Options::default());
+    trial.disturb.on_every("issuer GET", Fault::Fail(503));
+    let mut command = tokio::process::Command::from(trial.command(&example("lab")));
+    command.stdout(Stdio::null()).stderr(Stdio::piped()).kill_on_drop(true);
+    let mut child = command.spawn().unwrap();
+    let mut lines = tokio::io::BufReader::new(child.stderr.take().unwrap()).lines();
+    let said = async {
+        loop {
+            let line = lines.next_line().await.unwrap().expect("it goes on");
+            if line.contains("verify goes on after") {
+                return line;
+            }
+        }
+    };
+    let line = tokio::time::timeout(Duration::from_secs(30), said).await.expect("it is silent");
+    assert!(line.contains("the last answer was 503 to `verify`"), "{line}");
 }
 
 /// That the command fails with these last steps, and no key is left.

@@ -19,6 +19,7 @@ use std::collections::BTreeMap;
 use std::future::Future;
 use std::pin::Pin;
 use std::time::Duration;
+use tokio::net::TcpStream;
 
 /// For everything but the removal: a function has as long for a step of a rotation, at most.
 const FOR_THE_TRIAL: Duration = Duration::from_secs(300);
@@ -27,6 +28,10 @@ const FOR_THE_REMOVAL: Duration = Duration::from_secs(60);
 /// For a key that was made to be listed, and for one that was revoked to be refused: issuers have several servers.
 const FOR_CHANGES_TO_SPREAD: Duration = Duration::from_secs(30);
 const BETWEEN_LOOKS: Duration = Duration::from_secs(1);
+/// For the first connection. The calls themselves repeat one that fails for as long as a function would, which is minutes.
+const TO_CONNECT: Duration = Duration::from_secs(5);
+/// After this time, and each time again, a step that has not ended says so.
+const BETWEEN_NOTES: Duration = Duration::from_secs(5);
 
 /// What is tried, and where.
 pub(super) struct Given<'a> {
@@ -52,12 +57,22 @@ pub(super) async fn run<F: Future<Output = Stop>>(
     mut signals: Signals<'_, F>,
 ) -> Result<(), Stop> {
     let issuer = given.issuer;
-    let prepared = prepare(&given).inspect_err(|stop| {
+    let prepared = async {
+        let (client, facts) = prepare(&given)?;
+        if issuer.mints() || facts.current.is_some() {
+            tokio::select! {
+                biased;
+                stop = signals.as_mut() => return Err(stop),
+                reached = reached(given.authority) => reached?,
+            }
+        }
+        Ok((client, facts))
+    };
+    let (client, facts) = prepared.await.inspect_err(|stop| {
         if let Stop::Setup(reason) = stop {
             screen.json(&EndLine::failed("setup", reason));
         }
     })?;
-    let (client, facts) = prepared;
     screen.heading(&format!("Tried against https://{}", given.authority));
     let prefix = name_prefix(&format!("check-issuer {}", uuid::Uuid::new_v4()));
     let exchange = |time| {
@@ -83,6 +98,20 @@ fn prepare(given: &Given<'_>) -> Result<(Client, Facts), Stop> {
     let policy = HostPolicy { instead: Some(given.authority.to_owned()), ..HostPolicy::default() };
     let client = Client::new(given.checked.ca.as_deref(), policy).map_err(|error| Stop::Setup(error.to_string()))?;
     Ok((client, Facts::read(given)?))
+}
+
+/// Shows that something accepts connections at `--against`.
+async fn reached(authority: &str) -> Result<(), Stop> {
+    let after_address = authority.rsplit(']').next().unwrap_or(authority);
+    let address = if after_address.contains(':') { authority.to_owned() } else { format!("{authority}:443") };
+    let reason = match tokio::time::timeout(TO_CONNECT, TcpStream::connect(&address)).await {
+        Ok(Ok(_)) => return Ok(()),
+        Ok(Err(error)) => error.to_string(),
+        Err(_) => format!("no answer within {} s", TO_CONNECT.as_secs()),
+    };
+    Err(Stop::Setup(format!(
+        "--against: {address} accepts no connection: {reason}. Start the issuer's server there, or correct the URL; nothing was sent"
+    )))
 }
 
 impl Facts {
@@ -321,6 +350,18 @@ impl Trial<'_> {
         Ok(self.exchange.find().await?.unwrap_or_default())
     }
 
+    /// Says that a step goes on, and what the issuer answered last.
+    fn still_at(&self, step: &str, time: Duration, statuses: &mut Vec<(String, u16)>) {
+        let news = self.exchange.take_statuses();
+        let answer = match news.last() {
+            Some((call, status)) => format!("the last answer was {status} to `{call}`"),
+            None => format!("no answer in the last {} s", BETWEEN_NOTES.as_secs()),
+        };
+        statuses.extend(news);
+        self.screen.note(&format!("{step} goes on after {} s: {answer}; Ctrl-C ends it", time.as_secs()));
+        self.screen.pending(step);
+    }
+
     /// Does one thing and shows how it went.
     async fn step<T>(
         &self,
@@ -329,9 +370,16 @@ impl Trial<'_> {
     ) -> Result<T, Failure> {
         self.screen.pending(step);
         let time = Stopwatch::start();
-        let result = work.await;
+        let mut statuses = Vec::new();
+        tokio::pin!(work);
+        let result = loop {
+            match tokio::time::timeout(BETWEEN_NOTES, &mut work).await {
+                Ok(result) => break result,
+                Err(_) => self.still_at(step, time.elapsed(), &mut statuses),
+            }
+        };
         let time = time.elapsed();
-        let statuses: Vec<_> = self.exchange.take_statuses();
+        statuses.extend(self.exchange.take_statuses());
         let (good, text) = match &result {
             Ok((_, about)) => (true, about.clone()),
             Err(Failure::Step { message, .. }) => (false, self.screen.paint(Style::Bad, message)),
