@@ -60,6 +60,11 @@ impl Engine for MySql {
         if engine == MARIADB { 5 } else { 2 }
     }
 
+    /// `FAILED_LOGIN_ATTEMPTS` of MySQL; on MariaDB only if the server's `max_password_errors` was lowered.
+    fn may_block(&self, engine: &str) -> bool {
+        engine != MARIADB
+    }
+
     async fn connect(&self, login: Login<'_>, deadline: Deadline) -> Result<Session, LoginFailure> {
         connect(login, deadline).await
     }

@@ -259,7 +259,7 @@ async fn a_label_that_was_moved_back_keeps_its_password() {
         }
         ended_well += usize::from(again.is_ok());
         // Once the label was asked for the last time, what is under way cannot be stopped any more.
-        let asked = world.lab.calls().into_iter().filter(|call| call.operation == "DescribeSecret").last();
+        let asked = world.lab.calls().into_iter().rfind(|call| call.operation == "DescribeSecret");
         if asked.is_some_and(|call| call.number >= number) {
             assert!(
                 secret.opens("AWSCURRENT").await,

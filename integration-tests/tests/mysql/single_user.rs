@@ -1,6 +1,6 @@
 //! A user that changes its own password where no second one is kept: MariaDB.
 
-use integration_tests::{World, merged};
+use integration_tests::{Server, World, merged};
 use lab::secretsmanager::RotationOutcome;
 use lab::servers::Password;
 use lab::servers::mysql::{Kind, Options, Tls};
@@ -136,6 +136,31 @@ async fn mysqls_password_validation_names_the_policy() {
     assert!(secret.opens("AWSCURRENT").await);
     world.sql("SET GLOBAL validate_password.length = 12").await;
     secret.rotated().await;
+}
+
+/// Two secrets hold one user. One is rotated, so the other's rotation cannot succeed, and Secrets Manager repeats it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rotation_that_is_repeated_does_not_block_the_user() {
+    let world = World::mysql().await;
+    let secret = world.user("app").await;
+    let other = world.secret(secret.at("AWSCURRENT").await).await;
+    world.sql("ALTER USER app FAILED_LOGIN_ATTEMPTS 3 PASSWORD_LOCK_TIME UNBOUNDED").await;
+    secret.rotated().await;
+    let token = other.registered().await;
+    for attempt in 1..=4 {
+        other.steps(&["createSecret"], &token).await;
+        let error = other.step("setSecret", &token).await.expect_err("no password works");
+        let code = if attempt == 1 { "locked-out" } else { "refused-too-often" };
+        assert_eq!(error.error_type, code, "attempt {attempt}: {error:?}");
+    }
+    assert!(secret.opens("AWSCURRENT").await, "consumers of the other secret are blocked");
+
+    // Somebody corrects the secret's password. What the last error says leads out.
+    Server::set_password(&world.server, "app", &other.credential("AWSCURRENT").await.1).await;
+    let request = json!({"SecretId": other.arn, "VersionStage": "AWSPENDING", "RemoveFromVersionId": token});
+    world.lab.call("UpdateSecretVersionStage", request).await.expect("the label is removed");
+    let token = other.rotated().await.token;
+    other.arrived(&token).await;
 }
 
 #[tokio::test]

@@ -144,7 +144,16 @@ impl SecretStore for SecretsManager {
             },
             // The second wording is the service's answer while the version exists without a value.
             Err(failure) if failure.code() == Some("ResourceNotFoundException") => Ok(None),
-            Err(failure) => Err(self.refused(failure, deadline).await),
+            Err(failure) => {
+                let refused = self.refused(failure, deadline).await;
+                match select {
+                    // The service also refuses to read a version under a label that it has lost. The labels say that better.
+                    VersionSelector::Pending(version) if refused.code() == Code::ServiceRefused => {
+                        Err(self.describe(secret, deadline).await?.rotation_state(version).err().unwrap_or(refused))
+                    }
+                    _ => Err(refused),
+                }
+            }
         }
     }
 
@@ -217,6 +226,17 @@ impl SecretStore for SecretsManager {
             Err(failure) if failure.code() == Some("InvalidParameterException") => {
                 Err(failure.into_error_as(Code::WriteConflict))
             }
+            Err(failure) => Err(self.refused(failure, deadline).await),
+        }
+    }
+
+    async fn mark(&self, secret: &str, label: &str, to: &str, from: Option<&str>, deadline: Deadline) -> Result<()> {
+        let attempts = Attempts::counted(&self.throttles);
+        let request = self.client.update_secret_version_stage().secret_id(secret).version_stage(label);
+        let request = request.move_to_version_id(to).set_remove_from_version_id(from.map(str::to_owned));
+        let call = request.customize().interceptor(attempts.clone()).send();
+        match finish("UpdateSecretVersionStage", secret, deadline, &attempts, call).await? {
+            Ok(_) => Ok(()),
             Err(failure) => Err(self.refused(failure, deadline).await),
         }
     }

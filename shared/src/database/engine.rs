@@ -138,6 +138,12 @@ pub trait Engine: Send + Sync {
         false
     }
 
+    /// Whether a server of this engine may block a user after a few refused logins. Then later attempts of a rotation whose
+    /// passwords were refused try none of them again.
+    fn may_block(&self, _engine: &str) -> bool {
+        false
+    }
+
     /// How many refused logins end the search for a password that works, if `MAX_REFUSED_LOGINS` does not say so.
     fn most_refused_logins(&self, engine: &str) -> usize;
 

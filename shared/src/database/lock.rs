@@ -4,22 +4,18 @@ use super::engine::Engine;
 use crate::error::Result;
 use crate::protocol::context::StepContext;
 
-/// Passes the lock on if the rotation still wants the change, and ends the session if not. `None` if another invocation of this
-/// rotation has made the change and promoted the version.
+/// Passes the lock on if the rotation still wants the change, and ends the session if not.
 ///
 /// **Invariant:** the labels are asked after the lock is held, and before anything is changed. Whoever holds the lock can be
 /// held up for as long as it takes: no other invocation changes the password meanwhile. Without the lock, a rotation that an
 /// operator has given up could set its password after the next rotation has succeeded, and AWSCURRENT would open nothing.
 /// Test: `an_invocation_that_was_overtaken_changes_nothing`.
-pub(crate) async fn wanted<E: Engine>(
-    engine: &E,
-    context: &StepContext<'_>,
-    locked: E::Locked,
-) -> Result<Option<E::Locked>> {
-    let wanted = context.still_wanted().await;
-    if wanted == Ok(true) {
-        return Ok(Some(locked));
+pub(crate) async fn wanted<E: Engine>(engine: &E, context: &StepContext<'_>, locked: E::Locked) -> Result<E::Locked> {
+    match context.still_wanted().await {
+        Ok(()) => Ok(locked),
+        Err(error) => {
+            engine.unlock(locked).await;
+            Err(error)
+        }
     }
-    engine.unlock(locked).await;
-    wanted.map(|_| None)
 }

@@ -14,7 +14,31 @@ use crate::protocol::target::{Applied, Change};
 
 /// Sets the pending password, or finds that it is in effect. Older versions are tried while the server has refused fewer logins
 /// than `most_refused`.
+///
+/// **Invariant:** a rotation whose passwords were all refused tries them no more if the server may block the user. Secrets Manager
+/// repeats a failed rotation, and would use up the logins of a user whose consumers log in with another secret. Test:
+/// `a_rotation_that_is_repeated_does_not_block_the_user`.
 pub(crate) async fn apply<E: Engine>(
+    logins: &Logins<'_, E>,
+    versions: &CheckedVersions,
+    rescuer: Option<&str>,
+    most_refused: usize,
+) -> Result<Applied> {
+    let (context, user) = (logins.context, &versions.current.user);
+    if !logins.engine.may_block(&user.engine) || rescuer.is_some() {
+        return search(logins, versions, rescuer, most_refused).await;
+    }
+    if context.was_refused_before() {
+        return Err(Error::new(Code::RefusedTooOften).with(Fact::Found, "the label of an earlier attempt"));
+    }
+    let applied = search(logins, versions, rescuer, most_refused).await;
+    if applied.as_ref().is_err_and(|error| matches!(error.code(), Code::LockedOut | Code::RefusedTooOften)) {
+        context.remember_refusals().await;
+    }
+    applied
+}
+
+async fn search<E: Engine>(
     logins: &Logins<'_, E>,
     versions: &CheckedVersions,
     rescuer: Option<&str>,
@@ -172,7 +196,7 @@ impl<E: Engine> Search<'_, E> {
         let work = if rescued { Work::Rescue(change) } else { Work::Own(change) };
         let evidence = VersionsOfSecret::<E>::new(context, &current.user);
         let locked = engine.lock(session, work, &evidence).await?;
-        let Some(locked) = wanted(engine, context, locked).await? else { return Ok(Applied::AlreadyInEffect) };
+        let locked = wanted(engine, context, locked).await?;
         let previous = match engine.set_password(locked, change).await {
             // The password before still opens sessions. Only here is the pending one worth a login that may be refused.
             Err(error) if !rescued && engine.is_a_second_run(&error) => {

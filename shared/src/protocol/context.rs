@@ -3,7 +3,7 @@
 use crate::clock::{Deadline, age_of};
 use crate::document::Document;
 use crate::error::{Code, Error, Fact, Result};
-use crate::protocol::label::{CURRENT, PREVIOUS};
+use crate::protocol::label::{CURRENT, PREVIOUS, REFUSED};
 use crate::protocol::notes::StepNotes;
 use crate::protocol::store::{Description, RotationState, SecretStore, Version, VersionSelector};
 use crate::secret::{Password, SecretText};
@@ -169,22 +169,21 @@ impl<'a> StepContext<'a> {
         self.deadline
     }
 
-    /// Whether the version is still to be put into effect. `false` if another invocation of this rotation has promoted it meanwhile.
-    /// Call it while nobody else can change the credential: once the lock is held, or right before each request that has no lock.
+    /// Checks that the version is still to be put into effect. Call it while nobody else can change the credential: once the lock is held, or right before each request that has no lock.
     /// It costs a call to Secrets Manager.
     ///
     /// # Errors
-    /// [`Code::VersionNotPending`], [`Code::VersionUnknown`]; [`Code::WriteConflict`] if AWSCURRENT has moved; those of the store.
-    pub async fn still_wanted(&self) -> Result<bool> {
+    /// [`Code::VersionNotPending`], [`Code::VersionUnknown`]; [`Code::WriteConflict`] if AWSCURRENT has moved, perhaps to this very
+    /// version: the next run tries it; those of the store.
+    pub async fn still_wanted(&self) -> Result<()> {
         let now = self.store.describe(self.secret, self.deadline).await?;
         match (self.state, now.rotation_state(self.token)?) {
             // The step's plan is for the version that was current when it began: which user is in use, for example.
-            (before, state) if before == state && now.current_version() == self.description.current_version() => {
-                Ok(true)
+            (before, state) if before == state && now.current_version() == self.description.current_version() => Ok(()),
+            (RotationState::Current, RotationState::Pending) => {
+                Err(Error::new(Code::VersionNotPending).with(Fact::Version, self.token))
             }
-            (before, state) if before == state => Err(Error::new(Code::WriteConflict).with(Fact::Labels, CURRENT)),
-            (RotationState::Pending, _) => Ok(false),
-            (RotationState::Current, _) => Err(Error::new(Code::VersionNotPending).with(Fact::Version, self.token)),
+            _ => Err(Error::new(Code::WriteConflict).with(Fact::Labels, CURRENT)),
         }
     }
 
@@ -222,9 +221,11 @@ impl<'a> StepContext<'a> {
             if read.as_ref().map(|version| version.id.as_str()) == named {
                 return Ok(read.and_then(|version| Document::parse(version.text).ok()));
             }
-            match pauses.next() {
-                Some(pause) => tokio::time::sleep(pause).await,
-                None => return Err(Error::new(Code::WriteConflict).with(Fact::Labels, PREVIOUS)),
+            match (pauses.next(), read) {
+                (Some(pause), _) => tokio::time::sleep(pause).await,
+                // The version has no value.
+                (None, None) => return Ok(None),
+                (None, Some(_)) => return Err(Error::new(Code::WriteConflict).with(Fact::Labels, PREVIOUS)),
             }
         }
     }
@@ -250,6 +251,23 @@ impl<'a> StepContext<'a> {
             Ok(version) => Ok(version.and_then(|version| Document::parse(version.text).ok())),
             Err(error) if error.code() == Code::SecretNotJson => Ok(None),
             Err(error) => Err(error),
+        }
+    }
+
+    /// Whether an earlier attempt of this rotation was refused so often that the server may block the user.
+    pub fn was_refused_before(&self) -> bool {
+        self.description.version(REFUSED) == Some(self.token)
+    }
+
+    /// Notes that for later attempts of this rotation, as a label of the version: they may run in another process. A failure is a
+    /// warning, because the step fails anyway.
+    pub async fn remember_refusals(&self) {
+        let from = self.description.version(REFUSED);
+        if from == Some(self.token) {
+            return;
+        }
+        if let Err(error) = self.store.mark(self.secret, REFUSED, self.token, from, self.deadline).await {
+            self.warn(error);
         }
     }
 
@@ -349,6 +367,9 @@ mod tests {
             unreachable!()
         }
         async fn promote(&self, _: &str, _: &str, _: &str, _: Deadline) -> Result<()> {
+            unreachable!()
+        }
+        async fn mark(&self, _: &str, _: &str, _: &str, _: Option<&str>, _: Deadline) -> Result<()> {
             unreachable!()
         }
         async fn served(&self, _: &str, _: Deadline) -> Result<Vec<RotatedSecret>> {

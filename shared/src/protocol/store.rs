@@ -72,7 +72,8 @@ impl Description {
         self.pending_version().is_some_and(|pending| self.current_version() != Some(pending))
     }
 
-    fn version(&self, label: &str) -> Option<&str> {
+    /// The version that carries this label.
+    pub fn version(&self, label: &str) -> Option<&str> {
         let holds = |labels: &Vec<String>| labels.iter().any(|known| known == label);
         self.labels.iter().find(|(_, labels)| holds(labels)).map(|(id, _)| id.as_str())
     }
@@ -181,6 +182,9 @@ pub trait SecretStore: Send + Sync {
 
     /// UpdateSecretVersionStage: AWSCURRENT moves `from` one version `to` another.
     async fn promote(&self, secret: &str, to: &str, from: &str, deadline: Deadline) -> Result<()>;
+
+    /// UpdateSecretVersionStage: a label of our own moves `to` a version, `from` the one that has it.
+    async fn mark(&self, secret: &str, label: &str, to: &str, from: Option<&str>, deadline: Deadline) -> Result<()>;
 
     /// ListSecrets, to its last page: the secrets that this function rotates.
     async fn served(&self, function: &str, deadline: Deadline) -> Result<Vec<RotatedSecret>>;

@@ -94,7 +94,7 @@ impl ApiKey {
     /// The same, of which the pending version has all that the current one has.
     async fn unedited(&self, context: &StepContext<'_>, versions: Versions<'_>) -> Result<(Holder, KeySecret)> {
         let (holder, current) = self.pending(context, versions).await?;
-        let written: Vec<&str> = holder.issuer.output.iter().map(|(field, _)| field.as_str()).collect();
+        let written: Vec<&str> = holder.issuer.output.keys().map(String::as_str).collect();
         versions.unedited(&written)?;
         Ok((holder, current))
     }
@@ -215,8 +215,7 @@ impl Target for ApiKey {
             return Ok(Applied::AlreadyInEffect);
         }
         let set = admin.exchange(context.deadline().within(TO_SET));
-        // Another invocation of this rotation may have promoted the value, which is the same then.
-        set.set(&admin.holder.version.key, async || context.still_wanted().await.map(drop)).await?;
+        set.set(&admin.holder.version.key, || context.still_wanted()).await?;
         if let Err(overtaken) = context.still_wanted().await {
             put_back(context, &admin).await?;
             return Err(overtaken);
