@@ -12,9 +12,11 @@
 //! * [`port`]: ports that stay reserved
 //! * [`process`]: child processes that end with their owner
 //! * [`build`]: builds the functions
+//! * [`chaos`]: histories of rotations, tried by a machine
 //! * [`cli`]: the `cargo lab` command
 
 pub mod build;
+pub mod chaos;
 pub mod cli;
 pub mod disturb;
 pub mod endpoint;

@@ -1,5 +1,6 @@
 //! The `cargo lab` command.
 
+mod chaos;
 mod check;
 mod client;
 mod consumer;
@@ -45,7 +46,7 @@ struct Arguments {
 const EXIT_CODES: &str = "\
 Exit codes:
   0    rotated, and the outcome proved (check-issuer: nothing is wrong; serve: never)
-  1    a rotation or a proof failed (check-issuer: mistakes, or the trial failed)
+  1    a rotation or a proof failed (check-issuer: mistakes, or the trial failed; chaos: a violation)
   2    wrong usage
   3    could not set up: the build, a server, a port, a file
   130  interrupted; everything was cleaned up
@@ -82,6 +83,9 @@ enum Command {
     /// Check the description of an issuer of API keys: what is wrong with it, or what it would send; and try it.
     #[command(after_help = EXIT_CODES)]
     CheckIssuer(check::CheckIssuer),
+    /// Try histories of rotations: faults at every external call, and what people do between any two calls.
+    #[command(after_help = EXIT_CODES)]
+    Chaos(chaos::Chaos),
     /// Obtain the servers and tools that the lab and the tests need, so that nothing has to be downloaded later.
     #[command(after_help = EXIT_CODES)]
     Obtain,
@@ -196,6 +200,10 @@ fn choice(strategies: &'static [Strategy]) -> impl TypedValueParser<Value = Stra
 pub fn main() -> ExitCode {
     let arguments = Arguments::parse().checked();
     let screen = Screen::new(arguments.wants_json());
+    if let Some(Command::Chaos(arguments)) = &arguments.command {
+        // It has runtimes of its own, in virtual time, and nothing to clean up.
+        return finish(&screen, chaos::chaos(&screen, arguments));
+    }
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => return finish(&screen, Err(Stop::Setup(format!("no threads could be started: {error}")))),
@@ -210,7 +218,7 @@ fn finish(screen: &Screen, result: Result<(), Stop>) -> ExitCode {
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(stop) => {
-            if let Stop::Setup(reason) = &stop {
+            if let Stop::Setup(reason) | Stop::Usage(reason) = &stop {
                 screen.complain(reason);
             }
             stop.code().into()
@@ -223,6 +231,7 @@ impl Arguments {
         match &self.command {
             Some(Command::Rotate { engine }) => engine.run().json,
             Some(Command::CheckIssuer(arguments)) => arguments.json,
+            Some(Command::Chaos(arguments)) => arguments.json,
             Some(Command::Serve { .. } | Command::Obtain) | None => false,
         }
     }
@@ -275,6 +284,7 @@ async fn run(arguments: Arguments, screen: &Screen) -> Result<(), Stop> {
             serve::serve(screen, port, &target).await
         }
         Some(Command::CheckIssuer(arguments)) => check::check(screen, &arguments).await,
+        Some(Command::Chaos(arguments)) => chaos::chaos(screen, &arguments),
         Some(Command::Obtain) => obtain::obtain(screen).await,
     }
 }

@@ -8,6 +8,8 @@ use tokio::signal::unix::{SignalKind, signal};
 pub(super) enum Stop {
     /// A rotation or a proof failed, and the screen says why.
     Failed,
+    /// The arguments do not fit together.
+    Usage(String),
     /// This could not be set up.
     Setup(String),
     Interrupted,
@@ -19,6 +21,7 @@ impl Stop {
     pub(super) fn code(&self) -> u8 {
         match self {
             Self::Failed => 1,
+            Self::Usage(_) => 2,
             Self::Setup(_) => 3,
             Self::Interrupted => 130,
             Self::Unread => 141,

@@ -7,6 +7,7 @@
     reason = "a panic here is a failed test"
 )]
 
+mod chaos;
 mod cli;
 mod issuer;
 mod lambda_disturb;

@@ -1,0 +1,258 @@
+//! What people do, and what they do when they follow an error's advice.
+
+use super::case::{CLONE, SECOND_SECRET, SECRET, SUPERUSER, SUPERUSER_SECRET, USER};
+use super::history::Act;
+use super::server::{PRIVILEGES, User};
+use super::world::{World, rotate_beside};
+use rotation::protocol::label::{CURRENT, PENDING, PREVIOUS};
+use rotation::{Code, Error, Fact};
+use serde_json::{Value, json};
+use std::sync::Arc;
+
+/// Carries out an act. An act that is not possible at the moment changes nothing.
+pub(super) async fn act(world: &Arc<World>, act: Act) {
+    world.inner().judge.person_acts(act);
+    match act {
+        Act::StripPending => strip_pending(world).await,
+        Act::Cancel => drop(call(world, "CancelRotateSecret", json!({"SecretId": SECRET})).await),
+        Act::Rotate => rotate_beside(world, SECRET).await,
+        Act::PutSame => drop(put(world, CURRENT, |_| {}).await),
+        Act::PutEdited => {
+            if put(world, CURRENT, add_note).await {
+                world.inner().judge.edited();
+            }
+        }
+        Act::LabelEdited => {
+            if put(world, "EDITED", add_note).await {
+                move_current(world, |world| labelled(world, "EDITED")).await;
+                world.inner().judge.edited();
+            }
+        }
+        Act::CurrentToPending => move_current(world, |world| labelled(world, PENDING)).await,
+        Act::CurrentToPrevious => move_current(world, |world| labelled(world, PREVIOUS)).await,
+        Act::CurrentToUnlabelled => move_current(world, unlabelled).await,
+        Act::Delete => drop(call(world, "DeleteSecret", json!({"SecretId": SECRET})).await),
+        Act::Restore => drop(call(world, "RestoreSecret", json!({"SecretId": SECRET})).await),
+        Act::RestoreDatabase => restore_database(world, 0),
+        Act::RestoreOlderDatabase => restore_database(world, 1),
+        Act::ChangePassword => change_password(world),
+        Act::DropCurrentUser => {
+            if let Some((user, _)) = current(world) {
+                world.inner().server.change().remove(&user);
+            }
+        }
+        Act::DropBase => drop(world.inner().server.change().remove(USER)),
+        Act::DropClone => drop(world.inner().server.change().remove(CLONE)),
+        Act::RotateSuperuser => rotate_superuser(world).await,
+        Act::RotateSecond => rotate_second(world).await,
+    }
+    world.judge(true);
+    world.inner().judge.person_acted();
+}
+
+/// Returns whether the service did it.
+async fn call(world: &World, operation: &str, body: Value) -> bool {
+    let done = world.service(operation, body).await;
+    if let Err(code) = &done {
+        world.note(|| format!("      {operation}: {code}"));
+    }
+    done.is_ok()
+}
+
+fn labelled(world: &World, label: &str) -> Option<String> {
+    world.labels(SECRET).holder(label).map(str::to_owned)
+}
+
+/// The newest version that has a value and no label.
+fn unlabelled(world: &World) -> Option<String> {
+    let labels = world.labels(SECRET);
+    labels.of.iter().rev().find(|(id, of)| of.is_empty() && labels.filled.contains(*id)).map(|(id, _)| id.clone())
+}
+
+async fn strip_pending(world: &World) {
+    if let Some(pending) = labelled(world, PENDING) {
+        let body = json!({"SecretId": SECRET, "VersionStage": PENDING, "RemoveFromVersionId": pending});
+        call(world, "UpdateSecretVersionStage", body).await;
+    }
+}
+
+async fn move_current(world: &World, to: impl FnOnce(&World) -> Option<String>) {
+    let (from, to) = (labelled(world, CURRENT), to(world));
+    if let (Some(from), Some(to)) = (from, to)
+        && from != to
+    {
+        let body =
+            json!({"SecretId": SECRET, "VersionStage": CURRENT, "MoveToVersionId": to, "RemoveFromVersionId": from});
+        call(world, "UpdateSecretVersionStage", body).await;
+    }
+}
+
+/// The document of the version with this label.
+pub(super) fn document(world: &World, label: &str) -> Option<serde_json::Map<String, Value>> {
+    let id = labelled(world, label)?;
+    let bytes = world.service.value(SECRET, &id)?;
+    match serde_json::from_slice(&bytes) {
+        Ok(Value::Object(document)) => Some(document),
+        _ => None,
+    }
+}
+
+/// User and password of AWSCURRENT.
+pub(super) fn current(world: &World) -> Option<(String, String)> {
+    let document = document(world, CURRENT)?;
+    let text = |key: &str| document.get(key).and_then(Value::as_str).map(str::to_owned);
+    Some((text("username")?, text("password")?))
+}
+
+fn add_note(document: &mut serde_json::Map<String, Value>) {
+    document.insert("note".to_owned(), json!("kept by hand"));
+}
+
+/// Stores the current document, changed, under a label. Returns whether that was possible.
+async fn put(world: &World, label: &str, edit: impl FnOnce(&mut serde_json::Map<String, Value>)) -> bool {
+    let Some(mut document) = document(world, CURRENT) else { return false };
+    edit(&mut document);
+    let text = Value::Object(document).to_string();
+    let body = json!({"SecretId": SECRET, "ClientRequestToken": world.token(), "SecretString": text,
+        "VersionStages": [label]});
+    call(world, "PutSecretValue", body).await
+}
+
+fn restore_database(world: &World, back: usize) {
+    let mut inner = world.inner();
+    let users = inner.snapshots.iter().rev().nth(back).cloned();
+    if let Some(mut users) = users {
+        // The superuser's password is not what this is about.
+        if let Some(superuser) = inner.server.users.get(SUPERUSER) {
+            users.insert(SUPERUSER.to_owned(), superuser.clone());
+        }
+        *inner.server.change() = users;
+    }
+}
+
+fn change_password(world: &World) {
+    let Some((user, _)) = current(world) else { return };
+    if let Some(user) = world.inner().server.change().get_mut(&user) {
+        "by-hand-password-Wd72kqpZ4n".clone_into(&mut user.primary);
+        user.secondary = None;
+    }
+}
+
+async fn rotate_superuser(world: &World) {
+    let password = format!("root-password-{}", world.token());
+    if let Some(user) = world.inner().server.change().get_mut(SUPERUSER) {
+        user.primary.clone_from(&password);
+    }
+    store_superuser(world, &password).await;
+}
+
+async fn store_superuser(world: &World, password: &str) {
+    let text = world.case.superuser(password).to_string();
+    let body = json!({"SecretId": SUPERUSER_SECRET, "ClientRequestToken": world.token(), "SecretString": text});
+    call(world, "PutSecretValue", body).await;
+}
+
+/// A second secret for the user is made from what the first one holds, and rotated.
+async fn rotate_second(world: &Arc<World>) {
+    let Some(document) = document(world, CURRENT) else { return };
+    let text = Value::Object(document).to_string();
+    let body = json!({"Name": SECOND_SECRET, "ClientRequestToken": world.token(), "SecretString": text});
+    call(world, "CreateSecret", body).await;
+    rotate_beside(world, SECOND_SECRET).await;
+}
+
+/// Follows an error's advice, as far as it says more than to rotate again. Returns what was done.
+pub(super) async fn follow(world: &Arc<World>, error: &Error) -> Option<&'static str> {
+    match error.code() {
+        Code::RefusedTooOften => {
+            // Then docs/runbooks/locked-out.md.
+            strip_pending(world).await;
+            set_current_password(world)
+        }
+        Code::LockedOut | Code::CurrentRejected => set_current_password(world),
+        Code::RoleMissing => {
+            create_user(world, error.fact(Fact::User)?);
+            Some("the user is created")
+        }
+        Code::PairUnproven => {
+            // Those that belong together, which need not be those that the error names.
+            put(world, CURRENT, |document| {
+                drop(document.insert("rotation".to_owned(), json!({"users": [USER, CLONE]})));
+            })
+            .await;
+            Some("both users are named in rotation.users")
+        }
+        Code::PendingMismatch | Code::PendingOutdated | Code::VersionNotPending => {
+            strip_pending(world).await;
+            Some("AWSPENDING is removed")
+        }
+        Code::SuperuserRejected => {
+            let password = world.inner().server.users.get(SUPERUSER).map(|user| user.primary.clone())?;
+            store_superuser(world, &password).await;
+            Some("the superuser's secret is corrected")
+        }
+        Code::SecretNotFound => restore(world).await,
+        Code::CurrentMissing => {
+            let id = labelled(world, PREVIOUS).filter(|id| world.service.value(SECRET, id).is_some());
+            let bytes = world.service.value(SECRET, &id.or_else(|| unlabelled(world))?)?;
+            let text = String::from_utf8(bytes).ok()?;
+            let body = json!({"SecretId": SECRET, "ClientRequestToken": world.token(), "SecretString": text});
+            call(world, "PutSecretValue", body).await;
+            Some("the newest value that there is, is stored again")
+        }
+        _ => None,
+    }
+}
+
+/// Gives the user at the server the password of AWSCURRENT.
+fn set_current_password(world: &Arc<World>) -> Option<&'static str> {
+    let (name, password) = current(world)?;
+    create_user(world, &name);
+    let mut inner = world.inner();
+    let user = inner.server.change().get_mut(&name)?;
+    user.primary = password;
+    user.secondary = None;
+    Some("the password of AWSCURRENT is set at the server")
+}
+
+async fn restore(world: &World) -> Option<&'static str> {
+    call(world, "RestoreSecret", json!({"SecretId": SECRET})).await;
+    Some("the secret is restored")
+}
+
+/// Does what Secrets Manager itself asks for when it refuses RotateSecret. Returns what was done.
+pub(super) async fn heed(world: &Arc<World>) -> Option<&'static str> {
+    let described = world.service("DescribeSecret", json!({"SecretId": SECRET})).await.ok()?;
+    if described.get("DeletedDate").is_some() { restore(world).await } else { None }
+}
+
+/// Follows docs/runbooks/stuck-awspending.md. Returns what was done.
+pub(super) async fn unstick(world: &Arc<World>) -> Option<&'static str> {
+    let document = document(world, PENDING);
+    let text = |key: &str| document.as_ref()?.get(key)?.as_str().map(str::to_owned);
+    let in_effect = text("username").zip(text("password")).is_some_and(|(user, password)| {
+        let inner = world.inner();
+        inner.server.opens(&user, &password)
+    });
+    if in_effect {
+        move_current(world, |world| labelled(world, PENDING)).await;
+        return Some("AWSCURRENT is moved to the pending version, which works");
+    }
+    labelled(world, PENDING)?;
+    strip_pending(world).await;
+    Some("AWSPENDING is removed")
+}
+
+/// Creates a user with what the secret says about it.
+fn create_user(world: &World, name: &str) {
+    let labels = [CURRENT, PREVIOUS, PENDING];
+    let documents = labels.into_iter().filter_map(|label| document(world, label));
+    let of_user = |document: &serde_json::Map<String, Value>| document.get("username") == Some(&json!(name));
+    let password = documents.filter(of_user).find_map(|document| document.get("password")?.as_str().map(str::to_owned));
+    let user = User {
+        primary: password.unwrap_or_else(|| "made-by-hand-password-0aZ".to_owned()),
+        privileges: PRIVILEGES.into_iter().collect(),
+        ..User::default()
+    };
+    world.inner().server.change().entry(name.to_owned()).or_insert(user);
+}

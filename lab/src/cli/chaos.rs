@@ -1,0 +1,227 @@
+//! `cargo lab chaos`: histories of rotations, tried by a machine.
+
+use super::screen::{Screen, Style};
+use super::stop::Stop;
+use crate::chaos::{Explored, History, Judged, Plan, Strategy, Target, explore, replay};
+use clap::Args;
+use clap::builder::{PossibleValuesParser, TypedValueParser};
+use serde::Serialize;
+use std::io::{IsTerminal, Write};
+use std::sync::Mutex;
+use std::time::{Duration, Instant};
+
+/// The options of the command.
+#[derive(Args, Clone, Debug)]
+pub(super) struct Chaos {
+    /// The server [default: all].
+    #[arg(long, value_parser = targets())]
+    target: Option<Target>,
+    /// How a credential is replaced [default: all that the server has].
+    #[arg(long, value_parser = strategies())]
+    strategy: Option<Strategy>,
+    /// The most faults and acts in one history. Up to --full-depth all are tried, beyond it a sample.
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(0..=6))]
+    depth: u32,
+    /// Up to how many faults and acts all histories are tried.
+    #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u32).range(1..=3))]
+    full_depth: u32,
+    /// How many deeper histories are tried for each history of depth one.
+    #[arg(long, default_value_t = 10)]
+    samples: u32,
+    /// Extend histories that violate something already, too. The longer ones show the same, as a rule.
+    #[arg(long)]
+    extend_violating: bool,
+    /// After how many rotations a history begins. May be given several times [default: 0, 1 and 2].
+    #[arg(long, value_parser = clap::value_parser!(u32).range(0..=9))]
+    before: Vec<u32>,
+    /// Which sample.
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    /// Try this one history, and print what happens in it.
+    #[arg(long, value_name = "TEXT", conflicts_with_all = ["target", "strategy", "depth"])]
+    replay: Option<String>,
+    /// Print one JSON object to stdout at the end; everything else goes to stderr.
+    #[arg(long)]
+    pub(super) json: bool,
+}
+
+fn targets() -> impl TypedValueParser<Value = Target> {
+    let names = Target::ALL.map(Target::name);
+    PossibleValuesParser::new(names)
+        .try_map(|name| Target::ALL.into_iter().find(|known| known.name() == name).ok_or("no such server"))
+}
+
+fn strategies() -> impl TypedValueParser<Value = Strategy> {
+    let names = Strategy::ALL.map(Strategy::name);
+    PossibleValuesParser::new(names)
+        .try_map(|name| Strategy::ALL.into_iter().find(|known| known.name() == name).ok_or("no such strategy"))
+}
+
+/// Tries histories, or one of them.
+pub(super) fn chaos(screen: &Screen, arguments: &Chaos) -> Result<(), Stop> {
+    match &arguments.replay {
+        Some(text) => one(screen, text),
+        None => all(screen, arguments),
+    }
+}
+
+#[derive(Serialize)]
+struct Replayed<'a> {
+    history: String,
+    violations: Vec<Line<'a>>,
+    stated: Option<&'a str>,
+}
+
+#[derive(Serialize)]
+struct Line<'a> {
+    kind: &'a str,
+    what: &'a str,
+}
+
+fn one(screen: &Screen, text: &str) -> Result<(), Stop> {
+    let history = History::parse(text).map_err(Stop::Usage)?;
+    let Judged { violations, journal, stated, .. } = replay(&history, None).map_err(threads)?;
+    journal.iter().for_each(|line| screen.line(line));
+    for violation in &violations {
+        screen.settle(false, &format!("{}: {} (after call {})", violation.kind, violation.what, violation.at));
+    }
+    if violations.is_empty() {
+        screen.settle(true, "no violation");
+    }
+    if let Some(code) = &stated {
+        screen.line(&format!("  rotations ended in an error, and its advice led out: {code}"));
+    }
+    let lines = violations.iter().map(|violation| Line { kind: &violation.kind, what: &violation.what }).collect();
+    screen.json(&Replayed { history: history.to_string(), violations: lines, stated: stated.as_deref() });
+    if violations.is_empty() { Ok(()) } else { Err(Stop::Failed) }
+}
+
+#[expect(clippy::needless_pass_by_value, reason = "for map_err")]
+fn threads(error: std::io::Error) -> Stop {
+    Stop::Setup(format!("no threads could be started: {error}"))
+}
+
+fn all(screen: &Screen, arguments: &Chaos) -> Result<(), Stop> {
+    let targets = Target::ALL.into_iter().filter(|target| arguments.target.is_none_or(|wanted| wanted == *target));
+    let cases: Vec<_> = targets
+        .flat_map(|target| target.strategies().iter().map(move |strategy| (target, *strategy)))
+        .filter(|(_, strategy)| arguments.strategy.is_none_or(|wanted| wanted == *strategy))
+        .collect();
+    if cases.is_empty() {
+        return Err(Stop::Usage("this server does not have this strategy".to_owned()));
+    }
+    let plan = Plan {
+        cases,
+        depth: arguments.depth,
+        full_depth: arguments.full_depth,
+        samples: arguments.samples,
+        before: if arguments.before.is_empty() { vec![0, 1, 2] } else { arguments.before.clone() },
+        extend_violating: arguments.extend_violating,
+        mutation: None,
+        seed: arguments.seed,
+    };
+    let (began, bar) = (Instant::now(), Bar::default());
+    let explored = explore(&plan, &|done, of| bar.show(done, of)).map_err(threads)?;
+    show(screen, &explored, began.elapsed());
+    if explored.found.is_empty() { Ok(()) } else { Err(Stop::Failed) }
+}
+
+/// A progress bar on stderr, where that is a terminal.
+#[derive(Default)]
+struct Bar(Mutex<Option<Instant>>);
+
+impl Bar {
+    fn show(&self, done: usize, of: usize) {
+        const WIDTH: usize = 40;
+        let mut stderr = std::io::stderr();
+        let Ok(mut last) = self.0.lock() else { return };
+        let recent = last.is_some_and(|last| last.elapsed() < Duration::from_millis(100));
+        if !stderr.is_terminal() || recent && done < of {
+            return;
+        }
+        *last = Some(Instant::now());
+        let filled = (done * WIDTH).checked_div(of).unwrap_or(WIDTH);
+        let bar = format!("{}{}", "█".repeat(filled), "░".repeat(WIDTH.saturating_sub(filled)));
+        let end = if done < of { format!("\r{bar} {done} of {of}") } else { "\r\x1b[2K".to_owned() };
+        // A progress bar that cannot be shown is not missed.
+        let _ = stderr.write_all(end.as_bytes()).and_then(|()| stderr.flush());
+    }
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Summary<'a> {
+    histories: u64,
+    histories_by_depth: Vec<u64>,
+    seconds: f64,
+    per_second: u64,
+    strategies: Vec<Row<'a>>,
+    violations: Vec<Kind<'a>>,
+    advice_led_out: &'a std::collections::BTreeMap<String, u64>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Row<'a> {
+    target: &'a str,
+    strategy: &'a str,
+    histories: u64,
+    with_violations: u64,
+    longest_window_in_calls: u32,
+}
+
+#[derive(Serialize)]
+struct Kind<'a> {
+    target: &'a str,
+    strategy: &'a str,
+    kind: &'a str,
+    histories: u64,
+    shortest: String,
+    what: &'a str,
+}
+
+fn show(screen: &Screen, explored: &Explored, took: Duration) {
+    let rows = explored.counts.iter().map(|((target, strategy), count)| Row {
+        target: target.name(),
+        strategy: strategy.name(),
+        histories: count.histories,
+        with_violations: count.violating,
+        longest_window_in_calls: count.window,
+    });
+    let kinds = explored.found.iter().map(|((target, strategy, kind), found)| Kind {
+        target: target.name(),
+        strategy: strategy.name(),
+        kind,
+        histories: found.count,
+        shortest: found.history.to_string(),
+        what: &found.what,
+    });
+    let histories = explored.by_depth.values().sum();
+    let per_second = u128::from(histories) * 1000 / took.as_millis().max(1);
+    let summary = Summary {
+        histories,
+        histories_by_depth: explored.by_depth.values().copied().collect(),
+        seconds: took.as_secs_f64(),
+        per_second: u64::try_from(per_second).unwrap_or(u64::MAX),
+        strategies: rows.collect(),
+        violations: kinds.collect(),
+        advice_led_out: &explored.stated,
+    };
+    for kind in &summary.violations {
+        screen.settle(false, &format!("{}: {} (in {} histories)", kind.kind, kind.what, kind.histories));
+        screen.line(&format!("      {}", screen.paint(Style::Dim, &format!("--replay '{}'", kind.shortest))));
+    }
+    let heading = format!("{:<10}{:<24}{:>11}{:>12}{:>8}", "target", "strategy", "histories", "violations", "window");
+    screen.heading(&heading);
+    for row in &summary.strategies {
+        screen.line(&format!(
+            "{:<10}{:<24}{:>11}{:>12}{:>8}",
+            row.target, row.strategy, row.histories, row.with_violations, row.longest_window_in_calls
+        ));
+    }
+    screen.line(&format!(
+        "\n{} histories in {:.1} s, {} a second",
+        summary.histories, summary.seconds, summary.per_second
+    ));
+    screen.json(&summary);
+}

@@ -1,0 +1,114 @@
+//! Histories that once ended badly, and mistakes that the machine must find.
+
+use lab::chaos::{Case, History, Judged, Mutation, Plan, Target, explore, replay};
+
+fn tried(text: &str, mutation: Option<Mutation>) -> Judged {
+    replay(&History::parse(text).unwrap(), mutation).unwrap()
+}
+
+fn kinds(text: &str, mutation: Option<Mutation>) -> Vec<String> {
+    tried(text, mutation).violations.into_iter().map(|violation| violation.kind).collect()
+}
+
+#[test]
+fn an_undisturbed_rotation_violates_nothing() {
+    for target in Target::ALL {
+        for strategy in target.strategies() {
+            for before in 0..4 {
+                let text = format!("{}/{}+{before}", target.name(), strategy.name());
+                assert_eq!(kinds(&text, None), [""; 0], "{text}");
+            }
+        }
+    }
+}
+
+/// A machine that decides by chance could not replay what it has found.
+#[test]
+fn a_history_takes_the_same_course_each_time() {
+    for text in
+        ["postgres/single-user+1 9:held-up 9:strip-pending", "mysql/alternating-users+1 12:at-once 20:crash-after"]
+    {
+        assert_eq!(tried(text, None).journal, tried(text, None).journal, "{text}");
+    }
+}
+
+/// The first history: an invocation is held up, AWSPENDING is removed, and the next rotation succeeds meanwhile.
+#[test]
+fn without_a_lock_a_rotation_is_overtaken() {
+    let text = "postgres/single-user+1 11:held-up 13:strip-pending";
+    let overtaken = |mutation| kinds(text, mutation).contains(&"overtaken: current-refused".to_owned());
+    assert!(!overtaken(None));
+    assert!(overtaken(Some(Mutation::NoLock)));
+    assert!(overtaken(Some(Mutation::LockAfterLabels)));
+}
+
+#[test]
+fn a_password_before_its_privileges_is_found() {
+    let found = |mutation| {
+        let plan = one_strategy("mysql/alternating-users", 0, mutation);
+        explore(&plan, &|_, _| {}).unwrap().found.into_keys().any(|(_, _, kind)| kind == "less-than-the-base")
+    };
+    assert!(!found(None));
+    assert!(found(Some(Mutation::PasswordBeforeGrants)));
+}
+
+#[test]
+fn a_second_run_that_retains_the_new_password_is_found() {
+    let text = "mysql/dual-password+1 11:reply-lost";
+    assert_eq!(kinds(text, None), [""; 0]);
+    assert!(kinds(text, Some(Mutation::RetainsTwice)).contains(&"current-refused".to_owned()));
+}
+
+/// All histories with one event.
+fn one_strategy(name: &str, before: u32, mutation: Option<Mutation>) -> Plan {
+    let case = Case::parse(name).unwrap();
+    let cases = vec![(case.target, case.strategy)];
+    Plan {
+        cases,
+        depth: 1,
+        full_depth: 1,
+        samples: 0,
+        before: vec![before],
+        extend_violating: false,
+        mutation,
+        seed: 1,
+    }
+}
+
+/// The stage `chaos` of `.ci/run` tries all of them.
+#[test]
+fn one_fault_or_act_violates_nothing() {
+    for name in ["postgres/single-user", "mysql/dual-password-discard", "mariadb/alternating-users"] {
+        let found = explore(&one_strategy(name, 1, None), &|_, _| {}).unwrap().found;
+        let kinds: Vec<_> = found.into_keys().map(|(_, _, kind)| kind).collect();
+        assert_eq!(kinds, [""; 0], "{name}");
+    }
+}
+
+/// Each ended badly once, for the reason beside it.
+#[test]
+fn histories_that_ended_badly_end_well() {
+    for (text, reason) in [
+        ("postgres/alternating-users+1 4:stale-read", "an outdated read of AWSPREVIOUS made a clone's clone"),
+        ("mysql/alternating-users+1 4:stale-read", "an outdated read of AWSPREVIOUS made a clone's clone"),
+        ("postgres/alternating-users+1 8:current-to-previous", "AWSCURRENT moved while setSecret ran"),
+        ("mysql/dual-password+1 7:current-to-previous", "AWSCURRENT moved while setSecret ran"),
+        ("mysql/dual-password-discard+0 24:current-to-previous", "a password was discarded without asking the labels"),
+        ("postgres/single-user+0 1:current-to-pending", "a version was called current without being tried"),
+        ("mysql/alternating-users+0 7:current-to-pending", "a version was called current without being tried"),
+        ("postgres/alternating-users+1 1:current-to-pending", "AWSPREVIOUS without a value was read for ever"),
+        ("postgres/single-user+0 11:strip-pending", "nobody looked at versions without a label"),
+        ("mysql/dual-password+1 21:restore-older-database", "nobody looked at versions without a label"),
+        ("postgres/single-user+0 3:put-edited", "an edit was lost"),
+        ("postgres/single-user+0 12:label-edited", "an edit was lost"),
+        ("mysql/dual-password+0 21:change-password", "the logins of a user were used up"),
+        ("mysql/dual-password+0 1:change-password", "the logins of a user were used up by retries"),
+        ("mysql/dual-password-discard+0 23:crash-after", "the previous password lived on"),
+        ("postgres/alternating-users+1 1:drop-clone", "a clone in use was gone at the server"),
+        ("mysql/named-users+1 1:drop-clone", "a clone in use was gone at the server"),
+        ("postgres/alternating-users+1 3:current-to-pending", "AWSPREVIOUS moved between the reads of createSecret"),
+        ("postgres/alternating-users+1 23:held-up 71:label-edited", "an edit hid whose clone the user is"),
+    ] {
+        assert_eq!(kinds(text, None), [""; 0], "{text}: {reason}");
+    }
+}
