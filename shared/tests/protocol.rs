@@ -17,10 +17,11 @@ use rotation::protocol::event::Event;
 use rotation::protocol::label::Label;
 use rotation::protocol::observation::PreviousCredential;
 use rotation::protocol::observation::{Attempt, Observation};
+use rotation::protocol::recover::{Action, RecoverReport, Recovery};
 use rotation::protocol::schedule::RotatedSecret;
 use rotation::protocol::store::{Description, ListedVersion, PutOutcome, SecretStore, Version, VersionSelector};
 use rotation::protocol::target::{
-    Applied, Change, HelperSecret, Proof, Proposal, Retired, Target, VersionWithAge, Versions,
+    Applied, Change, HelperSecret, OlderVersion, Proof, Proposal, Retired, Target, VersionWithAge, Versions,
 };
 use rotation::protocol::{Outcome, Rotation};
 use rotation::secret::{RotationToken, SecretText};
@@ -32,6 +33,8 @@ use tokio::time::Instant;
 
 const FIRST: &str = "aaaaaaaa-0000-4000-8000-000000000000";
 const TOKEN: &str = "aaaaaaaa-0000-4000-8000-000000000001";
+/// After this many attempts, the lock tries no older version.
+const MOST_TRIED: usize = 4;
 const STEPS: [&str; 4] = ["createSecret", "setSecret", "testSecret", "finishSecret"];
 
 /// The seam's calls as requests to the lab's service.
@@ -105,8 +108,16 @@ impl SecretStore for Store {
         }
     }
 
-    async fn versions(&self, _: &str, _: Deadline) -> Result<Vec<ListedVersion>> {
-        unreachable!("a lock does not search")
+    async fn versions(&self, secret: &str, _: Deadline) -> Result<Vec<ListedVersion>> {
+        let request = json!({"SecretId": secret, "IncludeDeprecated": true});
+        let answer = self.call("ListSecretVersionIds", request).await.unwrap();
+        let listed = answer["Versions"].as_array().unwrap().iter().enumerate().map(|(place, version)| ListedVersion {
+            id: version["VersionId"].as_str().unwrap().to_owned(),
+            labels: Vec::new(),
+            // In virtual time all versions are made at one moment. The service lists them in the order in which they were made.
+            created: Some(Duration::from_secs(place as u64)),
+        });
+        Ok(listed.collect())
     }
 
     async fn put_pending(
@@ -199,6 +210,8 @@ impl Target for Lock {
     type Held = ();
 
     const HELPER_SECRET_VERIFIES: bool = true;
+    const SEARCHES_OLDER_VERSIONS: bool = true;
+    const SUPERUSER_SETS_CURRENT: bool = true;
 
     fn helper_secret(&self, _: &Document) -> Option<String> {
         self.0.lock().unwrap().helper.clone()
@@ -285,6 +298,15 @@ impl Target for Lock {
         })
     }
 
+    fn older(&self, _: &StepContext<'_>, versions: Versions<'_>) -> OlderVersion {
+        let (state, password) = (self.0.lock().unwrap(), versions.pending.string("password").unwrap());
+        match state.tried.len() {
+            _ if state.tried.contains(&password) => OlderVersion::Useless,
+            tried if tried < MOST_TRIED => OlderVersion::Worthwhile,
+            _ => OlderVersion::Untried,
+        }
+    }
+
     async fn attempt_helper_secret(&self, _: &StepContext<'_>, _: &Document) -> Result<Option<HelperSecret>> {
         let mut state = self.0.lock().unwrap();
         state.companion_tried += 1;
@@ -323,7 +345,7 @@ impl Bench {
         let function = "arn:aws:lambda:us-east-1:000000000000:function:f";
         let staged = store.service.stage_rotation("s", function, TOKEN).unwrap();
         let rotation_token = staged.rotation_token;
-        let rotation = Rotation::new(store.clone(), lock.clone());
+        let rotation = Rotation::new(store.clone(), lock.clone()).with_recover(true);
         Self { store, lock, rotation, rotation_token }
     }
 
@@ -870,4 +892,321 @@ async fn a_secret_without_a_current_version_is_diagnosed() {
     bench.store.call("CreateSecret", json!({"Name": "empty", "ClientRequestToken": FIRST})).await.unwrap();
     let diagnosis = bench.rotation.diagnose("empty", Deadline::after(Duration::from_secs(60))).await.unwrap();
     assert_eq!(diagnosis.finding(), Finding::CurrentMissing);
+}
+
+// ---- older versions
+
+impl Bench {
+    /// A version without AWSCURRENT.
+    async fn stored(&self, number: u32, password: &str, label: &str) -> String {
+        let id = format!("aaaaaaaa-0000-4000-8000-0000000001{number:02}");
+        let value = json!({"password": password}).to_string();
+        let put = json!({"SecretId": "s", "ClientRequestToken": id, "SecretString": value, "VersionStages": [label]});
+        self.store.call("PutSecretValue", put).await.unwrap();
+        id
+    }
+
+    /// A version that has lost its label.
+    async fn unlabelled(&self, number: u32, password: &str) -> String {
+        let id = self.stored(number, password, "MINE").await;
+        let strip = json!({"SecretId": "s", "VersionStage": "MINE", "RemoveFromVersionId": id});
+        self.store.call("UpdateSecretVersionStage", strip).await.unwrap();
+        id
+    }
+
+    async fn labelled(&self, label: &str) -> Option<String> {
+        let answer = self.store.call("DescribeSecret", json!({"SecretId": "s"})).await.unwrap();
+        let labels = answer["VersionIdsToStages"].as_object().unwrap();
+        let has = |labels: &Value| labels.as_array().unwrap().iter().any(|one| one == label);
+        labels.iter().find(|(_, labels)| has(labels)).map(|(id, _)| id.clone())
+    }
+
+    async fn move_current(&self, to: &str) {
+        let from = self.labelled("AWSCURRENT").await;
+        let moved =
+            json!({"SecretId": "s", "VersionStage": "AWSCURRENT", "MoveToVersionId": to, "RemoveFromVersionId": from});
+        self.store.call("UpdateSecretVersionStage", moved).await.unwrap();
+    }
+
+    async fn cancelled(&self) {
+        self.store.call("CancelRotateSecret", json!({"SecretId": "s"})).await.unwrap();
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_diagnosis_names_the_older_version_that_works() {
+    let bench = Bench::new().await;
+    bench.steps(&STEPS).await;
+    let lost = bench.unlabelled(1, "lost").await;
+    bench.unlabelled(2, "wrong").await;
+    bench.unlabelled(3, "wrong").await;
+    bench.password_is("lost");
+    let diagnosis = bench.diagnosis().await;
+    assert_eq!(diagnosis.finding(), Finding::OlderInEffect);
+    let tried = ["proposal-1", "old", "wrong", "lost"];
+    assert_eq!(bench.lock.0.lock().unwrap().tried, tried, "newest first, and no password twice");
+    let answer = diagnosis.to_json();
+    let last = answer["versions"].as_array().unwrap().last().unwrap();
+    assert_eq!(*last, json!({"version": lost, "labels": [], "credential": "works"}));
+    assert!(!answer.to_string().contains("\"lost\""), "{answer}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn locked_out_is_said_only_if_no_version_is_left_to_try() {
+    let bench = Bench::new().await;
+    bench.steps(&STEPS).await;
+    bench.password_is("somebody's");
+    let nothing = || vec!["proposal-1".to_owned(), "old".to_owned()];
+    assert_eq!(bench.found().await, (Finding::LockedOut, nothing()));
+    for (number, password) in ["one", "two"].into_iter().enumerate() {
+        bench.unlabelled(number as u32, password).await;
+    }
+    let two = [nothing(), vec!["two".to_owned(), "one".to_owned()]].concat();
+    assert_eq!(bench.found().await, (Finding::LockedOut, two));
+    bench.unlabelled(3, "three").await;
+    let three = [nothing(), vec!["three".to_owned(), "two".to_owned()]].concat();
+    assert_eq!(bench.found().await, (Finding::NotAllTried, three), "the target might block the user");
+    // The server says nothing about this one, so the search ends.
+    bench.lock.0.lock().unwrap().silent_for = Some("three".to_owned());
+    let diagnosis = bench.diagnosis().await;
+    assert_eq!((diagnosis.finding(), diagnosis.code()), (Finding::CurrentRefused, "connection-lost"));
+    // A superuser who may help makes the search needless.
+    bench.lock.0.lock().unwrap().tried.clear();
+    bench.lock.0.lock().unwrap().helper = Some("superuser".to_owned());
+    assert_eq!(bench.found().await, (Finding::RescuePossible, nothing()));
+}
+
+// ---- recover
+
+impl Bench {
+    async fn recover(&self) -> Result<Recovery> {
+        let RecoverReport { outcome, .. } = self.rotation.recover("s", Deadline::after(Duration::from_secs(60))).await;
+        outcome
+    }
+
+    /// What was found, what was done, and which version is AWSCURRENT then.
+    async fn recovered(&self) -> (Finding, &'static str, String) {
+        let recovery = self.recover().await.unwrap();
+        let answer = recovery.to_json(&[]).to_string();
+        for password in ["old", "proposal-1", "lost"] {
+            assert!(!answer.contains(&format!("\"{password}\"")), "{answer}");
+        }
+        let current = self.labelled("AWSCURRENT").await.unwrap();
+        assert!(recovery.action().version().is_none_or(|version| version == current), "{answer}");
+        self.lock.0.lock().unwrap().tried.clear();
+        (recovery.finding(), recovery.action().as_str(), current)
+    }
+
+    /// The secret's labels and the target's password.
+    async fn state(&self) -> (Value, String) {
+        let answer = self.store.call("DescribeSecret", json!({"SecretId": "s"})).await.unwrap();
+        (answer["VersionIdsToStages"].clone(), self.lock.0.lock().unwrap().password.clone())
+    }
+
+    /// The finding and the next action of a recovery that refuses, which changes nothing.
+    async fn refused_to_recover(&self) -> (String, String) {
+        let before = self.state().await;
+        let error = self.recover().await.unwrap_err();
+        assert_eq!(error.code(), Code::RecoverRefused, "{error}");
+        assert_eq!(self.state().await, before, "{error}");
+        self.lock.0.lock().unwrap().tried.clear();
+        let fact = |fact| error.fact(fact).unwrap().to_owned();
+        (fact(Fact::Found), fact(Fact::NextAction))
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_recovery_needs_consent() {
+    let bench = Bench::new().await;
+    bench.steps(&["createSecret", "setSecret"]).await;
+    let before = bench.state().await;
+    bench.lock.0.lock().unwrap().tried.clear();
+    let off = Rotation::new(bench.store.clone(), bench.lock.clone());
+    let error = off.recover("s", Deadline::after(Duration::from_secs(60))).await.outcome.unwrap_err();
+    assert_eq!((error.code(), error.fact(Fact::Secret)), (Code::RecoverOff, Some("s")));
+    assert!(error.to_string().contains("AllowRecover"), "{error}");
+    assert_eq!(bench.state().await, before);
+    assert!(bench.lock.0.lock().unwrap().tried.is_empty(), "nothing is tried either");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_recovery_carries_out_the_rest_of_a_rotation() {
+    for (steps, finding) in [
+        (&["createSecret"][..], Finding::Unfinished),
+        (&["createSecret", "setSecret"], Finding::PendingInEffect),
+        (&["createSecret", "setSecret", "testSecret"], Finding::PendingInEffect),
+    ] {
+        let bench = Bench::new().await;
+        bench.steps(steps).await;
+        assert_eq!(bench.recovered().await, (finding, "rotation-finished", TOKEN.to_owned()));
+        assert_eq!(bench.lock.0.lock().unwrap().password, "proposal-1");
+        let state = bench.lock.0.lock().unwrap().proofs.clone();
+        assert_eq!(&state[state.len() - 2..], [Proof::Full, Proof::Works], "as the steps do");
+        assert_eq!(bench.recovered().await, (Finding::Healthy, "nothing-to-do", TOKEN.to_owned()), "again");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_recovery_makes_no_credential() {
+    let bench = Bench::new().await;
+    let (finding, next) = bench.refused_to_recover().await;
+    assert_eq!(finding, "rotation-unfinished");
+    assert!(next.contains("rotate-secret"), "{next}");
+    assert_eq!(bench.lock.0.lock().unwrap().proposed, 0);
+}
+
+/// The service goes on with no rotation then.
+#[tokio::test(start_paused = true)]
+async fn a_recovery_while_rotation_is_off_moves_the_label_to_what_works_alone() {
+    let bench = Bench::new().await;
+    bench.steps(&["createSecret"]).await;
+    bench.cancelled().await;
+    let (finding, next) = bench.refused_to_recover().await;
+    assert_eq!(finding, "rotation-unfinished");
+    assert!(next.contains("AWSPENDING --remove-from-version-id"), "{next}");
+    bench.password_is("proposal-1");
+    assert_eq!(bench.recovered().await, (Finding::PendingInEffect, "current-moved", TOKEN.to_owned()));
+    assert_eq!(bench.recovered().await, (Finding::RotationOff, "nothing-to-do", TOKEN.to_owned()));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_recovery_moves_the_label_back_to_the_version_that_works() {
+    for off in [false, true] {
+        let bench = Bench::new().await;
+        bench.steps(&STEPS).await;
+        let lost = bench.unlabelled(1, "lost").await;
+        if off {
+            bench.cancelled().await;
+        }
+        bench.password_is("old");
+        assert_eq!(bench.recovered().await, (Finding::PreviousInEffect, "current-moved", FIRST.to_owned()));
+        bench.password_is("lost");
+        assert_eq!(bench.recovered().await, (Finding::OlderInEffect, "current-moved", lost));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_recovery_lets_the_superuser_set_the_current_credential() {
+    let bench = Bench::new().await;
+    bench.steps(&STEPS).await;
+    let other = json!({"Name": "superuser", "SecretString": json!({"password": "root"}).to_string(), "ClientRequestToken": FIRST});
+    bench.store.call("CreateSecret", other).await.unwrap();
+    bench.lock.0.lock().unwrap().helper = Some("superuser".to_owned());
+    for off in [false, true] {
+        if off {
+            bench.cancelled().await;
+        }
+        bench.password_is("somebody's");
+        assert_eq!(bench.recovered().await, (Finding::RescuePossible, "credential-set", TOKEN.to_owned()));
+        assert_eq!(bench.lock.0.lock().unwrap().password, "proposal-1");
+    }
+}
+
+/// Each finding that a person has to act on.
+#[tokio::test(start_paused = true)]
+async fn a_recovery_refuses_with_the_next_action_of_the_finding() {
+    let bench = Bench::new().await;
+    bench.steps(&STEPS).await;
+    bench.password_is("somebody's");
+    assert_eq!(bench.refused_to_recover().await, ("locked-out".into(), Finding::LockedOut.next_action().into()));
+    for (number, password) in ["one", "two", "three"].into_iter().enumerate() {
+        bench.unlabelled(number as u32, password).await;
+    }
+    assert_eq!(bench.refused_to_recover().await, ("not-all-tried".into(), Finding::NotAllTried.next_action().into()));
+    bench.lock.0.lock().unwrap().silent_for = Some("old".to_owned());
+    let next = Code::ConnectionLost.next_action().to_owned();
+    assert_eq!(bench.refused_to_recover().await, ("current-refused".into(), next.clone()));
+    bench.lock.0.lock().unwrap().silent = true;
+    assert_eq!(bench.refused_to_recover().await, ("unclear".into(), next));
+    let state = || bench.lock.0.lock().unwrap();
+    state().silent = false;
+    (state().helper, state().companion_fails) = (Some("superuser".to_owned()), true);
+    bench.password_is("proposal-1");
+    let next = Code::SuperuserRejected.next_action().to_owned();
+    assert_eq!(bench.refused_to_recover().await, ("companion-fails".into(), next));
+    bench.store.call("CreateSecret", json!({"Name": "empty", "ClientRequestToken": FIRST})).await.unwrap();
+    let error = bench.rotation.recover("empty", Deadline::after(Duration::from_secs(60))).await.outcome.unwrap_err();
+    assert_eq!((error.code(), error.fact(Fact::Found)), (Code::RecoverRefused, Some("current-missing")));
+}
+
+/// A recovery waits for the lock while a rotation succeeds, or begins.
+#[tokio::test(start_paused = true)]
+async fn a_recovery_that_was_overtaken_moves_nothing() {
+    for begins in [false, true] {
+        let bench = Bench::new().await;
+        bench.steps(&STEPS).await;
+        let newer = bench.unlabelled(1, "newer").await;
+        bench.password_is("old");
+        bench.lock.0.lock().unwrap().slow = true;
+        let overtakes = async {
+            tokio::time::sleep(Duration::from_secs(6)).await;
+            if begins {
+                bench.stored(2, "next", "AWSPENDING").await;
+            } else {
+                bench.move_current(&newer).await;
+            }
+        };
+        let (outcome, ()) = tokio::join!(bench.recover(), overtakes);
+        assert_eq!(outcome.unwrap_err().code(), Code::WriteConflict);
+        let current = if begins { TOKEN } else { &newer };
+        assert_eq!(bench.labelled("AWSCURRENT").await.as_deref(), Some(current));
+    }
+}
+
+/// The credential that worked a moment ago is proven again.
+#[tokio::test(start_paused = true)]
+async fn a_recovery_moves_nothing_to_a_credential_that_was_replaced_meanwhile() {
+    let bench = Bench::new().await;
+    bench.steps(&STEPS).await;
+    bench.password_is("old");
+    bench.lock.0.lock().unwrap().slow = true;
+    let replaces = async {
+        tokio::time::sleep(Duration::from_secs(6)).await;
+        bench.password_is("proposal-1");
+    };
+    let (outcome, ()) = tokio::join!(bench.recover(), replaces);
+    assert_eq!(outcome.unwrap_err().code(), Code::WriteConflict);
+    assert_eq!(bench.labelled("AWSCURRENT").await.as_deref(), Some(TOKEN));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_rescue_that_was_overtaken_sets_nothing() {
+    let bench = Bench::new().await;
+    bench.steps(&STEPS).await;
+    let newer = bench.unlabelled(1, "newer").await;
+    bench.lock.0.lock().unwrap().helper = Some("superuser".to_owned());
+    bench.lock.0.lock().unwrap().slow = true;
+    bench.password_is("somebody's");
+    let overtakes = async {
+        tokio::time::sleep(Duration::from_secs(6)).await;
+        bench.move_current(&newer).await;
+    };
+    let (outcome, ()) = tokio::join!(bench.recover(), overtakes);
+    assert_eq!(outcome.unwrap_err().code(), Code::VersionNotPending);
+    assert_eq!(bench.lock.0.lock().unwrap().password, "somebody's");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_recovery_that_is_given_up_finishes_nothing() {
+    let bench = Bench::new().await;
+    bench.steps(&["createSecret", "setSecret"]).await;
+    bench.lock.0.lock().unwrap().slow = true;
+    let given_up = async {
+        tokio::time::sleep(Duration::from_secs(5)).await;
+        bench.given_up().await;
+    };
+    let (outcome, ()) = tokio::join!(bench.recover(), given_up);
+    assert_eq!(outcome.unwrap_err().code(), Code::VersionUnknown);
+    assert_eq!(bench.labelled("AWSCURRENT").await.as_deref(), Some(FIRST));
+}
+
+#[tokio::test(start_paused = true)]
+async fn two_recoveries_at_once_do_it_once() {
+    let bench = Bench::new().await;
+    bench.steps(&["createSecret", "setSecret"]).await;
+    let (one, two) = tokio::join!(bench.recover(), bench.recover());
+    for recovery in [one.unwrap(), two.unwrap()] {
+        assert!(matches!(recovery.action(), Action::Finished { .. }), "{recovery:?}");
+    }
+    assert_eq!(bench.labelled("AWSCURRENT").await.as_deref(), Some(TOKEN));
 }

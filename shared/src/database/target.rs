@@ -16,7 +16,9 @@ use crate::password::{OsEntropy, Policy};
 use crate::protocol::context::StepContext;
 use crate::protocol::label::Label;
 use crate::protocol::observation::Attempt;
-use crate::protocol::target::{Applied, HelperSecret, Proof, Proposal, Retired, Target, VersionWithAge, Versions};
+use crate::protocol::target::{
+    Applied, HelperSecret, OlderVersion, Proof, Proposal, Retired, Target, VersionWithAge, Versions,
+};
 use std::time::Duration;
 
 /// Rotates the users of one kind of database.
@@ -44,6 +46,11 @@ impl<E: Engine> DatabaseTarget<E> {
     fn logins<'a>(&'a self, context: &'a StepContext<'a>) -> Logins<'a, E> {
         let (engine, superusers) = (&self.engine, &self.superusers);
         Logins { engine, superusers, deployers_ca: self.deployers_ca.as_deref(), context }
+    }
+
+    /// How many refused logins end a search for a password that works.
+    fn most_refused(&self, engine: &str) -> usize {
+        self.most_refused_logins.unwrap_or_else(|| self.engine.most_refused_logins(engine))
     }
 
     /// Ends the passwords before that of `secret`, if they may not live longer than `age`, the time since this one was made.
@@ -79,6 +86,8 @@ impl<E: Engine> DatabaseTarget<E> {
 impl<E: Engine> Target for DatabaseTarget<E> {
     type Made = ();
     type Held = E::Session;
+    const SEARCHES_OLDER_VERSIONS: bool = true;
+    const SUPERUSER_SETS_CURRENT: bool = true;
     const HELPER_SECRET_VERIFIES: bool = E::SUPERUSER_COMPARES;
 
     fn throttles(&self) -> u32 {
@@ -113,8 +122,7 @@ impl<E: Engine> Target for DatabaseTarget<E> {
         let (logins, versions) = (self.logins(context), CheckedVersions::unedited::<E>(versions)?);
         let applied = match &versions.users {
             Users::Single { rescuer } => {
-                let engine = &versions.current.user.engine;
-                let most = self.most_refused_logins.unwrap_or_else(|| self.engine.most_refused_logins(engine));
+                let most = self.most_refused(&versions.current.user.engine);
                 single::apply(&logins, &versions, rescuer.as_deref(), most).await
             }
             Users::Alternating { superuser, pair, pending } => {
@@ -160,6 +168,23 @@ impl<E: Engine> Target for DatabaseTarget<E> {
             Label::Previous => (CheckedVersions::read::<E>(versions)?.pending, Credential::Previous),
         };
         Ok(tried_as(self.logins(context).try_to_log_in(&secret.user, credential).await, Code::CurrentRejected))
+    }
+
+    fn older(&self, context: &StepContext<'_>, versions: Versions<'_>) -> OlderVersion {
+        let read = |document| DatabaseSecret::read::<E>(document).ok();
+        let Some((current, older)) = read(versions.current).zip(read(versions.pending)) else {
+            return OlderVersion::Useless;
+        };
+        let user = &older.user.username;
+        let same = *user == current.user.username && current.same_target(&older).is_ok();
+        if !same || context.was_refused(user, &older.user.password).is_some() {
+            return OlderVersion::Useless;
+        }
+        if context.refusals() < self.most_refused(&current.user.engine) {
+            OlderVersion::Worthwhile
+        } else {
+            OlderVersion::Untried
+        }
     }
 
     async fn attempt_helper_secret(

@@ -67,7 +67,7 @@ codes! {
     /// `Step` is none of the four.
     StepUnknown = "step-unknown", Permanent,
         "the step is not one of the four of a rotation",
-        "Use createSecret, setSecret, testSecret or finishSecret; by hand also diagnose, and on a schedule watch.";
+        "Use createSecret, setSecret, testSecret or finishSecret; by hand also diagnose and recover, and on a schedule watch.";
     /// DescribeSecret says `RotationEnabled: false`.
     RotationDisabled = "rotation-disabled", Permanent,
         "rotation is not enabled for the secret",
@@ -80,6 +80,14 @@ codes! {
     VersionNotPending = "version-not-pending", Permanent,
         "the version is not set as AWSPENDING",
         "Look at the labels with `aws secretsmanager describe-secret`; another rotation or a manual PutSecretValue took AWSPENDING. Start a new rotation.";
+    /// Somebody asked for a recovery, and the deployer has not allowed it.
+    RecoverOff = "recover-off", Permanent,
+        "the deployer has not turned `recover` on",
+        "Nothing was changed. Set the template's parameter AllowRecover to true (ALLOW_RECOVER=true in the function's environment), or invoke `diagnose` and do what it says by hand.";
+    /// The next action of a diagnosis is none that `recover` does.
+    RecoverRefused = "recover-refused", Permanent,
+        "`recover` does not do by itself what leads out of this finding",
+        "Nothing was changed. Do what `nextAction` says, and diagnose again.";
     /// No version carries `AWSCURRENT`.
     CurrentMissing = "current-missing", Permanent,
         "no version of the secret is AWSCURRENT",

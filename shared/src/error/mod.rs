@@ -59,6 +59,8 @@ pub enum Fact {
     Status,
     /// How often something was tried.
     Attempts,
+    /// What to do next, in this function's own words.
+    NextAction,
 }
 
 impl Fact {
@@ -88,6 +90,7 @@ impl Fact {
             Self::KeyId => "keyId",
             Self::Status => "status",
             Self::Attempts => "attempts",
+            Self::NextAction => "nextAction",
         }
     }
 }

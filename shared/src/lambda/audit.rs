@@ -7,6 +7,7 @@
 use crate::clock::date;
 use crate::error::{Error, Fact};
 use crate::protocol::event::Event;
+use crate::protocol::recover::Action;
 use crate::protocol::store::Description;
 
 /// The log target of audit records. It does not depend on where this file is.
@@ -69,6 +70,26 @@ pub(crate) fn record(request: &str, event: Option<&Event>, description: Option<&
         trigger = trigger(description),
         next_rotation = description.and_then(|known| date(known.next_rotation?)),
         invoked_by = invoked_by(event),
+        "rotation audit"
+    );
+}
+
+/// Writes the record of a recovery that has changed something.
+pub(crate) fn recovered(request: &str, secret: &str, description: Option<&Description>, action: &Action) {
+    if matches!(action, Action::Nothing { .. }) {
+        return;
+    }
+    tracing::info!(
+        target: TARGET,
+        audit = "rotation",
+        request,
+        secret,
+        version = action.version(),
+        step = "recover",
+        outcome = action.as_str(),
+        replaced = description.and_then(Description::current_version).filter(|_| action.moved()),
+        trigger = "request",
+        invoked_by = "no-token",
         "rotation audit"
     );
 }

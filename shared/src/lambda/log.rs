@@ -11,6 +11,7 @@ use crate::protocol::diagnose::Diagnosis;
 use crate::protocol::event::{Event, Request};
 use crate::protocol::notes::Measures;
 use crate::protocol::observation::PreviousCredential;
+use crate::protocol::recover::{Action, Recovery};
 use crate::protocol::schedule::Late;
 use crate::protocol::store::Description;
 use crate::protocol::watch::Watched;
@@ -70,7 +71,9 @@ impl Log {
 
     fn secret(&self) -> Option<&str> {
         match self.about.as_ref()? {
-            Request::Rotate(Event { secret, .. }) | Request::Diagnose { secret } => Some(secret),
+            Request::Rotate(Event { secret, .. }) | Request::Diagnose { secret } | Request::Recover { secret } => {
+                Some(secret)
+            }
             Request::Watch => None,
         }
     }
@@ -83,6 +86,7 @@ impl Log {
         Some(match self.about.as_ref()? {
             Request::Rotate(event) => event.step.as_str(),
             Request::Diagnose { .. } => "diagnose",
+            Request::Recover { .. } => "recover",
             Request::Watch => "watch",
         })
     }
@@ -167,6 +171,28 @@ impl Log {
         );
     }
 
+    pub(super) fn recovered(&self, secret: &str, recovery: &Recovery, measured: &mut Line) {
+        let action = recovery.action();
+        if let Err(error) = action.retired() {
+            measured.add(Metric::PreviousNotEnded, 1);
+            let code = error.code().as_str();
+            line!(self, warn, telemetry::NOTICE, code, "the previous credential was not ended: {error}");
+        }
+        if matches!(action, Action::Finished { .. }) && action.moved() {
+            measured.add(Metric::RotationsSucceeded, 1);
+        }
+        tracing::info!(
+            target: TARGET,
+            request = self.request,
+            secret,
+            version = action.version(),
+            step = self.step(),
+            finding = recovery.finding().as_str(),
+            outcome = action.as_str(),
+            "recovered"
+        );
+    }
+
     pub(super) fn watched(&self, watched: &Watched, measured: &mut Line) {
         for (secret, late) in &watched.late {
             let next = "invoke this function with {\"Step\": \"diagnose\", \"SecretId\": …} for it";
@@ -213,12 +239,12 @@ impl Log {
         let Worked { answer, description, mut measured } = worked;
         if let Err(error) = &answer {
             self.failure(error);
-            // A question without an answer is not a failed rotation.
-            if !matches!(self.about, Some(Request::Diagnose { .. } | Request::Watch)) {
+            // A question without an answer, or a recovery that is refused, is not a failed rotation.
+            if matches!(self.about, None | Some(Request::Rotate(_))) {
                 audit::record(&self.request, self.event(), description.as_ref(), Ending::Failed(error));
             }
         }
-        // A diagnosis by hand must not raise an alarm.
+        // A diagnosis or a recovery by hand must not raise an alarm.
         if matches!(self.about, Some(Request::Rotate(_) | Request::Watch)) {
             self.measure(answer.as_ref().err(), &mut measured);
         }

@@ -14,6 +14,7 @@ use crate::lambda::log::{Log, Worked};
 use crate::lambda::metric::Metric;
 use crate::protocol::event::{Event, Request};
 use crate::protocol::observation::PreviousCredential;
+use crate::protocol::recover::RecoverReport;
 use crate::protocol::target::{Retired, Target};
 use crate::protocol::{Outcome, Rotation, StepReport};
 use lambda_runtime::{Diagnostic, LambdaEvent, service_fn};
@@ -59,11 +60,13 @@ async fn serve<T: Target + 'static>(
     // at start, people would see "Runtime.ExitError" instead.
     let configured = Environment::of_process().and_then(|environment| {
         // Replaces the address that the SDK would choose.
-        Ok((target(&environment)?, environment.service("SECRETS_MANAGER_ENDPOINT")?))
+        let recovers = environment.flag("ALLOW_RECOVER", false)?;
+        Ok((target(&environment)?, environment.service("SECRETS_MANAGER_ENDPOINT")?, recovers))
     });
     let rotation = match configured {
-        Ok((target, endpoint)) => {
-            Ok(Arc::new(Rotation::new(SecretsManager::from_env(endpoint.as_deref()).await, target)))
+        Ok((target, endpoint, recovers)) => {
+            let store = SecretsManager::from_env(endpoint.as_deref()).await;
+            Ok(Arc::new(Rotation::new(store, target).with_recover(recovers)))
         }
         Err(error) => Err(error),
     };
@@ -113,6 +116,7 @@ async fn work<T: Target>(
             });
             Worked { answer, description: None, measured: log.line() }
         }
+        Request::Recover { secret } => recover(rotation, &secret, log, deadline).await,
         Request::Watch => {
             let watched = rotation.watch(function, since_epoch(), deadline).instrument(log.span()).await;
             let mut measured = log.line();
@@ -148,6 +152,24 @@ async fn rotate<T: Target>(
         }
         Err(error) => Err(error.with_default(Fact::Step, event.step).with_default(Fact::Version, &event.token)),
     };
+    Worked { answer, description: notes.description, measured }
+}
+
+async fn recover<T: Target>(
+    rotation: &Rotation<SecretsManager, T>,
+    secret: &str,
+    log: &Log,
+    deadline: Deadline,
+) -> Worked {
+    let RecoverReport { outcome, notes } = rotation.recover(secret, deadline).instrument(log.span()).await;
+    let mut measured = log.line();
+    notes.measures.put_into(&mut measured);
+    log.warnings(&notes.warnings, &mut measured);
+    let answer = outcome.map(|recovery| {
+        log.recovered(secret, &recovery, &mut measured);
+        audit::recovered(&log.request, secret, notes.description.as_ref(), recovery.action());
+        recovery.to_json(&notes.warnings)
+    });
     Worked { answer, description: notes.description, measured }
 }
 

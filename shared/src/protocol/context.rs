@@ -7,7 +7,7 @@ use crate::protocol::label::{CURRENT, PREVIOUS, REFUSED};
 use crate::protocol::notes::StepNotes;
 use crate::protocol::store::{Description, RotationState, SecretStore, Version, VersionSelector};
 use crate::secret::{Password, SecretText};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 /// Pauses before another read, because a read may miss a version that was written just before. They add up to 1.5 s: longer
@@ -30,15 +30,27 @@ pub struct StepContext<'a> {
     /// The helper secret that was read last, and the id of its version.
     helper: Mutex<Option<(String, String)>>,
     notes: &'a StepNotes,
-    refused: Mutex<Vec<RefusedLogin>>,
+    refused: RefusedLogins,
     fresh: bool,
+    /// Whether it goes on while rotation is turned off.
+    even_if_off: bool,
 }
+
+/// The logins that the target has refused in an invocation. All clones are the same list.
+#[derive(Clone, Default)]
+pub(crate) struct RefusedLogins(Arc<Mutex<Vec<RefusedLogin>>>);
 
 /// A login that the target refused in this step.
 struct RefusedLogin {
     user: String,
     password: Password,
     why: Error,
+}
+
+impl RefusedLogins {
+    fn logins(&self) -> MutexGuard<'_, Vec<RefusedLogin>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 /// The AWSCURRENT version of a helper secret.
@@ -68,8 +80,9 @@ impl<'a> StepContext<'a> {
             ahead: None,
             helper: Mutex::default(),
             notes,
-            refused: Mutex::default(),
+            refused: RefusedLogins::default(),
             fresh: false,
+            even_if_off: false,
         }
     }
 
@@ -81,6 +94,16 @@ impl<'a> StepContext<'a> {
     /// The same step, for a version that is [fresh](Self::is_fresh) or not.
     pub(crate) fn with_fresh(self, fresh: bool) -> Self {
         Self { fresh, ..self }
+    }
+
+    /// The same step, which knows the logins that were refused before, and adds to them.
+    pub(crate) fn with_refused(self, refused: &RefusedLogins) -> Self {
+        Self { refused: refused.clone(), ..self }
+    }
+
+    /// The same step, which goes on while rotation is turned off.
+    pub(crate) fn even_if_rotation_is_off(self) -> Self {
+        Self { even_if_off: true, ..self }
     }
 
     pub(crate) fn with_ahead(self, ahead: Option<(String, Result<HelperVersion>)>) -> Self {
@@ -115,18 +138,18 @@ impl<'a> StepContext<'a> {
     /// Remembers that the target refused this credential.
     pub(crate) fn refused(&self, user: &str, password: &Password, why: &Error) {
         let login = RefusedLogin { user: user.to_owned(), password: password.clone(), why: why.clone() };
-        self.refused.lock().unwrap_or_else(PoisonError::into_inner).push(login);
+        self.refused.logins().push(login);
     }
 
     /// How many credentials the target has refused in this step.
     pub(crate) fn refusals(&self) -> usize {
-        self.refused.lock().unwrap_or_else(PoisonError::into_inner).len()
+        self.refused.logins().len()
     }
 
     /// Why the target refused this credential in this step, if it did. A password that was refused is not tried again: servers
     /// count refused logins, and some lock the user after a few.
     pub(crate) fn was_refused(&self, user: &str, password: &Password) -> Option<Error> {
-        let refused = self.refused.lock().unwrap_or_else(PoisonError::into_inner);
+        let refused = self.refused.logins();
         let same = |one: &&RefusedLogin| one.user == user && one.password.expose() == password.expose();
         refused.iter().find(same).map(|one| one.why.clone())
     }
@@ -177,7 +200,8 @@ impl<'a> StepContext<'a> {
     /// version: the next run tries it; those of the store.
     pub async fn still_wanted(&self) -> Result<()> {
         let now = self.store.describe(self.secret, self.deadline).await?;
-        match (self.state, now.rotation_state(self.token)?) {
+        let state = if self.even_if_off { now.state_of(self.token)? } else { now.rotation_state(self.token)? };
+        match (self.state, state) {
             // The step's plan is for the version that was current when it began: which user is in use, for example.
             (before, state) if before == state && now.current_version() == self.description.current_version() => Ok(()),
             (RotationState::Current, RotationState::Pending) => {
@@ -269,6 +293,14 @@ impl<'a> StepContext<'a> {
         if let Err(error) = self.store.mark(self.secret, REFUSED, self.token, from, self.deadline).await {
             self.warn(error);
         }
+    }
+
+    /// The version with this id, whatever its labels are.
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub(crate) async fn listed_version(&self, id: &str) -> Result<Option<Version>> {
+        self.store.value(self.secret, VersionSelector::Any(id), self.deadline).await
     }
 
     /// Whether this process has just made the version's value and nothing has put it into effect yet.

@@ -64,6 +64,11 @@ pub enum Request {
         /// The secret's ARN or name.
         secret: String,
     },
+    /// A person asks to do what leads out of what is wrong with a secret: [`recover`](crate::protocol::recover).
+    Recover {
+        /// The secret's ARN or name.
+        secret: String,
+    },
     /// A schedule asks whether all secrets are rotated in time: [`watch`](crate::protocol::watch).
     Watch,
 }
@@ -76,6 +81,7 @@ impl Request {
     pub fn parse(payload: &Value) -> Result<Self> {
         match payload.get("Step").and_then(Value::as_str) {
             Some("diagnose") => Ok(Self::Diagnose { secret: text(payload, "SecretId", MAX_SECRET_ID)?.to_owned() }),
+            Some("recover") => Ok(Self::Recover { secret: text(payload, "SecretId", MAX_SECRET_ID)?.to_owned() }),
             Some("watch") => Ok(Self::Watch),
             _ => Event::parse(payload).map(Self::Rotate),
         }

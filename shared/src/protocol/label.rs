@@ -20,6 +20,6 @@ pub enum Label {
     Current,
     /// AWSPENDING.
     Pending,
-    /// AWSPREVIOUS.
+    /// AWSPREVIOUS, or no label where an older version is meant.
     Previous,
 }

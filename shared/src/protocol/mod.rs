@@ -17,6 +17,7 @@ pub mod event;
 pub mod label;
 pub mod notes;
 pub mod observation;
+pub mod recover;
 pub mod schedule;
 pub mod store;
 pub mod target;
@@ -25,7 +26,7 @@ pub mod watch;
 use crate::clock::{Deadline, since_epoch};
 use crate::document::Document;
 use crate::error::{Code, Error, Fact, Result};
-use crate::protocol::context::{HelperVersion, READ_AGAIN_AFTER, StepContext, read_helper};
+use crate::protocol::context::{HelperVersion, READ_AGAIN_AFTER, RefusedLogins, StepContext, read_helper};
 use crate::protocol::event::{Event, Step};
 use crate::protocol::label::Label;
 use crate::protocol::notes::{InFlightChanges, Notes, StepNotes};
@@ -46,6 +47,8 @@ pub struct Rotation<S, T> {
     /// The version whose value createSecret stored last, until setSecret begins: nothing has put it into effect yet.
     fresh: Mutex<Option<(String, String)>>,
     changes: InFlightChanges,
+    /// Whether the deployer lets people recover secrets with this function.
+    recovers: bool,
 }
 
 #[derive(Clone)]
@@ -122,7 +125,20 @@ impl Outcome {
 impl<S: SecretStore, T: Target> Rotation<S, T> {
     /// A rotation function's work, over its two seams.
     pub fn new(store: S, target: T) -> Self {
-        Self { store, target, hint: Mutex::default(), fresh: Mutex::default(), changes: InFlightChanges::default() }
+        Self {
+            store,
+            target,
+            hint: Mutex::default(),
+            fresh: Mutex::default(),
+            changes: InFlightChanges::default(),
+            recovers: false,
+        }
+    }
+
+    /// The same, which recovers secrets or not.
+    #[must_use]
+    pub fn with_recover(self, recovers: bool) -> Self {
+        Self { recovers, ..self }
     }
 
     pub(crate) fn store(&self) -> &S {
@@ -148,7 +164,7 @@ impl<S: SecretStore, T: Target> Rotation<S, T> {
         let step = async {
             match event.step {
                 Step::Create => self.create(event, notes, deadline).await,
-                Step::Set => self.set(event, notes, deadline).await,
+                Step::Set => self.set(event, notes, &RefusedLogins::default(), deadline).await,
                 Step::Test => self.test(event, notes, deadline).await,
                 Step::Finish => self.finish(event, notes, deadline).await,
             }
@@ -185,7 +201,13 @@ impl<S: SecretStore, T: Target> Rotation<S, T> {
         })
     }
 
-    async fn set(&self, event: &Event, notes: &StepNotes, deadline: Deadline) -> Result<Outcome> {
+    async fn set(
+        &self,
+        event: &Event,
+        notes: &StepNotes,
+        refused: &RefusedLogins,
+        deadline: Deadline,
+    ) -> Result<Outcome> {
         let (now, pending, ahead) = tokio::join!(
             self.now(event, notes, deadline),
             self.pending_once(event, deadline),
@@ -193,7 +215,8 @@ impl<S: SecretStore, T: Target> Rotation<S, T> {
         );
         let now = now?;
         let fresh = lock(&self.fresh).take_if(|(secret, token)| *secret == event.secret && *token == event.token);
-        let context = self.context(event, &now, notes, deadline).with_ahead(ahead).with_fresh(fresh.is_some());
+        let context = self.context(event, &now, notes, deadline);
+        let context = context.with_refused(refused).with_ahead(ahead).with_fresh(fresh.is_some());
         if now.state == RotationState::Current {
             return match self.current_works(&context, &now.document).await {
                 Ok(()) => Ok(Outcome::AlreadyCurrent),

@@ -87,6 +87,14 @@ impl Description {
         if self.rotation_enabled == Some(false) {
             return Err(Error::new(Code::RotationDisabled));
         }
+        self.state_of(version)
+    }
+
+    /// The same, whether rotation is turned on or not.
+    ///
+    /// # Errors
+    /// [`Code::VersionUnknown`], [`Code::VersionNotPending`].
+    pub fn state_of(&self, version: &str) -> Result<RotationState> {
         let Some(labels) = self.labels.get(version) else {
             return Err(Error::new(Code::VersionUnknown).with(Fact::Version, version));
         };

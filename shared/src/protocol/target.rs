@@ -16,6 +16,12 @@ pub trait Target: Send + Sync {
     /// Whether `verify` reads the helper secret, too.
     const HELPER_SECRET_VERIFIES: bool;
 
+    /// Whether a rotation may find the credential that works in an older version of the secret.
+    const SEARCHES_OLDER_VERSIONS: bool = false;
+
+    /// Whether `apply`, with AWSCURRENT as both versions, lets the helper secret's credential set the credential of AWSCURRENT.
+    const SUPERUSER_SETS_CURRENT: bool = false;
+
     /// What `propose` hands on to `settle`.
     type Made: Send;
 
@@ -89,6 +95,12 @@ pub trait Target: Send + Sync {
         label: Label,
     ) -> impl Future<Output = Result<Attempt>> + Send;
 
+    /// What a rotation would do with the credential of an older version, `versions.pending`, after it was refused all newer ones.
+    /// Nothing is sent to the target.
+    fn older(&self, _context: &StepContext<'_>, _versions: Versions<'_>) -> OlderVersion {
+        OlderVersion::Useless
+    }
+
     /// Tries the credential in the helper secret, if the current version names one and it can be tried. Nothing is changed.
     ///
     /// # Errors
@@ -98,6 +110,17 @@ pub trait Target: Send + Sync {
         context: &StepContext<'_>,
         current: &Document,
     ) -> impl Future<Output = Result<Option<HelperSecret>>> + Send;
+}
+
+/// What a search for a credential that works does with an older version.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OlderVersion {
+    /// It is for another target than the current version, or its credential was refused already.
+    Useless,
+    /// Its credential may work, and is not tried: the target has refused as many credentials as it may.
+    Untried,
+    /// Its credential is tried.
+    Worthwhile,
 }
 
 /// Another secret that the rotated one names: a superuser's or an admin's. Its credential helps where the secret's own do not.
@@ -177,6 +200,16 @@ pub enum Applied {
     Changed(Change),
     /// An earlier run had done it.
     AlreadyInEffect,
+}
+
+impl Applied {
+    /// What was changed.
+    pub fn change(self) -> Option<Change> {
+        match self {
+            Self::Changed(change) => Some(change),
+            Self::AlreadyInEffect => None,
+        }
+    }
 }
 
 /// A credential was changed.

@@ -21,10 +21,14 @@ pub enum Finding {
     PendingInEffect,
     /// AWSCURRENT and AWSPENDING are refused, and AWSPREVIOUS works.
     PreviousInEffect,
+    /// AWSCURRENT, AWSPENDING and AWSPREVIOUS are refused, and an older version's credential works.
+    OlderInEffect,
     /// All credentials are refused, and the superuser's or admin's credential can repair the secret.
     RescuePossible,
     /// AWSCURRENT is refused, and the credential that a rotation would use next could not be tried or used.
     CurrentRefused,
+    /// All credentials that were tried are refused. Older versions were not tried, so that the server does not block the user.
+    NotAllTried,
     /// All credentials are refused.
     LockedOut,
     /// It could not be found out whether AWSCURRENT works.
@@ -45,8 +49,10 @@ impl Finding {
         Self::Unfinished,
         Self::PendingInEffect,
         Self::PreviousInEffect,
+        Self::OlderInEffect,
         Self::RescuePossible,
         Self::CurrentRefused,
+        Self::NotAllTried,
         Self::LockedOut,
         Self::Unclear,
         Self::CompanionFails,
@@ -64,8 +70,10 @@ impl Finding {
             Self::Unfinished => "rotation-unfinished",
             Self::PendingInEffect => "pending-in-effect",
             Self::PreviousInEffect => "previous-in-effect",
+            Self::OlderInEffect => "older-in-effect",
             Self::RescuePossible => "rescue-possible",
             Self::CurrentRefused => "current-refused",
+            Self::NotAllTried => "not-all-tried",
             Self::LockedOut => "locked-out",
             Self::Unclear => "unclear",
             Self::CompanionFails => "companion-fails",
@@ -84,11 +92,15 @@ impl Finding {
             Self::Unfinished => "the current credential works, and a rotation was begun and not finished",
             Self::PendingInEffect => "the current credential is refused; the pending one works already",
             Self::PreviousInEffect => "the current credential is refused; the previous one still works",
+            Self::OlderInEffect => "the current credential is refused; the credential of an older version still works",
             Self::RescuePossible => {
                 "the secret's own credentials are refused; the superuser's or admin's credential works"
             }
             Self::CurrentRefused => {
                 "the current credential is refused, and it could not be found out whether another one sets it right"
+            }
+            Self::NotAllTried => {
+                "every credential that was tried is refused, and older versions were not tried, so that the server does not block the user"
             }
             Self::LockedOut => "every credential of the secret is refused, and nothing else may set it right",
             Self::Unclear => "the current credential could not be tried to the end",
@@ -120,11 +132,17 @@ impl Finding {
             Self::PreviousInEffect => {
                 "Follow docs/runbooks/roll-back.md, under previous-in-effect: make AWSPREVIOUS current again, which serves consumers at once, and then rotate."
             }
+            Self::OlderInEffect => {
+                "Run `aws secretsmanager rotate-secret` for the secret: it begins with the older version, whose credential works."
+            }
             Self::RescuePossible => {
                 "Run `aws secretsmanager rotate-secret` for the secret: it sets a new credential with the superuser's or admin's rights."
             }
             Self::CurrentRefused => {
                 "Do what the error says, and diagnose again. Without an error, run `aws secretsmanager rotate-secret` for the secret: it tries what cannot be tried without a change."
+            }
+            Self::NotAllTried => {
+                "Run `aws secretsmanager rotate-secret` for the secret: a rotation tries the newest versions first. If it fails, follow docs/runbooks/locked-out.md, under \"The search ended too early\"."
             }
             Self::LockedOut => {
                 "Follow docs/runbooks/locked-out.md: a person with rights at the target sets the credential that the secret holds."

@@ -3,7 +3,8 @@
 //!
 //! Servers count refused logins, and some lock the user after a few. So a diagnosis tries as few credentials as possible:
 //! AWSPENDING only if AWSCURRENT is refused, AWSPREVIOUS only if both are refused, and then the superuser's or admin's
-//! credential. A credential that neither works nor is refused ends the search, as it ends setSecret. If AWSCURRENT works, the
+//! credential. If nobody else can help, it tries older versions, newest first, until the target has refused as many credentials as
+//! a rotation may cause. A credential that neither works nor is refused ends the search, as it ends setSecret. If AWSCURRENT works, the
 //! superuser's or admin's credential is tried at once, because the next rotation may need it.
 
 mod finding;
@@ -11,20 +12,20 @@ mod search;
 
 pub use finding::Finding;
 
-use search::{CredentialState, Findings, HelperState, Probe, VersionState};
+use search::{CredentialState, Findings, HelperState, Probe, Search, VersionState};
 
 use crate::clock::{Deadline, age_of, date, since_epoch};
 use crate::document::Document;
 use crate::error::{Class, Code, Error, Fact, Result};
 use crate::protocol::Rotation;
-use crate::protocol::context::StepContext;
+use crate::protocol::context::{RefusedLogins, StepContext};
 use crate::protocol::label::Label;
 use crate::protocol::label::{CURRENT, PENDING, PREVIOUS};
 use crate::protocol::notes::StepNotes;
 use crate::protocol::observation::Attempt;
 use crate::protocol::schedule::Late;
 use crate::protocol::store::{Description, SecretStore, VersionSelector};
-use crate::protocol::target::{HelperSecret, Target, Versions};
+use crate::protocol::target::{HelperSecret, OlderVersion, Target, Versions};
 use serde_json::{Map, Value, json};
 use std::time::Duration;
 
@@ -49,6 +50,7 @@ pub struct Diagnosis {
     /// The rotation that is not finished may be under way.
     wait: bool,
     left: Option<LeftBehind>,
+    description: Description,
 }
 
 /// A rotation that was begun while rotation is off: the version that is AWSPENDING, and the one that is AWSCURRENT. RotateSecret
@@ -60,7 +62,7 @@ struct LeftBehind {
     current: String,
 }
 
-/// One version that carries a label.
+/// One version that carries a label, or that was tried.
 #[derive(Clone, Debug)]
 struct Examined {
     version: String,
@@ -75,26 +77,43 @@ impl<S: SecretStore, T: Target> Rotation<S, T> {
     /// # Errors
     /// Those of DescribeSecret; [`Code::TimeSpent`].
     pub async fn diagnose(&self, secret: &str, deadline: Deadline) -> Result<Diagnosis> {
-        let work = async {
-            let description = self.store().describe(secret, deadline).await?;
-            Ok(Diagnosis::of(self.examined(description, secret, deadline).await, secret))
-        };
+        let refused = RefusedLogins::default();
+        let work = self.diagnosed(secret, &refused, deadline);
         // Every wait inside has its own limit, whose error names what it waited for. This limit catches what they leave out.
         let spent = || Err(Error::new(Code::TimeSpent).with(Fact::Secret, secret));
         deadline.limit(work).await.unwrap_or_else(|_| spent())
     }
 
-    async fn examined(&self, description: Description, secret: &str, deadline: Deadline) -> Findings {
+    /// The diagnosis. The logins that the target refused for it are added to `refused`.
+    pub(super) async fn diagnosed(
+        &self,
+        secret: &str,
+        refused: &RefusedLogins,
+        deadline: Deadline,
+    ) -> Result<Diagnosis> {
+        let description = self.store().describe(secret, deadline).await?;
+        Ok(Diagnosis::of(self.examined(description, secret, refused, deadline).await, secret))
+    }
+
+    async fn examined(
+        &self,
+        description: Description,
+        secret: &str,
+        refused: &RefusedLogins,
+        deadline: Deadline,
+    ) -> Findings {
         let pending = description.pending_version().map(str::to_owned);
         let stuck = pending.filter(|id| description.current_version() != Some(id));
         let notes = StepNotes::default();
         let token = stuck.clone().unwrap_or_default();
         let context = StepContext::new(self.store(), secret, &token, description.clone(), &notes, deadline);
+        let context = context.with_refused(refused);
         let rotated = description.rotated();
         let overdue = rotated.due().filter(|_| rotated.late(since_epoch()) == Some(Late::Overdue));
         let mut findings = Findings { description, stuck: stuck.is_some(), overdue, ..Findings::default() };
         self.read(&context, secret, &mut findings, deadline).await;
         let Some(current) = findings.current.document.clone() else { return findings };
+        let mut listed = None;
         while let Some(probe) = findings.next() {
             match probe {
                 Probe::Current => {
@@ -110,9 +129,65 @@ impl<S: SecretStore, T: Target> Rotation<S, T> {
                     findings.previous.credential = self.held(&context, &current, &findings.previous, probe).await;
                 }
                 Probe::Helper => findings.helper = self.helper(&context, &current).await,
+                Probe::Older => self.try_older(&context, &current, &mut listed, &mut findings).await,
             }
         }
         findings
+    }
+
+    /// Tries the next older version that a rotation would try. `listed` are the versions that were not looked at, newest last. They
+    /// are listed once.
+    async fn try_older(
+        &self,
+        context: &StepContext<'_>,
+        current: &Document,
+        listed: &mut Option<Vec<String>>,
+        findings: &mut Findings,
+    ) {
+        findings.search = match self.next_older(context, current, listed, findings).await {
+            Ok(search) => search,
+            Err(error) => Search::Failed(error),
+        };
+    }
+
+    async fn next_older(
+        &self,
+        context: &StepContext<'_>,
+        current: &Document,
+        listed: &mut Option<Vec<String>>,
+        findings: &mut Findings,
+    ) -> Result<Search> {
+        if !T::SEARCHES_OLDER_VERSIONS {
+            return Ok(Search::Over);
+        }
+        let mut left = match listed.take() {
+            Some(left) => left,
+            None => context.older_versions().await?.into_iter().rev().collect(),
+        };
+        while let Some(id) = left.pop() {
+            // AWSPREVIOUS was tried before.
+            if findings.description.previous_version() == Some(id.as_str()) {
+                continue;
+            }
+            let mut held = VersionState::of(context.listed_version(&id).await).if_ours();
+            let Some(document) = held.document.clone() else {
+                match held.credential.error() {
+                    Some(error) => return Err(error.clone()),
+                    None => continue,
+                }
+            };
+            match self.target().older(context, Versions { current, pending: &document }) {
+                OlderVersion::Useless => {}
+                OlderVersion::Untried => return Ok(Search::Spent),
+                OlderVersion::Worthwhile => {
+                    held.credential = self.attempted(context, current, &document, Probe::Older).await;
+                    findings.older.push((id, held));
+                    *listed = Some(left);
+                    return Ok(Search::Open);
+                }
+            }
+        }
+        Ok(Search::Over)
     }
 
     async fn helper(&self, context: &StepContext<'_>, current: &Document) -> HelperState {
@@ -163,12 +238,14 @@ impl<S: SecretStore, T: Target> Rotation<S, T> {
     ) -> CredentialState {
         let label = match probe {
             Probe::Pending => Label::Pending,
-            Probe::Previous => Label::Previous,
+            Probe::Previous | Probe::Older => Label::Previous,
             Probe::Current | Probe::Helper => Label::Current,
         };
         match self.target().attempt(context, Versions { current, pending: tried }, label).await {
             Ok(tried) => CredentialState::Tried(tried),
-            Err(error) if probe == Probe::Previous && is_of_the_version(&error) => CredentialState::NotOurs,
+            Err(error) if matches!(probe, Probe::Previous | Probe::Older) && is_of_the_version(&error) => {
+                CredentialState::NotOurs
+            }
             Err(error) => CredentialState::Tried(Attempt::unknown(error)),
         }
     }
@@ -192,13 +269,14 @@ impl Diagnosis {
         let pending = description.pending_version().filter(|_| findings.stuck);
         let off = description.rotation_enabled != Some(true);
         let left = pending.filter(|_| off).zip(description.current_version());
+        let older = findings.older.iter().filter_map(|(id, held)| examined(Some(id), held));
         let versions = [
             examined(description.current_version(), &findings.current),
             examined(pending, &findings.pending),
             examined(description.previous_version(), &findings.previous),
         ];
         Self {
-            versions: versions.into_iter().flatten().collect(),
+            versions: versions.into_iter().flatten().chain(older).collect(),
             secret: description.arn.clone().unwrap_or_else(|| secret.to_owned()),
             rotation_enabled: description.rotation_enabled,
             since_rotation: description.last_rotated.map(age_of),
@@ -211,6 +289,7 @@ impl Diagnosis {
             finding,
             cause,
             wait,
+            description: description.clone(),
             left: left.map(|(pending, current)| LeftBehind { pending: pending.into(), current: current.into() }),
         }
     }
@@ -218,6 +297,32 @@ impl Diagnosis {
     /// The finding.
     pub fn finding(&self) -> Finding {
         self.finding
+    }
+
+    pub(super) fn secret(&self) -> &str {
+        &self.secret
+    }
+
+    /// What DescribeSecret said before anything was tried.
+    pub(super) fn description(&self) -> &Description {
+        &self.description
+    }
+
+    /// Why a credential could not be tried, if that is the finding.
+    pub(super) fn cause(&self) -> Option<&Error> {
+        self.cause.as_ref()
+    }
+
+    pub(super) fn pending_has_a_value(&self) -> bool {
+        let pending = self.description.pending_version();
+        let examined = self.versions.iter().find(|one| pending == Some(&one.version));
+        examined.is_some_and(|one| one.credential != CredentialState::None)
+    }
+
+    /// The older version whose credential works, if that is the finding.
+    pub(super) fn older_in_effect(&self) -> Option<&str> {
+        let last = self.versions.last().filter(|_| self.finding == Finding::OlderInEffect)?;
+        Some(&last.version)
     }
 
     /// The finding's stable word, or the code of the error that prevented a finding.
@@ -239,7 +344,7 @@ impl Diagnosis {
     }
 
     /// What to do next.
-    fn next_action(&self) -> String {
+    pub(super) fn next_action(&self) -> String {
         let next = match (&self.cause, self.way_out_while_off()) {
             (Some(error), _) => error.code().next_action().to_owned(),
             (None, Some(way_out)) => way_out,
@@ -356,6 +461,7 @@ mod tests {
             let mut findings = Findings { stuck: true, helper: HelperState::Nothing, ..Findings::default() };
             (findings.current.credential, findings.pending.credential, findings.pending.age) = (current, pending, age);
             findings.previous.credential = CredentialState::None;
+            findings.search = Search::Over;
             findings.description.rotation_enabled = Some(true);
             let diagnosis = Diagnosis::of(findings, "s");
             assert_eq!(diagnosis.finding(), finding);

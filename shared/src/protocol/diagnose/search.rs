@@ -55,6 +55,8 @@ pub(super) enum Probe {
     Pending,
     Previous,
     Helper,
+    /// The next version that is older than AWSPREVIOUS, or has lost its labels.
+    Older,
 }
 
 /// What the diagnosis knows so far.
@@ -69,6 +71,23 @@ pub(super) struct Findings {
     pub(super) pending: VersionState,
     pub(super) previous: VersionState,
     pub(super) helper: HelperState,
+    /// The older versions that were tried, newest first, with their ids.
+    pub(super) older: Vec<(String, VersionState)>,
+    pub(super) search: Search,
+}
+
+/// How far the search among older versions has come.
+#[derive(Debug, Default)]
+pub(super) enum Search {
+    /// There may be another version to try.
+    #[default]
+    Open,
+    /// No version is left that a rotation would try.
+    Over,
+    /// A version is left, and the target has refused as many credentials as it may.
+    Spent,
+    /// The versions could not be read.
+    Failed(Error),
 }
 
 /// What is known about the superuser's or admin's credential.
@@ -81,6 +100,13 @@ pub(super) enum HelperState {
     /// It could not be found out whether the secret has one, or which one.
     Unknown(Error),
     There(HelperSecret),
+}
+
+impl HelperState {
+    /// Whether a rotation would use it, or nobody can tell.
+    fn rescues(&self) -> bool {
+        !matches!(self, Self::Nothing | Self::There(HelperSecret { rescues: false, .. }))
+    }
 }
 
 /// A version as far as it could be read.
@@ -139,7 +165,18 @@ impl Findings {
         } else if !matches!(&self.current.credential, CredentialState::Tried(tried) if tried.is_usable()) {
             return None;
         }
-        matches!(self.helper, HelperState::NotLooked).then_some(Probe::Helper)
+        match self.helper {
+            HelperState::NotLooked => Some(Probe::Helper),
+            _ if self.may_search() => Some(Probe::Older),
+            _ => None,
+        }
+    }
+
+    /// Whether an older version is to be tried: nobody else can help, and the search has neither succeeded nor ended.
+    fn may_search(&self) -> bool {
+        let refused = self.current.credential.is(Observation::Rejected);
+        let last_is_out = self.older.last().is_none_or(|(_, held)| held.credential.is_out());
+        refused && !self.helper.rescues() && matches!(self.search, Search::Open) && last_is_out
     }
 
     /// The finding, and the error that prevented a better one.
@@ -193,9 +230,7 @@ impl Findings {
             }
         }
         match &self.helper {
-            HelperState::Nothing | HelperState::There(HelperSecret { rescues: false, .. }) => {
-                (Finding::LockedOut, None)
-            }
+            HelperState::Nothing | HelperState::There(HelperSecret { rescues: false, .. }) => self.after_the_search(),
             HelperState::NotLooked | HelperState::There(HelperSecret { tried: None, .. }) => {
                 (Finding::CurrentRefused, None)
             }
@@ -206,6 +241,19 @@ impl Findings {
             HelperState::There(HelperSecret { tried: Some(tried), .. }) => {
                 (Finding::CurrentRefused, tried.error.as_ref())
             }
+        }
+    }
+
+    fn after_the_search(&self) -> (Finding, Option<&Error>) {
+        match self.older.last() {
+            Some((_, held)) if held.credential.is(Observation::Works) => return (Finding::OlderInEffect, None),
+            Some((_, held)) if !held.credential.is_out() => return (Finding::CurrentRefused, held.credential.error()),
+            _ => {}
+        }
+        match &self.search {
+            Search::Over => (Finding::LockedOut, None),
+            Search::Open | Search::Spent => (Finding::NotAllTried, None),
+            Search::Failed(error) => (Finding::CurrentRefused, Some(error)),
         }
     }
 
@@ -263,6 +311,25 @@ mod tests {
         pending: CredentialState,
         previous: CredentialState,
         helper: HelperState,
+        older: Olders,
+    }
+
+    /// The older versions that a rotation would try, newest first, and whether the limit leaves further ones untried.
+    #[derive(Clone, Debug)]
+    struct Olders {
+        tried: Vec<Attempt>,
+        untried: bool,
+    }
+
+    impl Olders {
+        fn all() -> Vec<Self> {
+            let each = |seen: &[Observation]| seen.iter().map(|seen| tried(*seen, Code::ConnectTimeout)).collect();
+            let over = |seen: &[Observation]| Self { tried: each(seen), untried: false };
+            let mut all = vec![over(&[])];
+            all.extend(ALL.map(|last| over(&[last])).into_iter().chain(ALL.map(|last| over(&[Rejected, last]))));
+            all.extend([Self { untried: true, ..over(&[]) }, Self { untried: true, ..over(&[Rejected]) }]);
+            all
+        }
     }
 
     impl State {
@@ -275,9 +342,12 @@ mod tests {
             for current in credentials(Code::ConnectionRefused) {
                 for pending in pendings() {
                     for previous in previouses() {
-                        for helper in helpers() {
+                        for (helper, older) in helpers()
+                            .iter()
+                            .flat_map(|helper| Olders::all().into_iter().map(|older| (helper.copy(), older)))
+                        {
                             let (current, pending, previous) = (current.clone(), pending.clone(), previous.clone());
-                            all.push(Self { current, pending, previous, helper });
+                            all.push(Self { current, pending, previous, helper, older });
                         }
                     }
                 }
@@ -292,21 +362,34 @@ mod tests {
                 findings.pending.credential = CredentialState::None;
             }
             while let Some(probe) = findings.next() {
-                assert!(!probes.contains(&probe), "{probe:?} twice");
-                probes.push(probe);
+                assert!(probe == Probe::Older || !probes.contains(&probe), "{probe:?} twice");
+                let next = self.older.tried.get(findings.older.len());
+                if probe != Probe::Older || next.is_some() {
+                    probes.push(probe);
+                }
                 match probe {
                     Probe::Current => findings.current.credential = self.current.clone(),
                     Probe::Pending => findings.pending.credential = self.pending.clone(),
                     Probe::Previous => findings.previous.credential = self.previous.clone(),
                     Probe::Helper => findings.helper = self.helper.copy(),
+                    Probe::Older => match next {
+                        Some(attempt) => {
+                            let credential = CredentialState::Tried(attempt.clone());
+                            findings
+                                .older
+                                .push(("v".to_owned(), VersionState { credential, ..VersionState::default() }));
+                        }
+                        None if self.older.untried => findings.search = Search::Spent,
+                        None => findings.search = Search::Over,
+                    },
                 }
             }
             (findings, probes)
         }
 
-        /// As a single user's setSecret goes about it: what it tries, and how that ends. A version that is not there is as one
+        /// As a single user's setSecret goes about it: what it tries, how that ends, and whether a version was left untried. A version that is not there is as one
         /// whose credential was made a moment ago. What cannot be tried is as unknown.
-        fn moves(&self) -> (Vec<Probe>, Move) {
+        fn moves(&self) -> (Vec<Probe>, Move, bool) {
             let of = |credential: &CredentialState| match credential {
                 CredentialState::Tried(tried) => Some(tried.observation),
                 _ => None,
@@ -317,12 +400,14 @@ mod tests {
                 HelperState::Unknown(_) => Some(Unknown),
                 HelperState::Nothing | HelperState::NotLooked => None,
             };
-            let fallbacks = Fallbacks {
-                pending: true,
-                fresh: false,
-                previous: of(&self.previous).is_some(),
-                superuser: superuser.is_some(),
-            };
+            // A superuser who may help makes a longer search needless.
+            let mut left: Vec<_> = of(&self.previous).map(|seen| (Probe::Previous, seen)).into_iter().collect();
+            let searches = superuser.is_none();
+            let older = self.older.tried.iter().map(|attempt| (Probe::Older, attempt.observation));
+            left.extend(older.filter(|_| searches));
+            left.reverse();
+            let mut fallbacks =
+                Fallbacks { pending: true, fresh: false, previous: !left.is_empty(), superuser: superuser.is_some() };
             let (mut findings, mut probes) = (Observations::default(), Vec::new());
             loop {
                 match next_move(findings, fallbacks) {
@@ -335,14 +420,16 @@ mod tests {
                         probes.extend((self.pending != CredentialState::None).then_some(Probe::Pending));
                     }
                     Move::Try(Tries::Previous) => {
-                        findings.previous = of(&self.previous);
-                        probes.push(Probe::Previous);
+                        let (probe, seen) = left.pop().expect("a version is left");
+                        probes.push(probe);
+                        findings.previous = Some(seen).filter(|seen| *seen != Rejected);
+                        fallbacks.previous = findings.previous.is_some() || !left.is_empty();
                     }
                     Move::Try(Tries::Superuser) => {
                         findings.superuser = superuser;
                         probes.push(Probe::Helper);
                     }
-                    end => return (probes, end),
+                    end => return (probes, end, searches && self.older.untried),
                 }
             }
         }
@@ -366,18 +453,18 @@ mod tests {
         }
     }
 
-    /// Over all 1,560 states: what is found is what a rotation would come to, and no password is tried that it would not try.
+    /// Over all 17,160 states: what is found is what a rotation would come to, and no password is tried that it would not try.
     #[test]
     fn a_finding_is_what_a_rotation_would_come_to() {
         let states = State::all();
-        assert_eq!(states.len(), 4 * 5 * 6 * 13);
+        assert_eq!(states.len(), 4 * 5 * 6 * 13 * 11);
         for state in states {
             let (findings, probes) = state.seen();
             let (finding, cause) = findings.finding();
-            let (tries, end) = state.moves();
+            let (tries, end, untried) = state.moves();
             let row = format!(
-                "{:?} {:?} {:?} {:?} → {finding:?}, {end:?}",
-                state.current, state.pending, state.previous, state.helper
+                "{:?} {:?} {:?} {:?} {:?} → {finding:?}, {end:?}",
+                state.current, state.pending, state.previous, state.helper, state.older
             );
             let blocked = state.helper.tried().is_some_and(|tried| tried.observation == Works && !tried.is_usable());
             let expected = match end {
@@ -387,11 +474,13 @@ mod tests {
                     _ => Finding::RotationOff,
                 },
                 Move::AlreadyInEffect => Finding::PendingInEffect,
-                Move::ChangeAs(Tries::Previous) => Finding::PreviousInEffect,
+                Move::ChangeAs(Tries::Previous) if state.previous.is(Works) => Finding::PreviousInEffect,
+                Move::ChangeAs(Tries::Previous) => Finding::OlderInEffect,
                 Move::ChangeAs(Tries::Superuser) if blocked => Finding::CurrentRefused,
                 Move::ChangeAs(Tries::Superuser) => Finding::RescuePossible,
                 Move::Report(Tries::Current) => Finding::Unclear,
                 Move::Report(_) => Finding::CurrentRefused,
+                Move::LockedOut if untried => Finding::NotAllTried,
                 Move::LockedOut => Finding::LockedOut,
                 Move::Try(_) | Move::ChangeAs(Tries::Pending) => unreachable!("{row}"),
             };
@@ -399,6 +488,7 @@ mod tests {
             let code = match end {
                 Move::Report(Tries::Current) => Some(Code::ConnectionRefused),
                 Move::Report(Tries::Pending) => Some(Code::ConnectionLost),
+                Move::Report(Tries::Previous) if tries.contains(&Probe::Older) => Some(Code::ConnectTimeout),
                 Move::Report(Tries::Previous) => Some(Code::ServerSilent),
                 Move::Report(_) if matches!(&state.helper, HelperState::There(one) if one.tried.is_none()) => None,
                 Move::Report(_) => Some(Code::SuperuserRejected),
@@ -428,6 +518,8 @@ mod tests {
             if findings.finding().0 == Finding::LockedOut {
                 let credentials = [&state.current, &state.pending, &state.previous];
                 assert!(credentials.into_iter().all(CredentialState::is_out), "{credentials:?}");
+                let refused = |attempt: &Attempt| attempt.observation == Rejected;
+                assert!(!state.older.untried && state.older.tried.iter().all(refused), "{:?}", state.older);
                 let rescues = |one: &HelperSecret| one.rescues;
                 assert!(!matches!(&state.helper, HelperState::Unknown(_)), "{credentials:?}");
                 assert!(!matches!(&state.helper, HelperState::There(one) if rescues(one)), "{credentials:?}");
