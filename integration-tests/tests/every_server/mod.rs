@@ -27,6 +27,7 @@ mod disturbed;
 mod one_user;
 mod pool;
 mod rds;
+mod recover;
 mod recovery;
 
 /// PostgreSQL 15.

@@ -414,6 +414,27 @@ async fn questions_and_events_by_hand() {
     assert_eq!(since.records(), Vec::<Value>::new());
 }
 
+/// A recovery by hand raises no alarm. What it changes is in the audit record.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_recovery_is_recorded() {
+    let world = World::with(Options::default(), |function| function.env("ALLOW_RECOVER", "true")).await;
+    let secret = world.user("app").await;
+    let token = secret.registered().await;
+    secret.steps(&STEPS[..2], &token).await;
+    let (since, before) = (Since::now(&world.lab), secret.version("AWSCURRENT").await);
+    let recover = async || world.lab.invoke(&json!({"Step": "recover", "SecretId": secret.arn})).await;
+    recover().await.result().expect("the rotation is finished");
+    let record = since.record();
+    assert_eq!((&record["step"], &record["outcome"]), (&json!("recover"), &json!("rotation-finished")), "{record}");
+    assert_eq!((&record["version"], &record["replaced"]), (&json!(token), &json!(before)), "{record}");
+    assert_eq!(since.measured("recover")["RotationsSucceeded"], 1);
+    world.sql("ALTER ROLE app PASSWORD 'of nobody'").await;
+    secret.put(&secret.at("AWSCURRENT").await).await;
+    let since = Since::now(&world.lab);
+    assert_eq!(recover().await.result().expect_err("a person's turn").error_type, "recover-refused");
+    assert_eq!((since.metrics(), since.records()), (Vec::new(), Vec::new()));
+}
+
 /// testSecret alone, as RotateImmediately=false has it, for a version that goes again.
 async fn configuration_test(world: &issuer::World, secret: &issuer::Secret<'_>) {
     let token = secret.registered().await;

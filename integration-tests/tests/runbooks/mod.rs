@@ -60,6 +60,8 @@ macro_rules! situations {
 situations! {
     "healthy" => failed::healthy,
     "watch" => failed::healthy,
+    "recover" => roll_back::recover,
+    "recover-off" => failed::healthy,
     "cut-once" => failed::cut_once,
     "rotation-off" => failed::rotation_off,
     "wrong-field" => failed::wrong_field,
@@ -327,6 +329,7 @@ async fn the_mistakes_of_a_person_at_the_console_are_named() {
     for (sent, answered) in [
         (mine("diagnose.json"), "\"healthy\": true"),
         (event("malformed/lambda-console-default.json"), "event-malformed"),
+        (mine("recover.json"), "recover-off"),
         (event("diagnose.json"), "secret-not-found"),
         (event("testSecret.json"), "secret-not-found"),
         (mine("testSecret.json"), "version-unknown"),

@@ -1,7 +1,9 @@
 //! Ways back to the previous version.
 
 use super::Script;
-use super::support::{api_keys, attached, by_hand, postgres, served, well};
+use super::support::{AGE, api_keys, attached, by_hand, postgres, served, well};
+use integration_tests::World;
+use lab::stack::Builder;
 use std::collections::BTreeSet;
 
 pub async fn roll_back_pair(script: Script<'_>) {
@@ -33,6 +35,17 @@ pub async fn roll_back_api_key(script: Script<'_>) {
 
 pub async fn previous_in_effect(script: Script<'_>) {
     let world = postgres().await;
+    let secret = attached(&world).await;
+    secret.rotated().await;
+    let (_, previous) = secret.credential("AWSPREVIOUS").await;
+    world.sql(&format!("ALTER ROLE app PASSWORD '{previous}'")).await;
+    script.typed(script.about(&world.lab, &secret.arn)).await;
+    well(&world, &secret).await;
+}
+
+pub async fn recover(script: Script<'_>) {
+    let settings = |function: Builder| function.clock_behind(AGE).env("ALLOW_RECOVER", "true");
+    let world = World::with(lab::servers::postgres::Options::default(), settings).await;
     let secret = attached(&world).await;
     secret.rotated().await;
     let (_, previous) = secret.credential("AWSPREVIOUS").await;
