@@ -5,6 +5,7 @@ use integration_tests::{World, function, program};
 use lab::process::Process;
 use lab::{Lab, provision};
 use rustix::process::Signal;
+use serde_json::{Value, json};
 use std::fs;
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
@@ -81,8 +82,44 @@ async fn the_lines_that_serve_shows_work() {
     let url = value("AWS_ENDPOINT_URL=").expect("a URL");
     let ca = after.iter().find_map(|line| line.split("sslrootcert=").nth(1)).expect("a CA").trim_end_matches('\'');
     assert_eq!(python("rotate.py", url, &["lab/postgres", ca]).await.trim(), "rotated");
+    is_recovered(url, &exports).await;
     serve.interrupt();
     assert!(!Path::new(ca).exists(), "the CA's file is left");
+}
+
+/// Somebody moves AWSCURRENT back to a password that the server refuses. `cargo lab` tells so, and repairs it.
+async fn is_recovered(url: &str, exports: &[String]) {
+    let asked = async |command: &str| {
+        let port = url.rsplit(':').next().expect("a port");
+        let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+        let arguments = ["lab", command, "--port", port, "--json"];
+        let output = tokio::process::Command::new(cargo)
+            .args(arguments)
+            .current_dir(root())
+            .output()
+            .await
+            .expect("cargo starts");
+        let answer: Value = serde_json::from_slice(&output.stdout).expect("one JSON object");
+        (output.status.code(), answer)
+    };
+    let (code, answer) = asked("diagnose").await;
+    assert_eq!((code, &answer["finding"]), (Some(0), &json!("healthy")), "{answer}");
+    let version = |label: &str| {
+        let filter = format!(".VersionIdsToStages | to_entries[] | select(.value | index(\"{label}\")) | .key");
+        format!("$(aws secretsmanager describe-secret --secret-id lab/postgres --output json | jq -r '{filter}')")
+    };
+    let moved = format!(
+        "aws secretsmanager update-secret-version-stage --secret-id lab/postgres --version-stage AWSCURRENT \
+         --move-to-version-id {} --remove-from-version-id {}",
+        version("AWSPREVIOUS"),
+        version("AWSCURRENT")
+    );
+    shell(&[exports, &[moved]].concat()).await;
+    let (code, answer) = asked("diagnose").await;
+    assert_eq!((code, &answer["finding"]), (Some(1), &json!("previous-in-effect")), "{answer}");
+    let (code, answer) = asked("recover").await;
+    assert_eq!((code, &answer["recovery"]["outcome"]), (Some(0), &json!("current-moved")), "{answer}");
+    assert_eq!(answer["diagnosis"]["finding"], "healthy", "{answer}");
 }
 
 /// A child process that serves, as people start it.

@@ -29,6 +29,12 @@ impl Client {
         if failed { Err(ServiceError::from_reply(kind.unwrap_or_default(), &body)) } else { Ok(body) }
     }
 
+    /// Invokes a function. The answer may be an error of the function, with `errorType`.
+    pub(super) async fn invoke(&self, function: &str, event: &Value) -> reqwest::Result<Value> {
+        let url = format!("{}/2015-03-31/functions/{function}/invocations", self.url);
+        self.http.post(url).json(event).send().await?.json().await
+    }
+
     /// The secret's value with this label, parsed.
     pub(super) async fn credential(&self, secret: &str, stage: &str) -> Result<Value, ServiceError> {
         let answer = self.call("GetSecretValue", json!({ "SecretId": secret, "VersionStage": stage })).await?;

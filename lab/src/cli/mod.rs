@@ -5,6 +5,7 @@ mod check;
 mod client;
 mod consumer;
 mod database;
+mod diagnose;
 mod issued_key;
 mod obtain;
 mod proof;
@@ -47,8 +48,10 @@ const EXIT_CODES: &str = "\
 Exit codes:
   0    rotated, and the outcome proved (check-issuer: nothing is wrong; serve: never)
   1    a rotation or a proof failed (check-issuer: mistakes, or the trial failed; chaos: a violation)
+  0    rotated, and the outcome proved (check-issuer, diagnose: nothing is wrong; recover: recovered; serve: never)
+  1    a rotation or a proof failed (check-issuer: mistakes, or the trial failed; diagnose: not healthy; recover: refused)
   2    wrong usage
-  3    could not set up: the build, a server, a port, a file
+  3    could not set up: the build, a server, a port, a file (diagnose, recover: no lab, or no such secret)
   130  interrupted; everything was cleaned up
   141  the reader of the output has closed it
 
@@ -80,6 +83,12 @@ enum Command {
         #[command(flatten)]
         function: WhichFunction,
     },
+    /// Show what is wrong with a secret of a running `cargo lab serve`: its versions, which of them work, and what to do next.
+    #[command(after_help = EXIT_CODES)]
+    Diagnose(diagnose::Asked),
+    /// Do what leads out of what `diagnose` finds, if that is safe.
+    #[command(after_help = EXIT_CODES)]
+    Recover(diagnose::Asked),
     /// Check the description of an issuer of API keys: what is wrong with it, or what it would send; and try it.
     #[command(after_help = EXIT_CODES)]
     CheckIssuer(check::CheckIssuer),
@@ -232,6 +241,7 @@ impl Arguments {
             Some(Command::Rotate { engine }) => engine.run().json,
             Some(Command::CheckIssuer(arguments)) => arguments.json,
             Some(Command::Chaos(arguments)) => arguments.json,
+            Some(Command::Diagnose(asked) | Command::Recover(asked)) => asked.json,
             Some(Command::Serve { .. } | Command::Obtain) | None => false,
         }
     }
@@ -283,6 +293,8 @@ async fn run(arguments: Arguments, screen: &Screen) -> Result<(), Stop> {
             let target = Target { postgres: postgres.postgres, ..Target::new(engine, strategy, function.into()) };
             serve::serve(screen, port, &target).await
         }
+        Some(Command::Diagnose(asked)) => diagnose::diagnose(screen, &asked).await,
+        Some(Command::Recover(asked)) => diagnose::recover(screen, &asked).await,
         Some(Command::CheckIssuer(arguments)) => check::check(screen, &arguments).await,
         Some(Command::Chaos(arguments)) => chaos::chaos(screen, &arguments),
         Some(Command::Obtain) => obtain::obtain(screen).await,
@@ -311,6 +323,8 @@ mod tests {
             &["lab", "rotate", "postgres", "--postgres", "9"],
             &["lab", "rotate", "api-key", "--strategy", "single-user"],
             &["lab", "serve", "--port", "70000"],
+            &["lab", "diagnose", "a", "b"],
+            &["lab", "recover", "--port", "70000"],
             &["lab", "check-issuer"],
             &["lab", "check-issuer", "--built-in", "nobody"],
             &["lab", "check-issuer", "a.yaml", "--built-in", "datadog"],

@@ -86,7 +86,13 @@ fn introduce(screen: &Screen, bench: &Bench<DatabaseUser>, ca: &NamedTempFile) {
     screen.line(&format!("  secret=$({read} --query SecretString --output text)"));
     screen.line(&format!("  {variables} \\"));
     screen.line(&format!("    {command}"));
-    screen.line(&screen.paint(Style::Dim, "\nRotations appear here. Ctrl-C stops and cleans up."));
+    let url = bench.lab.url();
+    let lab_port = url.rsplit_once(':').map_or("", |(_, port)| port);
+    let ask = format!(
+        "\n`cargo lab diagnose --port {lab_port}` tells what is wrong with the secret, and `recover` repairs it."
+    );
+    screen.line(&screen.paint(Style::Dim, &ask));
+    screen.line(&screen.paint(Style::Dim, "Rotations appear here. Ctrl-C stops and cleans up."));
 }
 
 async fn log_rotations(screen: &Screen, mut events: broadcast::Receiver<StepEvent>) -> Result<(), Stop> {

@@ -66,6 +66,17 @@ fn a_failed_rotation_is_1_and_every_line_is_json() {
     assert!(!String::from_utf8_lossy(&output.stderr).contains('\x1b'), "colours without a terminal");
 }
 
+#[test]
+fn a_diagnosis_without_a_lab_is_3_and_says_what_to_start() {
+    let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port().to_string();
+    for command in ["diagnose", "recover"] {
+        let output = lab(&[command, "--port", &free]).output().unwrap();
+        assert_eq!(output.status.code(), Some(3), "{command}");
+        let text = String::from_utf8(output.stderr).unwrap();
+        assert!(text.contains(&format!("no lab answers on port {free}: start `cargo lab serve`")), "{command}: {text}");
+    }
+}
+
 /// Starts `lab serve` and waits until it serves.
 fn serving() -> (Process, BufReader<std::process::ChildStdout>) {
     let mut child = started(lab(&["serve", "--port", "0"]).args(FUNCTION));
