@@ -253,6 +253,33 @@ async fn a_key_that_is_dead_is_found_and_what_is_advised_helps() {
     assert_eq!(ask().await["finding"], "healthy");
 }
 
+/// No issuer sets a key that the secret already holds, so `recover` only moves the label.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_secret_with_a_dead_key_is_recovered_from_its_previous_version() {
+    let (world, issuer) = Issuers::lab_with(IssuerOptions::default(), &lab_description(), |function| {
+        function.env("ALLOW_RECOVER", "true")
+    })
+    .await;
+    let (id, key) = issuer.mint("by hand");
+    let secret = world.secret(json!({"apiKeyId": id, "apiKey": key})).await;
+    secret.rotated().await;
+    let (version, works) = (secret.version("AWSCURRENT").await, secret.at("AWSCURRENT").await);
+    let recover = async || world.lab.invoke(&json!({"Step": "recover", "SecretId": secret.arn})).await.result();
+    let dead = merged(works.clone(), json!({"apiKey": "dead"}));
+    secret.put(&dead).await;
+    let answer = recover().await.expect("AWSPREVIOUS works");
+    assert_eq!((&answer["outcome"], &answer["version"]), (&json!("current-moved"), &json!(version)), "{answer}");
+    assert_eq!(secret.at("AWSCURRENT").await, works);
+    assert_eq!(recover().await.expect("it works")["outcome"], "nothing-to-do");
+
+    secret.put(&dead).await;
+    secret.put(&merged(dead, json!({"apiKey": "dead, too"}))).await;
+    let error = recover().await.expect_err("a new key is made by a rotation");
+    assert_eq!(error.error_type, "recover-refused", "{error:?}");
+    assert!(error.error_message.contains("found=\"rescue-possible\""), "{error:?}");
+    secret.rotated().await;
+}
+
 /// Each attempt finds the stored key again, so without what the error says the rotation would fail for ever.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_pending_key_that_is_dead_is_given_up_as_the_error_says() {

@@ -46,10 +46,9 @@ struct Arguments {
 
 const EXIT_CODES: &str = "\
 Exit codes:
-  0    rotated, and the outcome proved (check-issuer: nothing is wrong; serve: never)
-  1    a rotation or a proof failed (check-issuer: mistakes, or the trial failed; chaos: a violation)
-  0    rotated, and the outcome proved (check-issuer, diagnose: nothing is wrong; recover: recovered; serve: never)
-  1    a rotation or a proof failed (check-issuer: mistakes, or the trial failed; diagnose: not healthy; recover: refused)
+  0    rotated, and the outcome proved (check-issuer, diagnose, chaos: nothing is wrong; recover: recovered; serve: never)
+  1    a rotation or a proof failed (check-issuer: mistakes, or the trial failed; diagnose: not healthy; recover: refused;
+       chaos: a violation)
   2    wrong usage
   3    could not set up: the build, a server, a port, a file (diagnose, recover: no lab, or no such secret)
   130  interrupted; everything was cleaned up

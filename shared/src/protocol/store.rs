@@ -142,7 +142,8 @@ pub enum VersionSelector<'a> {
     /// **Invariant:** no other version is ever read as pending, so a step never acts on another rotation's credential.
     /// This type holds it: it has no other way to name a pending version.
     Pending(&'a str),
-    /// The version with this id, whatever its labels are. Only the search for a lost credential reads so.
+    /// The version with this id, whatever its labels are. Only the search for a lost credential and a recovery read
+    /// so.
     Any(&'a str),
 }
 
