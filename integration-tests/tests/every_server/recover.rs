@@ -17,6 +17,7 @@ on! { (postgres, mysql, mariadb):
     a_recovery_follows_a_database_that_was_restored;
     a_recovery_causes_no_more_refused_logins_than_a_search;
     a_recovery_finishes_a_rotation;
+    a_recovery_waits_for_a_rotation_that_may_be_under_way;
     a_recovery_while_rotation_is_off_serves_consumers;
     a_recovery_undoes_a_promotion_by_hand;
     a_recovery_lets_the_superuser_set_the_password;
@@ -159,6 +160,20 @@ async fn a_recovery_finishes_a_rotation<O: Options>(options: O) {
             secret.arrived(&token).await;
         }
     }
+}
+
+/// Consumers are served, so there is no hurry.
+async fn a_recovery_waits_for_a_rotation_that_may_be_under_way<O: Options>(options: O) {
+    let world = world_with(options, |function| function.env("ALLOW_RECOVER", "true")).await;
+    let secret = world.user("app").await;
+    let token = secret.registered().await;
+    secret.steps(&STEPS[..1], &token).await;
+    let error = refused(&world, &secret, "rotation-under-way").await;
+    assert!(error.error_message.contains("Wait a few minutes"), "{error:?}");
+    // Consumers are refused between setSecret and finishSecret, and each step can run twice and beside itself.
+    secret.steps(&["setSecret"], &token).await;
+    recovered(&world, &secret, "pending-in-effect", "rotation-finished").await;
+    secret.arrived(&token).await;
 }
 
 /// CancelRotateSecret leaves AWSPENDING, and the service does not go on.
