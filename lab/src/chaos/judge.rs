@@ -266,7 +266,7 @@ impl Judge {
     /// A login was refused.
     pub(super) fn refused(&mut self, user: &str, in_a_row: u32, in_this_one: u32) {
         // What a person breaks in the middle of a rotation costs the step that finds it one login more.
-        let in_the_middle = self.destroyed_at.is_some_and(|at| at > 1);
+        let in_the_middle = self.acted_at.is_some_and(|at| at > 1);
         // A fault that ends a search after its first login, too: the next run begins anew.
         let ended_early = self.faulted && in_this_one < LOGIN_LIMIT;
         if self.case.target == Target::Mysql && in_a_row == LOGIN_LIMIT && !in_the_middle && !ended_early {

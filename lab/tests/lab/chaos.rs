@@ -104,6 +104,7 @@ fn histories_that_ended_badly_end_well() {
         ("mysql/dual-password+0 21:change-password", "the logins of a user were used up"),
         ("mysql/dual-password+0 1:change-password", "the logins of a user were used up by retries"),
         ("mysql/dual-password-discard+0 23:crash-after", "the previous password lived on"),
+        ("mysql/dual-password-discard+1 9:reply-lost 34:stale-read", "an outdated read kept a password alive"),
         ("postgres/alternating-users+1 1:drop-clone", "a clone in use was gone at the server"),
         ("mysql/named-users+1 1:drop-clone", "a clone in use was gone at the server"),
         ("postgres/alternating-users+1 3:current-to-pending", "AWSPREVIOUS moved between the reads of createSecret"),

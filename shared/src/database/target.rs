@@ -73,9 +73,12 @@ impl<E: Engine> DatabaseTarget<E> {
         let work = Work::Discard { user: &user.username };
         let evidence = VersionsOfSecret::<E>::new(logins.context, user);
         let locked = self.engine.lock(session, work, &evidence).await.map_err(|error| user.locate(error))?;
-        if logins.context.current_version_now().await?.as_deref() != Some(version) {
-            self.engine.unlock(locked).await;
-            return Ok(Retired::Nothing);
+        match logins.context.is_current(version).await {
+            Ok(true) => {}
+            other => {
+                self.engine.unlock(locked).await;
+                return other.map(|_| Retired::Nothing);
+            }
         }
         let discarded = self.engine.discard_previous_password(locked, &user.password).await;
         let discarded = discarded.map_err(|error| user.locate(error))?;

@@ -211,13 +211,18 @@ impl<'a> StepContext<'a> {
         }
     }
 
-    /// The id of the version that carries AWSCURRENT now.
+    /// Whether this version carries AWSCURRENT now. An answer that denies it may be outdated, so it is asked for again.
     ///
     /// # Errors
     /// Those of the store.
-    pub async fn current_version_now(&self) -> Result<Option<String>> {
-        let description = self.store.describe(self.secret, self.deadline).await?;
-        Ok(description.current_version().map(str::to_owned))
+    pub async fn is_current(&self, version: &str) -> Result<bool> {
+        for pause in [Duration::ZERO].into_iter().chain(READ_AGAIN_AFTER) {
+            tokio::time::sleep(pause).await;
+            if self.store.describe(self.secret, self.deadline).await?.current_version() == Some(version) {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     /// The AWSCURRENT version as it is now.
