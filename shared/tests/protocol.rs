@@ -1186,13 +1186,14 @@ async fn a_rescue_that_was_overtaken_sets_nothing() {
     assert_eq!(bench.lock.0.lock().unwrap().password, "somebody's");
 }
 
+/// In the middle of finishSecret.
 #[tokio::test(start_paused = true)]
 async fn a_recovery_that_is_given_up_finishes_nothing() {
     let bench = Bench::new().await;
     bench.steps(&["createSecret", "setSecret"]).await;
     bench.lock.0.lock().unwrap().slow = true;
     let given_up = async {
-        tokio::time::sleep(Duration::from_secs(5)).await;
+        tokio::time::sleep(Duration::from_secs(15)).await;
         bench.given_up().await;
     };
     let (outcome, ()) = tokio::join!(bench.recover(), given_up);
