@@ -180,7 +180,6 @@ export class LockstepStack extends Stack {
           'secretsmanager:GetSecretValue',
           'secretsmanager:PutSecretValue',
           'secretsmanager:UpdateSecretVersionStage',
-          ...(isDatabase ? ['secretsmanager:ListSecretVersionIds'] : []),
         ],
         resources: [secrets(props.secretNamePrefix ?? '')],
         conditions: { StringEquals: { 'secretsmanager:resource/AllowRotationLambdaArn': functionArn } },
@@ -193,6 +192,17 @@ export class LockstepStack extends Stack {
         resources: [logGroup.logGroupArn],
       }),
     ];
+    if (isDatabase) {
+      // Finds a password in a version that has lost its label. Shows ids, labels and dates, and no value.
+      statements.push(
+        new iam.PolicyStatement({
+          sid: 'OlderVersions',
+          actions: ['secretsmanager:ListSecretVersionIds'],
+          resources: [secrets(props.secretNamePrefix ?? '')],
+          conditions: { StringEquals: { 'secretsmanager:resource/AllowRotationLambdaArn': functionArn } },
+        }),
+      );
+    }
     if (isDatabase && superuserSecretArns.length > 0) {
       statements.push(
         new iam.PolicyStatement({

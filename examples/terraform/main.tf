@@ -145,7 +145,6 @@ data "aws_iam_policy_document" "rotation" {
     actions = [
       "secretsmanager:DescribeSecret",
       "secretsmanager:GetSecretValue",
-      "secretsmanager:ListSecretVersionIds",
       "secretsmanager:PutSecretValue",
       "secretsmanager:UpdateSecretVersionStage",
     ]
@@ -155,6 +154,23 @@ data "aws_iam_policy_document" "rotation" {
       test     = "StringEquals"
       variable = "secretsmanager:resource/AllowRotationLambdaArn"
       values   = [local.function_arn]
+    }
+  }
+
+  # Finds a password in a version that has lost its label. Shows ids, labels and dates, and no value.
+  dynamic "statement" {
+    for_each = local.is_database ? [1] : []
+
+    content {
+      sid       = "OlderVersions"
+      actions   = ["secretsmanager:ListSecretVersionIds"]
+      resources = ["${local.served}*"]
+
+      condition {
+        test     = "StringEquals"
+        variable = "secretsmanager:resource/AllowRotationLambdaArn"
+        values   = [local.function_arn]
+      }
     }
   }
 

@@ -25,7 +25,7 @@ pub(crate) async fn apply<E: Engine>(
     most_refused: usize,
 ) -> Result<Applied> {
     let (context, user) = (logins.context, &versions.current.user);
-    if !logins.engine.may_block(&user.engine) || rescuer.is_some() {
+    if !logins.engine.may_block(&user.engine) || rescuer.is_some() || !context.is_pending() {
         return search(logins, versions, rescuer, most_refused).await;
     }
     if context.was_refused_before() {
@@ -62,7 +62,7 @@ async fn search<E: Engine>(
     loop {
         match next_move(search.seen, search.fallbacks) {
             Move::Try(Credential::Previous) => search.try_older().await?,
-            // What comes last may be left out.
+            // Nobody is known to have set a fresh password, so it is not worth the last login.
             Move::Try(Credential::Pending) if fresh && search.is_spent() => {
                 search.fallbacks.pending = false;
                 search.untried = true;
@@ -77,6 +77,10 @@ async fn search<E: Engine>(
             Move::LockedOut if search.untried => {
                 let refused = format!("{} logins", logins.context.refusals());
                 return Err(search.failed_with(Code::RefusedTooOften).with(Fact::Found, refused));
+            }
+            Move::LockedOut if most_refused == 0 => {
+                let what = "older versions were not tried, as MAX_REFUSED_LOGINS is 0";
+                return Err(search.failed_with(Code::LockedOut).with(Fact::What, what));
             }
             Move::LockedOut => return Err(search.failed_with(Code::LockedOut)),
         }

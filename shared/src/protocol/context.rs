@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 /// Pauses before another read, because a read may miss a version that was written just before. They add up to 1.5 s: longer
-/// than the replication delay, and short against a function's timeout. Only a configuration test waits for all of them.
+/// than the replication delay, and short against a function's timeout. Only what stays missing waits for all of them.
 pub(crate) const READ_AGAIN_AFTER: [Duration; 4] =
     [Duration::from_millis(100), Duration::from_millis(200), Duration::from_millis(400), Duration::from_millis(800)];
 /// The longest time of a Lambda invocation. A rotation that changed nothing for longer is not under way, but stuck.
@@ -141,7 +141,7 @@ impl<'a> StepContext<'a> {
         self.refused.logins().push(login);
     }
 
-    /// How many credentials the target has refused in this step.
+    /// How many logins the target has refused in this step.
     pub(crate) fn refusals(&self) -> usize {
         self.refused.logins().len()
     }
@@ -306,6 +306,11 @@ impl<'a> StepContext<'a> {
     /// Those of the store.
     pub(crate) async fn listed_version(&self, id: &str) -> Result<Option<Version>> {
         self.store.value(self.secret, VersionSelector::Any(id), self.deadline).await
+    }
+
+    /// Whether the token's version is one that a rotation is making.
+    pub fn is_pending(&self) -> bool {
+        self.state == RotationState::Pending
     }
 
     /// Whether this process has just made the version's value and nothing has put it into effect yet.

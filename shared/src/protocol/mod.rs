@@ -83,7 +83,7 @@ pub enum Outcome {
     ConfigurationVerified(Retired),
     /// finishSecret moved AWSCURRENT, so the rotation has succeeded. The inner result says whether old credentials were ended.
     Promoted(Result<Retired>),
-    /// The version is AWSCURRENT already, and its credential works.
+    /// The version is AWSCURRENT already. Its credential works, if the step is not createSecret, which has nothing to do then.
     AlreadyCurrent,
     /// finishSecret found the version AWSCURRENT already, and its credential works. The inner result is as for `Promoted`.
     AlreadyPromoted(Result<Retired>),
@@ -254,6 +254,10 @@ impl<S: SecretStore, T: Target> Rotation<S, T> {
     async fn put_into_effect(&self, context: &StepContext<'_>, current: &Document, refused: Error) -> Result<Outcome> {
         let Some(previous) = superseded(context).await? else { return Err(refused) };
         match told(context, self.target.apply(context, Versions { current: &previous, pending: current })).await? {
+            // What was tried first here is AWSPREVIOUS.
+            Applied::Changed(change) if change.by == "current" => {
+                Ok(Outcome::Changed(Change { by: "previous", ..change }))
+            }
             Applied::Changed(change) => Ok(Outcome::Changed(change)),
             Applied::AlreadyInEffect => Err(refused),
         }

@@ -142,7 +142,7 @@ impl Finding {
                 "Do what the error says, and diagnose again. Without an error, run `aws secretsmanager rotate-secret` for the secret: it tries what cannot be tried without a change."
             }
             Self::NotAllTried => {
-                "Run `aws secretsmanager rotate-secret` for the secret: a rotation tries the newest versions first. If it fails, follow docs/runbooks/locked-out.md, under \"The search ended too early\"."
+                "If a version is AWSPENDING, remove that label from it, because its password was refused. Then run `aws secretsmanager rotate-secret` for the secret: a new rotation tries the newest versions first. If it fails, follow docs/runbooks/locked-out.md, under \"The search ended too early\"."
             }
             Self::LockedOut => {
                 "Follow docs/runbooks/locked-out.md: a person with rights at the target sets the credential that the secret holds."
