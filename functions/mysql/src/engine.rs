@@ -6,7 +6,7 @@ use crate::settings::Settings;
 use crate::{pair, single};
 use rotation::clock::Deadline;
 use rotation::database::{
-    Engine, Evidence, Login, LoginFailure, Pair, PasswordChange, Side, Turn, Work, expect_length,
+    Engine, Evidence, Hold, Login, LoginFailure, Pair, PasswordChange, Side, Turn, Work, expect_length,
 };
 use rotation::protocol::observation::PreviousCredential;
 use rotation::secret::Password;
@@ -40,6 +40,7 @@ impl Engine for MySql {
     const DEFAULT_DATABASE: Option<&'static str> = None;
     const DUAL_PASSWORDS: bool = true;
     const CHANNEL_BINDING: bool = false;
+    const MEMBERSHIPS: bool = false;
     /// Only a user that may read the schema `mysql` sees the privileges of another account.
     const SUPERUSER_COMPARES: bool = true;
 
@@ -119,8 +120,9 @@ impl Engine for MySql {
         pair::compare(superuser, pair, pending).await
     }
 
-    async fn prove(&self, session: Session, user: &str, pair: Option<&Pair>) -> Result<Session> {
-        single::prove(session, user, pair.map_or(user, |pair| &pair.base)).await
+    async fn prove(&self, session: Session, user: &str, pair: Option<&Pair>, hold: Hold) -> Result<Session> {
+        let lock = (hold == Hold::Lock).then(|| pair.map_or(user, |pair| pair.base.as_str()));
+        single::prove(session, user, lock).await
     }
 
     async fn close(&self, session: Session) {

@@ -7,7 +7,7 @@ use crate::sql::password;
 use crate::{pair, single};
 use rotation::clock::Deadline;
 use rotation::database::{
-    Engine, Evidence, Login, LoginFailure, Pair, PasswordChange, Side, Turn, Work, expect_length,
+    Engine, Evidence, Hold, Login, LoginFailure, Pair, PasswordChange, Side, Turn, Work, expect_length,
 };
 use rotation::protocol::observation::PreviousCredential;
 use rotation::secret::Password;
@@ -38,6 +38,7 @@ impl Engine for Postgres {
 
     const DUAL_PASSWORDS: bool = false;
     const CHANNEL_BINDING: bool = true;
+    const MEMBERSHIPS: bool = true;
     const SUPERUSER_COMPARES: bool = false;
 
     fn check_name(&self, _: &str, user: &str) -> Result<()> {
@@ -95,10 +96,10 @@ impl Engine for Postgres {
         Ok(())
     }
 
-    async fn prove(&self, session: Session, user: &str, pair: Option<&Pair>) -> Result<Session> {
+    async fn prove(&self, session: Session, user: &str, pair: Option<&Pair>, hold: Hold) -> Result<Session> {
         match pair {
-            None => single::prove(session, user).await,
-            Some(pair) => pair::prove(session, user, pair).await,
+            None => single::prove(session, user, hold).await,
+            Some(pair) => pair::prove(session, user, pair, hold).await,
         }
     }
 

@@ -7,9 +7,9 @@ use crate::observed_pair::{ObservedPair, related_names};
 use crate::settings::Settings;
 use crate::sql::changes::{Right, changes, inheritance};
 use crate::sql::password::Encryption;
-use crate::sql::preamble::{RunAs, ServerInfo, ask, hold, limits, rows, text};
+use crate::sql::preamble::{RunAs, ServerInfo, ask, limits, look, rows, text};
 use crate::sql::quote::{identifier, setting_name};
-use rotation::database::{Evidence, Pair, Side, Turn, expect_user};
+use rotation::database::{Evidence, Hold, Pair, Side, Turn, expect_user};
 use rotation::{Code, Error, Fact, Result};
 
 /// Takes the lock on the pair and reads it.
@@ -64,15 +64,16 @@ pub(crate) fn explain_password(error: Error, user: &str, superuser: &str) -> Err
     explain(error, "the password", &Right::Admin(user.to_owned()), superuser)
 }
 
-/// As one of the pair: takes the lock, proves that the session belongs to this user, and that the clone is like the base. One
-/// round trip.
+/// As one of the pair: proves that the session belongs to this user, and that the clone is like the base, with the lock or without.
+/// One round trip.
 ///
 /// # Errors
 /// [`Code::LoginForbidden`], [`Code::PrivilegesDiffer`] naming the first difference.
-pub(crate) async fn prove(session: Session, user: &str, pair: &Pair) -> Result<Session> {
+pub(crate) async fn prove(session: Session, user: &str, pair: &Pair, hold: Hold) -> Result<Session> {
+    let lock = (hold == Hold::Lock).then_some(pair.base.as_str());
     let queries = Role::query(&related_names(pair));
     let who = "SELECT 'session', session_user, current_user, current_database()";
-    let answers = hold(&session, &pair.base, &format!("{who}; {queries}")).await?;
+    let answers = look(&session, lock, &format!("{who}; {queries}")).await?;
     let row = rows(&answers, "session").next();
     let column = |index| row.map_or("", |row| text(row, index));
     expect_user(column(1), user)?;

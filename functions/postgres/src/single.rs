@@ -5,8 +5,8 @@ use crate::connect::Session;
 use crate::lock::Locked;
 use crate::settings::Settings;
 use crate::sql::password::Encryption;
-use crate::sql::preamble::{RunAs, ServerInfo, ask, hold, rows, text};
-use rotation::database::expect_user;
+use crate::sql::preamble::{RunAs, ServerInfo, ask, look, rows, text};
+use rotation::database::{Hold, expect_user};
 use rotation::{Code, Error, Fact, Result};
 
 /// Takes the lock on the user who is logged in, who may change its own password.
@@ -36,12 +36,13 @@ pub(crate) async fn lock_other(superuser: Session, user: &str, settings: Setting
     Ok(Locked { session: superuser, encryption, pair: None })
 }
 
-/// Takes the lock, and proves that the session belongs to this user and works. One round trip.
+/// Proves that the session belongs to this user and works, with the lock or without. One round trip.
 ///
 /// # Errors
 /// [`Code::LoginForbidden`] if it belongs to another user; others by SQLSTATE.
-pub(crate) async fn prove(session: Session, user: &str) -> Result<Session> {
-    let answers = hold(&session, user, "SELECT 'session', session_user").await?;
+pub(crate) async fn prove(session: Session, user: &str, hold: Hold) -> Result<Session> {
+    let lock = (hold == Hold::Lock).then_some(user);
+    let answers = look(&session, lock, "SELECT 'session', session_user").await?;
     let found = rows(&answers, "session").next().map(|row| text(row, 1));
     expect_user(found.unwrap_or_default(), user)?;
     Ok(session)

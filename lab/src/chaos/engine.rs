@@ -8,7 +8,7 @@ use super::server::{PRIVILEGES, Server, User};
 use super::world::{Kind, Mutation, Process, Verdict, World};
 use rotation::clock::Deadline;
 use rotation::database::{
-    Engine, Evidence, Login, LoginFailure, Observation, Pair, PasswordChange, Side, Turn, Work, expect_user,
+    Engine, Evidence, Hold, Login, LoginFailure, Observation, Pair, PasswordChange, Side, Turn, Work, expect_user,
 };
 use rotation::protocol::observation::PreviousCredential;
 use rotation::secret::Password;
@@ -180,6 +180,7 @@ impl Engine for PostgresLike {
     const DEFAULT_DATABASE: Option<&'static str> = Some("postgres");
     const DUAL_PASSWORDS: bool = false;
     const CHANNEL_BINDING: bool = true;
+    const MEMBERSHIPS: bool = true;
     const SUPERUSER_COMPARES: bool = false;
 
     fn check_name(&self, _: &str, _: &str) -> Result<()> {
@@ -276,7 +277,7 @@ impl Engine for PostgresLike {
         Ok(())
     }
 
-    async fn prove(&self, session: Session, user: &str, pair: Option<&Pair>) -> Result<Session> {
+    async fn prove(&self, session: Session, user: &str, pair: Option<&Pair>, hold: Hold) -> Result<Session> {
         let on = pair.map_or(user, |pair| &pair.base);
         let read = |server: &mut Server| {
             let Some(pair) = pair else { return Ok(()) };
@@ -289,7 +290,10 @@ impl Engine for PostgresLike {
                 _ => Ok(()),
             }
         };
-        session.lock("prove", on, read).await?;
+        match hold {
+            Hold::Lock => session.lock("prove", on, read).await?,
+            Hold::Nothing => session.ask("prove", on, read).await?,
+        }
         expect_user(&session.user, user)?;
         Ok(session)
     }
@@ -305,6 +309,14 @@ fn mark(clone: &str, current: &Password) -> String {
 }
 
 impl MySqlLike {
+    /// Whether one of these is the password of the user, who is not in use.
+    fn knows_one_of(&self, user: &str, passwords: &[Password]) -> Result<bool> {
+        let world = self.0.world()?;
+        let inner = world.inner();
+        let user = inner.server.users.get(user);
+        Ok(user.is_some_and(|user| passwords.iter().any(|password| user.primary == password.expose())))
+    }
+
     fn ready(server: &Server, pair: &Pair) -> Result<()> {
         let base = server.users.get(&pair.base).ok_or_else(|| missing(&pair.base))?;
         if base.locked {
@@ -358,6 +370,7 @@ impl Engine for MySqlLike {
     const DEFAULT_DATABASE: Option<&'static str> = None;
     const DUAL_PASSWORDS: bool = true;
     const CHANNEL_BINDING: bool = false;
+    const MEMBERSHIPS: bool = false;
     const SUPERUSER_COMPARES: bool = true;
 
     fn check_name(&self, _: &str, _: &str) -> Result<()> {
@@ -394,6 +407,7 @@ impl Engine for MySqlLike {
                 let read = |server: &mut Server| Self::proven(server, turn);
                 if let Some(user) = session.lock("lock", &turn.pair.base, read).await?
                     && !evidence.held(user).await?
+                    && !self.knows_one_of(user, &evidence.passwords(user).await?)?
                 {
                     return Err(turn.pair.unproven("no older version of the secret holds the other user"));
                 }
@@ -526,8 +540,12 @@ impl Engine for MySqlLike {
         superuser.ask("compare", &pair.clone, compare).await
     }
 
-    async fn prove(&self, session: Session, user: &str, pair: Option<&Pair>) -> Result<Session> {
-        session.lock("prove", pair.map_or(user, |pair| &pair.base), |_| Ok(())).await?;
+    async fn prove(&self, session: Session, user: &str, pair: Option<&Pair>, hold: Hold) -> Result<Session> {
+        let on = pair.map_or(user, |pair| &pair.base);
+        match hold {
+            Hold::Lock => session.lock("prove", on, |_| Ok(())).await?,
+            Hold::Nothing => session.ask("prove", on, |_| Ok(())).await?,
+        }
         expect_user(&session.user, user)?;
         Ok(session)
     }

@@ -47,6 +47,15 @@ pub struct Turn<'a> {
     pub current: &'a Password,
 }
 
+/// Whether a proof keeps everybody else from changing the credential.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Hold {
+    /// It takes the lock, because AWSCURRENT moves next.
+    Lock,
+    /// It only looks. Any user of the server could hold the lock up, and a test needs none.
+    Nothing,
+}
+
 /// What a session is to do with the lock.
 #[derive(Clone, Copy, Debug)]
 pub enum Work<'a> {
@@ -65,12 +74,18 @@ pub enum Work<'a> {
 
 /// What the versions of a secret say about a pair. Servers that have no memberships do not know which users form one.
 pub trait Evidence: Send + Sync {
-    /// Whether an older version of the secret, for the same server, holds this user. Costs a call, or several if that is not
-    /// AWSPREVIOUS.
+    /// Whether AWSPREVIOUS, for the same server, holds this user. With [`MEMBERSHIPS`](Engine::MEMBERSHIPS) any older version
+    /// counts. Costs a call, or several.
     ///
     /// # Errors
     /// Those of the store.
     fn held(&self, user: &str) -> impl Future<Output = Result<bool>> + Send;
+
+    /// The passwords of this user in older versions, newest first. One that the server knows shows that the secret held the user.
+    ///
+    /// # Errors
+    /// Those of the store.
+    fn passwords(&self, user: &str) -> impl Future<Output = Result<Vec<Password>>> + Send;
 }
 
 /// Checks that a session belongs to the user who logged in. A server or a proxy can map one user to another.
@@ -123,6 +138,8 @@ pub trait Engine: Send + Sync {
     const DUAL_PASSWORDS: bool;
     /// Whether a login can be bound to its TLS channel. Then only a server that knows the user's password can complete it.
     const CHANNEL_BINDING: bool;
+    /// Whether the server knows which users form a pair, because the clone is a member of the base.
+    const MEMBERSHIPS: bool;
     /// Whether the superuser has to compare the privileges of a pair, because neither user may see the other's.
     const SUPERUSER_COMPARES: bool;
 
@@ -196,13 +213,14 @@ pub trait Engine: Send + Sync {
     /// [`Code::PrivilegesDiffer`] naming the first difference.
     fn compare(&self, superuser: Self::Session, pair: &Pair, pending: Side) -> impl Future<Output = Result<()>> + Send;
 
-    /// As the user who is logged in: takes the lock, and proves that the session belongs to that user and works. For a pair whose
-    /// users may see each other's privileges, it also proves that they are the base user's.
+    /// As the user who is logged in: proves that the session belongs to that user and works. For a pair whose users may see each
+    /// other's privileges, it also proves that they are the base user's. With [`Hold::Lock`] it takes the lock first.
     fn prove(
         &self,
         session: Self::Session,
         user: &str,
         pair: Option<&Pair>,
+        hold: Hold,
     ) -> impl Future<Output = Result<Self::Session>> + Send;
 
     /// Ends a session.

@@ -5,6 +5,7 @@ use super::secret::{DatabaseSecret, DatabaseUser};
 use crate::document::Document;
 use crate::error::{Code, Result};
 use crate::protocol::context::StepContext;
+use crate::secret::Password;
 use std::marker::PhantomData;
 
 /// How many older versions are read at most. An edit by hand is among the newest ones.
@@ -37,6 +38,10 @@ impl<'a, E> VersionsOfSecret<'a, E> {
 impl<E: Engine> VersionsOfSecret<'_, E> {
     /// Which of these users an older version holds: AWSPREVIOUS, or else the newest version that holds one of them. An edit by hand
     /// makes AWSPREVIOUS a version of the same user.
+    ///
+    /// **Invariant:** a version other than AWSPREVIOUS is only a hint, because a rotation that was refused leaves one as well: its
+    /// server has to confirm the pair by a membership. Otherwise a rotation would make its own proof that a stranger's user is the
+    /// clone. Test: `a_version_that_a_refused_rotation_left_proves_no_pair`.
     pub(crate) async fn newest_of(&self, users: &[&str]) -> Result<Holder> {
         let user = |document: &Document| user_on_same_server::<E>(document, self.current);
         let is_one = |user: &String| users.contains(&user.as_str());
@@ -53,7 +58,8 @@ impl<E: Engine> VersionsOfSecret<'_, E> {
             }
             Err(error) => return Err(error),
         };
-        for id in older.iter().take(MOST_READ) {
+        let hints = if E::MEMBERSHIPS { older.as_slice() } else { &[] };
+        for id in hints.iter().take(MOST_READ) {
             let document = self.context.version(id).await?;
             if let Some(user) = document.as_ref().and_then(user).filter(is_one) {
                 return Ok(Holder::Of(user));
@@ -66,6 +72,16 @@ impl<E: Engine> VersionsOfSecret<'_, E> {
 impl<E: Engine> Evidence for VersionsOfSecret<'_, E> {
     async fn held(&self, user: &str) -> Result<bool> {
         Ok(matches!(self.newest_of(&[user]).await?, Holder::Of(_)))
+    }
+
+    async fn passwords(&self, user: &str) -> Result<Vec<Password>> {
+        let mut passwords = Vec::new();
+        for id in self.context.older_versions().await?.iter().take(MOST_READ) {
+            let document = self.context.version(id).await?;
+            let secret = document.and_then(|document| DatabaseSecret::read::<E>(&document).ok());
+            passwords.extend(secret.map(|it| it.user).filter(|it| it.username == user).map(|it| it.password));
+        }
+        Ok(passwords)
     }
 }
 

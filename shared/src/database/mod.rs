@@ -19,7 +19,7 @@ mod versions;
 
 pub use crate::protocol::observation::Observation;
 pub use endpoint::{Endpoint, Transport};
-pub use engine::{Engine, Evidence, Login, PasswordChange, Turn, Work, expect_length, expect_user};
+pub use engine::{Engine, Evidence, Hold, Login, PasswordChange, Turn, Work, expect_length, expect_user};
 pub use login_failure::LoginFailure;
 pub use pair::{Pair, Side};
 pub use settings::Settings;

@@ -94,6 +94,18 @@ impl DatabaseSecret {
         Ok(Self { user, strategy, discard_after })
     }
 
+    /// Whether an older version is for the same user at the same server, which it trusts as this one does. Other fields may have been
+    /// edited since.
+    pub(crate) fn same_login(&self, older: &Self) -> bool {
+        let (this, that) = (&self.user, &older.user);
+        this.username == that.username
+            && this.host.eq_ignore_ascii_case(&that.host)
+            && this.port == that.port
+            && this.plaintext == that.plaintext
+            && this.ca_bundle == that.ca_bundle
+            && this.tls_server_name == that.tls_server_name
+    }
+
     /// Checks that another version is for the same server, before any of its credentials is sent there.
     ///
     /// # Errors
@@ -195,7 +207,7 @@ impl DatabaseUser {
 pub(crate) mod tests {
     use super::*;
     use crate::clock::Deadline;
-    use crate::database::{Evidence, Login, LoginFailure, Pair, PasswordChange, Side, Turn, Work};
+    use crate::database::{Evidence, Hold, Login, LoginFailure, Pair, PasswordChange, Side, Turn, Work};
     use crate::protocol::observation::PreviousCredential;
 
     /// An engine that is never asked to connect.
@@ -209,6 +221,7 @@ pub(crate) mod tests {
         const DEFAULT_DATABASE: Option<&'static str> = Some("postgres");
         const DUAL_PASSWORDS: bool = false;
         const CHANNEL_BINDING: bool = true;
+        const MEMBERSHIPS: bool = true;
         const SUPERUSER_COMPARES: bool = false;
 
         fn check_name(&self, _: &str, _: &str) -> Result<()> {
@@ -241,7 +254,7 @@ pub(crate) mod tests {
         async fn compare(&self, (): (), _: &Pair, _: Side) -> Result<()> {
             unreachable!()
         }
-        async fn prove(&self, (): (), _: &str, _: Option<&Pair>) -> Result<()> {
+        async fn prove(&self, (): (), _: &str, _: Option<&Pair>, _: Hold) -> Result<()> {
             unreachable!()
         }
         async fn close(&self, (): ()) {

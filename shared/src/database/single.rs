@@ -5,7 +5,7 @@ use super::evidence::VersionsOfSecret;
 use super::lock::wanted;
 use super::login::Logins;
 use super::plan::{Credential, Fallbacks, Move, Observations, next_move};
-use super::secret::DatabaseSecret;
+use super::secret::{DatabaseSecret, DatabaseUser};
 use super::versions::CheckedVersions;
 use crate::error::{Code, Error, Fact, Result};
 use crate::protocol::context::StepContext;
@@ -141,12 +141,12 @@ impl<E: Engine> Search<'_, E> {
             let current = &self.versions.current;
             let secret = document.and_then(|document| DatabaseSecret::read::<E>(&document).ok()).filter(|secret| {
                 let (user, password) = (&secret.user.username, &secret.user.password);
-                *user == current.user.username
-                    && current.same_target(secret).is_ok()
-                    && context.was_refused(user, password).is_none()
+                current.same_login(secret) && context.was_refused(user, password).is_none()
             });
-            if secret.is_some() {
-                self.previous = secret;
+            if let Some(secret) = secret {
+                // What was edited since, the database for example, counts as it is now.
+                let user = DatabaseUser { password: secret.user.password, ..current.user.clone() };
+                self.previous = Some(DatabaseSecret { user, ..current.clone() });
                 self.older = Some(older);
                 self.try_credential(Credential::Previous).await?;
                 // The next one may work.

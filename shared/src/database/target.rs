@@ -1,6 +1,6 @@
 //! A database user as the target of a rotation. Each method reads the secret's versions once and passes on typed values.
 
-use super::engine::{Engine, Work};
+use super::engine::{Engine, Hold, Work};
 use super::evidence::VersionsOfSecret;
 use super::login::Logins;
 use super::login_failure::LoginFailure;
@@ -155,7 +155,7 @@ impl<E: Engine> Target for DatabaseTarget<E> {
         let (logins, secret) = (self.logins(context), DatabaseSecret::read::<E>(current.document)?);
         let user = &secret.user;
         let session = logins.session(user, Credential::Current).await?;
-        let proven = self.engine.prove(session, &user.username, None).await;
+        let proven = self.engine.prove(session, &user.username, None, Hold::Nothing).await;
         self.engine.close(proven.map_err(|error| user.locate(error))?).await;
         if let Some(superuser) = secret.strategy.superuser() {
             logins.superuser_session(superuser, user).await?;
@@ -179,8 +179,7 @@ impl<E: Engine> Target for DatabaseTarget<E> {
             return OlderVersion::Useless;
         };
         let user = &older.user.username;
-        let same = *user == current.user.username && current.same_target(&older).is_ok();
-        if !same || context.was_refused(user, &older.user.password).is_some() {
+        if !current.same_login(&older) || context.was_refused(user, &older.user.password).is_some() {
             return OlderVersion::Useless;
         }
         if context.refusals() < self.most_refused(&current.user.engine) {
@@ -206,7 +205,8 @@ impl<E: Engine> Target for DatabaseTarget<E> {
     }
 }
 
-/// Proves that the pending user's session works and, for a pair, that its privileges are the base's. The session holds the lock.
+/// Proves that the pending user's session works and, for a pair, that its privileges are the base's. For
+/// [`Proof::Works`] the session holds the lock then.
 async fn prove<E: Engine>(
     logins: &Logins<'_, E>,
     session: E::Session,
@@ -214,10 +214,11 @@ async fn prove<E: Engine>(
     proof: Proof,
 ) -> Result<E::Session> {
     let (engine, user) = (logins.engine, &versions.pending.user.username);
+    let hold = if proof == Proof::Works { Hold::Lock } else { Hold::Nothing };
     let Users::Alternating { superuser, pair, pending } = &versions.users else {
-        return engine.prove(session, user, None).await;
+        return engine.prove(session, user, None, hold).await;
     };
-    let session = engine.prove(session, user, Some(pair)).await?;
+    let session = engine.prove(session, user, Some(pair), hold).await?;
     if E::SUPERUSER_COMPARES && proof == Proof::Full {
         let superuser = logins.superuser_session(superuser, &versions.current.user).await?;
         engine.compare(superuser, pair, *pending).await?;

@@ -225,13 +225,14 @@ impl<'a> StepContext<'a> {
         Ok(false)
     }
 
-    /// The AWSCURRENT version as it is now.
+    /// The id and the value of the AWSCURRENT version as it is now.
     ///
     /// # Errors
     /// Those of the store; [`Code::CurrentMissing`]; those of [`Document::parse`].
-    pub async fn current(&self) -> Result<Document> {
+    pub async fn current(&self) -> Result<(String, Document)> {
         let version = self.store.value(self.secret, VersionSelector::Current, self.deadline).await?;
-        Document::parse(version.ok_or_else(|| Error::new(Code::CurrentMissing))?.text)
+        let version = version.ok_or_else(|| Error::new(Code::CurrentMissing))?;
+        Ok((version.id, Document::parse(version.text)?))
     }
 
     /// The AWSPREVIOUS version, if there is one and it is a JSON object. It is the version that the labels name: an outdated read
@@ -279,6 +280,11 @@ impl<'a> StepContext<'a> {
         match self.store.value(self.secret, VersionSelector::Any(id), self.deadline).await {
             Ok(version) => Ok(version.and_then(|version| Document::parse(version.text).ok())),
             Err(error) if error.code() == Code::SecretNotJson => Ok(None),
+            // Versions without a label stay under the KMS key that they were stored with, which may be gone.
+            Err(error) if error.code() == Code::ServiceDenied => {
+                self.warn(error);
+                Ok(None)
+            }
             Err(error) => Err(error),
         }
     }

@@ -252,8 +252,20 @@ impl<S: SecretStore, T: Target> Rotation<S, T> {
 
     /// Puts the credential of AWSCURRENT into effect, with the credential of AWSPREVIOUS or a helper secret's.
     async fn put_into_effect(&self, context: &StepContext<'_>, current: &Document, refused: Error) -> Result<Outcome> {
+        // The service repeats a rotation only while its version is pending. Anything else is a recovery, which needs consent.
+        let pending = context.description().pending_version() == Some(context.token());
+        if !pending && !self.recovers {
+            return Err(refused);
+        }
         let Some(previous) = superseded(context).await? else { return Err(refused) };
-        match told(context, self.target.apply(context, Versions { current: &previous, pending: current })).await? {
+        let applied =
+            told(context, self.target.apply(context, Versions { current: &previous, pending: current })).await;
+        // AWSPREVIOUS is of no use then. What the error advises about AWSPENDING would change nothing.
+        let useless = |error: &Error| matches!(error.code(), Code::PendingMismatch | Code::PendingOutdated);
+        if applied.as_ref().is_err_and(useless) {
+            return Err(refused);
+        }
+        match applied? {
             // What was tried first here is AWSPREVIOUS.
             Applied::Changed(change) if change.by == "current" => {
                 Ok(Outcome::Changed(Change { by: "previous", ..change }))

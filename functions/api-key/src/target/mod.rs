@@ -45,6 +45,9 @@ pub struct ApiKey {
     policy: Policy,
 }
 
+/// How often a value is put back. Each time another rotation has been promoted meanwhile, which takes seconds.
+const MOST_PUT_BACK: u32 = 3;
+
 /// What createSecret made at the issuer.
 pub struct Made(Outside);
 
@@ -135,10 +138,21 @@ async fn possessed(context: &StepContext<'_>, pending: &Administrator, current: 
 /// held up can arrive after a later rotation has set and promoted its own value, and AWSCURRENT would open nothing.
 /// Test: `a_value_that_arrives_late_is_replaced_by_the_current_one`.
 async fn put_back(context: &StepContext<'_>, admin: &Administrator) -> Result<()> {
-    let current = KeySecret::read(&context.current().await?, &admin.holder.issuer)?;
-    current.same_target(&admin.holder.version)?;
-    // The set's own time may be spent.
-    admin.exchange(context.deadline()).set(&current.key, || std::future::ready(Ok(()))).await
+    for _ in 0..MOST_PUT_BACK {
+        let (version, document) = context.current().await?;
+        if issuer_name(&document)? != admin.holder.issuer.id {
+            return Err(Error::new(Code::PendingMismatch).with(Fact::Field, "issuer"));
+        }
+        let current = KeySecret::read(&document, &admin.holder.issuer)?;
+        current.same_target(&admin.holder.version)?;
+        // The set's own time may be spent.
+        admin.exchange(context.deadline()).set(&current.key, || std::future::ready(Ok(()))).await?;
+        // Another rotation may have been promoted since.
+        if context.is_current(&version).await? {
+            break;
+        }
+    }
+    Ok(())
 }
 
 impl Target for ApiKey {
@@ -215,11 +229,13 @@ impl Target for ApiKey {
             return Ok(Applied::AlreadyInEffect);
         }
         let set = admin.exchange(context.deadline().within(TO_SET));
-        set.set(&admin.holder.version.key, || context.still_wanted()).await?;
+        let set = set.set(&admin.holder.version.key, || context.still_wanted()).await;
+        // A request that failed may arrive all the same.
         if let Err(overtaken) = context.still_wanted().await {
             put_back(context, &admin).await?;
             return Err(overtaken);
         }
+        set?;
         Ok(Applied::Changed(Change { by: "admin", previous: PreviousCredential::Refused }))
     }
 

@@ -258,12 +258,12 @@ pub(crate) async fn set_other(
     Ok(PreviousCredential::Refused)
 }
 
-/// Takes the lock of `lock_on`, and proves that the session belongs to this user and works. One round trip.
+/// Proves that the session belongs to this user and works, with the lock on a user or without. One round trip.
 ///
 /// # Errors
 /// [`Code::LoginForbidden`] if it belongs to another user; [`Code::LockTimeout`]; others by error number.
-pub(crate) async fn prove(mut session: Session, user: &str, lock_on: &str) -> Result<Session> {
-    let account = preamble::hold(&mut session, lock_on).await?;
+pub(crate) async fn prove(mut session: Session, user: &str, lock: Option<&str>) -> Result<Session> {
+    let account = preamble::look(&mut session, lock).await?;
     expect_user(account.rsplit_once('@').map_or("", |(user, _)| user), user)?;
     Ok(session)
 }

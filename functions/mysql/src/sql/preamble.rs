@@ -12,6 +12,9 @@ const LOCK_LIMIT: Duration = Duration::from_secs(5);
 /// MariaDB's limit for a whole statement. Some of its locks have no other limit (KB, "max_statement_time"). A change
 /// that stays in the queue after the client gave up could take effect much later. The lock's limit is shorter.
 const STATEMENT_LIMIT: Duration = Duration::from_secs(8);
+/// The server ends a session, and its lock, that says nothing for this long: the function may have died without a good-bye. Between
+/// two statements are at most some calls to Secrets Manager.
+const IDLE_LIMIT_SECONDS: u32 = 60;
 /// Kept for the answer when these limits are cut to the time that the step has left.
 const ANSWER_MARGIN: Duration = Duration::from_secs(1);
 /// The lock's limit is shorter by at least this much.
@@ -60,7 +63,7 @@ pub(crate) async fn begin(session: &mut Session, user: Option<&str>, queries: &s
     let sql = format!(
         "SET NAMES utf8mb4; \
          SET SESSION sql_mode = CONCAT('NO_BACKSLASH_ESCAPES' /*M! , ',NO_AUTO_CREATE_USER' */), \
-         sql_quote_show_create = 1, lock_wait_timeout = {seconds}, \
+         sql_quote_show_create = 1, wait_timeout = {IDLE_LIMIT_SECONDS}, lock_wait_timeout = {seconds}, \
          innodb_lock_wait_timeout = {seconds} /*M! , max_statement_time = {statement} */; \
          SELECT {lock}, VERSION(), CURRENT_USER(), @@GLOBAL.read_only, \
          @@GLOBAL.innodb_read_only; {queries}"
@@ -79,17 +82,19 @@ pub(crate) async fn begin(session: &mut Session, user: Option<&str>, queries: &s
     Ok((ServerInfo::of_row(&first), answers.collect()))
 }
 
-/// Takes the lock on `user` and returns the account of the session, in one round trip. Nothing else is set, as nothing is to be
-/// changed.
+/// Returns the account of the session, in one round trip, and takes the lock on `user` if there is one to take. No other setting
+/// matters, as nothing is to be changed.
 ///
 /// # Errors
 /// [`Code::LockTimeout`]; [`Code::TimeSpent`] if too little time is left to begin; others by error number.
-pub(crate) async fn hold(session: &mut Session, user: &str) -> Result<String> {
+pub(crate) async fn look(session: &mut Session, user: Option<&str>) -> Result<String> {
     let (seconds, _) = limits(session.deadline.left())?;
-    let answers = session.run(&format!("SELECT {}, CURRENT_USER()", get_lock(user, seconds))).await?;
+    let lock = user.map_or_else(|| "1".to_owned(), |user| get_lock(user, seconds));
+    let sql = format!("SET SESSION wait_timeout = {IDLE_LIMIT_SECONDS}; SELECT {lock}, CURRENT_USER()");
+    let answers = session.run(&sql).await?;
     let row = answers.first().and_then(|rows| rows.first());
     let row = row.ok_or_else(|| Error::new(Code::Internal).with(Fact::What, "no row about the session"))?;
-    if text(row, 0) == "1" { Ok(text(row, 1).to_owned()) } else { Err(lock_is_held(user)) }
+    if text(row, 0) == "1" { Ok(text(row, 1).to_owned()) } else { Err(lock_is_held(user.unwrap_or_default())) }
 }
 
 fn get_lock(user: &str, seconds: u64) -> String {

@@ -8,6 +8,10 @@ use tokio_postgres::{SimpleQueryMessage, SimpleQueryRow};
 /// Kept for the answer when the server's time limits are cut to the time that the step has left.
 const ANSWER_MARGIN: Duration = Duration::from_secs(1);
 
+/// The server ends a session, and its lock, that says nothing for this long: the function may have died without a good-bye. Between
+/// two statements are at most some calls to Secrets Manager.
+const IDLE_LIMIT_MILLISECONDS: u32 = 60_000;
+
 /// Settings that must not be the user's choice.
 pub(crate) const PINNED: &str =
     "SET LOCAL search_path = pg_catalog, pg_temp; SET LOCAL \"DateStyle\" = 'ISO, YMD'; SET LOCAL \"TimeZone\" = 'UTC'";
@@ -51,14 +55,15 @@ fn begin(session: &Session, user: &str, rights: RunAs) -> Result<String> {
     ))
 }
 
-/// Begins a transaction that only reads, takes the lock on `user`, and sends `queries`, in one round trip.
+/// Begins a transaction that only reads, takes the lock on `user` if there is one to take, and sends `queries`, in one round trip.
 ///
 /// # Errors
 /// [`Code::TimeSpent`] if too little time is left to begin; [`Code::LockTimeout`]; others by SQLSTATE.
-pub(crate) async fn hold(session: &Session, user: &str, queries: &str) -> Result<Vec<SimpleQueryMessage>> {
-    let (limits, key) = (limits(session)?, lock_key(user));
-    let lock = format!("SELECT pg_advisory_xact_lock({LOCK_CLASS}, {key})");
-    session.run(&format!("BEGIN READ ONLY; {limits}; {PINNED}; {lock}; {queries}")).await
+pub(crate) async fn look(session: &Session, lock: Option<&str>, queries: &str) -> Result<Vec<SimpleQueryMessage>> {
+    let limits = limits(session)?;
+    let lock = lock.map(|user| format!("SELECT pg_advisory_xact_lock({LOCK_CLASS}, {}); ", lock_key(user)));
+    let lock = lock.unwrap_or_default();
+    session.run(&format!("BEGIN READ ONLY; {limits}; {PINNED}; {lock}{queries}")).await
 }
 
 /// Statements that set the server's time limits by the time that is left. They are sent before every later statement of the
@@ -75,7 +80,10 @@ pub(crate) fn limits(session: &Session) -> Result<String> {
     let (lock, statement) = (LOCK_LIMIT.min(left / 4 * 3).as_millis(), STATEMENT_LIMIT.min(left).as_millis());
     // Zero means no limit.
     let (lock, statement) = (lock.max(1), statement.max(1));
-    Ok(format!("SET LOCAL lock_timeout = {lock}; SET LOCAL statement_timeout = {statement}"))
+    Ok(format!(
+        "SET LOCAL lock_timeout = {lock}; SET LOCAL statement_timeout = {statement}; \
+         SET LOCAL idle_in_transaction_session_timeout = {IDLE_LIMIT_MILLISECONDS}"
+    ))
 }
 
 /// A user's name as 32 bits (FNV-1a). If two names share them, their changes queue and nothing else happens.
