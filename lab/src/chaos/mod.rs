@@ -1,21 +1,21 @@
 //! Histories of rotations, tried by a machine: what fails, what people do meanwhile, and whether a credential is lost by it.
 //!
-//! The protocol, the database target and everything that decides run unmodified. Simulated are the servers ([`server`], [`engine`])
-//! and the calls to the lab's own Secrets Manager ([`store`]). Time is tokio's paused clock.
+//! The protocol, the database target and everything that decides run unmodified. Simulated are the servers (`server`, `engine`)
+//! and the calls to the lab's own Secrets Manager (`store`). Time is tokio's paused clock.
 //!
 //! | file | what is there |
 //! |---|---|
-//! | [`case`] | the targets and strategies, and the secrets that a history begins with |
-//! | [`history`] | a history as text: which fault or act comes at which call |
-//! | [`world`] | the world of one history: numbered calls, processes that crash or are held up, the journal |
-//! | [`server`] | a database server: users, passwords, privileges, locks |
-//! | [`engine`] | PostgreSQL, MySQL and MariaDB on that server, behind the product's own seam |
-//! | [`lambda`] | the product's four steps over these seams |
-//! | [`store`] | the product's store over the lab's Secrets Manager |
-//! | [`person`] | what people do, and what they do when they follow an error's advice |
-//! | [`judge`] | what must hold after each effect and at the end |
-//! | [`run`] | one history from its beginning to its judgement |
-//! | [`explore`] | all histories of a depth, or a sample of them |
+//! | `case` | the targets and strategies, and the secrets that a history begins with |
+//! | `history` | a history as text: which fault or act comes at which call |
+//! | `world` | the world of one history: numbered calls, processes that crash or are held up, the journal |
+//! | `server` | a database server: users, passwords, privileges, locks |
+//! | `engine` | PostgreSQL, MySQL and MariaDB on that server, behind the product's own seam |
+//! | `lambda` | the product's four steps over these seams |
+//! | `store` | the product's store over the lab's Secrets Manager |
+//! | `person` | what people do, and what they do when they follow an error's advice |
+//! | `judge` | what must hold after each effect and at the end |
+//! | `run` | one history from its beginning to its judgement |
+//! | `explore` | all histories of a depth, or a sample of them |
 
 mod case;
 mod engine;

@@ -170,7 +170,7 @@ fn hash_of_its_kind(shown: &[Rows], own: &AccountName, new: &Password) -> Result
 /// Ends the secondary password of the user who is logged in with the primary one.
 ///
 /// # Errors
-/// [`Code::TargetRefused`] if `current` is not the primary password; those of [`change_own_password`].
+/// [`Code::TargetRefused`] if `current` is not the primary password; those of [`set_own`].
 pub(crate) async fn discard_previous_password(
     session: &mut Session,
     server: &ServerInfo,
