@@ -148,7 +148,8 @@ async fn an_edit_while_the_clone_is_current_is_no_obstacle<O: Options>(options: 
     let secret = world.user_of(Strategy::AlternatingUsers, "base").await;
     for expected in ["base_clone", "base", "base_clone", "base"] {
         // MySQL and MariaDB know nothing of pairs, and a wrong guess would be stored.
-        if expected == "base" && world.server.fields()["engine"] != "postgres" {
+        let unnamed = secret.at("AWSCURRENT").await["rotation"].is_null();
+        if expected == "base" && unnamed && world.server.fields()["engine"] != "postgres" {
             assert_eq!(secret.refused().await.error_type, "pair-unproven");
             let named = json!({"rotation": {"users": ["base", "base_clone"]}});
             secret.put(&merged(secret.at("AWSCURRENT").await, named)).await;
