@@ -68,6 +68,14 @@ async fn an_account_that_wants_a_clients_certificate_is_guessed(kind: Kind) {
     let error = failure(&world, &secret, &token, "locked-out").await;
     assert!(error.error_message.contains("client's certificate"), "{}", error.error_message);
     world.sql("ALTER USER app REQUIRE NONE").await;
+    if kind == Kind::MySql {
+        // The version has a label that says so, and no login is made for it any more. What the error says leads out.
+        failure(&world, &secret, &token, "refused-too-often").await;
+        let request = json!({"SecretId": secret.arn, "VersionStage": "AWSPENDING", "RemoveFromVersionId": token});
+        world.lab.call("UpdateSecretVersionStage", request).await.unwrap();
+        secret.rotated().await;
+        return;
+    }
     converges(&world, &secret, &token).await;
 }
 
