@@ -267,7 +267,7 @@ impl Judge {
     pub(super) fn refused(&mut self, user: &str, in_a_row: u32, in_this_one: u32) {
         // What a person breaks in the middle of a rotation costs the step that finds it one login more.
         let in_the_middle = self.acted_at.is_some_and(|at| at > 1);
-        // A fault that ends a search after its first login, too: the next run begins anew.
+        // A fault that ends a search after its first login, or holds it up, too: the next run begins anew.
         let ended_early = self.faulted && in_this_one < LOGIN_LIMIT;
         if self.case.target == Target::Mysql && in_a_row == LOGIN_LIMIT && !in_the_middle && !ended_early {
             let kind = if in_this_one >= LOGIN_LIMIT { "logins-used-up: one step" } else { "logins-used-up: retries" };

@@ -522,7 +522,10 @@ impl Process {
             world.note(|| format!("    ! {}", what.name()));
             match what {
                 What::Act(act) => (world.hooks.act)(&world, act).await,
-                What::Fault(Fault::HeldUp) => held = Some(()),
+                What::Fault(Fault::HeldUp) => {
+                    world.inner().judge.faulted = true;
+                    held = Some(());
+                }
                 What::Fault(fault) => {
                     world.inner().judge.faulted = true;
                     self.suffer(&world, fault, &mut pass).await;
