@@ -1,7 +1,7 @@
 //! The ways to lose a credential of `recovery`, with `recover` in the place of a rotation.
 
 use super::one_user::Users;
-use super::recovery::given_up;
+use super::recovery::{given_up, most_refused_logins};
 use integration_tests::{Options, STEPS, Secret, Server, Strategy, World, merged, world, world_with};
 use lab::lambda::StepError;
 use lab::stack::Builder;
@@ -121,12 +121,7 @@ async fn a_recovery_follows_a_database_that_was_restored<O: Options>(options: O)
 
 async fn a_recovery_causes_no_more_refused_logins_than_a_search<O: Options<Server: Users>>(options: O) {
     let world = world_with(O::Server::counting(options), allowed).await;
-    // As in a rotation.
-    let most = match world.server.fields()["engine"].as_str() {
-        Some("postgres") => 4,
-        Some("mysql") => 2,
-        _ => 5,
-    };
+    let most = most_refused_logins(&world);
     let secret = world.user("app").await;
     for _ in 0..6 {
         secret.rotated().await;

@@ -34,24 +34,22 @@ pub async fn roll_back_api_key(script: Script<'_>) {
 }
 
 pub async fn previous_in_effect(script: Script<'_>) {
-    let world = postgres().await;
-    let secret = attached(&world).await;
-    secret.rotated().await;
-    let (_, previous) = secret.credential("AWSPREVIOUS").await;
-    world.sql(&format!("ALTER ROLE app PASSWORD '{previous}'")).await;
-    script.typed(script.about(&world.lab, &secret.arn)).await;
-    well(&world, &secret).await;
+    has_the_previous_password(&postgres().await, script).await;
 }
 
 pub async fn recover(script: Script<'_>) {
     let settings = |function: Builder| function.clock_behind(AGE).env("ALLOW_RECOVER", "true");
-    let world = World::with(lab::servers::postgres::Options::default(), settings).await;
-    let secret = attached(&world).await;
+    has_the_previous_password(&World::with(lab::servers::postgres::Options::default(), settings).await, script).await;
+}
+
+/// The server has the password of AWSPREVIOUS.
+async fn has_the_previous_password(world: &World, script: Script<'_>) {
+    let secret = attached(world).await;
     secret.rotated().await;
     let (_, previous) = secret.credential("AWSPREVIOUS").await;
     world.sql(&format!("ALTER ROLE app PASSWORD '{previous}'")).await;
     script.typed(script.about(&world.lab, &secret.arn)).await;
-    well(&world, &secret).await;
+    well(world, &secret).await;
 }
 
 pub async fn roll_back_single_user(script: Script<'_>) {

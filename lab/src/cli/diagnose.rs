@@ -5,7 +5,7 @@ use super::screen::{Screen, Style};
 use super::stop::Stop;
 use serde_json::{Value, json};
 
-/// Which secret, of which lab.
+/// The secret to look at, and the lab that has it.
 #[derive(clap::Args, Clone, Debug)]
 pub(super) struct Asked {
     /// The secret's name or ARN [default: the lab's only secret that rotates].
@@ -135,7 +135,7 @@ fn credential(held: &Value) -> String {
     format!("{}{}", text(held, "credential"), code.unwrap_or_default())
 }
 
-/// A time in the largest unit of which there is at least one.
+/// A time in its largest whole unit: `3 h`, not `190 min`.
 fn age(seconds: u64) -> String {
     match seconds {
         0..60 => format!("{seconds} s"),

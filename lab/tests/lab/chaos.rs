@@ -22,7 +22,7 @@ fn an_undisturbed_rotation_violates_nothing() {
     }
 }
 
-/// A machine that decides by chance could not replay what it has found.
+/// Without this, the machine could not replay what it has found.
 #[test]
 fn a_history_takes_the_same_course_each_time() {
     for text in

@@ -3,7 +3,7 @@
 use super::engine::{Engine, Evidence};
 use super::secret::{DatabaseSecret, DatabaseUser};
 use crate::document::Document;
-use crate::error::{Code, Result};
+use crate::error::Result;
 use crate::protocol::context::StepContext;
 use crate::secret::Password;
 use std::marker::PhantomData;
@@ -36,6 +36,13 @@ impl<'a, E> VersionsOfSecret<'a, E> {
 }
 
 impl<E: Engine> VersionsOfSecret<'_, E> {
+    /// The user of a version, if the version is for the same server.
+    fn user_of(&self, document: &Document) -> Option<DatabaseUser> {
+        let user = DatabaseSecret::read::<E>(document).ok()?.user;
+        let same = user.host.eq_ignore_ascii_case(&self.current.host) && user.port == self.current.port;
+        same.then_some(user)
+    }
+
     /// Which of these users an older version holds: AWSPREVIOUS, or else the newest version that holds one of them. An edit by hand
     /// makes AWSPREVIOUS a version of the same user.
     ///
@@ -43,21 +50,13 @@ impl<E: Engine> VersionsOfSecret<'_, E> {
     /// server has to confirm the pair by a membership. Otherwise a rotation would make its own proof that a stranger's user is the
     /// clone. Test: `a_version_that_a_refused_rotation_left_proves_no_pair`.
     pub(crate) async fn newest_of(&self, users: &[&str]) -> Result<Holder> {
-        let user = |document: &Document| user_on_same_server::<E>(document, self.current);
+        let user = |document: &Document| self.user_of(document).map(|user| user.username);
         let is_one = |user: &String| users.contains(&user.as_str());
         let previous = self.context.previous().await?;
         if let Some(user) = previous.as_ref().and_then(user).filter(is_one) {
             return Ok(Holder::Of(user));
         }
-        let older = match self.context.older_versions().await {
-            Ok(older) => older,
-            // The role of a function that was deployed before this search existed may not list versions.
-            Err(error) if error.code() == Code::ServiceDenied => {
-                self.context.warn(error);
-                return Ok(if previous.is_some() { Holder::Others } else { Holder::NoVersion });
-            }
-            Err(error) => return Err(error),
-        };
+        let older = self.context.older_versions().await?;
         let hints = if E::MEMBERSHIPS { older.as_slice() } else { &[] };
         for id in hints.iter().take(MOST_READ) {
             let document = self.context.version(id).await?;
@@ -78,15 +77,9 @@ impl<E: Engine> Evidence for VersionsOfSecret<'_, E> {
         let mut passwords = Vec::new();
         for id in self.context.older_versions().await?.iter().take(MOST_READ) {
             let document = self.context.version(id).await?;
-            let secret = document.and_then(|document| DatabaseSecret::read::<E>(&document).ok());
-            passwords.extend(secret.map(|it| it.user).filter(|it| it.username == user).map(|it| it.password));
+            let user_of_version = document.and_then(|document| self.user_of(&document));
+            passwords.extend(user_of_version.filter(|it| it.username == user).map(|it| it.password));
         }
         Ok(passwords)
     }
-}
-
-/// The user of a version, if the version is for the server of `other`.
-fn user_on_same_server<E: Engine>(document: &Document, other: &DatabaseUser) -> Option<String> {
-    let user = DatabaseSecret::read::<E>(document).ok()?.user;
-    (user.host.eq_ignore_ascii_case(&other.host) && user.port == other.port).then_some(user.username)
 }

@@ -8,7 +8,6 @@ use super::plan::{Credential, Fallbacks, Move, Observations, next_move};
 use super::secret::{DatabaseSecret, DatabaseUser};
 use super::versions::CheckedVersions;
 use crate::error::{Code, Error, Fact, Result};
-use crate::protocol::context::StepContext;
 use crate::protocol::observation::Observation;
 use crate::protocol::target::{Applied, Change};
 
@@ -95,8 +94,8 @@ struct Search<'a, E: Engine> {
     most_refused: usize,
     seen: Observations,
     fallbacks: Fallbacks,
-    /// The older versions that were not tried, newest last. Listed when the newer passwords were refused, and not before.
-    older: Option<Vec<Older>>,
+    /// The ids of the older versions that were not tried, newest last. Listed when the newer passwords were refused, and not before.
+    older: Option<Vec<String>>,
     /// Whether a credential was left untried, so that the server does not block the user.
     untried: bool,
     /// The older version that was tried last.
@@ -105,12 +104,6 @@ struct Search<'a, E: Engine> {
     session: Option<E::Session>,
     /// Of the last login that failed.
     failure: Option<Error>,
-}
-
-/// An older version of the secret.
-enum Older {
-    Previous,
-    Id(String),
 }
 
 impl<E: Engine> Search<'_, E> {
@@ -127,17 +120,18 @@ impl<E: Engine> Search<'_, E> {
         let context = self.logins.context;
         let mut older = match self.older.take() {
             Some(older) => older,
-            None => older_versions(context, self.rescuer).await?,
+            // A superuser who may help makes a longer search needless.
+            None if self.rescuer.is_some() => {
+                context.description().previous_version().map(str::to_owned).into_iter().collect()
+            }
+            None => context.older_versions().await?.into_iter().rev().collect(),
         };
-        while let Some(next) = older.pop() {
+        while let Some(id) = older.pop() {
             if self.is_spent() {
                 self.untried = true;
                 break;
             }
-            let document = match &next {
-                Older::Previous => context.previous().await?,
-                Older::Id(id) => context.version(id).await?,
-            };
+            let document = context.version(&id).await?;
             let current = &self.versions.current;
             let secret = document.and_then(|document| DatabaseSecret::read::<E>(&document).ok()).filter(|secret| {
                 let (user, password) = (&secret.user.username, &secret.user.password);
@@ -187,7 +181,7 @@ impl<E: Engine> Search<'_, E> {
     async fn change_as(self, credential: Credential) -> Result<Applied> {
         // A login can prove the password without a session that can do anything. Then its failure says why.
         let Some(session) = self.session else {
-            return Err(self.failure.unwrap_or_else(|| Error::new(Code::Internal)));
+            return Err(self.failure.unwrap_or_else(internal));
         };
         let Logins { context, engine, .. } = *self.logins;
         let CheckedVersions { current, pending, .. } = self.versions;
@@ -214,22 +208,6 @@ impl<E: Engine> Search<'_, E> {
 
     fn failed_with(self, code: Code) -> Error {
         self.failure.map_or_else(internal, |error| error.recoded(code))
-    }
-}
-
-/// The older versions, newest last. A superuser who may help makes a longer search needless.
-async fn older_versions(context: &StepContext<'_>, rescuer: Option<&str>) -> Result<Vec<Older>> {
-    if rescuer.is_some() {
-        return Ok(vec![Older::Previous]);
-    }
-    match context.older_versions().await {
-        Ok(newest_first) => Ok(newest_first.into_iter().rev().map(Older::Id).collect()),
-        // The role of a function that was deployed before this search existed may not list versions.
-        Err(error) if error.code() == Code::ServiceDenied => {
-            context.warn(error);
-            Ok(vec![Older::Previous])
-        }
-        Err(error) => Err(error),
     }
 }
 

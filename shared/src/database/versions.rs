@@ -25,7 +25,7 @@ pub(crate) enum Users {
 }
 
 impl CheckedVersions {
-    /// The versions, of which the pending one has all that the current one has.
+    /// The versions. The pending one lacks nothing that the current one has.
     ///
     /// # Errors
     /// Those of [`read`](Self::read); [`Code::PendingOutdated`].

@@ -260,12 +260,19 @@ impl<'a> StepContext<'a> {
         }
     }
 
-    /// The ids of all versions but AWSCURRENT and the token's, newest first.
+    /// The ids of all versions but AWSCURRENT and the token's, newest first. AWSPREVIOUS alone if the function's role may not list
+    /// versions, as roles that were deployed before this search existed.
     ///
     /// # Errors
     /// Those of the store.
     pub async fn older_versions(&self) -> Result<Vec<String>> {
-        let mut versions = self.store.versions(self.secret, self.deadline).await?;
+        let mut versions = match self.store.versions(self.secret, self.deadline).await {
+            Err(error) if error.code() == Code::ServiceDenied => {
+                self.warn(error);
+                return Ok(self.description.previous_version().map(str::to_owned).into_iter().collect());
+            }
+            listed => listed?,
+        };
         let current = self.description.current_version();
         versions.retain(|version| version.id != self.token && Some(version.id.as_str()) != current);
         versions.sort_by_key(|version| std::cmp::Reverse(version.created));

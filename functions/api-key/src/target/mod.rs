@@ -94,7 +94,7 @@ impl ApiKey {
         Ok((holder, current))
     }
 
-    /// The same, of which the pending version has all that the current one has.
+    /// The same. The pending version lacks nothing that the current one has.
     async fn unedited(&self, context: &StepContext<'_>, versions: Versions<'_>) -> Result<(Holder, KeySecret)> {
         let (holder, current) = self.pending(context, versions).await?;
         let written: Vec<&str> = holder.issuer.output.keys().map(String::as_str).collect();
@@ -130,6 +130,12 @@ async fn possessed(context: &StepContext<'_>, pending: &Administrator, current: 
         Ok(()) => Ok(false),
         Err(_) => Err(error),
     }
+}
+
+/// Whether the labels say that the version is not to be put into effect any more.
+fn is_overtaken(error: &Error) -> bool {
+    let codes = [Code::VersionUnknown, Code::VersionNotPending, Code::WriteConflict, Code::RotationDisabled];
+    codes.contains(&error.code())
 }
 
 /// Sends the issuer the value of AWSCURRENT again.
@@ -231,9 +237,12 @@ impl Target for ApiKey {
         let set = admin.exchange(context.deadline().within(TO_SET));
         let set = set.set(&admin.holder.version.key, || context.still_wanted()).await;
         // A request that failed may arrive all the same.
-        if let Err(overtaken) = context.still_wanted().await {
-            put_back(context, &admin).await?;
-            return Err(overtaken);
+        if let Err(error) = context.still_wanted().await {
+            // Without an answer nothing says that this rotation was overtaken. The next run of the step asks again.
+            if is_overtaken(&error) {
+                put_back(context, &admin).await?;
+            }
+            return Err(error);
         }
         set?;
         Ok(Applied::Changed(Change { by: "admin", previous: PreviousCredential::Refused }))
