@@ -73,9 +73,9 @@ pub trait Server: fmt::Display + Send + Sync + Sized + 'static {
     /// Its log so far.
     fn log(&self) -> String;
     /// Stops it at once. Its data and its port stay.
-    fn down(&mut self);
+    fn down(&self);
     /// Starts it again.
-    fn up(&mut self) -> impl Future<Output = ()> + Send;
+    fn up(&self) -> impl Future<Output = ()> + Send;
 }
 
 /// How a server is set up; by default with TLS required.
@@ -160,10 +160,10 @@ impl Server for Postgres {
     fn log(&self) -> String {
         self.log_text().expect("the server has a log")
     }
-    fn down(&mut self) {
+    fn down(&self) {
         self.down().expect("the server stops");
     }
-    async fn up(&mut self) {
+    async fn up(&self) {
         self.up().await.expect("the server starts");
     }
 }
@@ -246,10 +246,10 @@ impl Server for MySql {
     fn log(&self) -> String {
         self.log_text().expect("the server has a log")
     }
-    fn down(&mut self) {
+    fn down(&self) {
         self.down().expect("the server stops");
     }
-    async fn up(&mut self) {
+    async fn up(&self) {
         self.up().await.expect("the server starts");
     }
 }

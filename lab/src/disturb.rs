@@ -10,9 +10,10 @@
 //! disturbed. Databases and issuers cannot tell callers apart: everything that reaches a relay or an `Https` counts.
 
 use std::future::Future;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
+use tokio::sync::Notify;
 
 /// What happens to a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,6 +24,8 @@ pub enum Fault {
     KillAfter,
     /// The call waits before it reaches the service.
     Delay(Duration),
+    /// The same, until [`Disturb::release`].
+    Hold,
     /// `ThrottlingException`, HTTP 400; from RDS `Throttling`. A database flight is cut instead: the connection closes, nothing is forwarded.
     /// An issuer answers 429 with `Retry-After: 1`.
     Throttle,
@@ -98,6 +101,8 @@ pub struct Disturb(Arc<Shared>);
 struct Shared {
     state: Mutex<State>,
     killer: OnceLock<Killer>,
+    held: Notify,
+    released: Notify,
 }
 
 type Killer = Box<dyn Fn(Option<String>) -> Pin<Box<dyn Future<Output = ()> + Send>> + Send + Sync>;
@@ -140,6 +145,16 @@ impl Disturb {
     /// Applies `fault` to every call of `operation`.
     pub fn on_every(&self, operation: &str, fault: Fault) {
         self.rule(Which::Every(operation.to_owned()), fault);
+    }
+
+    /// Returns once a call waits because of [`Fault::Hold`].
+    pub async fn held(&self) {
+        self.0.held.notified().await;
+    }
+
+    /// Lets the calls go on that wait because of [`Fault::Hold`].
+    pub fn release(&self) {
+        self.0.released.notify_waiters();
     }
 
     /// The least duration of every Secrets Manager call and every request to an issuer, as if over a network.
@@ -219,6 +234,21 @@ pub(crate) struct Ticket {
 }
 
 impl Ticket {
+    /// Waits as long as the fault says. The call reaches its service afterwards.
+    pub(crate) async fn wait(&self) {
+        match self.fault {
+            Some(Fault::Delay(time)) => tokio::time::sleep(time).await,
+            Some(Fault::Hold) => {
+                let mut released = pin!(self.disturb.0.released.notified());
+                // From here on a release is noticed, so that whoever hears of the call may release it at once.
+                released.as_mut().enable();
+                self.disturb.0.held.notify_one();
+                released.await;
+            }
+            _ => {}
+        }
+    }
+
     /// Notes the error type that the call was answered with.
     pub(crate) fn error(&self, error: &str) {
         self.update(|call, _| call.error = Some(error.to_owned()));
@@ -286,6 +316,20 @@ mod tests {
         assert_eq!(disturb.begin("PutSecretValue", None).fault, None);
         let faults: Vec<_> = (0..3).map(|_| disturb.begin("GetSecretValue", None).fault).collect();
         assert_eq!(faults, [Some(Fault::StaleRead), Some(Fault::Throttle), Some(Fault::Throttle)]);
+    }
+
+    #[tokio::test]
+    async fn a_call_is_held_until_its_release() {
+        let disturb = Disturb::new();
+        disturb.on_call(1, Fault::Hold);
+        // Too early: nothing waits yet.
+        disturb.release();
+        let ticket = disturb.begin(DATABASE, None);
+        let waits = tokio::spawn(async move { ticket.wait().await });
+        disturb.held().await;
+        assert_eq!((disturb.fired(), waits.is_finished()), (1, false));
+        disturb.release();
+        waits.await.unwrap();
     }
 
     #[test]

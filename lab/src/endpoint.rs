@@ -293,7 +293,7 @@ async fn disturbed<F: Future<Output = Answered>>(
         Some(Fault::Fail(status @ 403)) => return refused(status, "AccessDeniedException"),
         Some(Fault::Fail(status @ 503)) => return refused(status, "ServiceUnavailable"),
         Some(Fault::Fail(status)) => return refused(status, "InternalServiceError"),
-        Some(Fault::Delay(time)) => tokio::time::sleep(time).await,
+        Some(Fault::Delay(_) | Fault::Hold) => ticket.wait().await,
         Some(Fault::StaleRead) => consistency = Consistency::Stale,
         Some(Fault::KillAfter | Fault::LoseReply) | None => {}
     }

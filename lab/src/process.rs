@@ -1,12 +1,13 @@
 //! A child process that does not outlive its owner.
 
+use rustix::io::Errno;
 use rustix::process::{Pid, Signal, kill_process};
-use std::io;
 use std::ops::{Deref, DerefMut};
 use std::os::unix::process::CommandExt as _;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
+use std::{fs, io};
 
 /// Longer than the 5 s after which PostgreSQL itself kills children that do not heed an immediate shutdown.
 const STOP_LIMIT: Duration = Duration::from_secs(8);
@@ -46,6 +47,24 @@ impl Process {
     /// If it has ended.
     pub fn signal(&self, signal: Signal) -> io::Result<()> {
         Ok(kill_process(Pid::from_child(&self.child), signal)?)
+    }
+
+    /// Sends the signal to it and to the processes that it has started.
+    ///
+    /// # Errors
+    /// If it has ended, or the system does not tell its children.
+    pub(crate) fn signal_family(&self, signal: Signal) -> io::Result<()> {
+        self.signal(signal)?;
+        let id = self.child.id();
+        let children = fs::read_to_string(format!("/proc/{id}/task/{id}/children"))?;
+        for child in children.split_whitespace().filter_map(|id| id.parse().ok()).filter_map(Pid::from_raw) {
+            match kill_process(child, signal) {
+                // It has ended meanwhile.
+                Ok(()) | Err(Errno::SRCH) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(())
     }
 
     /// How it ended; `None` if it still runs after that time.
@@ -110,7 +129,7 @@ mod tests {
     }
 
     fn runs(process: u32) -> bool {
-        std::fs::exists(format!("/proc/{process}")).unwrap()
+        fs::exists(format!("/proc/{process}")).unwrap()
     }
 
     #[test]
@@ -139,5 +158,28 @@ mod tests {
         assert!(process.wait_for(Duration::from_millis(50)).unwrap().is_none());
         process.signal(Signal::INT).unwrap();
         assert!(process.wait_for(Duration::from_secs(10)).unwrap().is_some());
+    }
+
+    #[test]
+    fn a_family_stops_and_goes_on() {
+        let mut process = sh("sleep 60 & echo $!; wait");
+        let mut line = String::new();
+        let output = process.stdout.take().unwrap();
+        io::BufRead::read_line(&mut io::BufReader::new(output), &mut line).unwrap();
+        let child: u32 = line.trim().parse().unwrap();
+        let states = |wanted: &str| {
+            let state = |id| fs::read_to_string(format!("/proc/{id}/stat")).unwrap();
+            let is = |id| state(id).rsplit_once(") ").unwrap().1.starts_with(wanted);
+            let start = Instant::now();
+            while !(is(process.id()) && is(child)) {
+                assert!(start.elapsed() < Duration::from_secs(10), "the processes are not in state {wanted}");
+                sleep(POLL);
+            }
+        };
+        process.signal_family(Signal::STOP).unwrap();
+        states("T");
+        process.signal_family(Signal::CONT).unwrap();
+        states("S");
+        process.signal_family(Signal::KILL).unwrap();
     }
 }

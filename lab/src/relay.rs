@@ -235,8 +235,10 @@ impl Connection {
                 Err(Closed)
             }
             Some(Fault::Throttle | Fault::Fail(_)) => Err(Closed),
-            Some(Fault::Delay(time)) => {
-                tokio::time::sleep(time).await;
+            Some(Fault::Delay(_) | Fault::Hold) => {
+                if let Some(flight) = &self.flight {
+                    flight.wait().await;
+                }
                 Ok(())
             }
             Some(Fault::KillAfter | Fault::LoseReply | Fault::StaleRead) | None => Ok(()),

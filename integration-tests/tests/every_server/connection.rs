@@ -166,7 +166,7 @@ async fn a_private_ca_is_trusted_wherever_it_is_named<O: Options>(options: O) {
 // ---- no answer
 
 async fn a_server_that_is_down_refuses_connections<O: Options>(options: O) {
-    let mut world = world(options).await;
+    let world = world(options).await;
     let port = world.server.port();
     let arn = world.user_with("app", json!({"port": port})).await.arn;
     world.server.down();

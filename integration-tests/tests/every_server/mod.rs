@@ -29,6 +29,7 @@ mod pool;
 mod rds;
 mod recover;
 mod recovery;
+mod trouble;
 
 /// PostgreSQL 15.
 fn postgres() -> postgres::Options {

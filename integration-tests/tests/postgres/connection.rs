@@ -130,7 +130,7 @@ async fn a_server_without_a_free_slot_is_named() {
 
 #[tokio::test]
 async fn a_server_that_shuts_down_is_not_ready() {
-    let mut world = World::start().await;
+    let world = World::start().await;
     let arn = world.user("app").await.arn;
     // A smart shutdown waits for this client, and refuses new ones.
     let guest = world.server.connect_superuser().await.unwrap();

@@ -223,7 +223,7 @@ impl Server {
             }
             Some(Fault::Throttle) => return Ok(throttled(RETRY_AFTER)),
             Some(Fault::Fail(status)) => return Ok(failed(status)),
-            Some(Fault::Delay(time)) => tokio::time::sleep(time).await,
+            Some(Fault::Delay(_) | Fault::Hold) => ticket.wait().await,
             Some(Fault::StaleRead) => drop(request.extensions_mut().insert(Stale)),
             Some(Fault::KillAfter | Fault::LoseReply) | None => {}
         }

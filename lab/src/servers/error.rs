@@ -30,6 +30,14 @@ pub enum Error {
         /// What the system said.
         source: std::io::Error,
     },
+    /// A signal could not be sent to the server.
+    #[error("cannot send a signal to {server}: {source}")]
+    Signal {
+        /// Which server.
+        server: String,
+        /// What the system said.
+        source: std::io::Error,
+    },
     /// The runtime is being shut down.
     #[error("the runtime was shut down while a server was being started or stopped")]
     Abandoned,

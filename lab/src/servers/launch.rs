@@ -1,5 +1,6 @@
 //! Starting a server's process, and waiting until it accepts connections. Everything here blocks.
 
+use super::error::blocking;
 use super::home::Home;
 use super::{Error, Result};
 use crate::port::Reserved;
@@ -8,9 +9,10 @@ use crate::provision::{self, command::last_lines};
 use rustix::process::Signal;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
+use std::{fmt, io};
 
 /// Usually a second; a slow machine with a compiler at work on all its processors needs many times that, and only what
 /// hangs should be cut off.
@@ -20,6 +22,63 @@ const POLL: Duration = Duration::from_millis(10);
 const LOG_LINES: usize = 12;
 /// What the server writes to its standard output and error.
 const LOG: &str = "server.log";
+
+/// A server's process, which can be stopped and started again.
+#[derive(Debug)]
+pub(super) struct Running(Mutex<Option<Process>>);
+
+impl Running {
+    pub(super) fn new(process: Process) -> Self {
+        Self(Mutex::new(Some(process)))
+    }
+
+    fn process(&self) -> MutexGuard<'_, Option<Process>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Has the server read its configuration again. `false` if it is down. `server` names it in an error, here and below.
+    pub(super) fn reload(&self, server: &impl fmt::Display) -> Result<bool> {
+        self.signal(server, |process| process.signal(Signal::HUP))
+    }
+
+    /// Stops every process of the server as they are, so that it neither answers nor closes a connection.
+    pub(super) fn freeze(&self, server: &impl fmt::Display) -> Result<()> {
+        self.signal(server, |process| process.signal_family(Signal::STOP)).map(drop)
+    }
+
+    /// Lets a frozen server go on.
+    pub(super) fn thaw(&self, server: &impl fmt::Display) -> Result<()> {
+        self.signal(server, |process| process.signal_family(Signal::CONT)).map(drop)
+    }
+
+    fn signal(&self, server: &impl fmt::Display, send: impl Fn(&Process) -> io::Result<()>) -> Result<bool> {
+        let process = self.process();
+        let Some(process) = process.as_ref() else { return Ok(false) };
+        send(process).map_err(|source| Error::Signal { server: server.to_string(), source })?;
+        Ok(true)
+    }
+
+    /// Stops the server at once, if it runs.
+    pub(super) fn down(&self, server: &impl fmt::Display) -> Result<()> {
+        let Some(mut process) = self.process().take() else { return Ok(()) };
+        process.stop().map_err(|source| Error::Stop { server: server.to_string(), source })
+    }
+
+    /// Starts the server again on its port, if it is down.
+    pub(super) async fn up(
+        &self,
+        server: &Arc<impl Launchable + Send + Sync + 'static>,
+        port: &Arc<Reserved>,
+    ) -> Result<()> {
+        if self.process().is_some() {
+            return Ok(());
+        }
+        let (server, port) = (Arc::clone(server), Arc::clone(port));
+        let process = blocking(move || launch_on(&*server, &port)).await?;
+        *self.process() = Some(process);
+        Ok(())
+    }
+}
 
 /// What can be started on a port, again and again.
 pub(super) trait Launchable {
@@ -44,13 +103,13 @@ pub(super) trait Launchable {
 }
 
 /// Starts the server on a free port, and waits until it accepts connections.
-pub(super) fn launch(server: &impl Launchable) -> Result<(Process, Arc<Reserved>)> {
+pub(super) fn launch(server: &impl Launchable) -> Result<(Running, Arc<Reserved>)> {
     let port = Reserved::new().map_err(provision::Error::io("find a free port on", Path::new("127.0.0.1")))?;
-    Ok((launch_on(server, &port)?, Arc::new(port)))
+    Ok((Running::new(launch_on(server, &port)?), Arc::new(port)))
 }
 
 /// Starts the server on this port, and waits until it accepts connections.
-pub(super) fn launch_on<S: Launchable>(server: &S, port: &Reserved) -> Result<Process> {
+fn launch_on<S: Launchable>(server: &S, port: &Reserved) -> Result<Process> {
     let mut program = server.program(port.number())?;
     let path = PathBuf::from(program.get_program());
     let io = |source| provision::Error::Io { doing: "start", path: path.clone(), source };

@@ -256,7 +256,7 @@ fn assert_refuses_and_is_kept(port: u16) {
 #[tokio::test]
 async fn a_server_that_went_down_comes_up_with_its_data_on_its_port() {
     for kind in KINDS {
-        let mut server = MySql::start(Options::default().kind(kind)).await.unwrap();
+        let server = MySql::start(Options::default().kind(kind)).await.unwrap();
         let (port, password) = (server.port(), Password::random());
         server.down().unwrap();
         assert_refuses_and_is_kept(port);

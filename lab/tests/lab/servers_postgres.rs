@@ -158,7 +158,7 @@ fn assert_refuses_and_is_kept(port: u16) {
 
 #[tokio::test]
 async fn a_server_that_went_down_comes_up_with_its_data_on_its_port() {
-    let mut server = Postgres::start(Options::default()).await.unwrap();
+    let server = Postgres::start(Options::default()).await.unwrap();
     let (port, password) = (server.port(), Password::random());
     server.down().unwrap();
     assert_refuses_and_is_kept(port);

@@ -24,12 +24,11 @@ pub use options::Options;
 pub use quote::{literal, quoted};
 
 use super::certificates::Certificate;
-use super::error::{Error, Result, blocking};
-use super::launch::{launch, launch_on};
+use super::error::{Result, blocking};
+use super::launch::{Running, launch};
 use super::password::Password;
 use super::tls::HOST;
 use crate::port::Reserved;
-use crate::process::Process;
 use instance::{Instance, SUPERUSER};
 use std::fmt;
 use std::path::PathBuf;
@@ -39,7 +38,7 @@ use std::sync::Arc;
 #[derive(Debug)]
 pub struct MySql {
     // `None` while it is down. Before the instance, whose directory goes last: fields are dropped in order.
-    process: Option<Process>,
+    process: Running,
     // Shared with the threads that start it, as is the instance.
     port: Arc<Reserved>,
     superuser_password: Password,
@@ -62,7 +61,7 @@ impl MySql {
             let instance = Instance::create(options, &superuser_password)?;
             let (process, port) = launch(&instance)?;
             instance.was_launched()?;
-            Ok(Self { process: Some(process), port, superuser_password, certificate, instance: Arc::new(instance) })
+            Ok(Self { process, port, superuser_password, certificate, instance: Arc::new(instance) })
         })
         .await
     }
@@ -144,28 +143,39 @@ impl MySql {
     ///
     /// # Errors
     /// [`Error::Stop`] if the process does not end.
-    pub fn down(&mut self) -> Result<()> {
-        let Some(mut process) = self.process.take() else { return Ok(()) };
-        process.stop().map_err(|source| Error::Stop { server: self.to_string(), source })
+    pub fn down(&self) -> Result<()> {
+        self.process.down(self)
     }
 
     /// Starts the server again on the same port, if it is down.
     ///
     /// # Errors
     /// [`Error::NotReady`] if it does not start.
-    pub async fn up(&mut self) -> Result<()> {
-        if self.process.is_none() {
-            let (instance, port) = (Arc::clone(&self.instance), Arc::clone(&self.port));
-            self.process = Some(blocking(move || launch_on(&*instance, &port)).await?);
-        }
-        Ok(())
+    pub async fn up(&self) -> Result<()> {
+        self.process.up(&self.instance, &self.port).await
+    }
+
+    /// Stops every process of the server as they are, so that it neither answers nor closes a connection.
+    ///
+    /// # Errors
+    /// [`Error::Signal`].
+    pub fn freeze(&self) -> Result<()> {
+        self.process.freeze(self)
+    }
+
+    /// Lets a server go on that was [frozen](Self::freeze).
+    ///
+    /// # Errors
+    /// [`Error::Signal`].
+    pub fn thaw(&self) -> Result<()> {
+        self.process.thaw(self)
     }
 
     /// Stops the server at once and removes its directory. Dropping it does the same, without telling of a failure.
     ///
     /// # Errors
     /// [`Error::Stop`] if the process does not end.
-    pub fn stop(mut self) -> Result<()> {
+    pub fn stop(self) -> Result<()> {
         self.down()
     }
 }

@@ -24,14 +24,12 @@ pub use options::Options;
 
 use super::certificates::Certificate;
 use super::error::{Error, Result, blocking};
-use super::launch::{Launchable as _, launch, launch_on};
+use super::launch::{Launchable as _, Running, launch};
 use super::password::Password;
 use super::tls::HOST;
 use crate::port::Reserved;
-use crate::process::Process;
 use crate::provision::SUPERUSER;
 use cluster::{Cluster, Primary};
-use rustix::process::Signal;
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -44,7 +42,7 @@ const RELOAD_POLL: Duration = Duration::from_millis(10);
 #[derive(Debug)]
 pub struct Postgres {
     // `None` while it is down. Before the cluster, whose directory goes last: fields are dropped in order.
-    process: Option<Process>,
+    process: Running,
     // Shared with the threads that start it, as is the cluster.
     port: Arc<Reserved>,
     superuser_password: Password,
@@ -88,7 +86,7 @@ impl Postgres {
     fn launch(cluster: Cluster, superuser_password: Password) -> Result<Self> {
         let (process, port) = launch(&cluster)?;
         let certificate = cluster.options().certificate.clone();
-        Ok(Self { process: Some(process), port, superuser_password, certificate, cluster: Arc::new(cluster) })
+        Ok(Self { process, port, superuser_password, certificate, cluster: Arc::new(cluster) })
     }
 
     /// The name to connect to: `localhost`. The server listens on 127.0.0.1 only.
@@ -147,9 +145,10 @@ impl Postgres {
     pub async fn present_certificate(&mut self, certificate: Certificate) -> Result<()> {
         self.cluster.write_certificate(&certificate)?;
         self.certificate = Some(certificate);
-        let Some(process) = &self.process else { return Ok(()) };
         let log_before = self.log_text()?.len();
-        process.signal(Signal::HUP).map_err(|source| Error::Stop { server: self.to_string(), source })?;
+        if !self.process.reload(self)? {
+            return Ok(());
+        }
         // The postmaster logs this when it begins to reload, and takes no connection before it has done so.
         let start = Instant::now();
         while !self.log_text()?.get(log_before..).is_some_and(|news| news.contains("SIGHUP")) {
@@ -167,28 +166,39 @@ impl Postgres {
     ///
     /// # Errors
     /// [`Error::Stop`] if the process does not end.
-    pub fn down(&mut self) -> Result<()> {
-        let Some(mut process) = self.process.take() else { return Ok(()) };
-        process.stop().map_err(|source| Error::Stop { server: self.to_string(), source })
+    pub fn down(&self) -> Result<()> {
+        self.process.down(self)
     }
 
     /// Starts the server again on the same port, if it is down.
     ///
     /// # Errors
     /// [`Error::NotReady`] if it does not start.
-    pub async fn up(&mut self) -> Result<()> {
-        if self.process.is_none() {
-            let (cluster, port) = (Arc::clone(&self.cluster), Arc::clone(&self.port));
-            self.process = Some(blocking(move || launch_on(&*cluster, &port)).await?);
-        }
-        Ok(())
+    pub async fn up(&self) -> Result<()> {
+        self.process.up(&self.cluster, &self.port).await
+    }
+
+    /// Stops every process of the server as they are, so that it neither answers nor closes a connection.
+    ///
+    /// # Errors
+    /// [`Error::Signal`].
+    pub fn freeze(&self) -> Result<()> {
+        self.process.freeze(self)
+    }
+
+    /// Lets a server go on that was [frozen](Self::freeze).
+    ///
+    /// # Errors
+    /// [`Error::Signal`].
+    pub fn thaw(&self) -> Result<()> {
+        self.process.thaw(self)
     }
 
     /// Stops the server at once and removes its directory. Dropping it does the same, without telling of a failure.
     ///
     /// # Errors
     /// [`Error::Stop`] if the process does not end.
-    pub fn stop(mut self) -> Result<()> {
+    pub fn stop(self) -> Result<()> {
         self.down()
     }
 }
