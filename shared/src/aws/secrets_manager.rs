@@ -331,6 +331,8 @@ async fn finish<T, E: ProvideErrorMetadata>(
         attempts: attempts.count(),
     };
     match deadline.limit(work).await {
+        // The time was spent before anything was sent.
+        Err(_) if attempts.count() == 0 => Err(failure(Code::TimeSpent, None).into_error()),
         Err(_) if attempts.throttled() => Err(failure(Code::ServiceThrottled, None).into_error()),
         Err(_) => Err(failure(Code::ServiceUnavailable, None).into_error()),
         Ok(Ok(output)) => Ok(Ok(output)),
@@ -359,5 +361,19 @@ fn classify(code: Option<&str>, status: u16) -> Code {
         "ExpiredTokenException" | "UnrecognizedClientException" | "InvalidSignatureException" => Code::ServiceDenied,
         _ if status >= 500 => Code::ServiceUnavailable,
         _ => Code::ServiceRefused,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use aws_sdk_secretsmanager::operation::describe_secret::DescribeSecretError;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_call_that_was_never_sent_blames_the_time_and_not_the_service() {
+        let spent = Deadline::after(Duration::ZERO);
+        let never = std::future::pending::<Result<(), SdkError<DescribeSecretError>>>();
+        let answer = finish("DescribeSecret", "app", spent, &Attempts::default(), never).await;
+        assert_eq!(answer.err().map(|error| error.code()), Some(Code::TimeSpent));
     }
 }
