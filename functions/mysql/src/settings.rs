@@ -4,7 +4,7 @@ use rotation::Result;
 use rotation::environment::Environment;
 
 /// What AWS's functions for MySQL and MariaDB leave out of a password: characters that trouble connection strings and shells.
-pub(crate) const EXCLUDE_CHARACTERS: &str = "/@\"'\\";
+pub const EXCLUDE_CHARACTERS: &str = "/@\"'\\";
 
 /// The settings that only this function has.
 #[derive(Clone, Copy, Debug)]
