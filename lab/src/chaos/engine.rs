@@ -134,13 +134,27 @@ fn log_in(world: &World, process: &Arc<Process>, login: Login<'_>) -> Result<Ses
         let (in_a_row, in_this_one) = (inner.server.refused.get(user).copied().unwrap_or_default(), process.refused());
         inner.judge.refused(user, in_a_row, in_this_one);
     }
+    let pretends = inner.server.target == Target::Mysql && !inner.server.users.contains_key(user);
     drop(inner);
+    if pretends {
+        // MySQL asks for one of its ways to authenticate, and the function does not have all of them.
+        return Err(LoginFailure::unknown(Error::new(Code::AuthenticationUnsupported).with(Fact::User, user)));
+    }
     world.note(|| format!("      refused: the login of {user}"));
     Err(LoginFailure { observation: Observation::Rejected, error: Error::new(Code::CurrentRejected) })
 }
 
 fn missing(user: &str) -> Error {
     Error::new(Code::RoleMissing).with(Fact::User, user)
+}
+
+/// Whether a password would let the user log in.
+fn usable(server: &Server, name: &str) -> Result<()> {
+    let user = server.users.get(name).ok_or_else(|| missing(name))?;
+    if user.locked {
+        return Err(Error::new(Code::RoleUnusable).with(Fact::User, name));
+    }
+    Ok(())
 }
 
 /// Whether the clone follows the base.
@@ -197,9 +211,7 @@ impl Engine for PostgresLike {
                 session.lock("lock", user, |_| Ok(())).await?;
             }
             Work::Rescue(change) => {
-                let exists =
-                    |server: &mut Server| server.users.get(change.user).map(drop).ok_or_else(|| missing(change.user));
-                session.lock("lock", change.user, exists).await?;
+                session.lock("lock", change.user, |server| usable(server, change.user)).await?;
             }
             Work::Turn(Turn { pair, pending, .. }) => {
                 let read =
@@ -208,6 +220,7 @@ impl Engine for PostgresLike {
                 if gone && !pair.named && !evidence.held(&pair.base).await? {
                     return Err(pair.unproven("the user that the secret holds now does not exist at the server"));
                 }
+                usable(&session.process.world()?.inner().server, &pair.base)?;
             }
         }
         Ok(Locked { session, staged: None })
@@ -229,6 +242,10 @@ impl Engine for PostgresLike {
         if !next.member_of.contains(&pair.base) {
             locked.session.ask("grant", &pair.clone, |_| Ok(())).await?;
             next.member_of.insert(pair.base.clone());
+        }
+        if clone.is_some() {
+            // The clone has the base's LOGIN, and the base may log in.
+            next.locked = false;
         }
         if clone.as_ref() != Some(&next) {
             locked.staged = Some((pair.clone.clone(), next));
@@ -317,17 +334,9 @@ impl MySqlLike {
         Ok(user.is_some_and(|user| passwords.iter().any(|password| user.primary == password.expose())))
     }
 
-    fn ready(server: &Server, pair: &Pair) -> Result<()> {
-        let base = server.users.get(&pair.base).ok_or_else(|| missing(&pair.base))?;
-        if base.locked {
-            return Err(Error::new(Code::RoleUnusable).with(Fact::User, &pair.base));
-        }
-        Ok(())
-    }
-
     /// Whether the server alone proves the pair. If not: the user that an older version of the secret has to hold.
     fn proven<'a>(server: &Server, Turn { pair, pending, new, current }: Turn<'a>) -> Result<Option<&'a str>> {
-        Self::ready(server, pair)?;
+        usable(server, &pair.base)?;
         if pair.named {
             return Ok(None);
         }
@@ -392,10 +401,8 @@ impl Engine for MySqlLike {
             }
             Work::Rescue(change) => {
                 let read = |server: &mut Server| {
+                    usable(server, change.user)?;
                     let user = server.users.get(change.user).ok_or_else(|| missing(change.user))?;
-                    if user.locked {
-                        return Err(Error::new(Code::RoleUnusable).with(Fact::User, change.user));
-                    }
                     if user.has(change.from.expose()) {
                         return Err(Error::new(Code::LoginForbidden).with(Fact::User, change.user));
                     }
@@ -447,8 +454,7 @@ impl Engine for MySqlLike {
         let clone = privileges(&pair.clone).unwrap_or_default();
         for privilege in PRIVILEGES {
             let (wanted, there) = (base.contains(privilege), clone.contains(privilege));
-            let in_use = pending == Side::Base;
-            if wanted == there || there && in_use {
+            if wanted == there {
                 continue;
             }
             let grant = |server: &mut Server| {

@@ -57,6 +57,8 @@ pub(super) struct Judge {
     pub(super) acts: Vec<Act>,
     /// Whether AWSCURRENT opens the target.
     pub(super) open: bool,
+    /// Whether the user in AWSCURRENT may do other things than the base user.
+    differs: bool,
     /// The most calls during which AWSCURRENT of a single user was refused.
     pub(super) longest_window: u32,
     /// How often a person's act came between the last question and its effect, and AWSCURRENT was refused by it.
@@ -88,6 +90,7 @@ impl Judge {
             violations: Vec::new(),
             acts: Vec::new(),
             open: true,
+            differs: false,
             longest_window: 0,
             races: 0,
             window: None,
@@ -185,9 +188,10 @@ impl Judge {
             self.longest_window = self.longest_window.max(calls.saturating_sub(since));
         }
         self.open = open;
-        if open && !by_person && !self.raced(began) && self.case.strategy.is_pair() {
+        if open && self.case.strategy.is_pair() {
             let reach = |name: &str| server.users.get(name).map(|user| server.reaches(user));
-            if reach(USER).is_some_and(|base| reach(&current.user) != Some(base)) {
+            let differs = reach(USER).is_some_and(|base| reach(&current.user) != Some(base));
+            if std::mem::replace(&mut self.differs, differs) != differs && differs && !by_person && !self.raced(began) {
                 self.violated("less-than-the-base", "the user in AWSCURRENT may do other things than the base user");
             }
         }

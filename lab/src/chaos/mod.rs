@@ -15,6 +15,7 @@
 //! | `person` | what people do, and what they do when they follow an error's advice |
 //! | `judge` | what must hold after each effect and at the end |
 //! | `run` | one history from its beginning to its judgement |
+//! | `simulated` | a simulated server by itself, to be compared with a real one |
 //! | `explore` | all histories of a depth, or a sample of them |
 
 mod case;
@@ -27,6 +28,7 @@ mod lambda;
 mod person;
 mod run;
 mod server;
+mod simulated;
 mod store;
 mod world;
 
@@ -35,4 +37,5 @@ pub use explore::{Count, Explored, Found, Plan, explore};
 pub use history::{Act, Event, Fault, History, What};
 pub use judge::Violation;
 pub use run::{Judged, replay};
+pub use simulated::Simulated;
 pub use world::Mutation;

@@ -38,11 +38,11 @@ pub(super) async fn act(world: &Arc<World>, act: Act) {
         Act::ChangePassword => change_password(world),
         Act::DropCurrentUser => {
             if let Some((user, _)) = current(world) {
-                world.inner().server.change().remove(&user);
+                world.inner().server.drop_user(&user);
             }
         }
-        Act::DropBase => drop(world.inner().server.change().remove(USER)),
-        Act::DropClone => drop(world.inner().server.change().remove(CLONE)),
+        Act::DropBase => world.inner().server.drop_user(USER),
+        Act::DropClone => world.inner().server.drop_user(CLONE),
         Act::RotateSuperuser => rotate_superuser(world).await,
         Act::RotateSecond => rotate_second(world).await,
     }
@@ -170,7 +170,8 @@ pub(super) async fn follow(world: &Arc<World>, error: &Error) -> Option<&'static
             set_current_password(world)
         }
         Code::LockedOut | Code::CurrentRejected => set_current_password(world),
-        Code::RoleMissing => {
+        // The second one says so, too, because MySQL does not tell which users there are.
+        Code::RoleMissing | Code::AuthenticationUnsupported => {
             create_user(world, error.fact(Fact::User)?);
             Some("the user is created")
         }

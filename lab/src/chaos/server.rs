@@ -67,6 +67,9 @@ impl Server {
     /// A new session's number, or none if the login is refused.
     pub(super) fn log_in(&mut self, user: &str, password: &str) -> Option<u64> {
         if !self.opens(user, password) {
+            if !self.users.contains_key(user) {
+                return None;
+            }
             *self.refused.entry(user.to_owned()).or_default() += 1;
             return None;
         }
@@ -98,6 +101,15 @@ impl Server {
             reach.extend(self.reaches(role));
         }
         reach
+    }
+
+    /// Removes a user, and its memberships.
+    pub(super) fn drop_user(&mut self, name: &str) {
+        let users = self.change();
+        users.remove(name);
+        users.values_mut().for_each(|user| {
+            user.member_of.remove(name);
+        });
     }
 
     /// Whether a user belongs to the tested secret.

@@ -313,8 +313,13 @@ impl World {
         );
     }
 
+    /// A new process of the function.
+    pub(super) fn process(self: &Arc<Self>) -> Arc<Process> {
+        Arc::new(Process { world: Arc::downgrade(self), state: Mutex::default() })
+    }
+
     fn lambda(self: &Arc<Self>) -> Arc<Lambda> {
-        let process = Arc::new(Process { world: Arc::downgrade(self), state: Mutex::default() });
+        let process = self.process();
         let steps = (self.hooks.steps)(process.clone(), self.case.target, self.settings.clone());
         Arc::new(Lambda { process, steps })
     }

@@ -18,3 +18,4 @@ mod secretsmanager_moto;
 mod servers_mysql;
 mod servers_postgres;
 mod servers_provision;
+mod simulated;

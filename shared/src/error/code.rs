@@ -261,7 +261,7 @@ codes! {
     /// The server asks for a way of authentication that would give the password away, or is not supported.
     AuthenticationUnsupported = "authentication-unsupported", Permanent,
         "the server asks for an authentication method that this function does not use",
-        "PostgreSQL: use scram-sha-256 (or md5) for this user in pg_hba.conf. MySQL: use caching_sha2_password or mysql_native_password for the account. MariaDB: mysql_native_password or ed25519.";
+        "PostgreSQL: use scram-sha-256 (or md5) for this user in pg_hba.conf. MySQL: use caching_sha2_password or mysql_native_password for the account. MariaDB: mysql_native_password or ed25519. If the server has no such user, create it with the password of AWSCURRENT.";
     /// SCRAM lets the server prove itself, too; this one could not.
     ServerUnproven = "server-unproven", Permanent,
         "the server did not prove that it knows the user's password, as SCRAM demands",
