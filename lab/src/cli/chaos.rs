@@ -1,13 +1,12 @@
 //! `cargo lab chaos`: histories of rotations, tried by a machine.
 
+use super::bar::Bar;
 use super::screen::{Screen, Style};
 use super::stop::Stop;
 use crate::chaos::{Explored, History, Judged, Plan, Strategy, Target, explore, replay};
 use clap::Args;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use serde::Serialize;
-use std::io::{IsTerminal, Write};
-use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 /// The options of the command.
@@ -124,28 +123,6 @@ fn all(screen: &Screen, arguments: &Chaos) -> Result<(), Stop> {
     let explored = explore(&plan, &|done, of| bar.show(done, of)).map_err(threads)?;
     show(screen, &explored, began.elapsed());
     if explored.found.is_empty() { Ok(()) } else { Err(Stop::Failed) }
-}
-
-/// A progress bar on stderr, where that is a terminal.
-#[derive(Default)]
-struct Bar(Mutex<Option<Instant>>);
-
-impl Bar {
-    fn show(&self, done: usize, of: usize) {
-        const WIDTH: usize = 40;
-        let mut stderr = std::io::stderr();
-        let Ok(mut last) = self.0.lock() else { return };
-        let recent = last.is_some_and(|last| last.elapsed() < Duration::from_millis(100));
-        if !stderr.is_terminal() || recent && done < of {
-            return;
-        }
-        *last = Some(Instant::now());
-        let filled = (done * WIDTH).checked_div(of).unwrap_or(WIDTH);
-        let bar = format!("{}{}", "█".repeat(filled), "░".repeat(WIDTH.saturating_sub(filled)));
-        let end = if done < of { format!("\r{bar} {done} of {of}") } else { "\r\x1b[2K".to_owned() };
-        // A progress bar that cannot be shown is not missed.
-        let _ = stderr.write_all(end.as_bytes()).and_then(|()| stderr.flush());
-    }
 }
 
 #[derive(Serialize)]

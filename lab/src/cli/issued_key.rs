@@ -1,6 +1,5 @@
 //! API keys: the lab's issuer with the manners of a real one, a secret with a key of it, and what must hold after a rotation.
 
-use super::consumer::{Consumer, Says};
 use super::proof::{Credentials, Opened, Proof};
 use super::screen::Screen;
 use super::setup::{Bench, bind, function, setup};
@@ -8,7 +7,7 @@ use super::stop::Stop;
 use super::target::Function;
 use crate::Lab;
 use crate::disturb::Disturb;
-use crate::issuer::{Https, Issuer, Options};
+use crate::issuer::{Consumer, Https, Issuer, Options, Says};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use std::time::Duration;

@@ -1,9 +1,9 @@
 //! The `cargo lab` command.
 
+mod bar;
 mod chaos;
 mod check;
 mod client;
-mod consumer;
 mod database;
 mod diagnose;
 mod issued_key;

@@ -22,18 +22,20 @@ const PATIENCE: Duration = Duration::from_secs(10);
 const TRIES: u32 = 20;
 
 /// A user of keys. It shares no code with the function, which could contain the same mistake.
-pub(super) struct Consumer {
+pub struct Consumer {
     tls: TlsConnector,
     port: u16,
 }
 
 /// What the issuer says about a key.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Says {
+pub enum Says {
     /// It works, and has this id.
     Works {
+        /// The key's id.
         id: String,
     },
+    /// It does not work.
     Refused,
 }
 
@@ -45,7 +47,10 @@ struct Answer {
 
 impl Consumer {
     /// A consumer of the issuer on this port of this machine, with this CA.
-    pub(super) fn new(port: u16, ca_pem: &str) -> Result<Self, String> {
+    ///
+    /// # Errors
+    /// The CA is not a certificate.
+    pub fn new(port: u16, ca_pem: &str) -> Result<Self, String> {
         let text = |error: &dyn std::error::Error| error.to_string();
         let mut roots = RootCertStore::empty();
         let ca = CertificateDer::from_pem_slice(ca_pem.as_bytes()).map_err(|error| text(&error))?;
@@ -58,7 +63,10 @@ impl Consumer {
     }
 
     /// Uses a key once.
-    pub(super) async fn use_key(&self, secret: &str) -> Result<Says, String> {
+    ///
+    /// # Errors
+    /// The issuer does not answer, or with neither a use nor a refusal.
+    pub async fn use_key(&self, secret: &str) -> Result<Says, String> {
         for _ in 0..TRIES {
             let answer = tokio::time::timeout(PATIENCE, self.ask(secret)).await;
             let answer = answer.map_err(|_| "no answer".to_owned())??;
