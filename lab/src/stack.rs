@@ -7,7 +7,7 @@ use crate::lambda::{ACCOUNT, Function, Host, Outcome, REGION, StepError, StepEve
 use crate::parameters::Parameters;
 use crate::rds::Rds;
 use crate::relay::Relay;
-use crate::secretsmanager::{Consistency, Options, RotationEventKind, RotationOutcome, Service};
+use crate::secretsmanager::{Consistency, Limits, Options, RotationEventKind, RotationOutcome, Service};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use std::future::Future;
@@ -47,6 +47,7 @@ pub struct Builder {
     retries: u32,
     clock_behind: Duration,
     disturb: Disturb,
+    limits: Option<Limits>,
 }
 
 /// An error that the service answered.
@@ -131,6 +132,12 @@ impl Builder {
         self
     }
 
+    /// How often operations of Secrets Manager may be called; no limits unless given.
+    pub fn limits(mut self, limits: Limits) -> Self {
+        self.limits = Some(limits);
+        self
+    }
+
     /// Starts everything.
     ///
     /// # Errors
@@ -145,11 +152,7 @@ impl Builder {
     /// # Errors
     /// No temporary directory could be made.
     pub fn start_on(mut self, bound: Bound) -> io::Result<Lab> {
-        // Before the caller's own variables, so that those win.
-        let url = bound.url()?;
-        for service in ["SECRETS_MANAGER", "RDS", "SSM"] {
-            self.function.environment.insert(0, (format!("AWS_ENDPOINT_URL_{service}"), url.clone()));
-        }
+        point_to(&mut self.function, &bound.url()?);
         let (disturb, clock_behind) = (self.disturb, Arc::new(Mutex::new(self.clock_behind)));
         let host = Host::new(&disturb)?;
         let function_arn = host.deploy(self.function);
@@ -162,6 +165,7 @@ impl Builder {
                 let behind = Arc::clone(&clock_behind);
                 Arc::new(move || SystemTime::now() - *behind.lock().unwrap_or_else(PoisonError::into_inner))
             },
+            limits: self.limits,
             ..Options::default()
         };
         let service = Service::new(options).with_invoker(Arc::new(steps.clone()));
@@ -178,7 +182,7 @@ impl Lab {
         let name = binary.file_stem().map_or_else(|| "rotation".into(), |name| name.to_string_lossy().into_owned());
         let mut function = Function::new(name, binary);
         function.timeout = Duration::from_secs(30);
-        Builder { function, port: 0, retries: 0, clock_behind: Duration::ZERO, disturb: Disturb::new() }
+        Builder { function, port: 0, retries: 0, clock_behind: Duration::ZERO, disturb: Disturb::new(), limits: None }
     }
 
     /// The URL for `AWS_ENDPOINT_URL`.
@@ -233,6 +237,14 @@ impl Lab {
             function.environment.push((name.to_owned(), value.to_owned()));
             self.host.deploy(function);
         }
+    }
+
+    /// Deploys what `other` describes as a further function of this lab, and returns its ARN. Of `other` only the function
+    /// counts: its name, binary, environment, memory and times.
+    pub fn deploy(&self, other: Builder) -> String {
+        let mut function = other.function;
+        point_to(&mut function, &self.url());
+        self.host.deploy(function)
     }
 
     /// The rules for the function's calls, and their record.
@@ -318,11 +330,23 @@ impl Lab {
     /// # Errors
     /// The service refused to begin.
     pub async fn rotate_to(&self, secret: &str, token: &str) -> Result<RotationReport, ServiceError> {
+        self.rotate_by(&self.function_arn, secret, token).await
+    }
+
+    /// The same with another function, which [`deploy`](Self::deploy) has deployed.
+    ///
+    /// # Errors
+    /// The service refused to begin.
+    pub async fn rotate_by(
+        &self,
+        function_arn: &str,
+        secret: &str,
+        token: &str,
+    ) -> Result<RotationReport, ServiceError> {
         let unfinished = self.pending(secret);
         let token = unfinished.unwrap_or_else(|| token.to_owned());
         let earlier = self.steps.of(&token).len();
-        let request =
-            json!({ "SecretId": secret, "ClientRequestToken": token, "RotationLambdaARN": self.function_arn });
+        let request = json!({ "SecretId": secret, "ClientRequestToken": token, "RotationLambdaARN": function_arn });
         match self.call("RotateSecret", request).await {
             Err(error) if !error.message.starts_with(PREVIOUS_INCOMPLETE) => return Err(error),
             _ => {}
@@ -407,6 +431,13 @@ impl RotationReport {
     /// The failure of the last step, if it failed.
     pub fn error(&self) -> Option<StepError> {
         self.steps.last()?.result().err()
+    }
+}
+
+/// Has a function call the services at this address. Its own variables come later, so that those win.
+fn point_to(function: &mut Function, url: &str) {
+    for service in ["SECRETS_MANAGER", "RDS", "SSM"] {
+        function.environment.insert(0, (format!("AWS_ENDPOINT_URL_{service}"), url.to_owned()));
     }
 }
 

@@ -7,7 +7,7 @@ use serde_json::Value;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::sync::broadcast;
 
 /// One of the four steps, carried out.
@@ -19,6 +19,10 @@ pub struct StepReport {
     pub secret_id: String,
     /// The version that the step was about.
     pub token: String,
+    /// When the service invoked the function.
+    pub began: Instant,
+    /// When the service had the answer.
+    pub ended: Instant,
     /// What the function answered.
     pub outcome: Outcome,
 }
@@ -83,9 +87,9 @@ impl Steps {
         let _ = self.events.send(event);
     }
 
-    fn record(&self, event: Event, outcome: Outcome) {
+    fn record(&self, event: Event, began: Instant, outcome: Outcome) {
         let Event { secret_id, client_request_token: token, step } = event;
-        let report = StepReport { step, secret_id, token, outcome };
+        let report = StepReport { step, secret_id, token, began, ended: Instant::now(), outcome };
         self.reports.lock().unwrap_or_else(PoisonError::into_inner).push(report.clone());
         self.tell(StepEvent::Ended(report));
     }
@@ -111,11 +115,12 @@ impl Invoker for Steps {
                 return Invoker::invoke(&self.host, function_arn, payload).await;
             };
             self.tell(StepEvent::Started { step: event.step.clone(), secret_id: event.secret_id.clone() });
+            let began = Instant::now();
             match self.host.invoke(function_arn, payload).await {
                 Ok(outcome) => {
                     let answer =
                         Invocation { payload: outcome.payload.clone(), function_error: outcome.function_error.clone() };
-                    self.record(event, outcome);
+                    self.record(event, began, outcome);
                     answer
                 }
                 Err(unknown) => unknown.into(),

@@ -65,6 +65,11 @@ impl ServiceError {
         Self::new("AccessDeniedException", message)
     }
 
+    /// A call beyond the rate that the service allows.
+    pub(crate) fn throttled() -> Self {
+        Self::new("ThrottlingException", "Rate exceeded")
+    }
+
     pub(crate) fn invalid_next_token() -> Self {
         Self::new("InvalidNextTokenException", "The NextToken value is invalid.")
     }

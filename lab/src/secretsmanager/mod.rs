@@ -7,6 +7,7 @@
 mod error;
 mod event;
 mod invoker;
+mod limits;
 mod model;
 mod reply;
 mod rotation;
@@ -15,5 +16,6 @@ mod service;
 pub use error::ServiceError;
 pub use event::{RotationEvent, RotationEventKind, RotationOutcome, Step};
 pub use invoker::{Invocation, Invoker};
+pub use limits::Limits;
 pub use reply::Reply;
 pub use service::{Consistency, Options, Service, StagedRotation};

@@ -12,7 +12,7 @@ use tokio::sync::broadcast;
 
 use super::event::{RotationEvent, RotationOutcome};
 use super::model::{Context, Operation, Start, State, Timestamp};
-use super::{Invoker, Reply, ServiceError};
+use super::{Invoker, Limits, Reply, ServiceError};
 
 /// Events that a slow subscriber may fall behind; ten rotations make fewer.
 const EVENT_BACKLOG: usize = 256;
@@ -31,6 +31,8 @@ pub struct Options {
     pub clock: Arc<dyn Fn() -> SystemTime + Send + Sync>,
     /// Where identifiers and generated passwords come from: the same seed gives the same ones. Random where absent.
     pub seed: Option<u64>,
+    /// How often operations may be called. No limits where absent.
+    pub limits: Option<Limits>,
 }
 
 impl Default for Options {
@@ -41,6 +43,7 @@ impl Default for Options {
             rotation_retries: 0,
             clock: Arc::new(SystemTime::now),
             seed: None,
+            limits: None,
         }
     }
 }
@@ -146,7 +149,8 @@ impl Service {
     // async although nothing waits yet: the contract is that a call may.
     #[expect(clippy::unused_async, reason = "callers must not depend on an answer without waiting")]
     pub async fn call(&self, operation: &str, body: &[u8], consistency: Consistency) -> Reply {
-        let result = Operation::parse(operation).and_then(|operation| match (operation, consistency) {
+        let admitted = Operation::parse(operation).and_then(|operation| self.admit(operation));
+        let result = admitted.and_then(|operation| match (operation, consistency) {
             (Operation::RotateSecret, _) => self.rotate(body),
             (read, Consistency::Stale) if read.is_read() => self.read_stale(read, body),
             (read, _) if read.is_read() => self.update(|state, context| state.apply(read, body, context)),
@@ -278,6 +282,13 @@ impl Service {
         let mut inner = self.lock();
         let mut state = inner.previous.clone();
         state.apply(operation, body, &mut Context { now: self.now(), rng: &mut inner.rng })
+    }
+
+    /// The operation, if the limits allow another call of it now.
+    fn admit(&self, operation: Operation) -> Result<Operation, ServiceError> {
+        let limits = self.shared.options.limits.as_ref();
+        let allowed = limits.is_none_or(|limits| limits.admit(operation, tokio::time::Instant::now()));
+        if allowed { Ok(operation) } else { Err(ServiceError::throttled()) }
     }
 
     fn rotate(&self, body: &[u8]) -> Result<Value, ServiceError> {

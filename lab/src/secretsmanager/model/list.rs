@@ -51,6 +51,7 @@ impl State {
         let mut secrets: Vec<&Secret> = self
             .secrets
             .iter()
+            .map(AsRef::as_ref)
             .filter(|secret| request.include_planned_deletion || secret.deleted.is_none())
             .filter(|secret| passes(secret, &request.filters))
             .collect();

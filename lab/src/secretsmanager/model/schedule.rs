@@ -41,7 +41,7 @@ impl Timestamp {
 }
 
 /// When a secret rotates.
-#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "PascalCase")]
 pub(crate) struct RotationRules {
     automatically_after_days: Option<i64>,

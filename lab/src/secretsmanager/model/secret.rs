@@ -13,7 +13,7 @@ use crate::secretsmanager::ServiceError;
 /// The most tags of a secret (TagResource, API reference).
 const MAX_TAGS: usize = 50;
 
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Secret {
     pub(crate) name: String,
     pub(crate) arn: String,
@@ -31,7 +31,7 @@ pub(crate) struct Secret {
     pub(crate) rotation: Option<Rotation>,
 }
 
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Rotation {
     pub(crate) enabled: bool,
     pub(crate) function_arn: String,
@@ -42,7 +42,7 @@ pub(crate) struct Rotation {
 }
 
 /// A rotation in progress.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Run {
     pub(crate) id: String,
     /// The version that the rotation makes.

@@ -1,6 +1,7 @@
 //! All secrets of one account in one region, and the operations on them.
 
 use serde_json::{Map, Value, json};
+use std::sync::Arc;
 
 use super::name::{self, Place};
 use super::request::{self, Tag, check_length, check_version_id, required};
@@ -9,11 +10,11 @@ use super::version::SecretValue;
 use super::{CURRENT, Context, Operation, PENDING, Timestamp, password};
 use crate::secretsmanager::ServiceError;
 
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct State {
     place: Place,
-    /// In the order of their creation.
-    pub(super) secrets: Vec<Secret>,
+    /// In the order of their creation. Shared between copies of the state: a call copies the state, and changes one secret of it.
+    pub(super) secrets: Vec<Arc<Secret>>,
 }
 
 impl State {
@@ -66,12 +67,12 @@ impl State {
     /// The secret that `id` names, whether marked for deletion or not.
     pub(crate) fn find(&self, id: &str) -> Result<&Secret, ServiceError> {
         let found = self.secrets.iter().find(|secret| name::matches(id, &secret.name, &secret.arn));
-        found.ok_or_else(ServiceError::no_such_secret)
+        found.map(Arc::as_ref).ok_or_else(ServiceError::no_such_secret)
     }
 
     pub(super) fn find_mut(&mut self, id: &str) -> Result<&mut Secret, ServiceError> {
         let found = self.secrets.iter_mut().find(|secret| name::matches(id, &secret.name, &secret.arn));
-        found.ok_or_else(ServiceError::no_such_secret)
+        found.map(Arc::make_mut).ok_or_else(ServiceError::no_such_secret)
     }
 
     /// Sets a tag whose key callers of the service may not use.
@@ -123,7 +124,7 @@ impl State {
             secret.versions.put(&token, value, [CURRENT.to_owned()].into(), context.now, &secret.arn)?;
             reply.insert("VersionId".into(), json!(token));
         }
-        self.secrets.push(secret);
+        self.secrets.push(Arc::new(secret));
         Ok(Value::Object(reply))
     }
 

@@ -42,7 +42,7 @@ impl fmt::Debug for SecretValue {
 }
 
 /// A version of a secret. Its value never changes once it is there.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Version {
     pub(crate) id: String,
     /// Absent from the moment a rotation registers the version until PutSecretValue fills it.
@@ -54,7 +54,7 @@ pub(crate) struct Version {
 }
 
 /// The versions of one secret, oldest first. A label is on one version at most.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Versions(Vec<Version>);
 
 impl Versions {
