@@ -13,6 +13,7 @@
 //! * [`process`]: child processes that end with their owner
 //! * [`build`]: builds the functions
 //! * [`chaos`]: histories of rotations, tried by a machine
+//! * [`load`]: rotations under load
 //! * [`cli`]: the `cargo lab` command
 
 pub mod build;
@@ -22,6 +23,7 @@ pub mod disturb;
 pub mod endpoint;
 pub mod issuer;
 pub mod lambda;
+pub mod load;
 pub mod parameters;
 pub mod port;
 pub mod process;

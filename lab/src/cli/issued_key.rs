@@ -7,7 +7,7 @@ use super::stop::Stop;
 use super::target::Function;
 use crate::Lab;
 use crate::disturb::Disturb;
-use crate::issuer::{Consumer, Https, Issuer, Options, Says};
+use crate::issuer::{Consumer, DESCRIPTION, Https, Issuer, Options, Says};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -17,8 +17,6 @@ use tokio::time::Instant;
 const PACKAGE: &str = "lockstep-api-key";
 const SECRET: &str = "lab/api-key";
 const ADMIN_SECRET: &str = "lab/issuer-admin";
-/// How the function is told to talk to the lab's issuer.
-const DESCRIPTION: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../examples/issuers/lab.yaml");
 
 /// A new key is tried once a second until it is known; AWS's limit for a function is fifteen minutes.
 const TIMEOUT: Duration = Duration::from_secs(60);

@@ -7,6 +7,7 @@ mod client;
 mod database;
 mod diagnose;
 mod issued_key;
+mod load;
 mod obtain;
 mod proof;
 mod rotate;
@@ -46,9 +47,9 @@ struct Arguments {
 
 const EXIT_CODES: &str = "\
 Exit codes:
-  0    rotated, and the outcome proved (check-issuer, diagnose, chaos: nothing is wrong; recover: recovered; serve: never)
+  0    rotated, and the outcome proved (check-issuer, diagnose, chaos, load: nothing is wrong; recover: recovered; serve: never)
   1    a rotation or a proof failed (check-issuer: mistakes, or the trial failed; diagnose: not healthy; recover: refused;
-       chaos: a violation)
+       chaos: a violation; load: a login was refused that may not be, or a secret was not rotated)
   2    wrong usage
   3    could not set up: the build, a server, a port, a file (diagnose, recover: no lab, or no such secret)
   130  interrupted; everything was cleaned up
@@ -94,6 +95,9 @@ enum Command {
     /// Try histories of rotations: faults at every external call, and what people do between any two calls.
     #[command(after_help = EXIT_CODES)]
     Chaos(chaos::Chaos),
+    /// Put rotations under load: applications that log in all the time, and a fleet of secrets at a time.
+    #[command(after_help = EXIT_CODES)]
+    Load(load::Load),
     /// Obtain the servers and tools that the lab and the tests need, so that nothing has to be downloaded later.
     #[command(after_help = EXIT_CODES)]
     Obtain,
@@ -240,6 +244,7 @@ impl Arguments {
             Some(Command::Rotate { engine }) => engine.run().json,
             Some(Command::CheckIssuer(arguments)) => arguments.json,
             Some(Command::Chaos(arguments)) => arguments.json,
+            Some(Command::Load(arguments)) => arguments.json,
             Some(Command::Diagnose(asked) | Command::Recover(asked)) => asked.json,
             Some(Command::Serve { .. } | Command::Obtain) | None => false,
         }
@@ -296,6 +301,7 @@ async fn run(arguments: Arguments, screen: &Screen) -> Result<(), Stop> {
         Some(Command::Recover(asked)) => diagnose::recover(screen, &asked).await,
         Some(Command::CheckIssuer(arguments)) => check::check(screen, &arguments).await,
         Some(Command::Chaos(arguments)) => chaos::chaos(screen, &arguments),
+        Some(Command::Load(arguments)) => load::load(screen, &arguments).await,
         Some(Command::Obtain) => obtain::obtain(screen).await,
     }
 }
@@ -322,6 +328,9 @@ mod tests {
             &["lab", "rotate", "postgres", "--postgres", "9"],
             &["lab", "rotate", "api-key", "--strategy", "single-user"],
             &["lab", "serve", "--port", "70000"],
+            &["lab", "load", "--engine", "oracle"],
+            &["lab", "load", "--concurrency", "0"],
+            &["lab", "load", "--writes", "51"],
             &["lab", "diagnose", "a", "b"],
             &["lab", "recover", "--port", "70000"],
             &["lab", "check-issuer"],

@@ -14,4 +14,4 @@ mod state;
 pub use consumer::{Consumer, Says};
 pub use https::{Https, Recorded, Stale};
 pub use keys::{Key, Options, Use};
-pub use state::Issuer;
+pub use state::{DESCRIPTION, Issuer};

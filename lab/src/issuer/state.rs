@@ -5,6 +5,9 @@ use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::time::Instant;
 
+/// How the function is told to talk to the lab's issuer.
+pub const DESCRIPTION: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../examples/issuers/lab.yaml");
+
 /// An issuer of API keys. Clones share their state.
 ///
 /// ```no_run

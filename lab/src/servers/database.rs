@@ -95,6 +95,28 @@ impl Database {
         }
     }
 
+    /// Creates several users that can log in, over one connection.
+    ///
+    /// # Errors
+    /// [`Error::Database`] for the first that fails; those before it are there.
+    pub async fn create_users(&self, users: &[(&str, &Password)]) -> Result<()> {
+        match self {
+            Self::Postgres(server) => server.create_users(users).await,
+            Self::MySql(server) => server.create_users(users).await,
+        }
+    }
+
+    /// Logs in once, as an application does; false if the server refuses the password (28P01, 1045).
+    ///
+    /// # Errors
+    /// [`Error::Database`] for everything but a good login and a refused one.
+    pub async fn login(&self, user: &str, password: &Password) -> Result<bool> {
+        match self {
+            Self::Postgres(server) => server.can_login(user, password).await,
+            Self::MySql(server) => server.login(user, password).await,
+        }
+    }
+
     /// Whether the password opens the server for the user.
     ///
     /// # Errors

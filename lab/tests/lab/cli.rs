@@ -30,6 +30,14 @@ fn exit_code(mut child: Process) -> Option<i32> {
 #[test]
 fn wrong_usage_is_2_and_help_is_0() {
     assert_eq!(lab(&["rotate", "postgres", "--times", "none"]).output().unwrap().status.code(), Some(2));
+    for arguments in [
+        &["--engine", "mariadb", "--strategy", "dual-password"][..],
+        &["--times", "0", "--secrets", "0"],
+        &["--times", "0", "--plot", "logins.svg"],
+        &["--plot", "/nonexistent/logins.svg"],
+    ] {
+        assert_eq!(lab(&["load"]).args(arguments).output().unwrap().status.code(), Some(2), "{arguments:?}");
+    }
     let help = lab(&["rotate", "postgres", "--help"]).output().unwrap();
     assert_eq!(help.status.code(), Some(0));
     assert!(String::from_utf8(help.stdout).unwrap().contains("Exit codes"));

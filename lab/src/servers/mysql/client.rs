@@ -69,6 +69,19 @@ impl MySql {
         Ok(false)
     }
 
+    /// Logs in once, as an application does; false if the server refuses with 1045. Unlike [`can_login`](Self::can_login) this
+    /// asks the server nothing else, so that many logins at once are no more than that.
+    ///
+    /// # Errors
+    /// [`Error::Database`] for everything but a good log-in and 1045.
+    pub async fn login(&self, user: &str, password: &Password) -> Result<bool> {
+        match self.try_connect(user, password, None).await {
+            Ok(_) => Ok(true),
+            Err(mysql_async::Error::Server(refusal)) if refusal.code == ER_ACCESS_DENIED_ERROR => Ok(false),
+            Err(error) => Err(failed(format!("cannot tell whether {user:?} can log in"))(error)),
+        }
+    }
+
     /// Whether one in 256 good log-ins of an account is refused, as with MariaDB's `ed25519`: up to version 0.37, mysql_common
     /// drops a zero at the end of what the server asks to sign.
     async fn may_refuse_wrongly(&self, name: &str) -> Result<bool> {
@@ -90,14 +103,26 @@ impl MySql {
     /// # Errors
     /// [`Error::Database`], for instance if there is such an account.
     pub async fn create_user(&self, name: &str, password: &Password) -> Result<()> {
+        self.create_users(&[(name, password)]).await
+    }
+
+    /// Creates several such accounts over one connection.
+    ///
+    /// # Errors
+    /// [`Error::Database`] for the first that fails; those before it are there.
+    pub async fn create_users(&self, users: &[(&str, &Password)]) -> Result<()> {
         let mut connection = self.connect_superuser().await?;
         let create = async {
             // Tests search the server's log for secrets, and must not find those of the lab.
             connection.query_drop("SET SESSION sql_log_off = ON").await?;
-            let (account, password) = (literal(name), literal(password.expose()));
-            connection.query_drop(format!("CREATE USER {account}@'%' IDENTIFIED BY {password}")).await
+            for (name, password) in users {
+                let (account, password) = (literal(name), literal(password.expose()));
+                connection.query_drop(format!("CREATE USER {account}@'%' IDENTIFIED BY {password}")).await?;
+            }
+            Ok(())
         };
-        create.await.map_err(failed(format!("cannot create the user {name:?}")))
+        let names: Vec<_> = users.iter().map(|(name, _)| *name).collect();
+        create.await.map_err(failed(format!("cannot create the users {names:?}")))
     }
 
     /// Makes the server read-only, as a replica is, or writable again. The setting is `super_read_only` on MySQL, so it holds for

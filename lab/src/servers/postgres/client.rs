@@ -52,18 +52,30 @@ impl Postgres {
     /// # Errors
     /// [`Error::Database`], for instance if there is such a role.
     pub async fn create_user(&self, name: &str, password: &Password) -> Result<()> {
+        self.create_users(&[(name, password)]).await
+    }
+
+    /// Creates several such roles over one connection.
+    ///
+    /// # Errors
+    /// [`Error::Database`] for the first that fails; those before it are there.
+    pub async fn create_users(&self, users: &[(&str, &Password)]) -> Result<()> {
         let client = self.connect_superuser().await?;
         let create = async {
             // Tests search the server's log for secrets, and must not find those of the lab.
             client.batch_execute("SET log_statement = none; SET log_min_error_statement = panic").await?;
             let kind: String = client.query_one("SHOW password_encryption", &[]).await?.try_get(0)?;
-            let verifier = match kind.as_str() {
-                "md5" => md5(password.expose().as_bytes(), name),
-                _ => scram_sha_256(password.expose().as_bytes()),
-            };
-            client.batch_execute(&format!("CREATE ROLE {} LOGIN PASSWORD '{verifier}'", quoted(name))).await
+            for (name, password) in users {
+                let verifier = match kind.as_str() {
+                    "md5" => md5(password.expose().as_bytes(), name),
+                    _ => scram_sha_256(password.expose().as_bytes()),
+                };
+                client.batch_execute(&format!("CREATE ROLE {} LOGIN PASSWORD '{verifier}'", quoted(name))).await?;
+            }
+            Ok(())
         };
-        create.await.map_err(failed(format!("cannot create the user {name:?}")))
+        let names: Vec<_> = users.iter().map(|(name, _)| *name).collect();
+        create.await.map_err(failed(format!("cannot create the users {names:?}")))
     }
 
     async fn try_connect(
