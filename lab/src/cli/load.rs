@@ -1,6 +1,7 @@
 //! `cargo lab load`: rotations under load.
 
 use super::bar::Bar;
+use super::rotate::setup_json;
 use super::screen::{Screen, Style};
 use super::setup::{function, setup};
 use super::stop::Stop;
@@ -18,8 +19,8 @@ use std::time::Duration;
 
 /// How finely the picture shows a rotation.
 const BINS: usize = 120;
-/// What the picture shows before and after a rotation, at most.
-const MARGIN: Duration = Duration::from_millis(90);
+/// What the picture shows before and after a rotation, at most: less than half of the pause between two.
+const MARGIN: Duration = Duration::from_millis(45);
 
 /// The options of the command.
 #[derive(Args, Clone, Debug)]
@@ -80,6 +81,10 @@ struct Report<'a> {
 
 /// Puts rotations under load, and tells what that shows.
 pub(super) async fn load(screen: &Screen, arguments: &Load) -> Result<(), Stop> {
+    run(screen, arguments).await.inspect_err(|stop| setup_json(screen, stop))
+}
+
+async fn run(screen: &Screen, arguments: &Load) -> Result<(), Stop> {
     let kinds = kinds(arguments)?;
     let profile = if arguments.release { Profile::Release } else { Profile::Dev };
     let mut functions = Functions::new();

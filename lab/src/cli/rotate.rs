@@ -54,7 +54,8 @@ async fn rotate<O: Opened>(screen: &Screen, bench: Bench<O>, times: u32) -> Resu
     Ok(())
 }
 
-fn setup_json(screen: &Screen, stop: &Stop) {
+/// Says as JSON why nothing could be done.
+pub(super) fn setup_json(screen: &Screen, stop: &Stop) {
     if let Stop::Setup(reason) = stop {
         screen.json(&FailedLine::new(None, None, "setup", reason));
     }

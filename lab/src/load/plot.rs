@@ -1,11 +1,11 @@
 //! A picture of logins over a rotation, as SVG. It is a card with colours of its own, so that it reads the same on white and on
 //! dark pages.
 
-use super::timeline::{Bin, Profile, Summary};
+use super::timeline::{Bin, Profile, Summary, Times, Window};
 use std::fmt::Write as _;
 
 /// Where the rows' plots begin and end, and how wide the picture is.
-const LEFT: f64 = 200.0;
+const LEFT: f64 = 235.0;
 const RIGHT: f64 = 925.0;
 const WIDTH: f64 = 960.0;
 /// Above the first row, per row, and below the last one.
@@ -124,26 +124,26 @@ fn row(out: &mut Drawing, top: f64, summary: &Summary, profile: &Profile) {
     }
 
     let (engine, strategy) = (title(summary.engine), summary.strategy);
-    out.text(24.0, axis - 30.0, "start", 14, TEXT, "bold", engine);
-    out.text(24.0, axis - 14.0, "start", 13, TEXT, "normal", strategy);
-    let rotations =
-        format!("{} rotations, {} logins", summary.rotations, summary.rereading.all() + summary.keeping.all());
-    out.text(24.0, axis + 3.0, "start", 11, FAINT, "normal", &rotations);
-    let refused = summary.rereading.refused + summary.keeping.refused;
-    let colour = if refused == 0 { "#1a7f37" } else { REFUSED };
-    out.text(24.0, axis + 19.0, "start", 12, colour, "bold", &format!("{refused} refused"));
-    if let Some(window) = &summary.window {
-        let text = format!("window: median {} ms,", window.milliseconds.median);
-        out.text(24.0, axis + 34.0, "start", 11, FAINT, "normal", &text);
-        out.text(
-            24.0,
-            axis + 48.0,
-            "start",
-            11,
-            FAINT,
-            "normal",
-            &format!("99th percentile {} ms", window.milliseconds.p99),
-        );
+    let logins = summary.rereading.all() + summary.keeping.all();
+    let (above, below) = (summary.rereading.refused, summary.keeping.refused);
+    let mut lines = vec![
+        (14, TEXT, "bold", engine.to_owned()),
+        (13, TEXT, "normal", strategy.to_owned()),
+        (11, FAINT, "normal", format!("{} rotations, {logins} logins", summary.rotations)),
+    ];
+    if above + below == 0 {
+        lines.push((12, "#1a7f37", "bold", "0 refused".to_owned()));
+    } else {
+        lines.push((11, REFUSED, "bold", format!("refused: {above} above, {below} below")));
+    }
+    if let Some(Window { milliseconds: Times { median, p99, .. }, .. }) = summary.window {
+        lines.push((11, FAINT, "normal", format!("window: median {median} ms,")));
+        lines.push((11, FAINT, "normal", format!("99th percentile {p99} ms")));
+    }
+    let mut y = axis - 30.0;
+    for (size, colour, weight, line) in lines {
+        out.text(24.0, y, "start", size, colour, weight, &line);
+        y += 16.0;
     }
 }
 
@@ -204,7 +204,7 @@ impl Drawing {
 
 #[cfg(test)]
 mod tests {
-    use super::super::timeline::{Count, Times, Window};
+    use super::super::timeline::Count;
     use super::*;
 
     fn summary(strategy: &'static str, refused: usize) -> Summary {
@@ -243,7 +243,7 @@ mod tests {
         assert!(quiet.contains(">0 refused<"));
         let refused = svg(&[(summary("dual-password", 0), profile(0)), (summary("single-user", 4), profile(4))]);
         assert_eq!(count(&refused, &fill), 2);
-        assert!(refused.contains(">4 refused<") && refused.contains("window: median 7 ms"));
+        assert!(refused.contains(">refused: 4 above, 0 below<") && refused.contains("window: median 7 ms"));
         assert!(refused.contains("mysql single-user: 4 of 12 logins refused."));
     }
 

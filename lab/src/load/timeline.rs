@@ -233,7 +233,7 @@ impl Record {
             at += Times::of(self.rotations.iter().map(|rotation| part(rotation, step))).median;
             *bound = at;
         }
-        let margin = (margin.as_secs_f64() * 1000.0).min(at * 0.15);
+        let margin = (margin.as_secs_f64() * 1000.0).min(at * 0.3);
         let (from, until) = (-margin, at + margin);
         let width = ((until - from) / bins.max(1) as f64).max(f64::MIN_POSITIVE);
         let mut profile =
@@ -338,7 +338,7 @@ mod tests {
             login(Consumer::Rereading, 95, 99, Answer::Accepted),
             login(Consumer::Keeping, 100, 104, Answer::Accepted),
             login(Consumer::Rereading, 112, 115, Answer::Refused),
-            login(Consumer::Keeping, 112, 160, Answer::Refused),
+            login(Consumer::Keeping, 112, 170, Answer::Refused),
             login(Consumer::Rereading, 120, 141, Answer::Refused),
             login(Consumer::Rereading, 145, 151, Answer::Accepted),
             login(Consumer::Rereading, 320, 326, Answer::Refused),
@@ -409,15 +409,15 @@ mod tests {
 
     #[test]
     fn a_profile_has_each_login_once_and_at_its_place() {
-        let profile = record().profile(13, ms(100));
-        assert_eq!((profile.bounds, profile.from), ([0.0, 10.0, 30.0, 40.0, 50.0], -7.5));
+        let profile = record().profile(16, ms(100));
+        assert_eq!((profile.bounds, profile.from), ([0.0, 10.0, 30.0, 40.0, 50.0], -15.0));
         assert_eq!(profile.width, 5.0);
         // 115 and 326 are 15 and 26 ms after the beginning, 141 is 41 ms after it.
         let refused: Vec<_> = profile.rereading.iter().enumerate().filter(|(_, bin)| bin.refused > 0).collect();
-        assert_eq!(refused.iter().map(|(at, _)| *at).collect::<Vec<_>>(), [4, 6, 9]);
+        assert_eq!(refused.iter().map(|(at, _)| *at).collect::<Vec<_>>(), [6, 8, 11]);
         let accepted: u32 = profile.rereading.iter().map(|bin| bin.accepted).sum();
         assert_eq!(accepted, 3);
-        // The one that was refused 10 ms after the end is beyond the margin.
+        // The one that was refused 20 ms after the end is beyond the margin.
         assert_eq!(profile.keeping.iter().map(|bin| bin.accepted + bin.refused).sum::<u32>(), 1);
     }
 }

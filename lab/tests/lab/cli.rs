@@ -75,6 +75,23 @@ fn a_failed_rotation_is_1_and_every_line_is_json() {
 }
 
 #[test]
+fn a_rotation_that_fails_under_load_is_1_and_the_only_line_is_json() {
+    // Both answer every step with an error.
+    let functions = tempfile::tempdir().unwrap();
+    std::fs::copy(env!("CARGO_BIN_EXE_scripted-function"), functions.path().join("lockstep-postgres")).unwrap();
+    for (part, said) in
+        [(["--times", "1", "--secrets", "0"], "problems"), (["--times", "0", "--secrets", "2"], "fleet")]
+    {
+        let mut command = lab(&["load", "--engine", "postgres", "--json"]);
+        let output = command.args(part).env("LOCKSTEP_FUNCTIONS", functions.path()).output().unwrap();
+        assert_eq!(output.status.code(), Some(1), "{part:?}: {}", text(&output.stderr));
+        let lines = json_lines(&output.stdout);
+        assert_eq!((lines.len(), &lines[0]["outcome"]), (1, &"failed".into()));
+        assert!(!lines[0][said].is_null(), "{}", lines[0]);
+    }
+}
+
+#[test]
 fn a_diagnosis_without_a_lab_is_3_and_says_what_to_start() {
     let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port().to_string();
     for command in ["diagnose", "recover"] {
