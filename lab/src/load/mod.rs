@@ -12,6 +12,7 @@ mod fleet;
 mod kind;
 mod memory;
 mod plot;
+mod profile;
 mod server;
 mod timeline;
 
@@ -19,7 +20,8 @@ pub use consumers::{Consumption, consume};
 pub use fleet::{Fleet, FleetPlan, rotate_fleet};
 pub use kind::{Engine, Kind, Strategy};
 pub use plot::svg;
-pub use timeline::{Answer, Bin, Consumer, Count, Login, Profile, Record, Rotation, Summary, Times, Window};
+pub use profile::{Bin, Profile};
+pub use timeline::{Answer, Consumer, Count, Login, Record, Rotation, Summary, Times, Window};
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;

@@ -1,7 +1,8 @@
 //! A picture of logins over a rotation, as SVG. It is a card with colours of its own, so that it reads the same on white and on
 //! dark pages.
 
-use super::timeline::{Bin, Profile, Summary, Times, Window};
+use super::profile::{Bin, Profile};
+use super::timeline::{Summary, Times, Window};
 use std::fmt::Write as _;
 
 /// Where the rows' plots begin and end, and how wide the picture is.
