@@ -117,18 +117,23 @@ impl Document {
         limited(text, self.prefix)
     }
 
-    /// Whether another document says the same besides these keys and `rotation.journal`, which a rotation writes.
+    /// Whether another document says the same besides these keys and `rotation.journal`, which a rotation writes. White space, the order
+    /// of keys and escapes say nothing. Numbers are compared as they are written: no type holds them all.
     pub fn same_besides(&self, other: &Self, keys: &[&str]) -> bool {
         let rest = |document: &Self| {
-            let mut fields: serde_json::Map<String, Value> = serde_json::from_str(document.text.expose()).ok()?;
-            keys.iter().for_each(|key| drop(fields.remove(*key)));
-            if let Some(Value::Object(options)) = fields.get_mut("rotation") {
-                options.remove("journal");
+            let mut fields = Meaning::of_fields(document.fields.iter().filter_map(|(key, range)| {
+                let text = document.text.expose().get(range.clone())?;
+                (!keys.contains(&key.as_str())).then(|| (key.clone(), Meaning::of(text, 0)))
+            }));
+            if let Some(at) = fields.iter().position(|(key, _)| key == "rotation")
+                && let Some((_, Meaning::Object(options))) = fields.get_mut(at)
+            {
+                options.retain(|(option, _)| option != "journal");
                 if options.is_empty() {
-                    fields.remove("rotation");
+                    fields.remove(at);
                 }
             }
-            Some(fields)
+            fields
         };
         rest(self) == rest(other)
     }
@@ -344,6 +349,46 @@ impl<'de> Deserialize<'de> for Fields<'de> {
     }
 }
 
+/// What a JSON text says, for comparisons. Not printed: it holds a secret.
+#[derive(PartialEq, Eq)]
+enum Meaning {
+    /// In order of their keys, with repetitions.
+    Object(Vec<(String, Self)>),
+    Array(Vec<Self>),
+    Text(String),
+    /// Anything else, and what nests too deeply or no string can hold, as it is written.
+    Written(String),
+}
+
+impl Meaning {
+    /// No secret nests as deeply. Each level is read once more, so a limit keeps the time short.
+    const DEEPEST: usize = 16;
+
+    fn of(text: &str, depth: usize) -> Self {
+        let written = || Self::Written(text.to_owned());
+        let inner = |value: &RawValue| Self::of(value.get(), depth + 1);
+        match text.as_bytes().first() {
+            _ if depth > Self::DEEPEST => written(),
+            Some(b'"') => serde_json::from_str(text).map_or_else(|_| written(), Self::Text),
+            Some(b'[') => serde_json::from_str::<Vec<&RawValue>>(text)
+                .map_or_else(|_| written(), |items| Self::Array(items.into_iter().map(inner).collect())),
+            Some(b'{') => serde_json::from_str(text).map_or_else(
+                |_| written(),
+                |Fields(fields)| {
+                    Self::Object(Self::of_fields(fields.into_iter().map(|(key, value)| (key, inner(value)))))
+                },
+            ),
+            _ => written(),
+        }
+    }
+
+    fn of_fields(fields: impl Iterator<Item = (String, Self)>) -> Vec<(String, Self)> {
+        let mut fields: Vec<_> = fields.collect();
+        fields.sort_by(|(one, _), (other, _)| one.cmp(other));
+        fields
+    }
+}
+
 /// A JSON value's type, for error messages. Never the value.
 pub fn kind(value: &Value) -> &'static str {
     match value {
@@ -458,6 +503,23 @@ mod tests {
     #[test]
     fn debug_shows_keys_only() {
         assert_eq!(format!("{:?}", document("{\"password\":\"hunter2\"}")), "Document{\"password\"}");
+    }
+
+    #[test]
+    fn an_edit_is_noticed_whatever_the_other_values_are() {
+        let odd = r#""n": 1e999, "s": "\ud800", "password": "p", "rotation": {"journal": [1]}"#;
+        let before = document(&format!("{{{odd}, \"big\": 123456789012345678901234567890}}"));
+        for other in [r#"{"n": 1e998}"#, r#"{"big": 123456789012345678901234567891}"#, r#"{"s": "\ud801"}"#] {
+            let (key, value) = other.trim_matches(['{', '}']).split_once(": ").unwrap();
+            let edited = before.with_json(&[(key.trim_matches('"'), value)]).unwrap();
+            assert!(!before.same_besides(&edited, &["password"]), "{other}");
+        }
+        let rotated = before.with_json(&[("password", "\"q\""), ("rotation", "{}")]).unwrap();
+        assert!(before.same_besides(&rotated, &["password"]));
+        let formatted = document(
+            "{\"big\":123456789012345678901234567890,\"\\u0073\": \"\\ud800\", \"n\":1e999, \"password\":\"p\"}",
+        );
+        assert!(before.same_besides(&formatted, &[]));
     }
 
     proptest! {

@@ -18,7 +18,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("", &["error", "aws"]),
     ("net", &["", "error"]),
     ("protocol", &["", "error"]),
-    ("aws", &["", "error", "protocol"]),
+    ("aws", &["", "error", "net", "protocol"]),
     ("database", &["", "error", "net", "protocol", "aws"]),
     ("lambda", &["", "error", "protocol", "aws"]),
 ];

@@ -1,10 +1,21 @@
-//! Counts the SDK's retries, so that an error can say "throttled eleven times" instead of "timed out".
+//! Counts the SDK's retries, so that an error can say "throttled eleven times" instead of "timed out", and limits the answers, which
+//! the SDK reads to their end.
 
 use crate::aws::throttle::is_throttle;
-use aws_sdk_secretsmanager::config::interceptors::FinalizerInterceptorContextRef;
+use crate::net::weight::Weight;
+use aws_sdk_secretsmanager::config::interceptors::{
+    BeforeDeserializationInterceptorContextMut, FinalizerInterceptorContextRef,
+};
 use aws_sdk_secretsmanager::config::{ConfigBag, Intercept, RuntimeComponents};
+use aws_smithy_types::body::SdkBody;
+use http_body_util::{BodyExt as _, Limited};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+
+/// How much memory an answer may take. The largest one is a page of ListSecrets: 100 secrets with 50 tags each are 11 MB.
+const HEAVIEST: usize = 16 << 20;
+/// Where reading ends, whatever the text is.
+const MOST_BYTES: usize = HEAVIEST + 1;
 
 /// Counts the attempts of one call, and remembers whether the last one was throttled.
 #[derive(Clone, Debug, Default)]
@@ -22,6 +33,7 @@ pub(super) struct Throttles(Arc<AtomicU32>);
 struct Seen {
     count: AtomicU32,
     throttled: AtomicBool,
+    too_large: Arc<AtomicBool>,
 }
 
 impl Throttles {
@@ -40,6 +52,11 @@ impl Attempts {
         self.seen.count.load(Ordering::Relaxed)
     }
 
+    /// Whether an answer was too large to be read.
+    pub(super) fn too_large(&self) -> bool {
+        self.seen.too_large.load(Ordering::Relaxed)
+    }
+
     pub(super) fn throttled(&self) -> bool {
         self.seen.throttled.load(Ordering::Relaxed)
     }
@@ -48,6 +65,29 @@ impl Attempts {
 impl Intercept for Attempts {
     fn name(&self) -> &'static str {
         "Attempts"
+    }
+
+    fn modify_before_deserialization(
+        &self,
+        context: &mut BeforeDeserializationInterceptorContextMut<'_>,
+        _: &RuntimeComponents,
+        _: &mut ConfigBag,
+    ) -> Result<(), aws_sdk_secretsmanager::error::BoxError> {
+        let (mut weight, too_large) = (Weight::limited_to(HEAVIEST), Arc::clone(&self.seen.too_large));
+        let response = context.response_mut();
+        let body = Limited::new(response.take_body(), MOST_BYTES);
+        // What is beyond the limit is dropped, and the rest is no JSON.
+        let body = body.map_frame(move |frame| {
+            frame.map_data(|mut data| {
+                if !weight.takes(&data) {
+                    too_large.store(true, Ordering::Relaxed);
+                    data.clear();
+                }
+                data
+            })
+        });
+        *response.body_mut() = SdkBody::from_body_1_x(body);
+        Ok(())
     }
 
     fn read_after_attempt(

@@ -10,6 +10,7 @@ use crate::protocol::schedule::{RotatedSecret, days, interval, unqualified};
 use crate::protocol::store::{Description, ListedVersion, PutOutcome, SecretStore, Version, VersionSelector};
 use crate::secret::{RotationToken, SecretText};
 use async_trait::async_trait;
+use aws_config::SdkConfig;
 use aws_config::retry::RetryConfig;
 use aws_config::timeout::TimeoutConfig;
 use aws_sdk_secretsmanager::Client;
@@ -31,6 +32,11 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 /// The limit of one attempt, for the same reason.
 const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(5);
 
+/// What an error says of an answer beyond [`attempts`](super::attempts)' limits.
+const TOO_LARGE: &str = "the answer is larger than any answer should be";
+/// Secrets Manager keeps about 100 versions of a secret. Whoever lists many more pages is not it.
+const MOST_PAGES: usize = 20;
+
 /// The largest page of ListSecrets and ListSecretVersionIds.
 const LARGEST_PAGE: i32 = 100;
 
@@ -44,6 +50,11 @@ pub struct SecretsManager {
 impl SecretsManager {
     /// Region, credentials and endpoint come from the SDK's usual places; `endpoint` replaces the last.
     pub async fn from_env(endpoint: Option<&str>) -> Self {
+        Self::over(&config::from_env().await, endpoint)
+    }
+
+    /// The same over these settings.
+    pub fn over(shared: &SdkConfig, endpoint: Option<&str>) -> Self {
         let retries = RetryConfig::standard()
             .with_max_attempts(MAX_ATTEMPTS)
             .with_initial_backoff(Duration::from_millis(200))
@@ -55,7 +66,7 @@ impl SecretsManager {
         // By default all calls of a process share one budget of retries. After a few throttled rotations, a warm function would
         // give up at the first throttle. Here each step's deadline limits the retries instead.
         let unrationed = RetryPartition::custom("rotation").token_bucket(TokenBucket::unlimited()).build();
-        let mut settings = aws_sdk_secretsmanager::config::Builder::from(&config::from_env().await)
+        let mut settings = aws_sdk_secretsmanager::config::Builder::from(shared)
             .retry_config(retries)
             .retry_partition(unrationed)
             .timeout_config(timeouts);
@@ -159,7 +170,7 @@ impl SecretStore for SecretsManager {
 
     async fn versions(&self, secret: &str, deadline: Deadline) -> Result<Vec<ListedVersion>> {
         let (mut found, mut page) = (Vec::new(), None);
-        loop {
+        for _ in 0..MOST_PAGES {
             let attempts = Attempts::counted(&self.throttles);
             let request = self.client.list_secret_version_ids().secret_id(secret).include_deprecated(true);
             let request = request.max_results(LARGEST_PAGE).set_next_token(page.take());
@@ -179,6 +190,8 @@ impl SecretStore for SecretsManager {
                 return Ok(found);
             }
         }
+        let error = Error::new(Code::ServiceUnavailable).with(Fact::Call, "ListSecretVersionIds");
+        Err(error.with(Fact::Secret, secret).with(Fact::What, "the list of versions does not end"))
     }
 
     async fn put_pending(
@@ -309,10 +322,17 @@ impl Failure {
             error = error.with(Fact::Secret, self.secret);
         }
         if let Some(service_code) = self.service_code {
-            error = error.with(Fact::ServiceCode, service_code);
+            error = error.with(Fact::ServiceCode, printable(&service_code));
         }
         error.with(Fact::Attempts, self.attempts)
     }
+}
+
+/// A service's error code, if it looks like one: `ThrottlingException`. Whoever answers in the service's place may send any text.
+fn printable(service_code: &str) -> &str {
+    let letters = service_code.bytes().all(|byte| byte.is_ascii_alphabetic());
+    let capital = service_code.bytes().next().is_some_and(|byte| byte.is_ascii_uppercase());
+    if letters && capital && service_code.len() <= 64 { service_code } else { "a text that is no error code" }
 }
 
 /// Waits for a call until the deadline. The inner result is the service's answer, good or bad.
@@ -333,16 +353,20 @@ async fn finish<T, E: ProvideErrorMetadata>(
     match deadline.limit(work).await {
         // The time was spent before anything was sent.
         Err(_) if attempts.count() == 0 => Err(failure(Code::TimeSpent, None).into_error()),
+        Err(_) if attempts.too_large() => {
+            Err(failure(Code::ServiceUnavailable, None).into_error().with(Fact::What, TOO_LARGE))
+        }
         Err(_) if attempts.throttled() => Err(failure(Code::ServiceThrottled, None).into_error()),
         Err(_) => Err(failure(Code::ServiceUnavailable, None).into_error()),
         Ok(Ok(output)) => Ok(Ok(output)),
-        Ok(Err(SdkError::ServiceError(answer))) => {
+        Ok(Err(SdkError::ServiceError(answer))) if !attempts.too_large() => {
             let code = answer.err().code();
             Ok(Err(failure(classify(code, answer.raw().status().as_u16()), code)))
         }
         // There was no answer: no credentials, no region, no route, or a connection that broke.
         Ok(Err(other)) => {
             let phase = match other {
+                _ if attempts.too_large() => TOO_LARGE,
                 SdkError::ConstructionFailure(_) => "request could not be built: region or credentials missing",
                 SdkError::TimeoutError(_) => "no answer in time",
                 SdkError::DispatchFailure(_) => "no connection, or no credentials",

@@ -13,6 +13,18 @@ use std::time::Duration;
 const OPTIONS: &[&str] = &["users", "superuserRescue", "caBundle", "tlsServerName"];
 const DISCARD: &str = "discardPreviousPasswordAfterHours";
 
+/// How the names of engines begin, at AWS and elsewhere.
+const FAMILIES: &[&str] =
+    &["aurora", "custom-", "db2", "docdb", "mariadb", "mongo", "mysql", "oracle", "postgres", "redshift", "sqlserver"];
+const LONGEST_ENGINE: usize = 32;
+
+/// Whether an error may repeat a value of `engine`. Any other text may have been meant for another field, such as the password.
+fn is_an_engine(text: &str) -> bool {
+    let plain = text.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_'));
+    let lower = text.to_ascii_lowercase();
+    plain && text.len() <= LONGEST_ENGINE && FAMILIES.iter().any(|family| lower.starts_with(family))
+}
+
 /// A user, the server it logs in to, and what it trusts there.
 #[derive(Clone, Debug)]
 pub(crate) struct DatabaseUser {
@@ -161,7 +173,7 @@ impl DatabaseUser {
         let engine = document.string("engine")?;
         if !E::NAMES.contains(&engine.as_str()) {
             return Err(Error::new(Code::EngineMismatch)
-                .with(Fact::Found, engine)
+                .with(Fact::Found, if is_an_engine(&engine) { &engine } else { "a text that names no engine" })
                 .with(Fact::Expected, E::NAMES.join(" or ")));
         }
         Ok(Self {
@@ -209,6 +221,8 @@ pub(crate) mod tests {
     use crate::clock::Deadline;
     use crate::database::{Evidence, Hold, Login, LoginFailure, Pair, PasswordChange, Side, Turn, Work};
     use crate::protocol::observation::PreviousCredential;
+    use proptest::prelude::{Just, any, prop, prop_assert, prop_assert_ne, prop_oneof, proptest};
+    use proptest::strategy::Strategy as _;
 
     /// An engine that is never asked to connect.
     pub(crate) struct Postgres;
@@ -298,6 +312,36 @@ pub(crate) mod tests {
     fn another_engine_is_refused() {
         let error = read(r#"{"engine":"mysql","host":"h","username":"u","password":"p"}"#).unwrap_err();
         assert_eq!((error.code(), error.fact(Fact::Found)), (Code::EngineMismatch, Some("mysql")));
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_wrong_with_a_field_is_said_without_its_value(
+            field in prop::sample::select(&[
+                "engine", "host", "port", "username", "password", "dbname", "ssl", "masterarn", "rotation",
+            ][..]),
+            value in prop_oneof![
+                "\\PC{0,9}hunter2".prop_map(serde_json::Value::from),
+                Just(serde_json::json!({"caBundle": "hunter2", "users": ["hunter2", "hunter2"]})),
+                Just(serde_json::json!({"users": ["a", "hunter2"], "superuserRescue": "hunter2"})),
+                Just(serde_json::json!({"tlsServerName": ["hunter2"], DISCARD: "hunter2"})),
+                any::<i64>().prop_map(serde_json::Value::from),
+                Just(serde_json::json!(["hunter2", {"hunter2": 1}])),
+                Just(serde_json::json!("hunter2\0")),
+            ],
+            gone in 0_usize..9,
+        ) {
+            let mut all = serde_json::json!({"engine":"postgres","host":"h","username":"u","password":"p"});
+            all[field] = value;
+            if let Some(name) = ["engine", "host", "username", "password"].get(gone) {
+                all.as_object_mut().unwrap().remove(*name);
+            }
+            let read = read(&all.to_string()).and_then(|secret| secret.user.endpoint(None));
+            if let Err(error) = read {
+                prop_assert!(!format!("{error}{error:?}").contains("hunter2"), "{error}");
+                prop_assert_ne!(error.code(), Code::Internal);
+            }
+        }
     }
 
     #[test]

@@ -1,4 +1,6 @@
-//! Connections to servers: which certificates are trusted, and how a connection can break.
+//! Connections to servers: which certificates are trusted, and how a connection can break, and how
+//! much memory an answer takes.
 
 pub mod connection;
 pub mod tls;
+pub mod weight;
