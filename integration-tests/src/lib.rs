@@ -2,6 +2,7 @@
 
 pub mod crash;
 pub mod failure;
+pub mod hostile;
 pub mod issuer;
 pub mod malformed;
 pub mod network;

@@ -24,6 +24,7 @@ mod bad_input;
 mod connection;
 mod crash;
 mod disturbed;
+mod hostile;
 mod one_user;
 mod pool;
 mod rds;

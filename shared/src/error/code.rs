@@ -196,6 +196,10 @@ codes! {
     ConnectionLost = "connection-lost", Retryable,
         "the connection to the server broke",
         "Nothing to do for one rotation: it is tried again. If it recurs, look at the server's log and at proxies in between.";
+    /// The server breaks its protocol, or says more than a rotation asks for.
+    ServerStrange = "server-strange", Permanent,
+        "the server's answer is larger than any answer to a rotation is, or is none to what was asked",
+        "Find out who answers on this host and port: it may not be your server, or a proxy in between may change its answers. If it is your server, report the error with its facts.";
     /// The server says it is starting, stopping or recovering.
     ServerNotReady = "server-not-ready", Retryable,
         "the server is starting, stopping or in recovery",

@@ -4,6 +4,7 @@ use crate::{MARKER, config, judge};
 use proptest::prelude::*;
 use rotation::Fact;
 use rotation::protocol::event::{Event, Request};
+use rotation::secret::RotationToken;
 use serde_json::{Value, json};
 
 const FILES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/fuzz-corpus/events");
@@ -17,7 +18,7 @@ fn read(payload: &Value) -> Result<(), TestCaseError> {
             prop_assert_eq!(payload["ClientRequestToken"].as_str(), Some(event.token.as_str()));
             prop_assert_eq!(
                 payload["RotationToken"].as_str(),
-                event.rotation_token.as_ref().map(|token| token.expose())
+                event.rotation_token.as_ref().map(RotationToken::expose)
             );
         }
         Ok(Request::Diagnose { secret } | Request::Recover { secret }) => {

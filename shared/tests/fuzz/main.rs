@@ -3,7 +3,13 @@
 //! `PROPTEST_CASES=1000000 cargo test --release -p rotation --test fuzz` searches for long. `fuzz-corpus` keeps a case that fails, and
 //! later runs try it first.
 
-#![allow(clippy::panic, clippy::unwrap_used, clippy::indexing_slicing, reason = "helpers of a test")]
+#![allow(
+    clippy::panic,
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::string_slice,
+    reason = "helpers of a test"
+)]
 
 mod document;
 mod event;

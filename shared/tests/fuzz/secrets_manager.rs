@@ -149,7 +149,7 @@ fn exchanged() -> impl Strategy<Value = String> {
 fn collect(value: &Value, place: String, places: &mut Vec<String>) {
     match value {
         Value::Object(fields) => {
-            fields.iter().for_each(|(name, field)| collect(field, format!("{place}/{name}"), places))
+            fields.iter().for_each(|(name, field)| collect(field, format!("{place}/{name}"), places));
         }
         Value::Array(items) => {
             items.iter().enumerate().for_each(|(index, item)| collect(item, format!("{place}/{index}"), places));

@@ -13,6 +13,7 @@ use hyper::body::Bytes;
 use hyper_util::rt::TokioIo;
 use rotation::clock::{Deadline, age_of, since_epoch};
 use rotation::net::tls::{self, Verifier};
+use rotation::net::weight::Weight;
 use rotation::{Code, Error, Fact, Result};
 use serde_json::Value;
 use std::fmt;
@@ -23,6 +24,9 @@ use tokio_rustls::TlsConnector;
 
 /// The largest answer. One about a key has hundreds of bytes; a page of a list has some thousands for each key.
 const MAX_ANSWER: usize = 1024 * 1024;
+/// How much memory an answer may take once it is read. A page of a thousand keys, each with three objects and fifty values, takes 10 MB.
+/// A Lambda function has at least 128 MB.
+const HEAVIEST: usize = 16 << 20;
 /// The longest `Retry-After`, which is longer than any step.
 const LONGEST_WAIT: Duration = Duration::from_secs(3600);
 /// The time for connecting to one address. An address that answers does so in a tenth of it.
@@ -103,6 +107,9 @@ impl Client {
         if head.status.is_redirection() {
             let error = Error::new(Code::RedirectRefused).with(Fact::Status, head.status.as_u16());
             return Err(SendError::Lost(placed(error)));
+        }
+        if !Weight::limited_to(HEAVIEST).takes(&body) {
+            return Err(lost(Code::AnswerTooLarge));
         }
         Ok(Response {
             status: head.status.as_u16(),

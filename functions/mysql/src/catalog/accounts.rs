@@ -156,7 +156,7 @@ impl Accounts {
     }
 
     /// # Errors
-    /// [`Code::Internal`] if the answers are not those of [`queries`](Self::queries).
+    /// [`Code::ServerStrange`] if the answers are not those of [`queries`](Self::queries).
     pub(crate) fn of_answers(answers: &[Rows], names: &[&str], mariadb: bool) -> Result<Self> {
         let rows = |query: Query| answers.get(query as usize).map(Vec::as_slice);
         let (Some(accounts), Some(validation), Some(roles), Some(proxies), Some(powers)) = (
@@ -166,7 +166,7 @@ impl Accounts {
             rows(Query::Proxies),
             rows(Query::Powers),
         ) else {
-            return Err(Error::new(Code::Internal).with(Fact::What, "fewer answers than questions"));
+            return Err(Error::new(Code::ServerStrange).with(Fact::What, "fewer answers than questions"));
         };
         let powers = Powers::read(powers, roles.iter().chain(proxies));
         let read = if mariadb { Account::of_mariadb } else { Account::of_mysql };

@@ -157,11 +157,11 @@ impl Grants {
     /// What each of these accounts may do, in the order of the accounts.
     ///
     /// # Errors
-    /// [`Code::PrivilegeMissing`] if the superuser sees no privileges; [`Code::Internal`].
+    /// [`Code::PrivilegeMissing`] if the superuser sees no privileges; [`Code::ServerStrange`].
     pub(crate) fn of_answers(answers: &[Rows], accounts: &[Account], mariadb: bool) -> Result<Vec<Self>> {
         let answer = |query: Query| answers.get(QUERIES + query as usize).map_or(&[][..], Vec::as_slice);
         if answers.len() != QUERIES + Query::DefaultRoles as usize + 1 {
-            return Err(Error::new(Code::Internal).with(Fact::What, "not as many answers as questions"));
+            return Err(Error::new(Code::ServerStrange).with(Fact::What, "not as many answers as questions"));
         }
         let (roles, proxies) = Accounts::edges(answers);
         let read = |account: &Account| {

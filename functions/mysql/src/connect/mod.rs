@@ -8,8 +8,10 @@
 //! Pluggable Authentication"). A listener learns nothing; whoever can act as the server learns the password. A secret
 //! with `"ssl": false` accepts that.
 
+mod contained;
 pub(crate) mod errno;
 
+use contained::{Broken, contained};
 use mysql_async::prelude::Queryable as _;
 use mysql_async::{Conn, DriverError, Opts, OptsBuilder, ServerError, SslOpts};
 use rotation::clock::Deadline;
@@ -17,12 +19,9 @@ use rotation::database::{Login, LoginFailure, Observation, Transport};
 use rotation::net::connection;
 use rotation::net::tls::{self, Verifier};
 use rotation::{Code, Error, Fact, Result};
-use std::future::poll_fn;
 use std::io::{self, ErrorKind};
 use std::net::SocketAddr;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::pin;
-use std::task::Poll;
 use std::time::Duration;
 use tokio::net::TcpStream;
 
@@ -38,12 +37,16 @@ const CLOSE_LIMIT: Duration = Duration::from_millis(200);
 /// How many bytes of memory the answers to one batch may take. A rotation's answers take kilobytes, and hundreds of
 /// kilobytes for users with thousands of grants. A Lambda function has at least 128 MB.
 const MOST_BYTES: usize = 8 << 20;
+/// What a result counts besides its rows, so that results without rows have an end, too.
+const SET: usize = 256;
 /// Set so that the driver does not query it. Nothing uses it.
 const WAIT_TIMEOUT_SECONDS: usize = 60;
 
 /// An open connection. Dropped, it is closed.
 pub(crate) struct Session {
-    conn: Conn,
+    /// `None` once a statement has no whole answer.
+    conn: Option<Conn>,
+    version: (u16, u16, u16),
     encrypted: bool,
     /// The step's deadline, which ends every wait.
     pub(crate) deadline: Deadline,
@@ -80,7 +83,7 @@ pub(crate) async fn connect(login: Login<'_>, deadline: Deadline) -> Result<Sess
     let limit = deadline.less(PROBE_LIMIT.min(deadline.left() / 4)).within(LOGIN_LIMIT);
     let addresses = addresses(&endpoint.host, endpoint.port, limit).await.map_err(LoginFailure::unreachable)?;
     let conn = log_in_at(&addresses, &options, &login, limit, deadline).await?;
-    Ok(Session { conn, encrypted, deadline })
+    Ok(Session { version: conn.server_version(), conn: Some(conn), encrypted, deadline })
 }
 
 /// Logs in at the first address that answers. The deadline leaves time for a probe after the limit.
@@ -106,7 +109,8 @@ async fn log_in_at(
         }
         match outcome {
             Ok(Ok(conn)) => return Ok(conn),
-            Ok(Err(failed)) => match of_login(&failed, login) {
+            Ok(Err(Broken::Strange(what))) => return Err(LoginFailure::unknown(strange("the login", what))),
+            Ok(Err(Broken::Driver(failed))) => match of_login(&failed, login) {
                 // Another address of the same name may be reached. Once a server has answered, no other address is tried.
                 unreached if matches!(unreached.error.code(), Code::ConnectionRefused | Code::ConnectTimeout) => {
                     last = unreached;
@@ -169,64 +173,30 @@ fn trusting(verifier: &Verifier, server_name: &str) -> SslOpts {
         .with_danger_tls_hostname_override(Some(server_name.to_owned()))
 }
 
-/// Turns the driver's panics into errors. A server can cause them by breaking the protocol: with an invalid RSA key, a
-/// result with too many columns, or an empty row.
-async fn contained<T>(work: impl Future<Output = mysql_async::Result<T>>) -> mysql_async::Result<T> {
-    let mut work = pin!(work);
-    poll_fn(|context| {
-        // A panic may leave the connection half changed. After such an error nothing uses it.
-        let polled = catch_unwind(AssertUnwindSafe(|| work.as_mut().poll(context)));
-        polled.unwrap_or_else(|_| Poll::Ready(Err(DriverError::PacketOutOfOrder.into())))
-    })
-    .await
-}
-
 impl Session {
     /// Runs statements, separated by semicolons, in one round trip. Returns the rows of each statement that has columns.
     ///
     /// # Errors
-    /// By error number; [`Code::ServerSilent`] if the server does not answer; [`Code::ConnectionLost`].
+    /// By error number; [`Code::ServerSilent`] if the server does not answer; [`Code::ServerStrange`]; [`Code::ConnectionLost`].
     pub(crate) async fn run(&mut self, sql: &str) -> Result<Vec<Rows>> {
-        match self.deadline.within(STATEMENT_LIMIT).limit(contained(self.answers(sql))).await {
-            Ok(Ok(answers)) => answers,
-            Ok(Err(mysql_async::Error::Server(refusal))) => Err(errno::error(refusal.code)),
-            Ok(Err(error)) => Err(connection::lost("a statement", &error)),
-            Err(_) => Err(Error::new(Code::ServerSilent).with(Fact::Call, "a statement")),
-        }
-    }
-
-    async fn answers(&mut self, sql: &str) -> mysql_async::Result<Result<Vec<Rows>>> {
-        let mut answer = self.conn.query_iter(sql).await?;
-        let (mut sets, mut bytes) = (Vec::new(), 0_usize);
-        while let Some(columns) = answer.columns() {
-            let take = |mut rows: Rows, row: mysql_async::Row| {
-                let row: Row = row.unwrap().into_iter().map(value).collect();
-                // An empty value takes memory, too.
-                let size = |value: &Option<Vec<u8>>| size_of_val(value) + value.as_ref().map_or(0, Vec::len);
-                bytes = row.iter().map(size).fold(bytes.saturating_add(size_of_val(&row)), usize::saturating_add);
-                // Beyond the limit, rows are read and dropped.
-                if bytes <= MOST_BYTES {
-                    rows.push(row);
-                } else {
-                    rows.clear();
-                }
-                rows
-            };
-            let rows = answer.reduce(Rows::new(), take).await?;
-            bytes = bytes.saturating_add(size_of::<Rows>());
-            if !columns.is_empty() && bytes <= MOST_BYTES {
-                sets.push(rows);
-            }
-        }
-        // The loop also ends if a later statement fails. That error has to be read here, or it would answer the next query.
-        answer.drop_result().await?;
-        let too_much = || Error::new(Code::ConnectionLost).with(Fact::What, "the server says too much");
-        Ok(if bytes > MOST_BYTES { Err(too_much()) } else { Ok(sets) })
+        let Some(conn) = &mut self.conn else {
+            return Err(Error::new(Code::ConnectionLost).with(Fact::Call, "a statement"));
+        };
+        let error = match self.deadline.within(STATEMENT_LIMIT).limit(contained(rows_of(conn, sql))).await {
+            Ok(Ok(Some(answers))) => return Ok(answers),
+            Ok(Err(Broken::Driver(mysql_async::Error::Server(refusal)))) => return Err(errno::error(refusal.code)),
+            Ok(Err(Broken::Driver(error))) => return Err(connection::lost("a statement", &error)),
+            Ok(Ok(None)) => strange("a statement", "too many rows, or too long ones"),
+            Ok(Err(Broken::Strange(what))) => strange("a statement", what),
+            Err(_) => Error::new(Code::ServerSilent).with(Fact::Call, "a statement"),
+        };
+        contained::abandon(self.conn.take());
+        Err(error)
     }
 
     /// The server's version, as the handshake states it.
     pub(crate) fn version(&self) -> (u16, u16, u16) {
-        self.conn.server_version()
+        self.version
     }
 
     /// Whether the connection is encrypted.
@@ -236,8 +206,39 @@ impl Session {
 
     /// Says good-bye, so that the server does not count a broken connection.
     pub(crate) async fn close(self) {
-        let _ = self.deadline.within(CLOSE_LIMIT).limit(self.conn.disconnect()).await;
+        if let Some(conn) = self.conn {
+            let _ = self.deadline.within(CLOSE_LIMIT).limit(conn.disconnect()).await;
+        }
     }
+}
+
+/// The rows of each statement that has columns. `None` if they take more than [`MOST_BYTES`]; the rest of them is not read.
+async fn rows_of(conn: &mut Conn, sql: &str) -> mysql_async::Result<Option<Vec<Rows>>> {
+    let mut answer = conn.query_iter(sql).await?;
+    let (mut sets, mut bytes) = (Vec::new(), 0_usize);
+    while let Some(columns) = answer.columns() {
+        let mut rows = Rows::new();
+        bytes = bytes.saturating_add(SET);
+        while let Some(row) = answer.next().await? {
+            let row: Row = row.unwrap().into_iter().map(value).collect();
+            // An empty value takes memory, too.
+            let size = |value: &Option<Vec<u8>>| size_of_val(value) + value.as_ref().map_or(0, Vec::len);
+            bytes = row.iter().map(size).fold(bytes.saturating_add(size_of_val(&row)), usize::saturating_add);
+            if bytes > MOST_BYTES {
+                return Ok(None);
+            }
+            rows.push(row);
+        }
+        if bytes > MOST_BYTES {
+            return Ok(None);
+        }
+        if !columns.is_empty() {
+            sets.push(rows);
+        }
+    }
+    // The loop also ends if a later statement fails. That error has to be read here, or it would answer the next query.
+    answer.drop_result().await?;
+    Ok(Some(sets))
 }
 
 /// In the text protocol every value is bytes.
@@ -247,6 +248,10 @@ fn value(value: mysql_async::Value) -> Option<Vec<u8>> {
         mysql_async::Value::NULL => None,
         other => Some(other.as_sql(true).into_bytes()),
     }
+}
+
+fn strange(call: &str, what: &str) -> Error {
+    Error::new(Code::ServerStrange).with(Fact::Call, call).with(Fact::What, what)
 }
 
 fn of_login(error: &mysql_async::Error, login: &Login<'_>) -> LoginFailure {
@@ -328,6 +333,10 @@ mod tests {
     use std::io::{Read as _, Write};
     use std::net::{Ipv4Addr, TcpListener};
     use std::thread;
+    use tokio::sync::Mutex;
+
+    /// A panic's backtrace takes so much memory that a login at the same time is ended for it. In a function nothing else runs.
+    static ALONE: Mutex<()> = Mutex::const_new(());
 
     /// Protocol 10, version 8.0.40, all that the driver can do but TLS, `mysql_native_password` (manual, "Protocol::Handshake").
     const GREETING: &[u8] = b"\x0a8.0.40\0\x01\0\0\x0012345678\0\xff\xf7\xff\x02\0\xff\xdf\x15\0\0\0\0\0\0\0\0\0\0\
@@ -396,6 +405,7 @@ mod tests {
     /// If this test fails, the driver is corrected, and `Engine::may_refuse_wrongly` can go.
     #[tokio::test]
     async fn the_driver_drops_a_zero_at_the_end_of_what_it_is_to_sign() {
+        let _alone = ALONE.lock().await;
         let asks = |asked| endpoint(server_of_ed25519(&"password".into(), asked), Transport::Plaintext);
         assert!(log_in(&asks(b"what the driver signs ends here!")).await.is_ok());
         let refused = log_in(&asks(b"what the driver signs ends here\0")).await.err().unwrap();
@@ -404,6 +414,7 @@ mod tests {
 
     #[tokio::test]
     async fn an_error_before_the_password_says_nothing_about_it() {
+        let _alone = ALONE.lock().await;
         let tls = || Transport::Tls { server_name: "db.example".to_owned(), verifier: Verifier::new(&[]).unwrap() };
         for transport in [Transport::Plaintext, tls()] {
             let failure = log_in(&endpoint(server(Duration::ZERO, &[REFUSED]), transport)).await.err().unwrap();
@@ -415,23 +426,26 @@ mod tests {
 
     #[tokio::test]
     async fn answers_that_make_the_driver_panic_are_errors() {
+        let _alone = ALONE.lock().await;
         // A result of 2^63 - 1 columns.
         let port = server(Duration::ZERO, &[GREETING, OK, b"\xfe\xff\xff\xff\xff\xff\xff\xff\x7f"]);
         let mut session = log_in(&endpoint(port, Transport::Plaintext)).await.ok().unwrap();
         let error = session.run("SELECT 1").await.unwrap_err();
-        assert_eq!(error.code(), Code::ConnectionLost);
+        assert_eq!(error.code(), Code::ServerStrange);
         session.close().await;
     }
 
     /// Behind a proxy of many addresses, each address has a share of the time that is shorter than a slow login.
     #[tokio::test]
     async fn an_address_that_answers_late_is_waited_for() {
+        let _alone = ALONE.lock().await;
         let endpoint = endpoint(server(Duration::from_millis(400), &[GREETING, OK]), Transport::Plaintext);
         let password = "password".into();
         let login = login(&endpoint, &password);
         let addresses = [SocketAddr::from((Ipv4Addr::LOCALHOST, endpoint.port)); 32];
         let (options, _) = options(&login).unwrap();
         let deadline = Deadline::after(Duration::from_secs(5));
-        assert!(log_in_at(&addresses, &options, &login, deadline, deadline).await.is_ok());
+        let outcome = log_in_at(&addresses, &options, &login, deadline, deadline).await;
+        assert!(outcome.is_ok(), "{:?}", outcome.err().map(|failure| failure.error));
     }
 }

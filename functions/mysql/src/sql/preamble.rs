@@ -70,7 +70,7 @@ pub(crate) async fn begin(session: &mut Session, user: Option<&str>, queries: &s
     );
     let mut answers = session.run(sql.trim_end_matches("; ")).await?.into_iter();
     let first = answers.next().and_then(|rows| rows.into_iter().next());
-    let first = first.ok_or_else(|| Error::new(Code::Internal).with(Fact::What, "no row about the server"))?;
+    let first = first.ok_or_else(|| Error::new(Code::ServerStrange).with(Fact::What, "no row about the server"))?;
     if text(&first, 0) != "1" {
         return Err(lock_is_held(user.unwrap_or_default()));
     }
@@ -93,7 +93,7 @@ pub(crate) async fn look(session: &mut Session, user: Option<&str>) -> Result<St
     let sql = format!("SET SESSION wait_timeout = {IDLE_LIMIT_SECONDS}; SELECT {lock}, CURRENT_USER()");
     let answers = session.run(&sql).await?;
     let row = answers.first().and_then(|rows| rows.first());
-    let row = row.ok_or_else(|| Error::new(Code::Internal).with(Fact::What, "no row about the session"))?;
+    let row = row.ok_or_else(|| Error::new(Code::ServerStrange).with(Fact::What, "no row about the session"))?;
     if text(row, 0) == "1" { Ok(text(row, 1).to_owned()) } else { Err(lock_is_held(user.unwrap_or_default())) }
 }
 

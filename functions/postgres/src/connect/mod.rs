@@ -3,7 +3,7 @@
 mod guard;
 mod sqlstate;
 
-use guard::{CleartextRequested, Guarded};
+use guard::{CleartextRequested, Guarded, GuardedTls, Strange};
 use rotation::clock::Deadline;
 use rotation::database::{Login, LoginFailure, Transport};
 use rotation::net::connection;
@@ -39,6 +39,7 @@ const SSL_REQUEST: [u8; 8] = [0, 0, 0, 8, 4, 210, 22, 47];
 pub(crate) struct Session {
     client: Client,
     driver: Driver,
+    strange: Strange,
     /// The step's deadline, which ends every wait.
     pub(crate) deadline: Deadline,
 }
@@ -60,14 +61,19 @@ pub(crate) async fn connect(login: Login<'_>, deadline: Deadline) -> Result<Sess
     let endpoint = login.endpoint;
     let stream = open(&endpoint.host, endpoint.port, deadline).await.map_err(LoginFailure::unreachable)?;
     let limit = deadline.within(LOGIN_LIMIT);
+    let strange = Strange::default();
     let session = match &endpoint.transport {
-        Transport::Plaintext => authenticate(Guarded::plaintext(stream), NoTls, &login, limit).await,
+        Transport::Plaintext => {
+            let stream = Guarded::plaintext(stream, strange.clone());
+            authenticate(stream, NoTls, &login, limit, strange).await
+        }
         Transport::Tls { server_name, verifier } => {
             tls::server_name(server_name).map_err(LoginFailure::unknown)?;
             let mut connector = MakeRustlsConnect::new((*verifier.config()).clone());
             let Ok(connector) = MakeTlsConnect::<Guarded<TcpStream>>::make_tls_connect(&mut connector, server_name);
             let stream = ask_for_tls(stream, limit).await.map_err(LoginFailure::unreachable)?;
-            authenticate(Guarded::tls(stream), connector, &login, limit).await
+            let stream = Guarded::beneath_tls(stream, strange.clone());
+            authenticate(stream, GuardedTls(connector, strange.clone()), &login, limit, strange).await
         }
     }?;
     Ok(Session { deadline, ..session })
@@ -118,7 +124,13 @@ async fn ask_for_tls(mut stream: TcpStream, limit: Deadline) -> Result<TcpStream
     }
 }
 
-async fn authenticate<S, T>(stream: S, tls: T, login: &Login<'_>, limit: Deadline) -> Result<Session, LoginFailure>
+async fn authenticate<S, T>(
+    stream: S,
+    tls: T,
+    login: &Login<'_>,
+    limit: Deadline,
+    strange: Strange,
+) -> Result<Session, LoginFailure>
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     T: TlsConnect<S, Stream: Send + 'static, Future: Send> + Send,
@@ -140,7 +152,10 @@ where
         Ok(Ok((client, connection))) => {
             // An error of the connection fails the client's next statement.
             let driver = Driver(tokio::spawn(async { drop(connection.await) }));
-            Ok(Session { client, driver, deadline: limit })
+            Ok(Session { client, driver, strange, deadline: limit })
+        }
+        Ok(Err(_)) if strange.seen() => {
+            Err(LoginFailure::unknown(Error::new(Code::ServerStrange).with(Fact::Call, "the login")))
         }
         Ok(Err(error)) => Err(of_login(&error, login)),
         Err(_) => Err(LoginFailure::unreachable(Error::new(Code::ServerSilent).with(Fact::Call, "the login"))),
@@ -151,10 +166,11 @@ impl Session {
     /// Runs statements in one round trip and returns the messages of all of them.
     ///
     /// # Errors
-    /// By SQLSTATE; [`Code::ServerSilent`] if the server does not answer; [`Code::ConnectionLost`].
+    /// By SQLSTATE; [`Code::ServerSilent`] if the server does not answer; [`Code::ServerStrange`]; [`Code::ConnectionLost`].
     pub(crate) async fn run(&self, sql: &str) -> Result<Vec<SimpleQueryMessage>> {
         match self.deadline.within(STATEMENT_LIMIT + CLIENT_MARGIN).limit(self.client.simple_query(sql)).await {
             Ok(Ok(messages)) => Ok(messages),
+            Ok(Err(_)) if self.strange.seen() => Err(Error::new(Code::ServerStrange).with(Fact::Call, "a statement")),
             Ok(Err(error)) => Err(of_statement(&error)),
             Err(_) => Err(Error::new(Code::ServerSilent).with(Fact::Call, "a statement")),
         }
@@ -162,7 +178,7 @@ impl Session {
 
     /// Says good-bye, so that the server does not count a broken connection.
     pub(crate) async fn close(self) {
-        let Self { client, mut driver, deadline } = self;
+        let Self { client, mut driver, deadline, .. } = self;
         drop(client);
         let _ = deadline.within(Duration::from_millis(200)).limit(&mut driver.0).await;
     }

@@ -109,15 +109,15 @@ impl ServerInfo {
          current_setting('server_version_num')";
 
     /// # Errors
-    /// [`Code::ServerReadOnly`] on a standby.
+    /// [`Code::ServerReadOnly`] on a standby; [`Code::ServerStrange`] if the row is not there.
     pub(crate) fn read(messages: &[SimpleQueryMessage]) -> Result<Self> {
-        let internal = |what| Error::new(Code::Internal).with(Fact::What, what);
-        let row = rows(messages, "server").next().ok_or_else(|| internal("no row"))?;
+        let strange = |what| Error::new(Code::ServerStrange).with(Fact::What, what);
+        let row = rows(messages, "server").next().ok_or_else(|| strange("no row about the server"))?;
         if text(row, 2) == "t" {
             return Err(Error::new(Code::ServerReadOnly));
         }
         Ok(Self {
-            version: text(row, 5).parse().map_err(|_| internal("no server_version_num"))?,
+            version: text(row, 5).parse().map_err(|_| strange("no server_version_num"))?,
             password_encryption: text(row, 1).to_owned(),
             session_user: text(row, 3).to_owned(),
             current_user: text(row, 4).to_owned(),
