@@ -12,12 +12,14 @@ use crate::error::{Code, Error, Fact, Result};
 use crate::lambda::audit::Ending;
 use crate::lambda::log::{Log, Worked};
 use crate::lambda::metric::Metric;
+use crate::net::weight::Weight;
 use crate::protocol::event::{Event, Request};
 use crate::protocol::observation::PreviousCredential;
 use crate::protocol::recover::RecoverReport;
 use crate::protocol::target::{Retired, Target};
 use crate::protocol::{Outcome, Rotation, StepReport};
 use lambda_runtime::{Diagnostic, LambdaEvent, service_fn};
+use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -27,6 +29,9 @@ use tracing::Instrument as _;
 /// Kept back from the invocation's deadline, so that the answer is our own error and not "Task timed out". A small, throttled CPU
 /// needs this much to drop what is under way, write a log line and post the answer.
 const REPLY_MARGIN: Duration = Duration::from_millis(700);
+
+/// How much memory an event may take. Its fields take some thousand bytes.
+const HEAVIEST_EVENT: usize = 1 << 20;
 
 /// Runs a rotation function until Lambda ends the process. `function` is the binary's crate name; `target` reads the
 /// function's own settings.
@@ -70,18 +75,18 @@ async fn serve<T: Target + 'static>(
         }
         Err(error) => Err(error),
     };
-    lambda_runtime::run(service_fn(async |invocation: LambdaEvent<Value>| invoked(rotation.clone(), invocation).await))
-        .await
+    let invoke = async |invocation: LambdaEvent<Box<RawValue>>| invoked(rotation.clone(), invocation).await;
+    lambda_runtime::run(service_fn(invoke)).await
 }
 
 /// Carries out an invocation, and writes its log and metrics.
 async fn invoked<T: Target + 'static>(
     rotation: Result<Arc<Rotation<SecretsManager, T>>>,
-    invocation: LambdaEvent<Value>,
+    invocation: LambdaEvent<Box<RawValue>>,
 ) -> Result<Value> {
     let LambdaEvent { payload, context } = invocation;
     let end = Deadline::at_epoch(Duration::from_millis(context.deadline));
-    let asked = Request::parse(&payload);
+    let asked = read(&payload).and_then(|payload| Request::parse(&payload));
     let log = Log::begin(context.request_id, asked.as_ref().ok().cloned(), end.left());
     let worked = match rotation.and_then(|rotation| Ok((rotation, asked?))) {
         Err(error) => Worked::failed(&log, error),
@@ -95,6 +100,18 @@ async fn invoked<T: Target + 'static>(
         }
     };
     log.ended(worked)
+}
+
+/// The payload, which may be 6 MB long. It is weighed first: as small objects it would take a hundred times as much memory.
+fn read(payload: &RawValue) -> Result<Value> {
+    let malformed = |found: &str| {
+        let error = Error::new(Code::EventMalformed).with(Fact::Field, "(the payload)").with(Fact::Found, found);
+        error.with(Fact::Expected, "a JSON object")
+    };
+    if !Weight::limited_to(HEAVIEST_EVENT).takes(payload.get().as_bytes()) {
+        return Err(malformed("more than any event has"));
+    }
+    serde_json::from_str(payload.get()).map_err(|_| malformed("JSON that cannot be read"))
 }
 
 async fn work<T: Target>(

@@ -5,3 +5,6 @@ pub(crate) mod hash;
 pub(crate) mod password;
 pub(crate) mod preamble;
 pub(crate) mod quote;
+
+#[cfg(test)]
+mod fuzz;

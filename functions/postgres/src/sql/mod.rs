@@ -4,3 +4,6 @@ pub(crate) mod changes;
 pub(crate) mod password;
 pub(crate) mod preamble;
 pub(crate) mod quote;
+
+#[cfg(test)]
+mod fuzz;
