@@ -1,10 +1,10 @@
-//! A hostile server: whatever it says, a step ends in time and in little memory, with a code that the documentation has, and repeats
+//! A hostile server, to a single user and to a pair: whatever it says, a step ends in time and in little memory, with a code that the documentation has, and repeats
 //! nothing of it.
 //!
 //! `LOCKSTEP_FUZZ_CASES=10000` tries more, and `LOCKSTEP_SEED` others. `fuzz-corpus/frames.txt` keeps the plans that failed.
 
 use integration_tests::hostile::{Hostile, Kind, MARKER, Place, Plan, Protocol};
-use integration_tests::{Options, Server, world_with};
+use integration_tests::{Options, Server, merged, world_with};
 use lab::lambda::Outcome;
 use lab::servers::certificates::TestCa;
 use serde_json::json;
@@ -66,7 +66,13 @@ async fn try_all<O: Options>(options: O, plans: Vec<Plan>) {
     let known = codes();
     let work = async |worker: usize| {
         let hostile = Hostile::start(world.server.port(), protocol, &certificate).await;
-        let secret = world.user_with(&format!("app{worker}"), json!({"port": hostile.port})).await;
+        let mut fields = json!({"port": hostile.port});
+        if worker % 2 == 1 {
+            let (superuser, password) = world.server.superuser();
+            let document = merged(world.document(superuser, password.expose()), fields.clone());
+            fields["masterarn"] = world.secret(document).await.arn.into();
+        }
+        let secret = world.user_with(&format!("app{worker}"), fields).await;
         let (mut wrong, mut ends, mut peak) = (Vec::new(), BTreeMap::<String, usize>::new(), 0);
         for plan in plans.iter().skip(worker).step_by(WORKERS) {
             hostile.set(None);

@@ -42,6 +42,25 @@ const SET: usize = 256;
 /// Set so that the driver does not query it. Nothing uses it.
 const WAIT_TIMEOUT_SECONDS: usize = 60;
 
+/// The clients' plugins that an error may name (MySQL manual, "Authentication Plugins"; MariaDB Knowledge Base, "Authentication
+/// Plugins").
+const PLUGINS: &[&str] = &[
+    "auth_gssapi_client",
+    "authentication_fido_client",
+    "authentication_kerberos_client",
+    "authentication_ldap_sasl_client",
+    "authentication_oci_client",
+    "authentication_openid_connect_client",
+    "authentication_webauthn_client",
+    "authentication_windows_client",
+    "caching_sha2_password",
+    "client_ed25519",
+    "dialog",
+    "mysql_native_password",
+    "parsec",
+    "sha256_password",
+];
+
 /// An open connection. Dropped, it is closed.
 pub(crate) struct Session {
     /// `None` once a statement has no whole answer.
@@ -307,8 +326,10 @@ fn of_driver(error: &DriverError) -> LoginFailure {
         DriverError::MysqlOldPasswordDisabled => unsupported("mysql_old_password, which is as good as none"),
         // MySQL also asks for a plugin if the user does not exist, so that nobody can tell.
         DriverError::UnknownAuthPlugin { name } => {
-            let plugin: String = name.chars().filter(|c| c.is_ascii_alphanumeric() || *c == '_').take(64).collect();
-            let failure = unsupported(&plugin);
+            // A hostile server names it as it likes.
+            let plugin = PLUGINS.iter().find(|plugin| **plugin == name.as_str()).copied();
+            let plugin = plugin.unwrap_or("a plugin of another name");
+            let failure = unsupported(plugin);
             LoginFailure { error: failure.error.with(Fact::What, "or the user does not exist"), ..failure }
         }
         // The error's text may quote what the server sent.
