@@ -71,6 +71,8 @@ async fn no_answer_of_secrets_manager_takes_much_memory() {
         let lab = lab.start().await.expect("the lab starts");
         let outcome = lab.invoke_step("createSecret", "arn", &uuid()).await;
         ends(&outcome, "service-unavailable", piece);
+        let text = String::from_utf8_lossy(&outcome.payload).into_owned();
+        assert!(text.contains("larger than any answer"), "{piece}: {text}");
     }
 }
 

@@ -24,6 +24,7 @@ use std::net::SocketAddr;
 use std::pin::pin;
 use std::time::Duration;
 use tokio::net::TcpStream;
+use tokio::task::coop::consume_budget;
 
 /// A login in a VPC takes tens of milliseconds, and seconds on a small server under load. One lost SYN costs one
 /// second, two cost three. A login that takes longer meets a firewall, or a server that hangs.
@@ -239,6 +240,8 @@ async fn rows_of(conn: &mut Conn, sql: &str) -> mysql_async::Result<Option<Vec<R
         let mut rows = Rows::new();
         bytes = bytes.saturating_add(SET);
         while let Some(row) = answer.next().await? {
+            // Rows that have arrived already are read without a pause, in which the time and the memory are looked at.
+            consume_budget().await;
             let row: Row = row.unwrap().into_iter().map(value).collect();
             // An empty value takes memory, too.
             let size = |value: &Option<Vec<u8>>| size_of_val(value) + value.as_ref().map_or(0, Vec::len);
@@ -248,6 +251,7 @@ async fn rows_of(conn: &mut Conn, sql: &str) -> mysql_async::Result<Option<Vec<R
             }
             rows.push(row);
         }
+        consume_budget().await;
         if bytes > MOST_BYTES {
             return Ok(None);
         }

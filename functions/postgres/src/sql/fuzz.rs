@@ -9,7 +9,7 @@ use proptest::prelude::{ProptestConfig, Strategy as _, prop, prop_oneof};
 use proptest::strategy::{BoxedStrategy, ValueTree as _};
 use proptest::test_runner::TestRunner;
 use std::fmt::Write as _;
-use tokio_postgres::{Client, SimpleQueryMessage};
+use tokio_postgres::{Client, SimpleColumn, SimpleQueryMessage};
 
 const KEPT: &str = include_str!("../../fuzz-corpus/texts.json");
 /// How many texts one round trip tries.
@@ -81,7 +81,7 @@ async fn identifiers(client: &Client, texts: &[String]) {
     let messages = client.simple_query(&format!("SELECT {}", columns.join(", "))).await;
     let messages = messages.unwrap_or_else(|error| panic!("{error:?} for one of {}", serde_json::json!(names)));
     let SimpleQueryMessage::RowDescription(columns) = &messages[0] else { panic!("no columns") };
-    assert!(columns.iter().map(|column| column.name()).eq(&names), "one of {}", serde_json::json!(names));
+    assert!(columns.iter().map(SimpleColumn::name).eq(&names), "one of {}", serde_json::json!(names));
     let values: Vec<_> = names.iter().map(|name| format!("({})", decoded(name))).collect();
     let sql = format!("SELECT quote_ident(t), format('%I', t) FROM (VALUES {}) AS v(t)", values.join(", "));
     for (name, row) in names.iter().zip(rows(client, &sql, texts).await) {
