@@ -14,8 +14,8 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 /// How much memory an answer may take. The largest one is a page of ListSecrets: 100 secrets with 50 tags each are 11 MB.
 const HEAVIEST: usize = 16 << 20;
-/// Where reading ends, whatever the text is.
-const MOST_BYTES: usize = HEAVIEST + 1;
+/// Where reading ends, whatever the text is. Beyond the first limit, so that every answer that is too large is known to be.
+const MOST_BYTES: usize = 2 * HEAVIEST;
 
 /// Counts the attempts of one call, and remembers whether the last one was throttled.
 #[derive(Clone, Debug, Default)]
