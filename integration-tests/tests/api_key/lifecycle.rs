@@ -235,6 +235,39 @@ async fn a_version_that_is_rolled_back_during_a_rotation_costs_no_key_in_use() {
     assert_eq!(live(&issuer), kept(&secret).await, "it ends in its turn");
 }
 
+/// The same between the promotion and the end of the previous key.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_key_that_is_current_again_is_not_revoked() {
+    let (world, issuer) = World::lab(Options::default()).await;
+    let secret = by_hand_with(&world, &issuer, json!({"revokePreviousAfterHours": 0})).await;
+    secret.rotated().await;
+    let token = secret.registered().await;
+    secret.steps(&["createSecret", "setSecret", "testSecret"], &token).await;
+    world.lab.disturb().restart();
+    // finishSecret reads the labels and two values, tries the key, asks and promotes. Then it reads the admin's secret and the labels.
+    for call in [7, 8] {
+        world.lab.disturb().on_call(call, Fault::Delay(Duration::from_secs(2)));
+    }
+    let back = async {
+        while secret.version("AWSCURRENT").await != token {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        roll_back(&world, &secret).await;
+    };
+    let (finished, ()) = tokio::join!(secret.step("finishSecret", &token), back);
+    assert_eq!(world.lab.disturb().fired(), 2);
+    assert_eq!(finished.expect("it was promoted")["notRetired"], "write-conflict");
+    assert!(issuer.works(&secret.field("AWSCURRENT", "apiKey").await), "AWSCURRENT is dead");
+    world.lab.disturb().restart();
+    // Whoever goes back gives the version up.
+    let given_up = json!({"SecretId": secret.arn, "VersionStage": "AWSPENDING", "RemoveFromVersionId": token});
+    world.lab.call("UpdateSecretVersionStage", given_up).await.expect("the label is removed");
+    for _ in 0..2 {
+        secret.rotated().await;
+    }
+    assert_eq!(live(&issuer), [id(&secret, "AWSCURRENT").await].into(), "what was rolled back ends in its turn");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_new_key_is_promoted_once_it_works_everywhere() {
     let (world, issuer) = World::lab(Options { propagation: Duration::from_secs(3), ..Options::default() }).await;

@@ -5,7 +5,7 @@ mod pages;
 use crate::description::{Admin, Call, Expiry, Find, Issuer, Key, Pointer, Predicates, Role, Scope, VarValue};
 use crate::exchange::pages::{Page, next_page};
 use crate::http::request::{Request, auth, authenticate, request, token_request};
-use crate::http::{Client, Response, SendError};
+use crate::http::{Response, SendError, Sender};
 use rotation::clock::{Deadline, since_epoch};
 use rotation::protocol::notes::StepNotes;
 use rotation::secret::SecretText;
@@ -24,7 +24,7 @@ const THROTTLE_PAUSE: Duration = Duration::from_secs(1);
 
 /// One step's conversation with an issuer.
 pub struct Exchange<'a> {
-    client: &'a Client,
+    sender: &'a dyn Sender,
     issuer: &'a Issuer,
     vars: &'a BTreeMap<String, VarValue>,
     admin: &'a BTreeMap<String, SecretText>,
@@ -87,6 +87,16 @@ impl Verdict {
             Self::Unknown(error) => Err(error),
         }
     }
+
+    /// Why the issuer could not be asked, if asking again may help: it was not reached, throttled, or failed. `None` for an answer,
+    /// even for one that says nothing about the key.
+    #[must_use]
+    pub fn outage(&self) -> Option<&Error> {
+        let Self::Unknown(error) = self else { return None };
+        let status = error.fact(Fact::Status).and_then(|status| status.parse::<u16>().ok());
+        let failed = status.is_none_or(|status| status == 429 || status >= 500);
+        Some(error).filter(|error| failed && error.class() == rotation::Class::Retryable)
+    }
 }
 
 /// Whether a request may be repeated.
@@ -106,10 +116,10 @@ enum Resend {
 
 impl<'a> Exchange<'a> {
     /// A conversation that ends by `deadline`.
-    pub fn new(client: &'a Client, subject: Subject<'a>, name_prefix: String, deadline: Deadline) -> Self {
+    pub fn new(sender: &'a dyn Sender, subject: Subject<'a>, name_prefix: String, deadline: Deadline) -> Self {
         let Subject { issuer, vars, admin, current, lifetime } = subject;
         let (token, statuses, notes) = Default::default();
-        Self { client, issuer, vars, admin, current, lifetime, name_prefix, deadline, token, statuses, notes }
+        Self { sender, issuer, vars, admin, current, lifetime, name_prefix, deadline, token, statuses, notes }
     }
 
     /// The same, with notes of refused keys and of throttling.
@@ -389,11 +399,14 @@ impl<'a> Exchange<'a> {
     ) -> Result<Response, SendError> {
         let mut pause = FIRST_PAUSE;
         loop {
-            wanted().await.map_err(SendError::NotSent)?;
             let outcome = match self.prepare(call, scope, &change).await {
                 // For example, there was no token. The call itself was not sent.
                 Err(error) => Err(error),
-                Ok(prepared) => self.client.send(prepared, self.hosts(), self.deadline).await,
+                Ok(prepared) => {
+                    // Asked last: the request for a token may have been held up.
+                    wanted().await.map_err(SendError::NotSent)?;
+                    self.sender.send(prepared, self.hosts(), self.deadline).await
+                }
             };
             let outcome =
                 outcome.map_err(|error| named(error, self.issuer)).inspect(|answer| self.note(&call.what, answer));
@@ -447,7 +460,7 @@ impl<'a> Exchange<'a> {
         if let Some(token) = kept.filter(|_| keep) {
             return Ok(token);
         }
-        let answer = self.client.send(request, self.hosts(), self.deadline).await;
+        let answer = self.sender.send(request, self.hosts(), self.deadline).await;
         let answer = answer.map_err(|error| SendError::NotSent(named(error, self.issuer).into()))?;
         self.note("token", &answer);
         let about =

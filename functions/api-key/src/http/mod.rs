@@ -17,6 +17,8 @@ use rotation::net::weight::Weight;
 use rotation::{Code, Error, Fact, Result};
 use serde_json::Value;
 use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
 use std::time::{Duration, SystemTime};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
@@ -32,7 +34,19 @@ const LONGEST_WAIT: Duration = Duration::from_secs(3600);
 /// The time for connecting to one address. An address that answers does so in a tenth of it.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 
-/// Sends requests to issuers.
+/// The outcome of a request, once it is awaited.
+pub type Sending<'a> = Pin<Box<dyn Future<Output = Result<Response, SendError>> + Send + 'a>>;
+
+/// Where a request leaves the process: a [`Client`], or a simulation of issuers.
+pub trait Sender: Send + Sync {
+    /// Sends a request. If `hosts` is not empty, the request may only go to these hosts and those of the deployer.
+    ///
+    /// # Errors
+    /// [`SendError`], without any text of the request or the answer.
+    fn send<'a>(&'a self, request: Request, hosts: &'a [String], deadline: Deadline) -> Sending<'a>;
+}
+
+/// Sends requests to issuers over TLS.
 #[derive(Clone)]
 pub struct Client {
     tls: TlsConnector,
@@ -88,11 +102,7 @@ impl Client {
         Ok(Self { tls: TlsConnector::from(verifier.config()), policy })
     }
 
-    /// Sends a request. If `hosts` is not empty, the request may only go to these hosts and those of the deployer.
-    ///
-    /// # Errors
-    /// [`SendError`], without any text of the request or the answer.
-    pub async fn send(&self, request: Request, hosts: &[String], deadline: Deadline) -> Result<Response, SendError> {
+    async fn over_tls(&self, request: Request, hosts: &[String], deadline: Deadline) -> Result<Response, SendError> {
         let deadline = deadline.within(request.timeout);
         let host = self.policy.destination(&request.authority, hosts).map_err(SendError::NotSent)?;
         let placed = |error: Error| {
@@ -150,6 +160,12 @@ impl Client {
             };
         }
         Err(failure)
+    }
+}
+
+impl Sender for Client {
+    fn send<'a>(&'a self, request: Request, hosts: &'a [String], deadline: Deadline) -> Sending<'a> {
+        Box::pin(self.over_tls(request, hosts, deadline))
     }
 }
 

@@ -56,8 +56,8 @@ pub(crate) async fn mint(admin: &Administrator, context: &StepContext<'_>) -> Re
         previous: previous.as_ref(),
         deadline,
     };
-    let (mut journal, ended) = keys.revoke_leftovers().await;
-    keys.supersede_current(&mut journal).await;
+    let (mut journal, ended) = keys.revoke_leftovers().await?;
+    keys.supersede_current(&mut journal).await?;
     let candidates = keys.sort_listed(&mut journal, &ended).await;
     if let Some(risk) = admin.holder.issuer.risk.as_ref().filter(|_| !admin.holder.issuer.finds_by_name()) {
         let error = Error::new(Code::OrphanPossible).with(Fact::Issuer, &admin.holder.issuer.id);
@@ -135,7 +135,11 @@ impl Minting<'_> {
 
     /// Revokes the overdue keys of the current version's journal. Returns the journal without the keys that have ended, and the ids
     /// of those that were revoked now, which the older list still has.
-    async fn revoke_leftovers(&self) -> (Journal, Vec<&str>) {
+    ///
+    /// # Errors
+    /// Those of [`StepContext::still_wanted`], which is asked before a key is revoked: somebody may have made the version of that
+    /// key current since this step began.
+    async fn revoke_leftovers(&self) -> Result<(Journal, Vec<&str>)> {
         let (now, promoted) = (since_epoch(), self.context.description().last_rotated);
         let before_create = self.issuer.strategy == Strategy::RevokeCreate;
         let (mut journal, mut ended) = (Journal::default(), Vec::new());
@@ -145,7 +149,7 @@ impl Minting<'_> {
                 continue;
             }
             let leftover = entry.since.is_some() && entry.due(self.version.grace, promoted, now);
-            if (leftover || before_create) && self.revoke_own(entry).await == RevokeOutcome::Revoked {
+            if (leftover || before_create) && self.revoke_unless_used(entry).await? == RevokeOutcome::Revoked {
                 ended.push(entry.id.as_str());
                 continue;
             }
@@ -157,12 +161,13 @@ impl Minting<'_> {
             };
             journal.retire.push(Superseded { since, proof, ..entry.clone() });
         }
-        self.supersede_previous(&mut journal, before_create).await;
-        (journal, ended)
+        self.supersede_previous(&mut journal, before_create).await?;
+        Ok((journal, ended))
     }
 
-    async fn revoke_own(&self, entry: &Superseded) -> RevokeOutcome {
-        revoke_own(self.context, self.revocations, &self.admin.prover, entry, self.listed).await
+    async fn revoke_unless_used(&self, entry: &Superseded) -> Result<RevokeOutcome> {
+        self.context.still_wanted().await?;
+        Ok(revoke_own(self.context, self.revocations, &self.admin.prover, entry, self.listed).await)
     }
 
     /// Whether the issuer's list had a key and no longer has it. A key that takes several calls to revoke may be unlisted before the
@@ -173,48 +178,57 @@ impl Minting<'_> {
     }
 
     /// Adds the key of AWSPREVIOUS to the journal, if no journal has it and keys have no names.
-    async fn supersede_previous(&self, journal: &mut Journal, before_create: bool) {
-        let Some(previous) = self.previous else { return };
-        let Some(id) = &previous.key.id else { return };
+    async fn supersede_previous(&self, journal: &mut Journal, before_create: bool) -> Result<()> {
+        let Some(previous) = self.previous else { return Ok(()) };
+        let Some(id) = &previous.key.id else { return Ok(()) };
         let proof = previous.journal.proof.as_deref();
         let known = self.is_current(id) || self.version.journal.retire.iter().any(|entry| entry.id == *id);
         if self.issuer.finds_by_name() || known || !self.admin.prover.holds(id, proof) {
-            return;
+            return Ok(());
         }
         let (proof, listed) = (self.admin.prover.prove(id), self.is_listed(id));
         let entry = Superseded { id: id.clone(), proof, since: None, listed };
-        if !before_create || self.revoke_own(&entry).await != RevokeOutcome::Revoked {
+        if !before_create || self.revoke_unless_used(&entry).await? != RevokeOutcome::Revoked {
             journal.retire.push(entry);
         }
+        Ok(())
     }
 
     /// Adds the current key, which the next promotion supersedes, to the journal, if it is ours.
-    async fn supersede_current(&self, journal: &mut Journal) {
+    ///
+    /// # Errors
+    /// Why the issuer could not be asked whether it is. A key that were taken for a stranger's instead would live for ever.
+    async fn supersede_current(&self, journal: &mut Journal) -> Result<()> {
         let key = &self.version.key;
-        let Some(id) = &key.id else { return };
+        let Some(id) = &key.id else { return Ok(()) };
         let proof = self.version.journal.proof.clone();
         let listed = self.is_listed(id);
         let proven = match &proof {
             _ if is_named(id, self.listed) => true,
             Some(proof) => self.admin.prover.holds(id, Some(proof)),
             // A wrong proof comes from another secret. This secret is its copy, and the key is not ours.
-            None => self.holder_proves(key).await,
+            None => self.holder_proves(key).await?,
         };
         if !proven {
             self.context.warn(not_ours(self.exchange));
-            return;
+            return Ok(());
         }
         let proof = self.admin.prover.prove(id);
         journal.retire.push(Superseded { id: id.clone(), proof, since: None, listed });
+        Ok(())
     }
 
     /// Proves the first key, which a person made: its holder may have it revoked if the issuer says that it has this id.
-    async fn holder_proves(&self, key: &Key) -> bool {
+    async fn holder_proves(&self, key: &Key) -> Result<bool> {
         // If a complete list has one key, that is the key that works.
         let complete = self.issuer.find.as_ref().is_some_and(|find| find.complete);
         let only = complete && matches!(self.listed, Some([only]) if self.is_current(&only.id));
-        (only || self.issuer.tells_identity())
-            && self.exchange.verify(key, false).await.is_ok_and(|verdict| verdict == Verdict::Works)
+        if !only && !self.issuer.tells_identity() {
+            return Ok(false);
+        }
+        // An error is an answer, too: the key has another id.
+        let Ok(verdict) = self.exchange.verify(key, false).await else { return Ok(false) };
+        verdict.outage().cloned().map_or(Ok(verdict == Verdict::Works), Err)
     }
 
     /// Revokes orphans of versions that have their value, adds keys of unknown versions to the journal, and returns the keys that

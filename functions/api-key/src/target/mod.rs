@@ -11,13 +11,13 @@ pub mod value;
 
 use crate::description::{Key, Output, Strategy, rfc3339};
 use crate::exchange::{ListedKey, Verdict};
-use crate::http::{Client, HostPolicy};
+use crate::http::{Client, HostPolicy, Sender};
 use crate::settings::Settings;
 use crate::sources::Sources;
 use crate::target::journal::{Grace, Journal};
 use crate::target::key_secret::{KeySecret, issuer_name};
 use crate::target::mint::{Minted, discard, mint, settle};
-use crate::target::overdue::{Living, Overdue};
+use crate::target::overdue::{Living, Overdue, moved};
 use crate::target::rights::{Administrator, Deployment, Holder};
 use crate::target::roll::roll;
 use crate::target::value::{conforms, draw};
@@ -65,17 +65,22 @@ impl ApiKey {
     /// [`Code::CaBundleInvalid`], and those of the descriptions in files.
     pub fn new(settings: Settings) -> Result<Self> {
         let policy = HostPolicy {
-            hosts: settings.allowed_hosts,
-            private_hosts: settings.allowed_private_hosts,
-            instead: settings.issuer_endpoint,
+            hosts: settings.allowed_hosts.clone(),
+            private_hosts: settings.allowed_private_hosts.clone(),
+            instead: settings.issuer_endpoint.clone(),
         };
-        let deployment = Deployment {
-            sources: Sources::new(&settings.issuers, settings.ssm_endpoint.as_deref())?,
-            client: Client::new(settings.ca_bundle.as_deref(), policy)?,
-            admin_secrets: settings.admin_secrets,
-            allow_unproven: settings.allow_unproven_keys,
-        };
-        Ok(Self { deployment: Arc::new(deployment), policy: settings.policy })
+        let sources = Sources::new(&settings.issuers, settings.ssm_endpoint.as_deref())?;
+        let client = Client::new(settings.ca_bundle.as_deref(), policy)?;
+        Ok(Self::over(settings, Arc::new(sources), Box::new(client)))
+    }
+
+    /// A target that reads these descriptions and sends its requests this way. What `settings` say about descriptions and
+    /// connections counts no more. Simulations of issuers use it.
+    #[must_use]
+    pub fn over(settings: Settings, sources: Arc<Sources>, sender: Box<dyn Sender>) -> Self {
+        let Settings { policy, admin_secrets, allow_unproven_keys, .. } = settings;
+        let deployment = Deployment { sources, sender, admin_secrets, allow_unproven: allow_unproven_keys };
+        Self { deployment: Arc::new(deployment), policy }
     }
 
     /// The pending version and the current one.
@@ -265,7 +270,12 @@ impl Target for ApiKey {
         // The version has just been promoted, so it supersedes the current key from now on.
         let overdue = Overdue::of(context, &holder, superseded.as_deref(), Some(since_epoch()));
         let Some(overdue) = overdue else { return Ok(Retired::Nothing) };
-        Ok(overdue.revoke(context, &holder.with_admin(context).await?).await)
+        // Somebody may have gone back to the previous key since the promotion.
+        let (admin, current) = tokio::join!(holder.with_admin(context), context.is_current(context.token()));
+        if !current? {
+            return Err(moved());
+        }
+        overdue.revoke(context, &admin?, context.token()).await
     }
 
     async fn check(&self, context: &StepContext<'_>, current: VersionWithAge<'_>) -> Result<Retired> {
@@ -286,7 +296,14 @@ impl Target for ApiKey {
             return Ok(Retired::Nothing);
         }
         match Overdue::of(context, holder, None, context.description().last_rotated) {
-            Some(overdue) => Ok(overdue.revoke(context, &admin).await),
+            Some(overdue) => {
+                let version = context.description().current_version().unwrap_or_default();
+                if context.is_current(version).await? {
+                    overdue.revoke(context, &admin, version).await
+                } else {
+                    Err(moved())
+                }
+            }
             None => Ok(Retired::Nothing),
         }
     }

@@ -7,9 +7,10 @@ use crate::target::retire::{RevokeOutcome, is_ours, not_ours, revoke_own};
 use crate::target::rights::{Administrator, Holder};
 use rotation::clock::since_epoch;
 use rotation::protocol::context::StepContext;
+use rotation::protocol::label::CURRENT;
 use rotation::protocol::notes::JournalSize;
 use rotation::protocol::target::Retired;
-use rotation::{Code, Error, Fact};
+use rotation::{Code, Error, Fact, Result};
 use std::time::Duration;
 
 /// The keys of a journal that are to be revoked now.
@@ -43,11 +44,26 @@ impl Overdue {
         (!keys.is_empty()).then_some(Self { keys, left })
     }
 
-    /// Revokes the keys, and notes the size of the journal again.
-    pub(crate) async fn revoke(mut self, context: &StepContext<'_>, admin: &Administrator) -> Retired {
+    /// Revokes the keys, as long as `version` is AWSCURRENT, and notes the size of the journal again. The caller has just asked for
+    /// AWSCURRENT.
+    ///
+    /// **Invariant:** the labels are asked before each key. Somebody may have gone back to the version of that key, and AWSCURRENT
+    /// would open nothing. Test: `a_key_that_is_current_again_is_not_revoked`.
+    ///
+    /// # Errors
+    /// [`Code::WriteConflict`] if AWSCURRENT has moved; those of the store.
+    pub(crate) async fn revoke(
+        mut self,
+        context: &StepContext<'_>,
+        admin: &Administrator,
+        version: &str,
+    ) -> Result<Retired> {
         let exchange = admin.revocations(context.deadline());
         let mut retired = Retired::Nothing;
-        for entry in &self.keys {
+        for (index, entry) in self.keys.iter().enumerate() {
+            if index > 0 && !context.is_current(version).await? {
+                return Err(moved());
+            }
             let became = revoke_own(context, &exchange, &admin.prover, entry, None).await;
             self.left.count(became);
             if became == RevokeOutcome::Revoked {
@@ -55,8 +71,13 @@ impl Overdue {
             }
         }
         self.left.note(context);
-        retired
+        Ok(retired)
     }
+}
+
+/// AWSCURRENT has moved to another version, whose journal decides from now on.
+pub(crate) fn moved() -> Error {
+    Error::new(Code::WriteConflict).with(Fact::Labels, CURRENT)
 }
 
 /// The size of a version's journal, without the version's own key.

@@ -3,7 +3,7 @@
 
 use crate::description::{Admin, Issuer, Key, VarSource, VarValue};
 use crate::exchange::{Exchange, Subject, Verdict};
-use crate::http::Client;
+use crate::http::Sender;
 use crate::sources::Sources;
 use crate::target::journal::{Prover, name_prefix};
 use crate::target::key_secret::{KeySecret, admin_fields, issuer_name, vars};
@@ -22,8 +22,8 @@ const TO_REVOKE: Duration = Duration::from_secs(10);
 
 /// What the deployer configured.
 pub(crate) struct Deployment {
-    pub(crate) sources: Sources,
-    pub(crate) client: Client,
+    pub(crate) sources: Arc<Sources>,
+    pub(crate) sender: Box<dyn Sender>,
     pub(crate) admin_secrets: Option<Vec<String>>,
     pub(crate) allow_unproven: bool,
 }
@@ -120,7 +120,7 @@ impl Holder {
             current: Some(current),
             lifetime: self.version.lifetime,
         };
-        Exchange::new(&self.deployment.client, subject, self.prefix.clone(), deadline).noting(self.notes.clone())
+        Exchange::new(&*self.deployment.sender, subject, self.prefix.clone(), deadline).noting(self.notes.clone())
     }
 }
 
