@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-/// A kind of database server.
+/// A kind of database server, or an issuer of API keys.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Target {
     /// A change is a transaction.
@@ -11,6 +11,8 @@ pub enum Target {
     Mysql,
     /// Each change commits by itself.
     Mariadb,
+    /// An issuer of API keys.
+    Issuer,
 }
 
 /// How a credential is replaced.
@@ -28,6 +30,23 @@ pub enum Strategy {
     AlternatingUsers,
     /// Two users take turns. `rotation.users` names them.
     NamedUsers,
+    /// The issuer makes the next key, and the previous one ends after the next rotation (the lab's description).
+    CreateRevoke,
+    /// The same, and the previous key ends after the rotation (`rotation.revokePreviousAfterHours: 0`).
+    CreateRevokeNow,
+    /// One call exchanges the key for a new one (`cloudflare-roll`).
+    Roll,
+    /// The function draws a value, and the issuer takes it (`auth0`).
+    SetValue,
+    /// The function draws a value, and no issuer is asked (`generate`).
+    Generate,
+}
+
+/// An API key with its id. Not `Debug`.
+#[derive(Clone, PartialEq, Eq)]
+pub(super) struct Owned {
+    pub(super) id: String,
+    pub(super) secret: String,
 }
 
 /// Where a history begins.
@@ -46,6 +65,10 @@ pub(super) const USER: &str = "app";
 pub(super) const CLONE: &str = "app_clone";
 pub(super) const SUPERUSER: &str = "root";
 pub(super) const STRANGER: &str = "other";
+/// Cloudflare's account, and Auth0's tenant and administrator.
+pub(super) const ACCOUNT: &str = "0123456789abcdef0123456789abcdef";
+pub(super) const DOMAIN: &str = "example.eu.auth0.com";
+pub(super) const ADMIN_CLIENT: &str = "lockstep";
 /// The names of the secrets.
 pub(super) const SECRET: &str = "app";
 pub(super) const SUPERUSER_SECRET: &str = "root";
@@ -53,7 +76,7 @@ pub(super) const SECOND_SECRET: &str = "second";
 
 impl Target {
     /// All of them.
-    pub const ALL: [Self; 3] = [Self::Postgres, Self::Mysql, Self::Mariadb];
+    pub const ALL: [Self; 4] = [Self::Postgres, Self::Mysql, Self::Mariadb, Self::Issuer];
 
     /// The name in a secret, in a history and on the command line.
     #[must_use]
@@ -62,30 +85,40 @@ impl Target {
             Self::Postgres => "postgres",
             Self::Mysql => "mysql",
             Self::Mariadb => "mariadb",
+            Self::Issuer => "issuer",
         }
     }
 
-    /// The strategies that this server has.
+    /// The strategies that this target has.
     #[must_use]
     pub fn strategies(self) -> &'static [Strategy] {
-        use Strategy::{AlternatingUsers, DualPassword, DualPasswordDiscard, NamedUsers, SingleUser, SuperuserRescue};
+        use Strategy::{
+            AlternatingUsers, CreateRevoke, CreateRevokeNow, DualPassword, DualPasswordDiscard, Generate, NamedUsers,
+            Roll, SetValue, SingleUser, SuperuserRescue,
+        };
         match self {
             Self::Postgres => &[SingleUser, SuperuserRescue, AlternatingUsers, NamedUsers],
             Self::Mysql => &[DualPassword, DualPasswordDiscard, AlternatingUsers, NamedUsers],
             Self::Mariadb => &[SingleUser, SuperuserRescue, AlternatingUsers],
+            Self::Issuer => &[CreateRevoke, CreateRevokeNow, Roll, SetValue, Generate],
         }
     }
 }
 
 impl Strategy {
     /// All of them.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 11] = [
         Self::SingleUser,
         Self::SuperuserRescue,
         Self::DualPassword,
         Self::DualPasswordDiscard,
         Self::AlternatingUsers,
         Self::NamedUsers,
+        Self::CreateRevoke,
+        Self::CreateRevokeNow,
+        Self::Roll,
+        Self::SetValue,
+        Self::Generate,
     ];
 
     /// The name in a history and on the command line.
@@ -98,6 +131,11 @@ impl Strategy {
             Self::DualPasswordDiscard => "dual-password-discard",
             Self::AlternatingUsers => "alternating-users",
             Self::NamedUsers => "named-users",
+            Self::CreateRevoke => "create-revoke",
+            Self::CreateRevokeNow => "create-revoke-now",
+            Self::Roll => "roll",
+            Self::SetValue => "set-value",
+            Self::Generate => "generate",
         }
     }
 
@@ -107,7 +145,25 @@ impl Strategy {
 
     /// Whether AWSCURRENT has to work at every instant.
     pub(super) fn never_interrupts(self) -> bool {
-        self.is_pair() || matches!(self, Self::DualPassword | Self::DualPasswordDiscard)
+        self.is_pair()
+            || self.mints()
+            || matches!(self, Self::DualPassword | Self::DualPasswordDiscard | Self::Generate)
+    }
+
+    /// Whether the issuer makes a further key, so that two are alive.
+    pub(super) fn mints(self) -> bool {
+        matches!(self, Self::CreateRevoke | Self::CreateRevokeNow)
+    }
+
+    /// Where a secret has its user or the id of its key, and its password or its key. There may be no id.
+    pub(super) fn fields(self) -> (&'static str, &'static str) {
+        match self {
+            Self::CreateRevoke | Self::CreateRevokeNow => ("apiKeyId", "apiKey"),
+            Self::Roll => ("apiTokenId", "apiToken"),
+            Self::SetValue => ("clientId", "clientSecret"),
+            Self::Generate => ("", "apiKey"),
+            _ => ("username", "password"),
+        }
     }
 
     pub(super) fn has_superuser(self) -> bool {
@@ -126,8 +182,25 @@ impl Case {
         Some(Self { target, strategy, before: before.parse().ok().filter(|before| *before <= 9)? })
     }
 
-    /// The value of the secret before the first rotation.
-    pub(super) fn secret(self) -> Value {
+    /// The value of the secret before the first rotation. `key` is the key that a person has made at the issuer.
+    pub(super) fn secret(self, key: &Owned) -> Value {
+        let Owned { id, secret } = key;
+        let admin = json!({"adminSecretArn": SUPERUSER_SECRET});
+        match self.strategy {
+            Strategy::CreateRevoke => json!({"issuer": "lab", "apiKey": secret, "apiKeyId": id, "rotation": admin}),
+            Strategy::CreateRevokeNow => json!({"issuer": "lab", "apiKey": secret, "apiKeyId": id,
+                "rotation": {"adminSecretArn": SUPERUSER_SECRET, "revokePreviousAfterHours": 0}}),
+            Strategy::Roll => json!({"issuer": "cloudflare-roll", "accountId": ACCOUNT, "apiToken": secret,
+                "apiTokenId": id, "rotation": admin}),
+            Strategy::SetValue => {
+                json!({"issuer": "auth0", "clientId": id, "clientSecret": secret, "rotation": admin})
+            }
+            Strategy::Generate => json!({"issuer": "generate", "apiKey": secret}),
+            _ => self.database_secret(),
+        }
+    }
+
+    fn database_secret(self) -> Value {
         let mut value = json!({
             "engine": self.target.name(), "host": "db.example", "port": 5432, "dbname": "shop", "ssl": false,
             "username": USER, "password": FIRST_PASSWORD,
@@ -149,8 +222,16 @@ impl Case {
         value
     }
 
-    /// The value of the superuser's secret.
+    /// The value of the superuser's or the admin's secret.
     pub(super) fn superuser(self, password: &str) -> Value {
+        match self.strategy {
+            Strategy::CreateRevoke | Strategy::CreateRevokeNow => return json!({"token": password}),
+            Strategy::Roll => return json!({"apiToken": password}),
+            Strategy::SetValue => {
+                return json!({"domain": DOMAIN, "clientId": ADMIN_CLIENT, "clientSecret": password});
+            }
+            _ => {}
+        }
         json!({
             "engine": self.target.name(), "host": "db.example", "port": 5432, "dbname": "shop", "ssl": false,
             "username": SUPERUSER, "password": password,
@@ -159,6 +240,8 @@ impl Case {
 }
 
 /// Passwords of the beginning. They look like passwords, so that a search for them in outputs finds nothing else.
+/// A key of the form that `generate` draws: 32 bytes.
+pub(super) const FIRST_KEY: &str = "Zmlyc3Qta2V5LW9mLWEtc2VjcmV0LC0zMi1ieXRlcy4";
 pub(super) const FIRST_PASSWORD: &str = "first-password-6Q0xkzm2Wc";
 pub(super) const SUPERUSER_PASSWORD: &str = "root-password-hX81mmVq0s";
 pub(super) const STRANGER_PASSWORD: &str = "other-password-Kp30aavB7e";

@@ -193,11 +193,16 @@ fn suffers(kind: Kind, fault: Fault, first: u32) -> bool {
 
 fn is_possible(history: &History, act: Act) -> bool {
     let case = history.case;
+    let strategy = case.strategy;
     match act {
         Act::Restore => history.events.iter().any(|event| event.what == What::Act(Act::Delete)),
-        Act::DropBase | Act::DropClone => case.strategy.is_pair(),
-        Act::RotateSuperuser => case.strategy.has_superuser(),
-        Act::RestoreOlderDatabase => case.before > 0,
+        Act::RevokeKey | Act::RevokePendingKey => strategy.mints() || strategy == Strategy::Roll,
+        Act::ChangeKey => matches!(strategy, Strategy::Roll | Strategy::SetValue),
+        Act::RotateAdmin => case.target == Target::Issuer && strategy != Strategy::Generate,
+        Act::RestoreDatabase | Act::ChangePassword | Act::DropCurrentUser => case.target != Target::Issuer,
+        Act::DropBase | Act::DropClone => strategy.is_pair(),
+        Act::RotateSuperuser => strategy.has_superuser(),
+        Act::RestoreOlderDatabase => case.target != Target::Issuer && case.before > 0,
         _ => true,
     }
 }

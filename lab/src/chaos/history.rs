@@ -17,13 +17,15 @@ pub enum Fault {
     ReplyLost,
     /// The call has no effect, and its error says that nobody answered.
     TimeOut,
-    /// Secrets Manager throttles the call until the step's time is spent.
+    /// Secrets Manager or the issuer throttles the call until the step's time is spent.
     Throttle,
+    /// The issuer does what it was asked for, and its gateway answers 502.
+    BadGateway,
     /// The server has become read-only, and refuses.
     ReadOnly,
     /// The read shows what its label said before its last change.
     StaleRead,
-    /// The SDK sends a write again, because the first reply was lost.
+    /// A write arrives twice: whoever sent it has sent it again, because the first reply was lost.
     SentTwice,
     /// The step is delivered once more after it has ended.
     DeliveredTwice,
@@ -72,8 +74,16 @@ pub enum Act {
     DropClone,
     /// The superuser gets another password, in its secret, too.
     RotateSuperuser,
-    /// Another secret for the same user is rotated.
+    /// Another secret for the same user or with the same key is rotated.
     RotateSecond,
+    /// The key in AWSCURRENT is deleted at the issuer.
+    RevokeKey,
+    /// The key in AWSPENDING is deleted at the issuer.
+    RevokePendingKey,
+    /// The key in AWSCURRENT gets another value at the issuer.
+    ChangeKey,
+    /// The issuer's administrator gets another credential, in its secret, too.
+    RotateAdmin,
 }
 
 /// A fault or an act.
@@ -103,12 +113,13 @@ pub struct History {
     pub events: Vec<Event>,
 }
 
-const FAULTS: [(Fault, &str); 11] = [
+const FAULTS: [(Fault, &str); 12] = [
     (Fault::CrashBefore, "crash-before"),
     (Fault::CrashAfter, "crash-after"),
     (Fault::ReplyLost, "reply-lost"),
     (Fault::TimeOut, "time-out"),
     (Fault::Throttle, "throttle"),
+    (Fault::BadGateway, "bad-gateway"),
     (Fault::ReadOnly, "read-only"),
     (Fault::StaleRead, "stale-read"),
     (Fault::SentTwice, "sent-twice"),
@@ -117,7 +128,7 @@ const FAULTS: [(Fault, &str); 11] = [
     (Fault::HeldUp, "held-up"),
 ];
 
-const ACTS: [(Act, &str); 19] = [
+const ACTS: [(Act, &str); 23] = [
     (Act::StripPending, "strip-pending"),
     (Act::Cancel, "cancel"),
     (Act::Rotate, "rotate"),
@@ -137,6 +148,10 @@ const ACTS: [(Act, &str); 19] = [
     (Act::DropClone, "drop-clone"),
     (Act::RotateSuperuser, "rotate-superuser"),
     (Act::RotateSecond, "rotate-second"),
+    (Act::RevokeKey, "revoke-key"),
+    (Act::RevokePendingKey, "revoke-pending-key"),
+    (Act::ChangeKey, "change-key"),
+    (Act::RotateAdmin, "rotate-admin"),
 ];
 
 impl Fault {
@@ -161,6 +176,9 @@ impl Act {
                 | Self::DropBase
                 | Self::DropClone
                 | Self::RotateSecond
+                | Self::RevokeKey
+                | Self::RevokePendingKey
+                | Self::ChangeKey
         )
     }
 }

@@ -1,11 +1,12 @@
 //! What must hold after each effect and at the end.
 
 use super::case::{
-    Case, FIRST_PASSWORD, SECOND_SECRET, SECRET, STRANGER_PASSWORD, SUPERUSER_PASSWORD, Strategy, Target, USER,
+    Case, FIRST_PASSWORD, Owned, SECOND_SECRET, SECRET, STRANGER_PASSWORD, SUPERUSER_PASSWORD, Strategy, Target, USER,
 };
 use super::history::Act;
+use super::issuer::Issuer;
 use super::labels::Labels;
-use super::server::{Server, Users};
+use super::server::{Server, User, Users};
 
 use crate::secretsmanager::Service;
 use rotation::protocol::StepReport;
@@ -20,10 +21,57 @@ const LOGIN_LIMIT: u32 = 3;
 /// What a version says.
 #[derive(Clone, Debug, Default)]
 struct Credential {
+    /// Or the id of the key, or nothing.
     user: String,
+    /// Or the key.
     password: String,
     /// It has the field that a person has added.
     note: bool,
+}
+
+/// What the credential opens.
+#[derive(Clone, Copy)]
+pub(super) enum Outside<'a> {
+    Server(&'a Server),
+    Issuer(&'a Issuer),
+}
+
+/// Who is there besides what belongs to the tested secret.
+#[derive(PartialEq, Eq)]
+enum Others {
+    Users(Users),
+    Keys(Vec<Owned>),
+}
+
+impl<'a> Outside<'a> {
+    pub(super) fn of(case: Case, server: &'a Server, issuer: &'a Issuer) -> Self {
+        if case.target == Target::Issuer { Self::Issuer(issuer) } else { Self::Server(server) }
+    }
+
+    /// Whether the credential works.
+    pub(super) fn opens(self, user: &str, password: &str) -> bool {
+        match self {
+            Self::Server(server) => server.opens(user, password),
+            Self::Issuer(issuer) => issuer.opens(user, password),
+        }
+    }
+
+    fn changes(self) -> u64 {
+        match self {
+            Self::Server(server) => server.changes,
+            Self::Issuer(issuer) => issuer.changes(),
+        }
+    }
+
+    fn others(self) -> Others {
+        match self {
+            Self::Server(server) => {
+                let others = server.users.iter().filter(|(name, _)| !Server::is_ours(name));
+                Others::Users(others.map(|(name, user)| (name.clone(), user.clone())).collect())
+            }
+            Self::Issuer(issuer) => Others::Keys(issuer.living().1),
+        }
+    }
 }
 
 /// Something that must not happen.
@@ -73,18 +121,25 @@ pub(super) struct Judge {
     done_at: Option<u32>,
     /// Whether a fault has happened.
     pub(super) faulted: bool,
+    /// Whether two invocations ran at once.
+    pub(super) concurrent: bool,
+    /// Whether a value that an issuer got too late has taken effect, and was not replaced yet.
+    late: bool,
     /// Whether the last step that called the rotation done said that old credentials have ended.
     retired: bool,
     seen: Option<(u64, Labels)>,
     versions: BTreeMap<String, Credential>,
     lost: BTreeSet<String>,
-    strangers: Option<Users>,
+    strangers: Option<Others>,
+    /// Texts that no report may hold.
+    secrets: Vec<String>,
     /// AWSCURRENT has to keep the field that a person has added.
     note: bool,
 }
 
 impl Judge {
-    pub(super) fn new(case: Case) -> Self {
+    /// `secrets` are texts that no report may hold, besides what the versions say.
+    pub(super) fn new(case: Case, secrets: impl IntoIterator<Item = String>) -> Self {
         Self {
             case,
             violations: Vec::new(),
@@ -99,11 +154,14 @@ impl Judge {
             acted_at: None,
             done_at: None,
             faulted: false,
+            concurrent: false,
+            late: false,
             retired: true,
             seen: None,
             versions: BTreeMap::new(),
             lost: BTreeSet::new(),
             strangers: None,
+            secrets: secrets.into_iter().collect(),
             note: false,
         }
     }
@@ -144,31 +202,34 @@ impl Judge {
         let Some(bytes) = service.value(secret, id) else { return Credential::default() };
         let value: Value = serde_json::from_slice(&bytes).unwrap_or_default();
         let text = |key: &str| value.get(key).and_then(Value::as_str).unwrap_or_default().to_owned();
-        let read = Credential { user: text("username"), password: text("password"), note: value.get("note").is_some() };
+        let (user, password) = self.case.strategy.fields();
+        let read = Credential { user: text(user), password: text(password), note: value.get("note").is_some() };
         self.versions.insert(id.to_owned(), read.clone());
         read
     }
 
-    /// Whether the server has changed since the last look.
-    pub(super) fn is_behind(&self, server: &Server) -> bool {
-        self.seen.as_ref().is_none_or(|(changes, _)| *changes != server.changes)
+    /// Whether the target has changed since the last look.
+    pub(super) fn is_behind(&self, outside: Outside<'_>) -> bool {
+        self.seen.as_ref().is_none_or(|(changes, _)| *changes != outside.changes())
     }
 
     /// Looks at the world after an effect. What a person has just broken is the new beginning.
-    pub(super) fn look(&mut self, service: &Service, server: &Server, labels: &Labels, at: At) {
+    pub(super) fn look(&mut self, service: &Service, outside: Outside<'_>, labels: &Labels, at: At) {
         let At { calls, call, began, by_person } = at;
         self.calls = calls;
-        if self.seen.as_ref().is_some_and(|(changes, seen)| *changes == server.changes && seen == labels) {
+        if self.seen.as_ref().is_some_and(|(changes, seen)| *changes == outside.changes() && seen == labels) {
             return;
         }
-        self.seen = Some((server.changes, labels.clone()));
+        self.seen = Some((outside.changes(), labels.clone()));
         labels.filled.iter().for_each(|id| drop(self.credential(service, SECRET, id)));
         let current = labels.holder(CURRENT).map(|id| self.credential(service, SECRET, id)).unwrap_or_default();
         let pending = labels.holder(PENDING).filter(|id| labels.filled.contains(*id));
         let pending = pending.map(|id| self.credential(service, SECRET, id));
-        let open = server.opens(&current.user, &current.password);
+        let open = outside.opens(&current.user, &current.password);
         if self.open && !open && !by_person && !self.raced(began) {
-            let covered = pending.is_some_and(|pending| server.opens(&pending.user, &pending.password));
+            // The value that a roll makes exists before it is stored.
+            let covered = self.case.strategy == Strategy::Roll
+                || pending.is_some_and(|pending| outside.opens(&pending.user, &pending.password));
             let since = |at: Option<u32>| at.is_some_and(|at| at >= call);
             let (overtaken, acted) = (since(self.done_at), since(self.acted_at));
             let kind = if overtaken { "overtaken: current-refused" } else { "current-refused" };
@@ -176,6 +237,9 @@ impl Judge {
                 // A person acted between the last question and its effect, where nothing can be asked. What counts is that the
                 // next rotation finds the way back.
                 self.races += 1;
+            } else if self.case.strategy == Strategy::SetValue && call < calls {
+                // An issuer has no lock. The invocation whose request was held up puts AWSCURRENT's value back before it ends.
+                self.late = true;
             } else if self.case.strategy.never_interrupts() {
                 self.violated(kind, "AWSCURRENT stopped to open the target");
             } else if covered {
@@ -188,15 +252,18 @@ impl Judge {
             self.longest_window = self.longest_window.max(calls.saturating_sub(since));
         }
         self.open = open;
-        if open && self.case.strategy.is_pair() {
+        if let Outside::Server(server) = outside
+            && open
+            && self.case.strategy.is_pair()
+        {
             let reach = |name: &str| server.users.get(name).map(|user| server.reaches(user));
             let differs = reach(USER).is_some_and(|base| reach(&current.user) != Some(base));
             if std::mem::replace(&mut self.differs, differs) != differs && differs && !by_person && !self.raced(began) {
                 self.violated("less-than-the-base", "the user in AWSCURRENT may do other things than the base user");
             }
         }
-        self.look_for_lost(service, server, by_person);
-        self.look_at_strangers(server, by_person);
+        self.look_for_lost(service, outside, by_person);
+        self.look_at_strangers(outside, by_person);
         if self.note && !current.note {
             self.note = false;
             if !by_person {
@@ -205,50 +272,68 @@ impl Judge {
         }
     }
 
-    /// Passwords that open the target and are in no version.
-    fn look_for_lost(&mut self, service: &Service, server: &Server, by_person: bool) {
+    /// Credentials that open the target and are in no version.
+    fn look_for_lost(&mut self, service: &Service, outside: Outside<'_>, by_person: bool) {
         let mut lost = BTreeSet::new();
-        for (name, user) in server.users.iter().filter(|(name, user)| Server::is_ours(name) && !user.locked) {
-            for password in [Some(&user.primary), user.secondary.as_ref()].into_iter().flatten() {
-                let known = |credential: &Credential| credential.user == *name && credential.password == *password;
-                if !self.versions.values().any(known) && !self.is_in_second(service, name, password) {
-                    lost.insert(password.clone());
-                }
+        for (user, password) in self.live(outside) {
+            let known = |credential: &Credential| credential.user == user && credential.password == password;
+            if !self.versions.values().any(known) && !self.is_in_second(service, &user, &password) {
+                lost.insert(password);
             }
         }
         if !by_person && lost.iter().any(|password| !self.lost.contains(password)) {
-            self.violated("lost", "a password that opens the target is in no version");
+            self.violated("lost", "a credential that opens the target is in no version");
         }
         self.lost = lost;
     }
 
+    /// Credentials of ours that work. An issuer's new key works before it is stored: those are looked for at the end.
+    fn live(&self, outside: Outside<'_>) -> Vec<(String, String)> {
+        match outside {
+            Outside::Server(server) => {
+                let ours = server.users.iter().filter(|(name, user)| Server::is_ours(name) && !user.locked);
+                let passwords = |user: &User| std::iter::once(user.primary.clone()).chain(user.secondary.clone());
+                ours.flat_map(|(name, user)| passwords(user).map(|password| (name.clone(), password))).collect()
+            }
+            Outside::Issuer(issuer) if self.case.strategy == Strategy::SetValue => {
+                issuer.living().0.into_iter().map(|Owned { id, secret }| (id, secret)).collect()
+            }
+            Outside::Issuer(_) => Vec::new(),
+        }
+    }
+
     fn is_in_second(&mut self, service: &Service, user: &str, password: &str) -> bool {
         let labels = service.labels(SECOND_SECRET).unwrap_or_default();
+        let (user_field, password_field) = self.case.strategy.fields();
         labels.keys().any(|id| {
             let bytes = service.value(SECOND_SECRET, id).unwrap_or_default();
             let value: Value = serde_json::from_slice(&bytes).unwrap_or_default();
-            value.get("username").is_some_and(|it| it == user) && value.get("password").is_some_and(|it| it == password)
+            let is = |field: &str, wanted: &str| value.get(field).is_some_and(|it| it == wanted);
+            is(user_field, user) && is(password_field, password)
         })
     }
 
-    fn look_at_strangers(&mut self, server: &Server, by_person: bool) {
-        let others = server.users.iter().filter(|(name, _)| !Server::is_ours(name));
-        let others: Users = others.map(|(name, user)| (name.clone(), user.clone())).collect();
+    fn look_at_strangers(&mut self, outside: Outside<'_>, by_person: bool) {
+        let others = outside.others();
         if !by_person && self.strangers.as_ref().is_some_and(|before| *before != others) {
-            self.violated("stranger-touched", "another user was changed");
+            self.violated("stranger-touched", "a user or a key of somebody else was changed");
         }
         self.strangers = Some(others);
     }
 
     /// Looks for passwords in what a step has put out.
     pub(super) fn reported(&mut self, report: &StepReport) {
+        if std::mem::take(&mut self.late) && !self.open {
+            self.violated("late-value", "a value that an issuer got too late was not replaced by AWSCURRENT's");
+        }
         let text = match &report.outcome {
             Ok(_) => format!("{report:?}"),
             Err(error) => format!("{report:?} {error}"),
         };
         let fixed = [FIRST_PASSWORD, SUPERUSER_PASSWORD, STRANGER_PASSWORD];
         let made = self.versions.values().map(|version| version.password.as_str());
-        if fixed.into_iter().chain(made).any(|password| !password.is_empty() && text.contains(password)) {
+        let given = self.secrets.iter().map(String::as_str);
+        if fixed.into_iter().chain(made).chain(given).any(|password| !password.is_empty() && text.contains(password)) {
             self.violated("secret-printed", "a report holds a password");
         }
     }
@@ -280,9 +365,9 @@ impl Judge {
     }
 
     /// Whether a password that opens the target for this user stands in a version, and no label leads to it.
-    pub(super) fn is_unlabelled(&self, server: &Server, labels: &Labels) -> bool {
+    pub(super) fn is_unlabelled(&self, outside: Outside<'_>, labels: &Labels) -> bool {
         let opens =
-            |id: &String| self.versions.get(id).is_some_and(|version| server.opens(&version.user, &version.password));
+            |id: &String| self.versions.get(id).is_some_and(|version| outside.opens(&version.user, &version.password));
         let services = [CURRENT, PENDING, PREVIOUS];
         let labelled =
             |id: &String| labels.of.get(id).is_some_and(|of| services.iter().any(|label| of.contains(*label)));
@@ -290,11 +375,42 @@ impl Judge {
         without.into_iter().any(opens) && !with.into_iter().any(opens)
     }
 
-    /// After the end: a password that should have ended still works.
-    pub(super) fn look_for_survivors(&mut self, server: &Server) {
-        let survives = server.users.values().any(|user| user.secondary.is_some());
-        if self.case.strategy == Strategy::DualPasswordDiscard && survives && self.retired {
-            self.violated("previous-lives-on", "the previous password should have ended, and it still works");
+    /// After the end: a credential that should have ended still works.
+    pub(super) fn look_for_survivors(&mut self, outside: Outside<'_>, labels: &Labels) {
+        let survives = match (outside, self.case.strategy) {
+            (Outside::Server(server), Strategy::DualPasswordDiscard) => {
+                server.users.values().any(|user| user.secondary.is_some())
+            }
+            (Outside::Issuer(issuer), Strategy::CreateRevokeNow) => {
+                let current = labels.holder(CURRENT);
+                let in_use = |id: &String| {
+                    current.is_some_and(|current| self.versions.get(current).is_some_and(|known| known.user == *id))
+                };
+                let of_version = |id: &String| self.versions.values().any(|version| version.user == *id);
+                issuer.living().0.iter().any(|key| of_version(&key.id) && !in_use(&key.id))
+            }
+            _ => false,
+        };
+        if survives && self.retired {
+            self.violated("previous-lives-on", "the previous credential should have ended, and it still works");
+        }
+    }
+
+    /// After two more rotations: a key that is neither AWSCURRENT's nor AWSPREVIOUS's still works.
+    pub(super) fn look_for_orphans(&mut self, issuer: &Issuer, labels: &Labels) {
+        if !self.case.strategy.mints() {
+            return;
+        }
+        let kept: &[&str] =
+            if self.case.strategy == Strategy::CreateRevoke { &[CURRENT, PREVIOUS] } else { &[CURRENT] };
+        let kept: Vec<&str> = kept
+            .iter()
+            .filter_map(|label| self.versions.get(labels.holder(label)?))
+            .map(|version| version.user.as_str())
+            .collect();
+        let orphans = issuer.living().0.iter().filter(|key| !kept.contains(&key.id.as_str())).count();
+        if orphans > 0 {
+            self.violated("orphan", "after two more rotations, a key still works that no label leads to");
         }
     }
 }

@@ -1,20 +1,24 @@
 //! The product's four steps over the simulated seams.
 
-use super::case::Target;
+use super::case::{Case, Target};
 use super::engine::{MySqlLike, PostgresLike};
+use super::sender::Line;
+use super::settings::Settings;
 use super::store::Store;
 use super::world::{Process, Steps};
+use api_key::target::ApiKey;
 use rotation::clock::Deadline;
-use rotation::database::{DatabaseTarget, Engine, Settings};
+use rotation::database::DatabaseTarget;
 use rotation::protocol::event::Event;
+use rotation::protocol::target;
 use rotation::protocol::{Rotation, StepReport};
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 
-struct Function<E: Engine>(Rotation<Store, DatabaseTarget<E>>);
+struct Function<T>(Rotation<Store, T>);
 
-impl<E: Engine> Steps for Function<E> {
+impl<T: target::Target> Steps for Function<T> {
     fn run<'a>(
         &'a self,
         event: &'a Event,
@@ -25,14 +29,20 @@ impl<E: Engine> Steps for Function<E> {
 }
 
 /// The steps of a process.
-pub(super) fn steps(process: Arc<Process>, target: Target, settings: Settings) -> Box<dyn Steps> {
+pub(super) fn steps(process: Arc<Process>, case: Case, settings: &Settings) -> Box<dyn Steps> {
     let store = Store(process.clone());
-    match target {
+    let database = settings.database.clone();
+    match case.target {
         Target::Postgres => {
-            Box::new(Function(Rotation::new(store, DatabaseTarget::new(PostgresLike(process), settings))))
+            Box::new(Function(Rotation::new(store, DatabaseTarget::new(PostgresLike(process), database))))
         }
         Target::Mysql | Target::Mariadb => {
-            Box::new(Function(Rotation::new(store, DatabaseTarget::new(MySqlLike(process), settings))))
+            Box::new(Function(Rotation::new(store, DatabaseTarget::new(MySqlLike(process), database))))
+        }
+        Target::Issuer => {
+            let sender = Box::new(Line(process));
+            let target = ApiKey::over(settings.api_key.clone(), settings.sources.clone(), sender);
+            Box::new(Function(Rotation::new(store, target)))
         }
     }
 }

@@ -1,7 +1,7 @@
 //! Histories of rotations, tried by a machine: what fails, what people do meanwhile, and whether a credential is lost by it.
 //!
-//! The protocol, the database target and everything that decides run unmodified. Simulated are the servers (`server`, `engine`)
-//! and the calls to the lab's own Secrets Manager (`store`). Time is tokio's paused clock.
+//! The protocol, the targets and everything that decides run unmodified. Simulated are the servers (`server`, `engine`), the requests
+//! to issuers (`issuer`, `sender`) and the calls to the lab's own Secrets Manager (`store`). Time is tokio's paused clock.
 //!
 //! | file | what is there |
 //! |---|---|
@@ -10,6 +10,9 @@
 //! | `world` | the world of one history: numbered calls, processes that crash or are held up, the journal |
 //! | `server` | a database server: users, passwords, privileges, locks |
 //! | `engine` | PostgreSQL, MySQL and MariaDB on that server, behind the product's own seam |
+//! | `issuer` | an issuer of API keys: the lab's own, and doubles of other APIs over the same keys |
+//! | `sender` | the product's requests to that issuer, behind the product's own seam |
+//! | `settings` | the settings of the simulated functions |
 //! | `lambda` | the product's four steps over these seams |
 //! | `store` | the product's store over the lab's Secrets Manager |
 //! | `person` | what people do, and what they do when they follow an error's advice |
@@ -22,12 +25,15 @@ mod case;
 mod engine;
 mod explore;
 mod history;
+mod issuer;
 mod judge;
 mod labels;
 mod lambda;
 mod person;
 mod run;
+mod sender;
 mod server;
+mod settings;
 mod simulated;
 mod store;
 mod world;

@@ -1,7 +1,8 @@
 //! What people do, and what they do when they follow an error's advice.
 
-use super::case::{CLONE, SECOND_SECRET, SECRET, SUPERUSER, SUPERUSER_SECRET, USER};
+use super::case::{CLONE, SECOND_SECRET, SECRET, SUPERUSER, SUPERUSER_SECRET, Strategy, Target, USER};
 use super::history::Act;
+use super::judge::Outside;
 use super::server::{PRIVILEGES, User};
 use super::world::{World, rotate_beside};
 use rotation::protocol::label::{CURRENT, PENDING, PREVIOUS};
@@ -45,6 +46,10 @@ pub(super) async fn act(world: &Arc<World>, act: Act) {
         Act::DropClone => world.inner().server.drop_user(CLONE),
         Act::RotateSuperuser => rotate_superuser(world).await,
         Act::RotateSecond => rotate_second(world).await,
+        Act::RevokeKey => revoke(world, CURRENT),
+        Act::RevokePendingKey => revoke(world, PENDING),
+        Act::ChangeKey => drop(change_key(world)),
+        Act::RotateAdmin => rotate_admin(world).await,
     }
     world.judge(true);
     world.inner().judge.person_acted();
@@ -97,11 +102,16 @@ pub(super) fn document(world: &World, label: &str) -> Option<serde_json::Map<Str
     }
 }
 
-/// User and password of AWSCURRENT.
-pub(super) fn current(world: &World) -> Option<(String, String)> {
-    let document = document(world, CURRENT)?;
+/// User and password, or id and key, of the version with this label.
+fn credential(world: &World, label: &str) -> Option<(String, String)> {
+    let document = document(world, label)?;
     let text = |key: &str| document.get(key).and_then(Value::as_str).map(str::to_owned);
-    Some((text("username")?, text("password")?))
+    let (user, password) = world.case.strategy.fields();
+    Some((text(user)?, text(password)?))
+}
+
+fn current(world: &World) -> Option<(String, String)> {
+    credential(world, CURRENT)
 }
 
 fn add_note(document: &mut serde_json::Map<String, Value>) {
@@ -152,6 +162,41 @@ async fn store_superuser(world: &World, password: &str) {
     call(world, "PutSecretValue", body).await;
 }
 
+fn revoke(world: &World, label: &str) {
+    if let Some((id, _)) = credential(world, label) {
+        world.inner().issuer.delete(&id);
+    }
+}
+
+/// Gives the key in AWSCURRENT another value at the issuer. Returns it.
+fn change_key(world: &World) -> Option<String> {
+    let (id, _) = current(world)?;
+    world.inner().issuer.renew(&id)
+}
+
+async fn rotate_admin(world: &World) {
+    let credential = format!("labadmin_{}", world.token());
+    world.inner().issuer.replace_admin(&credential);
+    store_superuser(world, &credential).await;
+}
+
+/// Makes a key that works and stores it.
+async fn store_working_key(world: &World) -> Option<&'static str> {
+    let changed = change_key(world);
+    let (id_field, field) = world.case.strategy.fields();
+    let issuer = world.inner().issuer.clone();
+    put(world, CURRENT, |document| {
+        let value = changed.unwrap_or_else(|| {
+            let made = issuer.make_by_hand();
+            document.insert(id_field.to_owned(), json!(made.id));
+            made.secret
+        });
+        document.insert(field.to_owned(), json!(value));
+    })
+    .await;
+    Some("a key that works is made by hand and stored")
+}
+
 /// A second secret for the user is made from what the first one holds, and rotated.
 async fn rotate_second(world: &Arc<World>) {
     let Some(document) = document(world, CURRENT) else { return };
@@ -164,6 +209,26 @@ async fn rotate_second(world: &Arc<World>) {
 /// Follows an error's advice, as far as it says more than to rotate again. Returns what was done.
 pub(super) async fn follow(world: &Arc<World>, error: &Error) -> Option<&'static str> {
     match error.code() {
+        Code::KeyUnproven => store_working_key(world).await,
+        Code::KeySuperseded => {
+            strip_pending(world).await;
+            Some("AWSPENDING is removed")
+        }
+        Code::PendingRejected if world.case.target == Target::Issuer => {
+            let useless = world.inner().judge.open || world.case.strategy == Strategy::Roll;
+            if useless {
+                strip_pending(world).await;
+            }
+            useless.then_some("AWSPENDING is removed, which is of no use")
+        }
+        Code::AdminRejected => {
+            let admin = world.inner().issuer.admin();
+            store_superuser(world, &admin).await;
+            Some("the admin's secret is corrected")
+        }
+        Code::LockedOut | Code::CurrentRejected if world.case.target == Target::Issuer => {
+            store_working_key(world).await
+        }
         Code::RefusedTooOften => {
             // Then docs/runbooks/locked-out.md.
             strip_pending(world).await;
@@ -229,11 +294,9 @@ pub(super) async fn heed(world: &Arc<World>) -> Option<&'static str> {
 
 /// Follows docs/runbooks/stuck-awspending.md. Returns what was done.
 pub(super) async fn unstick(world: &Arc<World>) -> Option<&'static str> {
-    let document = document(world, PENDING);
-    let text = |key: &str| document.as_ref()?.get(key)?.as_str().map(str::to_owned);
-    let in_effect = text("username").zip(text("password")).is_some_and(|(user, password)| {
+    let in_effect = credential(world, PENDING).is_some_and(|(user, password)| {
         let inner = world.inner();
-        inner.server.opens(&user, &password)
+        Outside::of(world.case, &inner.server, &inner.issuer).opens(&user, &password)
     });
     if in_effect {
         move_current(world, |world| labelled(world, PENDING)).await;

@@ -3,15 +3,15 @@
 //! One thread runs it in virtual time, so each run of a history takes the same course. Passwords come from the product's own
 //! generator. Nothing is decided by them.
 
-use super::case::{Case, SECRET, Target};
+use super::case::{Case, SECRET};
 use super::history::{Act, Event as Planned, Fault, What};
-use super::judge::{At, Judge};
+use super::issuer::Issuer;
+use super::judge::{At, Judge, Outside};
 use super::labels::Labels;
 use super::server::{Server, Users};
+use super::settings::Settings;
 use crate::secretsmanager::{Consistency, Invocation, Invoker, Options, Service};
 use rotation::clock::Deadline;
-use rotation::database::Settings;
-use rotation::environment::Environment;
 use rotation::protocol::event::{Event, Step};
 use rotation::protocol::{Outcome, StepReport};
 use rotation::{Code, Error, Fact};
@@ -37,7 +37,7 @@ pub(super) const FUNCTION: &str = "arn:aws:lambda:us-east-1:000000000000:functio
 pub(super) struct World {
     pub(super) case: Case,
     pub(super) service: Service,
-    settings: Settings,
+    settings: Arc<Settings>,
     verbose: bool,
     pub(super) mutation: Option<Mutation>,
     hooks: Hooks,
@@ -60,6 +60,7 @@ pub enum Mutation {
 /// What changes in it.
 pub(super) struct Inner {
     pub(super) server: Server,
+    pub(super) issuer: Issuer,
     /// The server as it was before the tested rotation, and before the one before that.
     pub(super) snapshots: Vec<Users>,
     pub(super) judge: Judge,
@@ -88,6 +89,10 @@ pub(super) enum Kind {
     Connect,
     /// Anything on a connection.
     Session,
+    /// A request to an issuer that changes nothing.
+    Ask,
+    /// A request to an issuer that may change something.
+    Order,
 }
 
 impl Kind {
@@ -96,11 +101,12 @@ impl Kind {
         match fault {
             Fault::CrashBefore | Fault::TimeOut | Fault::HeldUp | Fault::AtOnce => true,
             // A read without a reply is a read that timed out, and after it nothing has changed.
-            Fault::CrashAfter | Fault::ReplyLost => matches!(self, Self::Write | Self::Session),
-            Fault::Throttle => matches!(self, Self::Read | Self::Write),
+            Fault::CrashAfter | Fault::ReplyLost => matches!(self, Self::Write | Self::Session | Self::Order),
+            Fault::BadGateway => matches!(self, Self::Ask | Self::Order),
+            Fault::Throttle => matches!(self, Self::Read | Self::Write | Self::Ask | Self::Order),
             Fault::ReadOnly => self == Self::Session,
-            Fault::StaleRead => self == Self::Read,
-            Fault::SentTwice => self == Self::Write,
+            Fault::StaleRead => matches!(self, Self::Read | Self::Ask),
+            Fault::SentTwice => matches!(self, Self::Write | Self::Order),
             Fault::DeliveredTwice => first,
         }
     }
@@ -127,7 +133,7 @@ pub(super) type Acting<'a> = Pin<Box<dyn Future<Output = ()> + Send + 'a>>;
 #[derive(Clone, Copy)]
 pub(super) struct Hooks {
     /// Makes a process's steps.
-    pub(super) steps: fn(Arc<Process>, Target, Settings) -> Box<dyn Steps>,
+    pub(super) steps: fn(Arc<Process>, Case, &Settings) -> Box<dyn Steps>,
     /// Lets a person act.
     pub(super) act: for<'a> fn(&'a Arc<World>, Act) -> Acting<'a>,
 }
@@ -174,6 +180,7 @@ pub(super) enum Verdict {
     Stale,
     SentTwice,
     ReadOnly,
+    BadGateway,
 }
 
 /// A call that has begun.
@@ -220,11 +227,13 @@ impl World {
             SystemTime::UNIX_EPOCH + since
         };
         let service = Service::new(Options { seed: Some(1), clock: Arc::new(clock), ..Options::default() });
-        let settings = Settings::read(&Environment::of(&[])?, "")?;
+        let settings = Settings::shared()?;
+        let issuer = Issuer::new(case.strategy);
         let inner = Inner {
             server: Server::new(case.target),
             snapshots: Vec::new(),
-            judge: Judge::new(case),
+            judge: Judge::new(case, [issuer.admin(), issuer.first().secret.clone()]),
+            issuer,
             last_error: None,
             tested: None,
             journal: Vec::new(),
@@ -304,10 +313,10 @@ impl World {
     fn judge_call(&self, by_person: bool, call: Option<u32>, began: u32) {
         let labels = self.labels(SECRET);
         let mut inner = self.inner();
-        let Inner { judge, server, calls, .. } = &mut *inner;
+        let Inner { judge, server, issuer, calls, .. } = &mut *inner;
         judge.look(
             &self.service,
-            server,
+            Outside::of(self.case, server, issuer),
             &labels,
             At { calls: *calls, call: call.unwrap_or(*calls), began, by_person },
         );
@@ -320,7 +329,7 @@ impl World {
 
     fn lambda(self: &Arc<Self>) -> Arc<Lambda> {
         let process = self.process();
-        let steps = (self.hooks.steps)(process.clone(), self.case.target, self.settings.clone());
+        let steps = (self.hooks.steps)(process.clone(), self.case, &self.settings);
         Arc::new(Lambda { process, steps })
     }
 
@@ -437,7 +446,8 @@ impl World {
             // createSecret says no more than that there is nothing to make.
             Ok(Outcome::AlreadyCurrent) if event.step == Step::Create => {}
             Ok(outcome @ (Outcome::AlreadyCurrent | Outcome::Promoted(_) | Outcome::AlreadyPromoted(_))) => {
-                inner.judge.called_done(&word, began, outcome.retired().is_ok());
+                let kept = report.notes.warnings.iter().any(|warning| warning.code() == Code::KeyNotRevoked);
+                inner.judge.called_done(&word, began, outcome.retired().is_ok() && !kept);
             }
             _ => {}
         }
@@ -445,6 +455,9 @@ impl World {
             inner.last_error = Some(error.clone());
         }
         drop(inner);
+        for warning in &report.notes.warnings {
+            self.note(|| format!("      warning: [{}]", warning.code()));
+        }
         self.note(|| format!("      {} ends: {word}", event.step));
     }
 
@@ -529,6 +542,7 @@ impl Process {
                 What::Act(act) => (world.hooks.act)(&world, act).await,
                 What::Fault(Fault::HeldUp) => {
                     world.inner().judge.faulted = true;
+                    world.inner().judge.concurrent = true;
                     held = Some(());
                 }
                 What::Fault(fault) => {
@@ -552,9 +566,11 @@ impl Process {
             Fault::Throttle => pass.verdict = Verdict::Throttle,
             Fault::StaleRead => pass.verdict = Verdict::Stale,
             Fault::ReadOnly => pass.verdict = Verdict::ReadOnly,
+            Fault::BadGateway => pass.verdict = Verdict::BadGateway,
             Fault::SentTwice => pass.verdict = Verdict::SentTwice,
             Fault::DeliveredTwice => self.state().again = true,
             Fault::AtOnce => {
+                world.inner().judge.concurrent = true;
                 let (payload, twin) = (self.state().payload.clone(), world.clone());
                 let task = tokio::spawn(async move { drop(twin.deliver(payload).await) });
                 together(world, task).await;
@@ -567,11 +583,11 @@ impl Process {
     pub(super) async fn leave(self: &Arc<Self>, pass: Pass) {
         if let Some(world) = self.world.upgrade() {
             let changed = match pass.kind {
-                Kind::Read | Kind::Connect => false,
+                Kind::Read | Kind::Connect | Kind::Ask => false,
                 Kind::Write => true,
-                Kind::Session => {
+                Kind::Session | Kind::Order => {
                     let inner = world.inner();
-                    inner.judge.is_behind(&inner.server)
+                    inner.judge.is_behind(Outside::of(world.case, &inner.server, &inner.issuer))
                 }
             };
             // What a rotation of another secret does is a person's doing.

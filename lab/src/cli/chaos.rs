@@ -12,10 +12,10 @@ use std::time::{Duration, Instant};
 /// The options of the command.
 #[derive(Args, Clone, Debug)]
 pub(super) struct Chaos {
-    /// The server [default: all].
+    /// The database server, or `issuer` [default: all].
     #[arg(long, value_parser = targets())]
     target: Option<Target>,
-    /// How a credential is replaced [default: all that the server has].
+    /// How a credential is replaced [default: all that the target has].
     #[arg(long, value_parser = strategies())]
     strategy: Option<Strategy>,
     /// The most faults and acts in one history. Up to --full-depth all are tried, beyond it a sample.
@@ -47,7 +47,7 @@ pub(super) struct Chaos {
 fn targets() -> impl TypedValueParser<Value = Target> {
     let names = Target::ALL.map(Target::name);
     PossibleValuesParser::new(names)
-        .try_map(|name| Target::ALL.into_iter().find(|known| known.name() == name).ok_or("no such server"))
+        .try_map(|name| Target::ALL.into_iter().find(|known| known.name() == name).ok_or("no such target"))
 }
 
 fn strategies() -> impl TypedValueParser<Value = Strategy> {
@@ -107,7 +107,7 @@ fn all(screen: &Screen, arguments: &Chaos) -> Result<(), Stop> {
         .filter(|(_, strategy)| arguments.strategy.is_none_or(|wanted| wanted == *strategy))
         .collect();
     if cases.is_empty() {
-        return Err(Stop::Usage("this server does not have this strategy".to_owned()));
+        return Err(Stop::Usage("this target does not have this strategy".to_owned()));
     }
     let plan = Plan {
         cases,

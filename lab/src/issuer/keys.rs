@@ -124,12 +124,15 @@ pub(super) struct Keys {
     pub(super) created: usize,
     pub(super) revoked: Vec<String>,
     pub(super) uses: Vec<Use>,
+    /// Counts the changes of keys.
+    pub(super) changes: u64,
 }
 
 impl Keys {
     pub(super) fn new(options: Options) -> Self {
         let (current, previous, recent) = (Vec::new(), Vec::new(), VecDeque::new());
-        Self { options, current, previous, numbered: 0, recent, created: 0, revoked: Vec::new(), uses: Vec::new() }
+        let (revoked, uses) = (Vec::new(), Vec::new());
+        Self { options, current, previous, numbered: 0, recent, created: 0, revoked, uses, changes: 0 }
     }
 
     /// Counts a request, or tells how long to wait before the next.
@@ -164,6 +167,7 @@ impl Keys {
 
     fn add(&mut self, name: &str, works_from: Instant) -> Entry {
         self.previous.clone_from(&self.current);
+        self.changes += 1;
         self.numbered += 1;
         let entry = Entry {
             number: self.numbered,
@@ -184,8 +188,26 @@ impl Keys {
         let Some(entry) = self.current.iter_mut().find(|entry| entry.id == id && entry.active()) else { return false };
         entry.works_until = Some(now + self.options.revocation_lag);
         self.previous = before;
+        self.changes += 1;
         self.revoked.push(id.to_owned());
         true
+    }
+
+    /// Gives a key that is not deleted another secret, `secret` or a random one. The one that it had ends. Returns the new one.
+    pub(super) fn renew(&mut self, id: &str, secret: Option<String>) -> Option<String> {
+        let before = self.current.clone();
+        let entry = self.current.iter_mut().find(|entry| entry.id == id && entry.active())?;
+        let secret = secret.unwrap_or_else(|| format!("lab_{}", random(40)));
+        entry.secret.clone_from(&secret);
+        self.previous = before;
+        self.changes += 1;
+        Some(secret)
+    }
+
+    /// The keys that work or will, each with its secret.
+    pub(super) fn secrets(&self, now: Instant) -> Vec<(Key, String)> {
+        let live = self.current.iter().filter(|entry| !entry.ended(now));
+        live.map(|entry| (entry.key(), entry.secret.clone())).collect()
     }
 
     /// The keys after number `after` whose names begin with `prefix`, oldest first: as many as a page holds.
@@ -327,6 +349,22 @@ mod tests {
         assert_eq!(ids(&keys.page("", 0, false, now)), [&second.id]);
         assert!(keys.identify(&first.secret, true, now).is_some());
         assert!(keys.identify(&first.secret, false, now).is_none());
+    }
+
+    #[test]
+    fn a_renewed_key_keeps_its_id_and_ends_its_secret() {
+        let mut keys = Keys::new(Options::default());
+        let now = Instant::now();
+        let key = keys.mint("a", now);
+        let rolled = keys.renew(&key.id, None).unwrap();
+        assert_eq!(keys.identify(&rolled, false, now).map(|key| key.id), Some(key.id.clone()));
+        assert!(keys.identify(&key.secret, false, now).is_none());
+        assert!(keys.identify(&key.secret, true, now).is_some(), "a stale read");
+        assert_eq!(keys.renew(&key.id, Some("chosen".into())).as_deref(), Some("chosen"));
+        assert_eq!(keys.secrets(now), [(Key { id: key.id.clone(), name: "a".into() }, "chosen".into())]);
+        assert_eq!(keys.changes, 3);
+        keys.delete(&key.id, now);
+        assert_eq!((keys.renew(&key.id, None), keys.secrets(now)), (None, Vec::new()));
     }
 
     #[test]

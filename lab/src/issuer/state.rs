@@ -74,6 +74,31 @@ impl Issuer {
         self.keys().uses.clone()
     }
 
+    /// Gives a key another secret, `secret` or a random one. The one that it had ends. Returns the new one.
+    pub(crate) fn renew(&self, id: &str, secret: Option<String>) -> Option<String> {
+        self.keys().renew(id, secret)
+    }
+
+    /// Deletes a key by hand; false if there is none of that id any more.
+    pub(crate) fn delete(&self, id: &str) -> bool {
+        self.keys().delete(id, Instant::now())
+    }
+
+    /// The key that a secret works for, or did a moment ago.
+    pub(crate) fn identify(&self, secret: &str, stale: bool) -> Option<Key> {
+        self.keys().identify(secret, stale, Instant::now())
+    }
+
+    /// The keys that work or will, each with its secret. Keep it out of anything that is printed.
+    pub(crate) fn secrets(&self) -> Vec<(Key, String)> {
+        self.keys().secrets(Instant::now())
+    }
+
+    /// How many changes of keys there were.
+    pub(crate) fn changes(&self) -> u64 {
+        self.keys().changes
+    }
+
     pub(super) fn options(&self) -> &Options {
         &self.0.options
     }

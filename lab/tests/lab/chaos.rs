@@ -25,9 +25,11 @@ fn an_undisturbed_rotation_violates_nothing() {
 /// Without this, the machine could not replay what it has found.
 #[test]
 fn a_history_takes_the_same_course_each_time() {
-    for text in
-        ["postgres/single-user+1 9:held-up 9:strip-pending", "mysql/alternating-users+1 12:at-once 20:crash-after"]
-    {
+    for text in [
+        "postgres/single-user+1 9:held-up 9:strip-pending",
+        "mysql/alternating-users+1 12:at-once 20:crash-after",
+        "issuer/create-revoke+1 6:at-once 22:crash-after",
+    ] {
         assert_eq!(tried(text, None).journal, tried(text, None).journal, "{text}");
     }
 }
@@ -78,7 +80,8 @@ fn one_strategy(name: &str, before: u32, mutation: Option<Mutation>) -> Plan {
 /// The stage `chaos` of `.ci/run` tries all of them.
 #[test]
 fn one_fault_or_act_violates_nothing() {
-    for name in ["postgres/single-user", "mysql/dual-password-discard", "mariadb/alternating-users"] {
+    for name in ["postgres/single-user", "mysql/dual-password-discard", "mariadb/alternating-users", "issuer/set-value"]
+    {
         let found = explore(&one_strategy(name, 1, None), &|_, _| {}).unwrap().found;
         let kinds: Vec<_> = found.into_keys().map(|(_, _, kind)| kind).collect();
         assert_eq!(kinds, [""; 0], "{name}");
@@ -109,6 +112,11 @@ fn histories_that_ended_badly_end_well() {
         ("mysql/named-users+1 1:drop-clone", "a clone in use was gone at the server"),
         ("postgres/alternating-users+1 3:current-to-pending", "AWSPREVIOUS moved between the reads of createSecret"),
         ("postgres/alternating-users+1 23:held-up 71:label-edited", "an edit hid whose clone the user is"),
+        ("issuer/create-revoke+0 6:throttle", "the first key was taken for a stranger's, and lived for ever"),
+        ("issuer/create-revoke-now+0 22:current-to-previous", "a key that was current again was revoked"),
+        ("issuer/create-revoke-now+1 24:current-to-previous", "a key that was current again was revoked"),
+        ("issuer/set-value+0 11:held-up", "the labels were asked before the request for a token, and not after it"),
+        ("issuer/roll+1 8:change-key", "the advice led nobody out while AWSCURRENT was refused"),
     ] {
         assert_eq!(kinds(text, None), [""; 0], "{text}: {reason}");
     }
