@@ -10,7 +10,7 @@ use axum::Router;
 use axum::body::{Body, to_bytes};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use tower::ServiceExt as _;
 
 /// The name of a key of the tested secret that a person has made.
@@ -25,7 +25,8 @@ pub(super) struct Issuer(Arc<Shared>);
 struct Shared {
     strategy: Strategy,
     keys: crate::issuer::Issuer,
-    router: Router,
+    /// The lab's issuer over HTTP, once it is needed.
+    router: OnceLock<Router>,
     first: Owned,
     state: Mutex<State>,
 }
@@ -49,7 +50,7 @@ impl Issuer {
             _ => Owned { id, secret },
         };
         let state = Mutex::new(State { admin: keys.admin_token().to_owned(), prefix: None });
-        Self(Arc::new(Shared { strategy, router: keys.router(), keys, first, state }))
+        Self(Arc::new(Shared { strategy, router: OnceLock::new(), keys, first, state }))
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -148,7 +149,8 @@ impl Issuer {
         let Ok(message) = message.body(body.map_or_else(Body::empty, |(_, body)| Body::from(body))) else {
             return answered(400, None);
         };
-        let Ok(reply) = self.0.router.clone().oneshot(message).await;
+        let router = self.0.router.get_or_init(|| self.0.keys.router()).clone();
+        let Ok(reply) = router.oneshot(message).await;
         let status = reply.status().as_u16();
         let body = to_bytes(reply.into_body(), MOST).await.unwrap_or_default();
         answered(status, serde_json::from_slice(&body).ok())

@@ -115,7 +115,7 @@ impl Limits {
         if admitted {
             bucket.tokens -= 1.0;
         } else {
-            *state.throttled.entry(operation.name()).or_default() += 1;
+            *state.throttled.entry(operation.name().to_owned()).or_default() += 1;
         }
         admitted
     }

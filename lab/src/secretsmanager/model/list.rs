@@ -52,7 +52,7 @@ impl State {
             .secrets
             .iter()
             .map(AsRef::as_ref)
-            .filter(|secret| request.include_planned_deletion || secret.deleted.is_none())
+            .filter(|secret: &&Secret| request.include_planned_deletion || secret.deleted.is_none())
             .filter(|secret| passes(secret, &request.filters))
             .collect();
         sort(&mut secrets, request)?;

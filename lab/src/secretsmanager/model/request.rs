@@ -28,7 +28,7 @@ const MAX_STAGES: usize = 20;
 pub(crate) fn parse<T: DeserializeOwned>(operation: Operation, body: &[u8]) -> Result<T, ServiceError> {
     let body = if body.is_empty() { b"{}" } else { body };
     serde_json::from_slice(body)
-        .map_err(|error| ServiceError::serialization(&operation.name(), error.line(), error.column()))
+        .map_err(|error| ServiceError::serialization(operation.name(), error.line(), error.column()))
 }
 
 /// A request of nothing but `SecretId`.

@@ -13,7 +13,7 @@ use crate::secretsmanager::ServiceError;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct State {
     place: Place,
-    /// In the order of their creation. Shared between copies of the state: a call copies the state, and changes one secret of it.
+    /// In the order of their creation. Copies of the state share the secrets that did not change: every call makes a copy.
     pub(super) secrets: Vec<Arc<Secret>>,
 }
 

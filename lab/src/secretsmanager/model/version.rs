@@ -5,6 +5,7 @@
 
 use std::collections::BTreeSet;
 use std::fmt;
+use std::sync::Arc;
 
 use super::{CURRENT, PENDING, PREVIOUS, Timestamp};
 use crate::secretsmanager::ServiceError;
@@ -53,26 +54,26 @@ pub(crate) struct Version {
     pub(crate) last_accessed: Option<Timestamp>,
 }
 
-/// The versions of one secret, oldest first. A label is on one version at most.
+/// The versions of one secret, oldest first. A label is on one version at most. Copies share the versions that did not change.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Versions(Vec<Version>);
+pub(crate) struct Versions(Vec<Arc<Version>>);
 
 impl Versions {
     pub(crate) fn iter(&self) -> impl Iterator<Item = &Version> {
-        self.0.iter()
+        self.0.iter().map(Arc::as_ref)
     }
 
     pub(crate) fn get(&self, id: &str) -> Option<&Version> {
-        self.0.iter().find(|version| version.id == id)
+        self.iter().find(|version| version.id == id)
     }
 
     pub(crate) fn get_mut(&mut self, id: &str) -> Option<&mut Version> {
-        self.0.iter_mut().find(|version| version.id == id)
+        self.0.iter_mut().find(|version| version.id == id).map(Arc::make_mut)
     }
 
     /// The version that holds `stage`.
     pub(crate) fn holder(&self, stage: &str) -> Option<&Version> {
-        self.0.iter().find(|version| version.stages.contains(stage))
+        self.iter().find(|version| version.stages.contains(stage))
     }
 
     /// Whether `id` holds `stage`.
@@ -185,8 +186,8 @@ impl Versions {
 
     /// Takes `stage` away from the version that holds it.
     pub(crate) fn strip(&mut self, stage: &str) {
-        for version in &mut self.0 {
-            version.stages.remove(stage);
+        for version in self.0.iter_mut().filter(|version| version.stages.contains(stage)) {
+            Arc::make_mut(version).stages.remove(stage);
         }
     }
 
@@ -196,7 +197,8 @@ impl Versions {
     }
 
     fn create(&mut self, id: &str, value: Option<SecretValue>, now: Timestamp) {
-        self.0.push(Version { id: id.to_owned(), value, stages: BTreeSet::new(), created: now, last_accessed: None });
+        let (id, stages) = (id.to_owned(), BTreeSet::new());
+        self.0.push(Arc::new(Version { id, value, stages, created: now, last_accessed: None }));
     }
 
     /// Puts `stage` on `id`, away from where it was. "Whenever you move AWSCURRENT, Secrets Manager automatically moves
