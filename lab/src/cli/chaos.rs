@@ -121,7 +121,7 @@ fn all(screen: &Screen, arguments: &Chaos) -> Result<(), Stop> {
     };
     let (began, bar) = (Instant::now(), Bar::default());
     let explored = explore(&plan, &|done, of| bar.show(done, of)).map_err(threads)?;
-    show(screen, &explored, began.elapsed());
+    show(screen, &explored, began.elapsed())?;
     if explored.found.is_empty() { Ok(()) } else { Err(Stop::Failed) }
 }
 
@@ -155,9 +155,33 @@ struct Kind<'a> {
     histories: u64,
     shortest: String,
     what: &'a str,
+    /// What happens in the shortest history, line by line. Only the first kinds have it.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    journal: Vec<String>,
 }
 
-fn show(screen: &Screen, explored: &Explored, took: Duration) {
+/// How many kinds of violations are shown with the journal of their shortest history. A journal has about a hundred lines.
+const WITH_JOURNAL: usize = 3;
+
+/// The kinds of violations, the first ones with the journal of their shortest history.
+fn kinds(explored: &Explored) -> Result<Vec<Kind<'_>>, Stop> {
+    let with_journal = explored.found.iter().enumerate().map(|(index, ((target, strategy, kind), found))| {
+        let journal =
+            if index < WITH_JOURNAL { replay(&found.history, None).map_err(threads)?.journal } else { Vec::new() };
+        Ok(Kind {
+            target: target.name(),
+            strategy: strategy.name(),
+            kind,
+            histories: found.count,
+            shortest: found.history.to_string(),
+            what: &found.what,
+            journal,
+        })
+    });
+    with_journal.collect()
+}
+
+fn show(screen: &Screen, explored: &Explored, took: Duration) -> Result<(), Stop> {
     let rows = explored.counts.iter().map(|((target, strategy), count)| Row {
         target: target.name(),
         strategy: strategy.name(),
@@ -165,14 +189,7 @@ fn show(screen: &Screen, explored: &Explored, took: Duration) {
         with_violations: count.violating,
         longest_window_in_calls: count.window,
     });
-    let kinds = explored.found.iter().map(|((target, strategy, kind), found)| Kind {
-        target: target.name(),
-        strategy: strategy.name(),
-        kind,
-        histories: found.count,
-        shortest: found.history.to_string(),
-        what: &found.what,
-    });
+    let kinds = kinds(explored)?;
     let histories = explored.by_depth.values().sum();
     let per_second = u128::from(histories) * 1000 / took.as_millis().max(1);
     let summary = Summary {
@@ -181,12 +198,15 @@ fn show(screen: &Screen, explored: &Explored, took: Duration) {
         seconds: took.as_secs_f64(),
         per_second: u64::try_from(per_second).unwrap_or(u64::MAX),
         strategies: rows.collect(),
-        violations: kinds.collect(),
+        violations: kinds,
         advice_led_out: &explored.stated,
     };
     for kind in &summary.violations {
         screen.settle(false, &format!("{}: {} (in {} histories)", kind.kind, kind.what, kind.histories));
         screen.line(&format!("      {}", screen.paint(Style::Dim, &format!("--replay '{}'", kind.shortest))));
+        for line in &kind.journal {
+            screen.line(&format!("      {}", screen.paint(Style::Dim, line)));
+        }
     }
     let heading = format!("{:<10}{:<24}{:>11}{:>12}{:>8}", "target", "strategy", "histories", "violations", "window");
     screen.heading(&heading);
@@ -201,4 +221,29 @@ fn show(screen: &Screen, explored: &Explored, took: Duration) {
         summary.histories, summary.seconds, summary.per_second
     ));
     screen.json(&summary);
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::chaos::Found;
+
+    #[test]
+    fn the_first_kinds_have_the_journal_of_their_shortest_history() {
+        let mut explored = Explored::default();
+        for strategy in Strategy::ALL.into_iter().filter(|strategy| Target::Postgres.strategies().contains(strategy)) {
+            let history = format!("postgres/{}+0 2:strip-pending", strategy.name());
+            let found = Found { count: 1, history: History::parse(&history).unwrap(), what: "seen".to_owned() };
+            explored.found.insert((Target::Postgres, strategy, "kind".to_owned()), found);
+        }
+        let kinds = kinds(&explored).ok().unwrap();
+        assert!(kinds.len() > WITH_JOURNAL);
+        for (index, kind) in kinds.iter().enumerate() {
+            let shown = kind.journal.iter().any(|line| line.contains("! strip-pending"));
+            assert_eq!(shown, index < WITH_JOURNAL, "{}", kind.shortest);
+            let json = serde_json::to_value(kind).unwrap();
+            assert_eq!(json.get("journal").is_some(), index < WITH_JOURNAL);
+        }
+    }
 }
