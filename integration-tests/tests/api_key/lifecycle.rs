@@ -240,7 +240,7 @@ async fn a_version_that_is_rolled_back_during_a_rotation_costs_no_key_in_use() {
 async fn a_key_that_is_current_again_is_not_revoked() {
     let (world, issuer) = World::lab(Options::default()).await;
     let secret = by_hand_with(&world, &issuer, json!({"revokePreviousAfterHours": 0})).await;
-    secret.rotated().await;
+    // The only key in the journal of a first rotation is the one that AWSCURRENT goes back to.
     let token = secret.registered().await;
     secret.steps(&["createSecret", "setSecret", "testSecret"], &token).await;
     world.lab.disturb().restart();
