@@ -118,10 +118,11 @@ pub fn explore(plan: &Plan, progress: &(dyn Fn(usize, usize) + Sync)) -> io::Res
 async fn below(plan: &Plan, history: &History, index: usize, explored: &mut Explored) {
     let judged = run(history, false, plan.mutation).await;
     explored.count(history, &judged);
+    let first = (history.clone(), judged.clone());
     let mut level = vec![(history.clone(), judged)];
     for depth in 2..=plan.depth {
         if depth > plan.full_depth {
-            sample(plan, history, depth, index, explored).await;
+            sample(plan, &first, depth, index, explored).await;
             continue;
         }
         let mut deeper = Vec::new();
@@ -139,11 +140,10 @@ async fn below(plan: &Plan, history: &History, index: usize, explored: &mut Expl
 }
 
 /// Histories of this depth that begin with `first`, at random.
-async fn sample(plan: &Plan, first: &History, depth: u32, index: usize, explored: &mut Explored) {
+async fn sample(plan: &Plan, first: &(History, Judged), depth: u32, index: usize, explored: &mut Explored) {
     let mut rng = StdRng::seed_from_u64(plan.seed ^ (index as u64) << 8 ^ u64::from(depth));
     for _ in 0..plan.samples {
-        let mut history = first.clone();
-        let mut judged = run(&history, false, plan.mutation).await;
+        let (mut history, mut judged) = first.clone();
         while history.events.len() < depth as usize {
             if !plan.extends(&judged) {
                 break;

@@ -215,7 +215,8 @@ pub(super) async fn follow(world: &Arc<World>, error: &Error) -> Option<&'static
             Some("AWSPENDING is removed")
         }
         Code::PendingRejected if world.case.target == Target::Issuer => {
-            let useless = world.inner().judge.open || world.case.strategy == Strategy::Roll;
+            // Only a value that the function has drawn can be set once more.
+            let useless = world.inner().judge.open || world.case.strategy != Strategy::SetValue;
             if useless {
                 strip_pending(world).await;
             }

@@ -446,7 +446,8 @@ impl World {
             // createSecret says no more than that there is nothing to make.
             Ok(Outcome::AlreadyCurrent) if event.step == Step::Create => {}
             Ok(outcome @ (Outcome::AlreadyCurrent | Outcome::Promoted(_) | Outcome::AlreadyPromoted(_))) => {
-                let kept = report.notes.warnings.iter().any(|warning| warning.code() == Code::KeyNotRevoked);
+                let kept = |warning: &Error| matches!(warning.code(), Code::KeyNotRevoked | Code::KeyNotOurs);
+                let kept = report.notes.warnings.iter().any(kept);
                 inner.judge.called_done(&word, began, outcome.retired().is_ok() && !kept);
             }
             _ => {}

@@ -117,6 +117,11 @@ fn histories_that_ended_badly_end_well() {
         ("issuer/create-revoke-now+1 24:current-to-previous", "a key that was current again was revoked"),
         ("issuer/set-value+0 11:held-up", "the labels were asked before the request for a token, and not after it"),
         ("issuer/roll+1 8:change-key", "the advice led nobody out while AWSCURRENT was refused"),
+        ("issuer/create-revoke-now+1 1:revoke-key 15:revoke-pending-key", "the same where the issuer makes the key"),
+        (
+            "issuer/create-revoke-now+1 21:rotate-admin 22:rotate-admin",
+            "a key without a proof has to end two rotations later",
+        ),
     ] {
         assert_eq!(kinds(text, None), [""; 0], "{text}: {reason}");
     }

@@ -241,7 +241,7 @@ codes! {
     /// The new credential does not open the target.
     PendingRejected = "pending-rejected", Permanent,
         "the server refuses the pending credential",
-        "setSecret has to run before this step; start the rotation again with `aws secretsmanager rotate-secret`. If the error returns although `diagnose` finds that AWSCURRENT works, or if the issuer rolls the key, remove AWSPENDING from the version, and start a new rotation.";
+        "setSecret has to run before this step; start the rotation again with `aws secretsmanager rotate-secret`. If the error returns although `diagnose` finds that AWSCURRENT works, or if the issuer makes the key, remove AWSPENDING from the version, and start a new rotation.";
     /// Superuser refused.
     SuperuserRejected = "superuser-rejected", Permanent,
         "the server refuses the superuser's credential",
