@@ -1,9 +1,12 @@
 //! An issuer that asks to slow down, fails, answers late or not at all.
 
 use super::support::{by_hand, described, id, in_use, kept, live};
+use integration_tests::STEPS;
 use integration_tests::issuer::{Secret, World};
 use lab::disturb::Fault;
 use lab::issuer::{Issuer, Options};
+use serde_json::json;
+use std::pin::pin;
 use std::time::{Duration, Instant};
 
 /// What the lab's issuer asks for with 429.
@@ -144,4 +147,52 @@ async fn a_deletion_that_is_not_answered_does_not_fail_the_rotation() {
     world.lab.disturb().restart();
     secret.rotated().await;
     assert_eq!(live(&issuer), kept(&secret).await);
+}
+
+/// Each step is held up at its calls in turn, while an operator gives its rotation up and the next one runs. A fourth of the calls is
+/// tried, and all with `LOCKSTEP_ALL`.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_step_that_was_overtaken_costs_no_key_in_use_and_leaves_none_behind() {
+    let (world, issuer) = World::lab(Options::default()).await;
+    let secret = rotated_twice(&world, &issuer).await;
+    let stride = if std::env::var_os("LOCKSTEP_ALL").is_some() { 1 } else { 4 };
+    for (place, step) in STEPS.into_iter().enumerate() {
+        for number in (1 + place % stride..).step_by(stride) {
+            let late = secret.registered().await;
+            secret.steps(&STEPS[..place], &late).await;
+            world.lab.disturb().restart();
+            world.lab.disturb().on_call(number, Fault::Hold);
+            let mut invoked = pin!(secret.step(step, &late));
+            let overtaken = tokio::select! {
+                done = &mut invoked => {
+                    done.unwrap_or_else(|error| panic!("{step}, undisturbed: {error:?}"));
+                    secret.steps(&STEPS[place + 1..], &late).await;
+                    false
+                }
+                () = world.lab.disturb().held() => {
+                    let overtaking = async {
+                        let request = json!({"SecretId": secret.arn, "VersionStage": "AWSPENDING", "RemoveFromVersionId": late});
+                        // Gone already, if the step is about to end.
+                        let _ = world.lab.call("UpdateSecretVersionStage", request).await;
+                        let report = secret.rotate().await;
+                        assert!(report.rotated(), "{step}, call {number}: {report:?}");
+                        world.lab.disturb().release();
+                        let _ = invoked.await;
+                    };
+                    in_use(&secret, &issuer, overtaking).await;
+                    true
+                }
+            };
+            world.lab.disturb().restart();
+            // The key of a rotation that was given up is written into the journal, has its grace, and ends.
+            for _ in 0..3 {
+                let report = in_use(&secret, &issuer, secret.rotate()).await;
+                assert!(report.rotated(), "after {step}, call {number}: {report:?}");
+            }
+            assert_eq!(live(&issuer), kept(&secret).await, "{step}, call {number}");
+            if !overtaken {
+                break;
+            }
+        }
+    }
 }
