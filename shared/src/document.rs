@@ -13,6 +13,7 @@ use std::collections::HashSet;
 use std::fmt;
 use std::ops::Range;
 use std::time::Duration;
+use zeroize::Zeroizing;
 
 /// Secrets Manager's limit for a secret's value, in bytes.
 /// <https://docs.aws.amazon.com/secretsmanager/latest/userguide/reference_limits.html>
@@ -355,9 +356,9 @@ enum Meaning {
     /// In order of their keys, with repetitions.
     Object(Vec<(String, Self)>),
     Array(Vec<Self>),
-    Text(String),
+    Text(Zeroizing<String>),
     /// Anything else, and what nests too deeply or no string can hold, as it is written.
-    Written(String),
+    Written(Zeroizing<String>),
 }
 
 impl Meaning {
@@ -365,11 +366,13 @@ impl Meaning {
     const DEEPEST: usize = 16;
 
     fn of(text: &str, depth: usize) -> Self {
-        let written = || Self::Written(text.to_owned());
+        let written = || Self::Written(Zeroizing::new(text.to_owned()));
         let inner = |value: &RawValue| Self::of(value.get(), depth + 1);
         match text.as_bytes().first() {
             _ if depth > Self::DEEPEST => written(),
-            Some(b'"') => serde_json::from_str(text).map_or_else(|_| written(), Self::Text),
+            Some(b'"') => {
+                serde_json::from_str(text).map_or_else(|_| written(), |text| Self::Text(Zeroizing::new(text)))
+            }
             Some(b'[') => serde_json::from_str::<Vec<&RawValue>>(text)
                 .map_or_else(|_| written(), |items| Self::Array(items.into_iter().map(inner).collect())),
             Some(b'{') => serde_json::from_str(text).map_or_else(

@@ -1,5 +1,5 @@
-//! A hostile server, to a single user and to a pair: whatever it says, a step ends in time and in little memory, with a code that the documentation has, and repeats
-//! nothing of it.
+//! A hostile server, to a single user and to a pair: whatever it says, a step ends in time and in little memory, with a code that the
+//! documentation has, and repeats nothing of it.
 //!
 //! `LOCKSTEP_FUZZ_CASES=10000` tries more, and `LOCKSTEP_SEED` others. `fuzz-corpus/frames.txt` keeps the plans that failed.
 
@@ -47,7 +47,7 @@ async fn whatever_a_server_says_a_step_ends_with_a_code<O: Options>(options: O) 
     let server = if protocol::<O::Server>() == Protocol::Postgres { "postgres " } else { "mysql " };
     let kept = KEPT.lines().filter_map(|line| line.strip_prefix(server)).map(|plan| plan.parse().expect("a plan"));
     let plans = kept.chain((0..cases).map(|case| Plan::of(seed.wrapping_mul(1_000_003).wrapping_add(case))));
-    try_all(options, plans.collect()).await;
+    try_all(options, plans.collect(), false).await;
 }
 
 async fn a_flood_has_a_limit<O: Options>(options: O) {
@@ -55,11 +55,12 @@ async fn a_flood_has_a_limit<O: Options>(options: O) {
     // In the login, and in place of the first answer.
     let places = [Place::Login(1), Place::Work(0)];
     let plans = floods.flat_map(|kind| places.map(|place| Plan { place, kind: *kind, seed: 1 }));
-    try_all(options, plans.collect()).await;
+    try_all(options, plans.collect(), true).await;
 }
 
-/// Tries each plan in a rotation of its own, and fails with all that went wrong.
-async fn try_all<O: Options>(options: O, plans: Vec<Plan>) {
+/// Tries each plan in a rotation of its own, and fails with all that went wrong. Whether each plan has to be carried out, and to fail
+/// setSecret: some of those that are drawn wait for a message that does not come, or change nothing that matters.
+async fn try_all<O: Options>(options: O, plans: Vec<Plan>, each_matters: bool) {
     let certificate = TestCa::new("Test CA").expect("a CA").issue(&["localhost", "127.0.0.1"]).expect("a certificate");
     let world = world_with(options.certificate(certificate.clone()), |function| function.timeout(TIMEOUT)).await;
     let protocol = protocol::<O::Server>();
@@ -80,11 +81,18 @@ async fn try_all<O: Options>(options: O, plans: Vec<Plan>) {
             hostile.set(None);
             let token = secret.registered().await;
             secret.steps(&["createSecret"], &token).await;
+            let before = hostile.done();
             hostile.set(Some(plan.clone()));
             for step in ["setSecret", "testSecret"] {
                 let outcome = world.lab.invoke_step(step, &secret.arn, &token).await;
                 let end = outcome.result().map_or_else(|error| error.error_type, |_| "done".to_owned());
                 peak = peak.max(outcome.peak_memory.unwrap_or_default());
+                if each_matters && step == "setSecret" && (end == "done" || hostile.done() == before) {
+                    wrong.push(format!("{plan}: ends with {end}, carried out {} times", hostile.done() - before));
+                }
+                if each_matters && outcome.peak_memory.is_none() {
+                    wrong.push(format!("{plan}: {step}: nobody knows how much memory it took"));
+                }
                 wrong.extend(judge(&outcome, &end, &known).map(|what| format!("{plan}: {step}: {what}")));
                 if number("LOCKSTEP_FUZZ_SHOW").is_some() {
                     println!(
@@ -111,10 +119,12 @@ async fn try_all<O: Options>(options: O, plans: Vec<Plan>) {
         }
         wrong.extend(last.error().map(|error| format!("afterwards: {error:?}")));
         println!("{}: {ends:?}, peak {} kB, changed {}", world.server, peak >> 10, hostile.done());
-        wrong
+        (wrong, hostile.done())
     };
-    let wrong = tokio::join!(work(0), work(1), work(2), work(3));
-    let wrong = [wrong.0, wrong.1, wrong.2, wrong.3].concat();
+    let all = tokio::join!(work(0), work(1), work(2), work(3));
+    let (wrong, done): (Vec<_>, Vec<_>) = [all.0, all.1, all.2, all.3].into_iter().unzip();
+    let (wrong, done) = (wrong.concat(), done.into_iter().sum::<usize>());
+    assert!(done > 0, "no plan was carried out");
     assert!(wrong.is_empty(), "{} of {}:\n{}", wrong.len(), plans.len(), wrong.join("\n"));
 }
 

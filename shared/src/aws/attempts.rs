@@ -4,18 +4,20 @@
 use crate::aws::throttle::is_throttle;
 use crate::net::weight::Weight;
 use aws_sdk_secretsmanager::config::interceptors::{
-    BeforeDeserializationInterceptorContextMut, FinalizerInterceptorContextRef,
+    BeforeDeserializationInterceptorContextMut, BeforeTransmitInterceptorContextRef, FinalizerInterceptorContextRef,
 };
 use aws_sdk_secretsmanager::config::{ConfigBag, Intercept, RuntimeComponents};
 use aws_smithy_types::body::SdkBody;
 use http_body_util::{BodyExt as _, Limited};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
-/// How much memory an answer may take. The largest one is a page of ListSecrets: 100 secrets with 50 tags each are 11 MB.
-const HEAVIEST: usize = 16 << 20;
+/// How much memory an answer may take. The largest are those that hold a secret of 64 KiB.
+const HEAVIEST: usize = 1 << 20;
+/// The same for a list. The largest page of ListSecrets has 100 secrets with 50 tags each, which are 11 MB.
+pub(super) const HEAVIEST_LIST: usize = 16 << 20;
 /// Where reading ends, whatever the text is. Beyond the first limit, so that every answer that is too large is known to be.
-const MOST_BYTES: usize = 2 * HEAVIEST;
+const MOST_BYTES: usize = 2 * HEAVIEST_LIST;
 
 /// Counts the attempts of one call, and remembers whether the last one was throttled.
 #[derive(Clone, Debug, Default)]
@@ -23,6 +25,29 @@ pub(super) struct Attempts {
     seen: Arc<Seen>,
     /// The throttled answers to all calls of the process.
     throttles: Throttles,
+    weight: Budget,
+}
+
+/// What the answers to a call, or to all calls for one list, may still weigh.
+#[derive(Clone, Debug)]
+pub(super) struct Budget(Arc<Mutex<Weight>>);
+
+impl Budget {
+    /// So many bytes of memory.
+    pub(super) fn of(bytes: usize) -> Self {
+        Self(Arc::new(Mutex::new(Weight::limited_to(bytes))))
+    }
+
+    /// False once the answers are too heavy.
+    fn takes(&self, piece: &[u8]) -> bool {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).takes(piece)
+    }
+}
+
+impl Default for Budget {
+    fn default() -> Self {
+        Self::of(HEAVIEST)
+    }
 }
 
 /// How many answers were throttled.
@@ -32,6 +57,7 @@ pub(super) struct Throttles(Arc<AtomicU32>);
 #[derive(Debug, Default)]
 struct Seen {
     count: AtomicU32,
+    sent: AtomicBool,
     throttled: AtomicBool,
     too_large: Arc<AtomicBool>,
 }
@@ -48,8 +74,20 @@ impl Attempts {
         Self { throttles: throttles.clone(), ..Self::default() }
     }
 
+    /// The same, for one page of a list: its answer counts in `budget`.
+    #[must_use]
+    pub(super) fn of_a_list(self, budget: &Budget) -> Self {
+        Self { weight: budget.clone(), ..self }
+    }
+
+    /// How many attempts have ended.
     pub(super) fn count(&self) -> u32 {
         self.seen.count.load(Ordering::Relaxed)
+    }
+
+    /// Whether an attempt was begun, so that it may have had its effect.
+    pub(super) fn sent(&self) -> bool {
+        self.seen.sent.load(Ordering::Relaxed)
     }
 
     /// Whether an answer was too large to be read.
@@ -67,13 +105,23 @@ impl Intercept for Attempts {
         "Attempts"
     }
 
+    fn read_before_transmit(
+        &self,
+        _: &BeforeTransmitInterceptorContextRef<'_>,
+        _: &RuntimeComponents,
+        _: &mut ConfigBag,
+    ) -> Result<(), aws_sdk_secretsmanager::error::BoxError> {
+        self.seen.sent.store(true, Ordering::Relaxed);
+        Ok(())
+    }
+
     fn modify_before_deserialization(
         &self,
         context: &mut BeforeDeserializationInterceptorContextMut<'_>,
         _: &RuntimeComponents,
         _: &mut ConfigBag,
     ) -> Result<(), aws_sdk_secretsmanager::error::BoxError> {
-        let (mut weight, too_large) = (Weight::limited_to(HEAVIEST), Arc::clone(&self.seen.too_large));
+        let (weight, too_large) = (self.weight.clone(), Arc::clone(&self.seen.too_large));
         let response = context.response_mut();
         let body = Limited::new(response.take_body(), MOST_BYTES);
         // What is beyond the limit is dropped, and the rest is no JSON.

@@ -1,6 +1,6 @@
 //! The store on the AWS SDK. Only the service's error codes are passed on, and never an error text of the SDK or the service.
 
-use super::attempts::{Attempts, Throttles};
+use super::attempts::{Attempts, Budget, HEAVIEST_LIST, Throttles};
 use super::config;
 use crate::aws::throttle::is_throttle;
 use crate::clock::{Deadline, age_of};
@@ -37,6 +37,8 @@ const TOO_LARGE: &str = "the answer is larger than any answer should be";
 /// Secrets Manager keeps about 100 versions of a secret. Whoever lists many more pages is not it.
 const MOST_PAGES: usize = 20;
 
+/// How much memory the secrets of one function may take. Ten thousand of them take 6 MB.
+const MOST_KEPT: usize = 32 << 20;
 /// The largest page of ListSecrets and ListSecretVersionIds.
 const LARGEST_PAGE: i32 = 100;
 
@@ -169,9 +171,9 @@ impl SecretStore for SecretsManager {
     }
 
     async fn versions(&self, secret: &str, deadline: Deadline) -> Result<Vec<ListedVersion>> {
-        let (mut found, mut page) = (Vec::new(), None);
+        let (mut found, mut page, budget) = (Vec::new(), None, Budget::of(HEAVIEST_LIST));
         for _ in 0..MOST_PAGES {
-            let attempts = Attempts::counted(&self.throttles);
+            let attempts = Attempts::counted(&self.throttles).of_a_list(&budget);
             let request = self.client.list_secret_version_ids().secret_id(secret).include_deprecated(true);
             let request = request.max_results(LARGEST_PAGE).set_next_token(page.take());
             let call = request.customize().interceptor(attempts.clone()).send();
@@ -255,14 +257,22 @@ impl SecretStore for SecretsManager {
     }
 
     async fn served(&self, function: &str, deadline: Deadline) -> Result<Vec<RotatedSecret>> {
-        let (mut found, mut page) = (Vec::new(), None);
+        let (mut found, mut page, mut kept) = (Vec::new(), None, 0_usize);
         loop {
-            let attempts = Attempts::counted(&self.throttles);
+            // An account may have half a million secrets. What is kept of them has the limit, besides each page.
+            let attempts = Attempts::counted(&self.throttles).of_a_list(&Budget::of(HEAVIEST_LIST));
             let request = self.client.list_secrets().max_results(LARGEST_PAGE).set_next_token(page.take());
             let call = request.customize().interceptor(attempts.clone()).send();
             let output = finish("ListSecrets", "", deadline, &attempts, call).await?.map_err(Failure::into_error)?;
             let entries = output.secret_list.unwrap_or_default();
-            found.extend(entries.into_iter().filter_map(|entry| served(entry, function)));
+            for secret in entries.into_iter().filter_map(|entry| served(entry, function)) {
+                kept = kept.saturating_add(weight(&secret));
+                found.push(secret);
+            }
+            if kept > MOST_KEPT {
+                let error = Error::new(Code::ServiceUnavailable).with(Fact::Call, "ListSecrets");
+                return Err(error.with(Fact::What, TOO_LARGE));
+            }
             page = output.next_token;
             if page.is_none() {
                 return Ok(found);
@@ -297,6 +307,13 @@ fn served(entry: SecretListEntry, function: &str) -> Option<RotatedSecret> {
     })
 }
 
+/// How much memory a listed secret takes, about. Each label and each version is a text of its own on the heap.
+fn weight(secret: &RotatedSecret) -> usize {
+    const TEXT: usize = 64;
+    let texts = secret.labels.iter().flat_map(|(version, labels)| labels.iter().chain([version]));
+    size_of::<RotatedSecret>() + secret.arn.len() + texts.map(|text| TEXT + text.len()).sum::<usize>()
+}
+
 /// A call that the service answered with an error.
 struct Failure {
     code: Code,
@@ -328,11 +345,47 @@ impl Failure {
     }
 }
 
-/// A service's error code, if it looks like one: `ThrottlingException`. Whoever answers in the service's place may send any text.
+/// The error codes that an error may name: those of Secrets Manager (API reference, "Actions" and "Common Errors"), and those of
+/// signatures, credentials and throttles.
+const SERVICE_CODES: &[&str] = &[
+    "AccessDenied",
+    "AccessDeniedException",
+    "DecryptionFailure",
+    "EncryptionFailure",
+    "ExpiredTokenException",
+    "IncompleteSignature",
+    "InternalFailure",
+    "InternalServiceError",
+    "InvalidAction",
+    "InvalidClientTokenId",
+    "InvalidNextTokenException",
+    "InvalidParameterException",
+    "InvalidRequestException",
+    "InvalidSignatureException",
+    "LimitExceededException",
+    "MalformedPolicyDocumentException",
+    "MissingAuthenticationToken",
+    "NotAuthorized",
+    "OptInRequired",
+    "PreconditionNotMetException",
+    "PublicPolicyException",
+    "RequestExpired",
+    "ResourceExistsException",
+    "ResourceNotFoundException",
+    "ServiceUnavailable",
+    "SignatureDoesNotMatch",
+    "ThrottlingException",
+    "TooManyRequestsException",
+    "UnknownOperationException",
+    "UnrecognizedClientException",
+    "ValidationError",
+    "ValidationException",
+];
+
+/// A service's error code, if it is known. Whoever answers in the service's place may send any text, and has seen the value of
+/// PutSecretValue.
 fn printable(service_code: &str) -> &str {
-    let letters = service_code.bytes().all(|byte| byte.is_ascii_alphabetic());
-    let capital = service_code.bytes().next().is_some_and(|byte| byte.is_ascii_uppercase());
-    if letters && capital && service_code.len() <= 64 { service_code } else { "a text that is no error code" }
+    SERVICE_CODES.iter().find(|known| **known == service_code).unwrap_or(&"another error code")
 }
 
 /// Waits for a call until the deadline. The inner result is the service's answer, good or bad.
@@ -352,21 +405,21 @@ async fn finish<T, E: ProvideErrorMetadata>(
     };
     match deadline.limit(work).await {
         // The time was spent before anything was sent.
-        Err(_) if attempts.count() == 0 => Err(failure(Code::TimeSpent, None).into_error()),
-        Err(_) if attempts.too_large() => {
+        Err(_) if !attempts.sent() => Err(failure(Code::TimeSpent, None).into_error()),
+        // Also if it was read: of an answer that is too large, nothing may be left, and the SDK takes that for an answer without fields.
+        _ if attempts.too_large() => {
             Err(failure(Code::ServiceUnavailable, None).into_error().with(Fact::What, TOO_LARGE))
         }
         Err(_) if attempts.throttled() => Err(failure(Code::ServiceThrottled, None).into_error()),
         Err(_) => Err(failure(Code::ServiceUnavailable, None).into_error()),
         Ok(Ok(output)) => Ok(Ok(output)),
-        Ok(Err(SdkError::ServiceError(answer))) if !attempts.too_large() => {
+        Ok(Err(SdkError::ServiceError(answer))) => {
             let code = answer.err().code();
             Ok(Err(failure(classify(code, answer.raw().status().as_u16()), code)))
         }
         // There was no answer: no credentials, no region, no route, or a connection that broke.
         Ok(Err(other)) => {
             let phase = match other {
-                _ if attempts.too_large() => TOO_LARGE,
                 SdkError::ConstructionFailure(_) => "request could not be built: region or credentials missing",
                 SdkError::TimeoutError(_) => "no answer in time",
                 SdkError::DispatchFailure(_) => "no connection, or no credentials",
@@ -391,6 +444,13 @@ fn classify(code: Option<&str>, status: u16) -> Code {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_text_that_only_looks_like_an_error_code_is_not_printed() {
+        assert_eq!(printable("ThrottlingException"), "ThrottlingException");
+        assert_eq!(printable("CorrectHorseBatteryStaple"), "another error code");
+        assert_eq!(printable("CorrectHorseException"), "another error code");
+    }
     use aws_sdk_secretsmanager::operation::describe_secret::DescribeSecretError;
 
     #[tokio::test(start_paused = true)]

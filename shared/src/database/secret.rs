@@ -13,16 +13,48 @@ use std::time::Duration;
 const OPTIONS: &[&str] = &["users", "superuserRescue", "caBundle", "tlsServerName"];
 const DISCARD: &str = "discardPreviousPasswordAfterHours";
 
-/// How the names of engines begin, at AWS and elsewhere.
-const FAMILIES: &[&str] =
-    &["aurora", "custom-", "db2", "docdb", "mariadb", "mongo", "mysql", "oracle", "postgres", "redshift", "sqlserver"];
-const LONGEST_ENGINE: usize = 32;
+/// The engines that an error may name: those of RDS (CreateDBInstance, `Engine`) and of AWS's rotation functions, and how people call
+/// them.
+const ENGINES: &[&str] = &[
+    "aurora",
+    "aurora-mysql",
+    "aurora-postgres",
+    "aurora-postgresql",
+    "custom-oracle-ee",
+    "custom-oracle-ee-cdb",
+    "custom-oracle-se2",
+    "custom-oracle-se2-cdb",
+    "custom-sqlserver-ee",
+    "custom-sqlserver-se",
+    "custom-sqlserver-web",
+    "db2",
+    "db2-ae",
+    "db2-se",
+    "docdb",
+    "documentdb",
+    "mariadb",
+    "mongo",
+    "mongodb",
+    "mysql",
+    "neptune",
+    "oracle",
+    "oracle-ee",
+    "oracle-ee-cdb",
+    "oracle-se2",
+    "oracle-se2-cdb",
+    "postgres",
+    "postgresql",
+    "redshift",
+    "sqlserver",
+    "sqlserver-ee",
+    "sqlserver-ex",
+    "sqlserver-se",
+    "sqlserver-web",
+];
 
 /// Whether an error may repeat a value of `engine`. Any other text may have been meant for another field, such as the password.
 fn is_an_engine(text: &str) -> bool {
-    let plain = text.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_'));
-    let lower = text.to_ascii_lowercase();
-    plain && text.len() <= LONGEST_ENGINE && FAMILIES.iter().any(|family| lower.starts_with(family))
+    ENGINES.iter().any(|engine| engine.eq_ignore_ascii_case(text))
 }
 
 /// A user, the server it logs in to, and what it trusts there.
@@ -321,7 +353,7 @@ pub(crate) mod tests {
                 "engine", "host", "port", "username", "password", "dbname", "ssl", "masterarn", "rotation",
             ][..]),
             value in prop_oneof![
-                "\\PC{0,9}hunter2".prop_map(serde_json::Value::from),
+                "(mysql|postgres|oracle_|)\\PC{0,9}hunter2".prop_map(serde_json::Value::from),
                 Just(serde_json::json!({"caBundle": "hunter2", "users": ["hunter2", "hunter2"]})),
                 Just(serde_json::json!({"users": ["a", "hunter2"], "superuserRescue": "hunter2"})),
                 Just(serde_json::json!({"tlsServerName": ["hunter2"], DISCARD: "hunter2"})),

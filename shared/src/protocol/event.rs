@@ -42,10 +42,11 @@ impl Step {
     fn unknown(text: &str) -> Error {
         const WORDS: [&str; 7] =
             ["createsecret", "setsecret", "testsecret", "finishsecret", "diagnose", "recover", "watch"];
+        const LONGEST: usize = 32;
         let error = Error::new(Code::StepUnknown);
         let plain = |c: &char| !matches!(c, '_' | '-' | ' ');
-        let word: String = text.chars().take(32).filter(plain).map(|c| c.to_ascii_lowercase()).collect();
-        if WORDS.contains(&word.as_str()) {
+        let word: String = text.chars().take(LONGEST).filter(plain).map(|c| c.to_ascii_lowercase()).collect();
+        if text.len() <= LONGEST && WORDS.contains(&word.as_str()) {
             return error.with(Fact::Step, text);
         }
         error.with(Fact::Found, format_args!("another text, of {} bytes", text.len()))

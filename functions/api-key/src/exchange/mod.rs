@@ -94,7 +94,7 @@ impl Verdict {
     pub fn outage(&self) -> Option<&Error> {
         let Self::Unknown(error) = self else { return None };
         let status = error.fact(Fact::Status).and_then(|status| status.parse::<u16>().ok());
-        let failed = status.is_none_or(|status| status == 429 || status >= 500);
+        let failed = status.is_none_or(|status| matches!(status, 408 | 429 | 500..));
         Some(error).filter(|error| failed && error.class() == rotation::Class::Retryable)
     }
 }

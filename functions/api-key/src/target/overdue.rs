@@ -61,8 +61,17 @@ impl Overdue {
         let exchange = admin.revocations(context.deadline());
         let mut retired = Retired::Nothing;
         for (index, entry) in self.keys.iter().enumerate() {
-            if index > 0 && !context.is_current(version).await? {
-                return Err(moved());
+            let stopped = match index {
+                0 => None,
+                _ => match context.is_current(version).await {
+                    Ok(true) => None,
+                    Ok(false) => Some(moved()),
+                    Err(error) => Some(error),
+                },
+            };
+            if let Some(error) = stopped {
+                self.left.note(context);
+                return Err(error);
             }
             let became = revoke_own(context, &exchange, &admin.prover, entry, None).await;
             self.left.count(became);

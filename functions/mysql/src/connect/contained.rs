@@ -5,12 +5,13 @@
 //! connection, so nobody can count what comes on it. What can be counted is the memory that the process takes meanwhile.
 
 use mysql_async::Conn;
-use std::fs;
 use std::future::{Future, poll_fn};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::pin;
+use std::sync::{Arc, Mutex};
 use std::task::Poll;
 use std::thread;
+use std::{fs, mem};
 
 /// By how much the process may grow during one call of the driver. A rotation's calls take less than a megabyte. Without them the
 /// function takes about 20 MB, and a Lambda function has at least 128 MB. Between two looks the driver reads a few megabytes at most,
@@ -52,11 +53,17 @@ async fn contained_by<T>(
 /// Closes a connection in the middle of an answer. The driver's own way is to read the rest first, in a task of its own, and that may have
 /// no end. On a thread without a runtime there is no such task.
 pub(crate) fn abandon(conn: Option<Conn>) {
-    // Without another thread it is dropped here, which only takes longer.
-    let _ = thread::Builder::new().spawn(move || drop(conn));
+    let held = Arc::new(Mutex::new(conn));
+    let handed_over = Arc::clone(&held);
+    let thread = thread::Builder::new().spawn(move || drop(handed_over.lock().map(|mut conn| conn.take())));
+    if thread.is_err() {
+        // No thread could be started. Dropped here, the connection would be read on. So it stays until the process ends.
+        mem::forget(held);
+    }
 }
 
-/// The memory that the process takes, in bytes (`RssAnon` in proc(5), which leaves out the program itself). `None` on a system without it: functions run on Linux.
+/// The memory that the process takes, in bytes (`RssAnon` in proc(5), which leaves out the program itself). `None` on a system without
+/// it: functions run on Linux.
 fn resident() -> Option<usize> {
     let status = fs::read_to_string("/proc/self/status").ok()?;
     let line = status.lines().find_map(|line| line.strip_prefix("RssAnon:"))?;

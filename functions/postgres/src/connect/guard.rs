@@ -75,7 +75,7 @@ enum Limit {
     /// Of bytes that are encrypted.
     Bytes { left: usize },
     /// Of messages.
-    Memory { left: usize, head: Vec<u8>, body: usize },
+    Memory { left: usize, head: Vec<u8>, body: usize, first: bool },
 }
 
 impl<S> Guarded<S> {
@@ -91,12 +91,15 @@ impl<S> Guarded<S> {
 
     /// For the decrypted side.
     fn inside_tls(stream: S, strange: Strange) -> Self {
-        let limit = Limit::Memory { left: MOST_MEMORY, head: Vec::with_capacity(HEAD), body: 0 };
+        let limit = Limit::Memory { left: MOST_MEMORY, head: Vec::with_capacity(HEAD), body: 0, first: true };
         Self { stream, seen: None, limit, strange }
     }
 
     fn inspect(&mut self, bytes: &[u8]) -> io::Result<()> {
-        self.limit.take(bytes).ok_or_else(|| self.strange.found())?;
+        if self.limit.take(bytes).is_none() {
+            let error = if self.limit.is_text() { io::Error::other("no session") } else { self.strange.found() };
+            return Err(error);
+        }
         for byte in bytes {
             let Some(seen) = self.seen else { return Ok(()) };
             self.seen = CLEARTEXT_REQUEST.get(seen).filter(|expected| *expected == byte).map(|_| seen + 1);
@@ -109,11 +112,17 @@ impl<S> Guarded<S> {
 }
 
 impl Limit {
+    /// Whether a limit was reached because the server could not begin a session. It says so in a text of an older protocol, an `E` and no
+    /// length (PostgreSQL manual, 54.2 "Message Flow", "Start-up").
+    fn is_text(&self) -> bool {
+        matches!(self, Self::Memory { head, first: true, .. } if head.first() == Some(&b'E'))
+    }
+
     /// `None` once the limit is reached, or where no message can begin.
     fn take(&mut self, mut bytes: &[u8]) -> Option<()> {
         match self {
             Self::Bytes { left } => *left = left.checked_sub(bytes.len())?,
-            Self::Memory { left, head, body } => {
+            Self::Memory { left, head, body, first } => {
                 while !bytes.is_empty() {
                     let skipped = (*body).min(bytes.len());
                     *body -= skipped;
@@ -128,6 +137,7 @@ impl Limit {
                         // Before the body comes, so that it is not waited for.
                         *left = left.checked_sub(body.checked_mul(TIMES)?.checked_add(MESSAGE)?)?;
                         head.clear();
+                        *first = false;
                     }
                 }
             }
@@ -200,6 +210,18 @@ mod tests {
         assert!(plaintext().inspect(&CLEARTEXT_REQUEST).is_err());
         assert!(plaintext().inspect(&[b'R', 0, 0, 0, 8, 0, 0, 0, 0]).is_ok());
         assert!(plaintext().inspect(&[b'R', 0, 0, 0, 12, 0, 0, 0, 5, 1, 2, 3, 4]).is_ok());
+    }
+
+    #[test]
+    fn a_server_that_cannot_begin_a_session_is_not_strange() {
+        let fails = |bytes: &[u8]| {
+            let strange = Strange::default();
+            assert!(Guarded::plaintext((), strange.clone()).inspect(bytes).is_err());
+            strange.seen()
+        };
+        assert!(!fails(b"Ecould not fork new process for connection: Cannot allocate memory\n\0"));
+        assert!(fails(b"Rcould not fork"));
+        assert!(fails(b"N\0\0\0\x04Ecould not fork"));
     }
 
     #[test]
