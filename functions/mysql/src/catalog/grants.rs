@@ -73,6 +73,8 @@ pub(crate) struct Grants {
     pub(crate) proxies: BTreeMap<AccountName, bool>,
     /// MySQL's partial revokes: global privileges that it does not have in a schema.
     pub(crate) restrictions: BTreeMap<String, BTreeSet<String>>,
+    /// Routines for which it gave itself its privileges, as the server does for whoever makes a routine.
+    pub(crate) made: BTreeSet<Level>,
     /// Privileges that are not understood here.
     pub(crate) unknown: Vec<String>,
 }
@@ -143,7 +145,7 @@ impl Grants {
                  WHERE User IN ({names})"
             ),
             format!(
-                "SELECT User, Host, Db, Routine_name, Proc_priv, Routine_type FROM mysql.procs_priv \
+                "SELECT User, Host, Db, Routine_name, Proc_priv, Routine_type, Grantor FROM mysql.procs_priv \
                  WHERE User IN ({names})"
             ),
             format!(
@@ -206,6 +208,11 @@ impl Grants {
                 if ROUTINES.contains(&kind) {
                     let level = Level::Routine(kind.to_owned(), schema.to_owned(), routine.to_owned());
                     grants.set(&level, text(&row, 4), None);
+                    // The grantor's host is the client's, not that of the account.
+                    let grantor = text(&row, 6).rsplit_once('@').map(|(user, _)| user);
+                    if grantor == Some(account.name.user.as_str()) {
+                        grants.made.insert(level);
+                    }
                 } else {
                     grants.unknown.push(format!("a privilege for a routine of the kind {kind:?}"));
                 }

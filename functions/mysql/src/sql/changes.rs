@@ -1,5 +1,12 @@
 //! The statements that make the clone's accounts like the base's. They are worked out from the grant tables before the
-//! first one runs. An empty list proves that the accounts are alike.
+//! first one runs. An empty list proves that the accounts are alike, as far as they have to be now.
+//!
+//! **Invariant:** nothing is revoked from the clone while consumers use it, and nothing is ever revoked from the base. Without it,
+//! consumers of AWSCURRENT are refused before a rotation has ended. Test: `what_the_clone_has_on_its_own_it_loses_at_its_turn`.
+//!
+//! The server gives EXECUTE and ALTER ROUTINE to whoever makes a routine (`automatic_sp_privileges`), thus to whichever user is in
+//! use then. The base gets these as well, and from then on the clone has them because the base has. Test:
+//! `both_users_go_on_using_what_either_of_them_made`.
 
 use crate::catalog::accounts::Account;
 use crate::catalog::grants::{Grants, Level, Privilege, Privileges, list};
@@ -90,7 +97,8 @@ impl CloneTask<'_> {
             match counterpart(host) {
                 Some(found) => {
                     one.alter(&wanted.account, &found.account);
-                    one.grant(&wanted.grants, &found.grants);
+                    let made = one.pass_on(wanted, &found.grants);
+                    one.grant(&made, &found.grants);
                 }
                 // The server prefers the narrower host pattern. It would match clients of another account with this one
                 // while it is half made.
@@ -158,16 +166,50 @@ impl CloneAccount {
         self.grant_roles(wanted, found);
         let nothing = Privileges::default();
         for (level, privileges) in &wanted.privileges {
-            self.grant_privileges(level, privileges, found.privileges.get(level).unwrap_or(&nothing));
+            let found = found.privileges.get(level).unwrap_or(&nothing);
+            if *level == Level::Global && self.in_use {
+                self.grant_privileges(level, &unrestricted(privileges, wanted), found);
+            } else {
+                self.grant_privileges(level, privileges, found);
+            }
         }
         self.grant_proxies(wanted, found);
         self.default_roles(wanted, found);
+        self.end_restrictions(wanted, found);
+        if self.in_use {
+            return;
+        }
         for (level, privileges) in &found.privileges {
             self.revoke_privileges(level, wanted.privileges.get(level).unwrap_or(&nothing), privileges);
         }
         self.revoke_grant_options(wanted, found);
         self.revoke_roles_and_proxies(wanted, found);
         self.restrict(wanted, found);
+    }
+
+    /// Gives the base what the server gave to the clone alone, for having made a routine. Both are named in one statement, because
+    /// its grantor then stands beside the privileges of both: if a person revokes them from the base later, the clone follows.
+    /// Returns what the base has afterwards.
+    fn pass_on(&mut self, base: &Grantee, found: &Grants) -> Grants {
+        let mut wanted = base.grants.clone();
+        for level in &found.made {
+            let Some(given) = found.privileges.get(level) else { continue };
+            let has = wanted.privileges.entry(level.clone()).or_default();
+            let missing: Vec<Privilege> = given.words.difference(&has.words).cloned().collect();
+            has.words.extend(missing.iter().cloned());
+            if missing.is_empty() {
+                continue;
+            }
+            let (words, to) = (list(&missing), base.account.name.clone());
+            self.changes.push(Change {
+                sql: format!("GRANT {words} ON {} TO {to}, {}", level.on(), self.name),
+                what: format!("{to}: {words} on {} is missing, which {} made", level.on(), self.name),
+                needs: Right::Privileges(words, level.clone()),
+                grants: Some(ObjectGrant { level: level.clone(), privileges: missing, to }),
+                drops: None,
+            });
+        }
+        wanted
     }
 
     fn grant_privileges(&mut self, level: &Level, wanted: &Privileges, found: &Privileges) {
@@ -248,12 +290,12 @@ impl CloneAccount {
                     let sql = format!("GRANT {role} TO {to}{with}");
                     self.push(sql, &format!("the role {role}{with} is missing"), Right::Admin(role));
                 }
+                Some(true) if self.in_use => {}
                 Some(true) if self.mariadb => {
                     let sql = format!("REVOKE ADMIN OPTION FOR {role} FROM {to}");
                     self.push(sql, &format!("ADMIN OPTION for the role {role} is too much"), Right::Admin(role));
                 }
-                // MySQL cannot revoke the option alone, and sessions would lose the role.
-                Some(true) if self.in_use => {}
+                // MySQL cannot revoke the option alone.
                 Some(true) => {
                     let sql = format!("REVOKE {role} FROM {to}; GRANT {role} TO {to}");
                     self.push(sql, &format!("ADMIN OPTION for the role {role} is too much"), Right::Admin(role));
@@ -268,6 +310,7 @@ impl CloneAccount {
             let grant = |with: &str| format!("GRANT PROXY ON {other} TO {to}{with}");
             let (sql, what) = match (found.proxies.get(name), option) {
                 (Some(true), true) | (Some(false), false) => continue,
+                (Some(true), false) if self.in_use => continue,
                 (Some(true), false) => (format!("REVOKE PROXY ON {other} FROM {to}; {}", grant("")), "too much"),
                 (_, true) => (grant(" WITH GRANT OPTION"), "missing"),
                 (_, false) => (grant(""), "missing"),
@@ -280,7 +323,16 @@ impl CloneAccount {
         if wanted.default_roles == found.default_roles {
             return;
         }
-        let names = wanted.default_roles.iter().map(|name| name.as_role(self.mariadb)).collect::<Vec<_>>().join(", ");
+        let mut roles = wanted.default_roles.clone();
+        if self.in_use {
+            // MariaDB has one default role, so another one would end it.
+            let adds = !roles.is_subset(&found.default_roles) && (!self.mariadb || found.default_roles.is_empty());
+            if !adds {
+                return;
+            }
+            roles.extend(found.default_roles.iter().cloned());
+        }
+        let names = roles.iter().map(|name| name.as_role(self.mariadb)).collect::<Vec<_>>().join(", ");
         let names = if names.is_empty() { "NONE".to_owned() } else { names };
         let to = if self.mariadb { "FOR" } else { "TO" };
         let sql = format!("SET DEFAULT ROLE {names} {to} {}", self.name);
@@ -300,48 +352,68 @@ impl CloneAccount {
         }
     }
 
-    /// With `partial_revokes`, REVOKE on a schema takes a global privilege back for that schema, and GRANT on the
-    /// schema ends the restriction (MySQL manual, "Privilege Restriction Using Partial Revokes").
+    /// With `partial_revokes`, REVOKE on a schema takes a global privilege back for that schema (MySQL manual, "Privilege
+    /// Restriction Using Partial Revokes").
     fn restrict(&mut self, wanted: &Grants, found: &Grants) {
-        let nothing = BTreeSet::new();
-        let global = wanted.privileges.get(&Level::Global);
-        let everywhere = |word: &&String| {
-            let granted = |global: &Privileges| match word.as_str() {
-                RESTRICTED_GRANT => global.grantable,
-                word => global.words.contains(&Privilege::new(word)),
-            };
-            global.is_some_and(granted)
-        };
-        let schemas: BTreeSet<&String> = wanted.restrictions.keys().chain(found.restrictions.keys()).collect();
-        for schema in schemas {
-            let wanted = wanted.restrictions.get(schema).unwrap_or(&nothing);
-            let found = found.restrictions.get(schema).unwrap_or(&nothing);
-            let level = Level::Schema(schema.clone());
-            let (on, to) = (level.on(), self.name.clone());
+        for (schema, words) in &wanted.restrictions {
             // The server may keep the restriction of a privilege that is not granted any more.
-            let missing: Vec<&str> = wanted
-                .difference(found)
-                .filter(everywhere)
+            let missing: Vec<&str> = beyond(words, found.restrictions.get(schema))
+                .filter(|word| is_global(wanted, word))
                 .map(|word| if word == RESTRICTED_GRANT { "GRANT OPTION" } else { word.as_str() })
                 .collect();
-            if !missing.is_empty() {
-                let missing = missing.join(", ");
-                let needs = Right::Privileges(missing.clone(), level.clone());
-                let what = format!("{missing} on {on} is too much");
-                self.push(format!("REVOKE {missing} ON {on} FROM {to}"), &what, needs);
+            if missing.is_empty() {
+                continue;
             }
-            // Revoking a global privilege also ends its restrictions.
-            let surplus: Vec<&String> = found.difference(wanted).filter(everywhere).collect();
-            if !surplus.is_empty() {
-                let (options, words): (Vec<&str>, Vec<&str>) =
-                    surplus.into_iter().map(String::as_str).partition(|word| *word == RESTRICTED_GRANT);
-                let words = if words.is_empty() { "USAGE".to_owned() } else { words.join(", ") };
-                let with = if options.is_empty() { "" } else { " WITH GRANT OPTION" };
-                let needs = Right::Privileges(words.clone(), level);
-                let what = format!("{words} on {on}{with} is missing");
-                self.push(format!("GRANT {words} ON {on} TO {to}{with}"), &what, needs);
-            }
+            let (missing, level) = (missing.join(", "), Level::Schema(schema.clone()));
+            let on = level.on();
+            let what = format!("{missing} on {on} is too much");
+            let needs = Right::Privileges(missing.clone(), level);
+            self.push(format!("REVOKE {missing} ON {on} FROM {}", self.name), &what, needs);
         }
+    }
+
+    /// With `partial_revokes`, GRANT on the schema ends the restriction of a global privilege.
+    fn end_restrictions(&mut self, wanted: &Grants, found: &Grants) {
+        for (schema, words) in &found.restrictions {
+            // Revoking a global privilege also ends its restrictions.
+            let surplus = beyond(words, wanted.restrictions.get(schema));
+            let surplus = surplus.filter(|word| is_global(wanted, word) && is_global(found, word));
+            let (options, words): (Vec<&str>, Vec<&str>) =
+                surplus.map(String::as_str).partition(|word| *word == RESTRICTED_GRANT);
+            if options.is_empty() && words.is_empty() {
+                continue;
+            }
+            let words = if words.is_empty() { "USAGE".to_owned() } else { words.join(", ") };
+            let with = if options.is_empty() { "" } else { " WITH GRANT OPTION" };
+            let level = Level::Schema(schema.clone());
+            let on = level.on();
+            let what = format!("{words} on {on}{with} is missing");
+            let sql = format!("GRANT {words} ON {on} TO {}{with}", self.name);
+            self.push(sql, &what, Right::Privileges(words, level));
+        }
+    }
+}
+
+/// The words of one restriction that another lacks.
+fn beyond<'a>(words: &'a BTreeSet<String>, other: Option<&'a BTreeSet<String>>) -> impl Iterator<Item = &'a String> {
+    words.iter().filter(move |word| other.is_none_or(|other| !other.contains(*word)))
+}
+
+/// Whether a privilege, as a partial revoke calls it, is granted for all schemas.
+fn is_global(grants: &Grants, word: &str) -> bool {
+    grants.privileges.get(&Level::Global).is_some_and(|global| match word {
+        RESTRICTED_GRANT => global.grantable,
+        word => global.words.contains(&Privilege::new(word)),
+    })
+}
+
+/// Global privileges without those that have a restriction. Their REVOKE on a schema could take a privilege there from a clone in use,
+/// so that they wait for the clone's turn.
+fn unrestricted(global: &Privileges, grants: &Grants) -> Privileges {
+    let restricted = |word: &str| grants.restrictions.values().any(|words| words.contains(word));
+    Privileges {
+        words: global.words.iter().filter(|privilege| !restricted(&privilege.word)).cloned().collect(),
+        grantable: global.grantable && !restricted(RESTRICTED_GRANT),
     }
 }
 
@@ -528,10 +600,62 @@ mod tests {
         assert_eq!(
             between(MYSQL, &wanted, &found),
             [
-                "REVOKE INSERT ON `mysql`.* FROM 'app_clone'@'%'",
                 "GRANT SELECT ON `mysql`.* TO 'app_clone'@'%' WITH GRANT OPTION",
+                "REVOKE INSERT ON `mysql`.* FROM 'app_clone'@'%'",
             ]
         );
+        // In use, the clone does not get what would have to be taken back for a schema.
+        found.grants.privileges.clear();
+        found.grants.restrictions.clear();
+        let in_use = CloneTask { in_use: true, ..MYSQL };
+        assert_eq!(between(in_use, &wanted, &found), ["GRANT SELECT ON *.* TO 'app_clone'@'%' WITH GRANT OPTION"]);
+    }
+
+    #[test]
+    fn from_a_clone_in_use_nothing_is_revoked() {
+        let (mut wanted, mut found) = (base(), followed(&base()));
+        give(&mut wanted, Level::Global, &["SELECT"], false);
+        give(&mut wanted, table(), &["SELECT:a"], false);
+        wanted.grants.roles = BTreeMap::from([(role_named("r", "%"), false), (role_named("new", "%"), false)]);
+        wanted.grants.default_roles = BTreeSet::from([role_named("new", "%")]);
+        wanted.grants.proxies.insert(role_named("x", "h"), false);
+        wanted.grants.restrictions.insert("db".to_owned(), BTreeSet::from(["SELECT".to_owned()]));
+        give(&mut found, Level::Global, &["PROCESS", "SELECT"], true);
+        give(&mut found, table(), &["SELECT", "DROP"], true);
+        found.grants.roles = BTreeMap::from([(role_named("r", "%"), true), (role_named("old", "%"), false)]);
+        found.grants.default_roles = BTreeSet::from([role_named("old", "%")]);
+        found.grants.proxies = BTreeMap::from([(role_named("x", "h"), true), (role_named("y", "h"), false)]);
+        let grants = |mariadb, default: &str| {
+            let new = if mariadb { "`new`" } else { "'new'@'%'" };
+            let all = [
+                format!("GRANT {new} TO 'app_clone'@'%'"),
+                "GRANT SELECT (`a`) ON `db`.`t``s` TO 'app_clone'@'%'".into(),
+            ];
+            all.into_iter().chain((!default.is_empty()).then(|| default.to_owned())).collect::<Vec<_>>()
+        };
+        let default = "SET DEFAULT ROLE 'new'@'%', 'old'@'%' TO 'app_clone'@'%'";
+        assert_eq!(between(CloneTask { in_use: true, ..MYSQL }, &wanted, &found), grants(false, default));
+        assert_eq!(between(CloneTask { in_use: true, ..MARIADB }, &wanted, &found), grants(true, ""));
+    }
+
+    #[test]
+    fn what_a_clone_made_the_base_gets_once() {
+        let (mut wanted, mut found) = (base(), followed(&base()));
+        let routine = Level::Routine("PROCEDURE".to_owned(), "db".to_owned(), "p".to_owned());
+        give(&mut found, routine.clone(), &["ALTER ROUTINE", "EXECUTE"], false);
+        found.grants.made.insert(routine.clone());
+        for in_use in [false, true] {
+            let task = CloneTask { in_use, ..MYSQL };
+            let passed = "GRANT ALTER ROUTINE, EXECUTE ON PROCEDURE `db`.`p` TO 'app'@'%', 'app_clone'@'%'";
+            assert_eq!(between(task, &wanted, &found), [passed], "{in_use}");
+        }
+        give(&mut wanted, routine.clone(), &["ALTER ROUTINE", "EXECUTE"], false);
+        assert_eq!(between(MYSQL, &wanted, &found), [""; 0]);
+        // A person's REVOKE from the base.
+        wanted.grants.privileges.clear();
+        found.grants.made.clear();
+        let revoked = "REVOKE ALTER ROUTINE, EXECUTE ON PROCEDURE `db`.`p` FROM 'app_clone'@'%'";
+        assert_eq!(between(MYSQL, &wanted, &found), [revoked]);
     }
 
     #[test]
