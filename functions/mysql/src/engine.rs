@@ -73,8 +73,9 @@ impl Engine for MySql {
     async fn lock(&self, session: Session, work: Work<'_>, evidence: &impl Evidence) -> Result<Locked> {
         let allow_powerful = self.settings.allow_powerful_roles;
         match work {
-            Work::Own(PasswordChange { user, .. }) | Work::Discard { user } => single::lock_own(session, user).await,
-            Work::Rescue(change) => single::lock_other(session, change, allow_powerful).await,
+            Work::Own(change) => single::lock_own(session, change, evidence).await,
+            Work::Discard { user } => single::lock_to_discard(session, user).await,
+            Work::Rescue(change) => single::lock_other(session, change, allow_powerful, evidence).await,
             Work::Turn(turn) => pair::lock(session, turn, evidence, allow_powerful).await,
         }
     }
@@ -91,7 +92,7 @@ impl Engine for MySql {
     async fn set_password(&self, locked: Locked, change: PasswordChange<'_>) -> Result<PreviousCredential> {
         let Locked { mut session, server, about } = locked;
         let set = match about {
-            About::Own { siblings } => single::set_own(&mut session, &server, change, siblings).await,
+            About::Own { siblings } => single::set_own(&mut session, &server, change, siblings.as_ref()).await,
             About::Other(accounts) => single::set_other(&mut session, &server, &accounts, change).await,
             About::Pair { observed, .. } => pair::set(&mut session, &server, &observed, change).await,
         };
@@ -110,8 +111,8 @@ impl Engine for MySql {
 
     async fn discard_previous_password(&self, locked: Locked, current: &Password) -> Result<bool> {
         let Locked { mut session, server, about } = locked;
-        let siblings = matches!(about, About::Own { siblings: true });
-        let discarded = single::discard_previous_password(&mut session, &server, current, siblings).await;
+        let siblings = if let About::Own { siblings } = about { siblings } else { None };
+        let discarded = single::discard_previous_password(&mut session, &server, current, siblings.as_ref()).await;
         session.close().await;
         discarded
     }

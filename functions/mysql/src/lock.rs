@@ -17,8 +17,8 @@ pub(crate) struct Locked {
 
 /// Whose password is to change.
 pub(crate) enum About {
-    /// That of the user who is logged in, and whether the user has other accounts that it can see.
-    Own { siblings: bool },
+    /// That of the user who is logged in. If the user has other accounts that it can see: all of its accounts.
+    Own { siblings: Option<Accounts> },
     /// That of another user, who has these accounts.
     Other(Accounts),
     /// That of one side of a pair. The plugins are those of the base's accounts.

@@ -9,6 +9,7 @@ use crate::catalog::grants::{Level, list};
 use crate::connect::{Session, only_value};
 use crate::lock::{About, Locked};
 use crate::observed_pair::{Lock, ObservedPair, explain_reading};
+use crate::ownership::{self, Known};
 use crate::sql::changes::{Change, CloneTask, Grantee, ObjectGrant, Right};
 use crate::sql::hash;
 use crate::sql::password::{self, IdentifiedBy, Plugin};
@@ -16,6 +17,7 @@ use crate::sql::preamble::ServerInfo;
 use crate::sql::quote::literal;
 use rotation::database::{Evidence, Pair, PasswordChange, Side, Turn};
 use rotation::protocol::observation::PreviousCredential;
+use rotation::secret::Password;
 use rotation::{Code, Error, Fact, Result};
 use std::collections::BTreeSet;
 
@@ -39,7 +41,8 @@ const DENIED: &[&str] = &["1044", "1045", "1142", "1143", "1227", "1370", "1698"
 ///
 /// # Errors
 /// [`Code::RoleMissing`], [`Code::RoleUnusable`], [`Code::RoleProtected`], [`Code::PairUnproven`],
-/// [`Code::AuthenticationUnsupported`], [`Code::PrivilegeUnknown`], [`Code::TlsRequired`]; others by error number.
+/// [`Code::AccountsDiffer`], [`Code::AuthenticationUnsupported`], [`Code::PrivilegeUnknown`], [`Code::TlsRequired`]; others by error
+/// number.
 pub(crate) async fn lock(
     mut session: Session,
     turn: Turn<'_>,
@@ -49,6 +52,7 @@ pub(crate) async fn lock(
     let (server, observed) = ObservedPair::begin(&mut session, turn.pair, Lock::Taken).await?;
     let plugins = observed.ready(turn.pair, &server, allow_powerful)?;
     prove(&mut session, turn, &observed, evidence).await?;
+    all_accounts_are_the_secrets(&observed, turn, evidence).await?;
     password::needs_tls(&session, &observed.accounts)?;
     Ok(Locked { session, server, about: About::Pair { observed, plugins } })
 }
@@ -197,6 +201,23 @@ async fn prove(session: &mut Session, turn: Turn<'_>, observed: &ObservedPair, e
     let what = "the partner exists, and no older version of the secret has its password: it is somebody else's, or was made by a \
                 rotation that was given up";
     Err(pair.unproven(what))
+}
+
+/// Checks the accounts of both users, so that a turn does not begin that the next one cannot follow. Names in `rotation.users` say
+/// that the users are the secret's.
+async fn all_accounts_are_the_secrets(
+    observed: &ObservedPair,
+    Turn { pair, pending, new, current }: Turn<'_>,
+    evidence: &impl Evidence,
+) -> Result<()> {
+    let mark = hash::mark(&pair.clone, current);
+    for (side, user) in [(Side::Base, &pair.base), (Side::Clone, &pair.clone)] {
+        let pending_passwords = [new, &mark];
+        let passwords: &[&Password] = if side == pending { &pending_passwords } else { &[current] };
+        let known = Known { passwords, is_the_secrets: pair.named || side != pending };
+        ownership::check(&observed.accounts, user, known, evidence).await?;
+    }
+    Ok(())
 }
 
 /// Proves that the base is not the clone of a user that exists. Its own clone would leave that user with a password

@@ -22,6 +22,7 @@ macro_rules! on_each_kind {
     };
 }
 
+mod accounts;
 mod alternating_users;
 mod connection;
 mod dual_password;

@@ -124,6 +124,9 @@ impl Evidence for Versions {
     async fn held(&self, _: &str) -> Result<bool> {
         Ok(self.0)
     }
+    async fn previous_password(&self, _: &str) -> Result<Option<Password>> {
+        Ok(None)
+    }
     async fn passwords(&self, _: &str) -> Result<Vec<Password>> {
         Ok(Vec::new())
     }

@@ -81,6 +81,12 @@ pub trait Evidence: Send + Sync {
     /// Those of the store.
     fn held(&self, user: &str) -> impl Future<Output = Result<bool>> + Send;
 
+    /// The password of this user in AWSPREVIOUS, if that is for the same server. Costs a call.
+    ///
+    /// # Errors
+    /// Those of the store.
+    fn previous_password(&self, user: &str) -> impl Future<Output = Result<Option<Password>>> + Send;
+
     /// The passwords of this user in older versions, newest first. One that the server knows shows that the secret held the user.
     ///
     /// # Errors

@@ -73,6 +73,11 @@ impl<E: Engine> Evidence for VersionsOfSecret<'_, E> {
         Ok(matches!(self.newest_of(&[user]).await?, Holder::Of(_)))
     }
 
+    async fn previous_password(&self, user: &str) -> Result<Option<Password>> {
+        let previous = self.context.previous().await?.and_then(|document| self.user_of(&document));
+        Ok(previous.filter(|it| it.username == user).map(|it| it.password))
+    }
+
     async fn passwords(&self, user: &str) -> Result<Vec<Password>> {
         let mut passwords = Vec::new();
         for id in self.context.older_versions().await?.iter().take(MOST_READ) {

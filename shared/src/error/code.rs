@@ -310,6 +310,10 @@ codes! {
     PairUnproven = "pair-unproven", Permanent,
         "nothing proves that the two users belong together, so the partner may be another application's user",
         "If they belong together, name both in `rotation.users` (on PostgreSQL you can also make the partner a member of the base user: GRANT base TO partner); otherwise rename one.";
+    /// Accounts of one user name, some of which have a password that the secret does not know.
+    AccountsDiffer = "accounts-differ", Permanent,
+        "the user has accounts for several hosts, and the secret does not know the password of the one that the facts name, so it may be another application's",
+        "Nothing was changed. If the account is the secret's, give it the password of AWSCURRENT, or for the partner of a pair that of AWSPREVIOUS (ALTER USER … IDENTIFIED BY …). If it is not, rename it (RENAME USER). A single user that may not see its other accounts (SELECT on mysql.*) changes only the one that it is logged in to.";
     /// The user, or part of its privileges, is of a kind that cannot be given to another user.
     PrivilegeUnknown = "privilege-unknown", Permanent,
         "the base user has a privilege or a setting that this function cannot give to the other user of the pair",

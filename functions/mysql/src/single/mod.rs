@@ -18,10 +18,11 @@ use crate::catalog::accounts::{self, Accounts, usable};
 use crate::connect::errno::{self, is};
 use crate::connect::{Rows, Session, only_value};
 use crate::lock::{About, Locked};
+use crate::ownership::{self, Known};
 use crate::sql::preamble::{self, ServerInfo};
 use crate::sql::quote::{AccountName, identifier, literal};
 use crate::sql::{hash, password};
-use rotation::database::{PasswordChange, expect_user};
+use rotation::database::{Evidence, PasswordChange, expect_user};
 use rotation::protocol::observation::PreviousCredential;
 use rotation::secret::Password;
 use rotation::{Code, Error, Fact, Result};
@@ -34,18 +35,36 @@ const NO_PRIVILEGE: &str = "the user lacks APPLICATION_PASSWORD_ADMIN, which kee
      ALTER USER … DISCARD OLD PASSWORD";
 const NO_DUAL_PASSWORDS: &str = "MySQL before 8.0.14 keeps no second password";
 
-/// Takes the lock on the user who is logged in. One round trip.
+/// Takes the lock on the user who is logged in. One round trip, and one more if the user sees other accounts of its name.
 ///
 /// # Errors
-/// [`Code::LoginForbidden`] if the session is another user's; [`Code::TlsRequired`]; [`Code::ServerReadOnly`],
-/// [`Code::LockTimeout`]; others by error number.
-pub(crate) async fn lock_own(mut session: Session, user: &str) -> Result<Locked> {
+/// [`Code::LoginForbidden`] if the session is another user's; [`Code::TlsRequired`]; [`Code::AccountsDiffer`];
+/// [`Code::ServerReadOnly`], [`Code::LockTimeout`]; others by error number.
+pub(crate) async fn lock_own(session: Session, change: PasswordChange<'_>, evidence: &impl Evidence) -> Result<Locked> {
+    let locked = lock_to_discard(session, change.user).await?;
+    match &locked.about {
+        About::Own { siblings: Some(accounts) } => {
+            let known = Known { passwords: &[change.from, change.to], is_the_secrets: false };
+            ownership::check(accounts, change.user, known, evidence).await?;
+        }
+        _ if !locked.server.mariadb => needs_tls(&locked.session)?,
+        _ => {}
+    }
+    Ok(locked)
+}
+
+/// The same, to end a password and set none.
+///
+/// # Errors
+/// Those of [`lock_own`].
+pub(crate) async fn lock_to_discard(mut session: Session, user: &str) -> Result<Locked> {
     let (server, answers) = preamble::begin(&mut session, Some(user), &siblings::query(user)).await?;
     expect_user(&server.account.user, user)?;
-    let siblings = !siblings::among(answers.first(), &server.account).is_empty();
-    if !siblings && !server.mariadb {
-        needs_tls(&session)?;
-    }
+    let siblings = if siblings::among(answers.first(), &server.account).is_empty() {
+        None
+    } else {
+        Some(siblings::read(&mut session, user).await?)
+    };
     Ok(Locked { session, server, about: About::Own { siblings } })
 }
 
@@ -57,11 +76,11 @@ pub(crate) async fn set_own(
     session: &mut Session,
     server: &ServerInfo,
     change: PasswordChange<'_>,
-    siblings: bool,
+    siblings: Option<&Accounts>,
 ) -> Result<PreviousCredential> {
     let dual = server.has_dual_passwords();
-    if siblings {
-        siblings::change_all(session, change, dual).await?;
+    if let Some(accounts) = siblings {
+        siblings::change_all(session, server, accounts, change).await?;
         return Ok(if dual { PreviousCredential::Works } else { PreviousCredential::Refused });
     }
     if server.mariadb {
@@ -175,7 +194,7 @@ pub(crate) async fn discard_previous_password(
     session: &mut Session,
     server: &ServerInfo,
     current: &Password,
-    siblings: bool,
+    siblings: Option<&Accounts>,
 ) -> Result<bool> {
     if !server.has_dual_passwords() {
         return Ok(false);
@@ -190,13 +209,13 @@ pub(crate) async fn discard_previous_password(
         Err(error) => return Err(unproven_primary(error)),
     }
     let mut accounts = vec!["CURRENT_USER()".to_owned()];
-    if siblings {
-        accounts.extend(siblings::with_primary(session, &server.account, current).await?);
+    if let Some(siblings) = siblings {
+        accounts.extend(siblings::with_primary(siblings, &server.account, current));
     }
     let parts: Vec<String> = accounts.iter().map(|account| format!("{account} DISCARD OLD PASSWORD")).collect();
     let discarded = session.run(&format!("ALTER USER {}", parts.join(", "))).await;
     discarded.map_err(|error| match error.code() {
-        Code::PrivilegeMissing if !siblings => {
+        Code::PrivilegeMissing if siblings.is_none() => {
             error.with(Fact::What, "GRANT APPLICATION_PASSWORD_ADMIN ON *.* TO the user")
         }
         _ => siblings::explain(error),
@@ -221,11 +240,12 @@ fn unproven_primary(error: Error) -> Error {
 ///
 /// # Errors
 /// [`Code::RoleMissing`]; [`Code::RoleUnusable`] and [`Code::LoginForbidden`] if a new password would not help;
-/// [`Code::RoleProtected`]; those of reading.
+/// [`Code::RoleProtected`]; [`Code::AccountsDiffer`]; those of reading.
 pub(crate) async fn lock_other(
     mut superuser: Session,
     change: PasswordChange<'_>,
     allow_powerful: bool,
+    evidence: &impl Evidence,
 ) -> Result<Locked> {
     let (server, accounts) = accounts::read(&mut superuser, &[change.user]).await?;
     let own = accounts.of(change.user);
@@ -240,6 +260,9 @@ pub(crate) async fn lock_other(
             return Err(Error::new(Code::LoginForbidden).with(Fact::User, &account.name).with(Fact::What, what));
         }
     }
+    // The secret asks for a rescue, which a password that somebody has set by hand on all accounts needs.
+    let known = Known { passwords: &[change.to], is_the_secrets: true };
+    ownership::check(&accounts, change.user, known, evidence).await?;
     Ok(Locked { session: superuser, server, about: About::Other(accounts) })
 }
 

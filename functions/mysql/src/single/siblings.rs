@@ -4,8 +4,9 @@
 //! account other than the one that they are logged in to. If a user can see the others, all of them change, or none:
 //! otherwise consumers that the server matches with another account would be locked out.
 
-use crate::catalog::accounts;
+use crate::catalog::accounts::{self, Accounts};
 use crate::connect::{Row, Rows, Session, text};
+use crate::sql::preamble::ServerInfo;
 use crate::sql::quote::{AccountName, literal};
 use crate::sql::{hash, password};
 use rotation::database::PasswordChange;
@@ -36,30 +37,38 @@ fn start(user: &str) -> String {
     format!("'{user}'@'")
 }
 
+/// Reads all accounts of the user. Whoever sees them in `information_schema` may read the grant tables.
+///
+/// # Errors
+/// Those of reading.
+pub(crate) async fn read(session: &mut Session, user: &str) -> Result<Accounts> {
+    accounts::read(session, &[user]).await.map(|(_, accounts)| accounts).map_err(explain)
+}
+
 /// Changes the password on all accounts of the user, the session's own included. This takes the rights of a superuser.
 ///
 /// # Errors
 /// [`Code::PrivilegeMissing`]; those of [`password::set`].
-pub(crate) async fn change_all(session: &mut Session, change: PasswordChange<'_>, retain: bool) -> Result<()> {
-    let (server, accounts) = accounts::read(session, &[change.user]).await.map_err(explain)?;
-    let changed = if retain {
-        password::set_and_retain(session, &server, &accounts, change).await
+pub(crate) async fn change_all(
+    session: &mut Session,
+    server: &ServerInfo,
+    accounts: &Accounts,
+    change: PasswordChange<'_>,
+) -> Result<()> {
+    let changed = if server.has_dual_passwords() {
+        password::set_and_retain(session, server, accounts, change).await
     } else {
-        password::set(session, &server, &accounts, change.user, change.to).await
+        password::set(session, server, accounts, change.user, change.to).await
     };
     changed.map_err(|error| explain(error).with_default(Fact::What, "the accounts of the user, all at once"))
 }
 
 /// The names of the other accounts whose primary password is this one. There the secondary one may be discarded,
 /// because consumers do not read it.
-///
-/// # Errors
-/// Those of reading.
-pub(crate) async fn with_primary(session: &mut Session, own: &AccountName, current: &Password) -> Result<Vec<String>> {
-    let (_, accounts) = accounts::read(session, &[&own.user]).await.map_err(explain)?;
+pub(crate) fn with_primary(accounts: &Accounts, own: &AccountName, current: &Password) -> Vec<String> {
     let others = accounts.of(&own.user).into_iter().filter(|account| account.name != *own);
     let others = others.filter(|account| hash::matches(&account.authentication.hash.0, current));
-    Ok(others.map(|account| account.name.to_string()).collect())
+    others.map(|account| account.name.to_string()).collect()
 }
 
 /// Says what is missing to a user that may see its other accounts and may not change them.
