@@ -1,6 +1,6 @@
 //! The two users of a pair as the server shows them.
 
-use crate::catalog::accounts::{Account, Accounts, known_tables, usable};
+use crate::catalog::accounts::{Account, Accounts, known_tables, need_a_password_only, usable};
 use crate::catalog::grants::Grants;
 use crate::connect::{Rows, Session};
 use crate::sql::changes::Grantee;
@@ -58,20 +58,20 @@ impl ObservedPair {
 
     /// Checks that both users may be changed and are understood. Returns the authentication plugins of the base's
     /// accounts, for which passwords are made.
-    pub(crate) fn ready(&self, pair: &Pair, server: &ServerInfo, allow_powerful: bool) -> Result<BTreeSet<Plugin>> {
+    pub(crate) fn ready(
+        &self,
+        pair: &Pair,
+        server: &ServerInfo,
+        encrypted: bool,
+        allow_powerful: bool,
+    ) -> Result<BTreeSet<Plugin>> {
         let base = self.accounts.of(&pair.base);
         usable(&base, &pair.base).map_err(|error| error.with(Fact::Partner, &pair.clone))?;
         for account in &self.accounts.list {
             account.unprotected(server, allow_powerful)?;
         }
         self.understood()?;
-        // The function could set the password, but never log in with it.
-        if base.iter().all(|account| account.options.want_certificate()) {
-            return Err(Error::new(Code::AuthenticationUnsupported)
-                .with(Fact::User, &pair.base)
-                .with(Fact::Found, "REQUIRE of a client's certificate, on every account of the user")
-                .with(Fact::Expected, "REQUIRE NONE, SSL or CIPHER"));
-        }
+        need_a_password_only(&base, &pair.base, server, encrypted)?;
         base.into_iter().map(|account| Plugin::of(account, server.mariadb)).collect()
     }
 

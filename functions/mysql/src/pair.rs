@@ -50,7 +50,7 @@ pub(crate) async fn lock(
     allow_powerful: bool,
 ) -> Result<Locked> {
     let (server, observed) = ObservedPair::begin(&mut session, turn.pair, Lock::Taken).await?;
-    let plugins = observed.ready(turn.pair, &server, allow_powerful)?;
+    let plugins = observed.ready(turn.pair, &server, session.encrypted(), allow_powerful)?;
     prove(&mut session, turn, &observed, evidence).await?;
     all_accounts_are_the_secrets(&observed, turn, evidence).await?;
     password::needs_tls(&session, &observed.accounts)?;

@@ -2,12 +2,12 @@
 
 use super::refused_logins;
 use integration_tests::malformed::{marked, refused};
-use integration_tests::{STEPS, Secret, World, merged};
+use integration_tests::{STEPS, Secret, Server as _, World, merged};
 use lab::secretsmanager::RotationOutcome;
 use lab::servers::Password;
 use lab::servers::mysql::{Kind, MySql, Options, Tls, literal};
 use mysql_async::prelude::Queryable as _;
-use serde_json::json;
+use serde_json::{Value, json};
 use std::time::Duration;
 
 on_each_kind! {
@@ -22,6 +22,7 @@ on_each_kind! {
     a_clone_whose_history_is_lost_is_not_cloned_again;
     a_pair_of_awss_function_goes_on;
     users_that_cannot_or_must_not_be_rotated_so_are_refused_untouched;
+    what_the_function_could_not_log_in_to_is_refused_untouched;
     a_superuser_that_lacks_a_privilege_is_told_which;
     names_may_have_any_character;
     without_tls_a_pair_rotates_all_the_same;
@@ -433,6 +434,47 @@ async fn users_that_cannot_or_must_not_be_rotated_so_are_refused_untouched(kind:
     let secret = world.alternating_user("app").await;
     world.sql("GRANT CREATE USER ON *.* TO app WITH GRANT OPTION").await;
     clone_is_alike(&world, &secret, "app", "app_clone", &format!("{kind}, allowed")).await;
+}
+
+/// A password alone does not open such an account for the function.
+async fn what_the_function_could_not_log_in_to_is_refused_untouched(kind: Kind) {
+    let world = World::mysql_with(Options::default().kind(kind).tls(Tls::Offered), |function| function).await;
+    let (name, password) = (world.server.superuser(), world.server.superuser_password());
+    let superuser = |more: Value| merged(world.document(name, password.expose()), more);
+    // rustls and the servers agree on TLS 1.3 with this one.
+    let own = "TLS_AES_256_GCM_SHA384";
+    let cases = [
+        (format!("CIPHER '{own}'"), json!({}), (kind == Kind::MySql).then_some("authentication-unsupported")),
+        ("CIPHER 'ECDHE-RSA-AES128-GCM-SHA256'".to_owned(), json!({}), Some("authentication-unsupported")),
+        (format!("ISSUER '/CN=ca' AND CIPHER '{own}'"), json!({}), Some("authentication-unsupported")),
+        ("X509".to_owned(), json!({}), Some("authentication-unsupported")),
+        ("SSL".to_owned(), json!({}), None),
+        ("SSL".to_owned(), json!({"ssl": false}), Some("tls-required")),
+        (format!("CIPHER '{own}'"), json!({"ssl": false}), Some("tls-required")),
+    ];
+    for (index, (require, ssl, code)) in cases.into_iter().enumerate() {
+        let at = format!("{kind}: {require}, {ssl}");
+        let superuser = world.secret(superuser(ssl.clone())).await;
+        let pair = merged(ssl.clone(), json!({"masterarn": superuser.arn}));
+        let secret = world.user_with(&format!("pair{index}"), pair.clone()).await;
+        world.sql(&format!("ALTER USER pair{index} REQUIRE {require}")).await;
+        // A rescue, because the password is another one.
+        let rescued = merged(pair, json!({"rotation": {"superuserRescue": true}}));
+        let rescue = world.user_with(&format!("one{index}"), rescued).await;
+        world.sql(&format!("ALTER USER one{index} IDENTIFIED BY 'by hand' REQUIRE {require}")).await;
+        let before = world.server.hashes().await;
+        for secret in [&secret, &rescue] {
+            let Some(code) = code else {
+                for _ in 0..2 {
+                    secret.rotated().await;
+                }
+                continue;
+            };
+            let error = secret.refused().await;
+            assert_eq!(error.error_type, code, "{at}: {error:?}");
+            assert_eq!(world.server.hashes().await, before, "{at}");
+        }
+    }
 }
 
 async fn a_superuser_that_lacks_a_privilege_is_told_which(kind: Kind) {

@@ -3,7 +3,7 @@
 //! They are read as data from the grant tables (MySQL manual, "Grant Tables"; MariaDB Knowledge Base,
 //! "mysql.global_priv Table"). The text of SHOW CREATE USER is never parsed.
 
-use crate::catalog::options::Options;
+use crate::catalog::options::{Lacking, Options};
 use crate::catalog::power::Powers;
 use crate::connect::{Row, Rows, Session, text};
 use crate::sql::hash;
@@ -205,6 +205,41 @@ pub(crate) fn usable(accounts: &[&Account], user: &str) -> Result<()> {
         return Err(Error::new(Code::RoleUnusable).with(Fact::User, user).with(Fact::What, what));
     }
     Ok(())
+}
+
+/// Checks that a password would be all that a login of this function needs, for one account at least. The function could set a password
+/// otherwise, and never log in with it.
+///
+/// # Errors
+/// [`Code::TlsRequired`], [`Code::AuthenticationUnsupported`].
+pub(crate) fn need_a_password_only(
+    accounts: &[&Account],
+    user: &str,
+    server: &ServerInfo,
+    encrypted: bool,
+) -> Result<()> {
+    let mut lacking = accounts.iter().map(|account| account.options.lacking(server, encrypted));
+    let Some(Some(first)) = lacking.next() else { return Ok(()) };
+    if lacking.any(|lacking| lacking.is_none()) {
+        return Ok(());
+    }
+    let (found, expected) = match first {
+        Lacking::Tls => {
+            let what = "the accounts of the user REQUIRE TLS, which \"ssl\": false leaves out";
+            return Err(Error::new(Code::TlsRequired).with(Fact::User, user).with(Fact::What, what));
+        }
+        Lacking::Cipher => {
+            ("REQUIRE CIPHER of another cipher than that of the function's connection", server.cipher.as_str())
+        }
+        Lacking::Certificate if server.mariadb => ("REQUIRE of a client's certificate", "REQUIRE NONE, SSL or CIPHER"),
+        Lacking::Certificate => {
+            ("REQUIRE of a client's certificate, which CIPHER is on MySQL, too", "REQUIRE NONE or SSL")
+        }
+    };
+    Err(Error::new(Code::AuthenticationUnsupported)
+        .with(Fact::User, user)
+        .with(Fact::Found, format_args!("{found}, on every account of the user"))
+        .with(Fact::Expected, expected))
 }
 
 impl Account {

@@ -1,6 +1,7 @@
 //! The options of CREATE USER and ALTER USER, except those of authentication and the lock.
 
 use crate::connect::{Row, text};
+use crate::sql::preamble::ServerInfo;
 use crate::sql::quote::literal;
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
@@ -24,6 +25,16 @@ pub(crate) enum Kind {
     RequireCurrent,
     FailedLogins,
     LockTime,
+}
+
+/// What REQUIRE wants, and a login of this function does not have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Lacking {
+    Tls,
+    /// The cipher of REQUIRE CIPHER. The server compares it with that of the connection.
+    Cipher,
+    /// A client's certificate.
+    Certificate,
 }
 
 impl Options {
@@ -98,10 +109,19 @@ impl Options {
         ]))
     }
 
-    /// Whether a login needs a client's certificate.
-    pub(crate) fn want_certificate(&self) -> bool {
-        let require = self.0.get(&Kind::Require).map_or("", String::as_str);
-        ["REQUIRE X509", "REQUIRE SUBJECT ", "REQUIRE ISSUER "].iter().any(|start| require.starts_with(start))
+    /// What a login of this function would lack, over a connection like that of `server`. With CIPHER alone, MySQL asks for a
+    /// client's certificate, too (`acl_check_ssl` in its sql_authentication.cc); MariaDB does not.
+    pub(crate) fn lacking(&self, server: &ServerInfo, encrypted: bool) -> Option<Lacking> {
+        match self.0.get(&Kind::Require).map_or("", String::as_str) {
+            "" | "REQUIRE NONE" => None,
+            _ if !encrypted => Some(Lacking::Tls),
+            "REQUIRE SSL" => None,
+            cipher if server.mariadb && cipher.starts_with("REQUIRE CIPHER ") => {
+                let own = format!("REQUIRE CIPHER {}", literal(&server.cipher));
+                (cipher != own).then_some(Lacking::Cipher)
+            }
+            _ => Some(Lacking::Certificate),
+        }
     }
 
     /// The clauses that turn other options into these, as one text that begins with a space. It is empty if the options
@@ -156,6 +176,7 @@ fn or_default(value: &str) -> &str {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::sql::quote::AccountName;
 
     fn mysql(columns: &[(usize, &str)], attributes: &str) -> Options {
         let mut row: Row = vec![None; 19];
@@ -217,6 +238,33 @@ mod tests {
         );
         let defaults = r#"{"ssl_type": 0, "ssl_cipher": "", "max_statement_time": 0.000000, "password_lifetime": -1}"#;
         assert_eq!(mariadb(defaults), Options::none(true));
+    }
+
+    #[test]
+    fn a_cipher_is_a_certificate_on_mysql_and_the_connections_own_on_mariadb() {
+        let server = |mariadb| ServerInfo {
+            mariadb,
+            version: (0, 0, 0),
+            account: AccountName::default(),
+            cipher: "TLS_AES_256_GCM_SHA384".to_owned(),
+        };
+        let lacking = |is_mariadb: bool, kind, cipher: &str, encrypted| {
+            let options = if is_mariadb {
+                mariadb(&format!(r#"{{"ssl_type": {kind}, "ssl_cipher": "{cipher}"}}"#))
+            } else {
+                mysql(&[(4, ["", "ANY", "X509", "SPECIFIED"][kind]), (5, cipher)], "{}")
+            };
+            options.lacking(&server(is_mariadb), encrypted)
+        };
+        for is_mariadb in [false, true] {
+            assert_eq!(lacking(is_mariadb, 0, "", false), None);
+            assert_eq!(lacking(is_mariadb, 1, "", false), Some(Lacking::Tls));
+            assert_eq!(lacking(is_mariadb, 1, "", true), None);
+            assert_eq!(lacking(is_mariadb, 2, "", true), Some(Lacking::Certificate));
+        }
+        assert_eq!(lacking(false, 3, "TLS_AES_256_GCM_SHA384", true), Some(Lacking::Certificate));
+        assert_eq!(lacking(true, 3, "TLS_AES_256_GCM_SHA384", true), None);
+        assert_eq!(lacking(true, 3, "AES128-SHA", true), Some(Lacking::Cipher));
     }
 
     #[test]

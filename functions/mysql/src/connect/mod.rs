@@ -313,7 +313,9 @@ fn refused(refusal: &ServerError, login: &Login<'_>) -> LoginFailure {
     if observation == Observation::Rejected {
         let unless = match login.endpoint.transport {
             Transport::Plaintext => "or the account or the server wants TLS, which \"ssl\": false leaves out",
-            Transport::Tls { .. } => "or the account REQUIREs a client's certificate",
+            Transport::Tls { .. } => {
+                "or the account REQUIREs a client's certificate (X509, ISSUER, SUBJECT; on MySQL also CIPHER) or another CIPHER"
+            }
         };
         error = error.with(Fact::What, unless);
     }

@@ -240,7 +240,8 @@ fn unproven_primary(error: Error) -> Error {
 ///
 /// # Errors
 /// [`Code::RoleMissing`]; [`Code::RoleUnusable`] and [`Code::LoginForbidden`] if a new password would not help;
-/// [`Code::RoleProtected`]; [`Code::AccountsDiffer`]; those of reading.
+/// [`Code::AuthenticationUnsupported`], [`Code::TlsRequired`] if a password would not be enough; [`Code::RoleProtected`];
+/// [`Code::AccountsDiffer`]; those of reading.
 pub(crate) async fn lock_other(
     mut superuser: Session,
     change: PasswordChange<'_>,
@@ -250,7 +251,7 @@ pub(crate) async fn lock_other(
     let (server, accounts) = accounts::read(&mut superuser, &[change.user]).await?;
     let own = accounts.of(change.user);
     usable(&own, change.user)?;
-    for account in own {
+    for account in &own {
         account.unprotected(&server, allow_powerful)?;
         // The server also says "wrong password" if the connection lacks what the account REQUIREs, or without TLS if
         // MariaDB wants TLS. Consumers that can log in must not be locked out because of that.
@@ -260,6 +261,7 @@ pub(crate) async fn lock_other(
             return Err(Error::new(Code::LoginForbidden).with(Fact::User, &account.name).with(Fact::What, what));
         }
     }
+    accounts::need_a_password_only(&own, change.user, &server, superuser.encrypted())?;
     // The secret asks for a rescue, which a password that somebody has set by hand on all accounts needs.
     let known = Known { passwords: &[change.to], is_the_secrets: true };
     ownership::check(&accounts, change.user, known, evidence).await?;

@@ -31,13 +31,20 @@ pub(crate) struct ServerInfo {
     pub(crate) version: (u16, u16, u16),
     /// The account that the server matched. Its user may be another than the one that logged in.
     pub(crate) account: AccountName,
+    /// MariaDB: the session's TLS cipher; empty without TLS.
+    pub(crate) cipher: String,
 }
 
 impl ServerInfo {
     fn of_row(row: &Row) -> Self {
         let (version, account) = (text(row, 1), text(row, 2));
         let (user, host) = account.rsplit_once('@').unwrap_or((account, ""));
-        Self { mariadb: version.contains("MariaDB"), version: numbers(version), account: AccountName::new(user, host) }
+        Self {
+            mariadb: version.contains("MariaDB"),
+            version: numbers(version),
+            account: AccountName::new(user, host),
+            cipher: text(row, 5).to_owned(),
+        }
     }
 
     /// Whether an account can have two passwords.
@@ -66,7 +73,9 @@ pub(crate) async fn begin(session: &mut Session, user: Option<&str>, queries: &s
          sql_quote_show_create = 1, wait_timeout = {IDLE_LIMIT_SECONDS}, lock_wait_timeout = {seconds}, \
          innodb_lock_wait_timeout = {seconds} /*M! , max_statement_time = {statement} */; \
          SELECT {lock}, VERSION(), CURRENT_USER(), @@GLOBAL.read_only, \
-         @@GLOBAL.innodb_read_only; {queries}"
+         @@GLOBAL.innodb_read_only \
+         /*M! , (SELECT VARIABLE_VALUE FROM information_schema.SESSION_STATUS WHERE VARIABLE_NAME = 'Ssl_cipher') */; \
+         {queries}"
     );
     let mut answers = session.run(sql.trim_end_matches("; ")).await?.into_iter();
     let first = answers.next().and_then(|rows| rows.into_iter().next());
@@ -144,6 +153,7 @@ mod tests {
             mariadb: version.contains("MariaDB"),
             version: numbers(version),
             account: AccountName::default(),
+            cipher: String::new(),
         };
         assert_eq!(numbers("10.11.18-MariaDB-0+deb12u1"), (10, 11, 18));
         assert_eq!(numbers("9.7"), (9, 7, 0));
