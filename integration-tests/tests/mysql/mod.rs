@@ -26,6 +26,7 @@ mod accounts;
 mod alternating_users;
 mod connection;
 mod dual_password;
+mod session;
 mod single_user;
 
 /// Logins that the server refused since it started.

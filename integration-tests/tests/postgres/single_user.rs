@@ -1,7 +1,8 @@
 //! A user that changes its own password.
 
-use integration_tests::World;
+use integration_tests::{STEPS, World};
 use lab::servers::postgres::Options;
+use serde_json::json;
 
 #[tokio::test]
 async fn names_and_passwords_may_have_any_character() {
@@ -44,6 +45,69 @@ async fn the_users_own_settings_do_not_get_in_the_way() {
         .await;
     secret.rotated().await;
     assert!(secret.opens("AWSCURRENT").await);
+}
+
+/// What a database, or the server, sets for every session. A single user and a pair whose superuser is not the server's own.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_every_session_begins_with_decides_nothing() {
+    let world = World::start().await;
+    let boss = world.user("boss").await;
+    world.sql("ALTER ROLE boss SUPERUSER; CREATE SCHEMA evil").await;
+    let mut failed = Vec::new();
+    let settings = [
+        "default_transaction_read_only = on",
+        "default_transaction_isolation = 'serializable'",
+        "default_transaction_deferrable = on",
+        "search_path = evil, pg_catalog",
+        "search_path = ''",
+        "statement_timeout = '1ms'",
+        "lock_timeout = '1ms'",
+        "idle_in_transaction_session_timeout = '1ms'",
+        "client_encoding = 'LATIN1'",
+        "standard_conforming_strings = off",
+        "backslash_quote = off",
+        "quote_all_identifiers = on",
+        "row_security = off",
+        "check_function_bodies = off",
+        "bytea_output = 'escape'",
+        "\"DateStyle\" = 'German, DMY'",
+        "extra_float_digits = -15",
+        "password_encryption = 'md5'",
+    ];
+    for (place, index, setting) in ["DATABASE postgres", "SYSTEM"]
+        .into_iter()
+        .flat_map(|place| settings.iter().enumerate().map(move |(index, setting)| (place, index, setting)))
+    {
+        // MD5 for all is refused, as another test shows.
+        if place == "SYSTEM" && setting.starts_with("password_encryption") {
+            continue;
+        }
+        let of = &place[..1];
+        let pair = world.user_with(&format!("Größe{of}{index}"), json!({"masterarn": boss.arn})).await;
+        let alone = world.user(&format!("Maß{of}{index}")).await;
+        let admin = world.server.connect_superuser().await.unwrap();
+        admin.batch_execute("SET statement_timeout = 0; SET lock_timeout = 0").await.unwrap();
+        // Not in a transaction, as ALTER SYSTEM demands.
+        admin.batch_execute(&format!("ALTER {place} SET {setting}")).await.unwrap();
+        admin.batch_execute("SELECT pg_reload_conf()").await.unwrap();
+        for (secret, who) in [(&pair, "pair"), (&alone, "alone")] {
+            'turns: for turn in 0..2 {
+                let token = secret.registered().await;
+                for step in STEPS {
+                    if let Err(error) = secret.step(step, &token).await {
+                        failed.push(format!("{who}: {place}: {setting}: turn {turn}, {step}: {error:?}"));
+                        break 'turns;
+                    }
+                }
+            }
+        }
+        admin.batch_execute(&format!("ALTER {place} RESET {}", setting.split(' ').next().unwrap())).await.unwrap();
+        admin.batch_execute("SELECT pg_reload_conf()").await.unwrap();
+        for secret in [&pair, &alone] {
+            assert!(secret.opens("AWSCURRENT").await, "{place}: {setting}");
+        }
+    }
+    assert!(failed.is_empty(), "{failed:#?}");
 }
 
 #[tokio::test]

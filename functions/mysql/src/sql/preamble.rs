@@ -53,13 +53,33 @@ impl ServerInfo {
     }
 }
 
+/// Settings of a session that must not be the server's or `init_connect`'s choice, as the first statements of a batch.
+///
+/// * No transaction, and above all no read-only one: `transaction_read_only` refuses every change of an account with the error of a
+///   replica, and a read-only server is recognised by its own setting. What `init_connect` began is rolled back; before that,
+///   `completion_type`, which can have a rollback end the session.
+/// * UTF-8, in which user names are sent and compared.
+/// * `NO_BACKSLASH_ESCAPES`: a quote is the only character with a meaning inside a literal. No other mode applies, `ANSI_QUOTES` for
+///   example (MySQL manual, "Server SQL Modes"). With `NO_AUTO_CREATE_USER`, MariaDB's GRANT does not create a user that is absent.
+/// * All rows, however many are looked at for them; on MariaDB also the warnings that say why a password is refused. MySQL has an error
+///   number for that, and lets no ordinary user set their number.
+/// * Limits for the metadata lock, for the rows of the grant tables and for a statement.
+/// * MariaDB's `PASSWORD()` makes hashes of today.
+fn settings(lock_seconds: u64, statement_seconds: f64) -> String {
+    format!(
+        "SET SESSION completion_type = 0, autocommit = 1; ROLLBACK; SET NAMES utf8mb4; \
+         SET SESSION TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ WRITE; \
+         SET SESSION sql_mode = CONCAT('NO_BACKSLASH_ESCAPES' /*M! , ',NO_AUTO_CREATE_USER' */), \
+         sql_quote_show_create = 1, sql_select_limit = 18446744073709551615, sql_big_selects = 1, \
+         wait_timeout = {IDLE_LIMIT_SECONDS}, lock_wait_timeout = {lock_seconds}, innodb_lock_wait_timeout = {lock_seconds} \
+         /*!80014 , max_execution_time = 0 */ /*M! , max_statement_time = {statement_seconds}, \
+         max_error_count = 64, old_passwords = 0 */"
+    )
+}
+
 /// Begins the work on `user` and sends `queries`, in one round trip. Returns the server, and the rows of each query.
 ///
-/// * `NO_BACKSLASH_ESCAPES`: a quote is the only character with a meaning inside a literal. No other mode applies,
-///   `ANSI_QUOTES` for example (MySQL manual, "Server SQL Modes"). With `NO_AUTO_CREATE_USER`, MariaDB's GRANT does not
-///   create a user that is absent.
-/// * Limits for the metadata lock and for the rows of the grant tables.
-/// * A user lock: two invocations at once queue here. Without `user` no lock is taken.
+/// A user lock has two invocations at once queue here. Without `user` no lock is taken.
 ///
 /// # Errors
 /// [`Code::LockTimeout`] if another session holds our lock; [`Code::ServerReadOnly`]; [`Code::TimeSpent`] if too little
@@ -68,14 +88,11 @@ pub(crate) async fn begin(session: &mut Session, user: Option<&str>, queries: &s
     let (seconds, statement) = limits(session.deadline.left())?;
     let lock = user.map_or_else(|| "1".to_owned(), |user| get_lock(user, seconds));
     let sql = format!(
-        "SET NAMES utf8mb4; \
-         SET SESSION sql_mode = CONCAT('NO_BACKSLASH_ESCAPES' /*M! , ',NO_AUTO_CREATE_USER' */), \
-         sql_quote_show_create = 1, wait_timeout = {IDLE_LIMIT_SECONDS}, lock_wait_timeout = {seconds}, \
-         innodb_lock_wait_timeout = {seconds} /*M! , max_statement_time = {statement} */; \
-         SELECT {lock}, VERSION(), CURRENT_USER(), @@GLOBAL.read_only, \
+        "{settings}; SELECT {lock}, VERSION(), CURRENT_USER(), @@GLOBAL.read_only, \
          @@GLOBAL.innodb_read_only \
          /*M! , (SELECT VARIABLE_VALUE FROM information_schema.SESSION_STATUS WHERE VARIABLE_NAME = 'Ssl_cipher') */; \
-         {queries}"
+         {queries}",
+        settings = settings(seconds, statement)
     );
     let mut answers = session.run(sql.trim_end_matches("; ")).await?.into_iter();
     let first = answers.next().and_then(|rows| rows.into_iter().next());
@@ -91,15 +108,14 @@ pub(crate) async fn begin(session: &mut Session, user: Option<&str>, queries: &s
     Ok((ServerInfo::of_row(&first), answers.collect()))
 }
 
-/// Returns the account of the session, in one round trip, and takes the lock on `user` if there is one to take. No other setting
-/// matters, as nothing is to be changed.
+/// Returns the account of the session, in one round trip, and takes the lock on `user` if there is one to take.
 ///
 /// # Errors
 /// [`Code::LockTimeout`]; [`Code::TimeSpent`] if too little time is left to begin; others by error number.
 pub(crate) async fn look(session: &mut Session, user: Option<&str>) -> Result<String> {
-    let (seconds, _) = limits(session.deadline.left())?;
+    let (seconds, statement) = limits(session.deadline.left())?;
     let lock = user.map_or_else(|| "1".to_owned(), |user| get_lock(user, seconds));
-    let sql = format!("SET SESSION wait_timeout = {IDLE_LIMIT_SECONDS}; SELECT {lock}, CURRENT_USER()");
+    let sql = format!("{}; SELECT {lock}, CURRENT_USER()", settings(seconds, statement));
     let answers = session.run(&sql).await?;
     let row = answers.first().and_then(|rows| rows.first());
     let row = row.ok_or_else(|| Error::new(Code::ServerStrange).with(Fact::What, "no row about the session"))?;
