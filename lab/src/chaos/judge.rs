@@ -241,11 +241,11 @@ impl Judge {
                 // An issuer has no lock. The invocation whose request was held up puts AWSCURRENT's value back before it ends.
                 self.late = true;
             } else if self.case.strategy.never_interrupts() {
-                self.violated(kind, "AWSCURRENT stopped to open the target");
+                self.violated(kind, "AWSCURRENT stopped opening the target");
             } else if covered {
                 self.window = Some(calls);
             } else {
-                self.violated(kind, "AWSCURRENT stopped to open the target, and AWSPENDING does not open it");
+                self.violated(kind, "AWSCURRENT stopped opening the target, and AWSPENDING does not open it");
             }
         }
         if open && let Some(since) = self.window.take() {
