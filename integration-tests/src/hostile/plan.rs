@@ -12,9 +12,9 @@ const PIECE: usize = 64 << 10;
 /// Which message of a connection is changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Place {
-    /// The so-maniest of the login, from 0.
+    /// Message number n of the login, from 0.
     Login(usize),
-    /// The so-maniest after it.
+    /// Message number n after the login, from 0.
     Work(usize),
 }
 

@@ -239,9 +239,9 @@ impl Case {
     }
 }
 
-/// Passwords of the beginning. They look like passwords, so that a search for them in outputs finds nothing else.
 /// A key of the form that `generate` draws: 32 bytes.
 pub(super) const FIRST_KEY: &str = "Zmlyc3Qta2V5LW9mLWEtc2VjcmV0LC0zMi1ieXRlcy4";
+/// Passwords of the beginning. They look like passwords, so that a search for them in outputs finds nothing else.
 pub(super) const FIRST_PASSWORD: &str = "first-password-6Q0xkzm2Wc";
 pub(super) const SUPERUSER_PASSWORD: &str = "root-password-hX81mmVq0s";
 pub(super) const STRANGER_PASSWORD: &str = "other-password-Kp30aavB7e";

@@ -1,5 +1,5 @@
-//! Counts the SDK's retries, so that an error can say "throttled eleven times" instead of "timed out", and limits the answers, which
-//! the SDK reads to their end.
+//! Counts the SDK's retries, so that an error can say "throttled eleven times" instead of "timed out". Limits the answers, because the
+//! SDK reads each to its end.
 
 use crate::aws::throttle::is_throttle;
 use crate::net::weight::Weight;
@@ -16,7 +16,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 const HEAVIEST: usize = 1 << 20;
 /// The same for a list. The largest page of ListSecrets has 100 secrets with 50 tags each, which are 11 MB.
 pub(super) const HEAVIEST_LIST: usize = 16 << 20;
-/// Where reading ends, whatever the text is. Beyond the first limit, so that every answer that is too large is known to be.
+/// Where reading ends, whatever the text is. It is twice the limit of a list. So a limit of memory is always reached first, and the error
+/// can say that the answer was too large.
 const MOST_BYTES: usize = 2 * HEAVIEST_LIST;
 
 /// Counts the attempts of one call, and remembers whether the last one was throttled.

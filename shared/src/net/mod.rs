@@ -1,5 +1,4 @@
-//! Connections to servers: which certificates are trusted, and how a connection can break, and how
-//! much memory an answer takes.
+//! Connections to servers: which certificates are trusted, how a connection can break, and how much memory an answer takes.
 
 pub mod connection;
 pub mod tls;

@@ -197,7 +197,7 @@ impl Minting<'_> {
     /// Adds the current key, which the next promotion supersedes, to the journal, if it is ours.
     ///
     /// # Errors
-    /// Why the issuer could not be asked whether it is. A key that were taken for a stranger's instead would live for ever.
+    /// Why the issuer could not be asked whether it is. A key that was taken for a stranger's would live for ever.
     async fn supersede_current(&self, journal: &mut Journal) -> Result<()> {
         let key = &self.version.key;
         let Some(id) = &key.id else { return Ok(()) };
