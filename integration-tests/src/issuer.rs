@@ -91,6 +91,7 @@ impl World {
             .env("CA_BUNDLE", https.ca_pem())
             .env("ISSUER_ENDPOINT_URL", https.url());
         let lab = settings(function).start().await.expect("the lab starts");
+        let admin = merged(json!({"issuer": issuer}), admin);
         let admin = lab.create_secret("test/admin", &admin.to_string()).await.expect("the admin's secret is created");
         Self { lab, https, issuer: issuer.to_owned(), admin, _description: None }
     }

@@ -144,6 +144,11 @@ impl Document {
         self.text.expose().get(self.range(key)?).map(SecretText::from)
     }
 
+    /// Whether the object has this key.
+    pub fn has(&self, key: &str) -> bool {
+        self.range(key).is_some()
+    }
+
     /// A value that is read as the type `T`. `None` if it is absent or null.
     ///
     /// # Errors

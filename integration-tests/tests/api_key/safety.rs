@@ -151,17 +151,21 @@ async fn an_address_inside_is_refused_unless_it_is_allowed() {
         assert_eq!(led_to(host, "").await, Some("host-denied".to_owned()), "{host}");
     }
     // 127.1.2.3 is not in the certificate; that says that it was connected to.
-    for (host, outcome) in [("localhost", None), ("127.0.0.1", None)] {
-        assert_eq!(led_to(host, host).await, outcome, "{host} is allowed");
+    for host in ["localhost", "127.0.0.1"] {
+        assert_eq!(led_to(host, &format!("lab={host}")).await, None, "{host} is allowed");
+        let denied = Some("host-denied".to_owned());
+        assert_eq!(led_to(host, &format!("other={host}")).await, denied, "{host} is allowed for another issuer");
+        let invalid = Some("configuration-invalid".to_owned());
+        assert_eq!(led_to(host, host).await, invalid, "{host} is allowed for no issuer");
     }
     // What clouds keep credentials behind, and what no issuer is.
     for host in ["169.254.169.254", "169.254.170.2", "0.0.0.0", "255.255.255.255", "224.0.0.1"] {
-        for allowed in ["", host] {
-            assert_eq!(led_to(host, allowed).await, Some("host-denied".to_owned()), "{host}, allowed: {allowed:?}");
+        for allowed in [String::new(), format!("lab={host}")] {
+            assert_eq!(led_to(host, &allowed).await, Some("host-denied".to_owned()), "{host}, allowed: {allowed:?}");
         }
     }
     for host in ["10.0.0.1", "192.168.1.1", "172.16.0.1", "100.64.0.1"] {
-        assert_eq!(led_to(host, "localhost").await, Some("host-denied".to_owned()), "{host}");
+        assert_eq!(led_to(host, "lab=localhost").await, Some("host-denied".to_owned()), "{host}");
     }
 }
 
@@ -197,7 +201,7 @@ async fn a_host_that_the_secret_chooses_is_one_of_those_allowed() {
         ("auth:\n", "vars:\n  host: {default: issuer.example.com}\n\nauth:\n"),
     ]);
     let admin = json!({"token": issuer.admin_token()});
-    let settings = |function: Builder| function.env("ALLOWED_HOSTS", "issuer.example.net");
+    let settings = |function: Builder| function.env("ALLOWED_HOSTS", "lab=issuer.example.net,other=evil.example.org");
     let world = World::described(&described, issuer.router(), admin, settings).await;
     for (host, code) in [
         ("evil.example.org", "host-denied"),
@@ -224,6 +228,38 @@ async fn a_host_that_the_secret_chooses_is_one_of_those_allowed() {
         let secret = world.secret(json!({"apiKey": key, "apiKeyId": id, "host": host})).await;
         secret.rotated().await;
     }
+}
+
+/// Whoever writes a secret chooses its issuer. The admin's credential of one issuer is not sent to another one.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_admins_credential_goes_to_its_own_issuer_alone() {
+    let (world, issuer) = World::lab_with(Options::default(), &described(&[]), |function| function).await;
+    let refused = async |admin: serde_json::Value, named: &str| {
+        let arn = world.lab.create_secret(&integration_tests::uuid(), &admin.to_string()).await.expect("it is created");
+        let (id, key) = issuer.mint("by hand");
+        // The fields of each issuer that is named here.
+        let fields = json!({
+            "issuer": named, "apiKey": key, "apiKeyId": id, "scopes": ["mail.send"], "rotation": {"adminSecretArn": arn},
+        });
+        let error = world.secret(fields).await.rotate().await.error();
+        error.map(|error| {
+            assert!(error.error_message.contains(&arn), "which secret: {error:?}");
+            error.error_type
+        })
+    };
+    let token = issuer.admin_token();
+    for (admin, named, code) in [
+        (json!({"issuer": "lab", "apiKey": token}), "sendgrid", "admin-not-allowed"),
+        (json!({"issuer": "lab", "apiKey": token}), "datadog", "admin-not-allowed"),
+        (json!({"issuers": ["lab", "okta"], "apiKey": token}), "sendgrid", "admin-not-allowed"),
+        (json!({"apiKey": token}), "sendgrid", "field-missing"),
+        (json!({"token": token}), "lab", "field-missing"),
+        (json!({"issuer": "sendgrid", "token": token}), "lab", "admin-not-allowed"),
+    ] {
+        assert_eq!(refused(admin, named).await.as_deref(), Some(code), "{named}");
+    }
+    assert_eq!(world.https.requests(), [""; 0], "nothing is sent for these");
+    assert_eq!(refused(json!({"issuers": ["sendgrid", "lab"], "token": token}), "lab").await, None);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -182,7 +182,8 @@ async fn a_rotation_goes_on_once_the_admin_secret_is_corrected() {
     let world = World::start("auth0", double.router(), wrong).await;
     let secret = world.secret(double.written()).await;
     assert_eq!(secret.refused().await.error_type, "admin-rejected");
-    let request = json!({"SecretId": world.admin(), "SecretString": double.admin().to_string()});
+    let right = integration_tests::merged(json!({"issuer": "auth0"}), double.admin());
+    let request = json!({"SecretId": world.admin(), "SecretString": right.to_string()});
     world.lab.call("PutSecretValue", request).await.expect("the admin secret is corrected");
     secret.rotated().await;
     assert!(double.works(secret.at("AWSCURRENT").await["clientSecret"].as_str().expect("a secret")));

@@ -239,7 +239,9 @@ impl Bench {
             self.world.secret_text(&broken).await.refused().await;
         }
         // The admin's secret can be just as wrong.
-        for admin in [text(), json!({"token": [text()], "clientSecret": {"a": text()}}).to_string()] {
+        let wrong = json!({"issuer": "lab", "token": [text()], "clientSecret": {"a": text()}});
+        let of_another = json!({"issuer": text(), "token": text()});
+        for admin in [text(), wrong.to_string(), of_another.to_string(), json!({"issuers": text()}).to_string()] {
             let arn = self.world.lab.create_secret(&integration_tests::uuid(), &admin).await.expect("it is created");
             self.secret(json!({"rotation": {"adminSecretArn": arn}})).await.refused().await;
         }

@@ -161,7 +161,7 @@ async fn an_admin_whose_credential_is_being_rotated_is_waited_for() {
     let (id, key) = issuer.mint("by hand");
     let secret = world.secret(json!({"apiKeyId": id, "apiKey": key})).await;
     let put = async |token: &str, label: &str| {
-        let value = json!({"token": token}).to_string();
+        let value = json!({"issuer": "lab", "token": token}).to_string();
         let request = json!({"SecretId": world.admin(), "SecretString": value, "VersionStages": [label]});
         world.lab.call("PutSecretValue", request).await.expect("the value is stored");
     };

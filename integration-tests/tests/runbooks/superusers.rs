@@ -20,7 +20,7 @@ pub async fn superuser_outdated(script: Script<'_>) {
 pub async fn admin_outdated(script: Script<'_>) {
     let (world, issuer) = api_keys(|function| function).await;
     let secret = by_hand(&world, &issuer).await;
-    put(&world.lab, world.admin(), &json!({"token": "labadmin_outdated"})).await;
+    put(&world.lab, world.admin(), &json!({"issuer": "lab", "token": "labadmin_outdated"})).await;
     let said = fails(&world.lab, &secret.arn).await;
     let token = issuer.admin_token();
     let play = script.about(&world.lab, &secret.arn).said(&said);

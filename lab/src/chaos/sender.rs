@@ -2,7 +2,7 @@
 
 use super::world::{Kind, Process, Verdict};
 use api_key::http::request::Request;
-use api_key::http::{Response, SendError, Sender, Sending};
+use api_key::http::{Place, Response, SendError, Sender, Sending};
 use rotation::clock::Deadline;
 use rotation::{Code, Error};
 use std::sync::Arc;
@@ -15,7 +15,7 @@ const LATER: Duration = Duration::from_secs(3600);
 pub(super) struct Line(pub(super) Arc<Process>);
 
 impl Sender for Line {
-    fn send<'a>(&'a self, request: Request, _: &'a [String], _: Deadline) -> Sending<'a> {
+    fn send<'a>(&'a self, request: Request, _: Place<'a>, _: Deadline) -> Sending<'a> {
         Box::pin(self.exchange(request))
     }
 }

@@ -88,7 +88,7 @@ fn described(manners: &Options) -> String {
 impl Bench<IssuedKey> {
     async fn store_secrets(&self, screen: &Screen) -> Result<(), Stop> {
         let issuer = &self.opened.issuer;
-        let admin = self.create(ADMIN_SECRET, &json!({ "token": issuer.admin_token() })).await?;
+        let admin = self.create(ADMIN_SECRET, &json!({ "issuer": "lab", "token": issuer.admin_token() })).await?;
         let (id, secret) = issuer.mint("made by hand");
         let value = json!({
             "issuer": "lab",

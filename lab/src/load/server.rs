@@ -97,7 +97,7 @@ impl Server {
     pub(super) fn manager(&self) -> Value {
         match self {
             Self::Database(database) => value(database, database.superuser(), database.superuser_password()).into(),
-            Self::Issuer { issuer, .. } => json!({ "token": issuer.admin_token() }),
+            Self::Issuer { issuer, .. } => json!({ "issuer": "lab", "token": issuer.admin_token() }),
         }
     }
 

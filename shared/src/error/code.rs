@@ -387,7 +387,7 @@ codes! {
     /// A request would go to a host, or an address, that nobody allowed.
     HostDenied = "host-denied", Permanent,
         "requests to this host or address are not allowed",
-        "If the host is right, allow it: a public host in ALLOWED_HOSTS, a host in a private network in ALLOWED_PRIVATE_HOSTS.";
+        "If the host is right, allow it for this issuer, as `issuer=host`: a public host in ALLOWED_HOSTS, a host in a private network in ALLOWED_PRIVATE_HOSTS.";
     /// The issuer kept asking to slow down.
     IssuerThrottled = "issuer-throttled", Retryable,
         "the issuer kept asking to slow down until the step's time was spent",
@@ -406,8 +406,8 @@ codes! {
         "Correct the admin secret that `rotation.adminSecretArn` names, or give its credential the right to manage keys.";
     /// The deployer's list does not have the admin secret.
     AdminNotAllowed = "admin-not-allowed", Permanent,
-        "`rotation.adminSecretArn` names a secret that the deployer has not listed as an admin secret",
-        "Add the secret's ARN to ADMIN_SECRET_ARNS, or correct `rotation.adminSecretArn`.";
+        "`rotation.adminSecretArn` names a secret that the deployer has not listed as an admin secret, or that is for another issuer",
+        "Correct `rotation.adminSecretArn` or `issuer`. If both are right, add the ARN to ADMIN_SECRET_ARNS, or the issuer to the admin secret (`issuer`, or `issuers` for more than one).";
     /// The issuer allows no further key.
     KeyLimitReached = "key-limit-reached", Permanent,
         "the issuer allows no further key",

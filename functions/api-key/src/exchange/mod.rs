@@ -5,7 +5,7 @@ mod pages;
 use crate::description::{Admin, Call, Expiry, Find, Issuer, Key, Pointer, Predicates, Role, Scope, VarValue};
 use crate::exchange::pages::{Page, next_page};
 use crate::http::request::{Request, auth, authenticate, request, token_request};
-use crate::http::{Response, SendError, Sender};
+use crate::http::{Place, Response, SendError, Sender};
 use rotation::clock::{Deadline, since_epoch};
 use rotation::protocol::notes::StepNotes;
 use rotation::secret::SecretText;
@@ -405,7 +405,7 @@ impl<'a> Exchange<'a> {
                 Ok(prepared) => {
                     // Asked last: the request for a token may have been held up.
                     wanted().await.map_err(SendError::NotSent)?;
-                    self.sender.send(prepared, self.hosts(), self.deadline).await
+                    self.sender.send(prepared, self.place(), self.deadline).await
                 }
             };
             let outcome =
@@ -460,7 +460,7 @@ impl<'a> Exchange<'a> {
         if let Some(token) = kept.filter(|_| keep) {
             return Ok(token);
         }
-        let answer = self.sender.send(request, self.hosts(), self.deadline).await;
+        let answer = self.sender.send(request, self.place(), self.deadline).await;
         let answer = answer.map_err(|error| SendError::NotSent(named(error, self.issuer).into()))?;
         self.note("token", &answer);
         let about =
@@ -482,8 +482,9 @@ impl<'a> Exchange<'a> {
         }
     }
 
-    fn hosts(&self) -> &[String] {
-        self.issuer.http.as_ref().map_or(&[], |http| http.hosts.as_slice())
+    fn place(&self) -> Place<'_> {
+        let hosts = self.issuer.http.as_ref().map_or(&[][..], |http| http.hosts.as_slice());
+        Place { issuer: &self.issuer.id, hosts }
     }
 
     fn about(&self, call: &Call, code: Code) -> Error {

@@ -2,17 +2,30 @@
 
 use rotation::clock::Deadline;
 use rotation::{Code, Error, Fact, Result};
+use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+
+/// Hosts under the name of the issuer that they are for: names, or `*.` and a domain.
+pub type HostsByIssuer = BTreeMap<String, Vec<String>>;
 
 /// The hosts that the deployer allows.
 #[derive(Clone, Debug, Default)]
 pub struct HostPolicy {
-    /// Hosts beside those of the descriptions: names, or `*.` and a domain.
-    pub hosts: Vec<String>,
+    /// Hosts beside those of the descriptions.
+    pub hosts: HostsByIssuer,
     /// Hosts that may have private and loopback addresses.
-    pub private_hosts: Vec<String>,
+    pub private_hosts: HostsByIssuer,
     /// Host and port that all requests go to instead, for tests and proxies.
     pub instead: Option<String>,
+}
+
+/// Whose request it is.
+#[derive(Clone, Copy, Debug)]
+pub struct Place<'a> {
+    /// The issuer's name.
+    pub issuer: &'a str,
+    /// The hosts that its description allows. If there are none, it allows the one that it names.
+    pub hosts: &'a [String],
 }
 
 /// A host that a request may go to.
@@ -25,17 +38,21 @@ pub(super) struct Host {
 
 impl HostPolicy {
     /// The host that a request goes to, if the request may go there.
-    pub(super) fn destination(&self, authority: &str, hosts: &[String]) -> Result<Host> {
+    ///
+    /// **Invariant:** a host is allowed for one issuer. Otherwise the admin's credential of another issuer could be sent there.
+    /// Test: `a_host_is_allowed_for_one_issuer`.
+    pub(super) fn destination(&self, authority: &str, of: Place<'_>) -> Result<Host> {
         let (name, port) = split(authority)?;
         let listed = |hosts: &[String]| hosts.iter().any(|pattern| matches(pattern, &name));
-        if !hosts.is_empty() && !listed(hosts) && !listed(&self.hosts) && !listed(&self.private_hosts) {
-            return Err(Error::new(Code::HostDenied).with(Fact::Host, &name));
+        let allowed = |by: &HostsByIssuer| by.get(of.issuer).is_some_and(|hosts| listed(hosts));
+        if !of.hosts.is_empty() && !listed(of.hosts) && !allowed(&self.hosts) && !allowed(&self.private_hosts) {
+            return Err(Error::new(Code::HostDenied).with(Fact::Host, &name).with(Fact::Issuer, of.issuer));
         }
         if let Some(instead) = &self.instead {
             let (name, port) = split(instead)?;
             return Ok(Host { name, port, private: true });
         }
-        let private = listed(&self.private_hosts);
+        let private = allowed(&self.private_hosts);
         Ok(Host { name, port, private })
     }
 
@@ -83,6 +100,14 @@ fn split(authority: &str) -> Result<(String, u16)> {
         return Err(invalid());
     }
     Ok((name.trim_end_matches('.').to_ascii_lowercase(), port))
+}
+
+/// Whether a text is a host name, an address, or `*.` and a domain.
+pub(crate) fn is_host_pattern(text: &str) -> bool {
+    let name = text.strip_prefix("*.").unwrap_or(text);
+    let address = name.strip_prefix('[').and_then(|name| name.strip_suffix(']'));
+    let is_name = !name.is_empty() && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '.' || c == '-');
+    is_name || address.is_some_and(|address| address.parse::<Ipv6Addr>().is_ok())
 }
 
 /// Whether a name equals the pattern, or is below the domain after `*.`.
@@ -172,6 +197,12 @@ fn kind_v6(address: Ipv6Addr) -> AddressKind {
 mod tests {
     use super::*;
 
+    const ACME: Place<'_> = Place { issuer: "acme", hosts: &[] };
+
+    fn of(issuer: &str, host: &str) -> HostsByIssuer {
+        HostsByIssuer::from([(issuer.to_owned(), vec![host.to_owned()])])
+    }
+
     #[test]
     fn addresses_are_public_private_or_never() {
         for (kinds, addresses) in [
@@ -259,23 +290,38 @@ mod tests {
     #[tokio::test]
     async fn a_name_is_judged_by_its_address() {
         let deadline = Deadline::after(std::time::Duration::from_secs(5));
-        let policy = HostPolicy { private_hosts: vec!["localhost".to_owned()], ..HostPolicy::default() };
-        let open = policy.destination("localhost:1", &[]).unwrap();
+        let policy = HostPolicy { private_hosts: of("acme", "localhost"), ..HostPolicy::default() };
+        let open = policy.destination("localhost:1", ACME).unwrap();
         assert!(!policy.resolve(&open, deadline).await.unwrap().is_empty());
-        let shut = HostPolicy::default().destination("localhost:1", &[]).unwrap();
-        assert_eq!(policy.resolve(&shut, deadline).await.unwrap_err().code(), Code::HostDenied);
-        let metadata = HostPolicy { private_hosts: vec!["169.254.169.254".to_owned()], ..HostPolicy::default() };
-        let host = metadata.destination("169.254.169.254", &[]).unwrap();
+        let other = HostPolicy { private_hosts: of("other", "localhost"), ..HostPolicy::default() };
+        for shut in [HostPolicy::default(), other] {
+            let host = shut.destination("localhost:1", ACME).unwrap();
+            assert_eq!(shut.resolve(&host, deadline).await.unwrap_err().code(), Code::HostDenied);
+        }
+        let metadata = HostPolicy { private_hosts: of("acme", "169.254.169.254"), ..HostPolicy::default() };
+        let host = metadata.destination("169.254.169.254", ACME).unwrap();
         assert_eq!(metadata.resolve(&host, deadline).await.unwrap_err().code(), Code::HostDenied);
     }
 
     #[test]
     fn a_host_that_is_not_listed_is_denied() {
         let hosts = ["*.okta.com".to_owned()];
-        assert!(HostPolicy::default().destination("a.okta.com", &hosts).is_ok());
-        let denied = HostPolicy::default().destination("a.okta.com.evil.net", &hosts).unwrap_err();
+        let okta = Place { issuer: "okta", hosts: &hosts };
+        assert!(HostPolicy::default().destination("a.okta.com", okta).is_ok());
+        let denied = HostPolicy::default().destination("a.okta.com.evil.net", okta).unwrap_err();
         assert_eq!((denied.code(), denied.fact(Fact::Host)), (Code::HostDenied, Some("a.okta.com.evil.net")));
-        let more = HostPolicy { hosts: vec!["id.example.com".to_owned()], ..HostPolicy::default() };
-        assert!(more.destination("id.example.com", &hosts).is_ok());
+    }
+
+    #[test]
+    fn a_host_is_allowed_for_one_issuer() {
+        let hosts = ["*.okta.com".to_owned()];
+        let okta = Place { issuer: "okta", hosts: &hosts };
+        for (issuer, allowed) in [("okta", true), ("acme", false)] {
+            let public = HostPolicy { hosts: of(issuer, "id.example.com"), ..HostPolicy::default() };
+            let private = HostPolicy { private_hosts: of(issuer, "id.example.com"), ..HostPolicy::default() };
+            for policy in [public, private] {
+                assert_eq!(policy.destination("id.example.com", okta).is_ok(), allowed, "{policy:?}");
+            }
+        }
     }
 }

@@ -3,7 +3,8 @@
 mod address;
 pub mod request;
 
-pub use address::HostPolicy;
+pub(crate) use address::is_host_pattern;
+pub use address::{HostPolicy, HostsByIssuer, Place};
 
 use crate::http::request::Request;
 use ::http::response::Parts;
@@ -39,11 +40,11 @@ pub type Sending<'a> = Pin<Box<dyn Future<Output = Result<Response, SendError>> 
 
 /// Where a request leaves the process: a [`Client`], or a simulation of issuers.
 pub trait Sender: Send + Sync {
-    /// Sends a request. If `hosts` is not empty, the request may only go to these hosts and those of the deployer.
+    /// Sends a request of an issuer. It may only go to the hosts that its description and the deployer allow for this issuer.
     ///
     /// # Errors
     /// [`SendError`], without any text of the request or the answer.
-    fn send<'a>(&'a self, request: Request, hosts: &'a [String], deadline: Deadline) -> Sending<'a>;
+    fn send<'a>(&'a self, request: Request, of: Place<'a>, deadline: Deadline) -> Sending<'a>;
 }
 
 /// Sends requests to issuers over TLS.
@@ -102,9 +103,9 @@ impl Client {
         Ok(Self { tls: TlsConnector::from(verifier.config()), policy })
     }
 
-    async fn over_tls(&self, request: Request, hosts: &[String], deadline: Deadline) -> Result<Response, SendError> {
+    async fn over_tls(&self, request: Request, of: Place<'_>, deadline: Deadline) -> Result<Response, SendError> {
         let deadline = deadline.within(request.timeout);
-        let host = self.policy.destination(&request.authority, hosts).map_err(SendError::NotSent)?;
+        let host = self.policy.destination(&request.authority, of).map_err(SendError::NotSent)?;
         let placed = |error: Error| {
             let error = error.with_default(Fact::Call, &request.what).with_default(Fact::Host, &host.name);
             error.with_default(Fact::Port, host.port)
@@ -164,8 +165,8 @@ impl Client {
 }
 
 impl Sender for Client {
-    fn send<'a>(&'a self, request: Request, hosts: &'a [String], deadline: Deadline) -> Sending<'a> {
-        Box::pin(self.over_tls(request, hosts, deadline))
+    fn send<'a>(&'a self, request: Request, of: Place<'a>, deadline: Deadline) -> Sending<'a> {
+        Box::pin(self.over_tls(request, of, deadline))
     }
 }
 

@@ -165,13 +165,52 @@ impl Administrator {
     }
 }
 
-/// An admin secret may name its issuer. Its credential is not sent to any other issuer.
+/// Checks that an admin secret is for this issuer: it names its issuer under `issuer`, or several of them under `issuers`.
+///
+/// **Invariant:** an admin's credential is sent to an issuer only if the admin secret names that issuer. Otherwise the writer of a
+/// rotated secret, who chooses the issuer there, could send the credential of one issuer to another.
+/// Test: `an_admins_credential_goes_to_its_own_issuer_alone`.
 fn meant_for(admin: &Document, issuer: &Issuer) -> Result<()> {
-    match admin.optional_string("issuer")? {
-        Some(other) if other != issuer.id => {
-            let error = Error::new(Code::AdminNotAllowed).with(Fact::Field, "issuer");
-            Err(error.with(Fact::Found, "another issuer").with(Fact::Expected, &issuer.id))
+    let field = if admin.has("issuers") { "issuers" } else { "issuer" };
+    let named = match field {
+        "issuers" => admin.typed::<Vec<String>>(field, "an array of the names of issuers")?.unwrap_or_default(),
+        _ => admin.optional_string(field)?.into_iter().collect(),
+    };
+    if named.contains(&issuer.id) {
+        return Ok(());
+    }
+    let (code, found) = match named.is_empty() {
+        true => (Code::FieldMissing, "no issuer"),
+        false => (Code::AdminNotAllowed, "another issuer"),
+    };
+    let expected = format_args!("in the admin secret: \"issuer\": {:?}", issuer.id).to_string();
+    Err(Error::new(code).with(Fact::Field, field).with(Fact::Found, found).with(Fact::Expected, expected))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_admin_secret_names_its_issuers() {
+        let issuer = crate::description::read(
+            crate::sources::BUILT_IN.iter().find(|(name, _)| *name == "cloudflare").map(|(_, text)| *text).unwrap(),
+        )
+        .unwrap();
+        let refused = |text: &str| meant_for(&Document::parse(text.into()).unwrap(), &issuer).err().map(|it| it.code());
+        for (text, code) in [
+            (r#"{"issuer": "cloudflare"}"#, None),
+            (r#"{"issuers": ["cloudflare-roll", "cloudflare"]}"#, None),
+            // A secret that is rotated itself names the issuer of its own rotation.
+            (r#"{"issuer": "cloudflare-roll", "issuers": ["cloudflare"]}"#, None),
+            (r#"{"issuer": "cloudflare", "issuers": []}"#, Some(Code::FieldMissing)),
+            (r#"{"issuer": "cloudflare", "issuers": ["okta"]}"#, Some(Code::AdminNotAllowed)),
+            (r#"{"issuer": "Cloudflare"}"#, Some(Code::AdminNotAllowed)),
+            (r#"{"issuers": "cloudflare"}"#, Some(Code::FieldInvalid)),
+            (r#"{"issuers": null}"#, Some(Code::FieldMissing)),
+            (r#"{"token": "x"}"#, Some(Code::FieldMissing)),
+        ] {
+            assert_eq!(refused(text), code, "{text}");
         }
-        _ => Ok(()),
     }
 }
