@@ -6,10 +6,46 @@ use rotation::{Code, Error, Fact, Result};
 use std::collections::{BTreeMap, BTreeSet};
 use tokio_postgres::{SimpleQueryMessage, SimpleQueryRow};
 
-/// Roles whose members are as powerful as a superuser: they read or write the server's files, run programs (PostgreSQL manual
-/// 21.5), or administer a managed server. Before version 16, a role with CREATEROLE can make itself a member of these.
-const POWERFUL_GROUPS: &str = "'pg_execute_server_program', 'pg_write_server_files', 'pg_read_server_files', \
-    'rds_superuser', 'cloudsqlsuperuser', 'azure_pg_admin'";
+/// Roles whose members can become a superuser, and why (PostgreSQL manual 21.5, "Predefined Roles"). The others there reach neither
+/// a verifier nor the server: pg_checkpoint, pg_create_subscription, pg_database_owner, pg_maintain, pg_signal_*,
+/// pg_stat_scan_tables, pg_use_reserved_connections.
+const POWERFUL_GROUPS: &[(&str, &str)] = &[
+    ("pg_execute_server_program", "it runs programs on the server"),
+    ("pg_write_server_files", "it writes files of the server"),
+    ("pg_read_server_files", "it reads files of the server"),
+    ("pg_read_all_data", "it reads all tables, and the verifiers of all passwords"),
+    ("pg_write_all_data", "it writes all tables, also those whose content a superuser runs"),
+    ("pg_read_all_stats", "it sees all statements, and the verifiers in them"),
+    ("pg_read_all_settings", "it sees all settings, and the passwords in them"),
+    ("pg_monitor", "it sees all statements and settings, and the passwords and verifiers in them"),
+    ("rds_superuser", "it administers the server"),
+    ("cloudsqlsuperuser", "it administers the server"),
+    ("azure_pg_admin", "it administers the server"),
+];
+
+/// Why the role `g` is as powerful as a superuser, as an SQL expression; NULL if it is not. Privileges count as well as membership:
+/// whoever sees a superuser's verifier can act as the server of that superuser.
+fn power() -> String {
+    let groups: String = POWERFUL_GROUPS
+        .iter()
+        .map(|(group, why)| format!("WHEN g.rolname = {} THEN {} ", literal(group), literal(why)))
+        .collect();
+    // A function without an entry in proacl is open to all, and checks for itself who calls it.
+    format!(
+        "CASE WHEN g.rolsuper THEN 'it is a superuser' {groups}\
+         WHEN g.rolreplication THEN 'REPLICATION copies the whole server' \
+         WHEN g.rolcreaterole AND current_setting('server_version_num')::int4 < 160000 \
+           THEN 'CREATEROLE grants every role before version 16' \
+         WHEN has_column_privilege(g.oid, 'pg_catalog.pg_authid'::regclass, 'rolpassword', 'SELECT') \
+           THEN 'it reads pg_authid, with the verifiers of all passwords' \
+         WHEN has_column_privilege(g.oid, 'pg_catalog.pg_shadow'::regclass, 'passwd', 'SELECT') \
+           THEN 'it reads pg_shadow, with the verifiers of all passwords' \
+         WHEN EXISTS (SELECT FROM pg_proc p WHERE p.pronamespace = 'pg_catalog'::regnamespace AND p.proacl IS NOT NULL \
+             AND p.proname IN ('pg_read_file', 'pg_read_binary_file', 'lo_import', 'lo_export') \
+             AND has_function_privilege(g.oid, p.oid, 'EXECUTE')) \
+           THEN 'it calls functions that read or write files of the server' END"
+    )
+}
 
 /// What a setting is for: a database (the empty name: all databases), and the parameter.
 pub(crate) type SettingKey = (String, String);
@@ -21,9 +57,8 @@ pub(crate) struct Role {
     pub(crate) attributes: Attributes,
     /// `VALID UNTIL` has passed.
     pub(crate) expired: bool,
-    /// The role itself and each role that it is a member of, directly or not, and whether that one is as powerful as a
-    /// superuser.
-    pub(crate) reach: BTreeMap<String, bool>,
+    /// The role itself and each role that it is a member of, directly or not, and why that one is as powerful as a superuser.
+    pub(crate) reach: BTreeMap<String, Option<String>>,
     /// Its direct memberships.
     pub(crate) member_of: Vec<Membership>,
     /// Whether it owns anything in this database, or a whole database.
@@ -83,6 +118,7 @@ impl Role {
     /// Queries whose rows [`read`](Self::read) takes. `search_path` has to be pinned.
     pub(crate) fn query(names: &[&str]) -> String {
         let names = names.iter().map(|name| literal(name)).collect::<Vec<_>>().join(", ");
+        let power = power();
         // `to_jsonb` reads the options only if the columns exist: they came with version 16. Names are compared as text, which does
         // not cut a name that is too long to that of another role.
         format!(
@@ -95,8 +131,7 @@ impl Role {
              FROM pg_roles r WHERE rolname::text IN ({names}); \
              WITH RECURSIVE reach AS (SELECT oid AS role, oid FROM pg_roles WHERE rolname::text IN ({names}) \
                UNION SELECT role, m.roleid FROM reach JOIN pg_auth_members m ON m.member = reach.oid) \
-             SELECT 'reach', r.rolname, g.rolname, g.rolsuper OR g.rolname IN ({POWERFUL_GROUPS}) \
-               OR (g.rolcreaterole AND current_setting('server_version_num')::int4 < 160000) \
+             SELECT 'reach', r.rolname, g.rolname, {power} \
              FROM reach JOIN pg_roles r ON r.oid = reach.role JOIN pg_roles g ON g.oid = reach.oid; \
              SELECT 'member', m.rolname, g.rolname, a.admin_option, \
                coalesce((to_jsonb(a) ->> 'inherit_option')::boolean, true), \
@@ -118,7 +153,8 @@ impl Role {
         let mut roles: Vec<Self> = rows(messages, "role").map(Self::of_row).collect();
         let named = |tag, name: String| rows(messages, tag).filter(move |row| text(row, 1) == name);
         for role in &mut roles {
-            role.reach = named("reach", role.name.clone()).map(|row| (text(row, 2).to_owned(), flag(row, 3))).collect();
+            let power = |row| Some(text(row, 3)).filter(|why| !why.is_empty()).map(str::to_owned);
+            role.reach = named("reach", role.name.clone()).map(|row| (text(row, 2).to_owned(), power(row))).collect();
             role.member_of = named("member", role.name.clone()).map(Membership::of_row).collect();
             role.settings = named("setting", role.name.clone())
                 .map(|row| ((text(row, 2).to_owned(), text(row, 3).to_owned()), text(row, 4).to_owned()))
@@ -180,10 +216,15 @@ impl Role {
             return protected("it is the superuser secret's own user");
         }
         let own = |role: &str| role == server.session_user || role == server.current_user;
-        match self.reach.iter().find(|(role, powerful)| **powerful || own(role)) {
+        // The role itself says more than what it is a member of.
+        let itself = self.reach.get_key_value(&self.name).filter(|(_, why)| why.is_some());
+        match itself.or_else(|| self.reach.iter().find(|(role, why)| why.is_some() || own(role))) {
             Some(_) if allow_powerful => Ok(()),
-            Some((role, _)) if *role == self.name => protected("it is a superuser, or amounts to one"),
-            Some((role, _)) => protected(&format!("it is a member of {role}, and as powerful as that")),
+            Some((role, Some(why))) if *role == self.name => protected(&format!("it amounts to a superuser: {why}")),
+            Some((role, Some(why))) => {
+                protected(&format!("it is a member of {role}, which amounts to a superuser: {why}"))
+            }
+            Some((role, None)) => protected(&format!("it is a member of {role}, and as powerful as that")),
             None => Ok(()),
         }
     }

@@ -73,7 +73,7 @@ mod tests {
         assert_eq!(observed.provable(&pair, Side::Clone, false).unwrap_err().code(), Code::RoleMissing);
 
         let mut clone_of_clone = role("app");
-        clone_of_clone.reach.insert("app_clone".to_owned(), false);
+        clone_of_clone.reach.insert("app_clone".to_owned(), None);
         let observed = ObservedPair { base: Some(clone_of_clone), clone: Some(followed(&role("app"))) };
         assert_eq!(observed.provable(&named, Side::Clone, false).unwrap_err().code(), Code::PairUnproven);
 

@@ -25,6 +25,7 @@ on! { (postgres, mysql, mariadb):
     tls_is_used_unless_the_secret_says_otherwise;
     a_certificate_is_verified_and_what_is_wrong_with_it_is_said;
     a_private_ca_is_trusted_wherever_it_is_named;
+    what_the_rotated_secret_trusts_does_not_count_for_a_superuser;
     a_server_that_is_down_refuses_connections;
     a_host_that_does_not_resolve_is_named;
     every_wait_ends_before_the_step_does;
@@ -113,6 +114,45 @@ async fn a_certificate_is_verified_and_what_is_wrong_with_it_is_said<O: Options<
     assert!(secret.opens("AWSCURRENT").await);
     // The name is demanded, and not one more that would do.
     fails(&world, &secret, "tls-name-mismatch").await;
+}
+
+/// Whoever writes the rotated secret names its CA. For a superuser it does not count, whatever names the superuser's server.
+async fn what_the_rotated_secret_trusts_does_not_count_for_a_superuser<O: Options>(options: O) {
+    let server = O::Server::start(options).await;
+    let ca = server.ca_pem().to_owned();
+    let (name, password) = server.superuser();
+    let with_server = merged(
+        server.fields(),
+        json!({"host": "localhost", "port": server.port(), "username": name, "password": password.expose()}),
+    );
+    let alone = json!({"username": name, "password": password.expose()});
+    let with_ca = merged(with_server.clone(), json!({"rotation": {"caBundle": ca}}));
+    let binds = with_server["engine"] == "postgres";
+    let unproven = if binds { "tls-unknown-issuer" } else { "superuser-address-unproven" };
+    for (number, (environment, superuser, expected)) in [
+        ("", &alone, Some(unproven)),
+        ("", &with_server, Some("tls-unknown-issuer")),
+        ("", &with_ca, None),
+        (ca.as_str(), &with_server, None),
+        (ca.as_str(), &alone, (!binds).then_some(unproven)),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let lab = Lab::builder(O::Server::function().await).env("CA_BUNDLE", environment).start().await.unwrap();
+        let superuser = lab.create_secret("superuser", &superuser.to_string()).await.unwrap();
+        let user = format!("user{number}");
+        let own = json!({"masterarn": superuser, "rotation": {"caBundle": ca}});
+        let (arn, password) = user_of(&lab, &server, server.port(), &user, own).await;
+        let error = lab.rotate(&arn).await.unwrap().error();
+        assert_eq!(error.as_ref().map(|error| error.error_type.as_str()), expected, "case {number}: {error:?}");
+        if let Some(error) = error.filter(|error| error.error_type == "tls-unknown-issuer") {
+            for part in ["credential=\"superuser\"", "CA_BUNDLE", &superuser] {
+                assert!(error.error_message.contains(part), "case {number}, {part}: {error:?}");
+            }
+        }
+        assert!(server.opens(&user, password.expose()).await, "case {number}");
+    }
 }
 
 async fn a_private_ca_is_trusted_wherever_it_is_named<O: Options>(options: O) {

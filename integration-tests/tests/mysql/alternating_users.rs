@@ -77,7 +77,9 @@ async fn shop(world: &World<MySql>) {
 }
 
 async fn the_clone_gets_what_the_base_has_and_loses_what_it_lost(kind: Kind) {
-    let world = World::of(kind).await;
+    // Some of these rights are a superuser's.
+    let options = Options::default().kind(kind);
+    let world = World::mysql_with(options, |function| function.env("ALLOW_POWERFUL_ROLES", "true")).await;
     shop(&world).await;
     let secret = world.alternating_user("app").await;
     let default_role = |role: &str| match kind {
@@ -398,7 +400,47 @@ async fn a_pair_of_awss_function_goes_on(kind: Kind) {
 async fn users_that_cannot_or_must_not_be_rotated_so_are_refused_untouched(kind: Kind) {
     let world = World::of(kind).await;
     shop(&world).await;
-    for (sql, code) in [
+    let (password_table, own_to_it, harmless) = match kind {
+        Kind::MySql => (
+            "GRANT SELECT (authentication_string) ON mysql.user TO app",
+            &[
+                "GRANT SELECT ON mysql.user TO app",
+                "GRANT BACKUP_ADMIN ON *.* TO app",
+                "GRANT CLONE_ADMIN ON *.* TO app",
+                "GRANT ROLE_ADMIN ON *.* TO app",
+                "GRANT SYSTEM_USER ON *.* TO app",
+                "GRANT SET_ANY_DEFINER ON *.* TO app",
+                "GRANT ALLOW_NONEXISTENT_DEFINER ON *.* TO app",
+                "GRANT PERSIST_RO_VARIABLES_ADMIN ON *.* TO app",
+                "GRANT SENSITIVE_VARIABLES_OBSERVER ON *.* TO app",
+                "CREATE ROLE copier; GRANT BACKUP_ADMIN ON *.* TO copier; GRANT copier TO app",
+            ][..],
+            &[
+                "GRANT PROCESS, RELOAD, REPLICATION CLIENT, SHOW DATABASES ON *.* TO app",
+                "GRANT CONNECTION_ADMIN, XA_RECOVER_ADMIN ON *.* TO app",
+                "GRANT SELECT (User, Host) ON mysql.user TO app; GRANT SELECT ON mysql.time_zone TO app",
+                "SET GLOBAL partial_revokes = ON; GRANT SELECT ON *.* TO app; REVOKE SELECT ON mysql.* FROM app",
+            ][..],
+        ),
+        Kind::MariaDb => (
+            "GRANT SELECT ON mysql.global_priv TO app",
+            &[
+                "GRANT PROCESS ON *.* TO app",
+                "GRANT BINLOG MONITOR ON *.* TO app",
+                "GRANT SLAVE MONITOR ON *.* TO app",
+                "GRANT CONNECTION ADMIN ON *.* TO app",
+                "GRANT SET USER ON *.* TO app",
+                "GRANT BINLOG REPLAY ON *.* TO app",
+                "CREATE ROLE watcher; GRANT PROCESS ON *.* TO watcher; GRANT watcher TO app",
+            ][..],
+            &[
+                "GRANT RELOAD, SHOW DATABASES, LOCK TABLES ON *.* TO app",
+                "GRANT READ_ONLY ADMIN ON *.* TO app",
+                "GRANT SELECT ON mysql.proc TO app; GRANT SELECT ON mysql.time_zone TO app",
+            ][..],
+        ),
+    };
+    let refused = [
         ("ALTER USER app ACCOUNT LOCK", "role-unusable"),
         ("GRANT CREATE USER ON *.* TO app", "role-protected"),
         ("GRANT SELECT ON *.* TO app WITH GRANT OPTION", "role-protected"),
@@ -410,9 +452,15 @@ async fn users_that_cannot_or_must_not_be_rotated_so_are_refused_untouched(kind:
         ("GRANT ALTER ON *.* TO app", "role-protected"),
         ("GRANT DROP ON `mysq_`.* TO app", "role-protected"),
         ("GRANT SUPER ON *.* TO app", "role-protected"),
+        ("GRANT SELECT ON *.* TO app", "role-protected"),
+        ("GRANT SELECT ON mysql.* TO app", "role-protected"),
+        (password_table, "role-protected"),
+        ("GRANT REPLICATION SLAVE ON *.* TO app", "role-protected"),
+        ("GRANT FILE ON *.* TO app", "role-protected"),
         ("CREATE ROLE mighty; GRANT CREATE USER ON *.* TO mighty; GRANT mighty TO app", "role-protected"),
         ("DROP USER app", "role-missing"),
-    ] {
+    ];
+    for (sql, code) in refused.into_iter().chain(own_to_it.iter().map(|sql| (*sql, "role-protected"))) {
         world.sql("DROP USER IF EXISTS app; DROP USER IF EXISTS app_clone").await;
         let secret = world.alternating_user("app").await;
         world.sql(sql).await;
@@ -420,6 +468,13 @@ async fn users_that_cannot_or_must_not_be_rotated_so_are_refused_untouched(kind:
         assert_eq!(error.error_type, code, "{kind}: {sql}: {error:?}");
         let clones = world.ask("SELECT 1 FROM mysql.user WHERE User = 'app_clone'").await;
         assert!(clones.is_empty(), "{kind}: {sql}");
+    }
+    // What reaches no password and no file is no power.
+    for sql in harmless {
+        world.sql("DROP USER IF EXISTS app; DROP USER IF EXISTS app_clone").await;
+        let secret = world.alternating_user("app").await;
+        world.sql(sql).await;
+        clone_is_alike(&world, &secret, "app", "app_clone", sql).await;
     }
     // Neither of a pair may be the superuser itself.
     let own = world.server.superuser().to_owned();

@@ -455,6 +455,16 @@ async fn powerful_users_are_left_alone_unless_the_deployer_allows_them() {
             ("managed", "GRANT middle TO managed"),
             ("runner", "GRANT pg_execute_server_program TO runner"),
             ("maker", "ALTER ROLE maker CREATEROLE"),
+            ("reads_all", "GRANT pg_read_all_data TO reads_all"),
+            ("writes_all", "GRANT pg_write_all_data TO writes_all"),
+            ("monitors", "CREATE ROLE watchers; GRANT pg_monitor TO watchers; GRANT watchers TO monitors"),
+            ("stats", "GRANT pg_read_all_stats TO stats"),
+            ("configured", "GRANT pg_read_all_settings TO configured"),
+            ("copies", "ALTER ROLE copies REPLICATION"),
+            ("verifiers", "GRANT SELECT ON pg_authid TO verifiers"),
+            ("one_column", "GRANT SELECT (rolpassword) ON pg_authid TO one_column"),
+            ("shadow", "GRANT SELECT ON pg_shadow TO shadow"),
+            ("files", "GRANT EXECUTE ON FUNCTION pg_read_file(text) TO files"),
         ] {
             let secret = world.user_with(user, json!({"masterarn": superuser.arn})).await;
             world.sql(power).await;
@@ -464,6 +474,16 @@ async fn powerful_users_are_left_alone_unless_the_deployer_allows_them() {
             } else {
                 refused_without_a_trace(&world, &secret, "role-protected", user).await;
             }
+        }
+        // What reaches no verifier and no file is no power.
+        for (user, right) in [
+            ("signals", "GRANT pg_signal_backend, pg_checkpoint, pg_stat_scan_tables TO signals"),
+            ("names", "GRANT SELECT (rolname) ON pg_authid TO names"),
+            ("makes", "ALTER ROLE makes CREATEDB BYPASSRLS"),
+        ] {
+            let secret = world.user_with(user, json!({"masterarn": superuser.arn})).await;
+            world.sql(right).await;
+            secret.rotated().await;
         }
         // A changed password would lock the superuser's own secret out.
         let own = merged(superuser.at("AWSCURRENT").await, json!({"masterarn": superuser.arn}));

@@ -30,7 +30,7 @@ impl<E: Engine> Logins<'_, E> {
     pub(crate) async fn superuser_session(&self, id: &str, child: &DatabaseUser) -> Result<E::Session> {
         let superuser = self.superusers.find::<E>(self.context, id, child).await?;
         let session = self.log_in_superuser(&superuser).await;
-        session.map_err(|failure| failure.or_rejected(Code::SuperuserRejected))
+        session.map_err(|failure| failure.or_rejected(Code::SuperuserRejected).with_default(Fact::OtherSecret, id))
     }
 
     pub(crate) async fn log_in_superuser(&self, superuser: &Superuser) -> LoginResult<E> {

@@ -29,7 +29,7 @@ pub(crate) struct Superuser {
     pub(crate) address: AddressSource,
 }
 
-/// Who names the superuser's server and the CAs to trust there.
+/// Who names the superuser's server. The rotated secret never says which CAs to trust there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum AddressSource {
     /// RDS, the superuser's own secret or the deployer.
@@ -88,7 +88,7 @@ impl Superusers {
     ) -> Result<Superuser> {
         let (here, there) = (Address::new(&own.host, own.port), Address::new(&child.host, child.port));
         if here == there {
-            return Ok(Superuser::at_same_server(own, child));
+            return Ok(Superuser::at_own_server(own, child));
         }
         let mismatch = || mismatch(&there, &here);
         // A server has one port.
@@ -173,12 +173,18 @@ impl SuperuserSecret {
 
 impl Superuser {
     /// A superuser whose secret names no server: at the address that the child's secret names.
+    ///
+    /// **Invariant:** what the child trusts (`rotation.caBundle`, `rotation.tlsServerName`) does not count for a superuser: only
+    /// Amazon's roots, the deployer's CA_BUNDLE and the superuser's own secret do. Otherwise a writer of the child who has seen the
+    /// superuser's verifier could complete its login at a server of their own, and learn from that how to log in as it.
+    /// Test: `what_the_rotated_secret_trusts_does_not_count_for_a_superuser`.
     fn at_childs_address(child: &DatabaseUser, username: String, password: Password) -> Self {
-        let user = DatabaseUser { username, password, plaintext: false, ..child.clone() };
+        let child = DatabaseUser { ca_bundle: None, tls_server_name: None, ..child.clone() };
+        let user = DatabaseUser { username, password, plaintext: false, ..child };
         Self { user, address: AddressSource::RotatedSecret }
     }
 
-    /// A superuser whose secret names no server: at the address that RDS states. What the child trusts does not count there.
+    /// A superuser whose secret names no server: at the address that RDS states.
     fn at_rds_address(child: &DatabaseUser, username: String, password: Password, address: Address) -> Self {
         let Address { host, port } = address;
         let child = DatabaseUser { ca_bundle: None, tls_server_name: None, ..child.clone() };
@@ -186,24 +192,7 @@ impl Superuser {
         Self { user, address: AddressSource::Trusted }
     }
 
-    /// A superuser whose own secret names the server that the child's names.
-    fn at_same_server(own: DatabaseUser, child: &DatabaseUser) -> Self {
-        // The child's CA and server name do not count for the superuser, unless its own secret has the same.
-        let trusted = own.ca_bundle == child.ca_bundle && own.tls_server_name == child.tls_server_name
-            || child.ca_bundle.is_none() && child.tls_server_name.is_none();
-        let user = DatabaseUser {
-            database: child.database.clone(),
-            plaintext: own.plaintext && child.plaintext,
-            ca_bundle: own.ca_bundle.or_else(|| child.ca_bundle.clone()),
-            tls_server_name: own.tls_server_name.or_else(|| child.tls_server_name.clone()),
-            username: own.username,
-            password: own.password,
-            ..child.clone()
-        };
-        Self { user, address: if trusted { AddressSource::Trusted } else { AddressSource::RotatedSecret } }
-    }
-
-    /// A superuser whose own secret names another server, which was found to have the child's database.
+    /// A superuser whose own secret names its server: the child's, or another one that was found to have the child's database.
     fn at_own_server(own: DatabaseUser, child: &DatabaseUser) -> Self {
         let (database, plaintext) = (child.database.clone(), own.plaintext && child.plaintext);
         let user = DatabaseUser { engine: child.engine.clone(), database, plaintext, ..own };
@@ -238,15 +227,22 @@ mod tests {
         let alone = Superuser::at_childs_address(&plain_child, "s".to_owned(), "p".into());
         assert!(!alone.user.plaintext && alone.address == AddressSource::RotatedSecret);
         let silent = superuser(r#"{"engine":"postgres","host":"DB.example","username":"s","password":"p"}"#);
-        let silent = Superuser::at_same_server(silent, &plain_child);
+        let silent = Superuser::at_own_server(silent, &plain_child);
         assert!(!silent.user.plaintext && silent.address == AddressSource::Trusted);
         let agreeing =
             superuser(r#"{"engine":"postgres","host":"db.example","username":"s","password":"p","ssl":false}"#);
-        assert!(Superuser::at_same_server(agreeing, &plain_child).user.plaintext);
+        assert!(Superuser::at_own_server(agreeing, &plain_child).user.plaintext);
 
-        let child_with_ca = secret(r#""username":"app","rotation":{"caBundle":"pem"}"#).user;
+        let child_with_ca = secret(r#""username":"app","rotation":{"caBundle":"pem","tlsServerName":"mine"}"#).user;
         let full = superuser(r#"{"engine":"postgres","host":"db.example","username":"s","password":"p"}"#);
-        assert_eq!(Superuser::at_same_server(full, &child_with_ca).address, AddressSource::RotatedSecret);
+        let alone = Superuser::at_childs_address(&child_with_ca, "s".to_owned(), "p".into());
+        for superuser in [Superuser::at_own_server(full, &child_with_ca), alone] {
+            assert_eq!((superuser.user.ca_bundle, superuser.user.tls_server_name), (None, None));
+        }
+        let own_ca = superuser(
+            r#"{"engine":"postgres","host":"db.example","username":"s","password":"p","rotation":{"caBundle":"own"}}"#,
+        );
+        assert_eq!(Superuser::at_own_server(own_ca, &child_with_ca).user.ca_bundle.as_deref(), Some("own"));
     }
 
     #[test]

@@ -219,11 +219,11 @@ codes! {
     /// The chain ends in a root that is not trusted.
     TlsUnknownIssuer = "tls-unknown-issuer", Permanent,
         "the server's certificate is not issued by a CA that this function trusts",
-        "Trust your CA with `rotation.caBundle` in the secret or CA_BUNDLE in the function's environment.";
+        "Trust your CA with CA_BUNDLE in the function's environment, or with `rotation.caBundle` in the secret of the user that the facts name. A superuser's login does not use the rotated secret's.";
     /// The certificate is for another name.
     TlsNameMismatch = "tls-name-mismatch", Permanent,
         "the server's certificate is for another name",
-        "If `host` is an alias, put the certificate's name in `rotation.tlsServerName`.";
+        "If `host` is an alias, put the certificate's name in `rotation.tlsServerName` of the secret whose user the facts name. A superuser's login does not use the rotated secret's.";
     /// Another failure of the TLS handshake.
     TlsFailed = "tls-failed", Permanent,
         "the TLS handshake failed",

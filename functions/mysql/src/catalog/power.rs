@@ -5,13 +5,24 @@ use crate::sql::quote::{AccountName, identifier, literal};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Global privileges that lead to all others: the word, MySQL's column in `mysql.user`, and MariaDB's bit in
-/// `global_priv.access` (`privilege_t` in sql/privilege.h). Reading and writing the server's files is one of them.
+/// `global_priv.access` (`privilege_t` in sql/privilege.h). Reading and writing the server's files is one of them, and so is reading
+/// the binary log, which has the hash of each password that is set.
 const GLOBAL: &[(&str, &str, u32)] = &[
     ("SUPER", "Super_priv", 15),
     ("CREATE USER", "Create_user_priv", 25),
     ("GRANT OPTION", "Grant_priv", 10),
     ("FILE", "File_priv", 9),
+    ("REPLICATION SLAVE", "Repl_slave_priv", 19),
 ];
+
+/// Reading the schema `mysql`, which has the hash of every password.
+const READ: (&str, &str, u32) = ("SELECT", "Select_priv", 0);
+
+/// The tables of that schema, and the columns, that have passwords or their hashes.
+const PASSWORD_TABLES: &str =
+    "'user', 'global_priv', 'password_history', 'general_log', 'slow_log', 'servers', 'slave_master_info'";
+const PASSWORD_COLUMNS: &str =
+    "'authentication_string', 'Password', 'User_attributes', 'Priv', 'argument', 'sql_text', 'User_password'";
 
 /// Privileges that lead to all others if they hold in the schema `mysql`, as a global one does. ALTER can make a
 /// superuser the default in MariaDB's `global_priv`, and DROP makes room for another table.
@@ -23,23 +34,38 @@ const WRITE: &[(&str, &str, u32)] = &[
     ("ALTER", "Alter_priv", 13),
 ];
 
-/// MySQL's dynamic privileges of that kind: to act as another user, to grant rights, or to make the server apply
-/// changes from another server or from a text (MySQL manual, "Dynamic Privilege Descriptions").
+/// MySQL's dynamic privileges of that kind: to act as another user, to grant rights, to copy the server (a donor of CLONE asks for
+/// BACKUP_ADMIN alone), to see its passwords, or to make it apply changes from another server or from a text (MySQL manual, "Dynamic
+/// Privilege Descriptions").
 const DYNAMIC: &[&str] = &[
+    "ALLOW_NONEXISTENT_DEFINER",
+    "BACKUP_ADMIN",
     "BINLOG_ADMIN",
     "CLONE_ADMIN",
     "GROUP_REPLICATION_ADMIN",
+    "GROUP_REPLICATION_STREAM",
+    "PERSIST_RO_VARIABLES_ADMIN",
     "REPLICATION_APPLIER",
     "REPLICATION_SLAVE_ADMIN",
     "ROLE_ADMIN",
+    "SENSITIVE_VARIABLES_OBSERVER",
     "SET_ANY_DEFINER",
     "SET_USER_ID",
     "SYSTEM_USER",
     "SYSTEM_VARIABLES_ADMIN",
 ];
 
-/// MariaDB's privileges of that kind.
-const MARIADB: &[(&str, u32)] = &[("SET USER", 30), ("REPLICATION SLAVE ADMIN", 34), ("BINLOG REPLAY", 37)];
+/// MariaDB's privileges of that kind. There PROCESS shows the passwords in others' statements, which MySQL hides; BINLOG MONITOR and
+/// SLAVE MONITOR read the events of logs; and CONNECTION ADMIN sets `init_connect`, which others' sessions run.
+const MARIADB: &[(&str, u32)] = &[
+    ("PROCESS", 8),
+    ("BINLOG MONITOR", 20),
+    ("SET USER", 30),
+    ("CONNECTION ADMIN", 32),
+    ("REPLICATION SLAVE ADMIN", 34),
+    ("BINLOG REPLAY", 37),
+    ("SLAVE MONITOR", 38),
+];
 
 /// The powers of every account on the server, and the accounts that each can become.
 #[derive(Clone, Debug, Default)]
@@ -63,8 +89,9 @@ impl Powers {
         let bit = |(word, bit): (&str, u32)| {
             format!("IF(COALESCE(JSON_VALUE(Priv, '$.access'), 0) & {}, '{word}', NULL)", 1_u64 << bit)
         };
-        let mysql: Vec<String> = GLOBAL.iter().map(held).chain(WRITE.iter().map(written)).collect();
-        let all = GLOBAL.iter().chain(WRITE).map(|&(word, _, bit)| (word, bit)).chain(MARIADB.iter().copied());
+        let mysql: Vec<String> = GLOBAL.iter().map(held).chain(WRITE.iter().chain([&READ]).map(written)).collect();
+        let all =
+            GLOBAL.iter().chain(WRITE).chain([&READ]).map(|&(word, _, bit)| (word, bit)).chain(MARIADB.iter().copied());
         let mariadb: Vec<String> = all.map(bit).collect();
         let columns = WRITE.iter().map(|(_, column, _)| *column).collect::<Vec<_>>().join(", ");
         let words = WRITE.iter().map(|(word, _, _)| *word).collect::<Vec<_>>().join("|");
@@ -77,7 +104,14 @@ impl Powers {
              UNION ALL SELECT User, Host, 'writing in the schema mysql' FROM mysql.db \
                WHERE 'mysql' LIKE Db ESCAPE '\\' AND 'Y' IN ({columns}) \
              UNION ALL SELECT User, Host, 'writing tables of the schema mysql' FROM mysql.tables_priv \
-               WHERE Db = 'mysql' AND CONCAT_WS(',', Table_priv, Column_priv) REGEXP '{words}'",
+               WHERE Db = 'mysql' AND CONCAT_WS(',', Table_priv, Column_priv) REGEXP '{words}' \
+             UNION ALL SELECT User, Host, 'reading the schema mysql' FROM mysql.db \
+               WHERE 'mysql' LIKE Db ESCAPE '\\' AND Select_priv = 'Y' \
+             UNION ALL SELECT User, Host, 'reading passwords in the schema mysql' FROM mysql.tables_priv \
+               WHERE Db = 'mysql' AND Table_name IN ({PASSWORD_TABLES}) AND FIND_IN_SET('Select', Table_priv) \
+             UNION ALL SELECT User, Host, 'reading passwords in the schema mysql' FROM mysql.columns_priv \
+               WHERE Db = 'mysql' AND Table_name IN ({PASSWORD_TABLES}) AND Column_name IN ({PASSWORD_COLUMNS}) \
+                 AND FIND_IN_SET('Select', Column_priv)",
             mysql.join(", "),
             mariadb.join(", ")
         )

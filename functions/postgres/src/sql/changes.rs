@@ -168,7 +168,7 @@ pub(crate) mod tests {
 
     pub(crate) fn role(name: &str) -> Role {
         let attributes = Attributes { login: true, ..Attributes::default() };
-        let reach = BTreeMap::from([(name.to_owned(), false)]);
+        let reach = BTreeMap::from([(name.to_owned(), None)]);
         Role { name: name.to_owned(), attributes, reach, ..Role::default() }
     }
 
