@@ -3,7 +3,7 @@
 //! The text is kept as it was stored, and a change replaces only the bytes of the value that changes. Keys, numbers,
 //! order and white space that this project knows nothing about stay exactly as their owner wrote them.
 
-use crate::error::{Code, Error, Fact, Result};
+use crate::error::{Code, Error, Fact, Result, key as shown_key};
 use crate::password::Policy;
 use crate::secret::{Password, SecretText};
 use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
@@ -50,7 +50,7 @@ impl Document {
         let mut seen = HashSet::with_capacity(raw.len());
         for (key, value) in raw {
             if !seen.insert(key.clone()) {
-                return Err(invalid(prefix, &key, "the same key twice", "each key once"));
+                return Err(invalid(prefix, shown_key(&key), "the same key twice", "each key once"));
             }
             // A `&RawValue` borrows from `source`, so the difference of the addresses is its offset there.
             let start = value.get().as_ptr().addr() - source.as_ptr().addr();
@@ -281,7 +281,7 @@ impl Document {
             return Err(self.invalid("rotation", "a value that is no object", "an object"));
         }
         let options = Self::parse_object(text.into(), "rotation.")?;
-        let unknown: Vec<&str> = options.keys().filter(|key| !known.contains(key)).collect();
+        let unknown: Vec<&str> = options.keys().filter(|key| !known.contains(key)).map(shown_key).collect();
         if unknown.is_empty() {
             return Ok(Some(options));
         }

@@ -42,6 +42,37 @@ impl Protocol {
         message[if self == Self::Postgres { 0 } else { 3 }]
     }
 
+    /// A row with this text in this column; `None` if the message is no row, or has no text there.
+    pub(super) fn renamed(self, message: &[u8], column: usize, text: &str) -> Option<Vec<u8>> {
+        let row = &message[self.head()..];
+        let mut columns = match self {
+            Self::Postgres if message[0] == b'D' => columns_of_postgres(row)?,
+            Self::MySql => columns_of_mysql(row)?,
+            Self::Postgres => return None,
+        };
+        *columns.get_mut(column)?.as_mut()? = text.into();
+        let mut row = match self {
+            Self::Postgres => u16::try_from(columns.len()).ok()?.to_be_bytes().to_vec(),
+            Self::MySql => Vec::new(),
+        };
+        for column in columns {
+            match (self, column) {
+                (Self::Postgres, None) => row.extend([0xFF; 4]),
+                (Self::Postgres, Some(column)) => {
+                    row.extend(u32::try_from(column.len()).ok()?.to_be_bytes());
+                    row.extend(column);
+                }
+                (Self::MySql, None) => row.push(0xFB),
+                (Self::MySql, Some(column)) => {
+                    row.push(0xFC);
+                    row.extend(u16::try_from(column.len()).ok()?.to_le_bytes());
+                    row.extend(column);
+                }
+            }
+        }
+        Some(self.message(self.first(message), &row))
+    }
+
     /// Whether the login ends with this message of the server.
     pub(super) fn ends_login(self, message: &[u8]) -> bool {
         match self {
@@ -50,6 +81,40 @@ impl Protocol {
             Self::MySql => message.get(4) == Some(&0) && message[3] > 1,
         }
     }
+}
+
+type Columns = Vec<Option<Vec<u8>>>;
+
+fn columns_of_postgres(row: &[u8]) -> Option<Columns> {
+    let (mut columns, mut rest) = (Vec::new(), row.get(2..)?);
+    while let Some((length, after)) = rest.split_first_chunk::<4>() {
+        let length = usize::try_from(i32::from_be_bytes(*length)).ok();
+        let (column, after) = after.split_at_checked(length.unwrap_or_default())?;
+        columns.push(length.map(|_| column.to_vec()));
+        rest = after;
+    }
+    Some(columns)
+}
+
+/// Nothing says that a message is a row: it consists of texts, each with its length, and is neither OK nor the description of a column.
+fn columns_of_mysql(row: &[u8]) -> Option<Columns> {
+    let (mut columns, mut rest) = (Vec::new(), row);
+    if row.is_empty() || row.starts_with(b"\x03def") || row.starts_with(&[0, 0]) || (row[0] == 0xFE && row.len() < 9) {
+        return None;
+    }
+    while let Some((first, after)) = rest.split_first() {
+        let (length, after) = match first {
+            0xFB => (None, after),
+            0xFC => (Some(usize::from(u16::from_le_bytes([*after.first()?, *after.get(1)?]))), after.get(2..)?),
+            0xFD..=0xFF => return None,
+            short => (Some(usize::from(*short)), after),
+        };
+        let (column, after) = after.split_at_checked(length.unwrap_or_default())?;
+        columns.push(length.map(|_| column.to_vec()));
+        rest = after;
+    }
+    // One number alone is the number of columns that follow.
+    (row.len() > 1).then_some(columns)
 }
 
 /// Reads messages.

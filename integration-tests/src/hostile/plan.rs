@@ -74,6 +74,8 @@ kinds! {
     FloodOfText = "flood-of-text",
     /// A message that is as long as one can be.
     Giant = "giant",
+    /// Every row after the login has a text of the server's choice in one column.
+    Renamed = "renamed",
 }
 
 /// What is done to which message.
@@ -88,12 +90,17 @@ pub struct Plan {
 }
 
 impl Plan {
+    /// In each row after the login, this column has a text of the server's choice.
+    pub fn renaming(column: usize) -> Self {
+        Self { place: Place::Work(column), kind: Kind::Renamed, seed: 0 }
+    }
+
     /// The plan that this number stands for.
     pub fn of(seed: u64) -> Self {
         let mut dice = Dice(seed);
         let place = if dice.below(3) == 0 { Place::Login(dice.below(8)) } else { Place::Work(dice.below(24)) };
         // A flood takes longer than the other kinds, and tests try each by itself.
-        let kinds = if dice.below(40) == 0 { Kind::ALL.len() } else { 10 };
+        let kinds = if dice.below(40) == 0 { Kind::ALL.len() - 1 } else { 10 };
         Self { place, kind: Kind::ALL[dice.below(kinds)], seed }
     }
 }
@@ -176,6 +183,11 @@ impl Change {
         }
         self.done = false;
         match &self.plan {
+            Some(Plan { place: Place::Work(column), kind: Kind::Renamed, .. }) if self.working => {
+                let renamed = self.protocol.renamed(frame, *column, MARKER);
+                self.done = renamed.is_some();
+                vec![Act::Send(renamed.unwrap_or_else(|| frame.to_vec()))]
+            }
             Some(plan) if plan.place == place => {
                 self.done = true;
                 acts(self.protocol, plan, frame)
@@ -229,6 +241,8 @@ fn acts(protocol: Protocol, plan: &Plan, frame: &[u8]) -> Vec<Act> {
         }
         Kind::Refusal => vec![Act::Send(refusal(protocol, first, &mut dice)), Act::Close],
         Kind::Missing => Vec::new(),
+        // Of the rows that come later.
+        Kind::Renamed => vec![same()],
         Kind::Giant => {
             let piece = vec![b'x'; PIECE];
             let length = if protocol == Protocol::Postgres { 0x7FFF_FFF0 } else { 0xFF_FFFF };

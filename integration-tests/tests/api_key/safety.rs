@@ -262,6 +262,32 @@ async fn an_admins_credential_goes_to_its_own_issuer_alone() {
     assert_eq!(refused(json!({"issuers": ["sendgrid", "lab"], "token": token}), "lab").await, None);
 }
 
+/// People paste a key or an address with a password into a field for a name.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_no_name_is_not_printed() {
+    let described = described(&[
+        ("  base: https://issuer.example.com\n", "  base: \"https://{{vars.host}}\"\n  hosts: [issuer.example.com]\n"),
+        ("auth:\n", "vars:\n  host: {default: issuer.example.com}\n\nauth:\n"),
+    ]);
+    let (world, issuer) = World::lab_with(Options::default(), &described, |function| function).await;
+    for fields in [
+        json!({"issuer": format!("Bearer {CANARY}")}),
+        json!({"issuer": format!("https://{CANARY}@lab")}),
+        json!({"host": format!("app:{CANARY}@issuer.example.com")}),
+        json!({"host": format!("{CANARY}@issuer.example.com")}),
+        json!({"host": format!("issuer.example.com/{CANARY}")}),
+        json!({"rotation": {"adminSecretArn": format!("https://app:{CANARY}@lab")}}),
+        json!({"rotation": {format!("Bearer {CANARY}"): 1}}),
+        json!({"rotation": {"value": {"kind": CANARY}}}),
+    ] {
+        let (id, key) = issuer.mint("by hand");
+        let all = integration_tests::merged(json!({"apiKey": key, "apiKeyId": id}), fields.clone());
+        let error = world.secret(all).await.refused().await;
+        let printed = format!("{error:?} {}", world.lab.function_output());
+        assert!(!printed.contains(&CANARY[..10]), "{fields}: {error:?}");
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_server_that_nobody_vouches_for_is_sent_nothing() {
     let settings = |function: Builder| function.env("CA_BUNDLE", "");

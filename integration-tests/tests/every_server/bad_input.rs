@@ -3,12 +3,14 @@
 
 use integration_tests::malformed::{self, field, marked, moved, never_tried, planted, refused};
 use integration_tests::{Options, STEPS, Server, World, merged, world};
+use lab::servers::Password;
 use lab::servers::mysql::MySql;
 use lab::servers::postgres::Postgres;
 use serde_json::{Value, json};
 
 on! { (postgres, mysql):
     a_malformed_secret_is_refused_with_the_field_that_is_wrong;
+    what_is_no_name_is_not_printed;
     a_name_that_no_certificate_can_be_for_is_refused_before_the_login;
     a_binary_secret_is_refused;
     a_superuser_secret_that_cannot_serve_is_refused_before_its_password_is_sent;
@@ -55,6 +57,50 @@ async fn a_malformed_secret_is_refused_with_the_field_that_is_wrong<O: Options<S
     }
     assert!(!world.lab.function_output().contains("S3cr3t"));
     assert_eq!(world.relay.connections(), 0);
+}
+
+/// People paste a connection string, or a name with its password, into a field for a name.
+async fn what_is_no_name_is_not_printed<O: Options<Server: Secrets>>(options: O) {
+    let world = world(options).await;
+    let password = marked();
+    let superuser = world.superuser().await;
+    let url = format!("postgres://app:{password}@db.example.com:5432/orders?sslmode=require");
+    let pairs = format!("host=localhost user=app password={password}");
+    let with_password = format!("app:{password}");
+    let mut key = serde_json::Map::new();
+    key.insert(pairs.clone(), 1.into());
+    let cases = [
+        (json!({"host": url}), "field-invalid"),
+        (json!({"host": pairs}), "field-invalid"),
+        (json!({"host": format!("{with_password}@localhost")}), "field-invalid"),
+        (json!({"host": format!("localhost:5432/{password}")}), "field-invalid"),
+        (json!({"username": url}), ""),
+        (json!({"username": pairs}), ""),
+        (json!({"username": with_password}), ""),
+        (json!({"username": password.repeat(3)}), ""),
+        (json!({"dbname": url}), ""),
+        (json!({"dbname": pairs}), ""),
+        (json!({"masterarn": url}), ""),
+        (json!({"masterarn": pairs}), ""),
+        (json!({"engine": password}), "engine-mismatch"),
+        (json!({"masterarn": superuser.arn, "username": with_password}), ""),
+        (json!({"masterarn": superuser.arn, "rotation": {"users": ["app", with_password]}}), ""),
+        (json!({"masterarn": superuser.arn, "host": url}), "field-invalid"),
+        (json!({"rotation": {"tlsServerName": url}}), "field-invalid"),
+        (json!({"rotation": key}), "option-unknown"),
+    ];
+    for (fields, code) in cases {
+        let document = merged(world.document("app", Password::random().expose()), fields.clone());
+        let secret = world.secret(document).await;
+        let (error, _) = refused(&world, &secret).await;
+        let shown = fields.to_string().replace(&password, "…");
+        assert!(code.is_empty() || error.error_type == code, "{shown}: {error:?}");
+        assert!(!error.error_message.contains("S3cr3t"), "{shown}: {error:?}");
+        let outcome = world.lab.invoke(&json!({"Step": "diagnose", "SecretId": secret.arn})).await;
+        let diagnosis = String::from_utf8_lossy(&outcome.payload);
+        assert!(!diagnosis.contains("S3cr3t"), "{shown}: {diagnosis}");
+        assert!(!world.lab.function_output().contains("S3cr3t"), "{shown}");
+    }
 }
 
 async fn a_name_that_no_certificate_can_be_for_is_refused_before_the_login<O: Options<Server: Secrets>>(options: O) {

@@ -14,6 +14,7 @@ use std::time::Duration;
 on! { (postgres, mysql, mariadb):
     whatever_a_server_says_a_step_ends_with_a_code;
     a_flood_has_a_limit;
+    whatever_a_server_calls_itself_is_not_printed;
 }
 
 /// The template's limit is 128 MB.
@@ -24,6 +25,9 @@ const TIMEOUT: Duration = Duration::from_secs(6);
 const SAMPLE: u64 = 16;
 /// How many run side by side.
 const WORKERS: usize = 4;
+
+/// More than an answer to the functions has.
+const MOST_COLUMNS: usize = 20;
 
 const KEPT: &str = include_str!("../../fuzz-corpus/frames.txt");
 
@@ -56,6 +60,13 @@ async fn a_flood_has_a_limit<O: Options>(options: O) {
     let places = [Place::Login(1), Place::Work(0)];
     let plans = floods.flat_map(|kind| places.map(|place| Plan { place, kind: *kind, seed: 1 }));
     try_all(options, plans.collect(), true).await;
+}
+
+/// Who a session belongs to, what the settings are called, which version it is: whatever an answer has in a column.
+async fn whatever_a_server_calls_itself_is_not_printed<O: Options>(options: O) {
+    // Each for a single user and for a pair.
+    let plans = (0..MOST_COLUMNS).flat_map(|column| std::iter::repeat_n(Plan::renaming(column), 2));
+    try_all(options, plans.collect(), false).await;
 }
 
 /// Tries each plan in a rotation of its own, and fails with all that went wrong. Whether each plan has to be carried out, and to fail

@@ -225,10 +225,10 @@ impl Case {
     /// The value of the superuser's or the admin's secret.
     pub(super) fn superuser(self, password: &str) -> Value {
         match self.strategy {
-            Strategy::CreateRevoke | Strategy::CreateRevokeNow => return json!({"token": password}),
-            Strategy::Roll => return json!({"apiToken": password}),
+            Strategy::CreateRevoke | Strategy::CreateRevokeNow => return json!({"issuer": "lab", "token": password}),
+            Strategy::Roll => return json!({"issuer": "cloudflare-roll", "apiToken": password}),
             Strategy::SetValue => {
-                return json!({"domain": DOMAIN, "clientId": ADMIN_CLIENT, "clientSecret": password});
+                return json!({"issuer": "auth0", "domain": DOMAIN, "clientId": ADMIN_CLIENT, "clientSecret": password});
             }
             _ => {}
         }

@@ -104,7 +104,8 @@ pub fn expect_user(found: &str, expected: &str) -> Result<()> {
     }
     Err(Error::new(Code::LoginForbidden)
         .with(Fact::User, expected)
-        .with(Fact::Found, found)
+        // A server that has received a password could answer with it.
+        .with(Fact::Found, "another user")
         .with(Fact::What, "the session belongs to another user"))
 }
 

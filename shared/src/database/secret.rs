@@ -5,7 +5,7 @@
 use super::endpoint::{Endpoint, Transport};
 use super::engine::Engine;
 use crate::document::Document;
-use crate::error::{Code, Error, Fact, Result};
+use crate::error::{Code, Error, Fact, Result, is_host};
 use crate::net::tls::Verifier;
 use crate::secret::Password;
 use std::time::Duration;
@@ -210,7 +210,7 @@ impl DatabaseUser {
         }
         Ok(Self {
             engine,
-            host: document.string("host")?,
+            host: host(document)?,
             port: document.port("port")?.unwrap_or(E::DEFAULT_PORT),
             username: document.string("username")?,
             password: document.password("password")?,
@@ -240,11 +240,23 @@ impl DatabaseUser {
 
     /// Adds the server and the user to an error that does not name them.
     pub(crate) fn locate(&self, error: Error) -> Error {
+        // Over TLS a server may ask for the password itself, and could answer with it as the name of anything.
         error
+            .hiding(self.password.expose())
             .with_default(Fact::Host, &self.host)
             .with_default(Fact::Port, self.port)
             .with_default(Fact::User, &self.username)
     }
+}
+
+/// The host. Whoever pastes a connection string here pastes a password, too, so a wrong value is not printed.
+fn host(document: &Document) -> Result<String> {
+    let host = document.string("host")?;
+    if is_host(&host) && !host.starts_with('[') {
+        return Ok(host);
+    }
+    let expected = "a host name or an address alone, without a scheme, a user, a port or a path";
+    Err(document.invalid("host", "a text that is no host", expected))
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 use super::engine::Engine;
 use super::pair::{Pair, Side};
 use super::secret::{DatabaseSecret, Strategy};
-use crate::error::{Code, Error, Fact, Result};
+use crate::error::{Code, Error, Fact, Result, name};
 use crate::protocol::target::Versions;
 
 /// The keys that a rotation of a database user writes.
@@ -61,8 +61,8 @@ impl CheckedVersions {
         }
         Err(Error::new(Code::PendingMismatch)
             .with(Fact::Field, "username")
-            .with(Fact::Found, pending_user)
-            .with(Fact::Expected, expected)
+            .with(Fact::Found, name(pending_user))
+            .with(Fact::Expected, name(&expected))
             .with(Fact::User, current_user))
     }
 }

@@ -1,11 +1,15 @@
 //! Errors that are safe to print.
 //!
 //! **Invariant:** an [`Error`] is a stable [`Code`] and a list of [`Fact`]s, and never holds another error's text. Servers, SDKs
-//! and parsers quote their input, and the input may be a password. Test: `nothing_secret_is_printed_when_all_is_logged`.
+//! and parsers quote their input, and the input may be a password. What has to be a name or a host is printed only if it looks like
+//! one. Tests: `nothing_secret_is_printed_when_all_is_logged`, `what_is_no_name_is_not_printed`,
+//! `whatever_a_server_calls_itself_is_not_printed`.
 
 mod code;
+mod shown;
 
 pub use code::{Class, Code};
+pub use shown::{is_host, key, name, secret_name};
 
 use std::fmt;
 
@@ -99,6 +103,18 @@ impl Fact {
 /// attacker's field cannot flood a log line.
 const FACT_LIMIT: usize = 1024;
 
+/// The text of a fact, or what stands for it.
+fn printable(fact: Fact, text: &str) -> &str {
+    let looks_right = match fact {
+        Fact::User | Fact::Partner | Fact::Database => shown::is_name(text),
+        Fact::Host => is_host(text),
+        Fact::Issuer => text.len() <= 64 && shown::has_only(text, "-_."),
+        Fact::Secret | Fact::OtherSecret => secret_name(text) == text,
+        _ => true,
+    };
+    if looks_right { text } else { shown::HIDDEN }
+}
+
 /// A failure: a code and the facts of this occurrence. Safe to print in every form.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Error {
@@ -115,11 +131,12 @@ impl Error {
         Self { code, facts: Vec::new() }
     }
 
-    /// Adds a fact. Control characters are escaped, and the text is cut to 1,024 characters.
+    /// Adds a fact. Control characters are escaped, and the text is cut to 1,024 characters. A user, a host and the like that does not
+    /// look like one is not shown.
     #[must_use]
     pub fn with(mut self, fact: Fact, value: impl fmt::Display) -> Self {
         let mut text = String::new();
-        for character in value.to_string().chars().take(FACT_LIMIT) {
+        for character in printable(fact, &value.to_string()).chars().take(FACT_LIMIT) {
             if character.is_control() {
                 text.extend(character.escape_default());
             } else {
@@ -134,6 +151,18 @@ impl Error {
     #[must_use]
     pub fn with_default(self, fact: Fact, value: impl fmt::Display) -> Self {
         if self.fact(fact).is_some() { self } else { self.with(fact, value) }
+    }
+
+    /// The same without facts that hold this text: a password that a server could answer with. Texts of fewer than eight characters stand
+    /// in ordinary words, too, and are left.
+    #[must_use]
+    pub fn hiding(mut self, secret: &str) -> Self {
+        if secret.chars().count() >= 8 {
+            for (_, value) in self.facts.iter_mut().filter(|(_, value)| value.contains(secret)) {
+                *value = shown::HIDDEN.to_owned();
+            }
+        }
+        self
     }
 
     /// The same facts under another code. What a failed login means depends on whose login it was.
@@ -215,10 +244,18 @@ mod tests {
 
     #[test]
     fn a_fact_cannot_forge_a_log_line_or_flood_it() {
-        let error = Error::new(Code::FieldInvalid).with(Fact::Host, format!("a\n{}", "b".repeat(9_000)));
-        let host = error.fact(Fact::Host).unwrap();
+        let error = Error::new(Code::FieldInvalid).with(Fact::What, format!("a\n{}", "b".repeat(9_000)));
+        let host = error.fact(Fact::What).unwrap();
         assert!(host.starts_with("a\\nbbb"), "{host}");
         assert!(host.len() < 1_100);
+    }
+
+    #[test]
+    fn a_password_that_a_server_answers_with_is_hidden() {
+        let error = Error::new(Code::PrivilegesDiffer).with(Fact::What, "setting hunter2hunter2").with(Fact::Port, 1);
+        let hidden = error.clone().hiding("hunter2hunter2");
+        assert!(!hidden.to_string().contains("hunter2") && hidden.fact(Fact::Port) == Some("1"), "{hidden}");
+        assert_eq!(error.clone().hiding("setting"), error);
     }
 
     #[test]
@@ -229,5 +266,41 @@ mod tests {
             error.to_string(),
             "[field-missing] the secret lacks a required field (field=\"host\"). Add the field to the secret's JSON."
         );
+    }
+
+    #[test]
+    fn what_does_not_look_like_its_kind_is_not_shown() {
+        let long = "a".repeat(81);
+        for (fact, good, bad) in [
+            (
+                Fact::User,
+                &["app", "o'brien", "späti", "a b@c", "'app'@'10.0.0.0/255.0.0.0'", "'app'@'2001:db8::1'"][..],
+                &[
+                    "app:hunter2",
+                    "postgres://app:hunter2@db",
+                    "host=db password=hunter2",
+                    "{\"password\":\"x\"}",
+                    &long,
+                ][..],
+            ),
+            (
+                Fact::Host,
+                &["db", "db.example.com.", "my_db-1", "10.0.0.1", "::1", "[::1]"],
+                &["db:5432", "https://db", "app:hunter2@db", "app@db", "db/orders", "", "d b", "jdbc:mysql://db"],
+            ),
+            (Fact::Issuer, &["new-relic"], &["Bearer hunter2", "https://x"]),
+            (
+                Fact::OtherSecret,
+                &["arn:aws:secretsmanager:eu-central-1:123456789012:secret:rds!db-1a-AbCdEf", "name/a"],
+                &["postgres://app:hunter2@db", "hunter 2"],
+            ),
+        ] {
+            for text in good {
+                assert_eq!(printable(fact, text), *text, "{fact:?}");
+            }
+            for text in bad {
+                assert_eq!(printable(fact, text), shown::HIDDEN, "{fact:?} {text}");
+            }
+        }
     }
 }

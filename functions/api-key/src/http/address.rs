@@ -1,6 +1,7 @@
 //! Where requests may go: which host names, and which addresses behind a name.
 
 use rotation::clock::Deadline;
+use rotation::error::is_host;
 use rotation::{Code, Error, Fact, Result};
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -96,7 +97,8 @@ fn split(authority: &str) -> Result<(String, u16)> {
         }
         _ => (authority, 443),
     };
-    if name.is_empty() {
+    // A name with a user in front of it has a password, too, so a wrong one is not printed.
+    if !is_host(name) {
         return Err(invalid());
     }
     Ok((name.trim_end_matches('.').to_ascii_lowercase(), port))

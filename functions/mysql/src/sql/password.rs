@@ -44,6 +44,33 @@ pub(crate) struct AccountUpdate {
     pub(crate) discard: bool,
 }
 
+/// Plugins of accounts that may be named in an error (MySQL manual, "Available Authentication Plugins"; MariaDB Knowledge Base,
+/// "Authentication Plugins").
+const OTHER_PLUGINS: &[&str] = &[
+    "AWSAuthenticationPlugin",
+    "auth_socket",
+    "authentication_fido",
+    "authentication_kerberos",
+    "authentication_ldap_sasl",
+    "authentication_ldap_simple",
+    "authentication_oci",
+    "authentication_openid_connect",
+    "authentication_pam",
+    "authentication_webauthn",
+    "authentication_windows",
+    "caching_sha2_password",
+    "ed25519",
+    "gssapi",
+    "mysql_native_password",
+    "mysql_no_login",
+    "mysql_old_password",
+    "named_pipe",
+    "pam",
+    "parsec",
+    "sha256_password",
+    "unix_socket",
+];
+
 impl Plugin {
     /// The plugin of an account, which keeps it.
     ///
@@ -58,7 +85,9 @@ impl Plugin {
             _ => None,
         };
         known.ok_or_else(|| {
-            let found = if *several { format!("{plugin}, and another way besides") } else { plugin.clone() };
+            // A hostile server names it as it likes.
+            let plugin = OTHER_PLUGINS.iter().find(|known| *known == plugin).unwrap_or(&"a plugin of another name");
+            let found = if *several { format!("{plugin}, and another way besides") } else { (*plugin).to_owned() };
             let expected = if mariadb {
                 "mysql_native_password or ed25519"
             } else {

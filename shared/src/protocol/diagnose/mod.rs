@@ -16,7 +16,7 @@ use search::{CredentialState, Findings, HelperState, Probe, Search, VersionState
 
 use crate::clock::{Deadline, age_of, date, since_epoch};
 use crate::document::Document;
-use crate::error::{Class, Code, Error, Fact, Result};
+use crate::error::{Class, Code, Error, Fact, Result, secret_name};
 use crate::protocol::Rotation;
 use crate::protocol::context::{RefusedLogins, StepContext};
 use crate::protocol::label::Label;
@@ -401,7 +401,7 @@ impl Diagnosis {
 fn helper_secret_json(helper: &HelperSecret) -> Value {
     let credential = helper.tried.clone().map_or(CredentialState::NotTried, CredentialState::Tried);
     let mut fields = Map::new();
-    fields.insert("secret".to_owned(), helper.secret.clone().into());
+    fields.insert("secret".to_owned(), secret_name(&helper.secret).into());
     fields.insert("credential".to_owned(), credential.as_str().into());
     if let Some(error) = credential.error() {
         fields.insert("error".to_owned(), error_json(error));
