@@ -51,7 +51,7 @@ impl MySql {
     /// if need be.
     ///
     /// # Errors
-    /// [`Error::Provision`] if there are no programs to be had; [`Error::NotReady`] if the server does not start, for
+    /// [`Error::Provision`](crate::servers::Error::Provision) if there are no programs to be had; [`Error::NotReady`](crate::servers::Error::NotReady) if the server does not start, for
     /// instance because of a setting in `options`.
     pub async fn start(mut options: Options) -> Result<Self> {
         blocking(move || {
@@ -115,7 +115,7 @@ impl MySql {
     /// [`log_statements`](Options::log_statements) was chosen.
     ///
     /// # Errors
-    /// [`Error::Provision`] if a log cannot be read.
+    /// [`Error::Provision`](crate::servers::Error::Provision) if a log cannot be read.
     pub fn log_text(&self) -> Result<String> {
         self.instance.logs()
     }
@@ -124,7 +124,7 @@ impl MySql {
     /// [`connect`](Self::connect).
     ///
     /// # Errors
-    /// [`Error::Provision`] if it cannot be written; [`Error::NotReady`] if the server does not take it.
+    /// [`Error::Provision`](crate::servers::Error::Provision) if it cannot be written; [`Error::NotReady`](crate::servers::Error::NotReady) if the server does not take it.
     pub async fn present_certificate(&mut self, certificate: Certificate) -> Result<()> {
         // Whatever the one is that clients are presented until then.
         let mut session = self.connect_unverified().await?;
@@ -142,7 +142,7 @@ impl MySql {
     /// [`up`](Self::up): meanwhile connections are refused.
     ///
     /// # Errors
-    /// [`Error::Stop`] if the process does not end.
+    /// [`Error::Stop`](crate::servers::Error::Stop) if the process does not end.
     pub fn down(&self) -> Result<()> {
         self.process.down(self)
     }
@@ -150,7 +150,7 @@ impl MySql {
     /// Starts the server again on the same port, if it is down.
     ///
     /// # Errors
-    /// [`Error::NotReady`] if it does not start.
+    /// [`Error::NotReady`](crate::servers::Error::NotReady) if it does not start.
     pub async fn up(&self) -> Result<()> {
         self.process.up(&self.instance, &self.port).await
     }
@@ -158,7 +158,7 @@ impl MySql {
     /// Stops every process of the server as they are, so that it neither answers nor closes a connection.
     ///
     /// # Errors
-    /// [`Error::Signal`].
+    /// [`Error::Signal`](crate::servers::Error::Signal).
     pub fn freeze(&self) -> Result<()> {
         self.process.freeze(self)
     }
@@ -166,7 +166,7 @@ impl MySql {
     /// Lets a server go on that was [frozen](Self::freeze).
     ///
     /// # Errors
-    /// [`Error::Signal`].
+    /// [`Error::Signal`](crate::servers::Error::Signal).
     pub fn thaw(&self) -> Result<()> {
         self.process.thaw(self)
     }
@@ -174,7 +174,7 @@ impl MySql {
     /// Stops the server at once and removes its directory. Dropping it does the same, without telling of a failure.
     ///
     /// # Errors
-    /// [`Error::Stop`] if the process does not end.
+    /// [`Error::Stop`](crate::servers::Error::Stop) if the process does not end.
     pub fn stop(self) -> Result<()> {
         self.down()
     }
