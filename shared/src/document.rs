@@ -165,23 +165,45 @@ impl Document {
     /// [`Code::FieldMissing`]; [`Code::FieldInvalid`] if it is not a string, is empty, or has a NUL character, which neither
     /// PostgreSQL nor MySQL accepts.
     pub fn string(&self, key: &str) -> Result<String> {
-        self.optional_string(key)?
-            .ok_or_else(|| Error::new(Code::FieldMissing).with(Fact::Field, format_args!("{}{key}", self.prefix)))
+        match self.text_of(key)? {
+            Some(text) if text.is_empty() => Err(self.invalid(key, "an empty string", FILLED)),
+            Some(text) => Ok(text),
+            None => Err(Error::new(Code::FieldMissing).with(Fact::Field, format_args!("{}{key}", self.prefix))),
+        }
     }
 
-    /// A string that may be absent or null.
+    /// A string that may be absent or null. An empty one means the same, as with AWS's functions.
     ///
     /// # Errors
-    /// [`Code::FieldInvalid`], as for [`string`](Self::string).
+    /// [`Code::FieldInvalid`] if it is not a string, or has a NUL character.
     pub fn optional_string(&self, key: &str) -> Result<Option<String>> {
-        let expected = "a string that is not empty";
+        Ok(self.text_of(key)?.filter(|text| !text.is_empty()))
+    }
+
+    fn text_of(&self, key: &str) -> Result<Option<String>> {
         match self.value(key)? {
             None | Some(Value::Null) => Ok(None),
-            Some(Value::String(text)) if text.is_empty() => Err(self.invalid(key, "an empty string", expected)),
-            Some(Value::String(text)) if text.contains('\0') => Err(self.invalid(key, "a NUL character", expected)),
+            Some(Value::String(text)) if text.contains('\0') => Err(self.invalid(key, "a NUL character", FILLED)),
             Some(Value::String(text)) => Ok(Some(text)),
-            Some(other) => Err(self.invalid(key, kind(&other), expected)),
+            Some(other) => Err(self.invalid(key, kind(&other), FILLED)),
         }
+    }
+
+    /// An id: a string, or a whole number, of which every digit counts.
+    ///
+    /// # Errors
+    /// As for [`string`](Self::string).
+    pub fn id(&self, key: &str) -> Result<String> {
+        match self.json(key) {
+            Some(text) if is_whole_number(text.expose()) => Ok(text.expose().to_owned()),
+            _ => self.string(key),
+        }
+    }
+
+    /// The JSON of a new id: a number where this document has one and the id can be one, and else a string.
+    pub fn json_of_id(&self, key: &str, id: &str) -> String {
+        let is_number = self.json(key).is_some_and(|text| is_whole_number(text.expose()));
+        if is_number && is_whole_number(id) { id.to_owned() } else { Value::from(id).to_string() }
     }
 
     /// The password under this key.
@@ -397,6 +419,15 @@ impl Meaning {
     }
 }
 
+/// What a text has to be.
+const FILLED: &str = "a string that is not empty";
+
+/// Whether a text is a whole number in JSON, without a sign (RFC 8259, section 6).
+fn is_whole_number(text: &str) -> bool {
+    let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    digits && (text == "0" || !text.starts_with('0'))
+}
+
 /// A JSON value's type, for error messages. Never the value.
 pub fn kind(value: &Value) -> &'static str {
     match value {
@@ -480,6 +511,32 @@ mod tests {
         for bad in ["1", "\"yes\"", "{}"] {
             assert_eq!(document(&format!("{{\"ssl\":{bad}}}")).boolean("ssl").unwrap_err().code(), Code::FieldInvalid);
         }
+    }
+
+    #[test]
+    fn what_is_empty_is_absent_where_it_may_be() {
+        let document = document(r#"{"dbname":"","masterarn":null}"#);
+        assert_eq!(document.optional_string("dbname").unwrap(), None);
+        assert_eq!(document.optional_string("masterarn").unwrap(), None);
+        assert_eq!(document.string("dbname").unwrap_err().code(), Code::FieldInvalid);
+        assert_eq!(document.string("masterarn").unwrap_err().code(), Code::FieldMissing);
+    }
+
+    #[test]
+    fn an_id_may_be_a_number_and_stays_one() {
+        let document = document(
+            r#"{"a":12345678901234567890123,"b":"7","c":1.5,"d":-1,"e":007e1}"#.replace("007e1", "7e1").as_str(),
+        );
+        assert_eq!(document.id("a").unwrap(), "12345678901234567890123");
+        assert_eq!(document.id("b").unwrap(), "7");
+        for bad in ["c", "d", "e"] {
+            assert_eq!(document.id(bad).unwrap_err().code(), Code::FieldInvalid, "{bad}");
+        }
+        assert_eq!(document.id("f").unwrap_err().code(), Code::FieldMissing);
+        assert_eq!(document.json_of_id("a", "42"), "42");
+        assert_eq!(document.json_of_id("a", "042"), r#""042""#);
+        assert_eq!(document.json_of_id("a", "key_1"), r#""key_1""#);
+        assert_eq!(document.json_of_id("b", "42"), r#""42""#);
     }
 
     #[test]

@@ -20,6 +20,7 @@ on! { (postgres, mysql):
 
 on! { (postgres, mysql, mariadb):
     a_user_that_does_not_exist_is_named;
+    optional_keys_that_are_empty_mean_none;
 }
 
 /// An engine that is another function's.
@@ -57,6 +58,19 @@ async fn a_malformed_secret_is_refused_with_the_field_that_is_wrong<O: Options<S
     }
     assert!(!world.lab.function_output().contains("S3cr3t"));
     assert_eq!(world.relay.connections(), 0);
+}
+
+/// As with AWS's functions, whose secrets are made by forms that fill in every key.
+async fn optional_keys_that_are_empty_mean_none<O: Options>(options: O) {
+    let world = world(options).await;
+    let empty = json!({"dbname": "", "masterarn": "", "rotation": {"caBundle": "", "tlsServerName": ""}});
+    let secret = world.user_with("app", empty.clone()).await;
+    secret.rotated().await;
+    assert!(secret.opens("AWSCURRENT").await);
+    let rotated = secret.at("AWSCURRENT").await;
+    for key in ["dbname", "masterarn", "rotation"] {
+        assert_eq!(rotated[key], empty[key], "{key} is as it was written");
+    }
 }
 
 /// People paste a connection string, or a name with its password, into a field for a name.

@@ -98,7 +98,7 @@ pub fn key(document: &Document, issuer: &Issuer) -> Result<Key> {
     for (field, output) in &issuer.output {
         match output {
             Output::KeySecret => key.secret = Some(document.password(field)?.expose().into()),
-            Output::KeyId => key.id = Some(document.string(field)?),
+            Output::KeyId => key.id = Some(document.id(field)?),
             // Absent until the first rotation.
             Output::KeyField(name) => {
                 let text = document.optional_string(field)?;

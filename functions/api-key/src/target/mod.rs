@@ -372,7 +372,11 @@ fn written(current: &Document, holder: &Holder, key: &Key) -> Result<Document> {
             Output::Time => Some(rfc3339(since_epoch())),
         };
         let text = text.ok_or_else(|| Error::new(Code::FieldMissing).with(Fact::Field, field))?;
-        changes.push((field.as_str(), serde_json::Value::from(text).to_string()));
+        let json = match output {
+            Output::KeyId => current.json_of_id(field, &text),
+            _ => serde_json::Value::from(text).to_string(),
+        };
+        changes.push((field.as_str(), json));
     }
     let changes: Vec<_> = changes.iter().map(|(field, json)| (*field, json.as_str())).collect();
     current.with_json(&changes)
