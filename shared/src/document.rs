@@ -189,7 +189,7 @@ impl Document {
         }
     }
 
-    /// An id: a string, or a whole number, of which every digit counts.
+    /// An id: a string or a whole number. A number keeps all its digits, also those that no integer type can hold.
     ///
     /// # Errors
     /// As for [`string`](Self::string).

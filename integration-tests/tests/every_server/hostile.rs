@@ -19,7 +19,8 @@ on! { (postgres, mysql, mariadb):
 
 /// The template's limit is 128 MB.
 const MOST_MEMORY: u64 = 100 << 20;
-/// What a step has. Some plans end in silence. A function that does not answer in time is ended, with a code that is none of ours.
+/// How long a step may take. Some plans end in silence. The lab ends a function that does not answer in time, and its error has no code
+/// of the documentation.
 const TIMEOUT: Duration = Duration::from_secs(6);
 /// Cases of a run of the tests.
 const SAMPLE: u64 = 16;

@@ -85,7 +85,7 @@ async fn accounts_that_the_secret_knows_in_any_version_are_rotated(kind: Kind) {
         world.sql(&format!("ALTER USER {other}@'{host}' {hash}")).await;
     }
     secret.rotated().await;
-    // A password of a person's on both, of which nobody can tell that it is one: the names in the secret say so.
+    // A person has set another password on each account. The secret knows neither, so the change waits until the secret names the pair.
     let (other, _) = secret.credential("AWSPREVIOUS").await;
     for host in ["%", "127.0.0.2"] {
         world.sql(&format!("ALTER USER {other}@'{host}' IDENTIFIED BY 'by hand on {host}'")).await;

@@ -1,11 +1,11 @@
 //! `cargo lab chaos`: histories of rotations, tried by a machine.
 
 use super::bar::Bar;
+use super::named::named;
 use super::screen::{Screen, Style};
 use super::stop::Stop;
 use crate::chaos::{Explored, History, Judged, Plan, Strategy, Target, explore, replay};
 use clap::Args;
-use clap::builder::{PossibleValuesParser, TypedValueParser};
 use serde::Serialize;
 use std::time::{Duration, Instant};
 
@@ -13,10 +13,10 @@ use std::time::{Duration, Instant};
 #[derive(Args, Clone, Debug)]
 pub(super) struct Chaos {
     /// The database server, or `issuer` [default: all].
-    #[arg(long, value_parser = targets())]
+    #[arg(long, value_parser = named(&Target::ALL, Target::name, "no such target"))]
     target: Option<Target>,
     /// How a credential is replaced [default: all that the target has].
-    #[arg(long, value_parser = strategies())]
+    #[arg(long, value_parser = named(&Strategy::ALL, Strategy::name, "no such strategy"))]
     strategy: Option<Strategy>,
     /// The most faults and acts in one history. Up to --full-depth all are tried, beyond it a sample.
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(0..=6))]
@@ -42,18 +42,6 @@ pub(super) struct Chaos {
     /// Print one JSON object to stdout at the end; everything else goes to stderr.
     #[arg(long)]
     pub(super) json: bool,
-}
-
-fn targets() -> impl TypedValueParser<Value = Target> {
-    let names = Target::ALL.map(Target::name);
-    PossibleValuesParser::new(names)
-        .try_map(|name| Target::ALL.into_iter().find(|known| known.name() == name).ok_or("no such target"))
-}
-
-fn strategies() -> impl TypedValueParser<Value = Strategy> {
-    let names = Strategy::ALL.map(Strategy::name);
-    PossibleValuesParser::new(names)
-        .try_map(|name| Strategy::ALL.into_iter().find(|known| known.name() == name).ok_or("no such strategy"))
 }
 
 /// Tries histories, or one of them.

@@ -1,6 +1,7 @@
 //! `cargo lab load`: rotations under load.
 
 use super::bar::Bar;
+use super::named::named;
 use super::rotate::setup_json;
 use super::screen::{Screen, Style};
 use super::setup::{function, setup};
@@ -12,7 +13,6 @@ use crate::load::{
     rotate_fleet, svg,
 };
 use clap::Args;
-use clap::builder::{PossibleValuesParser, TypedValueParser};
 use serde::Serialize;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -26,10 +26,10 @@ const MARGIN: Duration = Duration::from_millis(45);
 #[derive(Args, Clone, Debug)]
 pub(super) struct Load {
     /// Only this server [default: all].
-    #[arg(long, value_parser = engines())]
+    #[arg(long, value_parser = named(&Engine::ALL, Engine::name, "no such server"))]
     engine: Option<Engine>,
     /// Only this strategy [default: all that the server has].
-    #[arg(long, value_parser = strategies())]
+    #[arg(long, value_parser = named(&Strategy::ALL, Strategy::name, "no such strategy"))]
     strategy: Option<Strategy>,
     /// How often the secret of each strategy rotates while consumers log in. 0 leaves this part out.
     #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u32).range(0..=1000))]
@@ -56,18 +56,6 @@ pub(super) struct Load {
     /// Build the functions optimised, as they are deployed. That takes minutes.
     #[arg(long)]
     release: bool,
-}
-
-fn engines() -> impl TypedValueParser<Value = Engine> {
-    let names = Engine::ALL.map(Engine::name);
-    PossibleValuesParser::new(names)
-        .try_map(|name| Engine::ALL.into_iter().find(|known| known.name() == name).ok_or("no such server"))
-}
-
-fn strategies() -> impl TypedValueParser<Value = Strategy> {
-    let names = Strategy::ALL.map(Strategy::name);
-    PossibleValuesParser::new(names)
-        .try_map(|name| Strategy::ALL.into_iter().find(|known| known.name() == name).ok_or("no such strategy"))
 }
 
 #[derive(Serialize)]

@@ -8,6 +8,7 @@ mod database;
 mod diagnose;
 mod issued_key;
 mod load;
+mod named;
 mod obtain;
 mod proof;
 mod rotate;

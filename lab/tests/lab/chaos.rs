@@ -22,7 +22,7 @@ fn an_undisturbed_rotation_violates_nothing() {
     }
 }
 
-/// Without this, the machine could not replay what it has found.
+/// A violation is replayed from its text. That works only if a history takes the same course each time.
 #[test]
 fn a_history_takes_the_same_course_each_time() {
     for text in [

@@ -153,7 +153,7 @@ codes! {
     /// The service kept answering with a throttle until the time budget was spent.
     ServiceThrottled = "service-throttled", Retryable,
         "Secrets Manager kept throttling the call until the step's time was spent",
-        "Nothing to do for one rotation: it is tried again. If it recurs, spread the schedules or ask for a higher quota.";
+        "Nothing to do for one rotation: it is tried again. If it recurs, follow docs/runbooks/throttled.md: spread the schedules, or give those who read a cache.";
     /// No answer, or a 5xx, until the time budget was spent.
     ServiceUnavailable = "service-unavailable", Retryable,
         "Secrets Manager could not be reached within the step's time",
@@ -310,7 +310,7 @@ codes! {
     PairUnproven = "pair-unproven", Permanent,
         "nothing proves that the two users belong together, so the partner may be another application's user",
         "If they belong together, name both in `rotation.users` (on PostgreSQL you can also make the partner a member of the base user: GRANT base TO partner); otherwise rename one.";
-    /// Accounts of one user name, some of which have a password that the secret does not know.
+    /// One user name has several accounts. The secret knows the password of some of them, and not of the others.
     AccountsDiffer = "accounts-differ", Permanent,
         "the user has accounts for several hosts, and the secret does not know the password of the one that the facts name, so it may be another application's",
         "Nothing was changed. If the account is the secret's, give it the password of AWSCURRENT, or for the partner of a pair that of AWSPREVIOUS (ALTER USER … IDENTIFIED BY …). If it is not, rename it (RENAME USER). A single user that may not see its other accounts (SELECT on mysql.*) changes only the one that it is logged in to.";

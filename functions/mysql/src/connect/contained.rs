@@ -42,7 +42,7 @@ async fn contained_by<T>(
         let polled = catch_unwind(AssertUnwindSafe(|| work.as_mut().poll(context)));
         let grown = resident().zip(before).is_some_and(|(now, before)| now > before.saturating_add(MOST_GROWTH));
         match polled {
-            Err(_) => Poll::Ready(Err(Broken::Strange("an answer that is none of the protocol"))),
+            Err(_) => Poll::Ready(Err(Broken::Strange("an answer that breaks the protocol"))),
             Ok(Poll::Pending) if grown => Poll::Ready(Err(Broken::Strange("an answer that does not fit into memory"))),
             Ok(polled) => polled.map_err(Broken::Driver),
         }
