@@ -3,9 +3,10 @@
 
     permissions.py TEMPLATE RECORDED_DIR
 
-Each line of RECORDED_DIR/*.jsonl is a call that a function made: {"function": "lockstep-postgres", "action": "secretsmanager:GetSecretValue"}.
-An allowed action that no test used is an error, and so is a call that the role does not allow, because AWS would refuse it. Resources are
-not compared: the recorded calls do not name them."""
+Each line of RECORDED_DIR/*.jsonl is a call that a function made:
+{"function": "lockstep-postgres", "action": "secretsmanager:UpdateSecretVersionStage", "label": "AWSCURRENT"}.
+An allowed action that no test used is an error, and so is a call that the role does not allow, because AWS would refuse it. The same goes
+for the labels that a role may move (secretsmanager:VersionStage). Resources are not compared: the recorded calls do not name them."""
 
 import json
 import sys
@@ -20,6 +21,8 @@ NOT_CALLED = {
     "xray:": "Lambda sends the traces",
     "kms:": "Secrets Manager decrypts and encrypts on behalf of the caller (kms:ViaService)",
 }
+
+MOVES = "secretsmanager:UpdateSecretVersionStage"
 
 # Scripts that the lab's tests run instead of a function.
 SCRIPTS = {"scripted-function"}
@@ -49,6 +52,16 @@ def as_list(value):
     return value if isinstance(value, list) else [value]
 
 
+def granted_by(statement):
+    """The actions of a statement. The move of a label is an action of its own for each label."""
+    for action in as_list(statement["Action"]):
+        if action == MOVES:
+            labels = statement.get("Condition", {}).get("StringEquals", {}).get("secretsmanager:VersionStage", "any label")
+            yield from (f"{action} {label}" for label in as_list(labels))
+        else:
+            yield action
+
+
 def allowed(template):
     """For each function, by its default name, every action that its role allows with any parameters."""
     prefix = template["Parameters"]["NamePrefix"]["Default"]
@@ -62,7 +75,7 @@ def allowed(template):
         role = properties["Role"]["Fn::GetAtt"]
         role = resources[role.split(".")[0] if isinstance(role, str) else role[0]]
         granted = [it for document in policies(role, resources) for it in statements(document) if it["Effect"] == "Allow"]
-        result[name] = {action for statement in granted for action in as_list(statement["Action"])}
+        result[name] = {action for statement in granted for action in granted_by(statement)}
     return result
 
 
@@ -73,7 +86,8 @@ def recorded(directory):
         for line in file.read_text(encoding="utf-8").splitlines():
             call = json.loads(line)
             if call["function"] not in SCRIPTS:
-                result.setdefault(call["function"], set()).add(call["action"])
+                action = f"{MOVES} {call['label']}" if call["action"] == MOVES else call["action"]
+                result.setdefault(call["function"], set()).add(action)
     return result
 
 

@@ -64,13 +64,28 @@ class Permissions(unittest.TestCase):
 
     def test_each_function_is_compared_with_its_own_calls(self):
         calls = perfect_calls()
-        calls["lockstep-mysql"].discard("secretsmanager:UpdateSecretVersionStage")
+        calls["lockstep-mysql"].discard("secretsmanager:UpdateSecretVersionStage LockstepRefused")
         calls["lockstep-postgres"].add("ssm:GetParameter")
         found = permissions.differences(permissions.allowed(TEMPLATE), calls)
         self.assertEqual(found, [
-            "lockstep-mysql may call secretsmanager:UpdateSecretVersionStage, but no test called it",
+            "lockstep-mysql may call secretsmanager:UpdateSecretVersionStage LockstepRefused, but no test called it",
             "lockstep-postgres calls ssm:GetParameter, which its role does not allow",
         ])
+
+    def test_a_label_that_the_role_may_not_move_is_reported(self):
+        calls = perfect_calls()
+        calls["lockstep-api-key"].add("secretsmanager:UpdateSecretVersionStage AWSPREVIOUS")
+        found = permissions.differences(permissions.allowed(TEMPLATE), calls)
+        self.assertEqual(found, [
+            "lockstep-api-key calls secretsmanager:UpdateSecretVersionStage AWSPREVIOUS, which its role does not allow",
+        ])
+
+    def test_a_role_that_may_move_any_label_is_reported(self):
+        template = copy.deepcopy(TEMPLATE)
+        moves = next(it for it in policy_of(template, "ApiKeyRole")["Statement"] if it.get("Sid") == "LabelsOfARotation")
+        del moves["Condition"]["StringEquals"]["secretsmanager:VersionStage"]
+        found = permissions.differences(permissions.allowed(template), perfect_calls())
+        self.assertIn("lockstep-api-key may call secretsmanager:UpdateSecretVersionStage any label, but no test called it", found)
 
     def test_a_deny_statement_allows_nothing(self):
         template = copy.deepcopy(TEMPLATE)
@@ -88,12 +103,13 @@ class Permissions(unittest.TestCase):
         with tempfile.TemporaryDirectory() as directory:
             self.assertIn("no recorded calls", permissions.main(ROOT / "template.yaml", directory))
             for index, (function, actions) in enumerate(perfect_calls().items()):
-                lines = [json.dumps({"function": function, "action": action}) for action in actions]
+                named = [[*action.split(" "), None][:2] for action in actions]
+                lines = [json.dumps({"function": function, "action": action, "label": label}) for action, label in named]
                 Path(directory, f"{index}.jsonl").write_text("\n".join(lines) + "\n", encoding="utf-8")
-            script = {"function": "scripted-function", "action": "secretsmanager:GetRandomPassword"}
+            script = {"function": "scripted-function", "action": "secretsmanager:GetRandomPassword", "label": None}
             Path(directory, "script.jsonl").write_text(json.dumps(script) + "\n", encoding="utf-8")
             self.assertIsNone(permissions.main(ROOT / "template.yaml", directory))
-            stranger = {"function": "lockstep-redis", "action": "secretsmanager:GetSecretValue"}
+            stranger = {"function": "lockstep-redis", "action": "secretsmanager:GetSecretValue", "label": None}
             Path(directory, "stranger.jsonl").write_text(json.dumps(stranger) + "\n", encoding="utf-8")
             self.assertIn("no such function", permissions.main(ROOT / "template.yaml", directory))
             Path(directory, "stranger.jsonl").unlink()

@@ -179,10 +179,21 @@ export class LockstepStack extends Stack {
           'secretsmanager:DescribeSecret',
           'secretsmanager:GetSecretValue',
           'secretsmanager:PutSecretValue',
-          'secretsmanager:UpdateSecretVersionStage',
         ],
         resources: [secrets(props.secretNamePrefix ?? '')],
         conditions: { StringEquals: { 'secretsmanager:resource/AllowRotationLambdaArn': functionArn } },
+      }),
+      // AWSPENDING is moved by PutSecretValue. No other label is the function's to move.
+      new iam.PolicyStatement({
+        sid: 'LabelsOfARotation',
+        actions: ['secretsmanager:UpdateSecretVersionStage'],
+        resources: [secrets(props.secretNamePrefix ?? '')],
+        conditions: {
+          StringEquals: {
+            'secretsmanager:resource/AllowRotationLambdaArn': functionArn,
+            'secretsmanager:VersionStage': props.kind === 'mysql' ? ['AWSCURRENT', 'LockstepRefused'] : ['AWSCURRENT'],
+          },
+        },
       }),
       // Shows names, tags and dates of all secrets, but no value. IAM has no narrower resource for this action.
       new iam.PolicyStatement({ sid: 'FindOverdueRotations', actions: ['secretsmanager:ListSecrets'], resources: ['*'] }),
@@ -207,8 +218,14 @@ export class LockstepStack extends Stack {
       statements.push(
         new iam.PolicyStatement({
           sid: 'SuperuserSecrets',
-          actions: ['secretsmanager:DescribeSecret', 'secretsmanager:GetSecretValue'],
+          actions: ['secretsmanager:DescribeSecret'],
           resources: superuserSecretArns,
+        }),
+        new iam.PolicyStatement({
+          sid: 'SuperuserPasswords',
+          actions: ['secretsmanager:GetSecretValue'],
+          resources: superuserSecretArns,
+          conditions: { StringEquals: { 'secretsmanager:VersionStage': ['AWSCURRENT'] } },
         }),
         // Finds the server of a superuser's secret that RDS manages.
         new iam.PolicyStatement({
@@ -222,8 +239,14 @@ export class LockstepStack extends Stack {
       statements.push(
         new iam.PolicyStatement({
           sid: 'AdminSecrets',
-          actions: ['secretsmanager:DescribeSecret', 'secretsmanager:GetSecretValue'],
+          actions: ['secretsmanager:DescribeSecret'],
           resources: adminSecretArns,
+        }),
+        new iam.PolicyStatement({
+          sid: 'AdminCredentials',
+          actions: ['secretsmanager:GetSecretValue'],
+          resources: adminSecretArns,
+          conditions: { StringEquals: { 'secretsmanager:VersionStage': ['AWSCURRENT', 'AWSPREVIOUS'] } },
         }),
       );
     }

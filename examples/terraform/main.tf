@@ -146,7 +146,6 @@ data "aws_iam_policy_document" "rotation" {
       "secretsmanager:DescribeSecret",
       "secretsmanager:GetSecretValue",
       "secretsmanager:PutSecretValue",
-      "secretsmanager:UpdateSecretVersionStage",
     ]
     resources = ["${local.served}*"]
 
@@ -154,6 +153,25 @@ data "aws_iam_policy_document" "rotation" {
       test     = "StringEquals"
       variable = "secretsmanager:resource/AllowRotationLambdaArn"
       values   = [local.function_arn]
+    }
+  }
+
+  # AWSPENDING is moved by PutSecretValue. No other label is the function's to move.
+  statement {
+    sid       = "LabelsOfARotation"
+    actions   = ["secretsmanager:UpdateSecretVersionStage"]
+    resources = ["${local.served}*"]
+
+    condition {
+      test     = "StringEquals"
+      variable = "secretsmanager:resource/AllowRotationLambdaArn"
+      values   = [local.function_arn]
+    }
+
+    condition {
+      test     = "StringEquals"
+      variable = "secretsmanager:VersionStage"
+      values   = var.kind == "mysql" ? ["AWSCURRENT", "LockstepRefused"] : ["AWSCURRENT"]
     }
   }
 
@@ -179,8 +197,24 @@ data "aws_iam_policy_document" "rotation" {
 
     content {
       sid       = "SuperuserSecrets"
-      actions   = ["secretsmanager:DescribeSecret", "secretsmanager:GetSecretValue"]
+      actions   = ["secretsmanager:DescribeSecret"]
       resources = var.superuser_secret_arns
+    }
+  }
+
+  dynamic "statement" {
+    for_each = local.is_database && length(var.superuser_secret_arns) > 0 ? [1] : []
+
+    content {
+      sid       = "SuperuserPasswords"
+      actions   = ["secretsmanager:GetSecretValue"]
+      resources = var.superuser_secret_arns
+
+      condition {
+        test     = "StringEquals"
+        variable = "secretsmanager:VersionStage"
+        values   = ["AWSCURRENT"]
+      }
     }
   }
 
@@ -200,8 +234,24 @@ data "aws_iam_policy_document" "rotation" {
 
     content {
       sid       = "AdminSecrets"
-      actions   = ["secretsmanager:DescribeSecret", "secretsmanager:GetSecretValue"]
+      actions   = ["secretsmanager:DescribeSecret"]
       resources = var.admin_secret_arns
+    }
+  }
+
+  dynamic "statement" {
+    for_each = local.is_api_key && length(var.admin_secret_arns) > 0 ? [1] : []
+
+    content {
+      sid       = "AdminCredentials"
+      actions   = ["secretsmanager:GetSecretValue"]
+      resources = var.admin_secret_arns
+
+      condition {
+        test     = "StringEquals"
+        variable = "secretsmanager:VersionStage"
+        values   = ["AWSCURRENT", "AWSPREVIOUS"]
+      }
     }
   }
 

@@ -182,20 +182,22 @@ fn form(body: &[u8]) -> Vec<(String, String)> {
 }
 
 async fn secrets_manager(parts: &Parts, headers: &HeaderMap, operation: &str, body: Bytes) -> Response {
-    let call = Call { service: "secretsmanager", operation, refuse: &refuse_json };
+    let request: Value = serde_json::from_slice(&body).unwrap_or_default();
+    let label = request.get("VersionStage").and_then(Value::as_str);
+    let call = Call { service: "secretsmanager", operation, label, refuse: &refuse_json };
     let service = &parts.services.secrets;
     let act = async |consistency| Answered::json(&service.call(operation, &body, consistency).await);
     disturbed(parts, headers, call, act).await
 }
 
 async fn parameters(parts: &Parts, headers: &HeaderMap, operation: &str, body: Bytes) -> Response {
-    let call = Call { service: "ssm", operation, refuse: &refuse_json };
+    let call = Call { service: "ssm", operation, label: None, refuse: &refuse_json };
     let act = async |_| Answered::json(&parts.services.parameters.call(operation, &body));
     disturbed(parts, headers, call, act).await
 }
 
 async fn relational_databases(parts: &Parts, headers: &HeaderMap, action: &str, form: &[(String, String)]) -> Response {
-    let call = Call { service: "rds", operation: action, refuse: &refuse_xml };
+    let call = Call { service: "rds", operation: action, label: None, refuse: &refuse_xml };
     let act = async |_| {
         // AWS first refuses a signature for another service. The lab checks nothing else of a signature.
         let signed = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok()).unwrap_or_default();
@@ -213,6 +215,8 @@ async fn relational_databases(parts: &Parts, headers: &HeaderMap, action: &str, 
 struct Call<'a> {
     service: &'static str,
     operation: &'a str,
+    /// The label that the call names, on which IAM can make it depend (`secretsmanager:VersionStage`).
+    label: Option<&'a str>,
     /// What the service answers with a fault: status, error and message.
     refuse: &'a (dyn Fn(u16, &str) -> Answered + Sync),
 }
@@ -272,7 +276,7 @@ async fn disturbed<F: Future<Output = Answered>>(
         return act(Consistency::Strong).await.response;
     };
     if let Some(function) = parts.host.function_of(caller) {
-        parts.record.call(&function, call.service, call.operation);
+        parts.record.call(&function, call.service, call.operation, call.label);
     }
     let ticket = parts.disturb.begin(call.operation, None);
     tokio::time::sleep(ticket.latency).await;

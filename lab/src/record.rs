@@ -1,7 +1,8 @@
 //! Which calls of AWS the functions make, for a comparison with their roles' permissions.
 //!
 //! With `LOCKSTEP_RECORD_CALLS=DIRECTORY` each call of a function is appended to `DIRECTORY/PROCESS.jsonl` as one line:
-//! `{"function": "lockstep-postgres", "action": "secretsmanager:GetSecretValue"}`. The action is IAM's name for it.
+//! `{"function": "lockstep-postgres", "action": "secretsmanager:GetSecretValue", "label": "AWSCURRENT"}`. The action is IAM's name
+//! for it, and the label is what the call says about `VersionStage`, or null.
 
 use serde_json::json;
 use std::fs::{self, File, OpenOptions};
@@ -32,10 +33,11 @@ impl Record {
         Ok(Self(Some(Arc::new(Mutex::new(file)))))
     }
 
-    /// Notes that a function has called `service:operation`.
-    pub(crate) fn call(&self, function: &str, service: &str, operation: &str) {
+    /// Notes that a function has called `service:operation`, and which label the call names as `VersionStage`.
+    pub(crate) fn call(&self, function: &str, service: &str, operation: &str, label: Option<&str>) {
         let Some(file) = &self.0 else { return };
-        let line = format!("{}\n", json!({"function": function, "action": format!("{service}:{operation}")}));
+        let action = format!("{service}:{operation}");
+        let line = format!("{}\n", json!({"function": function, "action": action, "label": label}));
         // One write for a line: other labs of this process append to the same file. A record that cannot be written shows as one
         // that misses what was called.
         let _ = file.lock().unwrap_or_else(PoisonError::into_inner).write_all(line.as_bytes());
@@ -50,15 +52,15 @@ mod tests {
     fn calls_are_lines_of_json_and_nothing_is_lost_between_labs() {
         let directory = tempfile::tempdir().unwrap();
         let (one, two) = (Record::new(directory.path()).unwrap(), Record::new(directory.path()).unwrap());
-        one.call("lockstep-mysql", "rds", "DescribeDBInstances");
-        two.call("lockstep-api-key", "ssm", "GetParameter");
-        Record::default().call("nobody", "rds", "DescribeDBClusters");
+        one.call("lockstep-mysql", "rds", "DescribeDBInstances", None);
+        two.call("lockstep-api-key", "secretsmanager", "GetSecretValue", Some("AWSCURRENT"));
+        Record::default().call("nobody", "rds", "DescribeDBClusters", None);
         let file = directory.path().join(format!("{}.jsonl", std::process::id()));
         let text = fs::read_to_string(file).unwrap();
         let lines: Vec<serde_json::Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
         let expected = [
-            json!({"function": "lockstep-mysql", "action": "rds:DescribeDBInstances"}),
-            json!({"function": "lockstep-api-key", "action": "ssm:GetParameter"}),
+            json!({"function": "lockstep-mysql", "action": "rds:DescribeDBInstances", "label": null}),
+            json!({"function": "lockstep-api-key", "action": "secretsmanager:GetSecretValue", "label": "AWSCURRENT"}),
         ];
         assert_eq!(lines, expected);
     }
