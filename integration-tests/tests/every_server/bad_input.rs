@@ -2,7 +2,7 @@
 //! the secret holds, before anything is sent anywhere, and with nothing lost.
 
 use integration_tests::malformed::{self, field, marked, moved, never_tried, planted, refused};
-use integration_tests::{Options, STEPS, Server, World, merged, world};
+use integration_tests::{Options, STEPS, Server, World, merged, world, world_with};
 use lab::servers::Password;
 use lab::servers::mysql::MySql;
 use lab::servers::postgres::Postgres;
@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 on! { (postgres, mysql):
     a_malformed_secret_is_refused_with_the_field_that_is_wrong;
     what_is_no_name_is_not_printed;
+    a_field_is_printed_only_if_it_is_on_the_list;
     a_name_that_no_certificate_can_be_for_is_refused_before_the_login;
     a_binary_secret_is_refused;
     a_superuser_secret_that_cannot_serve_is_refused_before_its_password_is_sent;
@@ -115,6 +116,84 @@ async fn what_is_no_name_is_not_printed<O: Options<Server: Secrets>>(options: O)
         assert!(!diagnosis.contains("S3cr3t"), "{shown}: {diagnosis}");
         assert!(!world.lab.function_output().contains("S3cr3t"), "{shown}");
     }
+}
+
+/// The fields of a secret whose text is printed, if it looks like a name, each with the reason. No other field is.
+const PRINTED: &[(&str, &str)] = &[
+    ("host", "says which server was asked: a name in the deployer's network"),
+    ("dbname", "says which database was asked for"),
+    ("username", "says which user was refused: the server's own logs name it, too"),
+    ("masterarn", "says which secret is missing or not listed: an ARN is no secret"),
+    ("rotation.users.0", "says which user of a pair is meant"),
+    ("rotation.KEY", "says which option is misspelt: the name of a key, not a value"),
+];
+
+/// A document with this text at the path. `KEY` is the name of a key that nobody knows.
+fn planted_at(document: Value, path: &str, text: &str) -> Value {
+    let value = match path {
+        "rotation.KEY" => json!({"rotation": {text: 1}}),
+        "rotation.users.0" => json!({"rotation": {"users": [text, "app"]}}),
+        "rotation.users.1" => json!({"rotation": {"users": ["app", text]}}),
+        _ => match path.strip_prefix("rotation.") {
+            Some(option) => json!({"rotation": {option: text}}),
+            None => json!({path: text}),
+        },
+    };
+    merged(document, value)
+}
+
+/// A marker in each text that the writer of a secret chooses, once as a name and once as anything else.
+async fn a_field_is_printed_only_if_it_is_on_the_list<O: Options<Server: Secrets>>(options: O) {
+    const FIELDS: &[&str] = &[
+        "engine",
+        "host",
+        "port",
+        "dbname",
+        "username",
+        "password",
+        "ssl",
+        "masterarn",
+        "note",
+        "rotation.KEY",
+        "rotation.users.0",
+        "rotation.users.1",
+        "rotation.superuserRescue",
+        "rotation.caBundle",
+        "rotation.tlsServerName",
+        "rotation.discardPreviousPasswordAfterHours",
+    ];
+    let all = |function: lab::stack::Builder| function.env("LOG_LEVEL", "trace").env("RUST_LOG", "trace");
+    let world = world_with(options, all).await;
+    let superuser = world.superuser().await;
+    let password = Password::random();
+    world.user_with("app", json!({})).await;
+    let mut seen = std::collections::BTreeSet::new();
+    for field in FIELDS {
+        for (form, text) in [("a name", "mArKeR-name"), ("no name", "mArKeR: 'x' @/ {y}")] {
+            world.server.set_password("app", password.expose()).await;
+            let mut document = world.document("app", password.expose());
+            if field.starts_with("rotation.users") {
+                document = merged(document, json!({"masterarn": superuser.arn}));
+            }
+            let secret = world.secret(planted_at(document, field, text)).await;
+            let before = world.lab.function_output().len();
+            let report = secret.rotate().await;
+            let outcome = world.lab.invoke(&json!({"Step": "diagnose", "SecretId": secret.arn})).await;
+            let diagnosis = String::from_utf8_lossy(&outcome.payload).into_owned();
+            let printed = format!("{:?} {diagnosis} {}", report.error(), &world.lab.function_output()[before..]);
+            assert!(printed.contains(&secret.arn), "the output that is searched is the function's");
+            let listed = PRINTED.iter().any(|(name, _)| name == field);
+            let at = printed
+                .find("mArKeR")
+                .map(|at| printed[at.saturating_sub(200)..].chars().take(300).collect::<String>());
+            assert!(at.is_none() || listed && form == "a name", "{field} as {form}: {at:?}");
+            if at.is_some() {
+                seen.insert(*field);
+            }
+        }
+    }
+    let unused: Vec<_> = PRINTED.iter().map(|(name, _)| *name).filter(|name| !seen.contains(name)).collect();
+    assert!(unused.is_empty(), "the list allows more than is printed: {unused:?}");
 }
 
 async fn a_name_that_no_certificate_can_be_for_is_refused_before_the_login<O: Options<Server: Secrets>>(options: O) {
