@@ -11,7 +11,7 @@ use integration_tests::issuer::World;
 use lab::disturb::Disturb;
 use lab::issuer::{Https, Issuer, Options};
 use lab::stack::Builder;
-use serde_json::json;
+use serde_json::{Value, json};
 use std::time::Duration;
 
 /// In the bodies and headers of what is answered here.
@@ -52,6 +52,47 @@ async fn fails_and_tells_nothing(method: &'static str, path: &'static str, answe
     let printed = format!("{error:?} {}", world.lab.function_output());
     assert!(printed.contains(code), "the output that is searched is the function's");
     assert!(!printed.contains(&CANARY[..10]), "{method} {path}: an answer in the output");
+}
+
+/// The answer with a marker in each of its objects, under a name that no description reads, and in a header.
+async fn with_markers(answer: Response) -> Response {
+    fn mark(value: &mut Value) {
+        match value {
+            Value::Array(items) => items.iter_mut().for_each(mark),
+            Value::Object(fields) => {
+                fields.values_mut().for_each(mark);
+                fields.insert(format!("note-{CANARY}"), CANARY.into());
+            }
+            _ => {}
+        }
+    }
+    let (mut head, body) = answer.into_parts();
+    let bytes = axum::body::to_bytes(body, 1 << 20).await.expect("a body");
+    head.headers.insert("x-request-id", CANARY.parse().expect("a header"));
+    let Ok(mut value) = serde_json::from_slice::<Value>(&bytes) else {
+        return Response::from_parts(head, Body::from(bytes));
+    };
+    mark(&mut value);
+    head.headers.remove(header::CONTENT_LENGTH);
+    Response::from_parts(head, Body::from(value.to_string()))
+}
+
+/// Of what an issuer answers the function prints nothing but the ids of keys, which an error names for a person to look for.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_an_issuer_says_beside_the_key_is_not_printed() {
+    let issuer = Issuer::new(Options::default());
+    let router = issuer.router().layer(axum::middleware::map_response(with_markers));
+    let admin = json!({"token": issuer.admin_token()});
+    let all = |function: Builder| function.env("LOG_LEVEL", "trace").env("RUST_LOG", "trace");
+    let world = World::described(&impatient(), router, admin, all).await;
+    let secret = by_hand(&world, &issuer).await;
+    for _ in 0..3 {
+        secret.rotated().await;
+    }
+    let outcome = world.lab.invoke(&json!({"Step": "diagnose", "SecretId": secret.arn})).await;
+    let printed = format!("{} {}", String::from_utf8_lossy(&outcome.payload), world.lab.function_output());
+    assert!(printed.contains(&secret.arn), "the output that is searched is the function's");
+    assert!(!printed.contains(&CANARY[..10]), "an answer in the output");
 }
 
 /// The description, with no time for a new key to be known everywhere: here, none ever is.
