@@ -161,7 +161,7 @@ class Cdk:
             own = re.search(r"\bactions: \[(.*?)\]", rest, re.DOTALL)
             actions = re.findall(r"'([^']+)'", own[1] if own else shared)
             effect = "Deny" if "Effect.DENY" in rest else "Allow"
-            tests = re.findall(r"(\w+): \{([^{}]*)\}", re.sub(r"\$\{[^}]*\}", "", rest))
+            tests = re.findall(r"'?([\w:]+)'?: \{([^{}]*)\}", re.sub(r"\$\{[^}]*\}", "", rest))
             conditions = [(test, key) for test, keys in tests for key in re.findall(r"'([^']+)':", keys)]
             yield statement(sid, effect, actions, conditions)
 

@@ -56,7 +56,7 @@ def granted_by(statement):
     """The actions of a statement. The move of a label is an action of its own for each label."""
     for action in as_list(statement["Action"]):
         if action == MOVES:
-            labels = statement.get("Condition", {}).get("StringEquals", {}).get("secretsmanager:VersionStage", "any label")
+            labels = statement.get("Condition", {}).get("ForAnyValue:StringEquals", {}).get("secretsmanager:VersionStage", "any label")
             yield from (f"{action} {label}" for label in as_list(labels))
         else:
             yield action

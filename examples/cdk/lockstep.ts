@@ -183,14 +183,14 @@ export class LockstepStack extends Stack {
         resources: [secrets(props.secretNamePrefix ?? '')],
         conditions: { StringEquals: { 'secretsmanager:resource/AllowRotationLambdaArn': functionArn } },
       }),
-      // AWSPENDING is moved by PutSecretValue. No other label is the function's to move.
+      // PutSecretValue moves AWSPENDING. IAM cannot limit the labels of that call.
       new iam.PolicyStatement({
         sid: 'LabelsOfARotation',
         actions: ['secretsmanager:UpdateSecretVersionStage'],
         resources: [secrets(props.secretNamePrefix ?? '')],
         conditions: {
-          StringEquals: {
-            'secretsmanager:resource/AllowRotationLambdaArn': functionArn,
+          StringEquals: { 'secretsmanager:resource/AllowRotationLambdaArn': functionArn },
+          'ForAnyValue:StringEquals': {
             'secretsmanager:VersionStage': props.kind === 'mysql' ? ['AWSCURRENT', 'LockstepRefused'] : ['AWSCURRENT'],
           },
         },
@@ -225,7 +225,7 @@ export class LockstepStack extends Stack {
           sid: 'SuperuserPasswords',
           actions: ['secretsmanager:GetSecretValue'],
           resources: superuserSecretArns,
-          conditions: { StringEquals: { 'secretsmanager:VersionStage': ['AWSCURRENT'] } },
+          conditions: { 'ForAnyValue:StringEquals': { 'secretsmanager:VersionStage': ['AWSCURRENT'] } },
         }),
         // Finds the server of a superuser's secret that RDS manages.
         new iam.PolicyStatement({
@@ -246,7 +246,7 @@ export class LockstepStack extends Stack {
           sid: 'AdminCredentials',
           actions: ['secretsmanager:GetSecretValue'],
           resources: adminSecretArns,
-          conditions: { StringEquals: { 'secretsmanager:VersionStage': ['AWSCURRENT', 'AWSPREVIOUS'] } },
+          conditions: { 'ForAnyValue:StringEquals': { 'secretsmanager:VersionStage': ['AWSCURRENT', 'AWSPREVIOUS'] } },
         }),
       );
     }

@@ -156,7 +156,7 @@ data "aws_iam_policy_document" "rotation" {
     }
   }
 
-  # AWSPENDING is moved by PutSecretValue. No other label is the function's to move.
+  # PutSecretValue moves AWSPENDING. IAM cannot limit the labels of that call.
   statement {
     sid       = "LabelsOfARotation"
     actions   = ["secretsmanager:UpdateSecretVersionStage"]
@@ -169,7 +169,7 @@ data "aws_iam_policy_document" "rotation" {
     }
 
     condition {
-      test     = "StringEquals"
+      test     = "ForAnyValue:StringEquals"
       variable = "secretsmanager:VersionStage"
       values   = var.kind == "mysql" ? ["AWSCURRENT", "LockstepRefused"] : ["AWSCURRENT"]
     }
@@ -211,7 +211,7 @@ data "aws_iam_policy_document" "rotation" {
       resources = var.superuser_secret_arns
 
       condition {
-        test     = "StringEquals"
+        test     = "ForAnyValue:StringEquals"
         variable = "secretsmanager:VersionStage"
         values   = ["AWSCURRENT"]
       }
@@ -248,7 +248,7 @@ data "aws_iam_policy_document" "rotation" {
       resources = var.admin_secret_arns
 
       condition {
-        test     = "StringEquals"
+        test     = "ForAnyValue:StringEquals"
         variable = "secretsmanager:VersionStage"
         values   = ["AWSCURRENT", "AWSPREVIOUS"]
       }
