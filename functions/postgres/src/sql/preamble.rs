@@ -12,9 +12,15 @@ const ANSWER_MARGIN: Duration = Duration::from_secs(1);
 /// two statements are at most some calls to Secrets Manager.
 const IDLE_LIMIT_MILLISECONDS: u32 = 60_000;
 
-/// Settings that must not be the user's choice.
-pub(crate) const PINNED: &str =
-    "SET LOCAL search_path = pg_catalog, pg_temp; SET LOCAL \"DateStyle\" = 'ISO, YMD'; SET LOCAL \"TimeZone\" = 'UTC'";
+/// Settings that must not be the user's choice. `transaction_timeout` (from PostgreSQL 17 on) would end the session, and its lock, while
+/// Secrets Manager is asked.
+pub(crate) const PINNED: &str = "SET LOCAL search_path = pg_catalog, pg_temp; SET LOCAL \"DateStyle\" = 'ISO, YMD'; SET LOCAL \"TimeZone\" = 'UTC'; \
+     SELECT set_config('transaction_timeout', '0', true) WHERE current_setting('transaction_timeout', true) <> '0'";
+
+/// COMMIT returns when the change is on the disk, and with a synchronous standby also there. Otherwise a crash of the server could bring
+/// the old password back. A setting that waits for more stays as it is (manual, "synchronous_commit").
+const DURABLE: &str = "SELECT set_config('synchronous_commit', 'on', true) \
+                       WHERE current_setting('synchronous_commit') IN ('off', 'local')";
 
 /// The first half of our advisory lock's key: "Lock" in ASCII. The second half is made from the user's name.
 const LOCK_CLASS: i32 = 0x4C6F_636B;
@@ -35,6 +41,7 @@ pub(crate) enum RunAs {
 /// * READ COMMITTED: the changes of the lock's last owner have to be visible.
 /// * A pinned `search_path`: with the user's own, `=` could be another user's operator (CVE-2018-1058).
 /// * A date style and a time zone in which VALID UNTIL is read as it is printed. `SQL` prints abbreviations of zones.
+/// * A commit that lasts.
 /// * An advisory lock, so that two invocations at once queue here. Otherwise two concurrent ALTER ROLEs of one user would end
 ///   one of them in "tuple concurrently updated".
 ///
@@ -50,7 +57,7 @@ fn begin(session: &Session, user: &str, rights: RunAs) -> Result<String> {
         }
     };
     Ok(format!(
-        "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE; {limits}; {PINNED}; {role}; SELECT pg_advisory_xact_lock({LOCK_CLASS}, {})",
+        "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE; {limits}; {PINNED}; {DURABLE}; {role}; SELECT pg_advisory_xact_lock({LOCK_CLASS}, {})",
         lock_key(user)
     ))
 }
