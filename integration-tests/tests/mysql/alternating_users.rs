@@ -432,10 +432,13 @@ async fn users_that_cannot_or_must_not_be_rotated_so_are_refused_untouched(kind:
                 "GRANT SET USER ON *.* TO app",
                 "GRANT BINLOG REPLAY ON *.* TO app",
                 "CREATE ROLE watcher; GRANT PROCESS ON *.* TO watcher; GRANT watcher TO app",
+                "GRANT SELECT ON performance_schema.* TO app",
+                "GRANT SELECT ON performance_schema.events_statements_current TO app",
             ][..],
             &[
                 "GRANT RELOAD, SHOW DATABASES, LOCK TABLES ON *.* TO app",
                 "GRANT READ_ONLY ADMIN ON *.* TO app",
+                "GRANT SELECT ON performance_schema.accounts TO app",
                 "GRANT SELECT ON mysql.proc TO app; GRANT SELECT ON mysql.time_zone TO app",
             ][..],
         ),

@@ -24,6 +24,10 @@ const PASSWORD_TABLES: &str =
 const PASSWORD_COLUMNS: &str =
     "'authentication_string', 'Password', 'User_attributes', 'Priv', 'argument', 'sql_text', 'User_password'";
 
+/// MariaDB's tables of the schema `performance_schema` that show others' statements as they were sent, with hashes and passwords in them.
+/// MySQL rewrites such statements (MySQL manual, "Passwords and Logging").
+const STATEMENT_TABLES: &str = "'threads|processlist|events_statements_.*'";
+
 /// Privileges that lead to all others if they hold in the schema `mysql`, as a global one does. ALTER can make a
 /// superuser the default in MariaDB's `global_priv`, and DROP makes room for another table.
 const WRITE: &[(&str, &str, u32)] = &[
@@ -111,7 +115,12 @@ impl Powers {
                WHERE Db = 'mysql' AND Table_name IN ({PASSWORD_TABLES}) AND FIND_IN_SET('Select', Table_priv) \
              UNION ALL SELECT User, Host, 'reading passwords in the schema mysql' FROM mysql.columns_priv \
                WHERE Db = 'mysql' AND Table_name IN ({PASSWORD_TABLES}) AND Column_name IN ({PASSWORD_COLUMNS}) \
-                 AND FIND_IN_SET('Select', Column_priv)",
+                 AND FIND_IN_SET('Select', Column_priv) \
+             /*M! UNION ALL SELECT User, Host, 'reading the statements of others' FROM mysql.db \
+               WHERE 'performance_schema' LIKE Db ESCAPE '\\' AND Select_priv = 'Y' \
+             UNION ALL SELECT User, Host, 'reading the statements of others' FROM mysql.tables_priv \
+               WHERE Db = 'performance_schema' AND Table_name REGEXP {STATEMENT_TABLES} \
+                 AND (FIND_IN_SET('Select', Table_priv) OR FIND_IN_SET('Select', Column_priv)) */",
             mysql.join(", "),
             mariadb.join(", ")
         )
