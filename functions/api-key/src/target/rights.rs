@@ -171,7 +171,7 @@ impl Administrator {
 /// rotated secret, who chooses the issuer there, could send the credential of one issuer to another.
 /// Test: `an_admins_credential_goes_to_its_own_issuer_alone`.
 fn meant_for(admin: &Document, issuer: &Issuer) -> Result<()> {
-    let field = if admin.has("issuers") { "issuers" } else { "issuer" };
+    let field = if admin.typed::<serde_json::Value>("issuers", "an array")?.is_some() { "issuers" } else { "issuer" };
     let named = match field {
         "issuers" => admin.typed::<Vec<String>>(field, "an array of the names of issuers")?.unwrap_or_default(),
         _ => admin.optional_string(field)?.into_iter().collect(),

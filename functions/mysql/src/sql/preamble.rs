@@ -56,8 +56,8 @@ impl ServerInfo {
 /// Settings of a session that must not be the server's or `init_connect`'s choice, as the first statements of a batch.
 ///
 /// * No transaction, and above all no read-only one: `transaction_read_only` refuses every change of an account with the error of a
-///   replica, and a read-only server is recognised by its own setting. What `init_connect` began is rolled back; before that,
-///   `completion_type`, which can have a rollback end the session.
+///   replica, and a read-only server is recognised by its own setting. What `init_connect` began is rolled back. Before that comes
+///   `completion_type`, which can have a rollback end the session, and after it `autocommit`, which would commit instead.
 /// * UTF-8, in which user names are sent and compared.
 /// * `NO_BACKSLASH_ESCAPES`: a quote is the only character with a meaning inside a literal. No other mode applies, `ANSI_QUOTES` for
 ///   example (MySQL manual, "Server SQL Modes"). With `NO_AUTO_CREATE_USER`, MariaDB's GRANT does not create a user that is absent.
@@ -67,7 +67,7 @@ impl ServerInfo {
 /// * MariaDB's `PASSWORD()` makes hashes of today.
 fn settings(lock_seconds: u64, statement_seconds: f64) -> String {
     format!(
-        "SET SESSION completion_type = 0, autocommit = 1; ROLLBACK; SET NAMES utf8mb4; \
+        "SET SESSION completion_type = 0; ROLLBACK; SET SESSION autocommit = 1; SET NAMES utf8mb4; \
          SET SESSION TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ WRITE; \
          SET SESSION sql_mode = CONCAT('NO_BACKSLASH_ESCAPES' /*M! , ',NO_AUTO_CREATE_USER' */), \
          sql_quote_show_create = 1, sql_select_limit = 18446744073709551615, sql_big_selects = 1, \
