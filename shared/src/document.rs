@@ -25,7 +25,7 @@ pub struct Document {
     text: SecretText,
     /// The place of each top-level value in the text.
     fields: Vec<(String, Range<usize>)>,
-    /// The prefix of this object's fields in error messages: empty, or `rotation.`.
+    /// The prefix of this object's fields in error messages: empty, or the keys that lead here, such as `rotation.`.
     prefix: &'static str,
 }
 
@@ -80,7 +80,7 @@ impl Document {
                 .fields
                 .iter()
                 .find(|(known, _)| known == key)
-                .ok_or_else(|| Error::new(Code::FieldMissing).with(Fact::Field, key))?;
+                .ok_or_else(|| Error::new(Code::FieldMissing).with(Fact::Field, shown_key(key)))?;
             places.push((range.clone(), Value::from(*value).to_string()));
         }
         // From the back, so that the ranges before it stay valid.
@@ -168,7 +168,9 @@ impl Document {
         match self.text_of(key)? {
             Some(text) if text.is_empty() => Err(self.invalid(key, "an empty string", FILLED)),
             Some(text) => Ok(text),
-            None => Err(Error::new(Code::FieldMissing).with(Fact::Field, format_args!("{}{key}", self.prefix))),
+            None => {
+                Err(Error::new(Code::FieldMissing).with(Fact::Field, format_args!("{}{}", self.prefix, shown_key(key))))
+            }
         }
     }
 
@@ -289,26 +291,45 @@ impl Document {
         }
     }
 
-    /// The object under `rotation`, whose keys are this project's options.
+    /// The object under a key. Errors about its own keys begin with `prefix`. `None` if it is absent or null.
     ///
     /// # Errors
-    /// [`Code::FieldInvalid`] if it is not an object; [`Code::OptionUnknown`] naming each key that is not in `known`.
-    pub fn options(&self, known: &[&str]) -> Result<Option<Self>> {
-        let Some(range) = self.range("rotation") else { return Ok(None) };
+    /// [`Code::FieldInvalid`] if it is not an object, or has a key twice.
+    pub fn object(&self, key: &str, prefix: &'static str) -> Result<Option<Self>> {
+        let Some(range) = self.range(key) else { return Ok(None) };
         let text = self.text.expose().get(range).unwrap_or_default();
         if text == "null" {
             return Ok(None);
         }
         if !text.starts_with('{') {
-            return Err(self.invalid("rotation", "a value that is no object", "an object"));
+            return Err(self.invalid(key, "a value that is no object", "an object"));
         }
-        let options = Self::parse_object(text.into(), "rotation.")?;
-        let unknown: Vec<&str> = options.keys().filter(|key| !known.contains(key)).map(shown_key).collect();
+        Self::parse_object(text.into(), prefix).map(Some)
+    }
+
+    /// The object under `rotation`, whose keys are this project's options.
+    ///
+    /// # Errors
+    /// [`Code::FieldInvalid`] if it is not an object; [`Code::OptionUnknown`] naming each key that is not in `known`.
+    pub fn options(&self, known: &[&str]) -> Result<Option<Self>> {
+        let options = self.object("rotation", "rotation.")?;
+        options.iter().try_for_each(|options| options.expect_keys(known))?;
+        Ok(options)
+    }
+
+    /// Checks that the object has no other keys than these.
+    ///
+    /// # Errors
+    /// [`Code::OptionUnknown`] naming each key that is not in `known`.
+    pub fn expect_keys(&self, known: &[&str]) -> Result<()> {
+        let prefix = self.prefix;
+        let unknown = self.keys().filter(|key| !known.contains(key));
+        let unknown: Vec<String> = unknown.map(|key| format!("{prefix}{}", shown_key(key))).collect();
         if unknown.is_empty() {
-            return Ok(Some(options));
+            return Ok(());
         }
         Err(Error::new(Code::OptionUnknown)
-            .with(Fact::Found, format_args!("rotation.{}", unknown.join(", rotation.")))
+            .with(Fact::Found, unknown.join(", "))
             .with(Fact::Expected, known.join(", ")))
     }
 
@@ -339,7 +360,7 @@ fn limited(text: String, prefix: &'static str) -> Result<Document> {
 
 fn invalid(prefix: &str, key: &str, found: &str, expected: &str) -> Error {
     Error::new(Code::FieldInvalid)
-        .with(Fact::Field, format_args!("{prefix}{key}"))
+        .with(Fact::Field, format_args!("{prefix}{}", shown_key(key)))
         .with(Fact::Found, found)
         .with(Fact::Expected, expected)
 }

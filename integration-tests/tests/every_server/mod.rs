@@ -25,6 +25,7 @@ mod connection;
 mod crash;
 mod disturbed;
 mod hostile;
+mod key_names;
 mod one_user;
 mod pool;
 mod rds;

@@ -38,7 +38,7 @@ impl<'a, E> VersionsOfSecret<'a, E> {
 impl<E: Engine> VersionsOfSecret<'_, E> {
     /// The user of a version, if the version is for the same server.
     fn user_of(&self, document: &Document) -> Option<DatabaseUser> {
-        let user = DatabaseSecret::read::<E>(document).ok()?.user;
+        let user = DatabaseSecret::read_beside::<E>(document, self.current).ok()?.user;
         let same = user.host.eq_ignore_ascii_case(&self.current.host) && user.port == self.current.port;
         same.then_some(user)
     }

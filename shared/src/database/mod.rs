@@ -5,6 +5,7 @@ mod alternating;
 mod endpoint;
 mod engine;
 mod evidence;
+mod key_names;
 mod lock;
 mod login;
 mod login_failure;

@@ -4,13 +4,14 @@
 
 use super::endpoint::{Endpoint, Transport};
 use super::engine::Engine;
+use super::key_names::KeyNames;
 use crate::document::Document;
 use crate::error::{Code, Error, Fact, Result, is_host};
 use crate::net::tls::Verifier;
 use crate::secret::Password;
 use std::time::Duration;
 
-const OPTIONS: &[&str] = &["users", "superuserRescue", "caBundle", "tlsServerName"];
+const OPTIONS: &[&str] = &["users", "superuserRescue", "caBundle", "tlsServerName", "fields", "engine"];
 const DISCARD: &str = "discardPreviousPasswordAfterHours";
 
 /// The engines that an error may name: those of RDS (CreateDBInstance, `Engine`) and of AWS's rotation functions, and how people call
@@ -74,6 +75,8 @@ pub(crate) struct DatabaseUser {
     pub(crate) ca_bundle: Option<String>,
     /// `rotation.tlsServerName`: the name in the server's certificate, where it is not the host.
     pub(crate) tls_server_name: Option<String>,
+    /// `rotation.fields`: under which keys the secret holds all this.
+    pub(crate) keys: KeyNames,
 }
 
 /// A database user's secret, read and checked.
@@ -103,8 +106,25 @@ impl DatabaseSecret {
     /// # Errors
     /// [`Code::FieldMissing`], [`Code::FieldInvalid`], [`Code::EngineMismatch`], [`Code::OptionUnknown`].
     pub(crate) fn read<E: Engine>(document: &Document) -> Result<Self> {
-        let mut user = DatabaseUser::read::<E>(document)?;
-        let superuser = document.optional_string("masterarn")?;
+        Self::read_under::<E>(document, KeyNames::read(document)?)
+    }
+
+    /// Reads another version of the secret. One that says nothing about its keys and cannot be read under AWS's names is read under
+    /// those of `current`: it may have been written before `rotation.fields` was.
+    ///
+    /// # Errors
+    /// As for [`read`](Self::read).
+    pub(crate) fn read_beside<E: Engine>(document: &Document, current: &DatabaseUser) -> Result<Self> {
+        let read = Self::read::<E>(document);
+        if read.is_ok() || current.keys == KeyNames::default() || KeyNames::are_in(document) {
+            return read;
+        }
+        Self::read_under::<E>(document, current.keys.clone()).or(read)
+    }
+
+    fn read_under<E: Engine>(document: &Document, keys: KeyNames) -> Result<Self> {
+        let mut user = DatabaseUser::read::<E>(document, keys)?;
+        let superuser = user.keys.value("masterarn", |key| document.optional_string(key))?;
         let known: Vec<&str> = OPTIONS.iter().copied().chain(E::DUAL_PASSWORDS.then_some(DISCARD)).collect();
         let Some(options) = document.options(&known)? else {
             return Ok(Self { user, strategy: Strategy::of(superuser, None, false), discard_after: None });
@@ -121,7 +141,7 @@ impl DatabaseSecret {
         };
         if let Some(option) = needs_superuser {
             return Err(Error::new(Code::FieldMissing)
-                .with(Fact::Field, "masterarn")
+                .with(Fact::Field, user.keys.shown("masterarn"))
                 .with(Fact::What, format_args!("rotation.{option} needs a superuser's secret")));
         }
         if users.is_some() && rescue {
@@ -170,7 +190,7 @@ impl DatabaseSecret {
         ];
         match same.iter().find(|(_, same)| !same) {
             None => Ok(()),
-            Some((field, _)) => Err(Error::new(Code::PendingMismatch).with(Fact::Field, field)),
+            Some((field, _)) => Err(Error::new(Code::PendingMismatch).with(Fact::Field, this.keys.shown(field))),
         }
     }
 }
@@ -201,23 +221,25 @@ impl Strategy {
 
 impl DatabaseUser {
     /// Reads what stands outside of `rotation`.
-    fn read<E: Engine>(document: &Document) -> Result<Self> {
-        let engine = document.string("engine")?;
+    fn read<E: Engine>(document: &Document, keys: KeyNames) -> Result<Self> {
+        let engine = keys.engine(document)?;
         if !E::NAMES.contains(&engine.as_str()) {
             return Err(Error::new(Code::EngineMismatch)
                 .with(Fact::Found, if is_an_engine(&engine) { &engine } else { "a text that names no engine" })
                 .with(Fact::Expected, E::NAMES.join(" or ")));
         }
+        let database = keys.value("dbname", |key| document.optional_string(key))?;
         Ok(Self {
             engine,
-            host: host(document)?,
-            port: document.port("port")?.unwrap_or(E::DEFAULT_PORT),
-            username: document.string("username")?,
-            password: document.password("password")?,
-            database: document.optional_string("dbname")?.or_else(|| E::DEFAULT_DATABASE.map(str::to_owned)),
-            plaintext: document.boolean("ssl")? == Some(false),
+            host: keys.value("host", |key| host(document, key))?,
+            port: keys.value("port", |key| document.port(key))?.unwrap_or(E::DEFAULT_PORT),
+            username: keys.value("username", |key| document.string(key))?,
+            password: keys.value("password", |key| document.password(key))?,
+            database: database.or_else(|| E::DEFAULT_DATABASE.map(str::to_owned)),
+            plaintext: keys.value("ssl", |key| document.boolean(key))? == Some(false),
             ca_bundle: None,
             tls_server_name: None,
+            keys,
         })
     }
 
@@ -250,13 +272,13 @@ impl DatabaseUser {
 }
 
 /// The host. Whoever pastes a connection string here pastes a password, too, so a wrong value is not printed.
-fn host(document: &Document) -> Result<String> {
-    let host = document.string("host")?;
+fn host(document: &Document, key: &str) -> Result<String> {
+    let host = document.string(key)?;
     if is_host(&host) && !host.starts_with('[') {
         return Ok(host);
     }
     let expected = "a host name or an address alone, without a scheme, a user, a port or a path";
-    Err(document.invalid("host", "a text that is no host", expected))
+    Err(document.invalid(key, "a text that is no host", expected))
 }
 
 #[cfg(test)]
@@ -352,6 +374,52 @@ pub(crate) mod tests {
         }
     }
 
+    const TOOLS: &str = r#"{"type":"pg","user":"u","pass":"p","hostname":"h","db_port":"6000","database":"d","rotation":{
+        "engine":"postgres",
+        "fields":{"username":"user","password":"pass","host":"hostname","port":"db_port","dbname":"database"}}}"#;
+
+    #[test]
+    fn the_keys_of_another_tool_are_read_and_named() {
+        let user = read(TOOLS).unwrap().user;
+        assert_eq!((user.engine.as_str(), user.host.as_str(), user.port), ("postgres", "h", 6000));
+        assert_eq!((user.username.as_str(), user.password.expose(), user.database.as_deref()), ("u", "p", Some("d")));
+        for (from, to, code, field) in [
+            (r#""h""#, r#""h/path""#, Code::FieldInvalid, "hostname"),
+            (r#""6000""#, "0", Code::FieldInvalid, "db_port"),
+            (r#""u""#, "7", Code::FieldInvalid, "user"),
+            (r#""u""#, "null", Code::FieldMissing, "user"),
+            (r#""p""#, r#""""#, Code::FieldInvalid, "pass"),
+            (r#""pass":"p","#, "", Code::FieldMissing, "pass"),
+            (r#""engine":"postgres","#, "", Code::FieldMissing, "engine"),
+        ] {
+            let error = read(&TOOLS.replacen(from, to, 1)).unwrap_err();
+            assert_eq!((error.code(), error.fact(Fact::Field)), (code, Some(field)), "{from} {to}");
+            assert!(error.fact(Fact::What).is_some_and(|what| what.contains("rotation.")), "{error}");
+        }
+        // `rotation.engine` counts instead of a word that another tool has under `engine`.
+        let other = TOOLS.replace(r#""type":"pg""#, r#""engine":"django.db.backends.postgresql""#);
+        assert_eq!(read(&other).unwrap().user.engine, "postgres");
+        let error = read(&TOOLS.replace(r#""postgres""#, r#""mysql""#)).unwrap_err();
+        assert_eq!(error.code(), Code::EngineMismatch);
+    }
+
+    #[test]
+    fn a_version_from_before_the_names_were_given_is_read_under_them() {
+        let current = read(TOOLS).unwrap();
+        let beside =
+            |text: &str| DatabaseSecret::read_beside::<Postgres>(&Document::parse(text.into()).unwrap(), &current.user);
+        let before = r#"{"user":"u","pass":"older","hostname":"h","db_port":6000,"database":"d"}"#;
+        let older = beside(before).unwrap();
+        assert_eq!(older.user.password.expose(), "older");
+        assert!(current.same_login(&older));
+        let awss = r#"{"engine":"postgres","username":"u","password":"oldest","host":"h","port":6000}"#;
+        assert_eq!(beside(awss).unwrap().user.password.expose(), "oldest");
+        // Its own names count, if it has any.
+        let own = r#"{"user":"u","pass":"p","hostname":"h","rotation":{"engine":"postgres","fields":{}}}"#;
+        assert_eq!(beside(own).unwrap_err().fact(Fact::Field), Some("host"));
+        assert_eq!(read(before).unwrap_err().fact(Fact::Field), Some("engine"));
+    }
+
     #[test]
     fn another_engine_is_refused() {
         let error = read(r#"{"engine":"mysql","host":"h","username":"u","password":"p"}"#).unwrap_err();
@@ -369,6 +437,8 @@ pub(crate) mod tests {
                 Just(serde_json::json!({"caBundle": "hunter2", "users": ["hunter2", "hunter2"]})),
                 Just(serde_json::json!({"users": ["a", "hunter2"], "superuserRescue": "hunter2"})),
                 Just(serde_json::json!({"tlsServerName": ["hunter2"], DISCARD: "hunter2"})),
+                Just(serde_json::json!({"fields": {"username": "a:hunter2", "host": "u", "a:hunter2": "h"}})),
+                Just(serde_json::json!({"fields": {"username": "a:hunter2"}, "engine": "hunter2"})),
                 any::<i64>().prop_map(serde_json::Value::from),
                 Just(serde_json::json!(["hunter2", {"hunter2": 1}])),
                 Just(serde_json::json!("hunter2\0")),
@@ -401,6 +471,9 @@ pub(crate) mod tests {
             assert_eq!((error.code(), error.fact(Fact::Field)), (Code::PendingMismatch, Some(field)));
         }
         assert!(current.same_target(&secret(r#""username":"other","port":"5432""#)).is_ok());
+        let tools = read(TOOLS).unwrap();
+        let error = tools.same_target(&read(&TOOLS.replace("6000", "6001")).unwrap()).unwrap_err();
+        assert_eq!(error.fact(Fact::Field), Some("db_port"));
     }
 
     #[test]

@@ -133,7 +133,8 @@ impl<E: Engine> Search<'_, E> {
             }
             let document = context.version(&id).await?;
             let current = &self.versions.current;
-            let secret = document.and_then(|document| DatabaseSecret::read::<E>(&document).ok()).filter(|secret| {
+            let read = |document| DatabaseSecret::read_beside::<E>(&document, &current.user).ok();
+            let secret = document.and_then(read).filter(|secret| {
                 let (user, password) = (&secret.user.username, &secret.user.password);
                 current.same_login(secret) && context.was_refused(user, password).is_none()
             });

@@ -8,6 +8,7 @@
 //! This file is the only one in `database/` that asks AWS. `aws::rds` says how it finds the server.
 
 use super::engine::Engine;
+use super::key_names::KeyNames;
 use super::secret::{DatabaseSecret, DatabaseUser};
 use crate::aws::rds::{Address, Rds, could_not_ask, managed_for, mismatch};
 use crate::document::Document;
@@ -161,10 +162,11 @@ enum SuperuserSecret {
 
 impl SuperuserSecret {
     fn read<E: Engine>(document: &Document) -> Result<Self> {
-        if document.keys().all(|key| key == "username" || key == "password") {
+        let keys = KeyNames::read(document)?;
+        if keys.login_only(document) {
             return Ok(Self::Alone {
-                username: document.string("username")?,
-                password: document.password("password")?,
+                username: keys.value("username", |key| document.string(key))?,
+                password: keys.value("password", |key| document.password(key))?,
             });
         }
         Ok(Self::Full(Box::new(DatabaseSecret::read::<E>(document)?.user)))
@@ -216,6 +218,8 @@ mod tests {
     fn a_superuser_without_a_server_is_told_from_one_with() {
         let read = |text: &str| SuperuserSecret::read::<Postgres>(&Document::parse(text.into()).unwrap());
         assert!(matches!(read(r#"{"username":"s","password":"p"}"#), Ok(SuperuserSecret::Alone { .. })));
+        let named = r#"{"user":"s","pass":"p","rotation":{"fields":{"username":"user","password":"pass"}}}"#;
+        assert!(matches!(read(named), Ok(SuperuserSecret::Alone { .. })));
         // One key more, and all have to be there.
         let error = read(r#"{"username":"s","password":"p","port":5432}"#).err().unwrap();
         assert_eq!((error.code(), error.fact(Fact::Field)), (Code::FieldMissing, Some("engine")));

@@ -117,7 +117,8 @@ impl<E: Engine> Target for DatabaseTarget<E> {
         };
         self.engine.check_name(&now.engine, &user)?;
         let password = self.policy.generate(&OsEntropy)?;
-        let document = current.with(&[("username", &user), ("password", password.expose())])?;
+        let document =
+            current.with(&[(now.keys.of("username"), &user), (now.keys.of("password"), password.expose())])?;
         Ok(Proposal { document, made: () })
     }
 
@@ -174,8 +175,8 @@ impl<E: Engine> Target for DatabaseTarget<E> {
     }
 
     fn older(&self, context: &StepContext<'_>, versions: Versions<'_>) -> OlderVersion {
-        let read = |document| DatabaseSecret::read::<E>(document).ok();
-        let Some((current, older)) = read(versions.current).zip(read(versions.pending)) else {
+        let Ok(current) = DatabaseSecret::read::<E>(versions.current) else { return OlderVersion::Useless };
+        let Ok(older) = DatabaseSecret::read_beside::<E>(versions.pending, &current.user) else {
             return OlderVersion::Useless;
         };
         let user = &older.user.username;

@@ -6,9 +6,6 @@ use super::secret::{DatabaseSecret, Strategy};
 use crate::error::{Code, Error, Fact, Result, name};
 use crate::protocol::target::Versions;
 
-/// The keys that a rotation of a database user writes.
-pub(crate) const WRITTEN: [&str; 2] = ["username", "password"];
-
 /// AWSCURRENT and AWSPENDING, for one server and for users that this rotation may change.
 pub(crate) struct CheckedVersions {
     pub(crate) current: DatabaseSecret,
@@ -31,7 +28,9 @@ impl CheckedVersions {
     /// Those of [`read`](Self::read); [`Code::PendingOutdated`].
     pub(crate) fn unedited<E: Engine>(versions: Versions<'_>) -> Result<Self> {
         let read = Self::read::<E>(versions)?;
-        versions.unedited(&WRITTEN)?;
+        // The keys that a rotation writes.
+        let keys = &read.current.user.keys;
+        versions.unedited(&[keys.of("username"), keys.of("password")])?;
         Ok(read)
     }
 
@@ -43,7 +42,7 @@ impl CheckedVersions {
     /// Those of [`DatabaseSecret::read`]; [`Code::PendingMismatch`].
     pub(crate) fn read<E: Engine>(versions: Versions<'_>) -> Result<Self> {
         let current = DatabaseSecret::read::<E>(versions.current)?;
-        let pending = DatabaseSecret::read::<E>(versions.pending)?;
+        let pending = DatabaseSecret::read_beside::<E>(versions.pending, &current.user)?;
         current.same_target(&pending)?;
         let (current_user, pending_user) = (&current.user.username, &pending.user.username);
         let (expected, users) = match current.strategy.clone() {
@@ -60,7 +59,7 @@ impl CheckedVersions {
             return Ok(Self { current, pending, users });
         }
         Err(Error::new(Code::PendingMismatch)
-            .with(Fact::Field, "username")
+            .with(Fact::Field, current.user.keys.shown("username"))
             .with(Fact::Found, name(pending_user))
             .with(Fact::Expected, name(&expected))
             .with(Fact::User, current_user))
