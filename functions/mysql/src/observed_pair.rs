@@ -2,6 +2,7 @@
 
 use crate::catalog::accounts::{Account, Accounts, known_tables, need_a_password_only, usable};
 use crate::catalog::grants::Grants;
+use crate::catalog::options::Means;
 use crate::connect::{Rows, Session};
 use crate::sql::changes::Grantee;
 use crate::sql::password::{AccountUpdate, Lock as AccountLock, Plugin};
@@ -62,7 +63,7 @@ impl ObservedPair {
         &self,
         pair: &Pair,
         server: &ServerInfo,
-        encrypted: bool,
+        means: Means,
         allow_powerful: bool,
     ) -> Result<BTreeSet<Plugin>> {
         let base = self.accounts.of(&pair.base);
@@ -71,7 +72,7 @@ impl ObservedPair {
             account.unprotected(server, allow_powerful)?;
         }
         self.understood()?;
-        need_a_password_only(&base, &pair.base, server, encrypted)?;
+        need_a_password_only(&base, &pair.base, server, means)?;
         base.into_iter().map(|account| Plugin::of(account, server.mariadb)).collect()
     }
 

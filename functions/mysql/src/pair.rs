@@ -6,6 +6,7 @@
 
 use crate::catalog::accounts::Account;
 use crate::catalog::grants::{Level, list};
+use crate::catalog::options::Means;
 use crate::connect::{Session, only_value};
 use crate::lock::{About, Locked};
 use crate::observed_pair::{Lock, ObservedPair, explain_reading};
@@ -50,7 +51,8 @@ pub(crate) async fn lock(
     allow_powerful: bool,
 ) -> Result<Locked> {
     let (server, observed) = ObservedPair::begin(&mut session, turn.pair, Lock::Taken).await?;
-    let plugins = observed.ready(turn.pair, &server, session.encrypted(), allow_powerful)?;
+    let means = Means { encrypted: session.encrypted(), certificate: evidence.has_client_certificate() };
+    let plugins = observed.ready(turn.pair, &server, means, allow_powerful)?;
     prove(&mut session, turn, &observed, evidence).await?;
     all_accounts_are_the_secrets(&observed, turn, evidence).await?;
     password::needs_tls(&session, &observed.accounts)?;

@@ -21,6 +21,7 @@ macro_rules! on {
 }
 
 mod bad_input;
+mod client_certificate;
 mod connection;
 mod crash;
 mod disturbed;

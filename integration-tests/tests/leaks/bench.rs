@@ -8,6 +8,7 @@ use lab::disturb::Fault;
 use lab::lambda::{Outcome, StepEvent, StepReport};
 use lab::relay::Mode;
 use lab::servers::Password;
+use lab::servers::certificates::TestCa;
 use lab::stack::Builder;
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
@@ -96,6 +97,21 @@ impl<S: Hashing> Bench<S> {
         self.world.secret(self.world.document(name, strange)).await
     }
 
+    /// A user who shows a client's certificate of this authority. Its key must not be printed.
+    pub async fn user_with_certificate(&self, name: &str, ca: &TestCa) -> Secret<'_, S> {
+        let client = ca.issue_client(name).expect("a certificate");
+        self.learn_key(client.key_pem());
+        let both = json!({"certificate": client.cert_pem(), "key": client.key_pem()});
+        self.world.user_with(name, json!({"rotation": {"clientCertificate": both}})).await
+    }
+
+    /// A private key, line by line: what stands around it is the same for all keys.
+    fn learn_key(&self, pem: &str) {
+        let mut secrets = self.secrets.lock().expect("no test panicked");
+        let lines = pem.lines().filter(|line| line.len() > 15 && !line.starts_with('-'));
+        lines.for_each(|line| secrets.add("a client's key", line));
+    }
+
     /// Rotates each of these twice.
     pub async fn rotate_twice(&self, secrets: &[&Secret<'_, S>]) {
         for secret in [secrets, secrets].concat() {
@@ -162,9 +178,9 @@ impl<S: Hashing> Bench<S> {
             ("field-invalid", merged(whole.clone(), json!({"ssl": random()})).to_string()),
             ("field-invalid", merged(whole.clone(), json!({"rotation": random()})).to_string()),
             ("field-invalid", merged(whole.clone(), json!({"rotation": {"users": random()}})).to_string()),
-            ("ca-bundle-invalid", merged(whole, json!({"rotation": {"caBundle": random()}})).to_string()),
+            ("ca-bundle-invalid", merged(whole.clone(), json!({"rotation": {"caBundle": random()}})).to_string()),
         ];
-        for (code, text) in texts {
+        for (code, text) in texts.into_iter().chain(self.wrong_certificates(&whole)) {
             self.fails(&self.world.secret_text(&text).await, code).await;
         }
         let request = json!({"Name": random(), "SecretBinary": "c2VjcmV0IGJ5dGVz"});
@@ -172,6 +188,27 @@ impl<S: Hashing> Bench<S> {
         let arn = binary["ARN"].as_str().expect("an ARN");
         let report = self.world.lab.rotate(arn).await.expect("the rotation begins");
         assert!(!report.rotated());
+    }
+
+    /// Secrets with certificates of clients that cannot serve.
+    fn wrong_certificates(&self, whole: &Value) -> Vec<(&'static str, String)> {
+        let ca = TestCa::new("clients").expect("an authority");
+        let [client, other, expired] = [ca.issue_client("app"), ca.issue_client("app"), ca.issue_expired_client("app")]
+            .map(|it| it.expect("issued"));
+        for certificate in [&client, &other, &expired] {
+            self.learn_key(certificate.key_pem());
+        }
+        let with = |both: Value| merged(whole.clone(), json!({"rotation": {"clientCertificate": both}})).to_string();
+        vec![
+            ("client-certificate-invalid", with(json!({"certificate": client.key_pem(), "key": client.key_pem()}))),
+            ("client-certificate-invalid", with(json!({"certificate": client.cert_pem(), "key": other.key_pem()}))),
+            ("client-certificate-invalid", with(json!({"certificate": client.cert_pem(), "key": random()}))),
+            ("client-certificate-invalid", with(json!({"certificate": expired.cert_pem(), "key": expired.key_pem()}))),
+            ("field-invalid", with(json!({"certificate": client.cert_pem(), "key": [client.key_pem()]}))),
+            ("field-missing", with(json!({"key": client.key_pem()}))),
+            ("option-unknown", with(json!({"certificate": client.cert_pem(), client.key_pem(): "key"}))),
+            ("field-invalid", with(json!(client.key_pem()))),
+        ]
     }
 
     /// Versions that no step of this function would have left.

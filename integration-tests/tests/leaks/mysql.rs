@@ -2,6 +2,7 @@
 
 use super::bench::{Bench, DEPENDENCIES, EVERYTHING, Hashing, random};
 use integration_tests::{Secret, World, merged};
+use lab::servers::certificates::TestCa;
 use lab::servers::mysql::{Kind, MySql, Options, literal};
 use serde_json::json;
 
@@ -26,9 +27,12 @@ async fn nothing_secret_is_printed_for_mariadb_when_the_dependencies_are_asked_t
 }
 
 async fn no_output_holds_a_secret(kind: Kind, levels: &[(&str, &str)]) {
-    let server = MySql::start(Options::default().kind(kind).log_statements()).await.expect("the server starts");
+    let ca = TestCa::new("clients").expect("an authority");
+    let own = ca.issue(&["localhost", "127.0.0.1"]).expect("a certificate");
+    let options = Options::default().kind(kind).certificate(own).log_statements();
+    let server = MySql::start(options).await.expect("the server starts");
     let bench = Bench::start(server, levels).await;
-    rotations_succeed(&bench).await;
+    rotations_succeed(&bench, &ca).await;
     accounts_cannot_be_changed(&bench).await;
     // MariaDB does not tell a refusal for want of TLS from one for a wrong password.
     let no_tls = if kind == Kind::MySql { "tls-required" } else { "locked-out" };
@@ -52,7 +56,7 @@ async fn no_output_holds_a_secret(kind: Kind, levels: &[(&str, &str)]) {
     assert!(found.iter().any(|what| what.starts_with("a password")), "the search does not find the passwords in it");
 }
 
-async fn rotations_succeed(bench: &Bench<MySql>) {
+async fn rotations_succeed(bench: &Bench<MySql>, ca: &TestCa) {
     let world = &bench.world;
     let single = world.user("single").await;
     let alternating = world.alternating_user("alternating").await;
@@ -63,7 +67,9 @@ async fn rotations_succeed(bench: &Bench<MySql>) {
         Kind::MySql => world.dual_password_user("dual").await,
         Kind::MariaDb => ed25519(bench).await,
     };
-    bench.rotate_twice(&[&single, &alternating, &strange, &named, &rescued, &more]).await;
+    let certified = bench.user_with_certificate("certified", ca).await;
+    world.sql("ALTER USER certified REQUIRE X509").await;
+    bench.rotate_twice(&[&single, &alternating, &strange, &named, &rescued, &more, &certified]).await;
 }
 
 /// A user whose password was changed by hand.

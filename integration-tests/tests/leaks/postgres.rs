@@ -3,6 +3,7 @@
 
 use super::bench::{Bench, DEPENDENCIES, EVERYTHING, Hashing};
 use integration_tests::World;
+use lab::servers::certificates::TestCa;
 use lab::servers::postgres::{Options, Postgres};
 
 /// A user whose verifier is md5, which the server must be told to accept.
@@ -19,10 +20,16 @@ async fn nothing_secret_is_printed_when_the_dependencies_are_asked_to_log() {
 }
 
 async fn no_output_holds_a_secret(levels: &[(&str, &str)]) {
-    let options = Options::default().log_statements().hba(&format!("hostssl all {HASHED} 127.0.0.1/32 md5"));
+    let ca = TestCa::new("clients").expect("an authority");
+    let certified = "hostssl all certified 127.0.0.1/32 scram-sha-256 clientcert=verify-full";
+    let options = Options::default()
+        .log_statements()
+        .client_ca(ca.pem())
+        .hba(certified)
+        .hba(&format!("hostssl all {HASHED} 127.0.0.1/32 md5"));
     let server = Postgres::start(options).await.expect("PostgreSQL starts");
     let bench = Bench::start(server, &[levels, &[("ALLOW_MD5", "true")]].concat()).await;
-    rotations_succeed(&bench).await;
+    rotations_succeed(&bench, &ca).await;
     bench.everything_fails(&["locked-out"], 5, "login-forbidden").await;
 
     let (world, secrets) = bench.judge().await;
@@ -33,14 +40,15 @@ async fn no_output_holds_a_secret(levels: &[(&str, &str)]) {
     assert!(!found.is_empty(), "the search does not find what is there");
 }
 
-async fn rotations_succeed(bench: &Bench<Postgres>) {
+async fn rotations_succeed(bench: &Bench<Postgres>, ca: &TestCa) {
     let world = &bench.world;
     let single = world.user("single").await;
     let alternating = world.alternating_user("alternating").await;
     let hashed = world.user(HASHED).await;
     world.sql(&format!("ALTER ROLE {HASHED} SET password_encryption = 'md5'")).await;
     let strange = bench.user_with_strange_password("strange").await;
-    bench.rotate_twice(&[&single, &alternating, &hashed, &strange]).await;
+    let certified = bench.user_with_certificate("certified", ca).await;
+    bench.rotate_twice(&[&single, &alternating, &hashed, &strange, &certified]).await;
     let md5 = world.ask("SELECT rolpassword FROM pg_authid WHERE rolname = 'hashed'").await;
     assert!(md5[0].starts_with("md5"), "the verifier is not md5");
 }

@@ -20,7 +20,7 @@ pub struct TestCa {
     pem: String,
 }
 
-/// A server's certificate with its key, and the CA to verify it with.
+/// A server's or a client's certificate with its key, and the CA to verify it with.
 #[derive(Clone)]
 pub struct Certificate {
     cert_pem: String,
@@ -68,11 +68,45 @@ impl TestCa {
         self.issue_between(names, now - Duration::days(30), now - Duration::days(1))
     }
 
+    /// A certificate for a client, with this common name: a user's, where the server compares them.
+    ///
+    /// # Errors
+    /// If the system's cryptography fails.
+    pub fn issue_client(&self, name: &str) -> Result<Certificate> {
+        let now = OffsetDateTime::now_utc();
+        self.issue_client_between(name, now - BACKDATED, now + VALID)
+    }
+
+    /// The same, expired a day ago.
+    ///
+    /// # Errors
+    /// As for [`issue_client`](Self::issue_client).
+    pub fn issue_expired_client(&self, name: &str) -> Result<Certificate> {
+        let now = OffsetDateTime::now_utc();
+        self.issue_client_between(name, now - Duration::days(30), now - Duration::days(1))
+    }
+
+    fn issue_client_between(&self, name: &str, from: OffsetDateTime, until: OffsetDateTime) -> Result<Certificate> {
+        let mut params = CertificateParams::default();
+        params.distinguished_name = common_name(name);
+        self.sign(params, ExtendedKeyUsagePurpose::ClientAuth, from, until)
+    }
+
     fn issue_between(&self, names: &[&str], from: OffsetDateTime, until: OffsetDateTime) -> Result<Certificate> {
         let mut params = CertificateParams::new(names.iter().map(|&name| name.to_owned()).collect::<Vec<_>>())?;
         params.distinguished_name = common_name(names.first().copied().unwrap_or("server"));
+        self.sign(params, ExtendedKeyUsagePurpose::ServerAuth, from, until)
+    }
+
+    fn sign(
+        &self,
+        mut params: CertificateParams,
+        purpose: ExtendedKeyUsagePurpose,
+        from: OffsetDateTime,
+        until: OffsetDateTime,
+    ) -> Result<Certificate> {
         params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
-        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
+        params.extended_key_usages = vec![purpose];
         params.use_authority_key_identifier_extension = true;
         params.not_before = from;
         params.not_after = until;

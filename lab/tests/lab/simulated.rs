@@ -121,6 +121,9 @@ impl Operation {
 struct Versions(bool);
 
 impl Evidence for Versions {
+    fn has_client_certificate(&self) -> bool {
+        false
+    }
     async fn held(&self, _: &str) -> Result<bool> {
         Ok(self.0)
     }

@@ -72,8 +72,11 @@ pub enum Work<'a> {
     },
 }
 
-/// What the versions of a secret say about a pair. Servers that have no memberships do not know which users form one.
+/// What a secret says about its users, and its versions about a pair. Servers that have no memberships do not know which users form one.
 pub trait Evidence: Send + Sync {
+    /// Whether logins of the secret's users show a client's certificate.
+    fn has_client_certificate(&self) -> bool;
+
     /// Whether AWSPREVIOUS, for the same server, holds this user. With [`MEMBERSHIPS`](Engine::MEMBERSHIPS) any older version
     /// counts. Costs a call, or several.
     ///

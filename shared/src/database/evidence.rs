@@ -69,6 +69,10 @@ impl<E: Engine> VersionsOfSecret<'_, E> {
 }
 
 impl<E: Engine> Evidence for VersionsOfSecret<'_, E> {
+    fn has_client_certificate(&self) -> bool {
+        self.current.client_certificate.is_some()
+    }
+
     async fn held(&self, user: &str) -> Result<bool> {
         Ok(matches!(self.newest_of(&[user]).await?, Holder::Of(_)))
     }

@@ -5,7 +5,7 @@ use super::login_failure::LoginFailure;
 use super::plan::Credential;
 use super::secret::DatabaseUser;
 use super::superuser::{AddressSource, Superuser, Superusers};
-use crate::error::{Code, Fact, Result};
+use crate::error::{Code, Error, Fact, Result};
 use crate::protocol::context::StepContext;
 use crate::protocol::observation::Observation;
 
@@ -65,7 +65,8 @@ impl<E: Engine> Logins<'_, E> {
     }
 
     async fn log_in_once(&self, user: &DatabaseUser, credential: Credential, binding: bool) -> LoginResult<E> {
-        let endpoint = user.endpoint(self.deployers_ca).map_err(LoginFailure::unknown)?;
+        let named = |error: Error| user.locate(error.with_default(Fact::Credential, credential.as_str()));
+        let endpoint = user.endpoint(self.deployers_ca).map_err(|error| LoginFailure::unknown(named(error)))?;
         let login = Login {
             endpoint: &endpoint,
             user: &user.username,
@@ -73,7 +74,7 @@ impl<E: Engine> Logins<'_, E> {
             channel_binding_required: binding,
         };
         self.engine.connect(login, self.context.deadline()).await.map_err(|failure| {
-            let error = user.locate(failure.error.with_default(Fact::Credential, credential.as_str()));
+            let error = named(failure.error);
             if failure.observation == Observation::Rejected {
                 self.context.notes().refused_login();
                 self.context.refused(&user.username, &user.password, &error);

@@ -4,6 +4,7 @@
 mod alternating;
 mod endpoint;
 mod engine;
+mod engine_names;
 mod evidence;
 mod key_names;
 mod lock;

@@ -4,59 +4,19 @@
 
 use super::endpoint::{Endpoint, Transport};
 use super::engine::Engine;
+use super::engine_names::is_an_engine;
 use super::key_names::KeyNames;
 use crate::document::Document;
 use crate::error::{Code, Error, Fact, Result, is_host};
+use crate::net::client_certificate::ClientCertificate;
 use crate::net::tls::Verifier;
 use crate::secret::Password;
 use std::time::Duration;
 
-const OPTIONS: &[&str] = &["users", "superuserRescue", "caBundle", "tlsServerName", "fields", "engine"];
+const OPTIONS: &[&str] =
+    &["users", "superuserRescue", "caBundle", "tlsServerName", "clientCertificate", "fields", "engine"];
+const CLIENT: &str = "clientCertificate";
 const DISCARD: &str = "discardPreviousPasswordAfterHours";
-
-/// The engines that an error may name: those of RDS (CreateDBInstance, `Engine`) and of AWS's rotation functions, and how people call
-/// them.
-const ENGINES: &[&str] = &[
-    "aurora",
-    "aurora-mysql",
-    "aurora-postgres",
-    "aurora-postgresql",
-    "custom-oracle-ee",
-    "custom-oracle-ee-cdb",
-    "custom-oracle-se2",
-    "custom-oracle-se2-cdb",
-    "custom-sqlserver-ee",
-    "custom-sqlserver-se",
-    "custom-sqlserver-web",
-    "db2",
-    "db2-ae",
-    "db2-se",
-    "docdb",
-    "documentdb",
-    "mariadb",
-    "mongo",
-    "mongodb",
-    "mysql",
-    "neptune",
-    "oracle",
-    "oracle-ee",
-    "oracle-ee-cdb",
-    "oracle-se2",
-    "oracle-se2-cdb",
-    "postgres",
-    "postgresql",
-    "redshift",
-    "sqlserver",
-    "sqlserver-ee",
-    "sqlserver-ex",
-    "sqlserver-se",
-    "sqlserver-web",
-];
-
-/// Whether an error may repeat a value of `engine`. Any other text may have been meant for another field, such as the password.
-fn is_an_engine(text: &str) -> bool {
-    ENGINES.iter().any(|engine| engine.eq_ignore_ascii_case(text))
-}
 
 /// A user, the server it logs in to, and what it trusts there.
 #[derive(Clone, Debug)]
@@ -75,6 +35,8 @@ pub(crate) struct DatabaseUser {
     pub(crate) ca_bundle: Option<String>,
     /// `rotation.tlsServerName`: the name in the server's certificate, where it is not the host.
     pub(crate) tls_server_name: Option<String>,
+    /// `rotation.clientCertificate`, which a server may want besides the password.
+    pub(crate) client_certificate: Option<ClientCertificate>,
     /// `rotation.fields`: under which keys the secret holds all this.
     pub(crate) keys: KeyNames,
 }
@@ -133,6 +95,10 @@ impl DatabaseSecret {
         let rescue = options.boolean("superuserRescue")? == Some(true);
         user.ca_bundle = options.optional_string("caBundle")?;
         user.tls_server_name = options.optional_string("tlsServerName")?;
+        user.client_certificate = client_certificate(&options)?;
+        if user.plaintext && user.client_certificate.is_some() {
+            return Err(options.invalid(CLIENT, "together with \"ssl\": false", "TLS, or no certificate"));
+        }
         let discard_after = options.hours(DISCARD)?;
         let needs_superuser = match (&superuser, &users, rescue) {
             (None, Some(_), _) => Some("users"),
@@ -239,14 +205,15 @@ impl DatabaseUser {
             plaintext: keys.value("ssl", |key| document.boolean(key))? == Some(false),
             ca_bundle: None,
             tls_server_name: None,
+            client_certificate: None,
             keys,
         })
     }
 
-    /// The server, and the CAs to trust there.
+    /// The server, the CAs to trust there, and the client's certificate to show.
     ///
     /// # Errors
-    /// [`Code::CaBundleInvalid`].
+    /// [`Code::CaBundleInvalid`], [`Code::ClientCertificateInvalid`].
     pub(crate) fn endpoint(&self, deployers_ca: Option<&str>) -> Result<Endpoint> {
         let transport = if self.plaintext {
             Transport::Plaintext
@@ -255,9 +222,18 @@ impl DatabaseUser {
             let own = self.ca_bundle.as_deref().map(|pem| ("rotation.caBundle", pem));
             let extra: Vec<(&str, &str)> = deployer.into_iter().chain(own).collect();
             let server_name = self.tls_server_name.clone().unwrap_or_else(|| self.host.clone());
-            Transport::Tls { server_name, verifier: Verifier::new(&extra)? }
+            let verifier = match &self.client_certificate {
+                None => Verifier::new(&extra)?,
+                Some(client) => Verifier::with_client_certificate(&extra, client)?,
+            };
+            Transport::Tls { server_name, verifier }
         };
         Ok(Endpoint { host: self.host.clone(), port: self.port, database: self.database.clone(), transport })
+    }
+
+    /// The same without what this user's own secret trusts and shows to servers, for the login of another user.
+    pub(crate) fn without_trust(&self) -> Self {
+        Self { ca_bundle: None, tls_server_name: None, client_certificate: None, ..self.clone() }
     }
 
     /// Adds the server and the user to an error that does not name them.
@@ -279,6 +255,14 @@ fn host(document: &Document, key: &str) -> Result<String> {
     }
     let expected = "a host name or an address alone, without a scheme, a user, a port or a path";
     Err(document.invalid(key, "a text that is no host", expected))
+}
+
+/// `rotation.clientCertificate`: both texts, or nothing. Whether a client can use them is seen when it is to log in.
+fn client_certificate(options: &Document) -> Result<Option<ClientCertificate>> {
+    let Some(both) = options.object(CLIENT, "rotation.clientCertificate.")? else { return Ok(None) };
+    both.expect_keys(&["certificate", "key"])?;
+    let (certificate, key) = (both.string("certificate")?, both.string("key")?.into());
+    Ok(Some(ClientCertificate { certificate, key }))
 }
 
 #[cfg(test)]
@@ -421,6 +405,31 @@ pub(crate) mod tests {
     }
 
     #[test]
+    fn a_clients_certificate_is_there_as_a_whole_or_not_at_all() {
+        let with = |client: &str| format!(r#""username":"app","rotation":{{"clientCertificate":{client}}}"#);
+        let both = secret(&with(r#"{"certificate":"c","key":"hunter2"}"#)).user;
+        assert!(both.client_certificate.is_some() && !format!("{both:?}").contains("hunter2"));
+        assert!(secret(&with("null")).user.client_certificate.is_none());
+        assert_eq!(both.endpoint(None).unwrap_err().code(), Code::ClientCertificateInvalid);
+        for (fields, code, field) in [
+            (with(r#"{"certificate":"c"}"#), Code::FieldMissing, "rotation.clientCertificate.key"),
+            (with(r#"{"key":"k"}"#), Code::FieldMissing, "rotation.clientCertificate.certificate"),
+            (with(r#"{"certificate":"c","key":["k"]}"#), Code::FieldInvalid, "rotation.clientCertificate.key"),
+            (with(r#""-----BEGIN""#), Code::FieldInvalid, "rotation.clientCertificate"),
+            (
+                with(r#"{"certificate":"c","key":"k"}"#) + r#","ssl":false"#,
+                Code::FieldInvalid,
+                "rotation.clientCertificate",
+            ),
+        ] {
+            let error = DatabaseSecret::read::<Postgres>(&document(&fields)).unwrap_err();
+            assert_eq!((error.code(), error.fact(Fact::Field)), (code, Some(field)), "{fields}");
+        }
+        let unknown = DatabaseSecret::read::<Postgres>(&document(&with(r#"{"secretArn":"arn"}"#))).unwrap_err();
+        assert_eq!(unknown.fact(Fact::Found), Some("rotation.clientCertificate.secretArn"));
+    }
+
+    #[test]
     fn another_engine_is_refused() {
         let error = read(r#"{"engine":"mysql","host":"h","username":"u","password":"p"}"#).unwrap_err();
         assert_eq!((error.code(), error.fact(Fact::Found)), (Code::EngineMismatch, Some("mysql")));
@@ -439,6 +448,8 @@ pub(crate) mod tests {
                 Just(serde_json::json!({"tlsServerName": ["hunter2"], DISCARD: "hunter2"})),
                 Just(serde_json::json!({"fields": {"username": "a:hunter2", "host": "u", "a:hunter2": "h"}})),
                 Just(serde_json::json!({"fields": {"username": "a:hunter2"}, "engine": "hunter2"})),
+                Just(serde_json::json!({"clientCertificate": {"certificate": "hunter2", "key": "hunter2"}})),
+                Just(serde_json::json!({"clientCertificate": {"key": ["hunter2"], "hunter 2": "hunter2"}})),
                 any::<i64>().prop_map(serde_json::Value::from),
                 Just(serde_json::json!(["hunter2", {"hunter2": 1}])),
                 Just(serde_json::json!("hunter2\0")),

@@ -176,12 +176,13 @@ impl SuperuserSecret {
 impl Superuser {
     /// A superuser whose secret names no server: at the address that the child's secret names.
     ///
-    /// **Invariant:** what the child trusts (`rotation.caBundle`, `rotation.tlsServerName`) does not count for a superuser: only
+    /// **Invariant:** what the child trusts (`rotation.caBundle`, `rotation.tlsServerName`) does not count for a superuser, nor does the
+    /// certificate that the child shows: only
     /// Amazon's roots, the deployer's CA_BUNDLE and the superuser's own secret do. Otherwise a writer of the child who has seen the
     /// superuser's verifier could complete its login at a server of their own, and learn from that how to log in as it.
     /// Test: `what_the_rotated_secret_trusts_does_not_count_for_a_superuser`.
     fn at_childs_address(child: &DatabaseUser, username: String, password: Password) -> Self {
-        let child = DatabaseUser { ca_bundle: None, tls_server_name: None, ..child.clone() };
+        let child = child.without_trust();
         let user = DatabaseUser { username, password, plaintext: false, ..child };
         Self { user, address: AddressSource::RotatedSecret }
     }
@@ -189,7 +190,7 @@ impl Superuser {
     /// A superuser whose secret names no server: at the address that RDS states.
     fn at_rds_address(child: &DatabaseUser, username: String, password: Password, address: Address) -> Self {
         let Address { host, port } = address;
-        let child = DatabaseUser { ca_bundle: None, tls_server_name: None, ..child.clone() };
+        let child = child.without_trust();
         let user = DatabaseUser { host, port, username, password, plaintext: false, ..child };
         Self { user, address: AddressSource::Trusted }
     }
@@ -247,6 +248,26 @@ mod tests {
             r#"{"engine":"postgres","host":"db.example","username":"s","password":"p","rotation":{"caBundle":"own"}}"#,
         );
         assert_eq!(Superuser::at_own_server(own_ca, &child_with_ca).user.ca_bundle.as_deref(), Some("own"));
+    }
+
+    #[test]
+    fn a_superuser_shows_its_own_certificate_and_never_the_childs() {
+        let with = r#""rotation":{"clientCertificate":{"certificate":"c","key":"k"}}"#;
+        let child = secret(&format!(r#""username":"app",{with}"#)).user;
+        assert!(child.client_certificate.is_some());
+        let full = |more: &str| {
+            superuser(&format!(r#"{{"engine":"postgres","host":"db.example","username":"s","password":"p"{more}}}"#))
+        };
+        for superuser in [
+            Superuser::at_own_server(full(""), &child),
+            Superuser::at_childs_address(&child, "s".to_owned(), "p".into()),
+            Superuser::at_rds_address(&child, "s".to_owned(), "p".into(), Address::new("primary", 1)),
+        ] {
+            assert!(superuser.user.client_certificate.is_none());
+        }
+        let own = full(&format!(",{}", with.replace(r#""k""#, r#""own""#)));
+        let own = Superuser::at_own_server(own, &child).user.client_certificate.unwrap();
+        assert_eq!(own.key.expose(), "own");
     }
 
     #[test]

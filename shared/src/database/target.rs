@@ -5,7 +5,7 @@ use super::evidence::VersionsOfSecret;
 use super::login::Logins;
 use super::login_failure::LoginFailure;
 use super::plan::Credential;
-use super::secret::{DatabaseSecret, Strategy};
+use super::secret::{DatabaseSecret, DatabaseUser, Strategy};
 use super::settings::Settings;
 use super::superuser::Superusers;
 use super::versions::{CheckedVersions, Users};
@@ -107,8 +107,8 @@ impl<E: Engine> Target for DatabaseTarget<E> {
 
     async fn propose(&self, context: &StepContext<'_>, current: &Document) -> Result<Proposal<()>> {
         let DatabaseSecret { user: now, strategy, .. } = DatabaseSecret::read::<E>(current)?;
-        // An unusable CA is found here, before anything has changed.
-        now.endpoint(self.deployers_ca.as_deref())?;
+        // An unusable CA or client's certificate is found here, before anything has changed.
+        now.endpoint(self.deployers_ca.as_deref()).map_err(|error| now.locate(error))?;
         let user = match &strategy {
             Strategy::SingleUser { .. } => now.username.clone(),
             Strategy::AlternatingUsers { users, .. } => {
@@ -166,12 +166,17 @@ impl<E: Engine> Target for DatabaseTarget<E> {
     }
 
     async fn attempt(&self, context: &StepContext<'_>, versions: Versions<'_>, label: Label) -> Result<Attempt> {
-        let (secret, credential) = match label {
-            Label::Current => (DatabaseSecret::read::<E>(versions.current)?, Credential::Current),
-            Label::Pending => (CheckedVersions::read::<E>(versions)?.pending, Credential::Pending),
-            Label::Previous => (CheckedVersions::read::<E>(versions)?.pending, Credential::Previous),
+        let (user, credential) = match label {
+            Label::Current => (DatabaseSecret::read::<E>(versions.current)?.user, Credential::Current),
+            Label::Pending => (CheckedVersions::read::<E>(versions)?.pending.user, Credential::Pending),
+            Label::Previous => {
+                let CheckedVersions { current, pending: older, .. } = CheckedVersions::read::<E>(versions)?;
+                // A certificate is renewed more often than it is wrong.
+                let client_certificate = current.user.client_certificate;
+                (DatabaseUser { client_certificate, ..older.user }, Credential::Previous)
+            }
         };
-        Ok(tried_as(self.logins(context).try_to_log_in(&secret.user, credential).await, Code::CurrentRejected))
+        Ok(tried_as(self.logins(context).try_to_log_in(&user, credential).await, Code::CurrentRejected))
     }
 
     fn older(&self, context: &StepContext<'_>, versions: Versions<'_>) -> OlderVersion {

@@ -148,6 +148,10 @@ codes! {
     CaBundleInvalid = "ca-bundle-invalid", Permanent,
         "the custom CA bundle holds no usable certificate",
         "Give PEM text with at least one CERTIFICATE block.";
+    /// `rotation.clientCertificate` is not PEM, has expired, or its key is encrypted or another one's.
+    ClientCertificateInvalid = "client-certificate-invalid", Permanent,
+        "the client's certificate in the secret, or its key, cannot be used",
+        "Put a certificate that is valid now, and its key without encryption, into `rotation.clientCertificate` of the secret whose user the facts name.";
 
     // ---- Secrets Manager
     /// The service kept answering with a throttle until the time budget was spent.
@@ -228,6 +232,10 @@ codes! {
     TlsFailed = "tls-failed", Permanent,
         "the TLS handshake failed",
         "Check that the server offers TLS 1.2 or 1.3 with a valid certificate.";
+    /// A TLS alert about the client's certificate.
+    ClientCertificateRefused = "client-certificate-refused", Permanent,
+        "the server does not accept the client's certificate, or wants one and got none",
+        "Put a certificate of an authority that the server trusts for clients, and its key, into `rotation.clientCertificate` of the secret whose user the facts name.";
 
     // ---- logging in and changing the password
     /// Current, pending and previous were all refused, and no superuser may help.

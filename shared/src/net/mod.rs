@@ -1,5 +1,6 @@
 //! Connections to servers: which certificates are trusted, how a connection can break, and how much memory an answer takes.
 
+pub mod client_certificate;
 pub mod connection;
 pub mod tls;
 pub mod weight;

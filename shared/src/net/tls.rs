@@ -1,11 +1,13 @@
 //! Which certificates are trusted: the bundled Amazon roots, and a CA that the deployer or the secret names.
 
+use crate::clock::since_epoch;
 use crate::error::{Code, Error, Fact, Result};
+use crate::net::client_certificate::ClientCertificate;
 use crate::net::connection::cause;
 use rustls::crypto::CryptoProvider;
 use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, ServerName, TrustAnchor};
-use rustls::{CertificateError, ClientConfig, RootCertStore};
+use rustls::pki_types::{CertificateDer, ServerName, TrustAnchor, UnixTime};
+use rustls::{AlertDescription, CertificateError, ClientConfig, RootCertStore};
 use std::fmt;
 use std::sync::{Arc, OnceLock};
 
@@ -19,6 +21,8 @@ pub struct Verifier {
     config: Arc<ClientConfig>,
     /// Further trusted certificates, as PEM text.
     extra: Arc<Vec<String>>,
+    /// What a server gets that asks for a client's certificate.
+    client: Option<Arc<ClientCertificate>>,
 }
 
 impl Verifier {
@@ -28,7 +32,15 @@ impl Verifier {
     /// # Errors
     /// [`Code::CaBundleInvalid`] if a bundle is not PEM or holds no certificate.
     pub fn new(extra: &[(&str, &str)]) -> Result<Self> {
-        Self::over(amazon_roots()?, extra)
+        Self::over(amazon_roots()?, extra, None)
+    }
+
+    /// The same, with a certificate for servers that ask for a client's.
+    ///
+    /// # Errors
+    /// As for [`new`](Self::new); [`Code::ClientCertificateInvalid`] if no client can use the certificate and its key now.
+    pub fn with_client_certificate(extra: &[(&str, &str)], client: &ClientCertificate) -> Result<Self> {
+        Self::over(amazon_roots()?, extra, Some(client))
     }
 
     /// Trusts `roots` and the certificates in `extra`. For servers on the public internet.
@@ -36,10 +48,10 @@ impl Verifier {
     /// # Errors
     /// As for [`new`](Self::new).
     pub fn with_roots(roots: &[TrustAnchor<'static>], extra: &[(&str, &str)]) -> Result<Self> {
-        Self::over(RootCertStore { roots: roots.to_vec() }, extra)
+        Self::over(RootCertStore { roots: roots.to_vec() }, extra, None)
     }
 
-    fn over(mut roots: RootCertStore, extra: &[(&str, &str)]) -> Result<Self> {
+    fn over(mut roots: RootCertStore, extra: &[(&str, &str)], client: Option<&ClientCertificate>) -> Result<Self> {
         for (field, pem) in extra {
             let invalid =
                 |found: &str| Error::new(Code::CaBundleInvalid).with(Fact::Field, field).with(Fact::Found, found);
@@ -53,13 +65,22 @@ impl Verifier {
                 return Err(invalid("no CERTIFICATE block"));
             }
         }
+        let internal = |what: &str| Error::new(Code::Internal).with(Fact::What, what);
+        let now = UnixTime::since_unix_epoch(since_epoch());
+        let identity = client.map(|client| client.usable(&provider(), &roots, now)).transpose()?;
         let config = ClientConfig::builder_with_provider(provider())
             .with_safe_default_protocol_versions()
-            .map_err(|_| Error::new(Code::Internal).with(Fact::What, "TLS protocol versions"))?
-            .with_root_certificates(roots)
-            .with_no_client_auth();
+            .map_err(|_| internal("TLS protocol versions"))?
+            .with_root_certificates(roots);
+        let config = match identity {
+            None => config.with_no_client_auth(),
+            Some((chain, key)) => {
+                config.with_client_auth_cert(chain, key).map_err(|_| internal("a client's certificate"))?
+            }
+        };
         let extra = extra.iter().map(|(_, pem)| (*pem).to_owned()).collect();
-        Ok(Self { config: Arc::new(config), extra: Arc::new(extra) })
+        let client = client.cloned().map(Arc::new);
+        Ok(Self { config: Arc::new(config), extra: Arc::new(extra), client })
     }
 
     /// The configuration for a TLS library built on rustls.
@@ -70,6 +91,11 @@ impl Verifier {
     /// Everything that is trusted, as PEM texts, for a TLS library that accepts only PEM.
     pub fn trusted(&self) -> impl Iterator<Item = &[u8]> {
         [AMAZON_ROOTS].into_iter().chain(self.extra.iter().map(String::as_bytes))
+    }
+
+    /// The client's certificate, for a TLS library that accepts only PEM.
+    pub fn client_certificate(&self) -> Option<&ClientCertificate> {
+        self.client.as_deref()
     }
 }
 
@@ -107,9 +133,25 @@ pub fn failure(error: &(dyn std::error::Error + 'static)) -> Option<Error> {
             }
             _ => Code::TlsFailed,
         },
+        rustls::Error::AlertReceived(alert) if is_about_the_client(*alert) => Code::ClientCertificateRefused,
         _ => Code::TlsFailed,
     };
     Some(Error::new(code))
+}
+
+/// Whether a server says with an alert that it does not accept the client's certificate, or wants one (RFC 8446, section 6.2).
+fn is_about_the_client(alert: AlertDescription) -> bool {
+    matches!(
+        alert,
+        AlertDescription::NoCertificate
+            | AlertDescription::BadCertificate
+            | AlertDescription::UnsupportedCertificate
+            | AlertDescription::CertificateRevoked
+            | AlertDescription::CertificateExpired
+            | AlertDescription::CertificateUnknown
+            | AlertDescription::UnknownCA
+            | AlertDescription::CertificateRequired
+    )
 }
 
 fn provider() -> Arc<CryptoProvider> {

@@ -3,7 +3,7 @@
 //! They are read as data from the grant tables (MySQL manual, "Grant Tables"; MariaDB Knowledge Base,
 //! "mysql.global_priv Table"). The text of SHOW CREATE USER is never parsed.
 
-use crate::catalog::options::{Lacking, Options};
+use crate::catalog::options::{Lacking, Means, Options};
 use crate::catalog::power::Powers;
 use crate::connect::{Row, Rows, Session, text};
 use crate::sql::hash;
@@ -212,13 +212,8 @@ pub(crate) fn usable(accounts: &[&Account], user: &str) -> Result<()> {
 ///
 /// # Errors
 /// [`Code::TlsRequired`], [`Code::AuthenticationUnsupported`].
-pub(crate) fn need_a_password_only(
-    accounts: &[&Account],
-    user: &str,
-    server: &ServerInfo,
-    encrypted: bool,
-) -> Result<()> {
-    let mut lacking = accounts.iter().map(|account| account.options.lacking(server, encrypted));
+pub(crate) fn need_a_password_only(accounts: &[&Account], user: &str, server: &ServerInfo, means: Means) -> Result<()> {
+    let mut lacking = accounts.iter().map(|account| account.options.lacking(server, means));
     let Some(Some(first)) = lacking.next() else { return Ok(()) };
     if lacking.any(|lacking| lacking.is_none()) {
         return Ok(());
@@ -231,10 +226,13 @@ pub(crate) fn need_a_password_only(
         Lacking::Cipher => {
             ("REQUIRE CIPHER of another cipher than that of the function's connection", server.cipher.as_str())
         }
-        Lacking::Certificate if server.mariadb => ("REQUIRE of a client's certificate", "REQUIRE NONE, SSL or CIPHER"),
-        Lacking::Certificate => {
-            ("REQUIRE of a client's certificate, which CIPHER is on MySQL, too", "REQUIRE NONE or SSL")
+        Lacking::Certificate if server.mariadb => {
+            ("REQUIRE of a client's certificate", "rotation.clientCertificate, or REQUIRE NONE, SSL or CIPHER")
         }
+        Lacking::Certificate => (
+            "REQUIRE of a client's certificate, which CIPHER is on MySQL, too",
+            "rotation.clientCertificate, or REQUIRE NONE or SSL",
+        ),
     };
     Err(Error::new(Code::AuthenticationUnsupported)
         .with(Fact::User, user)

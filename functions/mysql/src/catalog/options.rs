@@ -27,6 +27,15 @@ pub(crate) enum Kind {
     LockTime,
 }
 
+/// What a login of this function has besides a password.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Means {
+    /// TLS.
+    pub(crate) encrypted: bool,
+    /// A client's certificate, of whatever issuer and subject.
+    pub(crate) certificate: bool,
+}
+
 /// What REQUIRE wants, and a login of this function does not have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Lacking {
@@ -109,17 +118,19 @@ impl Options {
         ]))
     }
 
-    /// What a login of this function would lack, over a connection like that of `server`. With CIPHER alone, MySQL asks for a
+    /// What a login of this function would lack, over a connection like that of `server`. With a client's certificate only that login
+    /// shows whether the server is content with it. With CIPHER alone, MySQL asks for a
     /// client's certificate, too (`acl_check_ssl` in its sql_authentication.cc); MariaDB does not.
-    pub(crate) fn lacking(&self, server: &ServerInfo, encrypted: bool) -> Option<Lacking> {
+    pub(crate) fn lacking(&self, server: &ServerInfo, means: Means) -> Option<Lacking> {
         match self.0.get(&Kind::Require).map_or("", String::as_str) {
             "" | "REQUIRE NONE" => None,
-            _ if !encrypted => Some(Lacking::Tls),
+            _ if !means.encrypted => Some(Lacking::Tls),
             "REQUIRE SSL" => None,
             cipher if server.mariadb && cipher.starts_with("REQUIRE CIPHER ") => {
                 let own = format!("REQUIRE CIPHER {}", literal(&server.cipher));
                 (cipher != own).then_some(Lacking::Cipher)
             }
+            _ if means.certificate => None,
             _ => Some(Lacking::Certificate),
         }
     }
@@ -254,7 +265,10 @@ mod tests {
             } else {
                 mysql(&[(4, ["", "ANY", "X509", "SPECIFIED"][kind]), (5, cipher)], "{}")
             };
-            options.lacking(&server(is_mariadb), encrypted)
+            let none = options.lacking(&server(is_mariadb), Means { encrypted, certificate: false });
+            let with = options.lacking(&server(is_mariadb), Means { encrypted, certificate: true });
+            assert_eq!(with, none.filter(|lacking| *lacking != Lacking::Certificate));
+            none
         };
         for is_mariadb in [false, true] {
             assert_eq!(lacking(is_mariadb, 0, "", false), None);

@@ -13,7 +13,7 @@ pub(crate) mod errno;
 
 use contained::{Broken, contained};
 use mysql_async::prelude::Queryable as _;
-use mysql_async::{Conn, DriverError, Opts, OptsBuilder, ServerError, SslOpts};
+use mysql_async::{ClientIdentity, Conn, DriverError, Opts, OptsBuilder, ServerError, SslOpts};
 use rotation::clock::Deadline;
 use rotation::database::{Login, LoginFailure, Observation, Transport};
 use rotation::net::connection;
@@ -185,7 +185,12 @@ fn options(login: &Login<'_>) -> Result<(OptsBuilder, bool)> {
 /// TLS with our CAs only: the driver has Mozilla's roots built in.
 fn trusting(verifier: &Verifier, server_name: &str) -> SslOpts {
     let roots = verifier.trusted().map(|pem| pem.to_vec().into()).collect();
+    let identity = verifier.client_certificate().map(|client| {
+        let bytes = |pem: &str| pem.as_bytes().to_vec().into();
+        ClientIdentity::new(bytes(&client.certificate), bytes(client.key.expose()))
+    });
     SslOpts::default()
+        .with_client_identity(identity)
         .with_disable_built_in_roots(true)
         .with_root_certs(roots)
         // In spite of its name this does not switch the check off: the certificate must be for this name instead of the
@@ -314,7 +319,8 @@ fn refused(refusal: &ServerError, login: &Login<'_>) -> LoginFailure {
         let unless = match login.endpoint.transport {
             Transport::Plaintext => "or the account or the server wants TLS, which \"ssl\": false leaves out",
             Transport::Tls { .. } => {
-                "or the account REQUIREs a client's certificate (X509, ISSUER, SUBJECT; on MySQL also CIPHER) or another CIPHER"
+                "or the account REQUIREs a client's certificate (X509, ISSUER, SUBJECT; on MySQL also CIPHER) that \
+                 rotation.clientCertificate does not hold, or another CIPHER"
             }
         };
         error = error.with(Fact::What, unless);

@@ -15,6 +15,7 @@
 mod siblings;
 
 use crate::catalog::accounts::{self, Accounts, usable};
+use crate::catalog::options::Means;
 use crate::connect::errno::{self, is};
 use crate::connect::{Rows, Session, only_value};
 use crate::lock::{About, Locked};
@@ -261,7 +262,8 @@ pub(crate) async fn lock_other(
             return Err(Error::new(Code::LoginForbidden).with(Fact::User, &account.name).with(Fact::What, what));
         }
     }
-    accounts::need_a_password_only(&own, change.user, &server, superuser.encrypted())?;
+    let means = Means { encrypted: superuser.encrypted(), certificate: evidence.has_client_certificate() };
+    accounts::need_a_password_only(&own, change.user, &server, means)?;
     // The secret asks for a rescue, which a password that somebody has set by hand on all accounts needs.
     let known = Known { passwords: &[change.to], is_the_secrets: true };
     ownership::check(&accounts, change.user, known, evidence).await?;

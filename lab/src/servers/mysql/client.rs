@@ -2,10 +2,11 @@
 
 use super::quote::literal;
 use super::{Kind, MySql};
+use crate::servers::certificates::Certificate;
 use crate::servers::error::{Error, Result};
 use crate::servers::password::Password;
 use mysql_async::prelude::Queryable as _;
-use mysql_async::{Conn, DriverError, OptsBuilder, Row, SslOpts, Value};
+use mysql_async::{ClientIdentity, Conn, DriverError, OptsBuilder, Row, SslOpts, Value};
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
@@ -138,6 +139,28 @@ impl MySql {
         }
     }
 
+    /// Whether the password opens a session for the user, together with a client's certificate or without one.
+    ///
+    /// # Errors
+    /// [`Error::Database`] for everything but a good log-in and a refusal (1045).
+    pub async fn can_login_with(
+        &self,
+        user: &str,
+        password: &Password,
+        certificate: Option<&Certificate>,
+    ) -> Result<bool> {
+        let identity = certificate.map(|certificate| {
+            let bytes = |pem: &str| pem.as_bytes().to_vec().into();
+            ClientIdentity::new(bytes(certificate.cert_pem()), bytes(certificate.key_pem()))
+        });
+        let tls = self.trusting().map(|tls| tls.with_client_identity(identity));
+        match connected(self.options(user, password, None).ssl_opts(tls)).await {
+            Ok(_) => Ok(true),
+            Err(mysql_async::Error::Server(refusal)) if refusal.code == ER_ACCESS_DENIED_ERROR => Ok(false),
+            Err(error) => Err(failed(format!("cannot tell whether {user:?} can log in"))(error)),
+        }
+    }
+
     /// Executes one or more statements as the superuser, on a new connection.
     ///
     /// # Errors
@@ -178,12 +201,16 @@ impl MySql {
         connected(self.options(user, password, database)).await
     }
 
-    fn options(&self, user: &str, password: &Password, database: Option<&str>) -> OptsBuilder {
-        let tls = (!self.ca_pem().is_empty()).then(|| {
+    /// Trusts the server's CA and nothing else; `None` if the server has no TLS.
+    fn trusting(&self) -> Option<SslOpts> {
+        (!self.ca_pem().is_empty()).then(|| {
             SslOpts::default()
                 .with_root_certs(vec![self.ca_pem().as_bytes().to_vec().into()])
                 .with_disable_built_in_roots(true)
-        });
+        })
+    }
+
+    fn options(&self, user: &str, password: &Password, database: Option<&str>) -> OptsBuilder {
         OptsBuilder::default()
             .ip_or_hostname(self.host())
             // The host's IPv6 address may be first, and the server does not listen there.
@@ -192,7 +219,7 @@ impl MySql {
             .user(Some(user))
             .pass(Some(password.expose()))
             .db_name(database)
-            .ssl_opts(tls)
+            .ssl_opts(self.trusting())
             .prefer_socket(false)
             .max_allowed_packet(Some(MAX_ALLOWED_PACKET))
             .wait_timeout(Some(WAIT_TIMEOUT))

@@ -1,10 +1,11 @@
 //! Connections to a throwaway PostgreSQL, for tests and for setting the scene.
 
 use super::{Postgres, Tls};
+use crate::servers::certificates::Certificate;
 use crate::servers::{Error, Password, Result};
 use postgres_protocol::password::{md5, scram_sha_256};
-use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::{ClientConfig, RootCertStore};
 use std::error::Error as _;
 use std::time::Duration;
@@ -47,6 +48,23 @@ impl Postgres {
         }
     }
 
+    /// Whether the password opens the database `postgres` for the user, together with a client's certificate or without one.
+    ///
+    /// # Errors
+    /// [`Error::Database`] for everything but a good log-in, and a refusal of the user, the password or the certificate: class 28.
+    pub async fn can_login_with(
+        &self,
+        user: &str,
+        password: &Password,
+        certificate: Option<&Certificate>,
+    ) -> Result<bool> {
+        match self.try_connect_with(user, password, "postgres", certificate).await {
+            Ok(_) => Ok(true),
+            Err(error) if error.code().is_some_and(|state| state.code().starts_with("28")) => Ok(false),
+            Err(error) => Err(failed(format!("cannot tell whether {user:?} can log in"))(error)),
+        }
+    }
+
     /// Creates a role that can log in, with a verifier of the kind that the server's `password_encryption` says.
     ///
     /// # Errors
@@ -84,6 +102,16 @@ impl Postgres {
         password: &Password,
         database: &str,
     ) -> Result<Client, tokio_postgres::Error> {
+        self.try_connect_with(user, password, database, None).await
+    }
+
+    async fn try_connect_with(
+        &self,
+        user: &str,
+        password: &Password,
+        database: &str,
+        certificate: Option<&Certificate>,
+    ) -> Result<Client, tokio_postgres::Error> {
         let mut config = Config::new();
         config.host(self.host()).port(self.port()).user(user).password(password.expose()).dbname(database);
         config.connect_timeout(CONNECT_LIMIT);
@@ -92,7 +120,7 @@ impl Postgres {
             tokio::spawn(connection);
             return Ok(client);
         }
-        let tls = MakeRustlsConnect::new(trusting(self.ca_pem()));
+        let tls = MakeRustlsConnect::new(trusting(self.ca_pem(), certificate));
         let (client, connection) = config.ssl_mode(SslMode::Require).connect(tls).await?;
         // It ends when the client is dropped, or with an error that the client reports as well.
         tokio::spawn(connection);
@@ -106,10 +134,21 @@ pub fn quoted(name: &str) -> String {
 }
 
 /// Trusts one CA and nothing else; no CA at all if the text holds none, so that every server is refused.
-fn trusting(ca_pem: &str) -> ClientConfig {
+fn trusting(ca_pem: &str, certificate: Option<&Certificate>) -> ClientConfig {
     let mut roots = RootCertStore::empty();
     roots.add_parsable_certificates(CertificateDer::pem_slice_iter(ca_pem.as_bytes()).flatten());
-    ClientConfig::builder().with_root_certificates(roots).with_no_client_auth()
+    let config = ClientConfig::builder().with_root_certificates(roots);
+    let read = |certificate: &Certificate| {
+        let own = CertificateDer::from_pem_slice(certificate.cert_pem().as_bytes()).ok()?;
+        Some((own, PrivateKeyDer::from_pem_slice(certificate.key_pem().as_bytes()).ok()?))
+    };
+    // Without a certificate that can be read, the server sees none.
+    match certificate.and_then(read) {
+        Some((own, key)) => {
+            config.clone().with_client_auth_cert(vec![own], key).unwrap_or_else(|_| config.with_no_client_auth())
+        }
+        None => config.with_no_client_auth(),
+    }
 }
 
 /// Keeps of an error what the server meant for people, never its `detail` or a statement.

@@ -75,6 +75,9 @@ impl Cluster {
         if let Some(certificate) = &cluster.options.certificate {
             cluster.write_certificate(certificate)?;
         }
+        if let Some(pem) = &cluster.options.client_ca {
+            cluster.home.write_private(&cluster.file("client-ca.pem"), pem)?;
+        }
         Ok(cluster)
     }
 
@@ -86,7 +89,8 @@ impl Cluster {
 
     fn configure(&self, port: u16) -> Result<()> {
         let certificate = self.options.certificate.as_ref().map(|_| (self.file("server.crt"), self.file("server.key")));
-        let configuration = self.options.configuration(port, certificate.as_ref());
+        let client_ca = self.options.client_ca.as_ref().map(|_| self.file("client-ca.pem"));
+        let configuration = self.options.configuration(port, certificate.as_ref(), client_ca.as_ref());
         self.home.write_private(&self.data().join("postgresql.conf"), &configuration)?;
         self.home.write_private(&self.data().join("pg_hba.conf"), &self.options.access())
     }

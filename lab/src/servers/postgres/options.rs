@@ -12,6 +12,7 @@ pub struct Options {
     pub(super) version: Version,
     pub(super) tls: Tls,
     pub(super) certificate: Option<Certificate>,
+    pub(super) client_ca: Option<String>,
     pub(super) settings: Vec<(String, String)>,
     pub(super) hba: Vec<String>,
 }
@@ -53,6 +54,14 @@ impl Options {
         self
     }
 
+    /// The CA of the clients' certificates, as PEM text. The server asks each client for one, and lines of `pg_hba.conf` with `clientcert`
+    /// demand it.
+    #[must_use]
+    pub fn client_ca(mut self, pem: &str) -> Self {
+        self.client_ca = Some(pem.to_owned());
+        self
+    }
+
     /// A setting of `postgresql.conf`, such as `max_connections`. The last one of a name counts.
     #[must_use]
     pub fn setting(mut self, name: &str, value: &str) -> Self {
@@ -74,7 +83,12 @@ impl Options {
     }
 
     /// The text of `postgresql.conf`.
-    pub(super) fn configuration(&self, port: u16, certificate_files: Option<&(PathBuf, PathBuf)>) -> String {
+    pub(super) fn configuration(
+        &self,
+        port: u16,
+        certificate_files: Option<&(PathBuf, PathBuf)>,
+        client_ca_file: Option<&PathBuf>,
+    ) -> String {
         let mut text = format!("port = {port}\n");
         let mut set = |name: &str, value: &str| {
             let value = value.replace('\\', "\\\\").replace('\'', "''");
@@ -87,6 +101,9 @@ impl Options {
             set("ssl", "on");
             set("ssl_cert_file", &certificate.to_string_lossy());
             set("ssl_key_file", &key.to_string_lossy());
+        }
+        if let Some(client_ca) = client_ca_file {
+            set("ssl_ca_file", &client_ca.to_string_lossy());
         }
         for (name, value) in &self.settings {
             set(name, value);
@@ -114,7 +131,7 @@ mod tests {
 
     #[test]
     fn a_persons_settings_come_last_and_their_quotes_do_no_harm() {
-        let text = Options::default().setting("search_path", r"'a\b'").configuration(1, None);
+        let text = Options::default().setting("search_path", r"'a\b'").configuration(1, None, None);
         assert!(text.ends_with("search_path = '''a\\\\b'''\n"), "{text}");
         assert!(!text.contains("ssl ="), "{text}");
     }
