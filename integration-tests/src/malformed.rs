@@ -42,6 +42,9 @@ pub fn secrets<S: Server>(world: &World<S>, password: &str) -> Vec<(String, &'st
         (rotation(json!({"users": ["app", "b"]})), "field-missing", field("masterarn")),
         (rotation(json!({"superuserRescue": true})), "field-missing", field("masterarn")),
         (rotation(json!({"superuserRescue": "maybe"})), "field-invalid", field("rotation.superuserRescue")),
+        (rotation(json!({"setPasswordAs": "superuser"})), "field-missing", field("masterarn")),
+        (rotation(json!({"setPasswordAs": true})), "field-invalid", field("rotation.setPasswordAs")),
+        (rotation(json!({"setPasswordAs": password})), "field-invalid", field("rotation.setPasswordAs")),
         (rotation(json!({"caBundle": 7})), "field-invalid", field("rotation.caBundle")),
         (rotation(json!({"caBundle": password})), "ca-bundle-invalid", field("rotation.caBundle")),
         (
@@ -53,6 +56,16 @@ pub fn secrets<S: Server>(world: &World<S>, password: &str) -> Vec<(String, &'st
             with(json!({"masterarn": "arn", "rotation": {"users": ["app", "b"], "superuserRescue": true}})),
             "field-invalid",
             field("rotation.superuserRescue"),
+        ),
+        (
+            with(json!({"masterarn": "arn", "rotation": {"users": ["app", "b"], "setPasswordAs": "superuser"}})),
+            "field-invalid",
+            field("rotation.setPasswordAs"),
+        ),
+        (
+            with(json!({"masterarn": "arn", "rotation": {"superuserRescue": true, "setPasswordAs": "superuser"}})),
+            "field-invalid",
+            field("rotation.setPasswordAs"),
         ),
     ];
     for required in ["engine", "host", "username", "password"] {

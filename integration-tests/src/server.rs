@@ -54,6 +54,8 @@ pub trait Server: fmt::Display + Send + Sync + Sized + 'static {
     fn ca_pem(&self) -> &str;
     /// The superuser's name and password.
     fn superuser(&self) -> (&str, &Password);
+    /// Lets the user `setter` set the passwords of other users.
+    fn lets_set_passwords(&self) -> &'static str;
     /// Makes a user.
     fn create_user(&self, name: &str, password: &Password) -> impl Future<Output = ()> + Send;
     /// Sets a user's password, as a person would. No other password works afterwards.
@@ -128,6 +130,10 @@ impl Server for Postgres {
     fn superuser(&self) -> (&str, &Password) {
         (self.superuser(), self.superuser_password())
     }
+    /// Before PostgreSQL 16 that is all. Later the user also needs ADMIN OPTION.
+    fn lets_set_passwords(&self) -> &'static str {
+        "ALTER ROLE setter CREATEROLE"
+    }
     async fn create_user(&self, name: &str, password: &Password) {
         self.create_user(name, password).await.expect("the user is created");
     }
@@ -200,6 +206,9 @@ impl Server for MySql {
     }
     fn superuser(&self) -> (&str, &Password) {
         (self.superuser(), self.superuser_password())
+    }
+    fn lets_set_passwords(&self) -> &'static str {
+        "GRANT CREATE USER ON *.* TO setter; GRANT SELECT ON mysql.* TO setter"
     }
     async fn create_user(&self, name: &str, password: &Password) {
         self.create_user(name, password).await.expect("the user is created");

@@ -128,6 +128,21 @@ impl<S: Server> World<S> {
         self.user_with(name, json!({"masterarn": superuser.arn})).await
     }
 
+    /// A user whose password a superuser sets, who may do no more than that takes.
+    pub async fn user_set_by_superuser(&self, name: &str) -> Secret<'_, S> {
+        let superuser = self.lesser_superuser().await;
+        self.user_with(name, json!({"masterarn": superuser.arn, "rotation": {"setPasswordAs": "superuser"}})).await
+    }
+
+    /// The secret of a superuser that can set the passwords of others, and little else.
+    pub async fn lesser_superuser(&self) -> Secret<'_, S> {
+        let name = "setter";
+        let password = Password::random();
+        self.server.create_user(name, &password).await;
+        self.sql(self.server.lets_set_passwords()).await;
+        self.secret(self.document(name, password.expose())).await
+    }
+
     /// A user of MySQL that may keep its previous password.
     pub async fn dual_password_user(&self, name: &str) -> Secret<'_, S> {
         let secret = self.user(name).await;

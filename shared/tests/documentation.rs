@@ -77,9 +77,10 @@ fn every_environment_variable_and_option_is_documented() {
         assert!(page.contains(variable), "{variable} is missing in docs/configuration.md");
     }
     let page = read("docs/secrets.md");
-    for option in ["users", "superuserRescue", "caBundle", "tlsServerName", "discardPreviousPasswordAfterHours"]
-        .into_iter()
-        .chain(["adminSecretArn", "revokePreviousAfterHours", "keyLifetimeDays", "value", "journal"])
+    for option in
+        ["users", "superuserRescue", "setPasswordAs", "caBundle", "tlsServerName", "discardPreviousPasswordAfterHours"]
+            .into_iter()
+            .chain(["adminSecretArn", "revokePreviousAfterHours", "keyLifetimeDays", "value", "journal"])
     {
         assert!(page.contains(&format!("| `{option}` |")), "{option} is missing in docs/secrets.md");
     }

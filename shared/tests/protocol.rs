@@ -21,7 +21,7 @@ use rotation::protocol::recover::{Action, RecoverReport, Recovery};
 use rotation::protocol::schedule::RotatedSecret;
 use rotation::protocol::store::{Description, ListedVersion, PutOutcome, SecretStore, Version, VersionSelector};
 use rotation::protocol::target::{
-    Applied, Change, HelperSecret, OlderVersion, Proof, Proposal, Retired, Target, VersionWithAge, Versions,
+    Applied, Change, Helper, HelperSecret, OlderVersion, Proof, Proposal, Retired, Target, VersionWithAge, Versions,
 };
 use rotation::protocol::{Outcome, Rotation};
 use rotation::secret::{RotationToken, SecretText};
@@ -209,12 +209,11 @@ impl Target for Lock {
     type Made = String;
     type Held = ();
 
-    const HELPER_SECRET_VERIFIES: bool = true;
     const SEARCHES_OLDER_VERSIONS: bool = true;
     const SUPERUSER_SETS_CURRENT: bool = true;
 
-    fn helper_secret(&self, _: &Document) -> Option<String> {
-        self.0.lock().unwrap().helper.clone()
+    fn helper_secret(&self, _: &Document) -> Option<Helper> {
+        self.0.lock().unwrap().helper.clone().map(|secret| Helper { secret, verifies: true })
     }
 
     async fn propose(&self, _: &StepContext<'_>, current: &Document) -> Result<Proposal<String>> {

@@ -2,8 +2,9 @@
 
 use crate::connect::{Session, connect, errno};
 use crate::lock::{About, Locked};
+use crate::pair;
 use crate::settings::Settings;
-use crate::{pair, single};
+use crate::single::{self, other};
 use rotation::clock::Deadline;
 use rotation::database::{
     Engine, Evidence, Hold, Login, LoginFailure, Pair, PasswordChange, Side, Turn, Work, expect_length,
@@ -66,6 +67,11 @@ impl Engine for MySql {
         engine != MARIADB
     }
 
+    /// MySQL changes all accounts of a statement or none.
+    fn may_stop_half_way(&self, engine: &str) -> bool {
+        engine == MARIADB
+    }
+
     async fn connect(&self, login: Login<'_>, deadline: Deadline) -> Result<Session, LoginFailure> {
         connect(login, deadline).await
     }
@@ -75,7 +81,9 @@ impl Engine for MySql {
         match work {
             Work::Own(change) => single::lock_own(session, change, evidence).await,
             Work::Discard { user } => single::lock_to_discard(session, user).await,
-            Work::Rescue(change) => single::lock_other(session, change, allow_powerful, evidence).await,
+            Work::Rescue(change) => other::lock_to_rescue(session, change, allow_powerful, evidence).await,
+            Work::Other(change) => other::lock(session, change, allow_powerful, evidence).await,
+            Work::DiscardOther { user } => other::lock_to_discard(session, user, allow_powerful).await,
             Work::Turn(turn) => pair::lock(session, turn, evidence, allow_powerful).await,
         }
     }
@@ -85,7 +93,7 @@ impl Engine for MySql {
             About::Pair { observed, plugins } => {
                 pair::align(&mut locked.session, &locked.server, observed, plugins, turn).await
             }
-            About::Own { .. } | About::Other(_) => Ok(()),
+            About::Own { .. } | About::Other { .. } => Ok(()),
         }
     }
 
@@ -93,7 +101,7 @@ impl Engine for MySql {
         let Locked { mut session, server, about } = locked;
         let set = match about {
             About::Own { siblings } => single::set_own(&mut session, &server, change, siblings.as_ref()).await,
-            About::Other(accounts) => single::set_other(&mut session, &server, &accounts, change).await,
+            About::Other { accounts, retain } => other::set(&mut session, &server, &accounts, change, retain).await,
             About::Pair { observed, .. } => pair::set(&mut session, &server, &observed, change).await,
         };
         session.close().await;
@@ -111,8 +119,15 @@ impl Engine for MySql {
 
     async fn discard_previous_password(&self, locked: Locked, current: &Password) -> Result<bool> {
         let Locked { mut session, server, about } = locked;
-        let siblings = if let About::Own { siblings } = about { siblings } else { None };
-        let discarded = single::discard_previous_password(&mut session, &server, current, siblings.as_ref()).await;
+        let discarded = match about {
+            About::Own { siblings } => {
+                single::discard_previous_password(&mut session, &server, current, siblings.as_ref()).await
+            }
+            About::Other { accounts, .. } => {
+                other::discard_previous_password(&mut session, &server, &accounts, current).await
+            }
+            About::Pair { .. } => Ok(false),
+        };
         session.close().await;
         discarded
     }

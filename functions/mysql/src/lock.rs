@@ -19,8 +19,8 @@ pub(crate) struct Locked {
 pub(crate) enum About {
     /// That of the user who is logged in. If the user has other accounts that it can see: all of its accounts.
     Own { siblings: Option<Accounts> },
-    /// That of another user, who has these accounts.
-    Other(Accounts),
+    /// That of another user, who has these accounts. `retain`: the password before stays valid.
+    Other { accounts: Accounts, retain: bool },
     /// That of one side of a pair. The plugins are those of the base's accounts.
     Pair { observed: ObservedPair, plugins: BTreeSet<Plugin> },
 }

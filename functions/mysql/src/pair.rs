@@ -51,7 +51,7 @@ pub(crate) async fn lock(
     allow_powerful: bool,
 ) -> Result<Locked> {
     let (server, observed) = ObservedPair::begin(&mut session, turn.pair, Lock::Taken).await?;
-    let means = Means { encrypted: session.encrypted(), certificate: evidence.has_client_certificate() };
+    let means = Means { encrypted: evidence.uses_tls(), certificate: evidence.has_client_certificate() };
     let plugins = observed.ready(turn.pair, &server, means, allow_powerful)?;
     prove(&mut session, turn, &observed, evidence).await?;
     all_accounts_are_the_secrets(&observed, turn, evidence).await?;
@@ -344,7 +344,7 @@ async fn has_object(session: &mut Session, granted: &ObjectGrant) -> Result<bool
 }
 
 /// Adds the refused change to an error and, if a privilege is missing, the statement that would help.
-fn explain(error: Error, what: &str, needs: &Right, server: &ServerInfo) -> Error {
+pub(crate) fn explain(error: Error, what: &str, needs: &Right, server: &ServerInfo) -> Error {
     let denied = is_one_of(&error, DENIED);
     if !denied && error.code() != Code::PrivilegeMissing {
         return error.with_default(Fact::What, what);

@@ -59,7 +59,9 @@ impl Engine for Postgres {
             Work::Own(PasswordChange { user, .. }) | Work::Discard { user } => {
                 single::lock_own(session, user, self.settings).await
             }
-            Work::Rescue(change) => single::lock_other(session, change.user, self.settings).await,
+            Work::Rescue(PasswordChange { user, .. })
+            | Work::Other(PasswordChange { user, .. })
+            | Work::DiscardOther { user } => single::lock_other(session, user, self.settings).await,
             Work::Turn(turn) => pair::lock(session, turn, evidence, self.settings).await,
         }
     }
@@ -69,12 +71,12 @@ impl Engine for Postgres {
     }
 
     async fn set_password(&self, locked: Locked, change: PasswordChange<'_>) -> Result<PreviousCredential> {
-        let Locked { session, encryption, pair } = locked;
+        let Locked { session, encryption, superuser, .. } = locked;
         let set = password::set_password(session, change.user, change.to, encryption).await;
-        match pair {
-            Some(of) => set.map_err(|error| pair::explain_password(error, change.user, &of.superuser))?,
-            None => set?,
-        }
+        set.map_err(|error| match &superuser {
+            Some(superuser) => pair::explain_password(error, change.user, superuser),
+            None => single::explain_password(error),
+        })?;
         Ok(PreviousCredential::Refused)
     }
 

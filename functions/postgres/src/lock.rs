@@ -9,11 +9,8 @@ use crate::sql::password::Encryption;
 pub(crate) struct Locked {
     pub(crate) session: Session,
     pub(crate) encryption: Encryption,
-    pub(crate) pair: Option<LockedPair>,
-}
-
-/// A pair as it is, and the superuser who changes it.
-pub(crate) struct LockedPair {
-    pub(crate) observed: ObservedPair,
-    pub(crate) superuser: String,
+    /// The superuser who sets another user's password. `None`: the user sets its own.
+    pub(crate) superuser: Option<String>,
+    /// The pair that the user belongs to, as it is.
+    pub(crate) pair: Option<ObservedPair>,
 }

@@ -2,7 +2,7 @@
 
 use crate::catalog::Role;
 use crate::connect::Session;
-use crate::lock::{Locked, LockedPair};
+use crate::lock::Locked;
 use crate::observed_pair::{ObservedPair, related_names};
 use crate::settings::Settings;
 use crate::sql::changes::{Right, changes, inheritance};
@@ -34,8 +34,7 @@ pub(crate) async fn lock(
         role.unprotected(&server, settings.allow_powerful_roles)?;
     }
     base.usable()?;
-    let pair = Some(LockedPair { observed, superuser: server.current_user });
-    Ok(Locked { session: superuser, encryption, pair })
+    Ok(Locked { session: superuser, encryption, superuser: Some(server.current_user), pair: Some(observed) })
 }
 
 /// Makes the clone if it is absent and this is its turn, and makes it like the base. One round trip for each change, in the
@@ -44,7 +43,7 @@ pub(crate) async fn lock(
 /// # Errors
 /// [`Code::PrivilegeMissing`] naming the grant; others by SQLSTATE.
 pub(crate) async fn align(locked: &mut Locked, Turn { pair, pending, .. }: Turn<'_>) -> Result<()> {
-    let Some(LockedPair { observed, superuser }) = &locked.pair else { return Ok(()) };
+    let (Some(observed), Some(superuser)) = (&locked.pair, &locked.superuser) else { return Ok(()) };
     let Some(base) = &observed.base else { return Ok(()) };
     let clone = observed.clone.as_ref();
     // A clone that is gone is made again on its own turn.

@@ -1,4 +1,5 @@
-//! One user: its own password is changed, by itself or, if it is locked out, by a superuser. Two round trips.
+//! One user: its own password is changed, by itself or by a superuser (`rotation.setPasswordAs`, or if the user is locked out). Two
+//! round trips.
 
 use crate::catalog::Role;
 use crate::connect::Session;
@@ -17,10 +18,10 @@ pub(crate) async fn lock_own(session: Session, user: &str, settings: Settings) -
     let answers = ask(&session, user, RunAs::SessionUser, "").await?;
     let server = ServerInfo::read(&answers)?;
     expect_user(&server.session_user, user)?;
-    Ok(Locked { session, encryption: Encryption::choose(&server, settings.allow_md5)?, pair: None })
+    Ok(Locked { session, encryption: Encryption::choose(&server, settings.allow_md5)?, superuser: None, pair: None })
 }
 
-/// Takes the lock on a user that is locked out, as a superuser who may set its password.
+/// Takes the lock on another user, as a superuser who may set its password.
 ///
 /// # Errors
 /// [`Code::RoleMissing`]; [`Code::RoleUnusable`] if a new password would not help; [`Code::RoleProtected`]; those of
@@ -33,7 +34,17 @@ pub(crate) async fn lock_other(superuser: Session, user: &str, settings: Setting
     role.usable()?;
     role.unprotected(&server, settings.allow_powerful_roles)?;
     let encryption = Encryption::choose(&server, settings.allow_md5)?;
-    Ok(Locked { session: superuser, encryption, pair: None })
+    Ok(Locked { session: superuser, encryption, superuser: Some(server.current_user), pair: None })
+}
+
+/// Adds to a refusal of a user's own password what helps. PostgreSQL itself lets every role change its own password. RDS can reserve that
+/// for the members of `rds_password` (RDS user guide, "Restricting password management", `rds.restrict_password_commands`).
+pub(crate) fn explain_password(error: Error) -> Error {
+    if error.code() != Code::PrivilegeMissing {
+        return error;
+    }
+    let what = "the user may not change its own password: let a superuser set it (rotation.setPasswordAs)";
+    error.with_default(Fact::What, what)
 }
 
 /// Proves that the session belongs to this user and works, with the lock or without. One round trip.

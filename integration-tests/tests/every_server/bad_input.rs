@@ -336,6 +336,12 @@ async fn a_pending_version_about_something_else_is_never_tried<O: Options<Server
             "pending-mismatch",
             "rotation.superuserRescue",
         ),
+        (
+            &pair,
+            json!({"username": "pair", "rotation": {"setPasswordAs": "superuser"}}),
+            "pending-mismatch",
+            "rotation.setPasswordAs",
+        ),
     ];
     cases.extend(O::Server::options().into_iter().map(|(name, option)| (&single, option, "pending-mismatch", name)));
     for (secret, tampered, code, name) in cases {

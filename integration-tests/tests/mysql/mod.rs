@@ -27,6 +27,7 @@ mod alternating_users;
 mod connection;
 mod dual_password;
 mod session;
+mod set_by_superuser;
 mod single_user;
 
 /// Logins that the server refused since it started.

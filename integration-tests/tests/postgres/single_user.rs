@@ -80,7 +80,9 @@ async fn what_every_session_begins_with_decides_nothing() {
         .into_iter()
         .flat_map(|place| settings.iter().enumerate().map(move |(index, setting)| (place, index, setting)))
     {
-        if setting.starts_with("transaction_timeout") && world.ask("SHOW server_version_num").await[0].as_str() < "170000" {
+        if setting.starts_with("transaction_timeout")
+            && world.ask("SHOW server_version_num").await[0].as_str() < "170000"
+        {
             continue;
         }
         // MD5 for all is refused, as another test shows.

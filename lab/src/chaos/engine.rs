@@ -44,6 +44,10 @@ pub(super) struct Locked {
     session: Session,
     /// PostgreSQL: what the transaction has changed so far.
     staged: Option<(String, User)>,
+    /// MySQL: a superuser keeps the password before.
+    retain: bool,
+    /// MySQL: the other user, one of whose passwords a superuser ends.
+    discards: Option<String>,
 }
 
 impl Session {
@@ -210,8 +214,10 @@ impl Engine for PostgresLike {
             Work::Own(PasswordChange { user, .. }) | Work::Discard { user } => {
                 session.lock("lock", user, |_| Ok(())).await?;
             }
-            Work::Rescue(change) => {
-                session.lock("lock", change.user, |server| usable(server, change.user)).await?;
+            Work::Rescue(PasswordChange { user, .. })
+            | Work::Other(PasswordChange { user, .. })
+            | Work::DiscardOther { user } => {
+                session.lock("lock", user, |server| usable(server, user)).await?;
             }
             Work::Turn(Turn { pair, pending, .. }) => {
                 let read =
@@ -223,7 +229,7 @@ impl Engine for PostgresLike {
                 usable(&session.process.world()?.inner().server, &pair.base)?;
             }
         }
-        Ok(Locked { session, staged: None })
+        Ok(Locked { session, staged: None, retain: false, discards: None })
     }
 
     async fn align(&self, locked: &mut Locked, Turn { pair, pending, .. }: Turn<'_>) -> Result<()> {
@@ -254,7 +260,7 @@ impl Engine for PostgresLike {
     }
 
     async fn set_password(&self, locked: Locked, change: PasswordChange<'_>) -> Result<PreviousCredential> {
-        let Locked { session, staged } = locked;
+        let Locked { session, staged, .. } = locked;
         let commit = |server: &mut Server| {
             let is_staged = staged.as_ref().is_some_and(|(name, _)| name == change.user);
             if !is_staged && !server.users.contains_key(change.user) {
@@ -353,6 +359,17 @@ impl MySqlLike {
         Ok((!ours).then_some(pair.clone.as_str()))
     }
 
+    /// `ALTER USER … RETAIN CURRENT PASSWORD` of a superuser, who reads which password is the primary one.
+    fn retain(user: &mut User, from: &str, to: &str, mutation: Option<Mutation>) {
+        if user.primary == to && mutation != Some(Mutation::RetainsTwice) {
+            return;
+        }
+        let before = std::mem::replace(&mut user.primary, to.to_owned());
+        if before == from || mutation == Some(Mutation::RetainsTwice) {
+            user.secondary = Some(before);
+        }
+    }
+
     /// `ALTER USER` of the user who is logged in, on MySQL.
     fn change_own(user: &mut User, from: &str, to: &str, mutation: Option<Mutation>) -> PreviousCredential {
         if mutation == Some(Mutation::RetainsTwice) {
@@ -390,11 +407,16 @@ impl Engine for MySqlLike {
         engine == "mariadb"
     }
 
+    fn may_stop_half_way(&self, engine: &str) -> bool {
+        engine == "mariadb"
+    }
+
     async fn connect(&self, login: Login<'_>, _: Deadline) -> Result<Session, LoginFailure> {
         connect(&self.0, login).await
     }
 
     async fn lock(&self, session: Session, work: Work<'_>, evidence: &impl Evidence) -> Result<Locked> {
+        let discards = if let Work::DiscardOther { user } = work { Some(user.to_owned()) } else { None };
         match work {
             Work::Own(PasswordChange { user, .. }) | Work::Discard { user } => {
                 session.lock("lock", user, |_| Ok(())).await?;
@@ -410,6 +432,9 @@ impl Engine for MySqlLike {
                 };
                 session.lock("lock", change.user, read).await?;
             }
+            Work::Other(PasswordChange { user, .. }) | Work::DiscardOther { user } => {
+                session.lock("lock", user, |server| usable(server, user)).await?;
+            }
             Work::Turn(turn) => {
                 let read = |server: &mut Server| Self::proven(server, turn);
                 if let Some(user) = session.lock("lock", &turn.pair.base, read).await?
@@ -420,7 +445,8 @@ impl Engine for MySqlLike {
                 }
             }
         }
-        Ok(Locked { session, staged: None })
+        let retain = matches!(work, Work::Other(_)) && self.0.world()?.inner().server.target == Target::Mysql;
+        Ok(Locked { session, staged: None, retain, discards })
     }
 
     async fn align(&self, locked: &mut Locked, turn: Turn<'_>) -> Result<()> {
@@ -474,7 +500,7 @@ impl Engine for MySqlLike {
     }
 
     async fn set_password(&self, locked: Locked, change: PasswordChange<'_>) -> Result<PreviousCredential> {
-        let Locked { session, .. } = locked;
+        let Locked { session, retain, .. } = locked;
         let own = session.user == change.user;
         let mutation = self.0.world()?.mutation;
         let effect = |server: &mut Server| {
@@ -486,6 +512,10 @@ impl Engine for MySqlLike {
             };
             if own && dual {
                 return Ok(Self::change_own(user, change.from.expose(), change.to.expose(), mutation));
+            }
+            if retain {
+                Self::retain(user, change.from.expose(), change.to.expose(), mutation);
+                return Ok(PreviousCredential::Works);
             }
             change.to.expose().clone_into(&mut user.primary);
             user.secondary = None;
@@ -512,8 +542,8 @@ impl Engine for MySqlLike {
     }
 
     async fn discard_previous_password(&self, locked: Locked, current: &Password) -> Result<bool> {
-        let session = locked.session;
-        let user = session.user.as_str();
+        let Locked { session, discards, .. } = locked;
+        let user = discards.as_deref().unwrap_or(session.user.as_str());
         let discard = |server: &mut Server| {
             if server.target != Target::Mysql {
                 return Ok(false);
@@ -523,8 +553,9 @@ impl Engine for MySqlLike {
                 let what = "the current password is the account's secondary one";
                 return Err(Error::new(Code::TargetRefused).with(Fact::What, what));
             }
-            user.secondary = None;
-            Ok(true)
+            // Only a superuser sees whether there is one.
+            let ended = user.secondary.take().is_some();
+            Ok(ended || discards.is_none())
         };
         session.ask("discard", user, discard).await
     }

@@ -121,6 +121,9 @@ impl Operation {
 struct Versions(bool);
 
 impl Evidence for Versions {
+    fn uses_tls(&self) -> bool {
+        true
+    }
     fn has_client_certificate(&self) -> bool {
         false
     }

@@ -63,6 +63,8 @@ pub enum Work<'a> {
     Own(PasswordChange<'a>),
     /// A superuser sets the password of a user that no known password opens. `from` is the current one.
     Rescue(PasswordChange<'a>),
+    /// A superuser sets the password of another user, whom `from` has just opened.
+    Other(PasswordChange<'a>),
     /// A superuser makes a clone like its base, and sets the password of the pending side.
     Turn(Turn<'a>),
     /// The user who is logged in ends every password of its own but the one that opened the session.
@@ -70,10 +72,18 @@ pub enum Work<'a> {
         /// The user's name.
         user: &'a str,
     },
+    /// A superuser ends every password of another user but one.
+    DiscardOther {
+        /// The user's name.
+        user: &'a str,
+    },
 }
 
 /// What a secret says about its users, and its versions about a pair. Servers that have no memberships do not know which users form one.
 pub trait Evidence: Send + Sync {
+    /// Whether logins of the secret's users use TLS. A superuser's may, although theirs do not.
+    fn uses_tls(&self) -> bool;
+
     /// Whether logins of the secret's users show a client's certificate.
     fn has_client_certificate(&self) -> bool;
 
@@ -171,6 +181,12 @@ pub trait Engine: Send + Sync {
         false
     }
 
+    /// Whether a server of this engine changes the accounts of a user one after the other. Then a change that was interrupted can have
+    /// reached some of them.
+    fn may_stop_half_way(&self, _engine: &str) -> bool {
+        false
+    }
+
     /// How many refused logins end the search for a password that works, if `MAX_REFUSED_LOGINS` does not say so.
     fn most_refused_logins(&self, engine: &str) -> usize;
 
@@ -209,8 +225,8 @@ pub trait Engine: Send + Sync {
     /// Whether the server refused a change because an earlier run has set the pending password already.
     fn is_a_second_run(&self, refusal: &Error) -> bool;
 
-    /// With [`DUAL_PASSWORDS`](Self::DUAL_PASSWORDS): ends every password of the user who is logged in, except the one that opened
-    /// the session, and ends the session. `false` if that was the only one.
+    /// With [`DUAL_PASSWORDS`](Self::DUAL_PASSWORDS): ends every password of the user but `current`, and ends the session. For
+    /// [`Work::Discard`], `current` has opened the session. `false` if that was the only one.
     fn discard_previous_password(
         &self,
         locked: Self::Locked,

@@ -69,6 +69,10 @@ impl<E: Engine> VersionsOfSecret<'_, E> {
 }
 
 impl<E: Engine> Evidence for VersionsOfSecret<'_, E> {
+    fn uses_tls(&self) -> bool {
+        !self.current.plaintext
+    }
+
     fn has_client_certificate(&self) -> bool {
         self.current.client_certificate.is_some()
     }

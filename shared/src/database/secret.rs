@@ -14,7 +14,8 @@ use crate::secret::Password;
 use std::time::Duration;
 
 const OPTIONS: &[&str] =
-    &["users", "superuserRescue", "caBundle", "tlsServerName", "clientCertificate", "fields", "engine"];
+    &["users", "superuserRescue", SET_AS, "caBundle", "tlsServerName", "clientCertificate", "fields", "engine"];
+const SET_AS: &str = "setPasswordAs";
 const CLIENT: &str = "clientCertificate";
 const DISCARD: &str = "discardPreviousPasswordAfterHours";
 
@@ -54,12 +55,22 @@ pub(crate) struct DatabaseSecret {
 /// Whose password a rotation changes, and who changes it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Strategy {
-    /// The user changes its own password. If it is locked out and `rotation.superuserRescue` allows it, the superuser of the
-    /// secret `rescuer` (`masterarn`) does.
-    SingleUser { rescuer: Option<String> },
+    /// One user's password changes. The setter says who changes it.
+    SingleUser { setter: Setter },
     /// The superuser of the secret `superuser` (`masterarn`) changes the password of the user that is not in use. `users` are the
     /// base and the clone, if `rotation.users` names them.
     AlternatingUsers { superuser: String, users: Option<(String, String)> },
+}
+
+/// Who sets a single user's password.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Setter {
+    /// The user itself. If it is locked out and `rotation.superuserRescue` allows it, the superuser of the secret `rescuer`
+    /// (`masterarn`) does.
+    User { rescuer: Option<String> },
+    /// The superuser of this secret (`masterarn`), always: `rotation.setPasswordAs`. It sets the password of a user that is locked
+    /// out, too.
+    Superuser(String),
 }
 
 impl DatabaseSecret {
@@ -89,10 +100,15 @@ impl DatabaseSecret {
         let superuser = user.keys.value("masterarn", |key| document.optional_string(key))?;
         let known: Vec<&str> = OPTIONS.iter().copied().chain(E::DUAL_PASSWORDS.then_some(DISCARD)).collect();
         let Some(options) = document.options(&known)? else {
-            return Ok(Self { user, strategy: Strategy::of(superuser, None, false), discard_after: None });
+            return Ok(Self { user, strategy: Strategy::of(superuser, None, Helps::InTurns), discard_after: None });
         };
         let users = options.pair_of_names("users")?;
         let rescue = options.boolean("superuserRescue")? == Some(true);
+        let sets = match options.optional_string(SET_AS)?.as_deref() {
+            None => false,
+            Some("superuser") => true,
+            Some(_) => return Err(options.invalid(SET_AS, "another text", "superuser, or no such option")),
+        };
         user.ca_bundle = options.optional_string("caBundle")?;
         user.tls_server_name = options.optional_string("tlsServerName")?;
         user.client_certificate = client_certificate(&options)?;
@@ -100,12 +116,9 @@ impl DatabaseSecret {
             return Err(options.invalid(CLIENT, "together with \"ssl\": false", "TLS, or no certificate"));
         }
         let discard_after = options.hours(DISCARD)?;
-        let needs_superuser = match (&superuser, &users, rescue) {
-            (None, Some(_), _) => Some("users"),
-            (None, None, true) => Some("superuserRescue"),
-            _ => None,
-        };
-        if let Some(option) = needs_superuser {
+        let in_need = [("users", users.is_some()), ("superuserRescue", rescue), (SET_AS, sets)];
+        let in_need = in_need.into_iter().find(|(_, given)| *given).filter(|_| superuser.is_none());
+        if let Some((option, _)) = in_need {
             return Err(Error::new(Code::FieldMissing)
                 .with(Fact::Field, user.keys.shown("masterarn"))
                 .with(Fact::What, format_args!("rotation.{option} needs a superuser's secret")));
@@ -113,7 +126,20 @@ impl DatabaseSecret {
         if users.is_some() && rescue {
             return Err(options.invalid("superuserRescue", "together with rotation.users", "one of the two"));
         }
-        let strategy = Strategy::of(superuser, users, rescue);
+        if sets && users.is_some() {
+            let expected = "one of the two: the superuser sets the passwords of a pair anyway";
+            return Err(options.invalid(SET_AS, "together with rotation.users", expected));
+        }
+        if sets && rescue {
+            let expected = "one of the two: a superuser that sets each password also rescues the user";
+            return Err(options.invalid(SET_AS, "together with rotation.superuserRescue", expected));
+        }
+        let helps = match (rescue, sets) {
+            (_, true) => Helps::Always,
+            (true, false) => Helps::AtLast,
+            (false, false) => Helps::InTurns,
+        };
+        let strategy = Strategy::of(superuser, users, helps);
         if discard_after.is_some() && matches!(strategy, Strategy::AlternatingUsers { .. }) {
             return Err(options.invalid(
                 DISCARD,
@@ -149,6 +175,7 @@ impl DatabaseSecret {
             ("ssl", this.plaintext == that.plaintext),
             ("masterarn", self.strategy.superuser() == other.strategy.superuser()),
             ("rotation.users", self.strategy.users() == other.strategy.users()),
+            ("rotation.setPasswordAs", self.strategy.is_set_by_superuser() == other.strategy.is_set_by_superuser()),
             ("rotation.superuserRescue", self.strategy == other.strategy),
             ("rotation.caBundle", this.ca_bundle == that.ca_bundle),
             ("rotation.tlsServerName", this.tls_server_name == that.tls_server_name),
@@ -161,18 +188,35 @@ impl DatabaseSecret {
     }
 }
 
+/// What the superuser does, if the secret names one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Helps {
+    /// It sets the passwords of two users that take turns.
+    InTurns,
+    /// It sets the one user's password if the user is locked out.
+    AtLast,
+    /// It sets the one user's password, always.
+    Always,
+}
+
 impl Strategy {
-    fn of(superuser: Option<String>, users: Option<(String, String)>, rescue: bool) -> Self {
-        match superuser {
-            Some(superuser) if !rescue => Self::AlternatingUsers { superuser, users },
-            rescuer => Self::SingleUser { rescuer },
+    fn of(superuser: Option<String>, users: Option<(String, String)>, helps: Helps) -> Self {
+        match (superuser, helps) {
+            (Some(superuser), Helps::InTurns) => Self::AlternatingUsers { superuser, users },
+            (Some(superuser), Helps::Always) => Self::SingleUser { setter: Setter::Superuser(superuser) },
+            (rescuer, _) => Self::SingleUser { setter: Setter::User { rescuer } },
         }
+    }
+
+    /// Whether the superuser sets the password of a single user, always.
+    pub(crate) fn is_set_by_superuser(&self) -> bool {
+        matches!(self, Self::SingleUser { setter: Setter::Superuser(_) })
     }
 
     /// `masterarn`: the superuser's secret.
     pub(crate) fn superuser(&self) -> Option<&str> {
         match self {
-            Self::SingleUser { rescuer } => rescuer.as_deref(),
+            Self::SingleUser { setter } => setter.superuser(),
             Self::AlternatingUsers { superuser, .. } => Some(superuser),
         }
     }
@@ -181,6 +225,16 @@ impl Strategy {
         match self {
             Self::SingleUser { .. } => None,
             Self::AlternatingUsers { users, .. } => users.as_ref(),
+        }
+    }
+}
+
+impl Setter {
+    /// `masterarn`: the superuser's secret, if the superuser may set the password.
+    pub(crate) fn superuser(&self) -> Option<&str> {
+        match self {
+            Self::User { rescuer } => rescuer.as_deref(),
+            Self::Superuser(superuser) => Some(superuser),
         }
     }
 }
@@ -344,7 +398,7 @@ pub(crate) mod tests {
         let secret = read(r#"{"engine":"postgres","host":"h","username":"u","password":"p"}"#).unwrap();
         let user = &secret.user;
         assert_eq!((user.port, user.database.as_deref(), user.plaintext), (5432, Some("postgres"), false));
-        assert_eq!(secret.strategy, Strategy::SingleUser { rescuer: None });
+        assert_eq!(secret.strategy, Strategy::SingleUser { setter: Setter::User { rescuer: None } });
         assert!(matches!(user.endpoint(None).unwrap().transport, Transport::Tls { .. }));
     }
 
@@ -450,6 +504,7 @@ pub(crate) mod tests {
                 Just(serde_json::json!({"fields": {"username": "a:hunter2"}, "engine": "hunter2"})),
                 Just(serde_json::json!({"clientCertificate": {"certificate": "hunter2", "key": "hunter2"}})),
                 Just(serde_json::json!({"clientCertificate": {"key": ["hunter2"], "hunter 2": "hunter2"}})),
+                Just(serde_json::json!({SET_AS: "hunter2"})),
                 any::<i64>().prop_map(serde_json::Value::from),
                 Just(serde_json::json!(["hunter2", {"hunter2": 1}])),
                 Just(serde_json::json!("hunter2\0")),
@@ -477,6 +532,8 @@ pub(crate) mod tests {
             (r#""username":"app","ssl":"false""#, "ssl"),
             (r#""username":"app","dbname":"other""#, "dbname"),
             (r#""username":"app","rotation":{"tlsServerName":"x"}"#, "rotation.tlsServerName"),
+            (r#""username":"app","rotation":{"setPasswordAs":"superuser"}"#, "rotation.setPasswordAs"),
+            (r#""username":"app","rotation":{"superuserRescue":true}"#, "rotation.superuserRescue"),
         ] {
             let error = current.same_target(&secret(fields)).unwrap_err();
             assert_eq!((error.code(), error.fact(Fact::Field)), (Code::PendingMismatch, Some(field)));
@@ -488,14 +545,38 @@ pub(crate) mod tests {
     }
 
     #[test]
+    fn a_superuser_that_sets_each_password_is_asked_for_plainly_or_not_at_all() {
+        for (options, found) in [
+            (r#""setPasswordAs":"user""#, "another text"),
+            (r#""setPasswordAs":"Superuser""#, "another text"),
+            (r#""setPasswordAs":"superuser","superuserRescue":true"#, "together with rotation.superuserRescue"),
+            (r#""setPasswordAs":"superuser","users":["app","other"]"#, "together with rotation.users"),
+        ] {
+            let document = document(&format!(r#""username":"app","rotation":{{{options}}}"#));
+            let error = DatabaseSecret::read::<Postgres>(&document).unwrap_err();
+            let facts = (error.code(), error.fact(Fact::Field), error.fact(Fact::Found));
+            assert_eq!(facts, (Code::FieldInvalid, Some("rotation.setPasswordAs"), Some(found)), "{options}");
+        }
+        // An option that is turned off may stand beside it, and an empty one counts as absent.
+        for options in [r#""setPasswordAs":"superuser","superuserRescue":false"#, r#""setPasswordAs":"""#] {
+            secret(&format!(r#""username":"app","rotation":{{{options}}}"#));
+        }
+    }
+
+    #[test]
     fn options_that_need_a_superuser_say_so() {
-        let error = read(
-            r#"{"engine":"postgres","host":"h","username":"u","password":"p","rotation":{"superuserRescue":true}}"#,
-        );
-        assert_eq!(error.unwrap_err().fact(Fact::Field), Some("masterarn"));
+        for option in [r#""superuserRescue":true"#, r#""setPasswordAs":"superuser""#, r#""users":["u","v"]"#] {
+            let rest = r#""engine":"postgres","host":"h","username":"u","password":"p""#;
+            let error = read(&format!(r#"{{{rest},"rotation":{{{option}}}}}"#)).unwrap_err();
+            assert_eq!((error.code(), error.fact(Fact::Field)), (Code::FieldMissing, Some("masterarn")), "{option}");
+        }
         let superuser = "arn:superuser".to_owned();
         let rescued = secret(r#""username":"app","rotation":{"superuserRescue":true}"#);
-        assert_eq!(rescued.strategy, Strategy::SingleUser { rescuer: Some(superuser.clone()) });
+        let setter = Setter::User { rescuer: Some(superuser.clone()) };
+        assert_eq!(rescued.strategy, Strategy::SingleUser { setter });
+        let set = secret(r#""username":"app","rotation":{"setPasswordAs":"superuser"}"#);
+        assert_eq!(set.strategy, Strategy::SingleUser { setter: Setter::Superuser(superuser.clone()) });
+        assert!(set.strategy.is_set_by_superuser() && !rescued.strategy.is_set_by_superuser());
         assert_eq!(secret(r#""username":"app""#).strategy, Strategy::AlternatingUsers { superuser, users: None });
     }
 }

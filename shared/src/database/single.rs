@@ -1,11 +1,11 @@
 //! setSecret for a single user: finds the credential that opens the database, and changes the password with it.
 
-use super::engine::{Engine, PasswordChange, Work};
+use super::engine::{Engine, Hold, PasswordChange, Work};
 use super::evidence::VersionsOfSecret;
 use super::lock::wanted;
 use super::login::Logins;
 use super::plan::{Credential, Fallbacks, Move, Observations, next_move};
-use super::secret::{DatabaseSecret, DatabaseUser};
+use super::secret::{DatabaseSecret, DatabaseUser, Setter};
 use super::versions::CheckedVersions;
 use crate::error::{Code, Error, Fact, Result};
 use crate::protocol::observation::Observation;
@@ -20,17 +20,17 @@ use crate::protocol::target::{Applied, Change};
 pub(crate) async fn apply<E: Engine>(
     logins: &Logins<'_, E>,
     versions: &CheckedVersions,
-    rescuer: Option<&str>,
+    setter: &Setter,
     most_refused: usize,
 ) -> Result<Applied> {
     let (context, user) = (logins.context, &versions.current.user);
-    if !logins.engine.may_block(&user.engine) || rescuer.is_some() || !context.is_pending() {
-        return search(logins, versions, rescuer, most_refused).await;
+    if !logins.engine.may_block(&user.engine) || setter.superuser().is_some() || !context.is_pending() {
+        return search(logins, versions, setter, most_refused).await;
     }
     if context.was_refused_before() {
         return Err(Error::new(Code::RefusedTooOften).with(Fact::Found, "the label of an earlier attempt"));
     }
-    let applied = search(logins, versions, rescuer, most_refused).await;
+    let applied = search(logins, versions, setter, most_refused).await;
     if applied.as_ref().is_err_and(|error| matches!(error.code(), Code::LockedOut | Code::RefusedTooOften)) {
         context.remember_refusals().await;
     }
@@ -40,15 +40,17 @@ pub(crate) async fn apply<E: Engine>(
 async fn search<E: Engine>(
     logins: &Logins<'_, E>,
     versions: &CheckedVersions,
-    rescuer: Option<&str>,
+    setter: &Setter,
     most_refused: usize,
 ) -> Result<Applied> {
+    let rescuer = setter.superuser();
     let fresh = logins.context.is_fresh() && most_refused > 0;
     let fallbacks = Fallbacks { pending: true, fresh, previous: most_refused > 0, superuser: rescuer.is_some() };
     let mut search = Search {
         logins,
         versions,
         rescuer,
+        setter,
         most_refused,
         seen: Observations::default(),
         fallbacks,
@@ -67,8 +69,9 @@ async fn search<E: Engine>(
                 search.untried = true;
             }
             Move::Try(credential) => search.try_credential(credential).await?,
-            Move::AlreadyInEffect => return Ok(Applied::AlreadyInEffect),
-            Move::ChangeAs(credential) => return search.change_as(credential).await,
+            Move::AlreadyInEffect => return search.go_on().await,
+            // In a box, because the compiler limits how deep futures may be nested.
+            Move::ChangeAs(credential) => return Box::pin(search.change_as(credential)).await,
             Move::Report(Credential::Superuser) if search.seen.superuser == Some(Observation::Rejected) => {
                 return Err(search.failed_with(Code::SuperuserRejected));
             }
@@ -90,7 +93,9 @@ async fn search<E: Engine>(
 struct Search<'a, E: Engine> {
     logins: &'a Logins<'a, E>,
     versions: &'a CheckedVersions,
+    /// The secret of the superuser who may set the password of a user that is locked out.
     rescuer: Option<&'a str>,
+    setter: &'a Setter,
     most_refused: usize,
     seen: Observations,
     fallbacks: Fallbacks,
@@ -179,6 +184,17 @@ impl<E: Engine> Search<'_, E> {
         Ok(())
     }
 
+    /// Ends a search that has found the pending password in effect. On a server that changes one account after the other, the accounts
+    /// that an earlier run has not reached get it now. A user who changes them itself changes its own account last, so only a
+    /// superuser can have stopped half-way.
+    async fn go_on(self) -> Result<Applied> {
+        let may_be_half_done = self.logins.engine.may_stop_half_way(&self.versions.current.user.engine);
+        if may_be_half_done && matches!(self.setter, Setter::Superuser(_)) {
+            Box::pin(self.change_as(Credential::Pending)).await?;
+        }
+        Ok(Applied::AlreadyInEffect)
+    }
+
     async fn change_as(self, credential: Credential) -> Result<Applied> {
         // A login can prove the password without a session that can do anything. Then its failure says why.
         let Some(session) = self.session else {
@@ -191,25 +207,48 @@ impl<E: Engine> Search<'_, E> {
             _ => &current.user.password,
         };
         let change = PasswordChange { user: &pending.user.username, from, to: &pending.user.password };
-        let rescued = credential == Credential::Superuser;
-        let work = if rescued { Work::Rescue(change) } else { Work::Own(change) };
+        let (session, work, by) = match (credential, self.setter) {
+            (Credential::Superuser, _) => (session, Work::Rescue(change), credential),
+            (_, Setter::User { .. }) => (session, Work::Own(change), credential),
+            (_, Setter::Superuser(superuser)) => {
+                let session = superuser_instead(self.logins, session, superuser, &current.user).await?;
+                (session, Work::Other(change), Credential::Superuser)
+            }
+        };
         let evidence = VersionsOfSecret::<E>::new(context, &current.user);
         let locked = engine.lock(session, work, &evidence).await?;
         let locked = wanted(engine, context, locked).await?;
         let previous = match engine.set_password(locked, change).await {
             // The password before still opens sessions. Only here is the pending one worth a login that may be refused.
-            Err(error) if !rescued && engine.is_a_second_run(&error) => {
+            Err(error) if by != Credential::Superuser && engine.is_a_second_run(&error) => {
                 let again = self.logins.log_in(&pending.user, Credential::Pending).await;
                 return again.map(|_| Applied::AlreadyInEffect).map_err(|_| error);
             }
             changed => changed?,
         };
-        Ok(Applied::Changed(Change { by: credential.as_str(), previous }))
+        Ok(Applied::Changed(Change { by: by.as_str(), previous }))
     }
 
     fn failed_with(self, code: Code) -> Error {
         self.failure.map_or_else(internal, |error| error.recoded(code))
     }
+}
+
+/// Ends the session of a user whom a known password has opened. Returns one of the superuser who sets the next password.
+///
+/// **Invariant:** the user logs in before its password is set, although the superuser could set it without that. Otherwise the
+/// password of a user who may not log in from here would be replaced by one that testSecret cannot try, and AWSCURRENT would open
+/// nothing. Test: `a_user_who_cannot_log_in_from_here_keeps_its_password`.
+async fn superuser_instead<E: Engine>(
+    logins: &Logins<'_, E>,
+    session: E::Session,
+    superuser: &str,
+    user: &DatabaseUser,
+) -> Result<E::Session> {
+    // A server or a proxy may have taken the user for another one.
+    let session = logins.engine.prove(session, &user.username, None, Hold::Nothing).await?;
+    logins.engine.close(session).await;
+    logins.superuser_session(superuser, user).await
 }
 
 /// A state that the types allow and the code does not reach.

@@ -5,7 +5,7 @@ use super::evidence::VersionsOfSecret;
 use super::login::Logins;
 use super::login_failure::LoginFailure;
 use super::plan::Credential;
-use super::secret::{DatabaseSecret, DatabaseUser, Strategy};
+use super::secret::{DatabaseSecret, DatabaseUser, Setter, Strategy};
 use super::settings::Settings;
 use super::superuser::Superusers;
 use super::versions::{CheckedVersions, Users};
@@ -17,7 +17,7 @@ use crate::protocol::context::StepContext;
 use crate::protocol::label::Label;
 use crate::protocol::observation::Attempt;
 use crate::protocol::target::{
-    Applied, HelperSecret, OlderVersion, Proof, Proposal, Retired, Target, VersionWithAge, Versions,
+    Applied, Helper, HelperSecret, OlderVersion, Proof, Proposal, Retired, Target, VersionWithAge, Versions,
 };
 use std::time::Duration;
 
@@ -69,8 +69,12 @@ impl<E: Engine> DatabaseTarget<E> {
             return Ok(Retired::Nothing);
         }
         let user = &secret.user;
-        let session = logins.session(user, Credential::Current).await?;
-        let work = Work::Discard { user: &user.username };
+        let (session, work) = match secret.strategy.superuser() {
+            Some(superuser) if secret.strategy.is_set_by_superuser() => {
+                (logins.superuser_session(superuser, user).await?, Work::DiscardOther { user: &user.username })
+            }
+            _ => (logins.session(user, Credential::Current).await?, Work::Discard { user: &user.username }),
+        };
         let evidence = VersionsOfSecret::<E>::new(logins.context, user);
         let locked = self.engine.lock(session, work, &evidence).await.map_err(|error| user.locate(error))?;
         match logins.context.is_current(version).await {
@@ -91,18 +95,19 @@ impl<E: Engine> Target for DatabaseTarget<E> {
     type Held = E::Session;
     const SEARCHES_OLDER_VERSIONS: bool = true;
     const SUPERUSER_SETS_CURRENT: bool = true;
-    const HELPER_SECRET_VERIFIES: bool = E::SUPERUSER_COMPARES;
 
     fn throttles(&self) -> u32 {
         self.superusers.throttles()
     }
 
-    fn helper_secret(&self, current: &Document) -> Option<String> {
-        match DatabaseSecret::read::<E>(current).ok()?.strategy {
-            Strategy::AlternatingUsers { superuser, .. } if self.superusers.may_read(&superuser) => Some(superuser),
+    fn helper_secret(&self, current: &Document) -> Option<Helper> {
+        let (secret, verifies) = match DatabaseSecret::read::<E>(current).ok()?.strategy {
+            Strategy::AlternatingUsers { superuser, .. } => (superuser, E::SUPERUSER_COMPARES),
+            Strategy::SingleUser { setter: Setter::Superuser(superuser) } => (superuser, false),
             // A rescue is rare, so its secret is read only when it is needed.
-            _ => None,
-        }
+            Strategy::SingleUser { setter: Setter::User { .. } } => return None,
+        };
+        self.superusers.may_read(&secret).then_some(Helper { secret, verifies })
     }
 
     async fn propose(&self, context: &StepContext<'_>, current: &Document) -> Result<Proposal<()>> {
@@ -125,9 +130,9 @@ impl<E: Engine> Target for DatabaseTarget<E> {
     async fn apply(&self, context: &StepContext<'_>, versions: Versions<'_>) -> Result<Applied> {
         let (logins, versions) = (self.logins(context), CheckedVersions::unedited::<E>(versions)?);
         let applied = match &versions.users {
-            Users::Single { rescuer } => {
+            Users::Single { setter } => {
                 let most = self.most_refused(&versions.current.user.engine);
-                single::apply(&logins, &versions, rescuer.as_deref(), most).await
+                single::apply(&logins, &versions, setter, most).await
             }
             Users::Alternating { superuser, pair, pending } => {
                 alternating::apply(&logins, &versions, superuser, (pair, *pending)).await

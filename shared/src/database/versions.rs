@@ -2,7 +2,7 @@
 
 use super::engine::Engine;
 use super::pair::{Pair, Side};
-use super::secret::{DatabaseSecret, Strategy};
+use super::secret::{DatabaseSecret, Setter, Strategy};
 use crate::error::{Code, Error, Fact, Result, name};
 use crate::protocol::target::Versions;
 
@@ -15,8 +15,8 @@ pub(crate) struct CheckedVersions {
 
 /// Whose password changes.
 pub(crate) enum Users {
-    /// The one user's. The superuser of the secret `rescuer` may help.
-    Single { rescuer: Option<String> },
+    /// The one user's. The setter says who changes it.
+    Single { setter: Setter },
     /// That of the pair's pending side. The superuser of the secret `superuser` changes it.
     Alternating { superuser: String, pair: Pair, pending: Side },
 }
@@ -46,7 +46,7 @@ impl CheckedVersions {
         current.same_target(&pending)?;
         let (current_user, pending_user) = (&current.user.username, &pending.user.username);
         let (expected, users) = match current.strategy.clone() {
-            Strategy::SingleUser { rescuer } => (current_user.clone(), Users::Single { rescuer }),
+            Strategy::SingleUser { setter } => (current_user.clone(), Users::Single { setter }),
             Strategy::AlternatingUsers { superuser, users } => {
                 // createSecret read AWSPREVIOUS to choose the pending user, so that choice shows which of the two is the clone. The
                 // database has to confirm that they belong together.

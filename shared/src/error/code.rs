@@ -321,7 +321,7 @@ codes! {
     /// One user name has several accounts. The secret knows the password of some of them, and not of the others.
     AccountsDiffer = "accounts-differ", Permanent,
         "the user has accounts for several hosts, and the secret does not know the password of the one that the facts name, so it may be another application's",
-        "Nothing was changed. If the account is the secret's, give it the password of AWSCURRENT, or for the partner of a pair that of AWSPREVIOUS (ALTER USER … IDENTIFIED BY …). If it is not, rename it (RENAME USER). A single user that may not see its other accounts (SELECT on mysql.*) changes only the one that it is logged in to.";
+        "Nothing was changed. If the account is the secret's, give it the password of AWSCURRENT, or for the partner of a pair that of AWSPREVIOUS (ALTER USER … IDENTIFIED BY …). If it is not, rename it as soon as its application logs in with the other name (RENAME USER). A single user that may not see its other accounts (SELECT on mysql.*) changes only the one that it is logged in to.";
     /// The user, or part of its privileges, is of a kind that cannot be given to another user.
     PrivilegeUnknown = "privilege-unknown", Permanent,
         "the base user has a privilege or a setting that this function cannot give to the other user of the pair",

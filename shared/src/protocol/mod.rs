@@ -32,7 +32,7 @@ use crate::protocol::label::Label;
 use crate::protocol::notes::{InFlightChanges, Notes, StepNotes};
 use crate::protocol::observation::{Attempt, Observation};
 use crate::protocol::store::{Description, PutOutcome, RotationState, SecretStore, Version, VersionSelector};
-use crate::protocol::target::{Applied, Change, Proof, Retired, Target, VersionWithAge, Versions};
+use crate::protocol::target::{Applied, Change, Helper, Proof, Retired, Target, VersionWithAge, Versions};
 use std::future::Future;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -54,7 +54,7 @@ pub struct Rotation<S, T> {
 #[derive(Clone)]
 struct Hint {
     secret: String,
-    helper: String,
+    helper: Helper,
 }
 
 /// A step that was carried out.
@@ -211,7 +211,7 @@ impl<S: SecretStore, T: Target> Rotation<S, T> {
         let (now, pending, ahead) = tokio::join!(
             self.now(event, notes, deadline),
             self.pending_once(event, deadline),
-            self.helper_secret_ahead(event, true, deadline),
+            self.helper_secret_ahead(event, |_| true, deadline),
         );
         let now = now?;
         let fresh = lock(&self.fresh).take_if(|(secret, token)| *secret == event.secret && *token == event.token);
@@ -279,7 +279,7 @@ impl<S: SecretStore, T: Target> Rotation<S, T> {
         let (now, pending, ahead) = tokio::join!(
             self.now(event, notes, deadline),
             self.pending_once(event, deadline),
-            self.helper_secret_ahead(event, T::HELPER_SECRET_VERIFIES, deadline),
+            self.helper_secret_ahead(event, |helper| helper.verifies, deadline),
         );
         let now = now?;
         let context = self.context(event, &now, notes, deadline).with_ahead(ahead);
@@ -422,13 +422,10 @@ impl<S: SecretStore, T: Target> Rotation<S, T> {
     async fn helper_secret_ahead(
         &self,
         event: &Event,
-        wanted: bool,
+        wanted: impl Fn(&Helper) -> bool,
         deadline: Deadline,
     ) -> Option<(String, Result<HelperVersion>)> {
-        if !wanted {
-            return None;
-        }
-        let helper = self.hint_for(&event.secret)?;
+        let helper = self.hint_for(&event.secret).filter(wanted)?.secret;
         let version = read_helper(&self.store, &helper, deadline).await;
         Some((helper, version))
     }
@@ -438,7 +435,7 @@ impl<S: SecretStore, T: Target> Rotation<S, T> {
         *lock(&self.hint) = helper.map(|helper| Hint { secret: event.secret.clone(), helper });
     }
 
-    fn hint_for(&self, secret: &str) -> Option<String> {
+    fn hint_for(&self, secret: &str) -> Option<Helper> {
         let hint = lock(&self.hint);
         hint.as_ref().filter(|hint| hint.secret == secret).map(|hint| hint.helper.clone())
     }

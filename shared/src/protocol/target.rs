@@ -13,9 +13,6 @@ use std::time::Duration;
 ///
 /// Every method may be called twice, after a crash, and by two invocations at once.
 pub trait Target: Send + Sync {
-    /// Whether `verify` reads the helper secret, too.
-    const HELPER_SECRET_VERIFIES: bool;
-
     /// Whether a rotation may find the credential that works in an older version of the secret.
     const SEARCHES_OLDER_VERSIONS: bool = false;
 
@@ -35,7 +32,7 @@ pub trait Target: Send + Sync {
     }
 
     /// The helper secret that `apply` will read, if the current value names one. The protocol reads it ahead.
-    fn helper_secret(&self, current: &Document) -> Option<String>;
+    fn helper_secret(&self, current: &Document) -> Option<Helper>;
 
     /// Makes the next credential. Where the caller chooses the value, nothing is sent to the target.
     fn propose(
@@ -210,6 +207,15 @@ impl Applied {
             Self::AlreadyInEffect => None,
         }
     }
+}
+
+/// A helper secret that is read ahead.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Helper {
+    /// Its ARN or name.
+    pub secret: String,
+    /// Whether `verify` reads it, too.
+    pub verifies: bool,
 }
 
 /// A credential was changed.

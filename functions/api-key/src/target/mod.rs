@@ -29,7 +29,7 @@ use rotation::protocol::label::Label;
 use rotation::protocol::observation::{Attempt, Observation, PreviousCredential};
 use rotation::protocol::store::PutOutcome;
 use rotation::protocol::target::{
-    Applied, Change, HelperSecret, Proof, Proposal, Retired, Target, VersionWithAge, Versions,
+    Applied, Change, Helper, HelperSecret, Proof, Proposal, Retired, Target, VersionWithAge, Versions,
 };
 use rotation::secret::SecretText;
 use rotation::{Code, Error, Fact, Result};
@@ -171,18 +171,17 @@ impl Target for ApiKey {
     /// An issuer has no lock.
     type Held = ();
 
-    const HELPER_SECRET_VERIFIES: bool = false;
-
     fn throttles(&self) -> u32 {
         self.deployment.sources.throttles()
     }
 
     /// The admin secret, if setSecret needs it and the description is in memory.
-    fn helper_secret(&self, current: &Document) -> Option<String> {
+    fn helper_secret(&self, current: &Document) -> Option<Helper> {
         let issuer = self.deployment.sources.at_hand(&issuer_name(current).ok()?)?;
         let version = KeySecret::read(current, &issuer).ok()?;
         let sets = issuer.strategy == Strategy::SetValue;
-        version.admin_secret.filter(|id| sets && self.deployment.allows_admin(id))
+        let secret = version.admin_secret.filter(|id| sets && self.deployment.allows_admin(id))?;
+        Some(Helper { secret, verifies: false })
     }
 
     async fn propose(&self, context: &StepContext<'_>, current: &Document) -> Result<Proposal<Made>> {

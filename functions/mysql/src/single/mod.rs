@@ -1,4 +1,4 @@
-//! One user: its own password is changed, by itself or, if it is locked out, by a superuser.
+//! One user: its own password is changed by itself. [`other`] has what a superuser does for it.
 //!
 //! MySQL keeps the previous password as the account's secondary one (manual, "Dual Password Support") until the next change.
 //!
@@ -12,17 +12,17 @@
 //!
 //! MariaDB takes a hash, has no second password and no `REPLACE`.
 
+pub(crate) mod other;
 mod siblings;
 
-use crate::catalog::accounts::{self, Accounts, usable};
-use crate::catalog::options::Means;
+use crate::catalog::accounts::Accounts;
 use crate::connect::errno::{self, is};
 use crate::connect::{Rows, Session, only_value};
 use crate::lock::{About, Locked};
 use crate::ownership::{self, Known};
+use crate::sql::hash;
 use crate::sql::preamble::{self, ServerInfo};
 use crate::sql::quote::{AccountName, identifier, literal};
-use crate::sql::{hash, password};
 use rotation::database::{Evidence, PasswordChange, expect_user};
 use rotation::protocol::observation::PreviousCredential;
 use rotation::secret::Password;
@@ -235,54 +235,6 @@ fn unproven_primary(error: Error) -> Error {
         return error.with(Fact::What, what);
     }
     error
-}
-
-/// Takes the lock on a user that is locked out, as a superuser who may set its password. One round trip.
-///
-/// # Errors
-/// [`Code::RoleMissing`]; [`Code::RoleUnusable`] and [`Code::LoginForbidden`] if a new password would not help;
-/// [`Code::AuthenticationUnsupported`], [`Code::TlsRequired`] if a password would not be enough; [`Code::RoleProtected`];
-/// [`Code::AccountsDiffer`]; those of reading.
-pub(crate) async fn lock_other(
-    mut superuser: Session,
-    change: PasswordChange<'_>,
-    allow_powerful: bool,
-    evidence: &impl Evidence,
-) -> Result<Locked> {
-    let (server, accounts) = accounts::read(&mut superuser, &[change.user]).await?;
-    let own = accounts.of(change.user);
-    usable(&own, change.user)?;
-    for account in &own {
-        account.unprotected(&server, allow_powerful)?;
-        // The server also says "wrong password" if the connection lacks what the account REQUIREs, or without TLS if
-        // MariaDB wants TLS. Consumers that can log in must not be locked out because of that.
-        if account.has(change.from) {
-            let what = "the password of AWSCURRENT is right, so the server refuses the login for another reason: what the account \
-                        REQUIREs, or TLS";
-            return Err(Error::new(Code::LoginForbidden).with(Fact::User, &account.name).with(Fact::What, what));
-        }
-    }
-    let means = Means { encrypted: superuser.encrypted(), certificate: evidence.has_client_certificate() };
-    accounts::need_a_password_only(&own, change.user, &server, means)?;
-    // The secret asks for a rescue, which a password that somebody has set by hand on all accounts needs.
-    let known = Known { passwords: &[change.to], is_the_secrets: true };
-    ownership::check(&accounts, change.user, known, evidence).await?;
-    Ok(Locked { session: superuser, server, about: About::Other(accounts) })
-}
-
-/// Sets the password on all accounts of a user that is locked out, as a superuser, and ends every other password. One round
-/// trip.
-///
-/// # Errors
-/// Those of [`password::set`].
-pub(crate) async fn set_other(
-    superuser: &mut Session,
-    server: &ServerInfo,
-    accounts: &Accounts,
-    change: PasswordChange<'_>,
-) -> Result<PreviousCredential> {
-    password::set(superuser, server, accounts, change.user, change.to).await?;
-    Ok(PreviousCredential::Refused)
 }
 
 /// Proves that the session belongs to this user and works, with the lock on a user or without. One round trip.
