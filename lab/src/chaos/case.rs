@@ -22,7 +22,11 @@ pub enum Strategy {
     SingleUser,
     /// The same, and a superuser may help (`rotation.superuserRescue`).
     SuperuserRescue,
-    /// The same on MySQL, where the previous password keeps working.
+    /// A superuser sets the one user's password (`rotation.setPasswordAs`).
+    SuperuserSets,
+    /// The same on MySQL, and the previous password ends after the rotation (`rotation.discardPreviousPasswordAfterHours: 0`).
+    SuperuserSetsDiscard,
+    /// The user changes its own password on MySQL, where the previous one keeps working.
     DualPassword,
     /// The same, and the previous password ends after the rotation (`rotation.discardPreviousPasswordAfterHours: 0`).
     DualPasswordDiscard,
@@ -94,12 +98,14 @@ impl Target {
     pub fn strategies(self) -> &'static [Strategy] {
         use Strategy::{
             AlternatingUsers, CreateRevoke, CreateRevokeNow, DualPassword, DualPasswordDiscard, Generate, NamedUsers,
-            Roll, SetValue, SingleUser, SuperuserRescue,
+            Roll, SetValue, SingleUser, SuperuserRescue, SuperuserSets, SuperuserSetsDiscard,
         };
         match self {
-            Self::Postgres => &[SingleUser, SuperuserRescue, AlternatingUsers, NamedUsers],
-            Self::Mysql => &[DualPassword, DualPasswordDiscard, AlternatingUsers, NamedUsers],
-            Self::Mariadb => &[SingleUser, SuperuserRescue, AlternatingUsers],
+            Self::Postgres => &[SingleUser, SuperuserRescue, SuperuserSets, AlternatingUsers, NamedUsers],
+            Self::Mysql => {
+                &[DualPassword, DualPasswordDiscard, SuperuserSets, SuperuserSetsDiscard, AlternatingUsers, NamedUsers]
+            }
+            Self::Mariadb => &[SingleUser, SuperuserRescue, SuperuserSets, AlternatingUsers],
             Self::Issuer => &[CreateRevoke, CreateRevokeNow, Roll, SetValue, Generate],
         }
     }
@@ -107,9 +113,11 @@ impl Target {
 
 impl Strategy {
     /// All of them.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 13] = [
         Self::SingleUser,
         Self::SuperuserRescue,
+        Self::SuperuserSets,
+        Self::SuperuserSetsDiscard,
         Self::DualPassword,
         Self::DualPasswordDiscard,
         Self::AlternatingUsers,
@@ -127,6 +135,8 @@ impl Strategy {
         match self {
             Self::SingleUser => "single-user",
             Self::SuperuserRescue => "superuser-rescue",
+            Self::SuperuserSets => "superuser-sets",
+            Self::SuperuserSetsDiscard => "superuser-sets-discard",
             Self::DualPassword => "dual-password",
             Self::DualPasswordDiscard => "dual-password-discard",
             Self::AlternatingUsers => "alternating-users",
@@ -143,11 +153,9 @@ impl Strategy {
         matches!(self, Self::AlternatingUsers | Self::NamedUsers)
     }
 
-    /// Whether AWSCURRENT has to work at every instant.
-    pub(super) fn never_interrupts(self) -> bool {
-        self.is_pair()
-            || self.mints()
-            || matches!(self, Self::DualPassword | Self::DualPasswordDiscard | Self::Generate)
+    /// Whether the previous password ends after the rotation.
+    pub(super) fn discards(self) -> bool {
+        matches!(self, Self::DualPasswordDiscard | Self::SuperuserSetsDiscard)
     }
 
     /// Whether the issuer makes a further key, so that two are alive.
@@ -167,11 +175,20 @@ impl Strategy {
     }
 
     pub(super) fn has_superuser(self) -> bool {
-        self.is_pair() || self == Self::SuperuserRescue
+        self.is_pair() || matches!(self, Self::SuperuserRescue | Self::SuperuserSets | Self::SuperuserSetsDiscard)
     }
 }
 
 impl Case {
+    /// Whether AWSCURRENT has to work at every instant.
+    pub(super) fn never_interrupts(self) -> bool {
+        match self.strategy {
+            Strategy::DualPassword | Strategy::DualPasswordDiscard | Strategy::Generate => true,
+            Strategy::SuperuserSets | Strategy::SuperuserSetsDiscard => self.target == Target::Mysql,
+            strategy => strategy.is_pair() || strategy.mints(),
+        }
+    }
+
     /// The case that a text such as `mysql/dual-password+1` names.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
@@ -207,6 +224,10 @@ impl Case {
         });
         let rotation = match self.strategy {
             Strategy::SuperuserRescue => Some(json!({"superuserRescue": true})),
+            Strategy::SuperuserSets => Some(json!({"setPasswordAs": "superuser"})),
+            Strategy::SuperuserSetsDiscard => {
+                Some(json!({"setPasswordAs": "superuser", "discardPreviousPasswordAfterHours": 0}))
+            }
             Strategy::NamedUsers => Some(json!({"users": [USER, CLONE]})),
             Strategy::DualPasswordDiscard => Some(json!({"discardPreviousPasswordAfterHours": 0})),
             _ => None,

@@ -240,7 +240,7 @@ impl Judge {
             } else if self.case.strategy == Strategy::SetValue && call < calls {
                 // An issuer has no lock. The invocation whose request was held up puts AWSCURRENT's value back before it ends.
                 self.late = true;
-            } else if self.case.strategy.never_interrupts() {
+            } else if self.case.never_interrupts() {
                 self.violated(kind, "AWSCURRENT stopped opening the target");
             } else if covered {
                 self.window = Some(calls);
@@ -378,7 +378,7 @@ impl Judge {
     /// After the end: a credential that should have ended still works.
     pub(super) fn look_for_survivors(&mut self, outside: Outside<'_>, labels: &Labels) {
         let survives = match (outside, self.case.strategy) {
-            (Outside::Server(server), Strategy::DualPasswordDiscard) => {
+            (Outside::Server(server), strategy) if strategy.discards() => {
                 server.users.values().any(|user| user.secondary.is_some())
             }
             (Outside::Issuer(issuer), Strategy::CreateRevokeNow) => {

@@ -44,6 +44,17 @@ enum Operation {
         from: usize,
         to: usize,
     },
+    /// The superuser sets a user's password, as it always does.
+    Set {
+        user: usize,
+        from: usize,
+        to: usize,
+    },
+    /// The superuser ends all passwords of a user but this one.
+    DiscardOther {
+        user: usize,
+        password: usize,
+    },
     /// The superuser does the turn of one side.
     Turn {
         side: Side,
@@ -100,7 +111,7 @@ impl Operation {
         let [user, from, to, privilege] = [2, 3, 3, 2].map(|below| random.random_range(0..below));
         let [locked, pair, named, held] = std::array::from_fn(|_| random.random());
         let side = if user == 0 { Side::Base } else { Side::Clone };
-        match random.random_range(0..24) {
+        match random.random_range(0..29) {
             0..4 => Self::Own { user, from, to },
             4..6 => Self::Rescue { user, from, to },
             6..13 => Self::Turn { side, new: to, current: from, named, held },
@@ -112,6 +123,8 @@ impl Operation {
             20 => Self::Drop { user },
             21 => Self::Create { user, password: to },
             22 => Self::Lock { user, locked },
+            23..27 => Self::Set { user, from, to },
+            27 => Self::DiscardOther { user, password: from },
             _ => Self::Revoke { user, privilege },
         }
     }
@@ -204,7 +217,12 @@ impl<E: Engine, S: Server> Place<E, S> {
                     Err(failure) => return format!("login: {}", failure.observation.as_str()),
                 }
             }
-            Operation::Rescue { .. } | Operation::Turn { .. } | Operation::Align { .. } | Operation::Compare { .. } => {
+            Operation::Rescue { .. }
+            | Operation::Set { .. }
+            | Operation::DiscardOther { .. }
+            | Operation::Turn { .. }
+            | Operation::Align { .. }
+            | Operation::Compare { .. } => {
                 let session = self.connect(SUPERUSER, SUPERUSER_PASSWORD).await.map_err(|failure| failure.error);
                 self.as_superuser(session.unwrap(), operation).await
             }
@@ -245,6 +263,17 @@ impl<E: Engine, S: Server> Place<E, S> {
                 let change = PasswordChange { user: USERS[user], from: &from, to: &to };
                 let locked = self.engine.lock(session, Work::Rescue(change), &Versions(false)).await?;
                 Ok(format!("previous {}", self.engine.set_password(locked, change).await?.as_str()))
+            }
+            Operation::Set { user, from, to } => {
+                let (from, to) = (password(from), password(to));
+                let change = PasswordChange { user: USERS[user], from: &from, to: &to };
+                let locked = self.engine.lock(session, Work::Other(change), &Versions(false)).await?;
+                Ok(format!("previous {}", self.engine.set_password(locked, change).await?.as_str()))
+            }
+            Operation::DiscardOther { user, password: current } => {
+                let work = Work::DiscardOther { user: USERS[user] };
+                let locked = self.engine.lock(session, work, &Versions(false)).await?;
+                Ok(format!("discarded {}", self.engine.discard_previous_password(locked, &password(current)).await?))
             }
             Operation::Turn { side, new, current, named, held } => {
                 let (pair, new, current) = (pair(named), password(new), password(current));
