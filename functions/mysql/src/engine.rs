@@ -88,6 +88,10 @@ impl Engine for MySql {
         }
     }
 
+    fn left_alone(&self, locked: &Locked) -> Vec<String> {
+        locked.left_alone.iter().map(ToString::to_string).collect()
+    }
+
     async fn align(&self, locked: &mut Locked, turn: Turn<'_>) -> Result<()> {
         match &mut locked.about {
             About::Pair { observed, plugins } => {
@@ -98,7 +102,7 @@ impl Engine for MySql {
     }
 
     async fn set_password(&self, locked: Locked, change: PasswordChange<'_>) -> Result<PreviousCredential> {
-        let Locked { mut session, server, about } = locked;
+        let Locked { mut session, server, about, .. } = locked;
         let set = match about {
             About::Own { siblings } => single::set_own(&mut session, &server, change, siblings.as_ref()).await,
             About::Other { accounts, retain } => other::set(&mut session, &server, &accounts, change, retain).await,
@@ -118,7 +122,7 @@ impl Engine for MySql {
     }
 
     async fn discard_previous_password(&self, locked: Locked, current: &Password) -> Result<bool> {
-        let Locked { mut session, server, about } = locked;
+        let Locked { mut session, server, about, .. } = locked;
         let discarded = match about {
             About::Own { siblings } => {
                 single::discard_previous_password(&mut session, &server, current, siblings.as_ref()).await

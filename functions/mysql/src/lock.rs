@@ -5,6 +5,7 @@ use crate::connect::Session;
 use crate::observed_pair::ObservedPair;
 use crate::sql::password::Plugin;
 use crate::sql::preamble::ServerInfo;
+use crate::sql::quote::AccountName;
 use std::collections::BTreeSet;
 
 /// A session that holds the lock, and what was read under it. The lock is a user lock of the server and ends with the session
@@ -13,6 +14,8 @@ pub(crate) struct Locked {
     pub(crate) session: Session,
     pub(crate) server: ServerInfo,
     pub(crate) about: About,
+    /// Accounts of these users without a password, to which nothing is done.
+    pub(crate) left_alone: Vec<AccountName>,
 }
 
 /// Whose password is to change.

@@ -101,16 +101,18 @@ impl ObservedPair {
         let pending = if of_base { Side::Base } else { Side::Clone };
         let target = |(base, clone): (&Account, Option<&Account>)| {
             let plugin = Plugin::of(base, mariadb)?;
+            let sockets = base.authentication.sockets.clone();
             Ok(match (pending, clone) {
                 (Side::Base, _) => {
                     let discard = base.authentication.secondary;
-                    Some(AccountUpdate { name: base.name.clone(), plugin, lock: AccountLock::AsItIs, discard })
+                    Some(AccountUpdate { name: base.name.clone(), plugin, lock: AccountLock::AsItIs, discard, sockets })
                 }
                 (Side::Clone, Some(clone)) => Some(AccountUpdate {
                     name: clone.name.clone(),
                     plugin,
                     lock: if base.locked { AccountLock::On } else { AccountLock::Off },
                     discard: clone.authentication.secondary,
+                    sockets,
                 }),
                 (Side::Clone, None) => None,
             })
@@ -127,6 +129,8 @@ impl ObservedPair {
                 Some(format!("{shown}: ACCOUNT {} is missing", if base.locked { "LOCK" } else { "UNLOCK" }))
             } else if clone.authentication.plugin != base.authentication.plugin || clone.authentication.several {
                 Some(format!("{shown}: the authentication plugin is not {}", base.authentication.plugin))
+            } else if clone.authentication.sockets != base.authentication.sockets {
+                Some(format!("{shown}: unix_socket is not where the base user has it"))
             } else {
                 None
             }

@@ -21,6 +21,7 @@ use rotation::protocol::observation::PreviousCredential;
 use rotation::secret::Password;
 use rotation::{Code, Error, Fact, Result};
 use std::collections::BTreeSet;
+use zeroize::Zeroizing;
 
 /// How often the difference is worked out anew. One round is enough, unless a statement has a side effect, an object
 /// was dropped, or another client changes the same accounts.
@@ -56,7 +57,8 @@ pub(crate) async fn lock(
     prove(&mut session, turn, &observed, evidence).await?;
     all_accounts_are_the_secrets(&observed, turn, evidence).await?;
     password::needs_tls(&session, &observed.accounts)?;
-    Ok(Locked { session, server, about: About::Pair { observed, plugins } })
+    let left_alone = observed.accounts.left_alone.clone();
+    Ok(Locked { session, server, about: About::Pair { observed, plugins }, left_alone })
 }
 
 /// Creates the clone's accounts if they are absent and this is its turn, and makes them like the base's. If anything differs, one
@@ -83,7 +85,8 @@ pub(crate) async fn align(
     let mut gone = BTreeSet::new();
     for round in 0.. {
         let of_base = |account: &Account| {
-            Plugin::of(account, server.mariadb).map_or("", |plugin| identified.by(plugin)).to_owned()
+            let sockets = &account.authentication.sockets;
+            Plugin::of(account, server.mariadb).map(|plugin| identified.by(plugin, sockets)).unwrap_or_default()
         };
         let mut changes = task.changes(&observed.base, &observed.clone, of_base);
         changes.retain(|change| !gone.contains(&change.sql));
@@ -133,7 +136,7 @@ pub(crate) async fn compare(mut session: Session, pair: &Pair, pending: Side) ->
         return Ok(());
     }
     let task = CloneTask { clone: &pair.clone, mariadb: server.mariadb, in_use: pending == Side::Base };
-    for change in task.changes(&observed.base, &observed.clone, |_| String::new()) {
+    for change in task.changes(&observed.base, &observed.clone, |_| Zeroizing::default()) {
         let counts = match &change.grants {
             Some(granted) => has_object(&mut session, granted).await?,
             None => true,

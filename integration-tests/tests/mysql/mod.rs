@@ -29,6 +29,7 @@ mod dual_password;
 mod session;
 mod set_by_superuser;
 mod single_user;
+mod sockets;
 
 /// Logins that the server refused since it started.
 pub async fn refused_logins(server: &MySql) -> usize {

@@ -52,7 +52,7 @@ pub(crate) async fn apply<E: Engine>(
     let turn = Turn { pair, pending, new: &versions.pending.user.password, current: &current.password };
     let evidence = VersionsOfSecret::<E>::new(context, current);
     let locked = engine.lock(session, Work::Turn(turn), &evidence).await?;
-    let mut locked = wanted(engine, context, locked).await?;
+    let mut locked = wanted(engine, context, locked, [turn.current, turn.new]).await?;
     // **Invariant:** the privileges come before the password. Otherwise a user that consumers can log in as could do less than
     // they need.
     engine.align(&mut locked, turn).await?;

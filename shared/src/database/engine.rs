@@ -208,6 +208,11 @@ pub trait Engine: Send + Sync {
         evidence: &impl Evidence,
     ) -> impl Future<Output = Result<Self::Locked>> + Send;
 
+    /// Accounts of the user that have no password and are left alone, by name.
+    fn left_alone(&self, _locked: &Self::Locked) -> Vec<String> {
+        Vec::new()
+    }
+
     /// For [`Work::Turn`]: makes the clone if it is absent and this is its turn, and gives it the base's privileges. No password
     /// that anybody knows is set.
     fn align(&self, locked: &mut Self::Locked, turn: Turn<'_>) -> impl Future<Output = Result<()>> + Send;

@@ -217,7 +217,7 @@ impl<E: Engine> Search<'_, E> {
         };
         let evidence = VersionsOfSecret::<E>::new(context, &current.user);
         let locked = engine.lock(session, work, &evidence).await?;
-        let locked = wanted(engine, context, locked).await?;
+        let locked = wanted(engine, context, locked, [from, change.to]).await?;
         let previous = match engine.set_password(locked, change).await {
             // The password before still opens sessions. Only here is the pending one worth a login that may be refused.
             Err(error) if by != Credential::Superuser && engine.is_a_second_run(&error) => {

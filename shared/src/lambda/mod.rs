@@ -14,6 +14,7 @@ use crate::lambda::log::{Log, Worked};
 use crate::lambda::metric::Metric;
 use crate::net::weight::Weight;
 use crate::protocol::event::{Event, Request};
+use crate::protocol::notes::Notes;
 use crate::protocol::observation::PreviousCredential;
 use crate::protocol::recover::RecoverReport;
 use crate::protocol::target::{Retired, Target};
@@ -165,7 +166,7 @@ async fn rotate<T: Target>(
             if let Some(ending) = ending(&outcome) {
                 audit::record(&log.request, Some(event), notes.description.as_ref(), ending);
             }
-            Ok(described(event, &outcome, &notes.warnings))
+            Ok(described(event, &outcome, &notes))
         }
         Err(error) => Err(error.with_default(Fact::Step, event.step).with_default(Fact::Version, &event.token)),
     };
@@ -201,7 +202,7 @@ fn ending(outcome: &Outcome) -> Option<Ending<'static>> {
 }
 
 /// The answer. Secrets Manager only checks that there is one; people and tests read it.
-fn described(event: &Event, outcome: &Outcome, warnings: &[Error]) -> Value {
+fn described(event: &Event, outcome: &Outcome, notes: &Notes) -> Value {
     let mut fields = vec![("step", event.step.as_str()), ("outcome", outcome.as_str())];
     if let Some(change) = outcome.change() {
         fields.push(("changedAs", change.by));
@@ -216,8 +217,11 @@ fn described(event: &Event, outcome: &Outcome, warnings: &[Error]) -> Value {
         Err(error) => fields.push(("notRetired", error.code().as_str())),
     }
     let mut answer: Map<_, _> = fields.into_iter().map(|(name, value)| (name.to_owned(), Value::from(value))).collect();
-    if !warnings.is_empty() {
-        let warnings = warnings.iter().map(ToString::to_string).collect::<Vec<_>>();
+    if !notes.left_alone.is_empty() {
+        answer.insert("leftAlone".to_owned(), notes.left_alone.clone().into());
+    }
+    if !notes.warnings.is_empty() {
+        let warnings = notes.warnings.iter().map(ToString::to_string).collect::<Vec<_>>();
         answer.insert("warnings".to_owned(), warnings.into());
     }
     answer.into()

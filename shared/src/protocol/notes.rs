@@ -18,6 +18,8 @@ pub struct Notes {
     pub warnings: Vec<Error>,
     /// What the step measured.
     pub measures: Measures,
+    /// What belongs to the credential's user and has no credential, so that nothing was done to it.
+    pub left_alone: Vec<String>,
     /// The labels and dates that the step began with, if they could be read.
     pub description: Option<Description>,
     /// If the new credential took effect: when, since the Unix epoch, and what became of the previous credential.
@@ -73,6 +75,11 @@ impl StepNotes {
     pub fn took_effect(&self, previous: PreviousCredential) {
         // The system's clock, because Lambda freezes a process between two invocations and may stop its monotonic clock.
         self.notes().took_effect = Some((since_epoch(), previous));
+    }
+
+    /// Notes what has no credential and was left alone.
+    pub fn left_alone(&self, names: Vec<String>) {
+        self.notes().left_alone = names;
     }
 
     pub(crate) fn described(&self, description: &Description) {

@@ -5,6 +5,7 @@
 
 use crate::catalog::options::{Lacking, Means, Options};
 use crate::catalog::power::Powers;
+use crate::catalog::sockets::{SOCKETS, Sockets, Ways};
 use crate::connect::{Row, Rows, Session, text};
 use crate::sql::hash;
 use crate::sql::preamble::{self, ServerInfo};
@@ -71,8 +72,19 @@ pub(crate) struct Authentication {
     /// MySQL: whether there is a secondary password.
     pub(crate) secondary: bool,
     pub(crate) secondary_hash: StoredHash,
-    /// Whether the user has several factors (MySQL) or several plugins (MariaDB). On MariaDB, one of the plugins is enough.
+    /// Whether the user has several factors (MySQL), or plugins besides the one with the password that are no sockets (MariaDB). On
+    /// MariaDB, one of the plugins is enough.
     pub(crate) several: bool,
+    pub(crate) sockets: Sockets,
+}
+
+impl Authentication {
+    /// Whether the account has no password at all, and lets in whoever the operating system vouches for. `invalid` is the hash that
+    /// MariaDB's installation gives to its own accounts.
+    fn is_without_password(&self) -> bool {
+        let socket = SOCKETS.contains(&self.plugin.as_str());
+        !self.several && (socket || (self.hash.0 == b"invalid" && self.sockets != Sockets::default()))
+    }
 }
 
 /// The hash of a password, as the server stores it.
@@ -105,6 +117,8 @@ pub(crate) struct Accounts {
     pub(crate) list: Vec<Account>,
     /// MariaDB: a plugin has to see every new password, so the server refuses hashes.
     pub(crate) passwords_validated: bool,
+    /// Accounts of these users that have no password, beside accounts that have one. Nothing is done to them.
+    pub(crate) left_alone: Vec<AccountName>,
 }
 
 /// Checks that the grant tables of this server version are known here.
@@ -176,8 +190,9 @@ impl Accounts {
         for account in &mut list {
             account.power = powers.of(&account.name);
         }
+        let left_alone = take_without_password(&mut list);
         let passwords_validated = validation.first().is_some_and(|row| text(row, 0) == "1");
-        Ok(Self { list, passwords_validated })
+        Ok(Self { list, passwords_validated, left_alone })
     }
 
     /// The rows about roles and the rows about proxies.
@@ -190,6 +205,21 @@ impl Accounts {
     pub(crate) fn of(&self, user: &str) -> Vec<&Account> {
         self.list.iter().filter(|account| account.name.user == user).collect()
     }
+}
+
+/// Takes the accounts without a password out of the list: there is no password to rotate. Those stay in the list whose user has no
+/// other account, or whose host is that of an account with a password, because the other user of a pair has to be like that one.
+fn take_without_password(list: &mut Vec<Account>) -> Vec<AccountName> {
+    let without = |account: &Account| account.authentication.is_without_password();
+    let (with, out): (Vec<Account>, Vec<Account>) = list.drain(..).partition(|account| !without(account));
+    let (out, stay): (Vec<Account>, Vec<Account>) = out.into_iter().partition(|account| {
+        with.iter().any(|other| other.name.user == account.name.user)
+            && !with.iter().any(|other| other.name.host == account.name.host)
+    });
+    list.extend(with);
+    list.extend(stay);
+    list.sort_by(|one, other| one.name.cmp(&other.name));
+    out.into_iter().map(|account| account.name).collect()
 }
 
 /// Checks that a user exists, and that a password would let it log in.
@@ -283,6 +313,7 @@ impl Account {
                     attributes.get("additional_password").and_then(Value::as_str).unwrap_or_default().into(),
                 ),
                 several: attributes.contains_key("multi_factor_authentication"),
+                sockets: Sockets::default(),
             },
             locked: text(row, 16) == "Y",
             expired: text(row, 17) == "Y",
@@ -305,15 +336,18 @@ impl Account {
         if flag("is_role") {
             return None;
         }
+        let ways = Ways::read(&fields);
+        let several = ways.is_none();
         let unknown = fields.keys().filter(|key| !MARIADB_FIELDS.contains(&key.as_str()));
         Some(Self {
             name: AccountName::of_row(row, 0),
             authentication: Authentication {
-                plugin: string("plugin"),
-                hash: StoredHash(string("authentication_string").into_bytes()),
+                plugin: ways.as_ref().map_or_else(|| string("plugin"), |ways| ways.plugin.to_owned()),
+                hash: StoredHash(ways.as_ref().map_or_else(String::new, |ways| ways.hash.to_owned()).into_bytes()),
                 secondary: false,
                 secondary_hash: StoredHash::default(),
-                several: fields.contains_key("auth_or"),
+                several,
+                sockets: ways.map(|ways| ways.sockets).unwrap_or_default(),
             },
             locked: flag("account_locked"),
             expired: fields.get("password_last_changed").and_then(Value::as_i64) == Some(0),

@@ -4,3 +4,4 @@ pub(crate) mod accounts;
 pub(crate) mod grants;
 pub(crate) mod options;
 pub(crate) mod power;
+pub(crate) mod sockets;

@@ -18,6 +18,10 @@ pub(crate) const CONTRADICTS_HISTORY: u16 = 3638;
 pub(crate) const TOO_FEW_CHANGED_CHARACTERS: u16 = 4165;
 /// An option of the server forbids the statement. On MariaDB that includes strict_password_validation.
 pub(crate) const OPTION_PREVENTS_STATEMENT: u16 = 1290;
+/// SET PASSWORD is not for the plugin of the account. MariaDB also says it after it has set the password of another plugin.
+pub(crate) const SET_PASSWORD_NOT_APPLICABLE: u16 = 1699;
+/// A login was refused by a plugin without passwords.
+const WITHOUT_PASSWORD: u16 = 1698;
 /// CREATE, ALTER or DROP USER failed, for a reason that the number does not say.
 pub(crate) const CANNOT_USER: u16 = 1396;
 
@@ -34,8 +38,9 @@ const TABLE: &[Meaning] = &[
     // ER_ACCESS_DENIED_ERROR. The server also says this of a user that does not exist, and if the connection lacks what
     // the account REQUIREs, so that nobody can tell them apart.
     Meaning(1045, Rejected, Code::CurrentRejected),
-    // ER_ACCESS_DENIED_NO_PASSWORD_ERROR: from plugins without passwords, such as unix_socket.
-    Meaning(1698, Unknown, Code::LoginForbidden),
+    // ER_ACCESS_DENIED_NO_PASSWORD_ERROR: the last way to log in takes no password, as unix_socket does. On MariaDB other ways may
+    // come before it. They have refused the password then, if they take one.
+    Meaning(WITHOUT_PASSWORD, Rejected, Code::LoginForbidden),
     // ER_HOST_NOT_PRIVILEGED: no account of any name matches the client's host.
     Meaning(1130, Unknown, Code::LoginForbidden),
     // ER_HOST_IS_BLOCKED: max_connect_errors.
@@ -148,7 +153,12 @@ pub(crate) fn observation(number: u16, state: &str) -> Observation {
 
 /// The error for a number. It leaves out the server's message: that of error 1064 quotes the statement.
 pub(crate) fn error(number: u16) -> Error {
-    Error::new(row(number).map_or(Code::TargetRefused, |row| row.2)).with(Fact::ErrorNumber, number)
+    let error = Error::new(row(number).map_or(Code::TargetRefused, |row| row.2)).with(Fact::ErrorNumber, number);
+    if number == WITHOUT_PASSWORD {
+        let what = "the account for this host has no password, or a way to log in without one (unix_socket) beside it";
+        return error.with(Fact::What, what);
+    }
+    error
 }
 
 /// Whether an error has this number.
@@ -163,7 +173,7 @@ mod tests {
     #[test]
     fn only_a_refused_password_is_a_rejection() {
         let rejected: Vec<u16> = TABLE.iter().filter(|row| row.1 == Rejected).map(|row| row.0).collect();
-        assert_eq!(rejected, [1045]);
+        assert_eq!(rejected, [1045, WITHOUT_PASSWORD]);
     }
 
     #[test]

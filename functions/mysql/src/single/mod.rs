@@ -13,16 +13,18 @@
 //! MariaDB takes a hash, has no second password and no `REPLACE`.
 
 pub(crate) mod other;
+mod own_way;
 mod siblings;
 
 use crate::catalog::accounts::Accounts;
 use crate::connect::errno::{self, is};
-use crate::connect::{Rows, Session, only_value};
+use crate::connect::{Session, only_value};
 use crate::lock::{About, Locked};
 use crate::ownership::{self, Known};
 use crate::sql::hash;
 use crate::sql::preamble::{self, ServerInfo};
-use crate::sql::quote::{AccountName, identifier, literal};
+use crate::sql::quote::{AccountName, literal};
+use own_way::Kind;
 use rotation::database::{Evidence, PasswordChange, expect_user};
 use rotation::protocol::observation::PreviousCredential;
 use rotation::secret::Password;
@@ -61,12 +63,16 @@ pub(crate) async fn lock_own(session: Session, change: PasswordChange<'_>, evide
 pub(crate) async fn lock_to_discard(mut session: Session, user: &str) -> Result<Locked> {
     let (server, answers) = preamble::begin(&mut session, Some(user), &siblings::query(user)).await?;
     expect_user(&server.account.user, user)?;
-    let siblings = if siblings::among(answers.first(), &server.account).is_empty() {
-        None
-    } else {
-        Some(siblings::read(&mut session, user).await?)
-    };
-    Ok(Locked { session, server, about: About::Own { siblings } })
+    let mut siblings = None;
+    let mut left_alone = Vec::new();
+    if !siblings::among(answers.first(), &server.account).is_empty() {
+        let accounts = siblings::read(&mut session, user).await?;
+        left_alone.clone_from(&accounts.left_alone);
+        // The user alone changes its own account as any other user does.
+        let alone = accounts.list.iter().all(|account| account.name == server.account);
+        siblings = (!alone).then_some(accounts);
+    }
+    Ok(Locked { session, server, about: About::Own { siblings }, left_alone })
 }
 
 /// Changes the password of the user who is logged in. One round trip.
@@ -151,9 +157,11 @@ fn needs_tls(session: &Session) -> Result<()> {
 }
 
 async fn change_on_mariadb(session: &mut Session, own: &AccountName, new: &Password) -> Result<()> {
-    let shown = session.run("SHOW CREATE USER CURRENT_USER()").await?;
-    let hashed = hash_of_its_kind(&shown, own, new)?;
-    match session.run(&format!("SET PASSWORD = {}", literal(&hashed))).await {
+    let hashed = match stored(session, own).await? {
+        (Kind::Native, _) => hash::native(new),
+        (Kind::Ed25519, _) => hash::ed25519(new),
+    };
+    let set = match session.run(&format!("SET PASSWORD = {}", literal(&hashed))).await {
         // A password validation plugin is active, and strict_password_validation wants it to see every password (MariaDB
         // Knowledge Base, "Password Validation Plugins"). The general log shows a password that is sent this way.
         Err(error) if is(&error, errno::OPTION_PREVENTS_STATEMENT) => {
@@ -163,28 +171,25 @@ async fn change_on_mariadb(session: &mut Session, own: &AccountName, new: &Passw
             }
             let password = Zeroizing::new(literal(new.expose()));
             let sql = Zeroizing::new(format!("SET PASSWORD = PASSWORD({})", *password));
-            session.run(&sql).await.map(drop)
+            session.run(&sql).await
+        }
+        done => done,
+    };
+    match set {
+        // If unix_socket comes before the password, a server without a binary log says that it has none, and sets the password
+        // (MariaDB 10.11.18). What it has stored tells.
+        Err(error) if is(&error, errno::SET_PASSWORD_NOT_APPLICABLE) => {
+            let (_, hash) = stored(session, own).await?;
+            if hash::matches(hash.as_bytes(), new) { Ok(()) } else { Err(error) }
         }
         done => done.map(drop),
     }
 }
 
-/// A hash for the account's plugin. MariaDB shows every user its own account with the hash. Only the plugin is read
-/// from it. Anything but one plugin with a password is refused.
-fn hash_of_its_kind(shown: &[Rows], own: &AccountName, new: &Password) -> Result<Zeroizing<String>> {
-    let definition = only_value(shown);
-    let name = format!("CREATE USER {}@{} IDENTIFIED ", identifier(&own.user), identifier(&own.host));
-    let how = definition.strip_prefix(&name).unwrap_or_default();
-    let several = how.contains(" OR ");
-    let starts = |start: &str| how.starts_with(start) && !several;
-    if starts("BY PASSWORD '*") || starts("VIA mysql_native_password USING '*") {
-        Ok(hash::native(new))
-    } else if starts("VIA ed25519 USING '") {
-        Ok(hash::ed25519(new))
-    } else {
-        let what = if several { "several authentication plugins at once" } else { "another authentication plugin" };
-        Err(Error::new(Code::AuthenticationUnsupported).with(Fact::Found, what).with(Fact::User, own))
-    }
+/// The plugin of the session's own account that has the password, and the hash. MariaDB shows every user its own account.
+async fn stored(session: &mut Session, own: &AccountName) -> Result<(Kind, Zeroizing<String>)> {
+    let shown = session.run("SHOW CREATE USER CURRENT_USER()").await?;
+    own_way::read(only_value(&shown), own)
 }
 
 /// Ends the secondary password of the user who is logged in with the primary one.
@@ -245,30 +250,4 @@ pub(crate) async fn prove(mut session: Session, user: &str, lock: Option<&str>) 
     let account = preamble::look(&mut session, lock).await?;
     expect_user(account.rsplit_once('@').map_or("", |(user, _)| user), user)?;
     Ok(session)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn mariadbs_plugin_is_read_and_nothing_else_is_guessed() {
-        let own = AccountName::new("a`b IDENTIFIED VIA ed25519 USING '", "%");
-        let kind = |rest: &str| {
-            let shown = format!("CREATE USER `a``b IDENTIFIED VIA ed25519 USING '`@`%` {rest}");
-            let shown = vec![vec![vec![Some(shown.into_bytes())]]];
-            hash_of_its_kind(&shown, &own, &"new".into()).map(|hash| hash.len())
-        };
-        assert_eq!(kind("IDENTIFIED BY PASSWORD '*0123' REQUIRE SSL").unwrap(), 41);
-        assert_eq!(kind("IDENTIFIED VIA mysql_native_password USING '*0123'").unwrap(), 41);
-        assert_eq!(kind("IDENTIFIED VIA ed25519 USING 'abc'").unwrap(), 43);
-        for refused in [
-            "IDENTIFIED VIA unix_socket",
-            "IDENTIFIED VIA mysql_native_password USING '*0123' OR unix_socket",
-            "IDENTIFIED VIA pam USING 'service'",
-            "",
-        ] {
-            assert_eq!(kind(refused).unwrap_err().code(), Code::AuthenticationUnsupported, "{refused}");
-        }
-    }
 }

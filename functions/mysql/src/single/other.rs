@@ -87,7 +87,8 @@ impl Read {
 
     fn locked(self, retain: bool) -> Locked {
         let Self { session, server, accounts } = self;
-        Locked { session, server, about: About::Other { accounts, retain } }
+        let left_alone = accounts.left_alone.clone();
+        Locked { session, server, about: About::Other { accounts, retain }, left_alone }
     }
 }
 

@@ -15,6 +15,7 @@ use crate::sql::quote::{AccountName, literal};
 use serde_json::{Map, Value};
 use std::collections::BTreeSet;
 use std::fmt;
+use zeroize::Zeroizing;
 
 /// GRANT OPTION, as a partial revoke calls it.
 const RESTRICTED_GRANT: &str = "GRANT";
@@ -86,7 +87,7 @@ impl CloneTask<'_> {
         self,
         base: &[Grantee],
         clone: &[Grantee],
-        identified: impl Fn(&Account) -> String,
+        identified: impl Fn(&Account) -> Zeroizing<String>,
     ) -> Vec<Change> {
         let mut changes = Vec::new();
         let counterpart = |host: &str| clone.iter().find(|subject| subject.account.name.host == host);
@@ -479,7 +480,7 @@ mod tests {
     }
 
     fn sql(task: CloneTask<'_>, base: &[Grantee], clone: &[Grantee]) -> Vec<String> {
-        task.changes(base, clone, |_| "IDENTIFIED".to_owned()).into_iter().map(|change| change.sql).collect()
+        task.changes(base, clone, |_| "IDENTIFIED".to_owned().into()).into_iter().map(|change| change.sql).collect()
     }
 
     /// The statements between two accounts for every host.
@@ -671,7 +672,9 @@ mod tests {
 
     #[test]
     fn a_change_prints_no_statement() {
-        let [create] = &MYSQL.changes(&[base()], &[], |_| "IDENTIFIED BY 'secret'".to_owned())[..] else { panic!() };
+        let [create] = &MYSQL.changes(&[base()], &[], |_| "IDENTIFIED BY 'secret'".to_owned().into())[..] else {
+            panic!()
+        };
         assert!(create.sql.contains("secret"));
         assert!(!format!("{create:?}").contains("secret"));
     }

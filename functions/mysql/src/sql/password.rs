@@ -4,6 +4,7 @@
 //! validation plugin and `strict_password_validation` refuses hashes. There the password itself is sent, over TLS.
 
 use crate::catalog::accounts::{Account, Accounts, Authentication};
+use crate::catalog::sockets::Sockets;
 use crate::connect::{Session, errno, text};
 use crate::sql::hash;
 use crate::sql::preamble::ServerInfo;
@@ -42,6 +43,8 @@ pub(crate) struct AccountUpdate {
     pub(crate) lock: Lock,
     /// Whether its secondary password ends.
     pub(crate) discard: bool,
+    /// MariaDB: the ways to log in that it has beside the password.
+    pub(crate) sockets: Sockets,
 }
 
 /// Plugins of accounts that may be named in an error (MySQL manual, "Available Authentication Plugins"; MariaDB Knowledge Base,
@@ -123,9 +126,13 @@ impl Plugin {
     }
 }
 
-/// The clause that gives an account the password, for each plugin.
+/// What gives an account the password, for each plugin.
 #[derive(Debug)]
-pub(crate) struct IdentifiedBy(BTreeMap<Plugin, Zeroizing<String>>);
+pub(crate) struct IdentifiedBy {
+    /// `IDENTIFIED VIA` or `IDENTIFIED WITH`.
+    identified: &'static str,
+    ways: BTreeMap<Plugin, Zeroizing<String>>,
+}
 
 impl IdentifiedBy {
     /// # Errors
@@ -138,28 +145,30 @@ impl IdentifiedBy {
         password: &Password,
     ) -> Result<Self> {
         needs_tls(session, accounts)?;
-        let mut clauses = BTreeMap::new();
+        let (identified, with) = if server.mariadb { ("IDENTIFIED VIA", "USING") } else { ("IDENTIFIED WITH", "AS") };
+        let mut ways = BTreeMap::new();
         for plugin in plugins {
-            if clauses.contains_key(&plugin) {
+            if ways.contains_key(&plugin) {
                 continue;
             }
             let name = plugin.name();
-            let clause = if accounts.passwords_validated {
+            let way = if accounts.passwords_validated {
                 let password = Zeroizing::new(literal(password.expose()));
-                format!("IDENTIFIED VIA {name} USING PASSWORD({})", *password)
+                format!("{name} USING PASSWORD({})", *password)
             } else {
                 let hash = plugin.hash(password, accounts)?;
                 let hash = Zeroizing::new(literal(&hash));
-                let (by, with) = if server.mariadb { ("VIA", "USING") } else { ("WITH", "AS") };
-                format!("IDENTIFIED {by} {name} {with} {}", *hash)
+                format!("{name} {with} {}", *hash)
             };
-            clauses.insert(plugin, Zeroizing::new(clause));
+            ways.insert(plugin, Zeroizing::new(way));
         }
-        Ok(Self(clauses))
+        Ok(Self { identified, ways })
     }
 
-    pub(crate) fn by(&self, plugin: Plugin) -> &str {
-        self.0.get(&plugin).map_or("", |clause| clause.as_str())
+    /// The clause for an account with this plugin and these ways beside it.
+    pub(crate) fn by(&self, plugin: Plugin, sockets: &Sockets) -> Zeroizing<String> {
+        let way = self.ways.get(&plugin).map_or("", |way| way.as_str());
+        Zeroizing::new(format!("{} {}", self.identified, *Zeroizing::new(sockets.with(way))))
     }
 }
 
@@ -191,7 +200,8 @@ pub(crate) async fn set(
     for account in accounts.of(user) {
         let plugin = Plugin::of(account, server.mariadb)?;
         let discard = account.authentication.secondary;
-        targets.push(AccountUpdate { name: account.name.clone(), plugin, lock: Lock::AsItIs, discard });
+        let (name, sockets) = (account.name.clone(), account.authentication.sockets.clone());
+        targets.push(AccountUpdate { name, plugin, lock: Lock::AsItIs, discard, sockets });
     }
     // MariaDB changes one account after the other. The session's own account comes last: until then a second run begins anew.
     targets.sort_by_key(|target| target.name == server.account);
@@ -224,8 +234,11 @@ pub(crate) async fn set_and_retain(
     }
     let plugins = targets.iter().map(|(_, plugin, _)| *plugin);
     let identified = IdentifiedBy::new(session, server, accounts, plugins, change.to)?;
-    let parts = targets.iter().map(|(name, plugin, retain)| format!("{} {}{retain}", name, identified.by(*plugin)));
-    let sql = Zeroizing::new(format!("ALTER USER {}", parts.collect::<Vec<_>>().join(", ")));
+    let beside = Sockets::default();
+    let part = |(name, plugin, retain): &(&AccountName, Plugin, &str)| {
+        format!("{name} {}{retain}", *identified.by(*plugin, &beside))
+    };
+    let sql = Zeroizing::new(format!("ALTER USER {}", targets.iter().map(part).collect::<Vec<_>>().join(", ")));
     session.run(&sql).await.map(drop)
 }
 
@@ -267,7 +280,7 @@ fn statements(targets: &[AccountUpdate], identified: &IdentifiedBy) -> Zeroizing
     for (lock, clause) in [(Lock::On, " ACCOUNT LOCK"), (Lock::AsItIs, ""), (Lock::Off, " ACCOUNT UNLOCK")] {
         let group = targets.iter().filter(|target| target.lock == lock);
         let parts: Vec<String> =
-            group.map(|target| format!("{} {}", target.name, identified.by(target.plugin))).collect();
+            group.map(|target| format!("{} {}", target.name, *identified.by(target.plugin, &target.sockets))).collect();
         if !parts.is_empty() {
             statements.push(format!("ALTER USER {}{clause}", parts.join(", ")));
         }
@@ -280,15 +293,15 @@ mod tests {
     use super::*;
 
     fn target(host: &str, plugin: Plugin, lock: Lock, discard: bool) -> AccountUpdate {
-        AccountUpdate { name: AccountName::new("app", host), plugin, lock, discard }
+        let sockets = Sockets::default();
+        AccountUpdate { name: AccountName::new("app", host), plugin, lock, discard, sockets }
     }
 
     #[test]
     fn what_lets_somebody_in_comes_last_and_in_one_statement() {
         let clauses = [(Plugin::CachingSha2, "SHA2"), (Plugin::Native, "NATIVE")];
-        let identified = IdentifiedBy(
-            clauses.map(|(plugin, clause)| (plugin, Zeroizing::new(clause.to_owned()))).into_iter().collect(),
-        );
+        let ways = clauses.map(|(plugin, clause)| (plugin, Zeroizing::new(clause.to_owned()))).into_iter().collect();
+        let identified = IdentifiedBy { identified: "IDENTIFIED WITH", ways };
         let targets = [
             target("%", Plugin::CachingSha2, Lock::Off, true),
             target("closed", Plugin::CachingSha2, Lock::On, false),
@@ -297,8 +310,8 @@ mod tests {
         assert_eq!(
             *statements(&targets, &identified),
             "ALTER USER 'app'@'%' DISCARD OLD PASSWORD, 'app'@'old' DISCARD OLD PASSWORD; \
-             ALTER USER 'app'@'closed' SHA2 ACCOUNT LOCK; \
-             ALTER USER 'app'@'%' SHA2, 'app'@'old' NATIVE ACCOUNT UNLOCK"
+             ALTER USER 'app'@'closed' IDENTIFIED WITH SHA2 ACCOUNT LOCK; \
+             ALTER USER 'app'@'%' IDENTIFIED WITH SHA2, 'app'@'old' IDENTIFIED WITH NATIVE ACCOUNT UNLOCK"
         );
     }
 
