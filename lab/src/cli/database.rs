@@ -4,12 +4,12 @@ use super::proof::{Credentials, Opened, Proof};
 use super::screen::Screen;
 use super::setup::{Bench, bind, function, setup};
 use super::stop::Stop;
-use super::target::{Engine, Major, Strategy, Target};
+use super::target::{Engine, Strategy, Target};
 use crate::Lab;
 use crate::servers::Password;
 use crate::servers::database::Database;
 use crate::servers::mysql::{self, Kind, MySql};
-use crate::servers::postgres::{self, Postgres, Version};
+use crate::servers::postgres::{self, Postgres};
 use serde::Serialize;
 use serde_json::Value;
 use std::time::Duration;
@@ -50,22 +50,29 @@ pub(super) async fn set_up(screen: &Screen, target: &Target, port: u16) -> Resul
 async fn database(screen: &Screen, target: &Target) -> Result<Database, Stop> {
     let database = match target.engine {
         Engine::Postgres => {
-            let version = match target.postgres {
-                Major::V15 => Version::V15,
-                Major::V18 => Version::V18,
+            let options = postgres::Options::default();
+            let options = match target.postgres {
+                Some(version) => options.version(version),
+                None => options,
             };
-            let options = postgres::Options::default().version(version);
             Database::Postgres(Postgres::start(options).await.map_err(setup)?)
         }
-        Engine::Mysql => Database::MySql(mysql_server(Kind::MySql).await?),
-        Engine::Mariadb => Database::MySql(mysql_server(Kind::MariaDb).await?),
+        Engine::Mysql => Database::MySql(mysql_server(mysql::Options::default().kind(Kind::MySql)).await?),
+        Engine::Mariadb => {
+            let options = mysql::Options::default().kind(Kind::MariaDb);
+            let options = match target.mariadb {
+                Some(release) => options.release(release),
+                None => options,
+            };
+            Database::MySql(mysql_server(options).await?)
+        }
     };
     screen.fact("database", &format!("{database}, TLS required"));
     Ok(database)
 }
 
-async fn mysql_server(kind: Kind) -> Result<MySql, Stop> {
-    MySql::start(mysql::Options::default().kind(kind)).await.map_err(setup)
+async fn mysql_server(options: mysql::Options) -> Result<MySql, Stop> {
+    MySql::start(options).await.map_err(setup)
 }
 
 impl Engine {

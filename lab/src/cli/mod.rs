@@ -20,6 +20,7 @@ mod stop;
 mod target;
 
 use crate::build::Profile;
+use crate::provision::{Kind, Release, Version};
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::error::ErrorKind;
 use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
@@ -28,7 +29,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 use stop::{Stop, interrupted};
-use target::{Engine, Function, Major, Strategy, Target};
+use target::{Engine, Function, Strategy, Target};
 
 /// Rotate database passwords and API keys on this machine, with the functions that are deployed.
 ///
@@ -133,6 +134,8 @@ enum Rotate {
         #[arg(long, value_parser = choice(&[Strategy::SingleUser, Strategy::AlternatingUsers]), default_value_t = Strategy::SingleUser)]
         strategy: Strategy,
         #[command(flatten)]
+        version: MariaDbVersion,
+        #[command(flatten)]
         run: Run,
     },
     /// Rotate an API key of the lab's own issuer, which has delays and limits, as real ones do.
@@ -157,9 +160,16 @@ struct Run {
 
 #[derive(Args, Clone, Debug)]
 struct PostgresVersion {
-    /// The major version of the throwaway PostgreSQL.
-    #[arg(long, value_enum, default_value_t = Major::V15)]
-    postgres: Major,
+    /// The major version of the throwaway PostgreSQL: 13, 15, 17 or 18 [default: 15, or what LOCKSTEP_POSTGRES says].
+    #[arg(long, value_name = "VERSION", value_parser = postgres_version(), hide_possible_values = true)]
+    postgres: Option<Version>,
+}
+
+#[derive(Args, Clone, Debug)]
+struct MariaDbVersion {
+    /// The version of the throwaway MariaDB: 10.5, 10.11 or 11.8 [default: 10.11, or what LOCKSTEP_MARIADB says].
+    #[arg(long, value_name = "VERSION", value_parser = mariadb_version(), hide_possible_values = true)]
+    mariadb: Option<Release>,
 }
 
 #[derive(Args, Clone, Debug)]
@@ -201,6 +211,18 @@ impl Rotate {
             }
         }
     }
+}
+
+fn postgres_version() -> impl TypedValueParser<Value = Version> {
+    let find = |wanted: String| Version::ALL.into_iter().find(|version| version.name() == wanted);
+    PossibleValuesParser::new(Version::ALL.map(Version::name))
+        .try_map(move |wanted| find(wanted).ok_or("no such version"))
+}
+
+fn mariadb_version() -> impl TypedValueParser<Value = Release> {
+    let all = || Release::ALL.into_iter().filter(|release| release.kind() == Kind::MariaDb);
+    let find = move |wanted: String| all().find(|release| release.name() == wanted);
+    PossibleValuesParser::new(all().map(Release::name)).try_map(move |wanted| find(wanted).ok_or("no such version"))
 }
 
 /// A parser that takes, and shows, these strategies alone.
@@ -288,7 +310,9 @@ async fn run(arguments: Arguments, screen: &Screen) -> Result<(), Stop> {
                     Target { postgres: version.postgres, ..Target::new(Engine::Postgres, strategy, function) }
                 }
                 Rotate::Mysql { strategy, .. } => Target::new(Engine::Mysql, strategy, function),
-                Rotate::Mariadb { strategy, .. } => Target::new(Engine::Mariadb, strategy, function),
+                Rotate::Mariadb { strategy, version, .. } => {
+                    Target { mariadb: version.mariadb, ..Target::new(Engine::Mariadb, strategy, function) }
+                }
                 Rotate::ApiKey { .. } => return rotate::rotate_key(screen, &function, times).await,
             };
             rotate::rotate_password(screen, &target, times).await
@@ -327,6 +351,7 @@ mod tests {
             &["lab", "rotate", "mariadb", "--strategy", "dual-password"],
             &["lab", "rotate", "mysql", "--postgres", "18"],
             &["lab", "rotate", "postgres", "--postgres", "9"],
+            &["lab", "rotate", "mariadb", "--mariadb", "10.4"],
             &["lab", "rotate", "api-key", "--strategy", "single-user"],
             &["lab", "serve", "--port", "70000"],
             &["lab", "load", "--engine", "oracle"],

@@ -3,18 +3,22 @@
 use super::screen::Screen;
 use super::setup::setup;
 use super::stop::Stop;
-use crate::provision::{self, Kind, Version};
+use crate::provision::{self, Release, Version};
 use std::path::PathBuf;
 use tokio::task::JoinSet;
 
 type Obtain = fn() -> provision::Result<PathBuf>;
 
 /// Each with the name that a person knows. A server comes with a data directory, which its first start would make otherwise.
-const EVERYTHING: [(&str, Obtain); 7] = [
+const EVERYTHING: [(&str, Obtain); 11] = [
+    ("PostgreSQL 13", || postgres(Version::V13)),
     ("PostgreSQL 15", || postgres(Version::V15)),
+    ("PostgreSQL 17", || postgres(Version::V17)),
     ("PostgreSQL 18", || postgres(Version::V18)),
-    ("MySQL 9.7", || mysql(Kind::MySql)),
-    ("MariaDB 10.11", || mysql(Kind::MariaDb)),
+    ("MySQL 9.7", || mysql(Release::MySql9_7)),
+    ("MariaDB 10.5", || mysql(Release::MariaDb10_5)),
+    ("MariaDB 10.11", || mysql(Release::MariaDb10_11)),
+    ("MariaDB 11.8", || mysql(Release::MariaDb11_8)),
     ("moto, boto3, psycopg and the AWS CLI", provision::python),
     ("jq and openssl", || Ok(provision::tools()?.unwrap_or_else(|| PathBuf::from("on the PATH")))),
     ("AWS's Runtime Interface Emulator", provision::rie),
@@ -45,7 +49,7 @@ fn postgres(version: Version) -> provision::Result<PathBuf> {
     provision::postgres_data(&programs).map(|_| programs)
 }
 
-fn mysql(kind: Kind) -> provision::Result<PathBuf> {
-    let programs = provision::mysql(kind)?;
+fn mysql(release: Release) -> provision::Result<PathBuf> {
+    let programs = provision::mysql(release)?;
     programs.data_directory().map(|_| programs.server().to_owned())
 }

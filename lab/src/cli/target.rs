@@ -1,6 +1,7 @@
 //! What the command rotates: with which binary, on which server, and how.
 
 use crate::build::Profile;
+use crate::provision::{Release, Version};
 use clap::ValueEnum;
 use std::fmt;
 use std::path::PathBuf;
@@ -17,7 +18,9 @@ pub(super) enum Function {
 pub(super) struct Target {
     pub(super) engine: Engine,
     pub(super) strategy: Strategy,
-    pub(super) postgres: Major,
+    /// `None` for the chosen version, as for the next one.
+    pub(super) postgres: Option<Version>,
+    pub(super) mariadb: Option<Release>,
     pub(super) function: Function,
 }
 
@@ -38,17 +41,9 @@ pub(super) enum Strategy {
     AlternatingUsers,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(super) enum Major {
-    #[value(name = "15")]
-    V15,
-    #[value(name = "18")]
-    V18,
-}
-
 impl Target {
     pub(super) fn new(engine: Engine, strategy: Strategy, function: Function) -> Self {
-        Self { engine, strategy, postgres: Major::V15, function }
+        Self { engine, strategy, postgres: None, mariadb: None, function }
     }
 }
 

@@ -6,15 +6,20 @@
 //! | needed | looked for first | else obtained from | the person's own |
 //! |---|---|---|---|
 //! | PostgreSQL 15 | `/usr/lib/postgresql/15/bin` | Debian *bookworm*, unpacked privately | `LOCKSTEP_POSTGRES_BIN`: a directory with `postgres`, `initdb` and `pg_basebackup`; the tests of the runbooks use its `psql` |
-//! | PostgreSQL 18 | `/usr/lib/postgresql/18/bin` | Debian *sid*, unpacked privately | `LOCKSTEP_POSTGRES_18_BIN`: the same, of version 16 or later |
+//! | PostgreSQL 13 | `/usr/lib/postgresql/13/bin` | Debian *bullseye*, unpacked privately | `LOCKSTEP_POSTGRES_13_BIN`: the same |
+//! | PostgreSQL 17, 18 | `/usr/lib/postgresql/17/bin`, `…/18/bin` | Debian *trixie* and *sid*, unpacked privately | `LOCKSTEP_POSTGRES_17_BIN`, `LOCKSTEP_POSTGRES_18_BIN`: the same, of version 16 or later |
 //! | MySQL 9.7 | | Debian *sid*, unpacked privately | `LOCKSTEP_MYSQL_BIN`: a directory with `mysqld`, of version 8.0 or later |
 //! | MariaDB 10.11 | `/usr/sbin` | Debian *bookworm*, unpacked privately | `LOCKSTEP_MARIADB_BIN`: a directory with `mariadbd`, of version 10.5 or later |
+//! | MariaDB 10.5, 11.8 | `/usr/sbin` | Debian *bullseye* and *trixie*, unpacked privately | `LOCKSTEP_MARIADB_10_5_BIN`, `LOCKSTEP_MARIADB_11_8_BIN`: the same |
 //! | Python with boto3 and psycopg | | PyPI, in a virtual environment of `python3`, with Debian's pip where `python3` has none | `LOCKSTEP_PYTHON`: a Python program that has both |
 //! | the AWS CLI | | PyPI, in that environment | `LOCKSTEP_AWS`: the program `aws` |
 //! | moto's server | | PyPI, in that environment | `LOCKSTEP_MOTO`: the program `moto_server` |
 //! | jq, openssl | `PATH` | Debian *trixie*, unpacked privately | a directory in `PATH` |
 //! | AWS's Runtime Interface Emulator | | PyPI, out of the wheel of `aws-sam-cli` | `LOCKSTEP_RIE`: the program |
 //! | the functions | | this workspace, by cargo ([`crate::build`]) | `LOCKSTEP_FUNCTIONS`: a directory with `lockstep-postgres`, `lockstep-mysql`, `lockstep-api-key` |
+//!
+//! `LOCKSTEP_POSTGRES` (`13`, `15`, `17`, `18`) and `LOCKSTEP_MARIADB` (`10.5`, `10.11`, `11.8`) name the version of every server
+//! whose test or command asks for none; without them it is PostgreSQL 15 and MariaDB 10.11.
 //!
 //! Debian's packages come through the machine's own `apt-get`, from the mirror and with the keyring in its own sources.
 //! Every function here blocks, for minutes at worst: in async code call it in `tokio::task::spawn_blocking`.
@@ -28,7 +33,7 @@ mod python;
 mod store;
 mod tools;
 
-pub use mysql::{Kind, Programs, mysql};
+pub use mysql::{Kind, Programs, Release, mysql};
 pub(crate) use postgres::{SUPERUSER, postgres_data};
 pub use postgres::{Version, postgres};
 pub use python::{aws, moto, python, rie};
@@ -86,6 +91,16 @@ impl Error {
 /// The path that a variable holds; `None` when it is absent or empty.
 fn own(variable: &str) -> Option<PathBuf> {
     std::env::var_os(variable).filter(|value| !value.is_empty()).map(PathBuf::from)
+}
+
+/// The one of `all` that a variable names, or the default where it is absent or empty.
+fn named<T: Copy + Default>(variable: &str, all: &[T], name: impl Fn(T) -> &'static str) -> Result<T> {
+    let Some(wanted) = std::env::var(variable).ok().filter(|value| !value.is_empty()) else { return Ok(T::default()) };
+    all.iter().copied().find(|&one| name(one) == wanted).ok_or_else(|| Error::Unavailable {
+        what: format!("the version that {variable} names"),
+        found: format!("it is {wanted:?}"),
+        remedy: format!("Set {variable} to {}", all.iter().map(|&one| name(one)).collect::<Vec<_>>().join(", ")),
+    })
 }
 
 /// A program that a person named in a variable.

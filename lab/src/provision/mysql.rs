@@ -4,7 +4,7 @@ use super::account::reachable;
 use super::apt::Unpacked;
 use super::command::{progress, run};
 use super::store::{Item, Store};
-use super::{Error, Result, own};
+use super::{Error, Result, named, own};
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -17,13 +17,105 @@ const VERSION_LIMIT: Duration = Duration::from_secs(10);
 /// Which of the two servers that speak MySQL's protocol.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub enum Kind {
-    /// MySQL 9.7: `caching_sha2_password`, and two passwords at once for one account. It has `mysql_native_password` no
-    /// more.
+    /// MySQL: `caching_sha2_password`, and two passwords at once for one account. 9.7 has `mysql_native_password` no more.
     #[default]
     MySql,
-    /// MariaDB 10.11: `mysql_native_password`, and `ed25519` as a plugin. It has no second password, and no
+    /// MariaDB: `mysql_native_password`, and `ed25519` as a plugin. It has no second password, and no
     /// `caching_sha2_password`.
     MariaDb,
+}
+
+/// A version of one of the two that tests run against.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub enum Release {
+    /// MySQL 9.7, the only one that Debian has.
+    MySql9_7,
+    /// MariaDB 10.5, the oldest: `require_secure_transport` came with it.
+    MariaDb10_5,
+    /// MariaDB 10.11, the usual one.
+    #[default]
+    MariaDb10_11,
+    /// MariaDB 11.8, the newest.
+    MariaDb11_8,
+}
+
+impl Release {
+    /// All of them, the oldest of each kind first.
+    pub const ALL: [Self; 4] = [Self::MySql9_7, Self::MariaDb10_5, Self::MariaDb10_11, Self::MariaDb11_8];
+
+    /// The version for whoever asks for none: of MariaDB the one that `LOCKSTEP_MARIADB` names, or 10.11.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`] if the variable names none of these versions.
+    pub fn chosen(kind: Kind) -> Result<Self> {
+        let all: Vec<Self> = Self::ALL.into_iter().filter(|release| release.kind() == kind).collect();
+        match kind {
+            Kind::MySql => Ok(Self::MySql9_7),
+            Kind::MariaDb => named("LOCKSTEP_MARIADB", &all, Self::name),
+        }
+    }
+
+    /// Which of the two servers.
+    pub fn kind(self) -> Kind {
+        match self {
+            Self::MySql9_7 => Kind::MySql,
+            Self::MariaDb10_5 | Self::MariaDb10_11 | Self::MariaDb11_8 => Kind::MariaDb,
+        }
+    }
+
+    fn number(self) -> (u32, u32) {
+        match self {
+            Self::MySql9_7 => (9, 7),
+            Self::MariaDb10_5 => (10, 5),
+            Self::MariaDb10_11 => (10, 11),
+            Self::MariaDb11_8 => (11, 8),
+        }
+    }
+
+    /// The version's number, e.g. `10.11`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::MySql9_7 => "9.7",
+            Self::MariaDb10_5 => "10.5",
+            Self::MariaDb10_11 => "10.11",
+            Self::MariaDb11_8 => "11.8",
+        }
+    }
+
+    fn variable(self) -> &'static str {
+        match self {
+            Self::MySql9_7 => "LOCKSTEP_MYSQL_BIN",
+            Self::MariaDb10_5 => "LOCKSTEP_MARIADB_10_5_BIN",
+            Self::MariaDb10_11 => "LOCKSTEP_MARIADB_BIN",
+            Self::MariaDb11_8 => "LOCKSTEP_MARIADB_11_8_BIN",
+        }
+    }
+
+    /// The Debian release that has it, and the packages.
+    fn packages(self) -> (&'static str, &'static [&'static str]) {
+        // MariaDB's second one for the plugins.
+        match self {
+            Self::MySql9_7 => ("sid", &["mysql-server-core"]),
+            Self::MariaDb10_5 => ("bullseye", &["mariadb-server-core-10.5", "mariadb-server-10.5"]),
+            Self::MariaDb10_11 => ("bookworm", &["mariadb-server-core", "mariadb-server"]),
+            Self::MariaDb11_8 => ("trixie", &["mariadb-server-core", "mariadb-server"]),
+        }
+    }
+
+    fn remedy(self) -> String {
+        let own = format!("{} to the directory of its program `{}`", self.variable(), self.kind().program());
+        match self.kind() {
+            Kind::MySql => format!("Set {own}"),
+            Kind::MariaDb => format!("Install {self}, or set {own}"),
+        }
+    }
+}
+
+/// With the version: `MySQL 9.7`.
+impl fmt::Display for Release {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.kind(), self.name())
+    }
 }
 
 impl Kind {
@@ -35,14 +127,7 @@ impl Kind {
         }
     }
 
-    fn variable(self) -> &'static str {
-        match self {
-            Self::MySql => "LOCKSTEP_MYSQL_BIN",
-            Self::MariaDb => "LOCKSTEP_MARIADB_BIN",
-        }
-    }
-
-    /// The lowest version that a person may put in its place: MySQL with two passwords for an account, MariaDB with
+    /// The lowest version that a person may put in the place of any: MySQL with two passwords for an account, MariaDB with
     /// `require_secure_transport`.
     fn least(self) -> (u32, u32) {
         match self {
@@ -51,11 +136,11 @@ impl Kind {
         }
     }
 
-    /// Where a distribution installs it, if it may be taken from there, and with which version.
-    fn installed(self) -> Option<(&'static str, (u32, u32))> {
+    /// Where a distribution installs it, if it may be taken from there.
+    fn installed(self) -> Option<&'static str> {
         match self {
             Self::MySql => None,
-            Self::MariaDb => Some(("/usr/sbin", (10, 11))),
+            Self::MariaDb => Some("/usr/sbin"),
         }
     }
 
@@ -66,31 +151,13 @@ impl Kind {
             Self::MariaDb => &["auth_ed25519.so", "simple_password_check.so"],
         }
     }
-
-    /// The Debian release that has it, and the packages.
-    fn packages(self) -> (&'static str, &'static [&'static str]) {
-        match self {
-            Self::MySql => ("sid", &["mysql-server-core"]),
-            // The second one for the plugins.
-            Self::MariaDb => ("bookworm", &["mariadb-server-core", "mariadb-server"]),
-        }
-    }
-
-    fn remedy(self) -> String {
-        let own = format!("{} to the directory of its program `{}`", self.variable(), self.program());
-        match self {
-            Self::MySql => format!("Set {own}"),
-            Self::MariaDb => format!("Install {self}, or set {own}"),
-        }
-    }
 }
 
-/// With the version that is obtained: `MySQL 9.7`.
 impl fmt::Display for Kind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::MySql => "MySQL 9.7",
-            Self::MariaDb => "MariaDB 10.11",
+            Self::MySql => "MySQL",
+            Self::MariaDb => "MariaDB",
         })
     }
 }
@@ -110,45 +177,46 @@ pub struct Programs {
 /// # Errors
 /// [`Error::Unavailable`] if the variable names none that can be used, or the machine is not one that Debian's packages
 /// run on; [`Error::Command`] if a download failed.
-pub fn mysql(kind: Kind) -> Result<Programs> {
-    if let Some(directory) = own(kind.variable()) {
+pub fn mysql(release: Release) -> Result<Programs> {
+    let kind = release.kind();
+    if let Some(directory) = own(release.variable()) {
         let found = Programs::find(kind, &directory).and_then(|programs| programs.not_older_than(kind.least()));
         return found.map_err(|found| Error::Unavailable {
-            what: format!("the {kind} named in {}", kind.variable()),
+            what: format!("the {release} named in {}", release.variable()),
             found,
-            remedy: format!("Correct {}, or unset it to have {kind} obtained", kind.variable()),
+            remedy: format!("Correct {}, or unset it to have {release} obtained", release.variable()),
         });
     }
-    let installed = kind.installed().and_then(|(directory, version)| {
+    let installed = kind.installed().and_then(|directory| {
         let programs = Programs::find(kind, Path::new(directory)).ok()?;
-        (programs.number() == Some(version) && programs.lacks_plugin().is_none()).then_some(programs)
+        (programs.number() == Some(release.number()) && programs.lacks_plugin().is_none()).then_some(programs)
     });
-    installed.map_or_else(|| obtain(&Store::for_servers()?, kind), Ok)
+    installed.map_or_else(|| obtain(&Store::for_servers()?, release), Ok)
 }
 
-fn obtain(store: &Store, kind: Kind) -> Result<Programs> {
-    let (suite, packages) = kind.packages();
+fn obtain(store: &Store, release: Release) -> Result<Programs> {
+    let (suite, packages) = release.packages();
     let packages: Vec<String> = packages.iter().map(|&package| package.to_owned()).collect();
-    let program = Path::new("usr/sbin").join(kind.program());
+    let program = Path::new("usr/sbin").join(release.kind().program());
     let item = Item {
-        name: &kind.to_string().to_lowercase().replace(' ', "-"),
-        title: &kind.to_string(),
+        name: &release.to_string().to_lowercase().replace(' ', "-"),
+        title: &release.to_string(),
         recipe: &format!("{} of {suite} 1", packages.join(" ")),
         product: &program.display().to_string(),
     };
     let directory = store.obtain(&item, |directory| {
-        let unpacked = Unpacked::new(directory, suite, &packages, &kind.remedy()).inspect_err(|error| {
+        let unpacked = Unpacked::new(directory, suite, &packages, &release.remedy()).inspect_err(|error| {
             if !matches!(error, Error::Unavailable { .. }) {
-                progress(&format!("{kind} cannot be obtained. {}", kind.remedy()));
+                progress(&format!("{release} cannot be obtained. {}", release.remedy()));
             }
         })?;
         unpacked.bind(&directory.join(&program))?;
         version(&directory.join(&program)).map(drop)
     })?;
-    Programs::find(kind, &directory.join("usr/sbin")).map_err(|found| Error::Unavailable {
-        what: kind.to_string(),
+    Programs::find(release.kind(), &directory.join("usr/sbin")).map_err(|found| Error::Unavailable {
+        what: release.to_string(),
         found,
-        remedy: kind.remedy(),
+        remedy: release.remedy(),
     })
 }
 
@@ -276,12 +344,12 @@ mod tests {
         assert!(error.contains("english/errmsg.sys") && !error.contains('\n'), "{error}");
     }
 
-    /// Obtains both even where the machine has one: a machine that has none is the one that needs it.
+    /// Obtains each even where the machine has it: a machine that has none is the one that needs it.
     #[test]
-    fn both_can_be_obtained_with_plugins() {
-        for (kind, number) in [(Kind::MySql, (9, 7)), (Kind::MariaDb, (10, 11))] {
-            let programs = obtain(&Store::for_servers().unwrap(), kind).unwrap();
-            assert_eq!(programs.number(), Some(number), "{programs:?}");
+    fn every_release_can_be_obtained_with_plugins() {
+        for release in Release::ALL {
+            let programs = obtain(&Store::for_servers().unwrap(), release).unwrap();
+            assert_eq!(programs.number(), Some(release.number()), "{programs:?}");
             assert_eq!(programs.lacks_plugin(), None);
         }
     }

@@ -4,7 +4,7 @@ use super::account::reachable;
 use super::apt::Unpacked;
 use super::command::{progress, run};
 use super::store::{Item, Store};
-use super::{Error, Result, own};
+use super::{Error, Result, named, own};
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -24,41 +24,78 @@ const CLIENT: &str = "psql";
 /// A major version of PostgreSQL that tests run against.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub enum Version {
-    /// The oldest that matters: any CREATEROLE role may grant any role that is not a superuser.
+    /// The oldest. Debian's is 13.16, from before the minors of November 2024: `DISCARD ALL` ends a role's `SET role` there.
+    V13,
+    /// The usual one: any CREATEROLE role may grant any role that is not a superuser.
     #[default]
     V15,
-    /// Newer than 16, where granting a role takes ADMIN OPTION on it.
+    /// With the rules of 16, where granting a role takes ADMIN OPTION on it.
+    V17,
+    /// The newest.
     V18,
 }
 
 impl Version {
-    fn number(self) -> u32 {
+    /// All of them, the oldest first.
+    pub const ALL: [Self; 4] = [Self::V13, Self::V15, Self::V17, Self::V18];
+
+    /// The version for whoever asks for none: the one that `LOCKSTEP_POSTGRES` names, or 15.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`] if the variable names none of these versions.
+    pub fn chosen() -> Result<Self> {
+        named("LOCKSTEP_POSTGRES", &Self::ALL, Self::name)
+    }
+
+    /// The major version as a number.
+    pub fn number(self) -> u32 {
         match self {
+            Self::V13 => 13,
             Self::V15 => 15,
+            Self::V17 => 17,
             Self::V18 => 18,
         }
+    }
+
+    /// The major version as a text, as commands and `LOCKSTEP_POSTGRES` write it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::V13 => "13",
+            Self::V15 => "15",
+            Self::V17 => "17",
+            Self::V18 => "18",
+        }
+    }
+
+    /// Whether granting a role takes ADMIN OPTION on it, and memberships have options (PostgreSQL 16 and later).
+    pub fn grants_have_options(self) -> bool {
+        self.number() >= 16
     }
 
     /// The Debian release that has it.
     fn suite(self) -> &'static str {
         match self {
+            Self::V13 => "bullseye",
             Self::V15 => "bookworm",
+            Self::V17 => "trixie",
             Self::V18 => "sid",
         }
     }
 
     fn variable(self) -> &'static str {
         match self {
+            Self::V13 => "LOCKSTEP_POSTGRES_13_BIN",
             Self::V15 => "LOCKSTEP_POSTGRES_BIN",
+            Self::V17 => "LOCKSTEP_POSTGRES_17_BIN",
             Self::V18 => "LOCKSTEP_POSTGRES_18_BIN",
         }
     }
 
-    /// The lowest version that may replace it: for 18, the first with the same rules.
+    /// The lowest version that may replace it: for 17 and 18, the first with the same rules.
     fn least(self) -> u32 {
         match self {
-            Self::V15 => 10,
-            Self::V18 => 16,
+            Self::V13 | Self::V15 => 10,
+            Self::V17 | Self::V18 => 16,
         }
     }
 }
@@ -165,13 +202,15 @@ mod tests {
         assert!(!error.contains('\n'), "{error}");
     }
 
-    /// Obtains PostgreSQL 15 even where the machine has one: a machine that has none is the one that needs it.
+    /// Obtains each version even where the machine has it: a machine that has none is the one that needs it.
     #[test]
-    fn version_15_can_be_obtained() {
-        let bin = obtain(&Store::for_servers().unwrap(), Version::V15).unwrap();
-        for program in ["postgres", CLIENT] {
-            let said = run(Command::new(bin.join(program)).arg("--version"), VERSION_LIMIT).unwrap();
-            assert_eq!(major(&said), Some(15), "{said}");
+    fn every_version_can_be_obtained() {
+        for wanted in Version::ALL {
+            let bin = obtain(&Store::for_servers().unwrap(), wanted).unwrap();
+            for program in ["postgres", CLIENT] {
+                let said = run(Command::new(bin.join(program)).arg("--version"), VERSION_LIMIT).unwrap();
+                assert_eq!(major(&said), Some(wanted.number()), "{said}");
+            }
         }
     }
 }

@@ -16,6 +16,8 @@ const LIMIT: Duration = Duration::from_secs(120);
 
 /// What `mariadb-install-db` feeds the server with (MariaDB KB, "mariadb-install-db"), but for the help texts and the `sys`
 /// schema. The script itself finds its files, and works out its host's name, in more ways than are good for it.
+///
+/// 11.8 calls those that begin with `mysql_` by other names.
 const MARIADB_SCRIPTS: [&str; 4] = [
     "mysql_system_tables.sql",
     "mysql_performance_tables.sql",
@@ -89,7 +91,8 @@ fn initialize(programs: &Programs, data: &Path) -> Result<()> {
 fn bootstrap(programs: &Programs, data: &Path) -> Result<()> {
     let mut text = MARIADB_BEFORE.to_owned();
     for script in MARIADB_SCRIPTS {
-        let path = programs.share.join(script);
+        let renamed = programs.share.join(script.replace("mysql_", "mariadb_"));
+        let path = if renamed.is_file() { renamed } else { programs.share.join(script) };
         text.push_str(&fs::read_to_string(&path).map_err(Error::io("read", &path))?);
     }
     text.push_str(MARIADB_AFTER);

@@ -1,8 +1,8 @@
 //! A server's files and program. Everything here blocks.
 
-use super::Kind;
 use super::options::{Files, Options};
 use super::quote::literal;
+use super::{Kind, Release};
 use crate::process::Process;
 use crate::provision::{self, Programs};
 use crate::servers::certificates::Certificate;
@@ -24,6 +24,7 @@ const GENERAL_LOG: &str = "general.log";
 /// A server's program, its directory and how it is set up.
 #[derive(Debug)]
 pub(super) struct Instance {
+    release: Release,
     programs: Programs,
     home: Home,
     options: Options,
@@ -32,12 +33,14 @@ pub(super) struct Instance {
 impl Instance {
     /// A new data directory with one superuser, whose password the server gets to know when it is first launched.
     pub(super) fn create(options: Options, superuser_password: &Password) -> Result<Self> {
-        let programs = provision::mysql(options.kind)?;
-        let name = match options.kind {
+        let kind = options.kind;
+        let release = options.release.map_or_else(|| Release::chosen(kind), Ok)?;
+        let programs = provision::mysql(release)?;
+        let name = match kind {
             Kind::MySql => "mysql",
             Kind::MariaDb => "mariadb",
         };
-        let instance = Self { programs, home: Home::new(name)?, options };
+        let instance = Self { release, programs, home: Home::new(name)?, options };
         instance.home.copy(&instance.programs.data_directory()?, &instance.data())?;
         if let Some(certificate) = &instance.options.certificate {
             instance.write_certificate(certificate)?;
@@ -74,6 +77,10 @@ impl Instance {
         &self.options
     }
 
+    pub(super) fn release(&self) -> Release {
+        self.release
+    }
+
     pub(super) fn version(&self) -> &str {
         self.programs.version()
     }
@@ -92,7 +99,7 @@ impl Launchable for Instance {
     const STOP: Signal = Signal::KILL;
 
     fn title(&self) -> String {
-        self.options.kind.to_string()
+        self.release.to_string()
     }
 
     fn home(&self) -> &Home {

@@ -19,7 +19,7 @@ mod options;
 mod quote;
 
 pub use super::Tls;
-pub use crate::provision::Kind;
+pub use crate::provision::{Kind, Release};
 pub use options::Options;
 pub use quote::{literal, quoted};
 
@@ -94,6 +94,11 @@ impl MySql {
     /// Which of the two it is.
     pub fn kind(&self) -> Kind {
         self.instance.options().kind
+    }
+
+    /// Which version of it.
+    pub fn release(&self) -> Release {
+        self.instance.release()
     }
 
     /// The version as the server tells it, e.g. `9.7.4-2` or `10.11.18-MariaDB-0+deb12u1`.
@@ -183,6 +188,6 @@ impl MySql {
 /// For messages: `MySQL 9.7 on localhost:3306`.
 impl fmt::Display for MySql {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} on {HOST}:{}", self.kind(), self.port())
+        write!(f, "{} on {HOST}:{}", self.release(), self.port())
     }
 }

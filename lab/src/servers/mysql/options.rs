@@ -1,6 +1,6 @@
 //! How a throwaway MySQL or MariaDB is set up.
 
-use super::Kind;
+use super::{Kind, Release};
 use crate::servers::Tls;
 use crate::servers::certificates::Certificate;
 use std::path::{Path, PathBuf};
@@ -12,6 +12,8 @@ use std::path::{Path, PathBuf};
 #[derive(Clone, Debug, Default)]
 pub struct Options {
     pub(super) kind: Kind,
+    /// `None` for [`Release::chosen`].
+    pub(super) release: Option<Release>,
     pub(super) tls: Tls,
     pub(super) certificate: Option<Certificate>,
     pub(super) settings: Vec<(String, String)>,
@@ -58,10 +60,19 @@ const MYSQL_SETTINGS: &[(&str, &str)] = &[
 const MARIADB_SETTINGS: &[(&str, &str)] = &[("innodb_log_file_size", "4M"), ("debug_no_sync", "ON")];
 
 impl Options {
-    /// MySQL or MariaDB.
+    /// MySQL or MariaDB, in the version that [`Release::chosen`] says.
     #[must_use]
     pub fn kind(mut self, kind: Kind) -> Self {
         self.kind = kind;
+        self.release = None;
+        self
+    }
+
+    /// One of the two in this version, whatever `LOCKSTEP_MARIADB` says.
+    #[must_use]
+    pub fn release(mut self, release: Release) -> Self {
+        self.kind = release.kind();
+        self.release = Some(release);
         self
     }
 

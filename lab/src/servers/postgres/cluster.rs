@@ -2,7 +2,7 @@
 
 use super::options::Options;
 use crate::process::Process;
-use crate::provision::{self, SUPERUSER};
+use crate::provision::{self, SUPERUSER, Version};
 use crate::servers::certificates::Certificate;
 use crate::servers::error::Result;
 use crate::servers::home::Home;
@@ -17,6 +17,7 @@ use std::process::Command;
 /// A PostgreSQL's programs, its directory and how it is set up.
 #[derive(Debug)]
 pub(super) struct Cluster {
+    version: Version,
     bin: PathBuf,
     home: Home,
     options: Options,
@@ -71,7 +72,8 @@ impl Cluster {
     }
 
     fn prepare(options: Options) -> Result<Self> {
-        let cluster = Self { bin: provision::postgres(options.version)?, home: Home::new("postgres")?, options };
+        let version = options.version.map_or_else(Version::chosen, Ok)?;
+        let cluster = Self { version, bin: provision::postgres(version)?, home: Home::new("postgres")?, options };
         if let Some(certificate) = &cluster.options.certificate {
             cluster.write_certificate(certificate)?;
         }
@@ -99,6 +101,10 @@ impl Cluster {
         &self.options
     }
 
+    pub(super) fn version(&self) -> Version {
+        self.version
+    }
+
     pub(super) fn data(&self) -> PathBuf {
         self.file("data")
     }
@@ -117,7 +123,7 @@ impl Launchable for Cluster {
     const STOP: Signal = Signal::QUIT;
 
     fn title(&self) -> String {
-        self.options.version.to_string()
+        self.version.to_string()
     }
 
     fn home(&self) -> &Home {

@@ -72,7 +72,7 @@ impl Postgres {
     /// # Errors
     /// As for [`start`](Self::start), and [`Error::Provision`] if the primary does not let itself be copied.
     pub async fn standby_of(primary: &Self) -> Result<Self> {
-        let mut options = primary.cluster.options().clone();
+        let mut options = primary.cluster.options().clone().version(primary.version());
         options.certificate = primary.certificate.clone();
         let (port, password, ca_pem) =
             (primary.port(), primary.superuser_password.clone(), primary.ca_pem().to_owned());
@@ -116,7 +116,7 @@ impl Postgres {
 
     /// Which version it is.
     pub fn version(&self) -> Version {
-        self.cluster.options().version
+        self.cluster.version()
     }
 
     /// Whether it has TLS, and whether it insists.

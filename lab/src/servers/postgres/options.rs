@@ -5,11 +5,12 @@ use crate::servers::Tls;
 use crate::servers::certificates::Certificate;
 use std::path::PathBuf;
 
-/// How a throwaway PostgreSQL is set up. The default is version 15 with TLS required and a certificate for `localhost` and
-/// `127.0.0.1` from a new CA.
+/// How a throwaway PostgreSQL is set up. The default is the version of [`Version::chosen`] with TLS required and a certificate for
+/// `localhost` and `127.0.0.1` from a new CA.
 #[derive(Clone, Debug, Default)]
 pub struct Options {
-    pub(super) version: Version,
+    /// `None` for [`Version::chosen`].
+    pub(super) version: Option<Version>,
     pub(super) tls: Tls,
     pub(super) certificate: Option<Certificate>,
     pub(super) client_ca: Option<String>,
@@ -33,10 +34,10 @@ const SETTINGS: &[(&str, &str)] = &[
 ];
 
 impl Options {
-    /// The version of the server.
+    /// The version of the server, whatever `LOCKSTEP_POSTGRES` says.
     #[must_use]
     pub fn version(mut self, version: Version) -> Self {
-        self.version = version;
+        self.version = Some(version);
         self
     }
 
