@@ -61,7 +61,7 @@ pub(crate) struct Role {
     pub(crate) reach: BTreeMap<String, Option<String>>,
     /// Its direct memberships.
     pub(crate) member_of: Vec<Membership>,
-    /// Whether it owns anything in this database, or a whole database.
+    /// Whether it owns anything in this database that REASSIGN OWNED gives away, or a whole database.
     pub(crate) owns: bool,
     /// `ALTER ROLE … [IN DATABASE …] SET …`.
     pub(crate) settings: BTreeMap<SettingKey, String>,
@@ -126,7 +126,7 @@ impl Role {
                rolbypassrls, rolconnlimit, coalesce(rolvaliduntil::text, 'infinity'), \
                coalesce(rolvaliduntil <= now(), false), current_setting('server_version_num')::int4 >= 160000, \
                EXISTS (SELECT FROM pg_shdepend d WHERE d.refclassid = 'pg_authid'::regclass AND d.refobjid = r.oid \
-                 AND d.deptype = 'o' \
+                 AND d.deptype = 'o' AND d.classid <> 'pg_default_acl'::regclass \
                  AND d.dbid IN (SELECT 0 UNION SELECT oid FROM pg_database WHERE datname = current_database())) \
              FROM pg_roles r WHERE rolname::text IN ({names}); \
              WITH RECURSIVE reach AS (SELECT oid AS role, oid FROM pg_roles WHERE rolname::text IN ({names}) \

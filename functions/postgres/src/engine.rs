@@ -66,6 +66,10 @@ impl Engine for Postgres {
         }
     }
 
+    fn remarks(&self, locked: &Locked, turn: Turn<'_>) -> Vec<Error> {
+        locked.pair.as_ref().map_or_else(Vec::new, |pair| pair.remarks(turn.pair))
+    }
+
     async fn align(&self, locked: &mut Locked, turn: Turn<'_>) -> Result<()> {
         pair::align(locked, turn).await
     }

@@ -5,6 +5,7 @@ mod connect;
 mod engine;
 mod lock;
 mod observed_pair;
+mod owned;
 mod pair;
 mod settings;
 mod single;

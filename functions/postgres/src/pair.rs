@@ -2,10 +2,11 @@
 
 use crate::catalog::Role;
 use crate::connect::Session;
-use crate::lock::Locked;
+use crate::lock::{Locked, LockedPair};
 use crate::observed_pair::{ObservedPair, related_names};
+use crate::owned::Owned;
 use crate::settings::Settings;
-use crate::sql::changes::{Right, changes, inheritance};
+use crate::sql::changes::{Right, changes, changes_in_use, inheritance};
 use crate::sql::password::Encryption;
 use crate::sql::preamble::{RunAs, ServerInfo, ask, limits, look, rows, text};
 use crate::sql::quote::{identifier, setting_name};
@@ -23,7 +24,8 @@ pub(crate) async fn lock(
     settings: Settings,
 ) -> Result<Locked> {
     let names = related_names(pair);
-    let answers = ask(&superuser, &pair.base, RunAs::Superuser, &Role::query(&names)).await?;
+    let queries = format!("{}; {}", Role::query(&names), Owned::query(&pair.clone));
+    let answers = ask(&superuser, &pair.base, RunAs::Superuser, &queries).await?;
     let server = ServerInfo::read(&answers)?;
     let encryption = Encryption::choose(&server, settings.allow_md5)?;
     let observed = ObservedPair::new(pair, Role::read(&answers));
@@ -34,7 +36,8 @@ pub(crate) async fn lock(
         role.unprotected(&server, settings.allow_powerful_roles)?;
     }
     base.usable()?;
-    Ok(Locked { session: superuser, encryption, superuser: Some(server.current_user), pair: Some(observed) })
+    let pair = Some(LockedPair { observed, version: server.version, owned: Owned::read(&answers) });
+    Ok(Locked { session: superuser, encryption, superuser: Some(server.current_user), pair })
 }
 
 /// Makes the clone if it is absent and this is its turn, and makes it like the base. One round trip for each change, in the
@@ -43,15 +46,19 @@ pub(crate) async fn lock(
 /// # Errors
 /// [`Code::PrivilegeMissing`] naming the grant; others by SQLSTATE.
 pub(crate) async fn align(locked: &mut Locked, Turn { pair, pending, .. }: Turn<'_>) -> Result<()> {
-    let (Some(observed), Some(superuser)) = (&locked.pair, &locked.superuser) else { return Ok(()) };
+    let (Some(LockedPair { observed, .. }), Some(superuser)) = (&locked.pair, &locked.superuser) else { return Ok(()) };
     let Some(base) = &observed.base else { return Ok(()) };
     let clone = observed.clone.as_ref();
     // A clone that is gone is made again on its own turn.
     if clone.is_none() && pending == Side::Base {
         return Ok(());
     }
-    for change in changes(base, clone, &pair.clone).into_iter().chain(clone.and_then(|clone| inheritance(base, clone)))
-    {
+    let list = match clone {
+        // **Invariant:** nothing is taken from a clone in use. Test: `what_the_clone_has_on_its_own_it_loses_at_its_turn`.
+        Some(clone) if pending == Side::Base => changes_in_use(base, clone, &pair.clone),
+        clone => changes(base, clone, &pair.clone),
+    };
+    for change in list.into_iter().chain(clone.and_then(|clone| inheritance(base, clone))) {
         let done = locked.session.run(&format!("{}; {}", limits(&locked.session)?, change.sql)).await;
         done.map_err(|error| explain(error, &change.what, &change.needs, superuser))?;
     }
@@ -86,13 +93,16 @@ pub(crate) async fn prove(session: Session, user: &str, pair: &Pair, hold: Hold)
             |role| if [&pair.base, &pair.clone].iter().any(|name| *name == role) { role } else { "another role" };
         return differ(&format!("sessions start as {} and not as {}", known(column(2)), known(expected)));
     }
-    // The base user's turn can come before the clone exists.
-    if (user == pair.clone || roles.clone.is_some())
-        && let Some(change) = changes(base, roles.clone.as_ref(), &pair.clone).first()
-    {
-        return differ(&change.what);
+    let differences = match &roles.clone {
+        // The base user's turn can come before the clone exists.
+        None if user == pair.base => Vec::new(),
+        Some(clone) if user == pair.base => changes_in_use(base, clone, &pair.clone),
+        clone => changes(base, clone.as_ref(), &pair.clone),
+    };
+    match differences.first() {
+        Some(change) => differ(&change.what),
+        None => Ok(session),
     }
-    Ok(session)
 }
 
 /// Adds the refused change to an error and, if a privilege is missing, the statement that would help.

@@ -319,6 +319,27 @@ async fn a_clone_connects_wherever_its_base_does() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_the_clone_has_on_its_own_it_loses_at_its_turn() {
+    let world = World::start().await;
+    let secret = world.alternating_user("app").await;
+    secret.rotated().await;
+    world
+        .sql(
+            "CREATE ROLE reporting; GRANT reporting TO app_clone; ALTER ROLE app_clone SET work_mem = '64MB'; \
+             ALTER ROLE app CONNECTION LIMIT 5; ALTER ROLE app VALID UNTIL '2100-01-01'",
+        )
+        .await;
+    let has = "SELECT pg_has_role('app_clone', 'reporting', 'MEMBER'), rolconnlimit, rolvaliduntil, \
+               (SELECT count(*) FROM pg_db_role_setting WHERE setrole = pg_roles.oid AND 'work_mem=64MB' = ANY (setconfig)) \
+               FROM pg_roles WHERE rolname = 'app_clone'";
+    let before = world.ask(has).await;
+    secret.rotated().await;
+    assert_eq!(world.ask(has).await, before, "the clone was in use");
+    secret.rotated().await;
+    alike(&world, "app", "app_clone").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_membership_that_does_not_let_the_clone_become_the_base_is_completed() {
     let world = World::on(Version::V18).await;
     let secret = world.alternating_user("app").await;
@@ -409,6 +430,8 @@ async fn what_an_administrator_may_not_give_is_named_and_nothing_has_changed() {
     world.sql("ALTER ROLE app RESET app.tenant").await;
     secret.rotated().await;
 
+    // It is the clone's turn to lose what it has on its own.
+    secret.rotated().await;
     world.sql("CREATE ROLE reader; GRANT reader TO app_clone").await;
     refused_without_a_trace(&world, &secret, "privilege-missing", "reader").await;
     world.sql("REVOKE reader FROM app_clone").await;

@@ -2,4 +2,5 @@
 
 mod alternating_users;
 mod connection;
+mod resets;
 mod single_user;

@@ -53,6 +53,8 @@ pub(crate) async fn apply<E: Engine>(
     let evidence = VersionsOfSecret::<E>::new(context, current);
     let locked = engine.lock(session, Work::Turn(turn), &evidence).await?;
     let mut locked = wanted(engine, context, locked, [turn.current, turn.new]).await?;
+    let at_server = |remark| current.locate(remark);
+    engine.remarks(&locked, turn).into_iter().map(at_server).for_each(|remark| context.warn(remark));
     // **Invariant:** the privileges come before the password. Otherwise a user that consumers can log in as could do less than
     // they need.
     engine.align(&mut locked, turn).await?;

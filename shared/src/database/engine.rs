@@ -213,6 +213,11 @@ pub trait Engine: Send + Sync {
         Vec::new()
     }
 
+    /// For [`Work::Turn`]: what a person should know about the pair that was read, although the turn goes on.
+    fn remarks(&self, _locked: &Self::Locked, _turn: Turn<'_>) -> Vec<Error> {
+        Vec::new()
+    }
+
     /// For [`Work::Turn`]: makes the clone if it is absent and this is its turn, and gives it the base's privileges. No password
     /// that anybody knows is set.
     fn align(&self, locked: &mut Self::Locked, turn: Turn<'_>) -> impl Future<Output = Result<()>> + Send;

@@ -342,6 +342,14 @@ codes! {
     PrivilegesDiffer = "privileges-differ", Permanent,
         "the pending user does not have the same effective privileges as the base user",
         "Run the rotation again, so that setSecret converges them; the facts name the difference.";
+    /// A warning: a reset of a clone's session ends its `SET role`.
+    RoleNotKept = "role-not-kept", Permanent,
+        "a session of the clone that is reset with DISCARD ALL, as poolers do, stops acting as the base user on a server of this version",
+        "Update PostgreSQL to its newest minor version, or let the pooler reset sessions with RESET ROLE instead of DISCARD ALL (docs/secrets.md has the statements). Until then the base user cannot use what the clone makes after a reset; setSecret gives it to the base user at the next rotation.";
+    /// A warning: the base cannot reach what its clone has made.
+    CloneOwnsObjects = "clone-owns-objects", Permanent,
+        "the clone owns objects, or has set default privileges, that a rotation does not give to the base user",
+        "In each database that the facts name, run REASSIGN OWNED BY the clone TO the base user. For default privileges, run there ALTER DEFAULT PRIVILEGES FOR ROLE with the base user, as they were set for the clone.";
     /// The name is longer than the server allows.
     NameTooLong = "name-too-long", Permanent,
         "the user's name is longer than the server allows",

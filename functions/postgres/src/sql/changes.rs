@@ -58,10 +58,24 @@ pub(crate) fn changes(base: &Role, clone: Option<&Role>, name: &str) -> Vec<Chan
     list
 }
 
-fn membership(base: &Role, clone: &Role, quoted: &str, list: &mut Vec<Change>) {
-    let (own, others): (Vec<_>, Vec<_>) = clone.member_of.iter().partition(|grant| grant.group == base.name);
+/// What is made alike while the clone is in use: only what its sessions and the base lose nothing by. The rest follows at the clone's own
+/// turn. If the clone has memberships of its own, its sessions would lose them by starting as the base.
+pub(crate) fn changes_in_use(base: &Role, clone: &Role, name: &str) -> Vec<Change> {
+    let (mut list, quoted) = (Vec::new(), identifier(name));
+    full_member(base, clone, &quoted, &mut list);
+    if clone.member_of.iter().all(|grant| grant.group == base.name) {
+        let mut all = Vec::new();
+        settings(base, clone, &quoted, &mut all);
+        let starts = |change: &Change| matches!(&change.needs, Right::Parameter(name) if name == "role");
+        list.extend(all.into_iter().filter(starts));
+    }
+    list
+}
+
+fn full_member(base: &Role, clone: &Role, quoted: &str, list: &mut Vec<Change>) {
+    let own = || clone.member_of.iter().filter(|grant| grant.group == base.name);
     // Without SET the clone's sessions could not start as the base. CONNECT is checked before that, and needs INHERIT.
-    if !own.iter().any(|grant| grant.set) || !own.iter().any(|grant| grant.inherit) {
+    if !own().any(|grant| grant.set) || !own().any(|grant| grant.inherit) {
         let options = if base.grants_have_options { " WITH INHERIT TRUE, SET TRUE" } else { "" };
         list.push(Change {
             sql: format!("GRANT {} TO {quoted}{options}", identifier(&base.name)),
@@ -69,6 +83,11 @@ fn membership(base: &Role, clone: &Role, quoted: &str, list: &mut Vec<Change>) {
             needs: Right::Admin(base.name.clone()),
         });
     }
+}
+
+fn membership(base: &Role, clone: &Role, quoted: &str, list: &mut Vec<Change>) {
+    full_member(base, clone, quoted, list);
+    let (own, others): (Vec<_>, Vec<_>) = clone.member_of.iter().partition(|grant| grant.group == base.name);
     for grant in own.iter().filter(|grant| grant.admin) {
         list.push(revoke("ADMIN OPTION FOR ", grant, quoted, format!("may grant {} to others", grant.group)));
     }
@@ -231,6 +250,24 @@ pub(crate) mod tests {
                 r#"ALTER ROLE "app_clone" IN DATABASE "db" RESET "work_mem""#,
             ]
         );
+    }
+
+    #[test]
+    fn a_clone_in_use_loses_nothing() {
+        let mut base = role("app");
+        base.attributes.connection_limit = "5".to_owned();
+        base.settings.insert(place("", "search_path"), "a".to_owned());
+        let mut clone = followed(&role("app"));
+        clone.attributes.create_db = true;
+        clone.settings = BTreeMap::from([(place("db", "work_mem"), "64MB".to_owned())]);
+        let sql = |clone: &Role| -> Vec<String> {
+            changes_in_use(&base, clone, "app_clone").into_iter().map(|change| change.sql).collect()
+        };
+        assert_eq!(sql(&clone), [r#"ALTER ROLE "app_clone" SET "role" TO 'app'"#]);
+        clone.member_of.push(member("reporting"));
+        assert_eq!(sql(&clone), Vec::<String>::new());
+        clone.member_of.retain(|grant| grant.group != "app");
+        assert_eq!(sql(&clone), [r#"GRANT "app" TO "app_clone""#]);
     }
 
     #[test]
