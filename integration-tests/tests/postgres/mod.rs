@@ -2,5 +2,6 @@
 
 mod alternating_users;
 mod connection;
+mod pooler;
 mod resets;
 mod single_user;

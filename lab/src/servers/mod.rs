@@ -3,6 +3,7 @@
 //!
 //! * [`postgres`]: PostgreSQL, also as a read-only standby
 //! * [`mysql`]: MySQL and MariaDB
+//! * [`pgbouncer`]: PgBouncer, in front of a PostgreSQL
 //! * [`database`]: any of them
 //! * [`certificates`]: the test CA
 //!
@@ -16,6 +17,7 @@ mod home;
 mod launch;
 pub mod mysql;
 mod password;
+pub mod pgbouncer;
 pub mod postgres;
 mod tls;
 

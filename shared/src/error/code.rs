@@ -204,6 +204,10 @@ codes! {
     ServerStrange = "server-strange", Permanent,
         "the server's answer is larger than any answer to a rotation is, or is none to what was asked",
         "Find out who answers on this host and port: it may not be your server, or a proxy in between may change its answers. If it is your server, report the error with its facts.";
+    /// A pooler gives each statement to another connection.
+    PoolerUnsuitable = "pooler-unsuitable", Permanent,
+        "a pooler in front of the server takes transactions apart, and a rotation needs one",
+        "Nothing was changed. Let `host` and `port` of the secret, and of the superuser's secret, name the server itself, or a pooler in session or transaction mode.";
     /// The server says it is starting, stopping or recovering.
     ServerNotReady = "server-not-ready", Retryable,
         "the server is starting, stopping or in recovery",

@@ -5,7 +5,7 @@ mod sqlstate;
 
 use guard::{CleartextRequested, Guarded, GuardedTls, Strange};
 use rotation::clock::Deadline;
-use rotation::database::{Login, LoginFailure, Transport};
+use rotation::database::{Login, LoginFailure, Observation, Transport};
 use rotation::net::connection;
 use rotation::net::tls;
 use rotation::{Code, Error, Fact, Result};
@@ -184,10 +184,22 @@ impl Session {
     }
 }
 
+/// The SQLSTATE of nearly every error of PgBouncer's own.
+const POOLERS_STATE: &str = "08P01";
+/// What PgBouncer says to a password that its verifier does not fit. The texts are never translated (`disconnect_client` in client.c).
+/// With `auth_query` it has just asked the server for the verifier. That it cannot reach the server, or cannot log in there, has other
+/// texts.
+const POOLERS_REFUSALS: [&str; 2] = ["SASL authentication failed", "password authentication failed"];
+
 fn of_login(error: &tokio_postgres::Error, login: &Login<'_>) -> LoginFailure {
     if let Some(state) = error.code() {
-        let observation = sqlstate::observation(state.code());
+        let refused_by_pooler = error.as_db_error().is_some_and(|error| POOLERS_REFUSALS.contains(&error.message()));
+        let mut observation = sqlstate::observation(state.code());
         let mut error = sqlstate::error(state.code());
+        if state.code() == POOLERS_STATE && refused_by_pooler {
+            observation = Observation::Rejected;
+            error = error.recoded(Code::CurrentRejected);
+        }
         if error.code() == Code::PrivilegeMissing {
             // A login needs no privilege but CONNECT.
             error = error.recoded(Code::DatabaseUnusable);
@@ -214,12 +226,20 @@ fn of_login(error: &tokio_postgres::Error, login: &Login<'_>) -> LoginFailure {
     }
 }
 
+/// What PgBouncer says of a transaction in statement mode: "transaction blocks not allowed in statement pooling mode".
+const STATEMENT_POOLING: &str = "not allowed in statement pooling mode";
+
 fn of_statement(error: &tokio_postgres::Error) -> Error {
     match error.code() {
         // Another session altered the role and committed while this one waited. The SQLSTATE is that of all internal errors. The
         // text is never translated (`elog` in simple_heap_update, heapam.c).
         Some(state) if error.as_db_error().is_some_and(|error| error.message() == "tuple concurrently updated") => {
             Error::new(Code::LockTimeout).with(Fact::SqlState, state.code())
+        }
+        // PgBouncer in statement mode, as an answer to BEGIN. The SQLSTATE is that of all its errors, and its texts are never translated
+        // (`handle_server_work` in server.c).
+        Some(state) if error.as_db_error().is_some_and(|error| error.message().contains(STATEMENT_POOLING)) => {
+            Error::new(Code::PoolerUnsuitable).with(Fact::SqlState, state.code())
         }
         Some(state) => sqlstate::error(state.code()),
         None => connection::lost("a statement", error),

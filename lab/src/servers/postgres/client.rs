@@ -58,7 +58,7 @@ impl Postgres {
         password: &Password,
         certificate: Option<&Certificate>,
     ) -> Result<bool> {
-        match self.try_connect_with(user, password, "postgres", certificate).await {
+        match self.try_connect_on(self.port(), user, password, "postgres", certificate).await {
             Ok(_) => Ok(true),
             Err(error) if error.code().is_some_and(|state| state.code().starts_with("28")) => Ok(false),
             Err(error) => Err(failed(format!("cannot tell whether {user:?} can log in"))(error)),
@@ -96,24 +96,39 @@ impl Postgres {
         create.await.map_err(failed(format!("cannot create the users {names:?}")))
     }
 
+    /// Connects as `user` to the database `postgres` through a pooler on another port of this host, which presents a certificate of
+    /// the server's CA.
+    ///
+    /// # Errors
+    /// The driver's own, with the SQLSTATE of a refusal.
+    pub async fn connect_through(
+        &self,
+        port: u16,
+        user: &str,
+        password: &Password,
+    ) -> Result<Client, tokio_postgres::Error> {
+        self.try_connect_on(port, user, password, "postgres", None).await
+    }
+
     async fn try_connect(
         &self,
         user: &str,
         password: &Password,
         database: &str,
     ) -> Result<Client, tokio_postgres::Error> {
-        self.try_connect_with(user, password, database, None).await
+        self.try_connect_on(self.port(), user, password, database, None).await
     }
 
-    async fn try_connect_with(
+    async fn try_connect_on(
         &self,
+        port: u16,
         user: &str,
         password: &Password,
         database: &str,
         certificate: Option<&Certificate>,
     ) -> Result<Client, tokio_postgres::Error> {
         let mut config = Config::new();
-        config.host(self.host()).port(self.port()).user(user).password(password.expose()).dbname(database);
+        config.host(self.host()).port(port).user(user).password(password.expose()).dbname(database);
         config.connect_timeout(CONNECT_LIMIT);
         if self.tls() == Tls::Off {
             let (client, connection) = config.ssl_mode(SslMode::Disable).connect(NoTls).await?;

@@ -114,6 +114,11 @@ impl Postgres {
         self.certificate.as_ref().map_or("", Certificate::ca_pem)
     }
 
+    /// The certificate that it presents, with its key.
+    pub(super) fn certificate(&self) -> Option<&Certificate> {
+        self.certificate.as_ref()
+    }
+
     /// Which version it is.
     pub fn version(&self) -> Version {
         self.cluster.version()
