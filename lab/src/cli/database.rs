@@ -77,7 +77,7 @@ async fn mysql_server(options: mysql::Options) -> Result<MySql, Stop> {
 
 impl Engine {
     /// The function's package, and the name of its binary.
-    fn function(self) -> &'static str {
+    pub(super) fn function(self) -> &'static str {
         match self {
             Self::Postgres => "lockstep-postgres",
             Self::Mysql | Self::Mariadb => "lockstep-mysql",

@@ -18,12 +18,14 @@ mod setup;
 mod steps;
 mod stop;
 mod target;
+mod versions;
 
 use crate::build::Profile;
-use crate::provision::{Kind, Release, Version};
+use crate::provision::{Release, Version};
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::error::ErrorKind;
 use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
+use named::named;
 use screen::Screen;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -100,6 +102,9 @@ enum Command {
     /// Put rotations under load: applications that log in all the time, and a fleet of secrets at a time.
     #[command(after_help = EXIT_CODES)]
     Load(load::Load),
+    /// Rotate with each strategy on every version of every server, and print a table of it.
+    #[command(after_help = EXIT_CODES)]
+    Versions(versions::Versions),
     /// Obtain the servers and tools that the lab and the tests need, so that nothing has to be downloaded later.
     #[command(after_help = EXIT_CODES)]
     Obtain,
@@ -161,14 +166,14 @@ struct Run {
 #[derive(Args, Clone, Debug)]
 struct PostgresVersion {
     /// The major version of the throwaway PostgreSQL: 13, 15, 17 or 18 [default: 15, or what LOCKSTEP_POSTGRES says].
-    #[arg(long, value_name = "VERSION", value_parser = postgres_version(), hide_possible_values = true)]
+    #[arg(long, value_name = "VERSION", value_parser = named(&Version::ALL, Version::name, "no such version"), hide_possible_values = true)]
     postgres: Option<Version>,
 }
 
 #[derive(Args, Clone, Debug)]
 struct MariaDbVersion {
     /// The version of the throwaway MariaDB: 10.5, 10.11 or 11.8 [default: 10.11, or what LOCKSTEP_MARIADB says].
-    #[arg(long, value_name = "VERSION", value_parser = mariadb_version(), hide_possible_values = true)]
+    #[arg(long, value_name = "VERSION", value_parser = named(&Release::MARIADB, Release::name, "no such version"), hide_possible_values = true)]
     mariadb: Option<Release>,
 }
 
@@ -211,18 +216,6 @@ impl Rotate {
             }
         }
     }
-}
-
-fn postgres_version() -> impl TypedValueParser<Value = Version> {
-    let find = |wanted: String| Version::ALL.into_iter().find(|version| version.name() == wanted);
-    PossibleValuesParser::new(Version::ALL.map(Version::name))
-        .try_map(move |wanted| find(wanted).ok_or("no such version"))
-}
-
-fn mariadb_version() -> impl TypedValueParser<Value = Release> {
-    let all = || Release::ALL.into_iter().filter(|release| release.kind() == Kind::MariaDb);
-    let find = move |wanted: String| all().find(|release| release.name() == wanted);
-    PossibleValuesParser::new(all().map(Release::name)).try_map(move |wanted| find(wanted).ok_or("no such version"))
 }
 
 /// A parser that takes, and shows, these strategies alone.
@@ -268,6 +261,7 @@ impl Arguments {
             Some(Command::CheckIssuer(arguments)) => arguments.json,
             Some(Command::Chaos(arguments)) => arguments.json,
             Some(Command::Load(arguments)) => arguments.json,
+            Some(Command::Versions(arguments)) => arguments.json,
             Some(Command::Diagnose(asked) | Command::Recover(asked)) => asked.json,
             Some(Command::Serve { .. } | Command::Obtain) | None => false,
         }
@@ -327,6 +321,7 @@ async fn run(arguments: Arguments, screen: &Screen) -> Result<(), Stop> {
         Some(Command::CheckIssuer(arguments)) => check::check(screen, &arguments).await,
         Some(Command::Chaos(arguments)) => chaos::chaos(screen, &arguments),
         Some(Command::Load(arguments)) => load::load(screen, &arguments).await,
+        Some(Command::Versions(arguments)) => versions::versions(screen, &arguments).await,
         Some(Command::Obtain) => obtain::obtain(screen).await,
     }
 }
@@ -355,6 +350,7 @@ mod tests {
             &["lab", "rotate", "api-key", "--strategy", "single-user"],
             &["lab", "serve", "--port", "70000"],
             &["lab", "load", "--engine", "oracle"],
+            &["lab", "versions", "--engine", "api-key"],
             &["lab", "load", "--concurrency", "0"],
             &["lab", "load", "--writes", "51"],
             &["lab", "diagnose", "a", "b"],

@@ -41,7 +41,8 @@ pub(super) async fn rotate_key(screen: &Screen, function: &Function, times: u32)
     rotate(screen, bench, times).await
 }
 
-async fn rotate<O: Opened>(screen: &Screen, bench: Bench<O>, times: u32) -> Result<(), Stop> {
+/// Rotates what is set up `times` times and proves each rotation.
+pub(super) async fn rotate<O: Opened>(screen: &Screen, bench: Bench<O>, times: u32) -> Result<(), Stop> {
     let mut tally = Tally::<O>::new();
     for number in 1..=times {
         one(&bench, screen, number, &mut tally).await?;

@@ -2,6 +2,7 @@
 
 use serde::Serialize;
 use std::io::{self, IsTerminal, Write};
+use std::sync::{Mutex, PoisonError};
 use tokio::sync::Notify;
 
 /// Where output goes. Text goes to stdout, or to stderr where stdout is for JSON. A closed pipe is never a panic: it
@@ -11,6 +12,8 @@ pub(super) struct Screen {
     /// Colours, and lines that are replaced when a step ends.
     terminal: bool,
     colour: bool,
+    /// Where text goes instead of to anybody, if it is kept.
+    kept: Option<Mutex<String>>,
     unread: Notify,
 }
 
@@ -28,7 +31,18 @@ impl Screen {
         let terminal = if json { io::stderr().is_terminal() } else { io::stdout().is_terminal() };
         // https://no-color.org: set and not empty.
         let no_color = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
-        Self { json, terminal, colour: terminal && !no_color, unread: Notify::new() }
+        Self { json, terminal, colour: terminal && !no_color, kept: None, unread: Notify::new() }
+    }
+
+    /// A screen that shows nothing and keeps all text.
+    pub(super) fn kept() -> Self {
+        Self { json: false, terminal: false, colour: false, kept: Some(Mutex::default()), unread: Notify::new() }
+    }
+
+    /// The text that was kept.
+    pub(super) fn text(&self) -> String {
+        let kept = self.kept.as_ref().map(|kept| kept.lock().unwrap_or_else(PoisonError::into_inner).clone());
+        kept.unwrap_or_default()
     }
 
     /// Waits until a write fails because the reader is gone.
@@ -114,6 +128,10 @@ impl Screen {
     }
 
     fn write(&self, mut to: impl Write, text: &str) {
+        if let Some(kept) = &self.kept {
+            kept.lock().unwrap_or_else(PoisonError::into_inner).push_str(text);
+            return;
+        }
         if to.write_all(text.as_bytes()).and_then(|()| to.flush()).is_err() {
             self.unread.notify_one();
         }

@@ -48,6 +48,17 @@ impl Target {
 }
 
 impl Engine {
+    pub(super) const ALL: [Self; 3] = [Self::Postgres, Self::Mysql, Self::Mariadb];
+
+    /// The name on the command line.
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Postgres => "postgres",
+            Self::Mysql => "mysql",
+            Self::Mariadb => "mariadb",
+        }
+    }
+
     pub(super) fn default_strategy(self) -> Strategy {
         if self == Self::Mysql { Strategy::DualPassword } else { Strategy::SingleUser }
     }

@@ -43,15 +43,17 @@ impl Release {
     /// All of them, the oldest of each kind first.
     pub const ALL: [Self; 4] = [Self::MySql9_7, Self::MariaDb10_5, Self::MariaDb10_11, Self::MariaDb11_8];
 
+    /// All of MariaDB.
+    pub const MARIADB: [Self; 3] = [Self::MariaDb10_5, Self::MariaDb10_11, Self::MariaDb11_8];
+
     /// The version for whoever asks for none: of MariaDB the one that `LOCKSTEP_MARIADB` names, or 10.11.
     ///
     /// # Errors
     /// [`Error::Unavailable`] if the variable names none of these versions.
     pub fn chosen(kind: Kind) -> Result<Self> {
-        let all: Vec<Self> = Self::ALL.into_iter().filter(|release| release.kind() == kind).collect();
         match kind {
             Kind::MySql => Ok(Self::MySql9_7),
-            Kind::MariaDb => named("LOCKSTEP_MARIADB", &all, Self::name),
+            Kind::MariaDb => named("LOCKSTEP_MARIADB", &Self::MARIADB, Self::name),
         }
     }
 

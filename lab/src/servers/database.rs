@@ -84,6 +84,29 @@ impl Database {
         }
     }
 
+    /// What a person calls the server, and its version as it tells that itself.
+    ///
+    /// # Errors
+    /// [`Error::Database`].
+    pub async fn name_and_version(&self) -> Result<(String, String)> {
+        match self {
+            Self::Postgres(server) => {
+                let client = server.connect_superuser().await?;
+                let row = client.query_one("SHOW server_version", &[]).await;
+                let version = row.and_then(|row| row.try_get::<_, String>(0)).map_err(|error| Error::Database {
+                    doing: "cannot ask for the version".to_owned(),
+                    found: error.to_string(),
+                })?;
+                let version = version.split_whitespace().next().unwrap_or_default().to_owned();
+                Ok(("PostgreSQL".to_owned(), version))
+            }
+            Self::MySql(server) => {
+                let version = server.version().split('-').next().unwrap_or_default().to_owned();
+                Ok((server.kind().to_string(), version))
+            }
+        }
+    }
+
     /// Creates a user that can log in.
     ///
     /// # Errors

@@ -128,12 +128,12 @@ pub(crate) struct Accounts {
 pub(crate) fn known_tables(session: &Session) -> Result<()> {
     let version @ (major, minor, patch) = session.version();
     // MySQL's versions are below 10. MariaDB's began there.
-    if ((8, 0, 14)..(10, 0, 0)).contains(&version) || version >= (10, 6, 0) {
+    if ((8, 0, 14)..(10, 0, 0)).contains(&version) || version >= (10, 5, 0) {
         return Ok(());
     }
     Err(Error::new(Code::TargetRefused)
         .with(Fact::Found, format_args!("a server of version {major}.{minor}.{patch}"))
-        .with(Fact::Expected, "MySQL from 8.0.14 on, or MariaDB from 10.6 on, for whatever a superuser does"))
+        .with(Fact::Expected, "MySQL from 8.0.14 on, or MariaDB from 10.5 on, for whatever a superuser does"))
 }
 
 /// Begins the work on the first of the users, and reads the accounts of all of them, as a superuser. One round trip.
