@@ -140,6 +140,9 @@ pub(crate) async fn discard_previous_password(
     accounts: &Accounts,
     current: &Password,
 ) -> Result<bool> {
+    if !server.has_dual_passwords() {
+        return Ok(false);
+    }
     let (primary, others): (Vec<&Account>, Vec<&Account>) =
         accounts.list.iter().partition(|account| hash::matches(&account.authentication.hash.0, current));
     if primary.is_empty() || others.iter().any(|account| account.has(current)) {
