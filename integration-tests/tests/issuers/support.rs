@@ -24,7 +24,10 @@ pub trait Double: Clone + Send + Sync + 'static {
         let double = self.clone();
         Router::new().fallback(move |request: Request| {
             let double = double.clone();
-            async move { double.answer(&Call::read(request).await) }
+            async move {
+                let call = Call::read(request).await;
+                if call.lacks_length() { empty(411) } else { double.answer(&call) }
+            }
         })
     }
 }
@@ -42,6 +45,13 @@ impl Call {
         let (head, body) = request.into_parts();
         let body = to_bytes(body, 1 << 20).await.expect("the body arrives");
         Self { method: head.method, uri: head.uri, headers: head.headers, body }
+    }
+
+    /// Whether a method that gives a body a meaning came without a length (RFC 9110, section 8.6).
+    fn lacks_length(&self) -> bool {
+        let has = |name: &str| self.headers.contains_key(name);
+        let has_meaning = [Method::POST, Method::PUT, Method::PATCH].contains(&self.method);
+        has_meaning && !has("content-length") && !has("transfer-encoding")
     }
 
     /// Method and path, for `match` with array patterns: `("GET", ["v1", "keys", id])`.

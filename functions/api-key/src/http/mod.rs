@@ -212,7 +212,13 @@ fn message(request: &Request) -> Result<::http::Request<Full<Bytes>>> {
         }
     }
     let body = match &request.body {
-        None => Bytes::new(),
+        None => {
+            // These methods give a body a meaning, and some servers answer 411 to a missing length (RFC 9110, section 8.6).
+            if matches!(request.method, "POST" | "PUT" | "PATCH") {
+                message = message.header(header::CONTENT_LENGTH, 0);
+            }
+            Bytes::new()
+        }
         Some((media, body)) => {
             // The description's media type may be more precise.
             let own = request.headers.iter().find(|(name, _)| name.eq_ignore_ascii_case("content-type"));
