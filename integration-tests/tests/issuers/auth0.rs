@@ -102,10 +102,12 @@ impl Auth0 {
                 application.works_from = Instant::now() + self.delay;
             }
         });
-        answer(
-            200,
-            json!({"client_id": CLIENT, "name": "My application", "client_secret": secret, "app_type": "regular_web"}),
-        )
+        let mut client = json!({"client_id": CLIENT, "name": "My application", "app_type": "regular_web"});
+        // "client_secret" is shown to those who may read it.
+        if self.scope.contains("read:client_keys") || self.scope.contains("read:client_credentials") {
+            client["client_secret"] = json!(secret);
+        }
+        answer(200, client)
     }
 
     /// Revokes nothing here: nobody was issued a refresh token.

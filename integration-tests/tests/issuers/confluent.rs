@@ -136,6 +136,8 @@ impl Double for Confluent {
             ("GET", ["iam", "v2", "api-keys"]) => self.list(call),
             ("POST", ["iam", "v2", "api-keys"]) => self.create(call),
             ("DELETE", ["iam", "v2", "api-keys", id]) if self.keys.remove(id) => empty(204),
+            // As Confluent's Terraform provider has recorded it for a key that is gone.
+            (_, ["iam", "v2", "api-keys", _]) => error(403, "forbidden_access", "Forbidden Access"),
             _ => error(404, "not_found", "Not Found"),
         }
     }
@@ -223,6 +225,22 @@ async fn a_key_that_is_not_known_everywhere_yet_is_waited_for() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_key_whose_reply_was_lost_is_found_on_a_later_page() {
     lifecycle(&Confluent::new()).survives_a_lost_reply(203, made, None).await;
+}
+
+/// The issuer's answer does not tell a deleted key from one that is out of reach.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_key_that_a_person_has_deleted_is_done_with() {
+    let double = Confluent::new();
+    let by_hand = double.mint("cloud");
+    let world = World::start("confluent-cloud", double.router(), double.admin()).await;
+    let secret = world.secret(written(&by_hand)).await;
+    secret.rotated().await;
+    double.keys.remove(&by_hand.id);
+    let report = secret.rotated().await;
+    let answers = report.steps.iter().filter_map(|step| step.result().ok());
+    let warnings: Vec<_> = answers.filter_map(|answer| answer["warnings"].as_array().cloned()).flatten().collect();
+    assert_eq!(warnings, [json!(null); 0], "the key is gone");
+    assert!(world.https.requests().iter().any(|line| line.starts_with("DELETE") && line.ends_with("403")));
 }
 
 #[tokio::test(flavor = "multi_thread")]

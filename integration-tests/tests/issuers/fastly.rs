@@ -19,12 +19,21 @@ struct Fastly {
     sudo_until: Arc<Mutex<Option<Instant>>>,
     /// Acts on the next creation, and answers that it could not.
     loses_next: Arc<AtomicBool>,
+    /// Whether the next deletion is answered 204.
+    empty_answer: Arc<AtomicBool>,
 }
 
 impl Fastly {
     fn new() -> Self {
-        let (sudo_until, loses_next) = (Arc::default(), Arc::default());
-        Self { keys: Keys::default(), user_token: random(32), password: random(20), sudo_until, loses_next }
+        let (sudo_until, loses_next, empty_answer) = Default::default();
+        Self {
+            keys: Keys::default(),
+            user_token: random(32),
+            password: random(20),
+            sudo_until,
+            loses_next,
+            empty_answer,
+        }
     }
 
     fn admin(&self) -> Value {
@@ -38,8 +47,9 @@ impl Fastly {
     }
 
     fn sudo(&self, call: &Call) -> Response {
-        let body = call.json().unwrap_or_default();
-        if body != json!({"username": "rotation@example.com", "password": self.password}) {
+        let form = call.form().unwrap_or_default();
+        let fields: Vec<_> = form.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+        if fields != [("password", self.password.as_str()), ("username", "rotation@example.com")] {
             return error(403, "The supplied username/password combination is not correct.");
         }
         *self.sudo_until.lock().expect("no double panics with it") = Some(Instant::now() + SUDO);
@@ -97,7 +107,13 @@ impl Double for Fastly {
             ("POST", ["sudo"]) => self.sudo(call),
             ("GET", ["automation-tokens"]) => self.list(call),
             ("POST", ["automation-tokens"]) => self.create(call),
-            ("DELETE", ["automation-tokens", id]) if self.keys.remove(id) => empty(204),
+            // The reference has 200, recorded answers have 204.
+            ("DELETE", ["automation-tokens", id]) if self.keys.remove(id) => {
+                match self.empty_answer.fetch_not(Ordering::SeqCst) {
+                    true => empty(204),
+                    false => answer(200, json!({"status": "ok"})),
+                }
+            }
             _ => error(404, "Record not found"),
         }
     }

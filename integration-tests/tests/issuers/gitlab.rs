@@ -178,7 +178,7 @@ impl GitLab {
         let body = call.json().unwrap_or_default();
         let name = body["name"].as_str().unwrap_or_default();
         let expires_at = expiry(&body["expires_at"]).unwrap_or_default();
-        let expected = json!({"name": name, "scopes": ["read_api"], "access_level": 20, "expires_at": expires_at});
+        let expected = json!({"name": name, "scopes": ["read_api"], "access_level": 25, "expires_at": expires_at});
         if name.is_empty() || expires_at.is_empty() || body != expected {
             return answer(400, json!({"error": "scopes, access_level or expires_at is invalid"}));
         }
@@ -254,7 +254,7 @@ fn written(token: &Token) -> Value {
 
 fn written_for_project(token: &Token) -> Value {
     json!({"apiKey": token.secret, "apiKeyId": token.id.to_string(), "of": "projects", "ofId": 166, "scopes": ["read_api"],
-        "accessLevel": 20})
+        "accessLevel": 25})
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -34,7 +34,8 @@ impl Atlas {
             keys: Keys::default(),
             hours: Arc::default(),
             org: random(24),
-            client: format!("mdb_sa_id_{}", random(24)),
+            // The specification allows capital digits, too.
+            client: format!("mdb_sa_id_{}", random(24).to_uppercase()),
             admin: (format!("mdb_sa_id_{}", random(24)), format!("mdb_sa_sk_{}", random(40))),
             access_token: format!("eyJ.{}", random(40)),
             loses_next: Arc::default(),

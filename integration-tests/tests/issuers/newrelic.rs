@@ -29,6 +29,9 @@ struct NewRelic {
     unknown: Arc<AtomicUsize>,
     /// Ids that were to be deleted.
     deletions: Arc<Mutex<Vec<String>>>,
+    /// Of the Metric API, and of everything else.
+    metrics_host: &'static str,
+    host: &'static str,
 }
 
 impl NewRelic {
@@ -42,6 +45,8 @@ impl NewRelic {
             loses_deletion: Arc::default(),
             unknown: Arc::default(),
             deletions: Arc::default(),
+            metrics_host: "metric-api.newrelic.com",
+            host: "api.newrelic.com",
         }
     }
 
@@ -70,6 +75,9 @@ impl NewRelic {
         let is_admin = call.header("api-key") == Some(self.admin.as_str());
         if !is_admin && !is_key {
             return bad_api_key();
+        }
+        if body.get("variables").is_some_and(Value::is_null) {
+            return answer(400, json!({"errors": [{"message": "variables is no map"}]}));
         }
         match &body["variables"] {
             _ if query.contains("user { id }") => answer(200, json!({"data": {"actor": {"user": {"id": USER}}}})),
@@ -152,8 +160,10 @@ impl Double for NewRelic {
     fn answer(&self, call: &Call) -> Response {
         let (method, path) = call.route();
         match (method, &path[..]) {
-            ("POST", ["graphql"]) => self.graphql(call),
-            ("POST", ["metric", "v1"]) if self.kind == "INGEST" => self.metrics(call),
+            ("POST", ["graphql"]) if call.header("host") == Some(self.host) => self.graphql(call),
+            ("POST", ["metric", "v1"]) if self.kind == "INGEST" && call.header("host") == Some(self.metrics_host) => {
+                self.metrics(call)
+            }
             _ => answer(404, json!({})),
         }
     }
@@ -206,6 +216,19 @@ async fn a_user_key_is_created_verified_and_revoked() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_license_key_is_created_verified_and_revoked() {
     lifecycle(&NewRelic::new("INGEST")).runs().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_license_key_of_another_region_goes_to_the_hosts_of_that_region() {
+    for (site, metrics_host, host) in [
+        ("eu.newrelic.com", "metric-api.eu.newrelic.com", "api.eu.newrelic.com"),
+        ("jp.newrelic.com", "metric-api.jp.nr-data.net", "api.jp.newrelic.com"),
+    ] {
+        let double = NewRelic { metrics_host, host, ..NewRelic::new("INGEST") };
+        let lifecycle = lifecycle(&double);
+        let written = integration_tests::merged(lifecycle.written.clone(), json!({"site": site}));
+        Lifecycle { written, ..lifecycle }.runs().await;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

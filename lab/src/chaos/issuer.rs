@@ -206,10 +206,7 @@ impl Issuer {
                 let id = path.strip_prefix("/api/v2/clients/");
                 let (Some(id), Some(secret)) = (id, secret) else { return refused(400, "Bad Request") };
                 let set = self.0.keys.renew(id, Some(secret));
-                set.map_or_else(
-                    || refused(404, "Not Found"),
-                    |secret| answered(200, Some(json!({"client_id": id, "client_secret": secret}))),
-                )
+                set.map_or_else(|| refused(404, "Not Found"), |_| answered(200, Some(json!({"client_id": id}))))
             }
             _ => refused(404, "Not Found"),
         }

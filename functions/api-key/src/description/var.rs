@@ -3,6 +3,7 @@
 use crate::description::expect::is_empty;
 use crate::description::{VarKind, VarSource, VarValue};
 use serde_json::Value;
+use std::collections::BTreeMap;
 
 /// A variable.
 #[derive(Clone, Debug)]
@@ -15,6 +16,8 @@ pub struct Var {
     pub default: Option<Value>,
     /// All allowed values.
     pub one_of: Option<Vec<String>>,
+    /// The allowed values, each with the value that is filled in for it.
+    pub map: Option<BTreeMap<String, String>>,
     /// The pattern for the whole value, as written and compiled.
     pub pattern: Option<(String, regex_lite::Regex)>,
     /// The type of the value.
@@ -43,6 +46,10 @@ impl Var {
             && !one_of.contains(&text)
         {
             return Err(format!("one of {}", one_of.join(", ")));
+        }
+        if let Some(map) = &self.map {
+            let names = || map.keys().map(String::as_str).collect::<Vec<_>>().join(", ");
+            return map.get(&text).map(|it| VarValue::Text(it.clone())).ok_or_else(|| format!("one of {}", names()));
         }
         if let Some((pattern, compiled)) = &self.pattern
             && !compiled.is_match(&text)

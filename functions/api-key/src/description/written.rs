@@ -127,6 +127,8 @@ pub struct Var {
     pub default: Option<Value>,
     /// All allowed values.
     pub one_of: Option<Vec<String>>,
+    /// The allowed values, each with what is filled in for it. For a text that follows from another variable's field.
+    pub map: Option<BTreeMap<String, String>>,
     /// A regular expression that the whole value must match.
     pub pattern: Option<String>,
     /// The type of the value.

@@ -56,13 +56,9 @@ impl Request {
     pub fn variable(&mut self, name: &str, value: &str) {
         let Some((_, body)) = &mut self.body else { return };
         let Ok(mut tree) = serde_json::from_str::<serde_json::Value>(body.expose()) else { return };
-        if let Some(variables) = tree.get_mut("variables") {
-            if variables.is_null() {
-                *variables = json!({});
-            }
-            if let Some(variables) = variables.as_object_mut() {
-                variables.insert(name.to_owned(), value.into());
-            }
+        let variables = tree.as_object_mut().map(|tree| tree.entry("variables").or_insert_with(|| json!({})));
+        if let Some(variables) = variables.and_then(serde_json::Value::as_object_mut) {
+            variables.insert(name.to_owned(), value.into());
         }
         *body = tree.to_string().into();
     }
@@ -140,7 +136,12 @@ fn body(body: &Body, scope: &Scope<'_>) -> Result<Option<(&'static str, SecretTe
         Body::None => None,
         Body::Json(tree) => Some(("application/json", filled(tree, scope)?.to_string().into())),
         Body::GraphQl { query, variables } => {
-            let body = json!({ "query": query, "variables": filled(variables, scope)? });
+            let variables = filled(variables, scope)?;
+            // Not every server takes null for none.
+            let body = match variables.is_null() {
+                true => json!({ "query": query }),
+                false => json!({ "query": query, "variables": variables }),
+            };
             Some(("application/json", body.to_string().into()))
         }
         Body::Form(fields) => {

@@ -93,6 +93,10 @@ fn variable(var: &Var) -> String {
     if let Some(one_of) = &var.one_of {
         text.push_str(&format!(", one of {}", one_of.join(", ")));
     }
+    if let Some(map) = &var.map {
+        let pairs: Vec<_> = map.iter().map(|(from, to)| format!("{from} (filled in as {to})")).collect();
+        text.push_str(&format!(", one of {}", pairs.join(", ")));
+    }
     if let Some((pattern, _)) = &var.pattern {
         text.push_str(&format!(", matches {pattern}"));
     }

@@ -7,7 +7,7 @@ mod request;
 
 use crate::description::compile::compiler::{Compiler, NOTHING, Offered};
 use crate::description::{
-    Admin, Issuer, KeyValue, Length, Output, Placeholder, Problem, Strategy, Template, Var, VarSource,
+    Admin, Issuer, KeyValue, Length, Output, Placeholder, Problem, Strategy, Template, Var, VarKind, VarSource,
     written::{self, Description},
 };
 use std::collections::BTreeMap;
@@ -182,6 +182,12 @@ impl<'a> Compiler<'a> {
                 }
                 Some((pattern.to_owned(), compiled.ok()?))
             });
+            let limits = [var.one_of.is_some(), var.map.is_some(), var.pattern.is_some()];
+            if var.map.is_some()
+                && (limits.into_iter().filter(|limit| *limit).count() > 1 || var.kind != VarKind::String)
+            {
+                self.problem(format!("{path}.map"), "expected no `oneOf`, `pattern` or `type` beside it");
+            }
             if var.from == VarSource::Admin && self.written.admin != Admin::Secret {
                 self.problem(format!("{path}.from"), "there is no admin secret: `admin` is not `secret`");
             }
@@ -190,6 +196,7 @@ impl<'a> Compiler<'a> {
                 field: var.field.clone().unwrap_or_else(|| name.clone()),
                 default: var.default.clone(),
                 one_of: var.one_of.clone(),
+                map: var.map.clone(),
                 pattern,
                 kind: var.kind,
                 description: var.description.clone(),

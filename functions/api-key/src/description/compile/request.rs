@@ -70,7 +70,8 @@ impl Compiler<'_> {
     /// collect the credential. Test: `every_mistake_has_a_place_and_says_what_was_expected`.
     fn host(&mut self, path: &str, host: &Template) {
         let free = |name: &String| {
-            self.written.vars.get(name).is_some_and(|var| var.from == VarSource::Secret && var.one_of.is_none())
+            let limited = |var: &written::Var| var.one_of.is_some() || var.map.is_some();
+            self.written.vars.get(name).is_some_and(|var| var.from == VarSource::Secret && !limited(var))
         };
         let mut chosen_by_secret = false;
         let mut mistakes = Vec::new();
