@@ -27,6 +27,11 @@ impl<'a, S> Secret<'a, S> {
         Self { lab, server, arn }
     }
 
+    /// The lab that it is in.
+    pub fn lab(&self) -> &'a Lab {
+        self.lab
+    }
+
     /// The document of the version with this label.
     pub async fn at(&self, label: &str) -> Value {
         let text = self.lab.secret_value(&self.arn, label).await.expect("the version has a value");

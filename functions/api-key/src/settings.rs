@@ -6,7 +6,7 @@ use rotation::password::Policy;
 use rotation::{Code, Error, Fact, Result};
 
 /// The characters that AWS's rotation functions, except for PostgreSQL, exclude from a password.
-const EXCLUDE_CHARACTERS: &str = "/@\"'\\";
+pub const EXCLUDE_CHARACTERS: &str = "/@\"'\\";
 
 /// The function's settings.
 #[derive(Clone, Debug)]

@@ -14,27 +14,34 @@ use serde_json::json;
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-const FAULTS: [Fault; 3] = [Fault::KillBefore, Fault::KillAfter, Fault::LoseReply];
+pub(super) const FAULTS: [Fault; 3] = [Fault::KillBefore, Fault::KillAfter, Fault::LoseReply];
 
 /// The least number of calls that a rotation makes: three to Secrets Manager in each step, and six to the issuer in all.
 const FEWEST_CALLS: usize = 18;
 
 /// Where all happens: a secret among others, and what lives beside its own keys.
-struct Stage<'a> {
+pub(super) struct Stage<'a> {
     issuer: &'a Issuer,
-    secret: Secret<'a>,
+    pub(super) secret: Secret<'a>,
     others: BTreeSet<String>,
     /// For how long the same rotation may say that an attempt is under way.
     patience: Duration,
+    /// What AWSCURRENT's key may do at every moment.
+    grants: &'static [&'static str],
 }
 
 impl<'a> Stage<'a> {
-    fn new(issuer: &'a Issuer, secret: Secret<'a>, others: BTreeSet<String>) -> Self {
-        Self { issuer, secret, others, patience: Duration::ZERO }
+    pub(super) fn new(issuer: &'a Issuer, secret: Secret<'a>, others: BTreeSet<String>) -> Self {
+        Self { issuer, secret, others, patience: Duration::ZERO, grants: &[] }
+    }
+
+    /// The same, for keys that need grants.
+    pub(super) fn granted(self, grants: &'static [&'static str]) -> Self {
+        Self { grants, ..self }
     }
 
     /// Rotates with a fault at the n-th call, then the same again without, then once more. False if there was no such call.
-    async fn strike(&self, number: usize, fault: Fault) -> bool {
+    pub(super) async fn strike(&self, number: usize, fault: Fault) -> bool {
         let struck = in_use(&self.secret, self.issuer, self.struck(number, fault)).await;
         let at = format!("one more after {fault:?} at call {number}");
         let report = in_use(&self.secret, self.issuer, self.secret.rotate()).await;
@@ -58,8 +65,22 @@ impl<'a> Stage<'a> {
     }
 
     async fn current_works(&self) -> bool {
+        let grants = self.issuer.grants(&id(&self.secret, "AWSCURRENT").await);
+        assert!(
+            self.grants.iter().all(|needed| grants.iter().any(|grant| grant == needed)),
+            "AWSCURRENT lacks a grant"
+        );
         self.issuer.works(&self.secret.field("AWSCURRENT", "apiKey").await)
     }
+}
+
+/// Tries the calls one after the other, until there is none of that number.
+pub(super) async fn each_call(mut strike: impl AsyncFnMut(usize) -> bool) {
+    let mut call = 1;
+    while strike(call).await {
+        call += 1;
+    }
+    assert!(call > FEWEST_CALLS, "only {call} calls");
 }
 
 /// Each call of the first rotation: the key was made by hand.

@@ -7,4 +7,5 @@ mod disturbed;
 mod generate;
 mod lifecycle;
 mod safety;
+mod stored;
 pub mod support;

@@ -6,9 +6,11 @@
 
 mod support;
 
+mod algolia;
 mod auth0;
 mod cloudflare;
 mod confluent;
+mod consul;
 mod datadog;
 mod fastly;
 mod gitlab;

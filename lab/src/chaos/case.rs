@@ -38,6 +38,9 @@ pub enum Strategy {
     CreateRevoke,
     /// The same, and the previous key ends after the rotation (`rotation.revokePreviousAfterHours: 0`).
     CreateRevokeNow,
+    /// The function chooses id and value of the next key, and stores them before the issuer gets them
+    /// (`examples/issuers/lab-chosen.yaml`).
+    CreateStored,
     /// One call exchanges the key for a new one (`cloudflare-roll`).
     Roll,
     /// The function draws a value, and the issuer takes it (`auth0`).
@@ -97,8 +100,8 @@ impl Target {
     #[must_use]
     pub fn strategies(self) -> &'static [Strategy] {
         use Strategy::{
-            AlternatingUsers, CreateRevoke, CreateRevokeNow, DualPassword, DualPasswordDiscard, Generate, NamedUsers,
-            Roll, SetValue, SingleUser, SuperuserRescue, SuperuserSets, SuperuserSetsDiscard,
+            AlternatingUsers, CreateRevoke, CreateRevokeNow, CreateStored, DualPassword, DualPasswordDiscard, Generate,
+            NamedUsers, Roll, SetValue, SingleUser, SuperuserRescue, SuperuserSets, SuperuserSetsDiscard,
         };
         match self {
             Self::Postgres => &[SingleUser, SuperuserRescue, SuperuserSets, AlternatingUsers, NamedUsers],
@@ -106,14 +109,14 @@ impl Target {
                 &[DualPassword, DualPasswordDiscard, SuperuserSets, SuperuserSetsDiscard, AlternatingUsers, NamedUsers]
             }
             Self::Mariadb => &[SingleUser, SuperuserRescue, SuperuserSets, AlternatingUsers],
-            Self::Issuer => &[CreateRevoke, CreateRevokeNow, Roll, SetValue, Generate],
+            Self::Issuer => &[CreateRevoke, CreateRevokeNow, CreateStored, Roll, SetValue, Generate],
         }
     }
 }
 
 impl Strategy {
     /// All of them.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 14] = [
         Self::SingleUser,
         Self::SuperuserRescue,
         Self::SuperuserSets,
@@ -124,6 +127,7 @@ impl Strategy {
         Self::NamedUsers,
         Self::CreateRevoke,
         Self::CreateRevokeNow,
+        Self::CreateStored,
         Self::Roll,
         Self::SetValue,
         Self::Generate,
@@ -143,6 +147,7 @@ impl Strategy {
             Self::NamedUsers => "named-users",
             Self::CreateRevoke => "create-revoke",
             Self::CreateRevokeNow => "create-revoke-now",
+            Self::CreateStored => "create-stored",
             Self::Roll => "roll",
             Self::SetValue => "set-value",
             Self::Generate => "generate",
@@ -160,13 +165,13 @@ impl Strategy {
 
     /// Whether the issuer makes a further key, so that two are alive.
     pub(super) fn mints(self) -> bool {
-        matches!(self, Self::CreateRevoke | Self::CreateRevokeNow)
+        matches!(self, Self::CreateRevoke | Self::CreateRevokeNow | Self::CreateStored)
     }
 
     /// Where a secret has its user or the id of its key, and its password or its key. There may be no id.
     pub(super) fn fields(self) -> (&'static str, &'static str) {
         match self {
-            Self::CreateRevoke | Self::CreateRevokeNow => ("apiKeyId", "apiKey"),
+            Self::CreateRevoke | Self::CreateRevokeNow | Self::CreateStored => ("apiKeyId", "apiKey"),
             Self::Roll => ("apiTokenId", "apiToken"),
             Self::SetValue => ("clientId", "clientSecret"),
             Self::Generate => ("", "apiKey"),
@@ -207,6 +212,9 @@ impl Case {
             Strategy::CreateRevoke => json!({"issuer": "lab", "apiKey": secret, "apiKeyId": id, "rotation": admin}),
             Strategy::CreateRevokeNow => json!({"issuer": "lab", "apiKey": secret, "apiKeyId": id,
                 "rotation": {"adminSecretArn": SUPERUSER_SECRET, "revokePreviousAfterHours": 0}}),
+            Strategy::CreateStored => {
+                json!({"issuer": "lab-chosen", "apiKey": secret, "apiKeyId": id, "rotation": admin})
+            }
             Strategy::Roll => json!({"issuer": "cloudflare-roll", "accountId": ACCOUNT, "apiToken": secret,
                 "apiTokenId": id, "rotation": admin}),
             Strategy::SetValue => {
@@ -247,6 +255,7 @@ impl Case {
     pub(super) fn superuser(self, password: &str) -> Value {
         match self.strategy {
             Strategy::CreateRevoke | Strategy::CreateRevokeNow => return json!({"issuer": "lab", "token": password}),
+            Strategy::CreateStored => return json!({"issuer": "lab-chosen", "token": password}),
             Strategy::Roll => return json!({"issuer": "cloudflare-roll", "apiToken": password}),
             Strategy::SetValue => {
                 return json!({"issuer": "auth0", "domain": DOMAIN, "clientId": ADMIN_CLIENT, "clientSecret": password});

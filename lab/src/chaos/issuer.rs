@@ -214,7 +214,7 @@ impl Issuer {
 }
 
 fn answered(status: u16, body: Option<Value>) -> Response {
-    Response { status, retry_after: None, link: None, body }
+    Response { status, retry_after: None, link: None, body, text: None }
 }
 
 /// The token of an `Authorization: Bearer` header.

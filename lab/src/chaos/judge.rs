@@ -401,8 +401,11 @@ impl Judge {
         if !self.case.strategy.mints() {
             return;
         }
-        let kept: &[&str] =
-            if self.case.strategy == Strategy::CreateRevoke { &[CURRENT, PREVIOUS] } else { &[CURRENT] };
+        let kept: &[&str] = if matches!(self.case.strategy, Strategy::CreateRevoke | Strategy::CreateStored) {
+            &[CURRENT, PREVIOUS]
+        } else {
+            &[CURRENT]
+        };
         let kept: Vec<&str> = kept
             .iter()
             .filter_map(|label| self.versions.get(labels.holder(label)?))

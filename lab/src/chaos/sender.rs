@@ -29,7 +29,7 @@ impl Line {
             // The function cannot know that the request never arrived.
             Verdict::TimeOut => return Err(SendError::Lost(Error::new(Code::ServerSilent))),
             Verdict::Throttle => {
-                return Ok(Response { status: 429, retry_after: Some(LATER), link: None, body: None });
+                return Ok(Response { status: 429, retry_after: Some(LATER), link: None, body: None, text: None });
             }
             Verdict::SentTwice => drop(issuer.answer(&request, false).await),
             _ => {}
@@ -39,7 +39,7 @@ impl Line {
         self.0.leave(pass).await;
         match pass.verdict {
             Verdict::ReplyLost => Err(SendError::Lost(Error::new(Code::ConnectionLost))),
-            Verdict::BadGateway => Ok(Response { status: 502, retry_after: None, link: None, body: None }),
+            Verdict::BadGateway => Ok(Response { status: 502, retry_after: None, link: None, body: None, text: None }),
             _ => Ok(answer),
         }
     }

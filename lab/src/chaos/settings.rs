@@ -6,8 +6,9 @@ use rotation::{Error, Result};
 use std::sync::{Arc, OnceLock};
 
 /// The descriptions of the simulated issuers. Read as files, they stay in memory.
-const DESCRIPTIONS: [&str; 4] = [
+const DESCRIPTIONS: [&str; 5] = [
     concat!("file:", env!("CARGO_MANIFEST_DIR"), "/../examples/issuers/lab.yaml"),
+    concat!("file:", env!("CARGO_MANIFEST_DIR"), "/../examples/issuers/lab-chosen.yaml"),
     concat!("file:", env!("CARGO_MANIFEST_DIR"), "/../functions/api-key/issuers/cloudflare-roll.yaml"),
     concat!("file:", env!("CARGO_MANIFEST_DIR"), "/../functions/api-key/issuers/auth0.yaml"),
     concat!("file:", env!("CARGO_MANIFEST_DIR"), "/../functions/api-key/issuers/generate.yaml"),

@@ -358,7 +358,8 @@ mod tests {
             &["lab", "check-issuer"],
             &["lab", "check-issuer", "--built-in", "nobody"],
             &["lab", "check-issuer", "a.yaml", "--built-in", "datadog"],
-            &["lab", "check-issuer", "a.yaml", "--against", "http://localhost"],
+            &["lab", "check-issuer", "a.yaml", "--against", "http://api.example.com"],
+            &["lab", "check-issuer", "a.yaml", "--against", "http://localhost", "--replace-key"],
             &["lab", "check-issuer", "a.yaml", "--secret", "secret.json"],
         ] {
             assert_eq!(Arguments::try_parse_from(line).unwrap_err().exit_code(), 2, "{line:?}");

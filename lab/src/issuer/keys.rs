@@ -1,7 +1,7 @@
 //! The keys of an [`Issuer`](super::Issuer): its rules, with the time given to each, and no HTTP.
 
 use rand::RngExt as _;
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::time::Duration;
 use time::OffsetDateTime;
 use tokio::time::Instant;
@@ -72,6 +72,8 @@ pub(super) struct Entry {
     pub(super) name: String,
     pub(super) secret: String,
     pub(super) created_at: String,
+    /// What it may do, which is granted after its creation.
+    pub(super) grants: BTreeSet<String>,
     works_from: Instant,
     works_until: Option<Instant>,
 }
@@ -157,23 +159,54 @@ impl Keys {
             return Err(Refused::KeyLimitReached);
         }
         self.created += 1;
-        Ok(self.add(name, now + self.options.propagation))
+        let (id, secret) = (format!("key_{}", random(16)), format!("lab_{}", random(40)));
+        Ok(self.add(id, name, secret, now + self.options.propagation))
+    }
+
+    /// Makes a key of this id, which is its name, too, and this secret. If there is one of this id, it gets the secret and keeps its
+    /// grants. Returns whether there was none.
+    pub(super) fn put(&mut self, id: &str, secret: &str, now: Instant) -> Result<bool, Refused> {
+        if self.listed().any(|entry| entry.id == id) {
+            self.renew(id, Some(secret.to_owned()));
+            return Ok(false);
+        }
+        if self.options.max_keys.is_some_and(|most| self.listed().count() >= most) {
+            return Err(Refused::KeyLimitReached);
+        }
+        self.created += 1;
+        self.add(id.to_owned(), id, secret.to_owned(), now + self.options.propagation);
+        Ok(true)
+    }
+
+    /// Grants a key something; false if there is none of that id.
+    pub(super) fn grant(&mut self, id: &str, scope: &str) -> bool {
+        let Some(entry) = self.current.iter_mut().find(|entry| entry.id == id && entry.active()) else { return false };
+        entry.grants.insert(scope.to_owned());
+        self.changes += 1;
+        true
+    }
+
+    /// What a key may do, in order.
+    pub(super) fn grants(&self, id: &str) -> Vec<String> {
+        let found = self.current.iter().find(|entry| entry.id == id && entry.active());
+        found.map(|entry| entry.grants.iter().cloned().collect()).unwrap_or_default()
     }
 
     /// Makes a key that works at once, whatever the limits.
     pub(super) fn mint(&mut self, name: &str, now: Instant) -> Entry {
-        self.add(name, now)
+        self.add(format!("key_{}", random(16)), name, format!("lab_{}", random(40)), now)
     }
 
-    fn add(&mut self, name: &str, works_from: Instant) -> Entry {
+    fn add(&mut self, id: String, name: &str, secret: String, works_from: Instant) -> Entry {
         self.previous.clone_from(&self.current);
         self.changes += 1;
         self.numbered += 1;
         let entry = Entry {
             number: self.numbered,
-            id: format!("key_{}", random(16)),
+            id,
             name: name.to_owned(),
-            secret: format!("lab_{}", random(40)),
+            secret,
+            grants: BTreeSet::new(),
             created_at: timestamp(OffsetDateTime::now_utc()),
             works_from,
             works_until: None,
@@ -292,6 +325,22 @@ mod tests {
         keys.delete(&key.id, begin);
         assert_eq!(keys.live(begin).len(), 1, "it still works for a while");
         assert_eq!(keys.live(begin + LAG), []);
+    }
+
+    #[test]
+    fn a_key_of_a_chosen_id_is_made_once_and_keeps_its_grants() {
+        let mut keys = Keys::new(Options { max_keys: Some(1), ..Options::default() });
+        let now = Instant::now();
+        assert!(!keys.grant("app", "read"), "there is no such key");
+        assert_eq!(keys.put("app", "one", now), Ok(true));
+        assert!(keys.grant("app", "read") && keys.grant("app", "read"));
+        assert_eq!(keys.put("app", "two", now), Ok(false));
+        assert_eq!(keys.put("other", "three", now), Err(Refused::KeyLimitReached));
+        assert_eq!((keys.identify("one", false, now), keys.grants("app")), (None, vec!["read".to_owned()]));
+        assert_eq!(keys.identify("two", false, now).map(|key| key.name), Some("app".to_owned()));
+        keys.delete("app", now);
+        assert_eq!(keys.put("app", "four", now), Ok(true));
+        assert_eq!(keys.grants("app"), [""; 0], "another key");
     }
 
     #[test]

@@ -3,6 +3,8 @@
 //! | request | answers |
 //! |---|---|
 //! | `POST /v1/keys` `{"name"}` | 201 `{"id", "name", "secret", "createdAt"}`; 409 `key_limit_reached`, `name_taken` |
+//! | `PUT /v1/keys/{id}` `{"secret"}`: a key whose id and secret the client chooses; its name is the id | 201, or 204 if there was one; 409 `key_limit_reached` |
+//! | `PUT /v1/keys/{id}/grants/{scope}`: the key may do this, too | 204; 404 `not_found` |
 //! | `GET /v1/keys?prefix=&cursor=` | 200 `{"data": [{"id", "name", "createdAt", "active"}], "next": cursor or null}` |
 //! | `DELETE /v1/keys/{id}` | 204; 404 `not_found` |
 //! | `GET /v1/whoami`, as a key | 200 `{"id", "name"}`; 401 `unauthorized` |
@@ -19,7 +21,7 @@ use axum::http::request::Parts;
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{delete, get, post};
+use axum::routing::{delete, get, post, put};
 use axum::{Extension, Json, Router};
 use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
@@ -32,11 +34,12 @@ use tokio::time::Instant;
 const NAME_LIMIT: usize = 64;
 
 impl Issuer {
-    /// Its HTTP API, to be served by [`Https`](super::Https): `POST`, `GET` and `DELETE` of `/v1/keys`, and `GET /v1/whoami`.
+    /// Its HTTP API, to be served by [`Https`](super::Https): `POST`, `GET`, `PUT` and `DELETE` of `/v1/keys`, and `GET /v1/whoami`.
     pub fn router(&self) -> Router {
         Router::new()
             .route("/v1/keys", post(create).get(list))
-            .route("/v1/keys/{id}", delete(remove))
+            .route("/v1/keys/{id}", delete(remove).put(place))
+            .route("/v1/keys/{id}/grants/{scope}", put(grant))
             .route("/v1/whoami", get(whoami))
             .fallback(async || Refusal::NOT_FOUND)
             .method_not_allowed_fallback(async || Refusal::METHOD_NOT_ALLOWED)
@@ -148,6 +151,34 @@ async fn create(
     let Entry { id, name, secret, created_at, .. } = issuer.keys().create(&name, Instant::now())?;
     let body = json!({ "id": id, "name": name, "secret": secret, "createdAt": created_at });
     Ok((StatusCode::CREATED, Json(body)))
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Place {
+    secret: String,
+}
+
+async fn place(
+    _: Admin,
+    State(issuer): State<Issuer>,
+    Path(id): Path<String>,
+    body: Result<Json<Place>, JsonRejection>,
+) -> Result<StatusCode, Refusal> {
+    let Json(Place { secret }) = body?;
+    if id.chars().count() > NAME_LIMIT || secret.is_empty() {
+        return Err(Refusal::INVALID_NAME);
+    }
+    let is_new = issuer.keys().put(&id, &secret, Instant::now())?;
+    Ok(if is_new { StatusCode::CREATED } else { StatusCode::NO_CONTENT })
+}
+
+async fn grant(
+    _: Admin,
+    State(issuer): State<Issuer>,
+    Path((id, scope)): Path<(String, String)>,
+) -> Result<StatusCode, Refusal> {
+    if issuer.keys().grant(&id, &scope) { Ok(StatusCode::NO_CONTENT) } else { Err(Refusal::NOT_FOUND) }
 }
 
 #[derive(Deserialize)]

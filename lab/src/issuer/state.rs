@@ -74,6 +74,16 @@ impl Issuer {
         self.keys().uses.clone()
     }
 
+    /// Grants a key something by hand; false if there is none of that id.
+    pub fn grant(&self, id: &str, scope: &str) -> bool {
+        self.keys().grant(id, scope)
+    }
+
+    /// What a key may do, in order.
+    pub fn grants(&self, id: &str) -> Vec<String> {
+        self.keys().grants(id)
+    }
+
     /// Gives a key another secret, `secret` or a random one. The one that it had ends. Returns the new one.
     pub(crate) fn renew(&self, id: &str, secret: Option<String>) -> Option<String> {
         self.keys().renew(id, secret)

@@ -179,7 +179,7 @@ fn a_sound_description_is_shown_with_every_request_and_no_secret() {
     );
     for part in [
         "API key of the lab's issuer\n",
-        "create_revoke: the issuer makes a second key",
+        "create_revoke: a second key is made",
         "admin     a secret of its own, with token\n",
         "unchecked There is no live service.",
         "    Authorization: Bearer <admin.token>\n",
@@ -217,7 +217,8 @@ fn each_mistake_is_one_line_with_its_place_and_what_was_expected() {
         (
             "misspelt",
             "verify.reject: unknown field `reject`, expected one of `as`, `get`, `post`, `put`, `patch`, `delete`, `query`, \
-             `headers`, `json`, `form`, `graphql`, `timeout`, `secretInUrl`, `works`, `rejected`, `identity`, `poll`\n",
+             `headers`, `json`, `form`, `graphql`, `timeout`, `secretInUrl`, `works`, `rejected`, `identity`, `poll`\n\
+             verify: missing field `rejected`; the right form: `rejected: {status: [401]}`\n",
         ),
         ("no-revoke", "revoke: missing: this strategy needs it\n"),
         ("placeholder", "create.json.name: there is no `vars.team`\n"),
@@ -335,6 +336,126 @@ async fn a_description_is_tried_and_its_key_revoked() {
     let lines = json_lines(&output.stdout);
     assert_eq!(lines[1]["answers"], serde_json::json!([{"call": "create", "status": 201}]));
     assert_eq!((trial.issuer.created(), trial.issuer.live().len()), (1, 0));
+}
+
+/// Serves a router on this machine without TLS.
+async fn plain(router: axum::Router) -> String {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    tokio::spawn(async move { axum::serve(listener, router).await });
+    url
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_on_this_machine_needs_no_tls() {
+    let trial = Trial::new(Options::default());
+    let url = plain(trial.issuer.router()).await;
+    for description in [example("lab"), example("lab-chosen")] {
+        let mut command = trial.command_against(&description, &url);
+        command.arg("--json");
+        let output = trial.output(command).await;
+        assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+        let mut expected =
+            vec!["create ok", "after ok", "verify ok", "list ok", "revoke ok", "refused ok", "end works"];
+        expected.retain(|step| *step != "after ok" || description.contains("chosen"));
+        assert_eq!(steps(&output), expected);
+    }
+    assert_eq!((trial.issuer.created(), trial.issuer.live().len()), (2, 0));
+    assert_eq!(trial.https.requests(), [""; 0]);
+}
+
+/// A key that can be rolled and set. Each value that it had, the last one works.
+#[derive(Clone)]
+struct OneKey(std::sync::Arc<std::sync::Mutex<Vec<String>>>);
+
+impl OneKey {
+    fn works(&self, secret: &str) -> bool {
+        self.0.lock().unwrap().last().is_some_and(|last| last == secret)
+    }
+
+    fn router(&self) -> axum::Router {
+        use axum::http::{HeaderMap, StatusCode};
+        use axum::routing::{get, post, put};
+        let bearer =
+            |headers: &HeaderMap| headers["authorization"].to_str().unwrap().trim_start_matches("Bearer ").to_owned();
+        let (me, roll, set) = (self.clone(), self.clone(), self.clone());
+        axum::Router::new()
+            .route(
+                "/me",
+                get(async move |headers: HeaderMap| match me.works(&bearer(&headers)) {
+                    true => (StatusCode::OK, r#"{"id": "k"}"#),
+                    false => (StatusCode::UNAUTHORIZED, "{}"),
+                }),
+            )
+            .route(
+                "/keys/k/roll",
+                post(async move || {
+                    let secret = format!("rolled-{}", uuid::Uuid::new_v4());
+                    roll.0.lock().unwrap().push(secret.clone());
+                    format!(r#"{{"key": "{secret}"}}"#)
+                }),
+            )
+            .route(
+                "/keys/k",
+                put(async move |body: String| {
+                    let body: serde_json::Value = serde_json::from_str(&body).unwrap();
+                    set.0.lock().unwrap().push(body["secret"].as_str().unwrap().to_owned());
+                    StatusCode::NO_CONTENT
+                }),
+            )
+    }
+}
+
+const ONE_KEY: &str = r#"
+issuer: one
+title: One key
+sources: [lab/tests/lab/cli.rs]
+unchecked: nothing
+http: {base: https://one.example}
+auth: {admin: {bearer: "{{admin.token}}"}, key: {bearer: "{{key.secret}}"}}
+output: {apiKey: key.secret, apiKeyId: key.id}
+verify: {get: /me, works: {status: [200]}, rejected: {status: [401]}, identity: /id}
+"#;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_key_is_exchanged_only_if_that_is_asked_for_and_its_file_has_the_new_one() {
+    let roll = r#"roll: {post: "/keys/{{key.id}}/roll", extract: {secret: /key}}"#;
+    let set = "value: {kind: hex, bytes: 32}\nset: {put: \"/keys/{{key.id}}\", json: {secret: \"{{key.secret}}\"}}";
+    let trial = Trial::new(Options::default());
+    for (strategy, call, step) in [("roll", roll, "roll ok"), ("set_value", set, "set ok")] {
+        let key = OneKey(std::sync::Arc::new(std::sync::Mutex::new(vec!["by-hand".to_owned()])));
+        let url = plain(key.router()).await;
+        let description = trial.write("issuer.yaml", &format!("strategy: {strategy}\n{call}\n{ONE_KEY}"));
+        let secret =
+            trial.write("secret.json", r#"{"issuer": "one", "apiKey": "by-hand", "apiKeyId": "k", "note": "mine"}"#);
+        let value = || serde_json::from_str::<serde_json::Value>(&std::fs::read_to_string(&secret).unwrap()).unwrap();
+        let mut command = trial.command_against(&description, &url);
+        command.args(["--secret", &secret, "--json"]);
+        let output = trial.output(command).await;
+        assert_eq!(steps(&output), ["verify ok", "end works"], "{}", text(&output.stderr));
+        assert!(key.works("by-hand"));
+
+        let mut command = trial.command_against(&description, &url);
+        command.args(["--secret", &secret, "--json", "--replace-key"]);
+        let output = trial.output(command).await;
+        assert_eq!(
+            steps(&output),
+            ["verify ok", step, "verify ok", "refused ok", "end works"],
+            "{}",
+            text(&output.stderr)
+        );
+        let now = value();
+        let new = now["apiKey"].as_str().unwrap();
+        assert!(key.works(new) && new != "by-hand", "{strategy}");
+        assert_eq!((&now["note"], &now["apiKeyId"]), (&"mine".into(), &"k".into()));
+        let shown = text(&output.stdout) + &text(&output.stderr);
+        assert!(!shown.contains(new), "{shown}");
+        assert!(!std::path::Path::new(&format!("{secret}.new")).exists());
+    }
+    let mut command = trial.command(&example("lab"));
+    let secret = trial.write("secret.json", r#"{"issuer": "lab", "apiKey": "x", "apiKeyId": "k"}"#);
+    command.args(["--secret", &secret, "--replace-key"]);
+    assert_eq!(trial.output(command).await.status.code(), Some(3));
 }
 
 /// The calls alone would be repeated for five minutes.

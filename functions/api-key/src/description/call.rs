@@ -61,7 +61,14 @@ impl Call {
         match &self.body {
             Body::None => {}
             Body::Json(tree) | Body::GraphQl { variables: tree, .. } => tree.collect(&mut templates),
-            Body::Form(fields) => templates.extend(fields.iter().map(|(_, value)| value)),
+            Body::Form(fields) => {
+                for (_, value) in fields {
+                    match value {
+                        FormValue::Text(template) => templates.push(template),
+                        FormValue::Json(tree) => tree.collect(&mut templates),
+                    }
+                }
+            }
         }
         templates
     }
@@ -143,7 +150,7 @@ pub enum Body {
     /// A tree whose strings are templates.
     Json(JsonTemplate),
     /// Fields.
-    Form(Vec<(String, Template)>),
+    Form(Vec<(String, FormValue)>),
     /// A query and its variables.
     GraphQl {
         /// The query, without placeholders.
@@ -151,6 +158,15 @@ pub enum Body {
         /// The variables.
         variables: JsonTemplate,
     },
+}
+
+/// The value of a form's field.
+#[derive(Clone, Debug)]
+pub enum FormValue {
+    /// Text.
+    Text(Template),
+    /// The JSON text of this tree.
+    Json(JsonTemplate),
 }
 
 /// JSON with templates for strings.

@@ -1,8 +1,8 @@
 //! An issuer: a description that has been checked.
 
 use crate::description::{
-    Admin, Auth, Call, Create, Find, Http, KeyValue, Placeholder, Revoke, Role, Roll, Scheme, Set, Strategy, Template,
-    Var, Verify,
+    Admin, Auth, Call, Create, Find, Http, KeyValue, OwnId, Placeholder, Revoke, Role, Roll, Scheme, Set, Strategy,
+    Template, Var, Verify,
 };
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -75,6 +75,17 @@ impl Issuer {
         matches!(self.strategy, Strategy::CreateRevoke | Strategy::RevokeCreate)
     }
 
+    /// Whether the function knows id and value of a key before the issuer does. Then the key is stored first, and created in
+    /// setSecret, as often as need be.
+    pub fn creates_stored_keys(&self) -> bool {
+        self.value.is_some() && self.create.as_ref().is_some_and(|create| create.id == Some(OwnId::Name))
+    }
+
+    /// Whether a key is its own id. Then a digest takes the id's place wherever an id is stored or printed.
+    pub fn keys_are_ids(&self) -> bool {
+        self.create.as_ref().is_some_and(|create| create.id == Some(OwnId::Key))
+    }
+
     /// Whether the function can find its keys by their names.
     pub fn finds_by_name(&self) -> bool {
         self.find.as_ref().is_some_and(|find| find.name.is_some())
@@ -89,7 +100,8 @@ impl Issuer {
     /// Whether a successful try proves that the key has its id.
     pub fn tells_identity(&self) -> bool {
         let by_key = self.verify.as_ref().filter(|verify| verify.call.role == Role::Key);
-        by_key.is_some_and(|verify| verify.identity.is_some() || self.signs_in_with_id())
+        let tells = |verify: &Verify| verify.identity.is_some() || self.signs_in_with_id() || self.keys_are_ids();
+        by_key.is_some_and(tells)
     }
 
     /// The field of the secret that holds the key.
@@ -125,10 +137,10 @@ impl Issuer {
     /// All calls, in the order of a rotation.
     pub fn calls(&self) -> impl Iterator<Item = &Call> {
         let find = self.find.iter().map(|find| &find.call);
-        let create = self
-            .create
-            .iter()
-            .flat_map(|create| create.before.iter().map(|before| &before.call).chain(std::iter::once(&create.call)));
+        let create = self.create.iter().flat_map(|create| {
+            let before = create.before.iter().map(|further| &further.call);
+            before.chain([&create.call]).chain(create.after.iter().map(|further| &further.call))
+        });
         let roll = self.roll.iter().map(|roll| &roll.call);
         let set = self.set.iter().map(|set| &set.call);
         let verify = self.verify.iter().map(|verify| &verify.call);

@@ -1,6 +1,6 @@
 //! The operations on keys: each is a call, with the meaning of its answers.
 
-use crate::description::{Call, Expected, Pointer, Predicates};
+use crate::description::{Call, Expected, OwnId, Pointer, Predicates};
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -17,6 +17,8 @@ pub struct Find {
     pub name: Option<Pointer>,
     /// Which items count.
     pub fields: Vec<(Pointer, Expected)>,
+    /// An answer that means that there are no keys.
+    pub none: Option<Predicates>,
     /// How to get the next page.
     pub pages: Option<Pages>,
     /// Whether the list has all keys that `verify` could accept.
@@ -48,6 +50,8 @@ pub enum Pages {
         query: String,
         /// The first page's number.
         first: u32,
+        /// The place of the last page's number in the answer.
+        last: Option<Pointer>,
     },
     /// By the number of items to skip, in this parameter.
     Offset(String),
@@ -57,9 +61,9 @@ pub enum Pages {
     Url(Pointer),
 }
 
-/// A call that must precede another one.
+/// A call before or after the one that creates a key.
 #[derive(Clone, Debug)]
-pub struct Before {
+pub struct Further {
     /// The request.
     pub call: Call,
     /// Success.
@@ -70,7 +74,11 @@ pub struct Before {
 #[derive(Clone, Debug)]
 pub struct Create {
     /// Calls that must be made first.
-    pub before: Vec<Before>,
+    pub before: Vec<Further>,
+    /// Calls that are made once the key exists.
+    pub after: Vec<Further>,
+    /// The id, if it is not in the answer.
+    pub id: Option<OwnId>,
     /// The request.
     pub call: Call,
     /// Success.

@@ -53,21 +53,34 @@ pub struct Predicate {
     pub status: Vec<(u16, u16)>,
     /// The expected values at places of the body.
     pub fields: Vec<(Pointer, Expected)>,
+    /// A text in the body.
+    pub text: Option<String>,
+}
+
+/// What a predicate looks at. Not `Debug`: a body can hold a key.
+#[derive(Clone, Copy)]
+pub struct Answer<'a> {
+    /// The HTTP status.
+    pub status: u16,
+    /// The body, if it is JSON.
+    pub body: Option<&'a Value>,
+    /// The body, if it is text.
+    pub text: Option<&'a str>,
 }
 
 impl Predicates {
     /// Any of these ranges of statuses, with any body.
     pub fn statuses(status: &[(u16, u16)]) -> Self {
-        Self(vec![Predicate { status: status.to_vec(), fields: Vec::new() }])
+        Self(vec![Predicate { status: status.to_vec(), fields: Vec::new(), text: None }])
     }
 
     /// Whether one of the predicates holds.
     ///
     /// # Errors
     /// Those of [`Expected::holds`].
-    pub fn hold(&self, status: u16, body: Option<&Value>, scope: &Scope<'_>) -> Result<bool> {
-        for answer in &self.0 {
-            if answer.holds(status, body, scope)? {
+    pub fn hold(&self, answer: Answer<'_>, scope: &Scope<'_>) -> Result<bool> {
+        for predicate in &self.0 {
+            if predicate.holds(answer, scope)? {
                 return Ok(true);
             }
         }
@@ -76,13 +89,18 @@ impl Predicates {
 }
 
 impl Predicate {
-    fn holds(&self, status: u16, body: Option<&Value>, scope: &Scope<'_>) -> Result<bool> {
-        if !self.status.iter().any(|(low, high)| (*low..=*high).contains(&status)) {
+    fn holds(&self, answer: Answer<'_>, scope: &Scope<'_>) -> Result<bool> {
+        if !self.status.iter().any(|(low, high)| (*low..=*high).contains(&answer.status)) {
+            return Ok(false);
+        }
+        if let Some(text) = &self.text
+            && !answer.text.is_some_and(|body| body.contains(text.as_str()))
+        {
             return Ok(false);
         }
         for (place, expected) in &self.fields {
             // A body that is not JSON satisfies no `where`, not even "absent".
-            let Some(body) = body else { return Ok(false) };
+            let Some(body) = answer.body else { return Ok(false) };
             if !expected.holds(place.of(body), scope)? {
                 return Ok(false);
             }

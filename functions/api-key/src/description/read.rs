@@ -1,7 +1,7 @@
 //! From text to a description. Each mistake has its place and says what was expected.
 
 use crate::description::compile::compile;
-use crate::description::{Issuer, Problem, written::Description};
+use crate::description::{Issuer, Problem, structure};
 
 /// A description is a page or two, far less than this.
 const MAX_BYTES: usize = 256 * 1024;
@@ -22,12 +22,17 @@ pub fn read(text: &str) -> Result<Issuer, Vec<Problem>> {
     if !tree.is_object() {
         return Err(whole("expected a mapping with `issuer`, `strategy` and so on".to_owned()));
     }
-    let written: Description = serde_path_to_error::deserialize(tree).map_err(|error| {
-        let path = error.path().to_string();
-        let path = if path == "." { String::new() } else { path };
-        vec![Problem { path, message: error.into_inner().to_string() }]
-    })?;
-    compile(&written)
+    let read = structure::read(tree);
+    // A wrong form hides no other mistake.
+    let compiled = read.description.as_ref().map(compile);
+    match compiled {
+        Some(compiled) if read.problems.is_empty() => compiled,
+        Some(Err(further)) => {
+            let further: Vec<_> = further.into_iter().filter(|problem| read.concerns_author(problem)).collect();
+            Err(read.problems.into_iter().chain(further).collect())
+        }
+        _ => Err(read.problems),
+    }
 }
 
 /// Without limits, a few hundred bytes of nested aliases or merge keys are seconds of work.
@@ -41,11 +46,9 @@ fn first_line(message: &str) -> String {
     format!("not YAML: {line}")
 }
 
+/// A description without mistakes, for tests.
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const SOUND: &str = r#"
+pub(super) const SOUND: &str = r#"
 issuer: acme
 title: Acme
 sources: [https://acme.example/docs]
@@ -59,6 +62,10 @@ create: {post: /keys, json: {name: "{{name}}", scopes: "{{vars.scopes}}"}, ok: {
 verify: {get: /me, works: {status: [200]}, rejected: {status: [401]}, identity: /id, poll: {every: 1s, upTo: 10s}}
 revoke: [{delete: "/keys/{{key.id}}", done: {status: [204]}}]
 "#;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
 
     /// The problems of the sound description with one text in place of another.
     fn problems(from: &str, to: &str) -> Vec<String> {
@@ -138,7 +145,7 @@ revoke: [{delete: "/keys/{{key.id}}", done: {status: [204]}}]
             ("revoke:", "output: {apiKeyId: key.id}\nrevoke:", "output: expected a field for key.secret"),
             ("revoke:", "output: {site: key.secret}\nrevoke:", "output.site: this field has another meaning"),
             ("revoke:", "set: {put: /keys}\nrevoke:", "set: not used by this strategy"),
-            ("revoke:", "value: {kind: hex, bytes: 32}\nrevoke:", "value: not used by this strategy"),
+            ("revoke:", "value: {kind: hex, bytes: 32}\nrevoke:", "value: not used: `create` has no"),
             ("revoke:", "admin: none\nrevoke:", "admin: expected `secret` or `self`"),
             (
                 "revoke: [{delete: \"/keys/{{key.id}}\", done: {status: [204]}}]",
@@ -151,6 +158,48 @@ revoke: [{delete: "/keys/{{key.id}}", done: {status: [204]}}]
             let found = problems(from, to);
             assert!(found.iter().any(|problem| problem.starts_with(expected)), "{from} -> {to}: {found:#?}");
         }
+    }
+
+    #[test]
+    fn all_mistakes_are_told_at_once_each_with_the_right_form() {
+        let text = SOUND
+            .replace("ok: {status: [201]}", "ok: 201")
+            .replace("title: Acme\n", "")
+            .replace("works: {status: [200]}", "works: {status: 200}")
+            .replace("rejected: {status: [401]}", "rejected: [{statsu: [401]}]")
+            .replace("upTo: 10s", "upTo: 10")
+            .replace("get: /keys", "gte: /keys")
+            .replace(
+                "base: \"https://{{vars.site}}.acme.example/v1\"",
+                "base: \"http://{{vars.site}}.acme.example/v1\"",
+            )
+            .replace("{delete: \"/keys/{{key.id}}\"", "{delete: [\"/keys/{{key.id}}\"]");
+        let mut found: Vec<_> = read(&text).unwrap_err().iter().map(ToString::to_string).collect();
+        found.sort();
+        let starts = [
+            "create.ok: expected `status` and `where`, or a list of such; the right form: `ok: {status: [201]}`",
+            "find.gte: unknown field `gte`, expected one of",
+            "http.base: expected an address that begins with `https://`",
+            "missing field `title`; the right form: `title: Acme API key`",
+            "revoke[0].delete: invalid type: sequence, expected text; the right form: `delete: '/keys/{{key.id}}'`",
+            "verify.poll.upTo: invalid type: integer `10`, expected a whole number with a unit",
+            "verify.rejected: statsu: unknown field `statsu`",
+            "verify.works: status: invalid type: integer `200`, expected a sequence; the right form: `works: {status: [200]}`",
+        ];
+        assert_eq!(found.len(), starts.len(), "{found:#?}");
+        for (found, start) in found.iter().zip(starts) {
+            assert!(found.starts_with(start), "{found}\n{start}");
+        }
+    }
+
+    #[test]
+    fn many_mistakes_end() {
+        let text = format!(
+            "issuer: [{}]\nvars: {{{}}}",
+            "x",
+            (0..200).map(|n| format!("v{n}: 7")).collect::<Vec<_>>().join(", ")
+        );
+        assert!(read(&text).unwrap_err().len() <= 50);
     }
 
     #[test]

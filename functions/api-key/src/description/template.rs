@@ -235,6 +235,11 @@ impl<'de> Deserialize<'de> for Template {
                 Template::parse(text).map_err(E::custom)
             }
 
+            // People write `active: true`.
+            fn visit_bool<E: de::Error>(self, boolean: bool) -> Result<Template, E> {
+                self.visit_str(if boolean { "true" } else { "false" })
+            }
+
             // People write `per_page: 100`.
             fn visit_u64<E: de::Error>(self, number: u64) -> Result<Template, E> {
                 self.visit_str(&number.to_string())
@@ -252,7 +257,7 @@ impl schemars::JsonSchema for Template {
 
     fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
         schemars::json_schema!({
-            "type": ["string", "integer"],
+            "type": ["string", "integer", "boolean"],
             "description": "Text with {{vars.X}}, {{admin.X}}, {{key.id}}, {{key.secret}}, {{key.X}}, {{name}}, {{namePrefix}}, {{grace.X}} or {{lifetime.X}} in it.",
         })
     }

@@ -58,7 +58,10 @@ impl Var {
         }
         match self.kind {
             VarKind::Integer => text.parse().map(VarValue::Integer).map_err(|_| "a whole number".to_owned()),
-            _ if text.is_empty() => Err("text that is not empty".to_owned()),
+            // Only a description says that an issuer takes no text.
+            _ if text.is_empty() && self.default.as_ref().and_then(Value::as_str) != Some("") => {
+                Err("text that is not empty".to_owned())
+            }
             _ => Ok(VarValue::Text(text)),
         }
     }

@@ -1,7 +1,7 @@
 //! A description as people write it. YAML is read into these types, and the JSON Schema is generated from them.
 //! `compile` turns them into the form that the function works with, and refuses contradictions.
 
-use crate::description::{Expected, Length, Template};
+use crate::description::{Expected, Length, Placeholder, Template};
 use serde::Deserialize;
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -284,6 +284,29 @@ pub struct GraphQl {
     pub variables: Value,
 }
 
+/// A field of a form.
+#[derive(Clone, Debug, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(untagged, expecting = "expected text, or a mapping or list, which is sent as JSON text")]
+pub enum FormField {
+    /// Text.
+    Text(Template),
+    /// A mapping or a list, whose strings are templates. The field is its JSON text.
+    Json(Value),
+}
+
+/// The id of a new key, if it is known before the issuer's answer, or is the key itself.
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub enum OwnId {
+    /// The function's name for the key is its id.
+    #[serde(rename = "{{name}}")]
+    Name,
+    /// The key is its own id.
+    #[serde(rename = "{{key.secret}}")]
+    Key,
+}
+
 /// Which credential a call uses.
 #[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
@@ -318,6 +341,8 @@ pub struct Predicate {
     /// The expected values at these places of the JSON body (JSON pointers, RFC 6901).
     #[serde(rename = "where", default)]
     pub fields: BTreeMap<String, Expected>,
+    /// The body, as it was sent, contains this text. For errors that are not JSON.
+    pub text: Option<String>,
 }
 
 /// An HTTP status, or a class of them.
@@ -352,6 +377,8 @@ pub enum Pages {
         /// The first page's number.
         #[serde(default = "one")]
         first: u32,
+        /// The place of the last page's number in the answer. Then no page after that one is requested.
+        last: Option<String>,
     },
     /// By the number of items to skip, in this query parameter, until a page has no items.
     Offset(String),
@@ -406,7 +433,7 @@ macro_rules! with_call {
                 /// A JSON body; its strings are templates.
                 pub json: Option<Value>,
                 /// A form's fields (`application/x-www-form-urlencoded`).
-                pub form: Option<BTreeMap<String, Template>>,
+                pub form: Option<BTreeMap<String, FormField>>,
                 /// A GraphQL request. An answer with `errors` has failed, whatever its status.
                 pub graphql: Option<GraphQl>,
                 /// The timeout of this call.
@@ -457,13 +484,38 @@ pub struct Call<'a> {
     /// A JSON body.
     pub json: Option<&'a Value>,
     /// A form.
-    pub form: Option<&'a BTreeMap<String, Template>>,
+    pub form: Option<&'a BTreeMap<String, FormField>>,
     /// A GraphQL request.
     pub graphql: Option<&'a GraphQl>,
     /// The timeout of this call.
     pub timeout: Option<Length>,
     /// Whether a secret may be in the URL.
     pub secret_in_url: bool,
+}
+
+impl Call<'_> {
+    /// Whether a placeholder stands anywhere in the request.
+    pub fn holds(&self, place: &Placeholder) -> bool {
+        let in_template = |template: &Template| template.placeholders().any(|found| found == place);
+        let in_tree = |tree: &Value| tree_holds(tree, &in_template);
+        let fields = self.form.into_iter().flatten().any(|(_, field)| match field {
+            FormField::Text(template) => in_template(template),
+            FormField::Json(tree) => in_tree(tree),
+        });
+        fields
+            || self.targets.iter().filter_map(|(_, target)| *target).any(in_template)
+            || self.query.values().chain(self.headers.values()).any(in_template)
+            || self.json.into_iter().chain(self.graphql.map(|graphql| &graphql.variables)).any(in_tree)
+    }
+}
+
+fn tree_holds(tree: &Value, in_template: &impl Fn(&Template) -> bool) -> bool {
+    match tree {
+        Value::String(text) => Template::parse(text).is_ok_and(|template| in_template(&template)),
+        Value::Array(items) => items.iter().any(|item| tree_holds(item, in_template)),
+        Value::Object(fields) => fields.values().any(|field| tree_holds(field, in_template)),
+        _ => false,
+    }
 }
 
 with_call! {
@@ -478,6 +530,8 @@ with_call! {
         /// Which items count.
         #[serde(rename = "where", default)]
         fields: BTreeMap<String, Expected>,
+        /// An answer that means that there are no keys.
+        none: Option<Predicates>,
         /// How to get the next page.
         pages: Option<Pages>,
         /// States that the list has all keys that `verify` could accept. If it has only one key, that is the key that works.
@@ -485,8 +539,8 @@ with_call! {
         complete: bool,
     }
 
-    /// A call that must precede another one.
-    struct Before {
+    /// A call beside the one that creates a key.
+    struct Further {
         /// Success. Default: any 2xx.
         ok: Option<Predicates>,
     }
@@ -495,12 +549,19 @@ with_call! {
     struct Create {
         /// Calls that are made first. They may be repeated.
         #[serde(default)]
-        before: Vec<Before>,
+        before: Vec<Further>,
+        /// Calls that are made once the key exists, such as grants. They may be repeated.
+        #[serde(default)]
+        after: Vec<Further>,
+        /// The id, if it is not in the answer.
+        id: Option<OwnId>,
         /// Success. Default: any 2xx.
         ok: Option<Predicates>,
         /// A refusal because there are too many keys.
         limit: Option<Predicates>,
-        /// The places of the new key in the answer: `secret`, `id`, and whatever `output` writes.
+        /// The places of the new key in the answer: `secret` unless there is a `value`, `id` unless there is an `id`, and whatever
+        /// `output` writes.
+        #[serde(default)]
         extract: BTreeMap<String, String>,
     }
 

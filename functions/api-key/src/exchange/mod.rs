@@ -1,8 +1,11 @@
 //! A conversation with an issuer: lists, creates, tries and revokes keys, within the time of a step.
 
+mod create;
+mod own_id;
 mod pages;
 
 use crate::description::{Admin, Call, Expiry, Find, Issuer, Key, Pointer, Predicates, Role, Scope, VarValue};
+pub use crate::exchange::own_id::id_of;
 use crate::exchange::pages::{Page, next_page};
 use crate::http::request::{Request, auth, authenticate, request, token_request};
 use crate::http::{Place, Response, SendError, Sender};
@@ -35,6 +38,8 @@ pub struct Exchange<'a> {
     deadline: Deadline,
     /// The admin's token, once there is one.
     token: Mutex<Option<SecretText>>,
+    /// The keys in the issuer's list under their digests, if keys are their own ids.
+    values: Mutex<BTreeMap<String, SecretText>>,
     /// The calls so far, with the statuses of their answers.
     statuses: Mutex<Vec<(String, u16)>>,
     notes: StepNotes,
@@ -118,8 +123,8 @@ impl<'a> Exchange<'a> {
     /// A conversation that ends by `deadline`.
     pub fn new(sender: &'a dyn Sender, subject: Subject<'a>, name_prefix: String, deadline: Deadline) -> Self {
         let Subject { issuer, vars, admin, current, lifetime } = subject;
-        let (token, statuses, notes) = Default::default();
-        Self { sender, issuer, vars, admin, current, lifetime, name_prefix, deadline, token, statuses, notes }
+        let (token, values, statuses, notes) = Default::default();
+        Self { sender, issuer, vars, admin, current, lifetime, name_prefix, deadline, token, values, statuses, notes }
     }
 
     /// The same, with notes of refused keys and of throttling.
@@ -158,6 +163,12 @@ impl<'a> Exchange<'a> {
         let mut seen = 0;
         for _ in 0..MAX_PAGES {
             let answer = self.page(find, &page, &scope).await?;
+            if let Some(none) = &find.none
+                && none.hold(answer.answer(), &scope)?
+            {
+                return Ok(Some(found));
+            }
+            let answer = self.accepted(answer, &Predicates::statuses(&[(200, 299)]), &find.call, &scope)?;
             let body = answer.body.as_ref().ok_or_else(|| self.unexpected(&find.call, &answer))?;
             let items = find.items.of(body).and_then(serde_json::Value::as_array);
             let items = items.ok_or_else(|| self.unexpected(&find.call, &answer))?;
@@ -174,6 +185,12 @@ impl<'a> Exchange<'a> {
     }
 
     fn item(&self, find: &Find, item: &serde_json::Value, scope: &Scope<'_>) -> Result<Option<ListedKey>> {
+        if self.issuer.keys_are_ids()
+            && let Some(value) = find.id.text(item)
+        {
+            let mut values = self.values.lock().unwrap_or_else(PoisonError::into_inner);
+            values.insert(id_of(&value), value.into());
+        }
         for (place, expected) in &find.fields {
             if !expected.holds(place.of(item), scope)? {
                 return Ok(None);
@@ -188,35 +205,14 @@ impl<'a> Exchange<'a> {
             self.about(&find.call, Code::AnswerUnexpected)
                 .with(Fact::Found, format_args!("an item without {}", find.id))
         })?;
-        Ok(Some(ListedKey { id, name }))
+        Ok(Some(ListedKey { id: if self.issuer.keys_are_ids() { id_of(&id) } else { id }, name }))
     }
 
     async fn page(&self, find: &Find, page: &Page, scope: &Scope<'_>) -> Result<Response> {
-        let answer = self.send(&find.call, scope, Resend::Always, |request| page.apply(request, &self.issuer.id)).await;
-        self.accepted(answer?, &Predicates::statuses(&[(200, 299)]), &find.call, scope)
-    }
-
-    /// Creates a key of this name. The request is never repeated, because the outcome of an unanswered one is unknown.
-    ///
-    /// # Errors
-    /// [`Code::KeyLimitReached`]; [`Code::ReplyLost`]; others. After any but the first, a key may exist.
-    pub async fn create(&self, name: &str) -> Result<Key> {
-        let create = self.issuer.create.as_ref().ok_or_else(|| internal("no `create`"))?;
-        let scope = self.scope(self.current, Some(name), None);
-        for before in &create.before {
-            let answer = self.send(&before.call, &scope, Resend::Always, |_| Ok(())).await?;
-            self.accepted(answer, &before.ok, &before.call, &scope)?;
-        }
-        let answer = self.once(&create.call, &scope, Resend::IfNotProcessed).await?;
-        if self.is(&create.ok, &create.call, &answer, &scope)? {
-            return self.extracted(&create.call, &create.extract, &answer, None);
-        }
-        if let Some(limit) = &create.limit
-            && limit.hold(answer.status, answer.body.as_ref(), &scope)?
-        {
-            return Err(self.about(&create.call, Code::KeyLimitReached).with(Fact::Status, answer.status));
-        }
-        Err(self.refused(&create.call, &answer))
+        let known: Vec<_> = find.none.iter().collect();
+        let apply = |request: &mut Request| page.apply(request, &self.issuer.id);
+        let answer = self.send_while(asked_by_nobody, &find.call, scope, Resend::Always, &known, apply).await;
+        Ok(answer?)
     }
 
     /// Exchanges a key for a new one. `None` if the key no longer exists.
@@ -228,12 +224,13 @@ impl<'a> Exchange<'a> {
         let scope = self.scope(Some(old), None, end);
         let answer = self.once(&roll.call, &scope, Resend::Never).await?;
         if let Some(gone) = &roll.gone
-            && gone.hold(answer.status, answer.body.as_ref(), &scope)?
+            && gone.hold(answer.answer(), &scope)?
         {
             return Ok(None);
         }
         let answer = self.accepted(answer, &roll.ok, &roll.call, &scope)?;
-        self.extracted(&roll.call, &roll.extract, &answer, old.id.as_deref()).map(Some)
+        let known = Key { id: old.id.clone(), secret: None, fields: BTreeMap::new() };
+        self.extracted(&roll.call, &roll.extract, &answer, known).map(Some)
     }
 
     /// Sends the issuer a new value. `wanted` is asked before each request: an issuer may ask to wait, and meanwhile a later
@@ -249,7 +246,7 @@ impl<'a> Exchange<'a> {
         let set = self.issuer.set.as_ref().ok_or_else(|| internal("no `set`"))?;
         let scope = self.scope(Some(new), None, None);
         // Sending the same value twice has no further effect.
-        let answer = self.send_while(wanted, &set.call, &scope, Resend::Always, |_| Ok(())).await?;
+        let answer = self.send_while(wanted, &set.call, &scope, Resend::Always, &[&set.ok], |_| Ok(())).await?;
         self.accepted(answer, &set.ok, &set.call, &scope).map(|_| ())
     }
 
@@ -276,7 +273,9 @@ impl<'a> Exchange<'a> {
 
     async fn try_once(&self, verify: &crate::description::Verify, key: &Key) -> Result<Verdict> {
         let scope = self.scope(Some(key), None, None);
-        let answer = match self.send(&verify.call, &scope, Resend::Always, |_| Ok(())).await {
+        let known = [&verify.works, &verify.rejected];
+        let answer = self.send_while(asked_by_nobody, &verify.call, &scope, Resend::Always, &known, |_| Ok(()));
+        let answer = match answer.await {
             Ok(answer) => answer,
             // The token endpoint refused the key.
             Err(SendError::Lost(error)) if error.code() == Code::AdminRejected && verify.call.role == Role::Key => {
@@ -285,10 +284,10 @@ impl<'a> Exchange<'a> {
             }
             Err(error) => return Ok(Verdict::Unknown(error.into())),
         };
-        let body = answer.body.as_ref();
-        if verify.works.hold(answer.status, body, &scope)? {
+        if verify.works.hold(answer.answer(), &scope)? {
             if let (Some(place), Some(id)) = (&verify.identity, &key.id) {
-                let answered = body.and_then(|body| place.text(body));
+                let answered = answer.body.as_ref().and_then(|body| place.text(body));
+                let answered = answered.map(|text| if self.issuer.keys_are_ids() { id_of(&text) } else { text });
                 if answered.as_ref() != Some(id) {
                     // No id is shown: the secret may have a key in the id's field.
                     let error = self.about(&verify.call, Code::KeyMismatch);
@@ -299,7 +298,7 @@ impl<'a> Exchange<'a> {
             return Ok(Verdict::Works);
         }
         let status = |code| self.about(&verify.call, code).with(Fact::Status, answer.status);
-        if verify.rejected.hold(answer.status, body, &scope)? {
+        if verify.rejected.hold(answer.answer(), &scope)? {
             self.notes.refused_login();
             return Ok(Verdict::Rejected(status(Code::PendingRejected)));
         }
@@ -311,11 +310,16 @@ impl<'a> Exchange<'a> {
     /// # Errors
     /// Why the key may still work.
     pub async fn revoke(&self, id: &str) -> Result<()> {
-        let key = Key::of_id(id);
+        // A key that is its own id is known by its digest, and only the list has its value.
+        let value = if self.issuer.keys_are_ids() { self.listed_value(id).await? } else { Some(id.into()) };
+        let Some(value) = value else { return Ok(()) };
+        let key = Key::of_id(value.expose());
         let scope = self.scope(Some(&key), None, None);
         for revoke in &self.issuer.revoke {
-            let answer = self.send(&revoke.call, &scope, Resend::Always, |_| Ok(())).await?;
-            let gone = revoke.gone.hold(answer.status, answer.body.as_ref(), &scope)?;
+            let known = [&revoke.done, &revoke.gone];
+            let answer = self.send_while(asked_by_nobody, &revoke.call, &scope, Resend::Always, &known, |_| Ok(()));
+            let answer = answer.await?;
+            let gone = revoke.gone.hold(answer.answer(), &scope)?;
             if !gone && !self.is(&revoke.done, &revoke.call, &answer, &scope)? {
                 return Err(self.refused(&revoke.call, &answer).with(Fact::KeyId, id));
             }
@@ -323,15 +327,28 @@ impl<'a> Exchange<'a> {
         Ok(())
     }
 
+    /// The value of the key with this digest. `None` if the issuer's list has no such key.
+    async fn listed_value(&self, id: &str) -> Result<Option<SecretText>> {
+        let known = || self.values.lock().unwrap_or_else(PoisonError::into_inner).get(id).cloned();
+        if let Some(value) = known() {
+            return Ok(Some(value));
+        }
+        self.find().await?;
+        Ok(known())
+    }
+
+    /// A key with what the answer says of it beside what is known.
     fn extracted(
         &self,
         call: &Call,
         places: &BTreeMap<String, Pointer>,
         answer: &Response,
-        old_id: Option<&str>,
+        mut key: Key,
     ) -> Result<Key> {
+        if places.is_empty() {
+            return Ok(key);
+        }
         let body = answer.body.as_ref().ok_or_else(|| self.unexpected(call, answer))?;
-        let mut key = Key { id: old_id.map(str::to_owned), secret: None, fields: BTreeMap::new() };
         for (name, place) in places {
             let text = place.text(body).filter(|text| !text.is_empty()).ok_or_else(|| {
                 self.unexpected(call, answer)
@@ -345,6 +362,9 @@ impl<'a> Exchange<'a> {
                 }
             }
         }
+        if self.issuer.keys_are_ids() {
+            key.id = key.secret.as_ref().map(|secret| id_of(secret.expose()));
+        }
         Ok(key)
     }
 
@@ -353,7 +373,7 @@ impl<'a> Exchange<'a> {
         let graphql = matches!(call.body, crate::description::Body::GraphQl { .. });
         let errors = answer.body.as_ref().and_then(|body| body.get("errors"));
         let failed = errors.and_then(serde_json::Value::as_array).is_some_and(|errors| !errors.is_empty());
-        Ok(!(graphql && failed) && ok.hold(answer.status, answer.body.as_ref(), scope)?)
+        Ok(!(graphql && failed) && ok.hold(answer.answer(), scope)?)
     }
 
     fn accepted(&self, answer: Response, ok: &Predicates, call: &Call, scope: &Scope<'_>) -> Result<Response> {
@@ -367,7 +387,7 @@ impl<'a> Exchange<'a> {
 
     /// Sends a request that must not be repeated while its outcome is unknown.
     async fn once(&self, call: &Call, scope: &Scope<'_>, resend: Resend) -> Result<Response> {
-        let answer = self.send(call, scope, resend, |_| Ok(())).await;
+        let answer = self.send_while(asked_by_nobody, call, scope, resend, &[], |_| Ok(())).await;
         answer.map_err(|error| match error {
             SendError::NotSent(error) => error,
             SendError::Lost(error) if matches!(error.code(), Code::ConnectionLost | Code::ServerSilent) => {
@@ -377,26 +397,20 @@ impl<'a> Exchange<'a> {
         })
     }
 
-    /// Sends a call, and repeats it while that may help, `resend` allows it and there is time.
-    async fn send(
-        &self,
-        call: &Call,
-        scope: &Scope<'_>,
-        resend: Resend,
-        change: impl Fn(&mut Request) -> Result<()>,
-    ) -> Result<Response, SendError> {
-        self.send_while(|| std::future::ready(Ok(())), call, scope, resend, change).await
-    }
-
-    /// As [`send`](Self::send), as long as `wanted` says before each request that it may be sent.
+    /// Sends a call, and repeats it while that may help, `resend` allows it and there is time, as long as `wanted` says before each
+    /// request that it may be sent. An answer that is `known` is not asked for again, whatever its status.
     async fn send_while<W: Future<Output = Result<()>>>(
         &self,
         wanted: impl Fn() -> W,
         call: &Call,
         scope: &Scope<'_>,
         resend: Resend,
+        known: &[&Predicates],
         change: impl Fn(&mut Request) -> Result<()>,
     ) -> Result<Response, SendError> {
+        let is_known = |answer: &Response| {
+            known.iter().any(|predicates| predicates.hold(answer.answer(), scope).is_ok_and(|holds| holds))
+        };
         let mut pause = FIRST_PAUSE;
         loop {
             let outcome = match self.prepare(call, scope, &change).await {
@@ -413,7 +427,7 @@ impl<'a> Exchange<'a> {
             let wait = match &outcome {
                 // The issuer did not process the request, so any request can be repeated (RFC 6585, section 4).
                 Ok(answer) if answer.status == 429 => answer.retry_after.unwrap_or(THROTTLE_PAUSE).max(pause),
-                Ok(answer) if answer.status >= 500 && resend == Resend::Always => {
+                Ok(answer) if answer.status >= 500 && resend == Resend::Always && !is_known(answer) => {
                     answer.retry_after.unwrap_or_default().max(pause)
                 }
                 Ok(_) => return outcome,
@@ -530,6 +544,11 @@ fn may_pass(error: &SendError, resend: Resend) -> bool {
 fn invalid_client(answer: &Response) -> bool {
     let error = answer.body.as_ref().and_then(|body| body.get("error")?.as_str());
     answer.status == 401 || matches!(error, Some("invalid_client" | "access_denied" | "unauthorized_client"))
+}
+
+/// For requests that may be sent at any time.
+fn asked_by_nobody() -> std::future::Ready<Result<()>> {
+    std::future::ready(Ok(()))
 }
 
 fn internal(what: &str) -> Error {

@@ -51,11 +51,15 @@ pub(super) fn next_page(find: &Find, page: &Page, answer: &Response, items: usiz
         }
         Pages::Url(place) => text(place).map(Page::Address),
         Pages::Link(relation) => linked(answer.link.as_deref()?, relation).map(Page::Address),
-        Pages::Number { query, first } if items > 0 => {
+        Pages::Number { query, first, last } if items > 0 => {
             let number = match page {
                 Page::Parameter(_, number) => number.parse::<u32>().ok()?,
                 _ => *first,
             };
+            let last = last.as_ref().and_then(&text).and_then(|last| last.parse::<u32>().ok());
+            if last.is_some_and(|last| number >= last) {
+                return None;
+            }
             Some(Page::Parameter(query.clone(), number.saturating_add(1).to_string()))
         }
         // Counted by the items received: a server may send fewer than requested.

@@ -18,6 +18,8 @@ pub struct HostPolicy {
     pub private_hosts: HostsByIssuer,
     /// Host and port that all requests go to instead, for tests and proxies.
     pub instead: Option<String>,
+    /// Whether requests go there without TLS, which they do on this machine only. No setting of the function says so.
+    pub without_tls: bool,
 }
 
 /// Whose request it is.
@@ -34,6 +36,8 @@ pub struct Place<'a> {
 pub(super) struct Host {
     pub(super) name: String,
     pub(super) port: u16,
+    /// Without TLS, and on this machine only.
+    pub(super) plain: bool,
     private: bool,
 }
 
@@ -51,10 +55,10 @@ impl HostPolicy {
         }
         if let Some(instead) = &self.instead {
             let (name, port) = split(instead)?;
-            return Ok(Host { name, port, private: true });
+            return Ok(Host { name, port, plain: self.without_tls, private: true });
         }
         let private = allowed(&self.private_hosts);
-        Ok(Host { name, port, private })
+        Ok(Host { name, port, plain: false, private })
     }
 
     /// The addresses of a host, without those that are not allowed.
@@ -72,7 +76,11 @@ impl HostPolicy {
             }
         };
         // The function connects to the checked address, so a name cannot change its address in between.
-        let usable: Vec<_> = found.iter().copied().filter(|address| may_connect(address.ip(), host.private)).collect();
+        let usable = |address: &SocketAddr| {
+            let at_hand = !host.plain || address.ip().to_canonical().is_loopback();
+            at_hand && may_connect(address.ip(), host.private)
+        };
+        let usable: Vec<_> = found.iter().copied().filter(usable).collect();
         match (usable.is_empty(), found.first()) {
             (false, _) => Ok(usable),
             (true, None) => Err(unresolved()),
@@ -303,6 +311,31 @@ mod tests {
         let metadata = HostPolicy { private_hosts: of("acme", "169.254.169.254"), ..HostPolicy::default() };
         let host = metadata.destination("169.254.169.254", ACME).unwrap();
         assert_eq!(metadata.resolve(&host, deadline).await.unwrap_err().code(), Code::HostDenied);
+    }
+
+    /// Everybody on the way could read a credential.
+    #[tokio::test]
+    async fn nothing_goes_without_tls_but_to_this_machine() {
+        let deadline = Deadline::after(std::time::Duration::from_secs(5));
+        let to = |instead: &str, without_tls| HostPolicy {
+            instead: Some(instead.to_owned()),
+            without_tls,
+            ..HostPolicy::default()
+        };
+        for (address, plain_works) in
+            [("127.0.0.1:80", true), ("[::1]:80", true), ("10.0.0.1:80", false), ("8.8.8.8:80", false)]
+        {
+            for (without_tls, works) in [(false, true), (true, plain_works)] {
+                let policy = to(address, without_tls);
+                let host = policy.destination("api.example.com", ACME).unwrap();
+                assert_eq!(host.plain, without_tls);
+                let resolved = policy.resolve(&host, deadline).await;
+                assert_eq!(resolved.is_ok(), works, "{address} {without_tls}");
+            }
+        }
+        // Without `instead`, TLS is never left out.
+        let policy = HostPolicy { without_tls: true, ..HostPolicy::default() };
+        assert!(!policy.destination("localhost:80", ACME).unwrap().plain);
     }
 
     #[test]

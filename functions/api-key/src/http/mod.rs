@@ -1,4 +1,4 @@
-//! One request, one connection, one answer: always TLS, no redirect, no private address, and a limit for everything.
+//! One request, one connection, one answer: always TLS (but for a trial on this machine), no redirect, no private address, and a limit for everything.
 
 mod address;
 pub mod request;
@@ -6,6 +6,7 @@ pub mod request;
 pub(crate) use address::is_host_pattern;
 pub use address::{HostPolicy, HostsByIssuer, Place};
 
+use crate::description::Answer;
 use crate::http::request::Request;
 use ::http::response::Parts;
 use ::http::{HeaderMap, Method, header};
@@ -67,6 +68,15 @@ pub struct Response {
     pub link: Option<String>,
     /// The body, if it is JSON.
     pub body: Option<Value>,
+    /// The body, if it is text.
+    pub text: Option<String>,
+}
+
+impl Response {
+    /// What predicates look at.
+    pub fn answer(&self) -> Answer<'_> {
+        Answer { status: self.status, body: self.body.as_ref(), text: self.text.as_deref() }
+    }
 }
 
 impl fmt::Debug for Response {
@@ -110,11 +120,17 @@ impl Client {
             let error = error.with_default(Fact::Call, &request.what).with_default(Fact::Host, &host.name);
             error.with_default(Fact::Port, host.port)
         };
-        let stream = self.connect(&host, deadline).await.map_err(|error| SendError::NotSent(placed(error)))?;
-        let message = message(&request).map_err(|error| SendError::NotSent(placed(error)))?;
+        let unsent = |error| SendError::NotSent(placed(error));
+        let tcp = self.connect(&host, deadline).await.map_err(unsent)?;
+        let message = message(&request).map_err(unsent)?;
+        let answer = if host.plain {
+            deadline.limit(converse(tcp, message)).await
+        } else {
+            let stream = self.secured(&host, tcp, deadline).await.map_err(unsent)?;
+            deadline.limit(converse(stream, message)).await
+        };
         let lost = |code| SendError::Lost(placed(Error::new(code)));
-        let (head, body) =
-            deadline.limit(converse(stream, message)).await.map_err(|_| lost(Code::ServerSilent))?.map_err(lost)?;
+        let (head, body) = answer.map_err(|_| lost(Code::ServerSilent))?.map_err(lost)?;
         if head.status.is_redirection() {
             let error = Error::new(Code::RedirectRefused).with(Fact::Status, head.status.as_u16());
             return Err(SendError::Lost(placed(error)));
@@ -128,39 +144,42 @@ impl Client {
             link: joined(&head.headers, header::LINK),
             // serde_json refuses more than 128 levels.
             body: serde_json::from_slice(&body).ok(),
+            text: std::str::from_utf8(&body).ok().map(str::to_owned),
         })
     }
 
-    async fn connect(
-        &self,
-        host: &address::Host,
-        deadline: Deadline,
-    ) -> Result<tokio_rustls::client::TlsStream<TcpStream>> {
+    async fn connect(&self, host: &address::Host, deadline: Deadline) -> Result<TcpStream> {
         let addresses = self.policy.resolve(host, deadline).await?;
         let mut failure = Error::new(Code::HostUnresolved);
         for address in addresses {
-            let tcp = match deadline.within(CONNECT_TIMEOUT).limit(TcpStream::connect(address)).await {
-                Ok(Ok(tcp)) => tcp,
+            match deadline.within(CONNECT_TIMEOUT).limit(TcpStream::connect(address)).await {
+                Ok(Ok(tcp)) => {
+                    // A request is small, and nothing follows it.
+                    let _ = tcp.set_nodelay(true);
+                    return Ok(tcp);
+                }
                 Ok(Err(error)) if error.kind() == std::io::ErrorKind::ConnectionRefused => {
                     failure = Error::new(Code::ConnectionRefused);
-                    continue;
                 }
-                Ok(Err(_)) | Err(_) => {
-                    failure = Error::new(Code::ConnectTimeout);
-                    continue;
-                }
-            };
-            // A request is small, and nothing follows it.
-            let _ = tcp.set_nodelay(true);
-            // Only a URL has brackets around an IPv6 address.
-            let name = tls::server_name(host.name.trim_start_matches('[').trim_end_matches(']'))?;
-            return match deadline.limit(self.tls.connect(name, tcp)).await {
-                Ok(Ok(stream)) => Ok(stream),
-                Ok(Err(error)) => Err(tls::failure(&error).unwrap_or_else(|| Error::new(Code::ConnectionLost))),
-                Err(_) => Err(Error::new(Code::ServerSilent)),
-            };
+                Ok(Err(_)) | Err(_) => failure = Error::new(Code::ConnectTimeout),
+            }
         }
         Err(failure)
+    }
+
+    async fn secured(
+        &self,
+        host: &address::Host,
+        tcp: TcpStream,
+        deadline: Deadline,
+    ) -> Result<tokio_rustls::client::TlsStream<TcpStream>> {
+        // Only a URL has brackets around an IPv6 address.
+        let name = tls::server_name(host.name.trim_start_matches('[').trim_end_matches(']'))?;
+        match deadline.limit(self.tls.connect(name, tcp)).await {
+            Ok(Ok(stream)) => Ok(stream),
+            Ok(Err(error)) => Err(tls::failure(&error).unwrap_or_else(|| Error::new(Code::ConnectionLost))),
+            Err(_) => Err(Error::new(Code::ServerSilent)),
+        }
     }
 }
 

@@ -1,8 +1,8 @@
 //! From a call in a description to a request. Pure, so the lab can show requests that have names in place of secrets.
 
 use crate::description::{
-    Address, Auth, Body, Call, Escape, Issuer, JsonTemplate, Placeholder, RequestTarget, Role, Scheme, Scope,
-    SendClient, Template, VarValue, percent_encoded, written,
+    Address, Auth, Body, Call, Escape, FormValue, Issuer, JsonTemplate, Placeholder, RequestTarget, Role, Scheme,
+    Scope, SendClient, Template, VarValue, percent_encoded, written,
 };
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
@@ -147,7 +147,11 @@ fn body(body: &Body, scope: &Scope<'_>) -> Result<Option<(&'static str, SecretTe
         Body::Form(fields) => {
             let mut pairs = Vec::new();
             for (name, value) in fields {
-                pairs.push((name.as_str(), value.fill(scope, Escape::None)?));
+                let value = match value {
+                    FormValue::Text(template) => template.fill(scope, Escape::None)?,
+                    FormValue::Json(tree) => filled(tree, scope)?.to_string().into(),
+                };
+                pairs.push((name.as_str(), value));
             }
             Some(form(&pairs))
         }

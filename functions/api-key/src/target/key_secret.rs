@@ -1,9 +1,11 @@
 //! The content of a version of the secret.
 
 use crate::description::{
-    Admin, Issuer, Key, KeyValue, Output, Placeholder, Strategy, Var, VarSource, VarValue, written,
+    Admin, Issuer, Key, KeyValue, Output, Placeholder, Strategy, Var, VarSource, VarValue, rfc3339, written,
 };
+use crate::exchange::id_of;
 use crate::target::journal::{Grace, Journal};
+use rotation::clock::since_epoch;
 use rotation::document::Document;
 use rotation::secret::SecretText;
 use rotation::{Code, Error, Fact, Result};
@@ -77,6 +79,31 @@ impl KeySecret {
     }
 }
 
+/// The document with a new key in the fields that the description names. `previous` is the key that it replaces.
+///
+/// # Errors
+/// [`Code::FieldMissing`] if the key lacks what a field shall have.
+pub fn with_key(current: &Document, issuer: &Issuer, key: &Key, previous: Option<&SecretText>) -> Result<Document> {
+    let mut changes = Vec::new();
+    for (field, output) in &issuer.output {
+        let text = match output {
+            Output::KeySecret => key.secret.as_ref().map(|secret| secret.expose().to_owned()),
+            Output::KeyId => key.id.clone(),
+            Output::KeyField(name) => key.fields.get(name).map(|text| text.expose().to_owned()),
+            Output::PreviousSecret => previous.map(|secret| secret.expose().to_owned()),
+            Output::Time => Some(rfc3339(since_epoch())),
+        };
+        let text = text.ok_or_else(|| Error::new(Code::FieldMissing).with(Fact::Field, field))?;
+        let json = match output {
+            Output::KeyId => current.json_of_id(field, &text),
+            _ => Value::from(text).to_string(),
+        };
+        changes.push((field.as_str(), json));
+    }
+    let changes: Vec<_> = changes.iter().map(|(field, json)| (*field, json.as_str())).collect();
+    current.with_json(&changes)
+}
+
 fn lifetime(options: Option<&Document>, issuer: &Issuer) -> Result<Option<Duration>> {
     let Some(options) = options else { return Ok(issuer.lifetime) };
     // Two at least: an issuer that gets a date ends the key when that day begins.
@@ -106,6 +133,9 @@ pub fn key(document: &Document, issuer: &Issuer) -> Result<Key> {
             }
             Output::PreviousSecret | Output::Time => {}
         }
+    }
+    if issuer.keys_are_ids() {
+        key.id = key.secret.as_ref().map(|secret| id_of(secret.expose()));
     }
     Ok(key)
 }

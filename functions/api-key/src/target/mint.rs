@@ -15,7 +15,9 @@ use crate::target::rights::{Administrator, Holder};
 use rotation::clock::{Deadline, since_epoch};
 use rotation::protocol::context::StepContext;
 use rotation::protocol::store::PutOutcome;
+use rotation::secret::SecretText;
 use rotation::{Code, Error, Fact, Result};
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 /// The time kept for storing the value, because an unstored key is an orphan. Secrets Manager answers in a tenth of it.
@@ -37,7 +39,14 @@ struct Candidate {
 }
 
 /// Creates the next key.
-pub(crate) async fn mint(admin: &Administrator, context: &StepContext<'_>) -> Result<Minted> {
+///
+/// `value` is the value of the key, if the function draws it. If its id is the function's, too, nothing is created here: the key is
+/// stored, and setSecret creates it.
+pub(crate) async fn mint(
+    admin: &Administrator,
+    context: &StepContext<'_>,
+    value: Option<SecretText>,
+) -> Result<Minted> {
     let deadline = context.deadline().less(TO_STORE);
     // An invocation that made a key before this moment has ended by now.
     let oldest_in_flight = since_epoch().saturating_sub(context.deadline().left() + CLOCKS);
@@ -63,7 +72,10 @@ pub(crate) async fn mint(admin: &Administrator, context: &StepContext<'_>) -> Re
         let error = Error::new(Code::OrphanPossible).with(Fact::Issuer, &admin.holder.issuer.id);
         context.warn(error.with(Fact::What, risk));
     }
-    let key = keys.create(&candidates, oldest_in_flight).await?;
+    let key = match admin.holder.issuer.creates_stored_keys() {
+        true => Key { id: Some(keys.new_name()), secret: value, fields: BTreeMap::new() },
+        false => keys.create(value, &candidates, oldest_in_flight).await?,
+    };
     let id = key.id.as_deref().ok_or_else(|| Error::new(Code::Internal).with(Fact::What, "a key without an id"))?;
     journal.proof = admin.prover.prove(id);
     // An issuer may answer a creation with a key that the older list already had.
@@ -102,6 +114,7 @@ pub(crate) async fn settle(admin: &Administrator, context: &StepContext<'_>, min
     let orphans: Vec<&String> = match put {
         PutOutcome::Stored => minted.candidates.iter().collect(),
         // The value is another invocation's, and any other key of this version may be that value.
+        PutOutcome::OtherValueThere if admin.holder.issuer.creates_stored_keys() => Vec::new(),
         PutOutcome::OtherValueThere => minted.key.id.iter().collect(),
     };
     for id in orphans {
@@ -275,8 +288,13 @@ impl Minting<'_> {
     }
 
     /// Creates a key. At the issuer's limit, a key that an old attempt has left is revoked first.
-    async fn create(&self, candidates: &[Candidate], oldest_in_flight: Duration) -> Result<Key> {
-        match self.create_once().await {
+    async fn create(
+        &self,
+        value: Option<SecretText>,
+        candidates: &[Candidate],
+        oldest_in_flight: Duration,
+    ) -> Result<Key> {
+        match self.create_once(value.clone()).await {
             Err(error) if error.code() == Code::KeyLimitReached && candidates.is_empty() => {
                 // A key made since the list was read belongs to another invocation, which is about to store it.
                 let now = self.exchange.find().await.ok().flatten().unwrap_or_default();
@@ -292,17 +310,26 @@ impl Minting<'_> {
                 for candidate in candidates.iter().filter(old) {
                     self.exchange.revoke(&candidate.id).await?;
                 }
-                self.create_once().await
+                self.create_once(value).await
             }
             created => created,
         }
     }
 
-    async fn create_once(&self) -> Result<Key> {
+    async fn create_once(&self, value: Option<SecretText>) -> Result<Key> {
         let time = self.issuer.create.as_ref().map(|create| create.call.timeout).unwrap_or_default();
         enough(self.deadline, time)?;
-        let name = name(&self.admin.holder.prefix, self.context.token(), since_epoch());
-        self.exchange.create(&name).await
+        let name = self.new_name();
+        let key = self.exchange.create(&name, value).await?;
+        if let Err(error) = self.exchange.after(&key, &name).await {
+            discard(self.admin, self.context, &key).await;
+            return Err(error);
+        }
+        Ok(key)
+    }
+
+    fn new_name(&self) -> String {
+        name(&self.admin.holder.prefix, self.context.token(), since_epoch())
     }
 }
 

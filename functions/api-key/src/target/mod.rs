@@ -9,14 +9,14 @@ mod rights;
 mod roll;
 pub mod value;
 
-use crate::description::{Key, Output, Strategy, rfc3339};
+use crate::description::{Key, Strategy};
 use crate::exchange::{ListedKey, Verdict};
 use crate::http::{Client, HostPolicy, Sender};
 use crate::settings::Settings;
 use crate::sources::Sources;
-use crate::target::journal::{Grace, Journal};
+use crate::target::journal::{Grace, Journal, parts, token_part};
 use crate::target::key_secret::{KeySecret, issuer_name};
-use crate::target::mint::{Minted, discard, mint, settle};
+use crate::target::mint::{Minted, TO_STORE, discard, mint, settle};
 use crate::target::overdue::{Living, Overdue, moved};
 use crate::target::rights::{Administrator, Deployment, Holder};
 use crate::target::roll::roll;
@@ -68,6 +68,7 @@ impl ApiKey {
             hosts: settings.allowed_hosts.clone(),
             private_hosts: settings.allowed_private_hosts.clone(),
             instead: settings.issuer_endpoint.clone(),
+            without_tls: false,
         };
         let sources = Sources::new(&settings.issuers, settings.ssm_endpoint.as_deref())?;
         let client = Client::new(settings.ca_bundle.as_deref(), policy)?;
@@ -114,14 +115,19 @@ impl ApiKey {
     }
 }
 
-async fn minted(context: &StepContext<'_>, current: &Document, admin: Administrator) -> Result<Proposal<Made>> {
-    let minted = mint(&admin, context).await?;
+async fn minted(
+    context: &StepContext<'_>,
+    current: &Document,
+    admin: Administrator,
+    value: Option<SecretText>,
+) -> Result<Proposal<Made>> {
+    let minted = mint(&admin, context, value).await?;
     let document = written(current, &admin.holder, &minted.key).and_then(|document| {
         let document = minted.journal.write(&document)?;
         // A stored value never changes, so an unreadable one would stop every later step.
         KeySecret::read(&document, &admin.holder.issuer).map(|_| document)
     });
-    if document.is_err() {
+    if document.is_err() && !admin.holder.issuer.creates_stored_keys() {
         discard(&admin, context, &minted.key).await;
     }
     Ok(Proposal { document: document?, made: Made(Outside::Minted(Box::new((admin, minted)))) })
@@ -166,6 +172,28 @@ async fn put_back(context: &StepContext<'_>, admin: &Administrator) -> Result<()
     Ok(())
 }
 
+/// Creates the key of a version at the issuer, with all that it needs.
+///
+/// **Invariant:** createSecret has stored id and value before the first request, so whatever is lost, the same requests are sent
+/// again. Otherwise a key would work that is in no secret, or lack what it needs. Tests: `killed_after_each_call_of_a_stored_key`,
+/// `each_reply_of_a_stored_key_is_lost`.
+///
+/// **Invariant:** only a key that createSecret has named for this version is created. Otherwise the writer of a secret could name
+/// any user, and give it a password with the admin's credential. Test: `a_user_that_the_secret_only_names_keeps_its_password`.
+async fn place(context: &StepContext<'_>, admin: Administrator) -> Result<Applied> {
+    let key = &admin.holder.version.key;
+    let named = key.id.as_deref().and_then(|id| parts(&admin.holder.prefix, id));
+    let is_own = named.is_some_and(|(token, _)| token == token_part(context.token()));
+    if !is_own || !admin.has_proof() {
+        return Ok(Applied::AlreadyInEffect);
+    }
+    let exchange = admin.exchange(context.deadline().less(TO_STORE));
+    exchange.create_stored(key, || context.still_wanted()).await?;
+    // A request that was held up may have created it after a later rotation began. That rotation's successor finds it in the list.
+    context.still_wanted().await?;
+    Ok(Applied::Changed(Change { by: "admin", previous: PreviousCredential::Works }))
+}
+
 impl Target for ApiKey {
     type Made = Made;
     /// An issuer has no lock.
@@ -179,7 +207,7 @@ impl Target for ApiKey {
     fn helper_secret(&self, current: &Document) -> Option<Helper> {
         let issuer = self.deployment.sources.at_hand(&issuer_name(current).ok()?)?;
         let version = KeySecret::read(current, &issuer).ok()?;
-        let sets = issuer.strategy == Strategy::SetValue;
+        let sets = issuer.strategy == Strategy::SetValue || issuer.creates_stored_keys();
         let secret = version.admin_secret.filter(|id| sets && self.deployment.allows_admin(id))?;
         Some(Helper { secret, verifies: false })
     }
@@ -211,14 +239,18 @@ impl Target for ApiKey {
                 let document = proven(&written(current, holder, &key)?, &admin, &key)?;
                 Ok(Proposal { document, made: Made(Outside::Rolled) })
             }
-            Strategy::CreateRevoke | Strategy::RevokeCreate => minted(context, current, admin).await,
+            Strategy::CreateRevoke | Strategy::RevokeCreate => {
+                let draws = holder.issuer.value.is_some();
+                let value = draws.then(|| self.drawn(&holder.version)).transpose()?.and_then(|key| key.secret);
+                minted(context, current, admin, value).await
+            }
         }
     }
 
     async fn settle(&self, context: &StepContext<'_>, made: Made, put: PutOutcome) -> Result<()> {
         match (made.0, put) {
             (Outside::Minted(made), put) => {
-                if put == PutOutcome::Stored {
+                if put == PutOutcome::Stored && !made.0.holder.issuer.creates_stored_keys() {
                     context.notes().took_effect(PreviousCredential::Works);
                 }
                 settle(&made.0, context, &made.1, put).await;
@@ -231,6 +263,9 @@ impl Target for ApiKey {
 
     async fn apply(&self, context: &StepContext<'_>, versions: Versions<'_>) -> Result<Applied> {
         let (holder, current) = self.unedited(context, versions).await?;
+        if holder.issuer.creates_stored_keys() {
+            return place(context, holder.with_admin(context).await?).await;
+        }
         if holder.issuer.strategy != Strategy::SetValue {
             return Ok(Applied::AlreadyInEffect);
         }
@@ -361,24 +396,7 @@ fn admin_tried(listed: Result<Option<Vec<ListedKey>>>) -> Option<Attempt> {
 
 /// The document with a new key in the fields that the description names.
 fn written(current: &Document, holder: &Holder, key: &Key) -> Result<Document> {
-    let mut changes = Vec::new();
-    for (field, output) in &holder.issuer.output {
-        let text = match output {
-            Output::KeySecret => key.secret.as_ref().map(|secret| secret.expose().to_owned()),
-            Output::KeyId => key.id.clone(),
-            Output::KeyField(name) => key.fields.get(name).map(|text| text.expose().to_owned()),
-            Output::PreviousSecret => holder.version.key.secret.as_ref().map(|secret| secret.expose().to_owned()),
-            Output::Time => Some(rfc3339(since_epoch())),
-        };
-        let text = text.ok_or_else(|| Error::new(Code::FieldMissing).with(Fact::Field, field))?;
-        let json = match output {
-            Output::KeyId => current.json_of_id(field, &text),
-            _ => serde_json::Value::from(text).to_string(),
-        };
-        changes.push((field.as_str(), json));
-    }
-    let changes: Vec<_> = changes.iter().map(|(field, json)| (*field, json.as_str())).collect();
-    current.with_json(&changes)
+    key_secret::with_key(current, &holder.issuer, key, holder.version.key.secret.as_ref())
 }
 
 /// The document with a proof that its key is the secret's own.

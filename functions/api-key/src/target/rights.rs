@@ -131,11 +131,15 @@ pub(crate) struct Administrator {
 }
 
 impl Administrator {
-    /// Whether an earlier rotation has left a proof that the key belongs to this secret.
+    /// Whether an earlier rotation has left a proof that the key belongs to this secret, or the deployer needs none.
     pub(crate) fn is_proven(&self) -> bool {
+        self.holder.deployment.allow_unproven || self.has_proof()
+    }
+
+    /// Whether createSecret has left such a proof.
+    pub(crate) fn has_proof(&self) -> bool {
         let KeySecret { key, journal, .. } = &self.holder.version;
-        let id = key.id.as_deref().unwrap_or_default();
-        self.holder.deployment.allow_unproven || self.prover.holds(id, journal.proof.as_deref())
+        self.prover.holds(key.id.as_deref().unwrap_or_default(), journal.proof.as_deref())
     }
 
     /// Shows that the writer of the secret has its key.

@@ -59,7 +59,7 @@ pub(super) fn strategy(strategy: Strategy) -> &'static str {
 
 fn order(strategy: Strategy) -> &'static str {
     match strategy {
-        Strategy::CreateRevoke => "the issuer makes a second key, and the first is revoked after its grace",
+        Strategy::CreateRevoke => "a second key is made, and the first is revoked after its grace",
         Strategy::RevokeCreate => "the key before the current one is revoked, and then the issuer makes the next",
         Strategy::SetValue => "the function makes the value and tells the issuer; the one before ends at once",
         Strategy::Roll => "one call exchanges the key; the one before ends at once",

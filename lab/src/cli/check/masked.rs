@@ -80,8 +80,13 @@ fn plan(issuer: &Issuer) -> Vec<Planned<'_>> {
                 revoke().for_each(|call| add(CREATE, call, "the key before the current one"));
             }
             if let Some(create) = &issuer.create {
-                create.before.iter().for_each(|before| add(CREATE, &before.call, "right before the next"));
-                add(CREATE, &create.call, "");
+                let (step, remark) = match issuer.creates_stored_keys() {
+                    true => (SET, "the new key, which is stored by now"),
+                    false => (CREATE, ""),
+                };
+                create.before.iter().for_each(|before| add(step, &before.call, "right before the next"));
+                add(step, &create.call, remark);
+                create.after.iter().for_each(|after| add(step, &after.call, "the new key"));
             }
         }
         Strategy::Roll | Strategy::RollGrace | Strategy::SetValue => {
@@ -102,7 +107,10 @@ fn plan(issuer: &Issuer) -> Vec<Planned<'_>> {
 /// Whether a working key proves that it belongs to its id. Only then is a first key tried.
 fn tells_whose(issuer: &Issuer) -> bool {
     let identity = issuer.verify.as_ref().is_some_and(|verify| verify.identity.is_some());
-    identity || issuer.signs_in_with_id() || issuer.find.as_ref().is_some_and(|find| find.complete)
+    identity
+        || issuer.signs_in_with_id()
+        || issuer.keys_are_ids()
+        || issuer.find.as_ref().is_some_and(|find| find.complete)
 }
 
 /// Fills in marks.
@@ -124,7 +132,9 @@ impl<'a> Filler<'a> {
         let admin = admin.into_iter().map(|name| (name.clone(), marks.mark(&format!("admin.{name}")).into())).collect();
         let fields = key_fields(issuer);
         let fields = fields.into_iter().map(|name| (name.clone(), marks.mark(&format!("key.{name}")).into())).collect();
-        let key = Key { id: Some(marks.mark("key.id")), secret: Some(marks.mark("key.secret").into()), fields };
+        let secret = marks.mark("key.secret");
+        let id = if issuer.keys_are_ids() { secret.clone() } else { marks.mark("key.id") };
+        let key = Key { id: Some(id), secret: Some(secret.into()), fields };
         let vars = vars(issuer, &mut marks);
         let (name, name_prefix) = (marks.mark("name"), marks.mark("namePrefix"));
         let token = marks.mark("token").into();

@@ -2,12 +2,16 @@
 //! would send, and tries it.
 
 mod about;
+mod against;
 mod checked;
+mod file;
 mod masked;
+mod replace;
 mod trial;
 
 use super::screen::Screen;
 use super::stop::{Stop, interrupted};
+use against::{Against, place};
 use api_key::description::{Problem, read};
 use api_key::sources::BUILT_IN;
 use checked::{Checked, EndLine};
@@ -29,9 +33,13 @@ pub(super) struct CheckIssuer {
     #[arg(long, value_name = "NAME", conflicts_with = "file", value_parser = built_in_names())]
     built_in: Option<String>,
     /// Try it: make a key there, use it, look for it in the list, and revoke it. All requests go to this URL, `https://`
-    /// with a host and perhaps a port, whatever the description's hosts are.
-    #[arg(long, value_name = "URL", value_parser = authority)]
-    against: Option<String>,
+    /// with a host and perhaps a port, whatever the description's hosts are. `http://` is for a server on this machine.
+    #[arg(long, value_name = "URL", value_parser = place)]
+    against: Option<Against>,
+    /// Exchange the key of --secret for a new one, where a rotation does that (roll, roll_grace, set_value), and write the new
+    /// one into that file. The old one ends. Without this the key is only used.
+    #[arg(long, requires = "secret")]
+    replace_key: bool,
     /// The secret's value, as it will be stored: a JSON document.
     #[arg(long, value_name = "FILE.json", requires = "against")]
     secret: Option<PathBuf>,
@@ -50,13 +58,6 @@ fn built_in_names() -> PossibleValuesParser {
     PossibleValuesParser::new(BUILT_IN.iter().map(|(name, _)| *name))
 }
 
-/// The host, and perhaps the port, of a URL.
-fn authority(url: &str) -> Result<String, &'static str> {
-    let authority = url.strip_prefix("https://").map(|rest| rest.trim_end_matches('/'));
-    let authority = authority.filter(|it| !it.is_empty() && !it.contains(['/', '?', '#', '@', ' ']));
-    authority.map(str::to_owned).ok_or("expected https:// and a host, perhaps with a port, and no path")
-}
-
 /// Checks, shows and tries. Signals are handled in here: a key that was made does not stay, whatever comes.
 pub(super) async fn check(screen: &Screen, arguments: &CheckIssuer) -> Result<(), Stop> {
     let checked = shown(screen, arguments).inspect_err(|stop| {
@@ -67,10 +68,11 @@ pub(super) async fn check(screen: &Screen, arguments: &CheckIssuer) -> Result<()
     if screen.is_unread().await {
         return Err(Stop::Unread);
     }
-    let Some(authority) = &arguments.against else { return Ok(()) };
+    let Some(against) = &arguments.against else { return Ok(()) };
     let signals = interrupted(screen);
     tokio::pin!(signals);
-    let given = trial::Given { issuer: &checked.issuer, authority, checked: &checked };
+    let replaces = arguments.secret.as_deref().filter(|_| arguments.replace_key);
+    let given = trial::Given { issuer: &checked.issuer, against, checked: &checked, replaces };
     trial::run(screen, given, signals.as_mut()).await
 }
 
@@ -132,18 +134,4 @@ struct InvalidLine<'a> {
 struct ProblemLine<'a> {
     path: &'a str,
     message: &'a str,
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_url_is_a_host_and_perhaps_a_port() {
-        assert_eq!(authority("https://localhost:8443/"), Ok("localhost:8443".to_owned()));
-        assert_eq!(authority("https://api.example.com"), Ok("api.example.com".to_owned()));
-        for bad in ["http://localhost", "localhost:1", "https://", "https://a/b", "https://u@h", "https://a?b"] {
-            assert!(authority(bad).is_err(), "{bad}");
-        }
-    }
 }

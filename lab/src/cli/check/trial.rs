@@ -4,19 +4,26 @@
 use super::super::screen::{Screen, Style};
 use super::super::steps::{milliseconds, rounded};
 use super::super::stop::Stop;
+use super::against::Against;
 use super::checked::{Checked, EndLine};
+use super::file::SecretFile;
 use api_key::description::{Admin, Issuer, Key, Strategy, VarSource, VarValue};
 use api_key::exchange::{Exchange, ListedKey, Subject, Verdict};
 use api_key::http::{Client, HostPolicy};
+use api_key::settings::EXCLUDE_CHARACTERS;
 use api_key::target::journal::{name, name_prefix};
 use api_key::target::key_secret::{admin_fields, issuer_name, key, vars};
+use api_key::target::value::draw;
 use rotation::clock::{Deadline, Stopwatch, since_epoch};
 use rotation::document::Document;
+use rotation::environment::Environment;
+use rotation::password::{OsEntropy, Policy};
 use rotation::secret::SecretText;
 use rotation::{Code, Error};
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::future::Future;
+use std::path::Path;
 use std::pin::Pin;
 use std::time::Duration;
 use tokio::net::TcpStream;
@@ -36,8 +43,10 @@ const BETWEEN_NOTES: Duration = Duration::from_secs(5);
 /// What is tried, and where.
 pub(super) struct Given<'a> {
     pub(super) issuer: &'a Issuer,
-    pub(super) authority: &'a str,
+    pub(super) against: &'a Against,
     pub(super) checked: &'a Checked,
+    /// The file whose key is exchanged.
+    pub(super) replaces: Option<&'a Path>,
 }
 
 /// What the two secrets say. Not `Debug`.
@@ -63,7 +72,7 @@ pub(super) async fn run<F: Future<Output = Stop>>(
             tokio::select! {
                 biased;
                 stop = signals.as_mut() => return Err(stop),
-                reached = reached(given.authority) => reached?,
+                reached = reached(&given.against.authority) => reached?,
             }
         }
         Ok((client, facts))
@@ -73,13 +82,18 @@ pub(super) async fn run<F: Future<Output = Stop>>(
             screen.json(&EndLine::failed("setup", reason));
         }
     })?;
-    screen.heading(&format!("Tried against https://{}", given.authority));
+    screen.heading(&format!("Tried against {}", given.against));
     let prefix = name_prefix(&format!("check-issuer {}", uuid::Uuid::new_v4()));
     let exchange = |time| {
         let Facts { vars, admin, current } = &facts;
         let subject = Subject { issuer, vars, admin, current: current.as_ref(), lifetime: issuer.lifetime };
         Exchange::new(&client, subject, prefix.clone(), Deadline::after(time))
     };
+    if given.replaces.is_some() && (issuer.mints() || issuer.strategy == Strategy::Generate) {
+        let reason = "--replace-key: this strategy makes another key, and the one in the secret stays";
+        screen.json(&EndLine::failed("setup", reason));
+        return Err(Stop::Setup(reason.to_owned()));
+    }
     let trial = Trial { screen, exchange: &exchange(FOR_THE_TRIAL), prefix: &prefix };
     let result = if issuer.mints() {
         let (made, result) = trial.of_new_key(signals.as_mut()).await;
@@ -89,13 +103,21 @@ pub(super) async fn run<F: Future<Output = Stop>>(
             made => removal.remove(&made).await.and(result),
         }
     } else {
-        trial.of_current_key(facts.current.as_ref(), signals).await
+        let replacement = match (given.replaces, &given.checked.secret) {
+            (Some(path), Some(document)) => Some(SecretFile { path, document }),
+            _ => None,
+        };
+        trial.of_current_key(facts.current.as_ref(), replacement, signals).await
     };
     result.inspect(|()| screen.json(&EndLine::works())).map_err(|failure| failure.told(screen))
 }
 
 fn prepare(given: &Given<'_>) -> Result<(Client, Facts), Stop> {
-    let policy = HostPolicy { instead: Some(given.authority.to_owned()), ..HostPolicy::default() };
+    let policy = HostPolicy {
+        instead: Some(given.against.authority.clone()),
+        without_tls: given.against.without_tls,
+        ..HostPolicy::default()
+    };
     let client = Client::new(given.checked.ca.as_deref(), policy).map_err(|error| Stop::Setup(error.to_string()))?;
     Ok((client, Facts::read(given)?))
 }
@@ -137,6 +159,11 @@ impl Facts {
     }
 }
 
+/// The function's policy for passwords, with its defaults.
+pub(super) fn passwords() -> Result<Policy, Error> {
+    Environment::of(&[])?.password_policy(EXCLUDE_CHARACTERS)
+}
+
 /// What may live at the issuer because of this trial.
 enum Made {
     /// No key.
@@ -148,7 +175,7 @@ enum Made {
 }
 
 /// Why a trial ended early.
-enum Failure {
+pub(super) enum Failure {
     /// Said already, with this code.
     Step {
         code: String,
@@ -185,7 +212,7 @@ impl Failure {
         }
     }
 
-    fn new(code: &str, message: impl Into<String>) -> Self {
+    pub(super) fn new(code: &str, message: impl Into<String>) -> Self {
         Self::Step { code: code.to_owned(), message: message.into() }
     }
 }
@@ -196,9 +223,9 @@ impl From<Error> for Failure {
     }
 }
 
-struct Trial<'a> {
-    screen: &'a Screen,
-    exchange: &'a Exchange<'a>,
+pub(super) struct Trial<'a> {
+    pub(super) screen: &'a Screen,
+    pub(super) exchange: &'a Exchange<'a>,
     prefix: &'a str,
 }
 
@@ -226,7 +253,7 @@ impl Trial<'_> {
             biased;
             stop = signals => Err(Failure::Stopped(stop)),
             () = self.screen.unread() => Err(Failure::Stopped(Stop::Unread)),
-            result = self.life_of(&key) => result,
+            result = self.life_of(&key, &name) => result,
         };
         let left = if result.is_ok() { Made::Nothing } else { Made::of(&key, &name) };
         (left, result)
@@ -234,15 +261,22 @@ impl Trial<'_> {
 
     async fn create(&self, name: &str) -> Result<Key, Failure> {
         self.step("create", async {
-            let key = self.exchange.create(name).await?;
+            let value = self.exchange.issuer().value.as_ref();
+            let value = value.map(|value| draw(value, &passwords()?, &OsEntropy)).transpose()?;
+            let key = self.exchange.create(name, value).await?;
             let about = format!("key {}, named {name}", key.id.as_deref().unwrap_or("without an id"));
             Ok((key, about))
         })
         .await
     }
 
-    async fn life_of(&self, key: &Key) -> Result<(), Failure> {
+    async fn life_of(&self, key: &Key, name: &str) -> Result<(), Failure> {
         let id = key.id.as_deref().ok_or_else(|| Failure::new("answer-unexpected", "the key has no id"))?;
+        let after = self.exchange.issuer().create.as_ref().map_or(0, |create| create.after.len());
+        if after > 0 {
+            let calls = if after == 1 { "1 call".to_owned() } else { format!("{after} calls") };
+            self.step("after", async { Ok((self.exchange.after(key, name).await?, calls)) }).await?;
+        }
         self.step("verify", self.works(key)).await?;
         self.step("list", self.listed(id)).await?;
         self.step("revoke", async { Ok((self.exchange.revoke(id).await?, format!("key {id}"))) }).await?;
@@ -253,6 +287,7 @@ impl Trial<'_> {
     async fn of_current_key<F: Future<Output = Stop>>(
         &self,
         current: Option<&Key>,
+        replacement: Option<SecretFile<'_>>,
         signals: Signals<'_, F>,
     ) -> Result<(), Failure> {
         let strategy = super::about::strategy(self.exchange.issuer().strategy);
@@ -260,7 +295,12 @@ impl Trial<'_> {
             self.screen.line(&format!("  {strategy} sends nothing."));
             return Ok(());
         };
-        self.screen.line(&format!("  {strategy} would end the key in the secret: it is only used, not changed."));
+        if let Some(replacement) = replacement {
+            return self.replace(key, replacement).await;
+        }
+        self.screen.line(&format!(
+            "  {strategy} would end the key in the secret: it is only used, not changed. With --replace-key it is exchanged."
+        ));
         tokio::select! {
             biased;
             stop = signals => Err(Failure::Stopped(stop)),
@@ -269,7 +309,7 @@ impl Trial<'_> {
         }
     }
 
-    async fn works(&self, key: &Key) -> Result<((), String), Failure> {
+    pub(super) async fn works(&self, key: &Key) -> Result<((), String), Failure> {
         self.exchange.verify(key, true).await?.or_rejected(Code::PendingRejected)?;
         let identity = self.exchange.issuer().verify.as_ref().is_some_and(|verify| verify.identity.is_some());
         let identity = if identity { "the key works, and answers under its id" } else { "the key works" };
@@ -294,7 +334,7 @@ impl Trial<'_> {
     }
 
     /// Shows that it has ended, and that `rejected` describes how the issuer refuses it.
-    async fn refused(&self, key: &Key) -> Result<((), String), Failure> {
+    pub(super) async fn refused(&self, key: &Key) -> Result<((), String), Failure> {
         let until = Deadline::after(FOR_CHANGES_TO_SPREAD);
         loop {
             let verdict = self.exchange.verify(key, false).await?;
@@ -363,7 +403,7 @@ impl Trial<'_> {
     }
 
     /// Does one thing and shows how it went.
-    async fn step<T>(
+    pub(super) async fn step<T>(
         &self,
         step: &str,
         work: impl Future<Output = Result<(T, String), Failure>>,

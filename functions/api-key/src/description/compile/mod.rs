@@ -7,7 +7,7 @@ mod request;
 
 use crate::description::compile::compiler::{Compiler, NOTHING, Offered};
 use crate::description::{
-    Admin, Issuer, KeyValue, Length, Output, Placeholder, Problem, Strategy, Template, Var, VarKind, VarSource,
+    Admin, Issuer, KeyValue, Length, Output, OwnId, Placeholder, Problem, Strategy, Template, Var, VarKind, VarSource,
     written::{self, Description},
 };
 use std::collections::BTreeMap;
@@ -106,8 +106,15 @@ impl<'a> Compiler<'a> {
                 _ => {}
             }
         }
-        if written.value.is_some() && !matches!(strategy, SetValue | Generate) {
+        if written.value.is_some() && matches!(strategy, Roll | RollGrace) {
             self.problem("value", "not used by this strategy: the issuer makes the key");
+        }
+        let draws = |call: written::Call<'_>| call.holds(&Placeholder::KeySecret);
+        if written.value.is_some() && written.create.as_ref().is_some_and(|create| !draws(create.call())) {
+            self.problem(
+                "value",
+                "not used: `create` has no `{{key.secret}}`; without `value` the issuer makes the key",
+            );
         }
         if written.value.is_none() && strategy == SetValue {
             self.problem("value", "missing: this strategy needs it");
@@ -213,7 +220,8 @@ impl<'a> Compiler<'a> {
         let extracted = self.extracted();
         let Some(written) = &self.written.output else {
             let mut output = BTreeMap::from([("apiKey".to_owned(), Output::KeySecret)]);
-            if extracted.contains(&"id") {
+            let by_name = self.written.create.as_ref().is_some_and(|create| create.id == Some(OwnId::Name));
+            if extracted.contains(&"id") || by_name {
                 output.insert("apiKeyId".to_owned(), Output::KeyId);
             }
             return output;
@@ -245,6 +253,10 @@ impl<'a> Compiler<'a> {
             output.insert(field.clone(), parsed);
         }
         let mints = matches!(self.written.strategy, Strategy::CreateRevoke | Strategy::RevokeCreate);
+        let mints = mints && !self.key_is_id();
+        if self.key_is_id() && output.values().any(|output| *output == Output::KeyId) {
+            self.problem("output", "expected no key.id: the key is its own id");
+        }
         for (needed, name) in [(true, Output::KeySecret), (mints, Output::KeyId)] {
             if needed && !output.values().any(|output| *output == name) {
                 let name = if name == Output::KeyId { "key.id" } else { "key.secret" };

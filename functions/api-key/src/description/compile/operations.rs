@@ -3,7 +3,7 @@
 use crate::description::compile::compiler::{Compiler, NOTHING, Offered};
 use crate::description::written::{self, Strategy};
 use crate::description::{
-    Before, Body, Create, CursorInto, Find, Pages, Pointer, Predicates, Revoke, Role, Roll, Set, Verify,
+    Body, Create, CursorInto, Find, Further, OwnId, Pages, Pointer, Predicates, Revoke, Role, Roll, Set, Verify,
 };
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -32,7 +32,10 @@ impl Compiler<'_> {
                 };
                 Pages::Cursor { from: self.pointer("find.pages.cursor.from", from), into }
             }
-            written::Pages::Number { query, first } => Pages::Number { query: query.clone(), first: *first },
+            written::Pages::Number { query, first, last } => {
+                let last = last.as_deref().map(|last| self.pointer("find.pages.number.last", last));
+                Pages::Number { query: query.clone(), first: *first, last }
+            }
             written::Pages::Offset(query) => Pages::Offset(query.clone()),
             written::Pages::Link(relation) => Pages::Link(relation.clone()),
             written::Pages::Url(place) => Pages::Url(self.pointer("find.pages.url", place)),
@@ -43,6 +46,7 @@ impl Compiler<'_> {
             id: self.pointer("find.id", &find.id),
             name: find.name.as_deref().map(|name| self.pointer("find.name", name)),
             fields: self.expectations("find.where", &find.fields, allowed),
+            none: find.none.as_ref().map(|none| self.answers("find.none", none, allowed)),
             complete: find.complete,
             pages,
         })
@@ -50,18 +54,40 @@ impl Compiler<'_> {
 
     pub(super) fn create(&mut self) -> Option<Create> {
         let create = self.written.create.as_ref()?;
-        let allowed = Offered { name: true, lifetime: true, ..NOTHING };
-        let mut before = Vec::new();
-        for (at, written) in create.before.iter().enumerate() {
-            let what = format!("create.before[{at}]");
-            let call = self.call(&what, written.call(), Role::Admin, NOTHING);
-            before.push(Before { call, ok: self.ok(&format!("{what}.ok"), written.ok.as_ref(), NOTHING) });
-        }
+        let (drawn, by_name) = (self.written.value.is_some(), create.id == Some(OwnId::Name));
+        let allowed =
+            Offered { key_id: by_name, key_secret: drawn, unmade: true, name: true, lifetime: true, ..NOTHING };
+        let before = self.further("create.before", &create.before, NOTHING);
         let call = self.call("create", create.call(), Role::Admin, allowed);
         let ok = self.ok("create.ok", create.ok.as_ref(), allowed);
         let limit = create.limit.as_ref().map(|limit| self.answers("create.limit", limit, allowed));
-        let extract = self.extract("create.extract", &create.extract, &["secret", "id"]);
-        Some(Create { before, call, ok, limit, extract })
+        let made = Offered { key_id: true, key_secret: true, unmade: false, ..allowed };
+        let after = self.further("create.after", &create.after, made);
+        let needed = [("secret", !drawn), ("id", create.id.is_none())];
+        for (name, in_answer) in needed {
+            if !in_answer && create.extract.contains_key(name) {
+                let beside = if name == "id" { "`create.id`" } else { "`value`" };
+                self.problem(format!("create.extract.{name}"), format!("expected nothing: {beside} says what it is"));
+            }
+        }
+        if drawn && by_name && !create.extract.is_empty() {
+            self.problem("create.extract", "expected nothing: the key is stored before it is created");
+        }
+        if by_name && self.written.find.as_ref().is_none_or(|find| find.name.is_none()) {
+            self.problem("find.name", "missing: only the list shows a key that a late request has created");
+        }
+        let needed: Vec<_> = needed.into_iter().filter_map(|(name, in_answer)| in_answer.then_some(name)).collect();
+        let extract = self.extract("create.extract", &create.extract, &needed);
+        Some(Create { before, after, id: create.id, call, ok, limit, extract })
+    }
+
+    fn further(&mut self, path: &str, written: &[written::Further], allowed: Offered) -> Vec<Further> {
+        let calls = written.iter().enumerate().map(|(at, written)| {
+            let what = format!("{path}[{at}]");
+            let call = self.call(&what, written.call(), Role::Admin, allowed);
+            Further { call, ok: self.ok(&format!("{what}.ok"), written.ok.as_ref(), allowed) }
+        });
+        calls.collect()
     }
 
     fn extract(

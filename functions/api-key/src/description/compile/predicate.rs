@@ -36,12 +36,16 @@ impl Compiler<'_> {
         if list.is_empty() || list.iter().any(|answer| answer.status.as_ref().is_some_and(Vec::is_empty)) {
             self.problem(path, "expected at least one");
         }
+        if list.iter().any(|answer| answer.text.as_ref().is_some_and(|text| text.trim().is_empty())) {
+            self.problem(format!("{path}.text"), "expected some text, which only this answer contains");
+        }
         let answers = list.iter().map(|answer| {
             let status = match &answer.status {
                 None => vec![(200, 299)],
                 Some(status) => status.iter().filter_map(|status| self.status(path, status)).collect(),
             };
-            Predicate { status, fields: self.expectations(&format!("{path}.where"), &answer.fields, allowed) }
+            let fields = self.expectations(&format!("{path}.where"), &answer.fields, allowed);
+            Predicate { status, fields, text: answer.text.clone() }
         });
         Predicates(answers.collect())
     }

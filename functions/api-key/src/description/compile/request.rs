@@ -2,8 +2,8 @@
 
 use crate::description::compile::compiler::{Compiler, NOTHING, Offered};
 use crate::description::{
-    Address, Admin, Auth, Body, Call, Http, JsonTemplate, Length, Placeholder, Problem, RequestTarget, Role, Scheme,
-    Template, VarKind, VarSource, written,
+    Address, Admin, Auth, Body, Call, FormValue, Http, JsonTemplate, Length, Placeholder, Problem, RequestTarget, Role,
+    Scheme, Template, VarKind, VarSource, written, written::FormField,
 };
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -127,14 +127,22 @@ impl Compiler<'_> {
                     }
                     _ => format!("`{{{{{place}}}}}` is not there: `admin` is not `secret`"),
                 },
+                Placeholder::KeyId if self.key_is_id() && !path.starts_with("revoke") => {
+                    "expected `{{key.secret}}`: the key is its own id".to_owned()
+                }
                 Placeholder::KeyId if !allowed.key_id => "`{{key.id}}` is not there in this call".to_owned(),
+                Placeholder::KeyField(name) if allowed.unmade => {
+                    format!("`{{{{key.{name}}}}}` is not there in this call: it is in the answer")
+                }
                 Placeholder::KeySecret | Placeholder::KeyField(_) if !allowed.key_secret => {
                     format!("`{{{{{place}}}}}` is not there in this call")
                 }
                 Placeholder::Var(name)
                     if !allowed.json && self.written.vars.get(name).is_some_and(|var| var.kind == VarKind::Json) =>
                 {
-                    format!("`{{{{{place}}}}}` is JSON, and can only be the whole of a string in a `json` body")
+                    format!(
+                        "`{{{{{place}}}}}` is JSON, and can only be the whole of a string in a `json` body, or of a field in a `form`"
+                    )
                 }
                 Placeholder::Name if !allowed.name => {
                     "`{{name}}` is not there in this call: it is for `create`".to_owned()
@@ -151,7 +159,8 @@ impl Compiler<'_> {
             };
             self.problem(path, message);
         }
-        if template.is_secret() && !secret_is_safe {
+        let secret_id = self.key_is_id() && template.placeholders().any(|place| *place == Placeholder::KeyId);
+        if (template.is_secret() || secret_id) && !secret_is_safe {
             self.problem(path, format!("`{template}` would put a secret into a URL, where proxies and logs see it; if the issuer leaves no other way, say `secretInUrl: true`"));
         }
     }
@@ -277,10 +286,19 @@ impl Compiler<'_> {
             bodies.push(Body::Json(self.tree(&format!("{what}.json"), json, allowed)));
         }
         if let Some(form) = written.form {
-            for (name, value) in form {
-                self.filled(&format!("{what}.form.{name}"), value, allowed, true);
-            }
-            bodies.push(Body::Form(form.iter().map(|(name, value)| (name.clone(), value.clone())).collect()));
+            let fields = form.iter().map(|(name, value)| {
+                let path = format!("{what}.form.{name}");
+                let value = match value {
+                    FormField::Text(template) => {
+                        let allowed = Offered { json: template.only_placeholder().is_some(), ..allowed };
+                        self.filled(&path, template, allowed, true);
+                        FormValue::Text(template.clone())
+                    }
+                    FormField::Json(tree) => FormValue::Json(self.tree(&path, tree, allowed)),
+                };
+                (name.clone(), value)
+            });
+            bodies.push(Body::Form(fields.collect()));
         }
         if let Some(graphql) = written.graphql {
             if graphql.query.contains("{{")
