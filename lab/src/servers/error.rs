@@ -41,6 +41,14 @@ pub enum Error {
     /// The runtime is being shut down.
     #[error("the runtime was shut down while a server was being started or stopped")]
     Abandoned,
+    /// A request over HTTP got no answer.
+    #[error("{doing}: {found}")]
+    Http {
+        /// What was being done.
+        doing: String,
+        /// Why.
+        found: String,
+    },
     /// A connection or a statement failed.
     #[error("{doing}: {found}")]
     Database {

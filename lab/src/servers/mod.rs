@@ -1,10 +1,11 @@
-//! Throwaway real databases: each in a private directory, on a free loopback port, with a certificate of a test CA, gone
+//! Throwaway real servers: each in a private directory, on a free loopback port, with a certificate of a test CA, gone
 //! when its value is dropped.
 //!
 //! * [`postgres`]: PostgreSQL, also as a read-only standby
 //! * [`mysql`]: MySQL and MariaDB
 //! * [`pgbouncer`]: PgBouncer, in front of a PostgreSQL
 //! * [`database`]: any of them
+//! * [`rabbitmq`], [`openbao`]: servers that issue credentials over HTTP, and [`web`], their API
 //! * [`certificates`]: the test CA
 //!
 //! A server outlives the terminal's Ctrl-C, because it is in a process group of its own: the lab decides when it ends. It
@@ -16,10 +17,13 @@ mod error;
 mod home;
 mod launch;
 pub mod mysql;
+pub mod openbao;
 mod password;
 pub mod pgbouncer;
 pub mod postgres;
+pub mod rabbitmq;
 mod tls;
+pub mod web;
 
 pub use error::{Error, Result};
 pub use password::Password;

@@ -26,8 +26,10 @@ built_in! {
     "confluent-cloud",
     "confluent-kafka",
     "datadog",
+    "elasticsearch",
     "fastly",
     "generate",
+    "gitea",
     "gitlab",
     "gitlab-access-token",
     "grafana",
@@ -37,8 +39,11 @@ built_in! {
     "newrelic-user",
     "okta",
     "openai-admin",
+    "rabbitmq",
+    "rabbitmq-user",
     "sendgrid",
     "twilio",
+    "vault-approle",
 }
 
 /// How long a description from a parameter or a secret is kept. A correction takes effect soon, and the four steps of a rotation
