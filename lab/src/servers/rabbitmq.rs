@@ -182,8 +182,10 @@ impl Launchable for Server {
             ("RABBITMQ_PID_FILE", directory.join("pid").display().to_string()),
             ("RABBITMQ_ENABLED_PLUGINS_FILE", directory.join("plugins").display().to_string()),
             ("RABBITMQ_CONFIG_FILE", directory.join("rabbitmq.conf").display().to_string()),
-            // A scheduler for each processor would be too many for a server with one client.
-            ("RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS", "+S 1:1".to_owned()),
+            // One scheduler is enough for a server with one client, and the port mapper runs already.
+            ("RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS", "+S 1:1 -start_epmd false".to_owned()),
+            // The script becomes the server. Otherwise it would start it as a child, which would outlive it.
+            ("RUNNING_UNDER_SYSTEMD", "true".to_owned()),
         ];
         command.envs(variables);
         Ok(command)
