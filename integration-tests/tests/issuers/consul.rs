@@ -23,6 +23,7 @@ find:
   items: /tokens
   id: /id
   name: /name
+  none: {status: [404], text: no tokens}
   pages: {number: {query: page, last: /pages}}
 create:
   post: /tokens
@@ -46,6 +47,13 @@ struct Issuer {
     deletions: Arc<AtomicUsize>,
 }
 
+impl Issuer {
+    fn new() -> Self {
+        let (keys, pages, deletions) = Default::default();
+        Self { keys, admin: random(32), pages, deletions }
+    }
+}
+
 fn text(status: u16, text: &str) -> Response {
     (StatusCode::from_u16(status).expect("a status"), text.to_owned()).into_response()
 }
@@ -64,6 +72,9 @@ impl Double for Issuer {
                 self.pages.fetch_add(1, Ordering::SeqCst);
                 let number: usize = query.get("page").map_or(1, |page| page.parse().expect("a number"));
                 let keys = self.keys.all();
+                if keys.is_empty() {
+                    return text(404, "rpc error: no tokens");
+                }
                 // A page after the last one is an error here.
                 if query.get("expired").map(String::as_str) != Some("false") || number > keys.len().div_ceil(2).max(1) {
                     return text(400, "bad query");
@@ -104,8 +115,7 @@ fn made(name: &str) -> Key {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_issuer_that_answers_with_text_and_takes_json_in_a_form_is_described() {
-    let (pages, deletions) = Default::default();
-    let double = Issuer { keys: Keys::default(), admin: random(32), pages, deletions };
+    let double = Issuer::new();
     double.keys.add_others(4, made);
     let by_hand = made("by hand");
     double.keys.add(by_hand.clone());
@@ -133,4 +143,17 @@ async fn an_issuer_that_answers_with_text_and_takes_json_in_a_form_is_described(
     secret.put(&integration_tests::merged(secret.at("AWSCURRENT").await, json!({"apiKey": random(32)}))).await;
     let answer = secret.attached().await;
     assert!(!matches!(answer, lab::secretsmanager::RotationOutcome::Succeeded));
+}
+
+/// Nothing is listed before the first token, and the list says so with an error.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_list_without_keys_may_be_an_error() {
+    let double = Issuer::new();
+    let world =
+        World::described(DESCRIPTION, double.router(), json!({"token": double.admin}), |function| function).await;
+    let fields = json!({"apiKey": random(32), "apiKeyId": random(16), "policies": [{"read": "a&b"}]});
+    let secret = world.secret(fields).await;
+    secret.rotated().await;
+    assert_eq!(double.keys.live(), [secret.field("AWSCURRENT", "apiKeyId").await]);
+    assert!(world.https.requests().iter().any(|line| line.starts_with("GET /tokens") && line.ends_with("404")));
 }
