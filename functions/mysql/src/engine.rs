@@ -142,7 +142,7 @@ impl Engine for MySql {
 
     async fn prove(&self, session: Session, user: &str, pair: Option<&Pair>, hold: Hold) -> Result<Session> {
         let lock = (hold == Hold::Lock).then(|| pair.map_or(user, |pair| pair.base.as_str()));
-        single::prove(session, user, lock).await
+        single::prove(session, user, lock, hold).await
     }
 
     async fn close(&self, session: Session) {

@@ -50,11 +50,14 @@ pub(crate) fn explain_password(error: Error) -> Error {
 /// Proves that the session belongs to this user and works, with the lock or without. One round trip.
 ///
 /// # Errors
-/// [`Code::LoginForbidden`] if it belongs to another user; others by SQLSTATE.
+/// [`Code::LoginForbidden`] if it belongs to another user; [`Code::ServerReadOnly`] with [`Hold::Primary`]; others by SQLSTATE.
 pub(crate) async fn prove(session: Session, user: &str, hold: Hold) -> Result<Session> {
     let lock = (hold == Hold::Lock).then_some(user);
-    let answers = look(&session, lock, "SELECT 'session', session_user").await?;
-    let found = rows(&answers, "session").next().map(|row| text(row, 1));
-    expect_user(found.unwrap_or_default(), user)?;
+    let answers = look(&session, lock, "SELECT 'session', session_user, pg_is_in_recovery()").await?;
+    let row = rows(&answers, "session").next();
+    expect_user(row.map_or("", |row| text(row, 1)), user)?;
+    if hold == Hold::Primary && row.is_none_or(|row| text(row, 2) != "f") {
+        return Err(Error::new(Code::ServerReadOnly));
+    }
     Ok(session)
 }

@@ -315,7 +315,7 @@ impl Engine for PostgresLike {
         };
         match hold {
             Hold::Lock => session.lock("prove", on, read).await?,
-            Hold::Nothing => session.ask("prove", on, read).await?,
+            Hold::Nothing | Hold::Primary => session.ask("prove", on, read).await?,
         }
         expect_user(&session.user, user)?;
         Ok(session)
@@ -583,7 +583,7 @@ impl Engine for MySqlLike {
         let on = pair.map_or(user, |pair| &pair.base);
         match hold {
             Hold::Lock => session.lock("prove", on, |_| Ok(())).await?,
-            Hold::Nothing => session.ask("prove", on, |_| Ok(())).await?,
+            Hold::Nothing | Hold::Primary => session.ask("prove", on, |_| Ok(())).await?,
         }
         expect_user(&session.user, user)?;
         Ok(session)

@@ -54,6 +54,9 @@ pub enum Hold {
     Lock,
     /// It only looks. Any user of the server could hold the lock up, and a test needs none.
     Nothing,
+    /// It only looks, and the server has to take changes: a superuser changes the password at the primary, and a replica would know it
+    /// later.
+    Primary,
 }
 
 /// What a session is to do with the lock.

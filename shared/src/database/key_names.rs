@@ -58,12 +58,15 @@ impl KeyNames {
             if key == ENGINE && self.engine.is_some() {
                 return Err(fields.invalid(key, "together with rotation.engine", "one of the two"));
             }
+            // A text that is no key of the secret may be anything, for example the password itself: it is not printed.
+            if !document.has(name) {
+                return Err(Error::new(Code::FieldMissing)
+                    .with(Fact::Field, format_args!("rotation.fields.{key}"))
+                    .with(Fact::What, "the secret has no key with the name that stands there"));
+            }
             if document.has(key) && is_the_name_of(key, key).is_none() {
                 let found = format!("this key beside {}, which rotation.fields names for it", shown_key(name));
                 return Err(document.invalid(key, &found, "one of the two"));
-            }
-            if !document.has(name) {
-                return Err(self.explained(key, Error::new(Code::FieldMissing).with(Fact::Field, shown_key(name))));
             }
         }
         Ok(())
@@ -162,7 +165,7 @@ mod tests {
         assert_eq!(of(r#"{"username":"rotation"}"#), invalid("rotation.fields.username"));
         assert_eq!(of(r#"{"username":["user"]}"#), invalid("rotation.fields.username"));
         assert_eq!(of(r#"{"username":""}"#), invalid("rotation.fields.username"));
-        assert_eq!(of(r#"{"username":"usr"}"#), (Code::FieldMissing, "usr".to_owned()));
+        assert_eq!(of(r#"{"username":"usr"}"#), (Code::FieldMissing, "rotation.fields.username".to_owned()));
         assert_eq!(of(r#"["username"]"#), invalid("rotation.fields"));
         let both = r#"{"user":"u","username":"v","rotation":{"fields":{"username":"user"}}}"#;
         assert_eq!(refused(both), invalid("username"));
@@ -172,10 +175,12 @@ mod tests {
 
     #[test]
     fn a_name_is_printed_only_if_it_looks_like_one() {
-        let error = read(r#"{"rotation":{"fields":{"username":"postgres://app:hunter2@db"}}}"#).unwrap_err();
-        assert_eq!(error.code(), Code::FieldMissing);
-        assert!(!error.to_string().contains("hunter2"), "{error}");
-        assert_eq!(error.fact(Fact::What), Some("rotation.fields names this key for username"));
+        for value in ["postgres://app:hunter2@db", "hunter2"] {
+            let error =
+                read(&format!(r#"{{"username":"u","rotation":{{"fields":{{"username":"{value}"}}}}}}"#)).unwrap_err();
+            assert_eq!(error.code(), Code::FieldMissing);
+            assert!(!error.to_string().contains("hunter2"), "{error}");
+        }
         let both = r#"{"a hunter2":"u","username":"v","rotation":{"fields":{"username":"a hunter2"}}}"#;
         assert!(!read(both).unwrap_err().to_string().contains("hunter2"));
     }

@@ -245,8 +245,8 @@ async fn superuser_instead<E: Engine>(
     superuser: &str,
     user: &DatabaseUser,
 ) -> Result<E::Session> {
-    // A server or a proxy may have taken the user for another one.
-    let session = logins.engine.prove(session, &user.username, None, Hold::Nothing).await?;
+    // A server or a proxy may have taken the user for another one, or `host` may be a replica of the superuser's server.
+    let session = logins.engine.prove(session, &user.username, None, Hold::Primary).await?;
     logins.engine.close(session).await;
     logins.superuser_session(superuser, user).await
 }

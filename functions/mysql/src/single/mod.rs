@@ -25,7 +25,7 @@ use crate::sql::hash;
 use crate::sql::preamble::{self, ServerInfo};
 use crate::sql::quote::{AccountName, literal};
 use own_way::Kind;
-use rotation::database::{Evidence, PasswordChange, expect_user};
+use rotation::database::{Evidence, Hold, PasswordChange, expect_user};
 use rotation::protocol::observation::PreviousCredential;
 use rotation::secret::Password;
 use rotation::{Code, Error, Fact, Result};
@@ -245,9 +245,13 @@ fn unproven_primary(error: Error) -> Error {
 /// Proves that the session belongs to this user and works, with the lock on a user or without. One round trip.
 ///
 /// # Errors
-/// [`Code::LoginForbidden`] if it belongs to another user; [`Code::LockTimeout`]; others by error number.
-pub(crate) async fn prove(mut session: Session, user: &str, lock: Option<&str>) -> Result<Session> {
-    let account = preamble::look(&mut session, lock).await?;
+/// [`Code::LoginForbidden`] if it belongs to another user; [`Code::ServerReadOnly`] with [`Hold::Primary`]; [`Code::LockTimeout`]; others by
+/// error number.
+pub(crate) async fn prove(mut session: Session, user: &str, lock: Option<&str>, hold: Hold) -> Result<Session> {
+    let (account, read_only) = preamble::look(&mut session, lock).await?;
+    if hold == Hold::Primary && read_only {
+        return Err(Error::new(Code::ServerReadOnly));
+    }
     expect_user(account.rsplit_once('@').map_or("", |(user, _)| user), user)?;
     Ok(session)
 }

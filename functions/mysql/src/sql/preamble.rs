@@ -102,24 +102,33 @@ pub(crate) async fn begin(session: &mut Session, user: Option<&str>, queries: &s
     }
     // A change here would make the account differ from that of the writer. Some users may write all the same, for
     // example the one that replicates from the primary.
-    if [3, 4].iter().any(|&column| !matches!(text(&first, column), "0" | "OFF")) {
+    if is_read_only([text(&first, 3), text(&first, 4)]) {
         return Err(Error::new(Code::ServerReadOnly));
     }
     Ok((ServerInfo::of_row(&first), answers.collect()))
 }
 
-/// Returns the account of the session, in one round trip, and takes the lock on `user` if there is one to take.
+/// Returns the account of the session and whether the server is read-only, in one round trip, and takes the lock on `user` if there is one to take.
 ///
 /// # Errors
 /// [`Code::LockTimeout`]; [`Code::TimeSpent`] if too little time is left to begin; others by error number.
-pub(crate) async fn look(session: &mut Session, user: Option<&str>) -> Result<String> {
+pub(crate) async fn look(session: &mut Session, user: Option<&str>) -> Result<(String, bool)> {
     let (seconds, statement) = limits(session.deadline.left())?;
     let lock = user.map_or_else(|| "1".to_owned(), |user| get_lock(user, seconds));
-    let sql = format!("{}; SELECT {lock}, CURRENT_USER()", settings(seconds, statement));
+    let settings = settings(seconds, statement);
+    let sql = format!("{settings}; SELECT {lock}, CURRENT_USER(), @@GLOBAL.read_only, @@GLOBAL.innodb_read_only");
     let answers = session.run(&sql).await?;
     let row = answers.first().and_then(|rows| rows.first());
     let row = row.ok_or_else(|| Error::new(Code::ServerStrange).with(Fact::What, "no row about the session"))?;
-    if text(row, 0) == "1" { Ok(text(row, 1).to_owned()) } else { Err(lock_is_held(user.unwrap_or_default())) }
+    if text(row, 0) != "1" {
+        return Err(lock_is_held(user.unwrap_or_default()));
+    }
+    Ok((text(row, 1).to_owned(), is_read_only([text(row, 2), text(row, 3)])))
+}
+
+/// Whether a server takes no changes, by `read_only` and `innodb_read_only`.
+fn is_read_only(settings: [&str; 2]) -> bool {
+    settings.iter().any(|setting| !matches!(*setting, "0" | "OFF"))
 }
 
 fn get_lock(user: &str, seconds: u64) -> String {
