@@ -56,7 +56,7 @@ MUTATIONS = [
         "asks the labels before the lock",
         "shared/src/database/single.rs",
         "let locked = engine.lock(session, work, &evidence).await?;\n"
-        "        let locked = wanted(engine, context, locked).await?;",
+        "        let locked = wanted(engine, context, locked, [from, change.to]).await?;",
         "context.still_wanted().await?;\n        let locked = engine.lock(session, work, &evidence).await?;",
         "mysql",
         "dual-password",

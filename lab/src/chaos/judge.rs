@@ -117,6 +117,8 @@ pub(super) struct Judge {
     calls: u32,
     /// How many calls there were at the last act.
     acted_at: Option<u32>,
+    /// How many calls there were when an outdated answer last hid what a person had done.
+    misled_at: Option<u32>,
     /// How many calls there were when a step last called the rotation done.
     done_at: Option<u32>,
     /// Whether a fault has happened.
@@ -152,6 +154,7 @@ impl Judge {
             destroyed_at: None,
             calls: 0,
             acted_at: None,
+            misled_at: None,
             done_at: None,
             faulted: false,
             concurrent: false,
@@ -187,6 +190,11 @@ impl Judge {
         if self.acts.last().is_some_and(|act| act.destroys()) {
             self.destroyed_at = Some(self.calls);
         }
+    }
+
+    /// The next answer is outdated. After a person's act it may hide that.
+    pub(super) fn answered_late(&mut self, call: u32) {
+        self.misled_at = self.acted_at.map(|_| call).or(self.misled_at);
     }
 
     /// A person has made a version with one more field current.
@@ -231,11 +239,12 @@ impl Judge {
             let covered = self.case.strategy == Strategy::Roll
                 || pending.is_some_and(|pending| outside.opens(&pending.user, &pending.password));
             let since = |at: Option<u32>| at.is_some_and(|at| at >= call);
-            let (overtaken, acted) = (since(self.done_at), since(self.acted_at));
+            let misled = self.misled_at.is_some_and(|at| at >= began);
+            let (overtaken, acted) = (since(self.done_at), since(self.acted_at) || misled);
             let kind = if overtaken { "overtaken: current-refused" } else { "current-refused" };
             if !overtaken && acted {
-                // A person acted between the last question and its effect, where nothing can be asked. What counts is that the
-                // next rotation finds the way back.
+                // A person acted between the last question and its effect, where nothing can be asked, or the answer was outdated.
+                // What counts is that the next rotation finds the way back.
                 self.races += 1;
             } else if self.case.strategy == Strategy::SetValue && call < calls {
                 // An issuer has no lock. The invocation whose request was held up puts AWSCURRENT's value back before it ends.
@@ -342,7 +351,7 @@ impl Judge {
     /// `retired` is whether it says, too, that old credentials have ended as they should.
     pub(super) fn called_done(&mut self, word: &str, began: u32, retired: bool) {
         self.done_at = Some(self.calls);
-        let acted = self.acted_at.is_some_and(|at| at >= began);
+        let acted = [self.acted_at, self.misled_at].into_iter().flatten().any(|at| at >= began);
         self.retired = retired && !acted;
         if !self.open && !self.raced(began) && !acted {
             self.violated(

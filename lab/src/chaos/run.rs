@@ -173,7 +173,7 @@ async fn advise(world: &Arc<World>) -> Option<String> {
     for _ in 0..2 * ATTEMPTS {
         let error = world.inner().last_error.clone();
         let code = error.as_ref().map_or("no rotation begins", |error| error.code().as_str());
-        let again = codes.contains(&code);
+        let again = codes.contains(&code) && !person::was_in_vain(world, code);
         let mut done = person::heed(world).await;
         if done.is_none() && !again {
             codes.push(code);
@@ -282,9 +282,8 @@ async fn afterwards(world: &Arc<World>) {
         }
         return;
     }
-    let destroyed = world.inner().judge.acts.iter().any(|act| act.destroys());
-    if destroyed {
-        // The first rotation did not need what is missing.
+    if !world.inner().judge.acts.is_empty() {
+        // The first rotation did not need what a person has taken away or stored.
         if !converges(world).await {
             advise(world).await;
         }

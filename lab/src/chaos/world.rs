@@ -565,7 +565,12 @@ impl Process {
             Fault::ReplyLost => pass.verdict = Verdict::ReplyLost,
             Fault::TimeOut => pass.verdict = Verdict::TimeOut,
             Fault::Throttle => pass.verdict = Verdict::Throttle,
-            Fault::StaleRead => pass.verdict = Verdict::Stale,
+            Fault::StaleRead => {
+                let mut inner = world.inner();
+                let calls = inner.calls;
+                inner.judge.answered_late(calls);
+                pass.verdict = Verdict::Stale;
+            }
             Fault::ReadOnly => pass.verdict = Verdict::ReadOnly,
             Fault::BadGateway => pass.verdict = Verdict::BadGateway,
             Fault::SentTwice => pass.verdict = Verdict::SentTwice,
