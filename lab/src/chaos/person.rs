@@ -206,14 +206,6 @@ async fn rotate_second(world: &Arc<World>) {
     rotate_beside(world, SECOND_SECRET).await;
 }
 
-/// Whether the advice of this error was followed in vain, because another version has become current since.
-pub(super) fn was_in_vain(world: &World, code: &str) -> bool {
-    let value = labelled(world, CURRENT).and_then(|id| world.service.value(SECRET, &id));
-    let document: Option<Value> = value.and_then(|bytes| serde_json::from_slice(&bytes).ok());
-    let names_users = document.is_some_and(|document| document.pointer("/rotation/users").is_some());
-    code == Code::PairUnproven.as_str() && !names_users
-}
-
 /// Follows an error's advice, as far as it says more than to rotate again. Returns what was done.
 pub(super) async fn follow(world: &Arc<World>, error: &Error) -> Option<&'static str> {
     match error.code() {
