@@ -109,7 +109,10 @@ async fn a_pair_made_by_aws_works_unchanged() {
             let (user, _) = secret.credential("AWSCURRENT").await;
             assert_eq!(user, ["app", "app_clone"][turn % 2]);
             assert!(secret.opens("AWSCURRENT").await && secret.opens("AWSPREVIOUS").await);
-            alike(&world, "app", "app_clone").await;
+            // A clone that is in use loses nothing.
+            if user == "app_clone" {
+                alike(&world, "app", "app_clone").await;
+            }
         }
         let roles = world.ask("SELECT rolname FROM pg_roles WHERE rolname LIKE 'app%' ORDER BY 1").await;
         assert_eq!(roles, ["app", "app_clone"], "the clone was taken for a user of its own");
@@ -152,7 +155,9 @@ async fn a_secret_can_name_its_two_users() {
             secret.rotated().await;
             assert_eq!(secret.credential("AWSCURRENT").await.0, users[turn % 2]);
             assert!(secret.opens("AWSCURRENT").await && secret.opens("AWSPREVIOUS").await);
-            alike(&world, base, clone).await;
+            if users[turn % 2] == clone {
+                alike(&world, base, clone).await;
+            }
         }
     }
     assert_eq!(
@@ -245,7 +250,7 @@ async fn attributes_and_settings_follow_the_base_every_time() {
         assert_eq!(one(&clone, "SHOW app.tenant").await, r#"it's \ "x", %s"#);
         assert_eq!(one(&clone, "SHOW work_mem").await, "3MB");
 
-        // Now the base's turn, and everything is taken away again; and once more while the base is in use.
+        // Everything is taken away again, at the clone's next turn.
         for change in [
             "ALTER ROLE app NOCREATEDB NOCREATEROLE INHERIT CONNECTION LIMIT -1 VALID UNTIL 'infinity'; \
                  ALTER ROLE app RESET ALL; ALTER ROLE app IN DATABASE \"other db\" RESET ALL; \
@@ -254,6 +259,7 @@ async fn attributes_and_settings_follow_the_base_every_time() {
             "ALTER ROLE app_clone RESET ALL; ALTER ROLE app_clone NOCREATEDB VALID UNTIL '2101-01-01'",
         ] {
             world.sql(change).await;
+            secret.rotated().await;
             secret.rotated().await;
             alike(&world, "app", "app_clone").await;
         }
@@ -279,6 +285,8 @@ async fn memberships_are_those_of_the_base_and_no_others() {
         // Given to the clone alone, by two: from 16 on these are two grants.
         world.sql("GRANT reader TO app_clone; GRANT app TO app_clone WITH ADMIN OPTION").await;
         world.sql("SET ROLE deputy; GRANT reader TO app_clone").await;
+        secret.rotated().await;
+        assert_eq!(one(&session(&world, &secret, "AWSPREVIOUS").await, "SELECT current_user").await, "app");
         secret.rotated().await;
         let members = "SELECT r.rolname || bool_or(a.admin_option) FROM pg_auth_members a JOIN pg_roles r ON r.oid = a.roleid \
              WHERE a.member = 'app_clone'::regrole GROUP BY r.rolname";

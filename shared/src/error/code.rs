@@ -121,7 +121,7 @@ codes! {
     /// `engine` names a database that this function does not rotate.
     EngineMismatch = "engine-mismatch", Permanent,
         "the secret is for another engine than this function rotates",
-        "Attach the function that rotates this engine, or correct the field `engine`.";
+        "Attach the function that rotates this engine, or correct `engine` or `rotation.engine`.";
     /// A key under `rotation` that no version of this function knows.
     OptionUnknown = "option-unknown", Permanent,
         "the secret's `rotation` object has an option that does not exist",
@@ -206,7 +206,7 @@ codes! {
         "Find out who answers on this host and port: it may not be your server, or a proxy in between may change its answers. If it is your server, report the error with its facts.";
     /// A pooler gives each statement to another connection.
     PoolerUnsuitable = "pooler-unsuitable", Permanent,
-        "a pooler in front of the server takes transactions apart, and a rotation needs one",
+        "a pooler in front of the server is in statement mode, and a rotation needs transactions",
         "Nothing was changed. Let `host` and `port` of the secret, and of the superuser's secret, name the server itself, or a pooler in session or transaction mode.";
     /// The server says it is starting, stopping or recovering.
     ServerNotReady = "server-not-ready", Retryable,
@@ -239,13 +239,13 @@ codes! {
     /// A TLS alert about the client's certificate.
     ClientCertificateRefused = "client-certificate-refused", Permanent,
         "the server does not accept the client's certificate, or wants one and got none",
-        "Put a certificate of an authority that the server trusts for clients, and its key, into `rotation.clientCertificate` of the secret whose user the facts name.";
+        "MySQL and MariaDB say that the password is wrong instead if an account's REQUIRE wants a certificate. Put a certificate of an authority that the server trusts for clients, and its key, into `rotation.clientCertificate` of the secret whose user the facts name.";
 
     // ---- logging in and changing the password
     /// Current, pending and previous were all refused, and no superuser may help.
     LockedOut = "locked-out", Permanent,
         "neither the pending, the current nor the previous password opens the target",
-        "Set the current password at the server by hand, or allow the superuser to (`rotation.superuserRescue: true` with `masterarn`).";
+        "Set the current password at the server by hand (MySQL and MariaDB: first see whether SHOW CREATE USER has a REQUIRE that wants rotation.clientCertificate), or allow the superuser to (`rotation.superuserRescue: true` with `masterarn`).";
     /// A search ended early, so that the server does not block the user.
     RefusedTooOften = "refused-too-often", Permanent,
         "the server refused as many logins as a rotation may cause, and no password that was tried opens the target",
@@ -317,7 +317,7 @@ codes! {
     /// A role that a rotation must not touch.
     RoleProtected = "role-protected", Permanent,
         "the user is too powerful to be rotated through a superuser secret",
-        "Rotate it as a single user, or set ALLOW_POWERFUL_ROLES=true in the function's environment.";
+        "Rotate it without `masterarn`, so that it changes its own password, or set ALLOW_POWERFUL_ROLES=true in the function's environment.";
     /// Two names that cannot be proven to be a pair.
     PairUnproven = "pair-unproven", Permanent,
         "nothing proves that the two users belong together, so the partner may be another application's user",
@@ -325,7 +325,7 @@ codes! {
     /// One user name has several accounts. The secret knows the password of some of them, and not of the others.
     AccountsDiffer = "accounts-differ", Permanent,
         "the user has accounts for several hosts, and the secret does not know the password of the one that the facts name, so it may be another application's",
-        "Nothing was changed. If the account is the secret's, give it the password of AWSCURRENT, or for the partner of a pair that of AWSPREVIOUS (ALTER USER … IDENTIFIED BY …). If it is not, rename it as soon as its application logs in with the other name (RENAME USER). A single user that may not see its other accounts (SELECT on mysql.*) changes only the one that it is logged in to.";
+        "Nothing was changed. If the account is the secret's, give it the password of AWSCURRENT, or for the partner of a pair that of AWSPREVIOUS (ALTER USER … IDENTIFIED BY …). If it is another application's, rename it (RENAME USER) and change that application's configuration at the same time. A single user that may not see its other accounts (SELECT on mysql.*) changes only the one that it is logged in to.";
     /// The user, or part of its privileges, is of a kind that cannot be given to another user.
     PrivilegeUnknown = "privilege-unknown", Permanent,
         "the base user has a privilege or a setting that this function cannot give to the other user of the pair",
@@ -345,15 +345,15 @@ codes! {
     /// The two users' effective privileges differ.
     PrivilegesDiffer = "privileges-differ", Permanent,
         "the pending user does not have the same effective privileges as the base user",
-        "Run the rotation again, so that setSecret converges them; the facts name the difference.";
+        "Run the rotation again, so that setSecret converges them; the facts name the difference. PostgreSQL 12.21, 13.17, 14.14, 15.9, 16.5 and 17.1 ignore ALTER ROLE … SET role: update such a server first.";
     /// A warning: a reset of a clone's session ends its `SET role`.
     RoleNotKept = "role-not-kept", Permanent,
         "a session of the clone that is reset with DISCARD ALL, as poolers do, stops acting as the base user on a server of this version",
-        "Update PostgreSQL to its newest minor version, or let the pooler reset sessions with RESET ROLE instead of DISCARD ALL (docs/secrets.md has the statements). Until then the base user cannot use what the clone makes after a reset; setSecret gives it to the base user at the next rotation.";
+        "This is a warning: the step succeeded. Update PostgreSQL to its newest minor version, or let the pooler reset sessions with RESET ROLE instead of DISCARD ALL (docs/secrets.md has the statements). Until then the base user cannot use what the clone makes after a reset; setSecret gives it to the base user at the next rotation.";
     /// A warning: the base cannot reach what its clone has made.
     CloneOwnsObjects = "clone-owns-objects", Permanent,
         "the clone owns objects, or has set default privileges, that a rotation does not give to the base user",
-        "In each database that the facts name, run REASSIGN OWNED BY the clone TO the base user. For default privileges, run there ALTER DEFAULT PRIVILEGES FOR ROLE with the base user, as they were set for the clone.";
+        "This is a warning: the step succeeded. In each database that the facts name, run REASSIGN OWNED BY the clone TO the base user. For default privileges, run there ALTER DEFAULT PRIVILEGES FOR ROLE with the base user, as they were set for the clone.";
     /// The name is longer than the server allows.
     NameTooLong = "name-too-long", Permanent,
         "the user's name is longer than the server allows",

@@ -28,7 +28,6 @@ pub(crate) async fn lock_to_rescue(
     evidence: &impl Evidence,
 ) -> Result<Locked> {
     let read = read(superuser, change.user, allow_powerful).await?;
-    read.can_be_opened(change.user, evidence)?;
     // The server also says "wrong password" if the connection lacks what the account REQUIREs, or without TLS if
     // MariaDB wants TLS. Consumers that can log in must not be locked out because of that.
     if let Some(account) = read.accounts.of(change.user).into_iter().find(|account| account.has(change.from)) {
@@ -36,6 +35,7 @@ pub(crate) async fn lock_to_rescue(
                     REQUIREs, or TLS";
         return Err(Error::new(Code::LoginForbidden).with(Fact::User, &account.name).with(Fact::What, what));
     }
+    read.can_be_opened(change.user, evidence)?;
     // A password that somebody has set by hand is in no version. With several of them, one may be another application's.
     let known = Known { passwords: &[change.to], is_the_secrets: false };
     ownership::check(&read.accounts, change.user, known, evidence).await?;
