@@ -55,7 +55,7 @@ pub trait Server: fmt::Display + Send + Sync + Sized + 'static {
     /// The superuser's name and password.
     fn superuser(&self) -> (&str, &Password);
     /// Lets the user `setter` set the passwords of other users.
-    fn lets_set_passwords(&self) -> &'static str;
+    fn lets_set_password_of(&self, user: &str) -> String;
     /// Makes a user.
     fn create_user(&self, name: &str, password: &Password) -> impl Future<Output = ()> + Send;
     /// Sets a user's password, as a person would. No other password works afterwards.
@@ -130,9 +130,13 @@ impl Server for Postgres {
     fn superuser(&self) -> (&str, &Password) {
         (self.superuser(), self.superuser_password())
     }
-    /// Before PostgreSQL 16 that is all. Later the user also needs ADMIN OPTION.
-    fn lets_set_passwords(&self) -> &'static str {
-        "ALTER ROLE setter CREATEROLE"
+    /// From PostgreSQL 16 on CREATEROLE is not enough.
+    fn lets_set_password_of(&self, user: &str) -> String {
+        format!(
+            "ALTER ROLE setter CREATEROLE; DO $$ BEGIN IF current_setting('server_version_num')::int >= 160000 THEN \
+             GRANT {} TO setter WITH ADMIN OPTION; END IF; END $$",
+            quoted(user)
+        )
     }
     async fn create_user(&self, name: &str, password: &Password) {
         self.create_user(name, password).await.expect("the user is created");
@@ -207,8 +211,8 @@ impl Server for MySql {
     fn superuser(&self) -> (&str, &Password) {
         (self.superuser(), self.superuser_password())
     }
-    fn lets_set_passwords(&self) -> &'static str {
-        "GRANT CREATE USER ON *.* TO setter; GRANT SELECT ON mysql.* TO setter"
+    fn lets_set_password_of(&self, _: &str) -> String {
+        "GRANT CREATE USER ON *.* TO setter; GRANT SELECT ON mysql.* TO setter".to_owned()
     }
     async fn create_user(&self, name: &str, password: &Password) {
         self.create_user(name, password).await.expect("the user is created");

@@ -130,16 +130,17 @@ impl<S: Server> World<S> {
 
     /// A user whose password a superuser sets, who may do no more than that takes.
     pub async fn user_set_by_superuser(&self, name: &str) -> Secret<'_, S> {
-        let superuser = self.lesser_superuser().await;
-        self.user_with(name, json!({"masterarn": superuser.arn, "rotation": {"setPasswordAs": "superuser"}})).await
+        let superuser = self.setter().await;
+        let set_by = json!({"masterarn": superuser.arn, "rotation": {"setPasswordAs": "superuser"}});
+        let secret = self.user_with(name, set_by).await;
+        self.sql(&self.server.lets_set_password_of(name)).await;
+        secret
     }
 
-    /// The secret of a superuser that can set the passwords of others, and little else.
-    pub async fn lesser_superuser(&self) -> Secret<'_, S> {
-        let name = "setter";
-        let password = Password::random();
+    /// The secret of the user `setter`, who may do nothing yet.
+    pub async fn setter(&self) -> Secret<'_, S> {
+        let (name, password) = ("setter", Password::random());
         self.server.create_user(name, &password).await;
-        self.sql(self.server.lets_set_passwords()).await;
         self.secret(self.document(name, password.expose())).await
     }
 

@@ -228,6 +228,7 @@ async fn from_postgresql_16_on_a_superuser_needs_the_admin_option() {
     use lab::servers::postgres::Version;
     let world = World::on(Version::V18).await;
     let secret = world.user_set_by_superuser("app").await;
+    world.sql("REVOKE app FROM setter").await;
     let error = secret.refused().await;
     assert_eq!(error.error_type, "privilege-missing", "{error:?}");
     assert!(error.error_message.contains("GRANT app TO setter WITH ADMIN OPTION"), "{error:?}");

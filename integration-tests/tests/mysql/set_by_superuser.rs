@@ -108,7 +108,8 @@ async fn a_superuser_discards_no_password_that_consumers_read() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_label_that_was_moved_back_keeps_its_password_from_a_superuser() {
     let (world, held_up) = (World::mysql().await, Duration::from_millis(600));
-    let superuser = world.lesser_superuser().await;
+    let superuser = world.setter().await;
+    world.sql(&integration_tests::Server::lets_set_password_of(&world.server, "app")).await;
     let mut ended_well = 0;
     for number in 1.. {
         let more = json!({"masterarn": superuser.arn,
