@@ -188,7 +188,7 @@ impl Setting for Postgres {
         )
     }
     fn empower() -> &'static str {
-        "GRANT pg_read_all_data TO app"
+        "GRANT pg_read_server_files TO app"
     }
     fn disarm() -> (&'static str, &'static str) {
         ("ALTER ROLE setter NOCREATEROLE", "GRANT app TO setter WITH ADMIN OPTION")
