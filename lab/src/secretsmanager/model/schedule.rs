@@ -11,6 +11,9 @@ const HOUR: i64 = 3_600_000;
 const DAY: i64 = 24 * HOUR;
 /// Rotations are at least this far apart (user guide, "Schedule expressions").
 const MIN_RATE_HOURS: u32 = 4;
+/// The longest rate ("Schedule expressions in Secrets Manager rotation").
+const MAX_RATE_DAYS: u32 = 999;
+const MAX_RATE_HOURS: u32 = MAX_RATE_DAYS * 24;
 
 /// Milliseconds since 1970-01-01T00:00Z.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -139,7 +142,7 @@ impl Schedule {
             return Self::parse_rate(rate).ok_or_else(|| {
                 ServiceError::invalid_parameter(format!(
                     "The rate expression '{expression}' must be rate(<n> hours) of at least {MIN_RATE_HOURS} hours, or \
-                     rate(<n> days)."
+                     rate(<n> days) of at most {MAX_RATE_DAYS} days."
                 ))
             });
         }
@@ -156,8 +159,8 @@ impl Schedule {
         let (count, unit) = rate.trim().split_once(' ')?;
         let count: u32 = count.parse().ok()?;
         match (count, unit.trim()) {
-            (MIN_RATE_HOURS..=24_000, "hours" | "hour") => Some(Self::Rate(i64::from(count) * HOUR)),
-            (1..=1000, "days" | "day") => Some(Self::Rate(i64::from(count) * DAY)),
+            (MIN_RATE_HOURS..=MAX_RATE_HOURS, "hours" | "hour") => Some(Self::Rate(i64::from(count) * HOUR)),
+            (1..=MAX_RATE_DAYS, "days" | "day") => Some(Self::Rate(i64::from(count) * DAY)),
             _ => None,
         }
     }
@@ -176,13 +179,56 @@ struct Cron {
     hours: Vec<i64>,
     days_of_month: Option<DaysOfMonth>,
     months: Vec<i64>,
-    days_of_week: Option<Vec<i64>>,
+    days_of_week: Option<DaysOfWeek>,
 }
 
 #[derive(Debug, PartialEq)]
 enum DaysOfMonth {
     Numbers(Vec<i64>),
     Last,
+}
+
+/// Sunday is 1.
+#[derive(Debug, PartialEq)]
+enum DaysOfWeek {
+    Numbers(Vec<i64>),
+    /// `TUE#2`: the second Tuesday of the month.
+    Nth {
+        day: i64,
+        place: i64,
+    },
+    /// `FRIL`: the last Friday of the month.
+    Last(i64),
+}
+
+impl DaysOfWeek {
+    fn parse(field: &str) -> Option<Self> {
+        let one = |text: &str| match numbers(text, 1, 7, &DAYS)?.as_slice() {
+            [day] => Some(*day),
+            _ => None,
+        };
+        if let Some((day, place)) = field.split_once('#') {
+            let place = place.parse().ok().filter(|place| (1..=5).contains(place))?;
+            return Some(Self::Nth { day: one(day)?, place });
+        }
+        match field.strip_suffix(['L', 'l']) {
+            // The last day of the week.
+            Some("") => Some(Self::Numbers(vec![7])),
+            Some(day) => one(day).map(Self::Last),
+            None => numbers(field, 1, 7, &DAYS).map(Self::Numbers),
+        }
+    }
+
+    /// `day` is counted since 1970-01-01, and `date` is the same day.
+    fn permits(&self, day: i64, date: &Date) -> bool {
+        // 1970-01-01 was a Thursday.
+        let weekday = (day + 4).rem_euclid(7) + 1;
+        match self {
+            Self::Numbers(days) => days.contains(&weekday),
+            Self::Nth { day, place } => weekday == *day && (date.day - 1) / 7 + 1 == *place,
+            Self::Last(last) => weekday == *last && civil(day + 7).month != date.month,
+        }
+    }
 }
 
 const MONTHS: [&str; 12] = ["JAN", "FEB", "MAR", "APR", "MAY", "JUN", "JUL", "AUG", "SEP", "OCT", "NOV", "DEC"];
@@ -197,7 +243,7 @@ impl Cron {
             "L" => Some(DaysOfMonth::Last),
             days => Some(DaysOfMonth::Numbers(numbers(days, 1, 31, &[])?)),
         };
-        let days_of_week = if *days_of_week == "?" { None } else { Some(numbers(days_of_week, 1, 7, &DAYS)?) };
+        let days_of_week = if *days_of_week == "?" { None } else { Some(DaysOfWeek::parse(days_of_week)?) };
         // One of the two days must be "?".
         if days_of_month.is_some() == days_of_week.is_some() {
             return None;
@@ -223,8 +269,7 @@ impl Cron {
         let on_day = match (&self.days_of_month, &self.days_of_week) {
             (Some(DaysOfMonth::Numbers(days)), _) => days.contains(&date.day),
             (Some(DaysOfMonth::Last), _) => civil(day + 1).day == 1,
-            // 1970-01-01 was a Thursday; Sunday counts as 1.
-            (None, Some(days)) => days.contains(&((day + 4).rem_euclid(7) + 1)),
+            (None, Some(days)) => days.permits(day, &date),
             (None, None) => false,
         };
         on_day && self.hours.contains(&hours_since_epoch.rem_euclid(24)) && self.months.contains(&date.month)
@@ -246,7 +291,7 @@ fn numbers(field: &str, min: i64, max: i64, names: &[&str]) -> Option<Vec<i64>> 
         };
         let (low, high) = match range.split_once('-') {
             Some((low, high)) => (number(low)?, number(high)?),
-            None if range == "*" => (min, max),
+            None if range == "*" || (range.is_empty() && part.contains('/')) => (min, max),
             None if part.contains('/') => (number(range)?, max),
             None => (number(range)?, number(range)?),
         };
@@ -308,7 +353,11 @@ mod tests {
     fn malformed_schedules_and_durations_are_refused() {
         for expression in [
             "rate(3 hours)",
-            "rate(1001 days)",
+            "rate(1000 days)",
+            "cron(0 8 ? * TUE#6 *)",
+            "cron(0 8 ? * TUE#2,WED#1 *)",
+            "cron(0 8 ? * MON-FRIL *)",
+            "cron(0 / 1 * ? *)",
             "rate(10 weeks)",
             "every day",
             "cron(5 8 1 * ? *)",
@@ -334,6 +383,14 @@ mod tests {
         assert_eq!(next("cron(0 8 1 * ? *)"), 1_701_417_600, "2023-12-01T08:00Z");
         assert_eq!(next("cron(0 8 L * ? *)"), 1_701_331_200, "2023-11-30T08:00Z");
         assert_eq!(next("cron(0 0 ? * SUN *)"), 1_700_352_000, "2023-11-19T00:00Z");
+        // The examples of the user guide's kind: the second Tuesday of some months, the last Friday, every eight hours, the week's end.
+        assert_eq!(next("cron(0 10 ? FEB,MAY,AUG,NOV TUE#2 *)"), 1_707_818_400, "2024-02-13T10:00Z");
+        assert_eq!(next("cron(0 10 ? * 3#3 *)"), 1_700_560_800, "2023-11-21T10:00Z");
+        assert_eq!(next("cron(0 18 ? * FRIL *)"), 1_700_848_800, "2023-11-24T18:00Z");
+        assert_eq!(next("cron(0 18 ? * 6L *)"), 1_700_848_800, "2023-11-24T18:00Z");
+        assert_eq!(next("cron(0 0 ? * L *)"), 1_700_265_600, "2023-11-18T00:00Z, a Saturday");
+        assert_eq!(next("cron(0 /8 * * ? *)"), 1_700_006_400, "2023-11-15T00:00Z");
+        assert_eq!(next("rate(999 days)"), 1_700_000_000 + 999 * 86_400);
         assert_eq!(next("cron(0 0 29 FEB ? *)"), 1_709_164_800, "2024-02-29T00:00Z");
         assert_eq!(next("cron(0 0/8 ? 1-3 MON-FRI *)"), 1_704_067_200, "2024-01-01T00:00Z, a Monday");
     }
