@@ -94,7 +94,13 @@ async fn the_function_rotates_through_a_pooler_that_leaves_transactions_together
             secret.steps(&["createSecret"], &token).await;
             let (one, other) = tokio::join!(secret.step("setSecret", &token), secret.step("setSecret", &token));
             assert!(one.is_ok() && other.is_ok(), "{mode:?}: {one:?} {other:?}");
-            secret.steps(&["testSecret", "finishSecret"], &token).await;
+            for step in ["testSecret", "finishSecret"] {
+                // After two runs at once the pooler can hold a connection that it has to give up. Secrets Manager tries again.
+                if let Err(error) = secret.step(step, &token).await {
+                    assert_eq!(error.error_type, "connection-lost", "{mode:?}: {error:?}");
+                    secret.steps(&[step], &token).await;
+                }
+            }
             drop(through(&pooler, &world, secret, "AWSCURRENT").await.unwrap());
         }
         let left = world.ask("SELECT count(*)::text FROM pg_locks WHERE locktype = 'advisory'").await;

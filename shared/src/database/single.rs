@@ -120,6 +120,13 @@ impl<E: Engine> Search<'_, E> {
         self.logins.context.refusals() >= self.most_refused
     }
 
+    /// Whether the last login that may be refused is kept for a fresh pending password. Another invocation of this step may have set it
+    /// since the current one was read. Where only two may be refused, the older version is worth more.
+    fn keeps_the_last_login(&self) -> bool {
+        let keeps = self.fallbacks.fresh && self.fallbacks.pending && self.most_refused > 2;
+        keeps && self.logins.context.refusals() + 1 >= self.most_refused
+    }
+
     /// Tries the next older version that counts: it is for the same user on the same server, and its password was not refused.
     async fn try_older(&mut self) -> Result<()> {
         let context = self.logins.context;
@@ -132,7 +139,7 @@ impl<E: Engine> Search<'_, E> {
             None => context.older_versions().await?.into_iter().rev().collect(),
         };
         while let Some(id) = older.pop() {
-            if self.is_spent() {
+            if self.is_spent() || self.keeps_the_last_login() {
                 self.untried = true;
                 break;
             }
