@@ -1,5 +1,6 @@
 //! A MySQL user that changes its own password, while the server keeps the one before.
 
+use super::moved_back_at_each_call;
 use integration_tests::failure::code;
 use integration_tests::{STEPS, World, at_rest, merged};
 use lab::disturb::Fault;
@@ -233,41 +234,14 @@ async fn a_password_that_has_to_end_ends_when_finish_is_repeated() {
 /// At each call in turn, what ends the previous password is held up, while somebody moves AWSCURRENT back.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_label_that_was_moved_back_keeps_its_password() {
-    let (world, held_up) = (World::mysql().await, Duration::from_millis(600));
+    let world = World::mysql().await;
     let now = json!({"rotation": {"discardPreviousPasswordAfterHours": 0}});
-    let mut ended_well = 0;
-    for number in 1.. {
-        let secret = world.dual_password_user(&format!("app{number}")).await;
+    moved_back_at_each_call(&world, async |user: String| {
+        let secret = world.dual_password_user(&user).await;
         secret.put(&merged(secret.at("AWSCURRENT").await, now.clone())).await;
-        let token = secret.registered().await;
-        secret.steps(&STEPS[..3], &token).await;
-        let old = secret.version("AWSCURRENT").await;
-        world.lab.disturb().on_next("UpdateSecretVersionStage", Fault::KillAfter);
-        secret.step("finishSecret", &token).await.expect_err("killed");
-        world.lab.disturb().restart();
-        world.lab.disturb().on_call(number, Fault::Delay(held_up));
-        let back = async {
-            tokio::time::sleep(held_up / 2).await;
-            let request = json!({"SecretId": secret.arn, "VersionStage": "AWSCURRENT", "MoveToVersionId": old,
-                "RemoveFromVersionId": token});
-            world.lab.call("UpdateSecretVersionStage", request).await.expect("the label moves");
-        };
-        let (again, ()) = tokio::join!(secret.step("finishSecret", &token), back);
-        let fired = world.lab.disturb().fired() > 0;
-        if !fired {
-            break;
-        }
-        ended_well += usize::from(again.is_ok());
-        // Once the label was asked for the last time, what is under way cannot be stopped any more.
-        let asked = world.lab.calls().into_iter().rfind(|call| call.operation == "DescribeSecret");
-        if asked.is_some_and(|call| call.number >= number) {
-            assert!(
-                secret.opens("AWSCURRENT").await,
-                "call {number}: the password that consumers read has ended: {again:?}"
-            );
-        }
-    }
-    assert!(ended_well > 0, "nothing came as far as the labels");
+        secret
+    })
+    .await;
 }
 
 /// The current password is the account's secondary one: to discard that would lock everybody out.

@@ -1,7 +1,7 @@
 //! A superuser sets the password of all accounts of a user. MySQL keeps the one before.
 
+use super::moved_back_at_each_call;
 use integration_tests::{STEPS, Secret, World, merged};
-use lab::disturb::Fault;
 use lab::secretsmanager::RotationOutcome;
 use lab::servers::Password;
 use lab::servers::mysql::{Kind, MySql, Options, literal};
@@ -107,39 +107,12 @@ async fn a_superuser_discards_no_password_that_consumers_read() {
 /// At each call in turn, what ends the previous password is held up, while somebody moves AWSCURRENT back.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_label_that_was_moved_back_keeps_its_password_from_a_superuser() {
-    let (world, held_up) = (World::mysql().await, Duration::from_millis(600));
+    let world = World::mysql().await;
     let superuser = world.setter().await;
     world.sql(&integration_tests::Server::lets_set_password_of(&world.server, "app")).await;
-    let mut ended_well = 0;
-    for number in 1.. {
-        let more = json!({"masterarn": superuser.arn,
-            "rotation": {"setPasswordAs": "superuser", "discardPreviousPasswordAfterHours": 0}});
-        let secret = world.user_with(&format!("app{number}"), more).await;
-        let token = secret.registered().await;
-        secret.steps(&STEPS[..3], &token).await;
-        let old = secret.version("AWSCURRENT").await;
-        world.lab.disturb().on_next("UpdateSecretVersionStage", Fault::KillAfter);
-        secret.step("finishSecret", &token).await.expect_err("killed");
-        world.lab.disturb().restart();
-        world.lab.disturb().on_call(number, Fault::Delay(held_up));
-        let back = async {
-            tokio::time::sleep(held_up / 2).await;
-            let request = json!({"SecretId": secret.arn, "VersionStage": "AWSCURRENT", "MoveToVersionId": old,
-                "RemoveFromVersionId": token});
-            world.lab.call("UpdateSecretVersionStage", request).await.expect("the label moves");
-        };
-        let (again, ()) = tokio::join!(secret.step("finishSecret", &token), back);
-        if world.lab.disturb().fired() == 0 {
-            break;
-        }
-        ended_well += usize::from(again.is_ok());
-        // Once the label was asked for the last time, what is under way cannot be stopped any more.
-        let asked = world.lab.calls().into_iter().rfind(|call| call.operation == "DescribeSecret");
-        if asked.is_some_and(|call| call.number >= number) {
-            assert!(secret.opens("AWSCURRENT").await, "call {number}: what consumers read has ended: {again:?}");
-        }
-    }
-    assert!(ended_well > 0, "nothing came as far as the labels");
+    let more = json!({"masterarn": superuser.arn,
+        "rotation": {"setPasswordAs": "superuser", "discardPreviousPasswordAfterHours": 0}});
+    moved_back_at_each_call(&world, async |user: String| world.user_with(&user, more.clone()).await).await;
 }
 
 async fn all_accounts_of_the_name_change_together(kind: Kind) {
