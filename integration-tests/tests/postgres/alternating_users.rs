@@ -438,7 +438,7 @@ async fn what_an_administrator_may_not_give_is_named_and_nothing_has_changed() {
     world.sql("ALTER ROLE app RESET app.tenant").await;
     secret.rotated().await;
 
-    // It is the clone's turn to lose what it has on its own.
+    // The clone loses memberships of its own at its turn, which comes next.
     secret.rotated().await;
     world.sql("CREATE ROLE reader; GRANT reader TO app_clone").await;
     refused_without_a_trace(&world, &secret, "privilege-missing", "reader").await;

@@ -8,7 +8,7 @@ use lab::stack::RotationReport;
 use serde_json::Value;
 use tokio_postgres::Client;
 
-/// What poolers send between two clients: PgBouncer's `server_reset_query`, and the parts of which it consists.
+/// The statements that a pooler sends between two clients: PgBouncer's `server_reset_query`, and its parts.
 const RESETS: [&str; 5] = [
     "DISCARD ALL",
     "SET SESSION AUTHORIZATION DEFAULT; RESET ALL",

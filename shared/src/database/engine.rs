@@ -66,7 +66,7 @@ pub enum Work<'a> {
     Own(PasswordChange<'a>),
     /// A superuser sets the password of a user that no known password opens. `from` is the current one.
     Rescue(PasswordChange<'a>),
-    /// A superuser sets the password of another user, whom `from` has just opened.
+    /// A superuser sets the password of another user. A login of that user with `from` has just succeeded.
     Other(PasswordChange<'a>),
     /// A superuser makes a clone like its base, and sets the password of the pending side.
     Turn(Turn<'a>),
