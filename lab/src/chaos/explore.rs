@@ -41,6 +41,8 @@ pub struct Count {
     pub violating: u64,
     /// Histories that ended in an error whose advice led out.
     pub stated: u64,
+    /// Histories in which AWSCURRENT was refused by what docs/reliability.md names as a limit.
+    pub at_limit: u64,
     /// The most calls during which AWSCURRENT of a single user was refused.
     pub window: u32,
 }
@@ -221,6 +223,7 @@ impl Explored {
         count.histories += 1;
         count.violating += u64::from(!judged.violations.is_empty());
         count.stated += u64::from(judged.stated.is_some());
+        count.at_limit += u64::from(judged.at_limit);
         count.window = count.window.max(judged.window);
         if let Some(code) = &judged.stated {
             *self.stated.entry(code.clone()).or_default() += 1;
@@ -253,6 +256,7 @@ impl Explored {
             known.histories += count.histories;
             known.violating += count.violating;
             known.stated += count.stated;
+            known.at_limit += count.at_limit;
             known.window = known.window.max(count.window);
         }
         for (depth, count) in other.by_depth {

@@ -94,8 +94,19 @@ pub(super) struct At {
     pub(super) call: u32,
     /// How many calls there were before the invocation.
     pub(super) began: u32,
+    /// The number of the invocation's last question to Secrets Manager.
+    pub(super) asked: u32,
     /// Whether a person did it.
     pub(super) by_person: bool,
+}
+
+/// A step has called the rotation done.
+#[derive(Clone, Copy)]
+struct Done {
+    /// After how many calls.
+    at: u32,
+    /// How many calls there were before its invocation.
+    began: u32,
 }
 
 /// Watches one history.
@@ -109,8 +120,8 @@ pub(super) struct Judge {
     differs: bool,
     /// The most calls during which AWSCURRENT of a single user was refused.
     pub(super) longest_window: u32,
-    /// How often a person's act came between the last question and its effect, and AWSCURRENT was refused by it.
-    pub(super) races: u32,
+    /// Whether an event came between the last question and its effect, and AWSCURRENT was refused by it. This is a documented limit.
+    pub(super) at_limit: bool,
     window: Option<u32>,
     /// How many calls there were at the last act that can destroy a credential.
     destroyed_at: Option<u32>,
@@ -119,8 +130,8 @@ pub(super) struct Judge {
     acted_at: Option<u32>,
     /// How many calls there were when an outdated answer last hid what a person had done.
     misled_at: Option<u32>,
-    /// How many calls there were when a step last called the rotation done.
-    done_at: Option<u32>,
+    /// When a step last called the rotation done.
+    done: Option<Done>,
     /// Whether a fault has happened.
     pub(super) faulted: bool,
     /// Whether two invocations ran at once.
@@ -149,13 +160,13 @@ impl Judge {
             open: true,
             differs: false,
             longest_window: 0,
-            races: 0,
+            at_limit: false,
             window: None,
             destroyed_at: None,
             calls: 0,
             acted_at: None,
             misled_at: None,
-            done_at: None,
+            done: None,
             faulted: false,
             concurrent: false,
             late: false,
@@ -223,7 +234,7 @@ impl Judge {
 
     /// Looks at the world after an effect. What a person has just broken is the new beginning.
     pub(super) fn look(&mut self, service: &Service, outside: Outside<'_>, labels: &Labels, at: At) {
-        let At { calls, call, began, by_person } = at;
+        let At { calls, call, began, asked, by_person } = at;
         self.calls = calls;
         if self.seen.as_ref().is_some_and(|(changes, seen)| *changes == outside.changes() && seen == labels) {
             return;
@@ -238,15 +249,17 @@ impl Judge {
             // The value that a roll makes exists before it is stored.
             let covered = self.case.strategy == Strategy::Roll
                 || pending.is_some_and(|pending| outside.opens(&pending.user, &pending.password));
-            let since = |at: Option<u32>| at.is_some_and(|at| at >= call);
             let misled = self.misled_at.is_some_and(|at| at >= began);
-            let (overtaken, acted) = (since(self.done_at), since(self.acted_at) || misled);
+            let acted = self.acted_at.is_some_and(|at| at > asked);
+            // A rotation that began after the person's act was completed, and its credential is refused now.
+            let since_act = |done: Done| self.acted_at.is_none_or(|acted| done.began >= acted);
+            let overtaken = self.done.is_some_and(|done| done.at >= call && since_act(done));
             let kind = if overtaken { "overtaken: current-refused" } else { "current-refused" };
-            if !overtaken && acted {
+            if !overtaken && (acted || misled) {
                 // A person acted between the last question and its effect, where nothing can be asked, or the answer was outdated.
                 // What counts is that the next rotation finds the way back.
-                self.races += 1;
-            } else if self.case.strategy == Strategy::SetValue && call < calls {
+                self.at_limit = true;
+            } else if self.case.strategy == Strategy::SetValue && call < calls && !covered {
                 // An issuer has no lock. The invocation whose request was held up puts AWSCURRENT's value back before it ends.
                 self.late = true;
             } else if self.case.never_interrupts() {
@@ -350,10 +363,13 @@ impl Judge {
     /// A step says that the rotation is done. `began` is the number of calls before its invocation.
     /// `retired` is whether it says, too, that old credentials have ended as they should.
     pub(super) fn called_done(&mut self, word: &str, began: u32, retired: bool) {
-        self.done_at = Some(self.calls);
+        self.done = Some(Done { at: self.calls, began });
         let acted = [self.acted_at, self.misled_at].into_iter().flatten().any(|at| at >= began);
+        // Two invocations of createSecret that roll a key at once end each other's (docs/issuers.md).
+        let rolled_at_once = self.case.strategy == Strategy::Roll && self.concurrent;
         self.retired = retired && !acted;
-        if !self.open && !self.raced(began) && !acted {
+        self.at_limit |= !self.open && rolled_at_once;
+        if !self.open && !self.raced(began) && !acted && !rolled_at_once {
             self.violated(
                 &format!("done-but-refused: {word}"),
                 "a step called the rotation done, and AWSCURRENT is refused",

@@ -29,6 +29,8 @@ pub struct Judged {
     pub journal: Vec<String>,
     /// The error that rotations ended in until its advice was followed, where that is right.
     pub stated: Option<String>,
+    /// Whether AWSCURRENT was refused by what docs/reliability.md names as a limit, under "Where it ends".
+    pub at_limit: bool,
     /// The most calls during which AWSCURRENT of a single user was refused.
     pub window: u32,
     /// The calls, each with its kind, and 1 if it was the first of its step.
@@ -65,6 +67,7 @@ pub(super) async fn run(history: &History, verbose: bool, mutation: Option<Mutat
         violations: std::mem::take(&mut inner.judge.violations),
         journal: std::mem::take(&mut inner.journal),
         stated,
+        at_limit: inner.judge.at_limit,
         window: inner.judge.longest_window,
         calls: std::mem::take(&mut inner.names),
     };
@@ -271,6 +274,8 @@ async fn afterwards(world: &Arc<World>) {
         world.inner().judge.violated("rerun-changes", "a completed step, delivered again, has changed something");
     }
     look_for_survivors(world);
+    // What works of a secret that stays deleted is its owner's.
+    person::heed(world).await;
     world.note(|| "  a new rotation".to_owned());
     if next_rotation(world).await {
         let mints = world.case.strategy.mints();

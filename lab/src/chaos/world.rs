@@ -162,6 +162,8 @@ struct ProcessState {
     refused: u32,
     /// How many calls there were before the invocation.
     began: u32,
+    /// The number of its last question to Secrets Manager.
+    asked: u32,
     end: Option<oneshot::Sender<End>>,
 }
 
@@ -306,11 +308,11 @@ impl World {
     /// Looks whether all that must hold at every instant does.
     pub(super) fn judge(&self, by_person: bool) {
         let calls = self.inner().calls;
-        self.judge_call(by_person, None, calls.saturating_add(1));
+        self.judge_call(by_person, None, calls.saturating_add(1), calls);
     }
 
-    /// The same after a call.
-    fn judge_call(&self, by_person: bool, call: Option<u32>, began: u32) {
+    /// The same after a call of an invocation, which began then and has last asked Secrets Manager then.
+    fn judge_call(&self, by_person: bool, call: Option<u32>, began: u32, asked: u32) {
         let labels = self.labels(SECRET);
         let mut inner = self.inner();
         let Inner { judge, server, issuer, calls, .. } = &mut *inner;
@@ -318,7 +320,7 @@ impl World {
             &self.service,
             Outside::of(self.case, server, issuer),
             &labels,
-            At { calls: *calls, call: call.unwrap_or(*calls), began, by_person },
+            At { calls: *calls, call: call.unwrap_or(*calls), began, asked, by_person },
         );
     }
 
@@ -435,7 +437,7 @@ impl World {
     }
 
     fn reported(&self, event: &Event, report: &StepReport, began: u32) {
-        self.judge_call(false, None, began);
+        self.judge_call(false, None, began, began);
         let mut inner = self.inner();
         let word = match &report.outcome {
             Ok(outcome) => outcome.as_str().to_owned(),
@@ -491,7 +493,8 @@ impl Process {
     fn begin(&self, label: String, payload: Value, tracked: bool, began: u32) -> oneshot::Receiver<End> {
         let (sender, ended) = oneshot::channel();
         let end = Some(sender);
-        *self.state() = ProcessState { label, payload, tracked, again: false, first: true, refused: 0, began, end };
+        *self.state() =
+            ProcessState { label, payload, tracked, again: false, first: true, refused: 0, began, asked: began, end };
         ended
     }
 
@@ -529,6 +532,9 @@ impl Process {
             number
         };
         pass.number = Some(number);
+        if kind == Kind::Read {
+            self.state().asked = number;
+        }
         world.note(|| format!("{number:>4}  {} {name} {about}", self.state().label));
         let events: Vec<What> = {
             let mut inner = world.inner();
@@ -598,11 +604,11 @@ impl Process {
             };
             // What a rotation of another secret does is a person's doing.
             if changed {
-                let (tracked, began) = {
+                let (tracked, began, asked) = {
                     let state = self.state();
-                    (state.tracked, state.began)
+                    (state.tracked, state.began, state.asked)
                 };
-                world.judge_call(!tracked, pass.number, began);
+                world.judge_call(!tracked, pass.number, began, asked);
             }
         }
         if pass.crash_after {

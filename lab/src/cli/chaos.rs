@@ -132,6 +132,7 @@ struct Row<'a> {
     strategy: &'a str,
     histories: u64,
     with_violations: u64,
+    at_limit: u64,
     longest_window_in_calls: u32,
 }
 
@@ -175,6 +176,7 @@ fn show(screen: &Screen, explored: &Explored, took: Duration) -> Result<(), Stop
         strategy: strategy.name(),
         histories: count.histories,
         with_violations: count.violating,
+        at_limit: count.at_limit,
         longest_window_in_calls: count.window,
     });
     let kinds = kinds(explored)?;
@@ -196,12 +198,15 @@ fn show(screen: &Screen, explored: &Explored, took: Duration) -> Result<(), Stop
             screen.line(&format!("      {}", screen.paint(Style::Dim, line)));
         }
     }
-    let heading = format!("{:<10}{:<24}{:>11}{:>12}{:>8}", "target", "strategy", "histories", "violations", "window");
+    let heading = format!(
+        "{:<10}{:<24}{:>11}{:>12}{:>10}{:>8}",
+        "target", "strategy", "histories", "violations", "at limit", "window"
+    );
     screen.heading(&heading);
     for row in &summary.strategies {
         screen.line(&format!(
-            "{:<10}{:<24}{:>11}{:>12}{:>8}",
-            row.target, row.strategy, row.histories, row.with_violations, row.longest_window_in_calls
+            "{:<10}{:<24}{:>11}{:>12}{:>10}{:>8}",
+            row.target, row.strategy, row.histories, row.with_violations, row.at_limit, row.longest_window_in_calls
         ));
     }
     screen.line(&format!(

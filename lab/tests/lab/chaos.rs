@@ -116,6 +116,7 @@ fn histories_that_ended_badly_end_well() {
         ("issuer/create-revoke-now+0 22:current-to-previous", "a key that was current again was revoked"),
         ("issuer/create-revoke-now+1 24:current-to-previous", "a key that was current again was revoked"),
         ("issuer/set-value+0 11:held-up", "the labels were asked before the request for a token, and not after it"),
+        ("issuer/set-value+0 10:held-up 64:stale-read", "an outdated read put back a value that had been replaced"),
         ("issuer/roll+1 8:change-key", "the advice led nobody out while AWSCURRENT was refused"),
         ("issuer/create-revoke-now+1 1:revoke-key 15:revoke-pending-key", "the same where the issuer makes the key"),
         (

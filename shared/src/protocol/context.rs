@@ -225,14 +225,25 @@ impl<'a> StepContext<'a> {
         Ok(false)
     }
 
-    /// The id and the value of the AWSCURRENT version as it is now.
+    /// The id and the value of the AWSCURRENT version as it is now. It is the version that the labels name: an outdated read would
+    /// bring back a credential that a rotation has replaced.
     ///
     /// # Errors
-    /// Those of the store; [`Code::CurrentMissing`]; those of [`Document::parse`].
+    /// Those of the store; [`Code::CurrentMissing`]; [`Code::WriteConflict`] if value and labels do not agree; those of
+    /// [`Document::parse`].
     pub async fn current(&self) -> Result<(String, Document)> {
-        let version = self.store.value(self.secret, VersionSelector::Current, self.deadline).await?;
-        let version = version.ok_or_else(|| Error::new(Code::CurrentMissing))?;
-        Ok((version.id, Document::parse(version.text)?))
+        for pause in [Duration::ZERO].into_iter().chain(READ_AGAIN_AFTER) {
+            tokio::time::sleep(pause).await;
+            let (version, now) = tokio::join!(
+                self.store.value(self.secret, VersionSelector::Current, self.deadline),
+                self.store.describe(self.secret, self.deadline),
+            );
+            let version = version?.ok_or_else(|| Error::new(Code::CurrentMissing))?;
+            if now?.current_version() == Some(&version.id) {
+                return Ok((version.id, Document::parse(version.text)?));
+            }
+        }
+        Err(Error::new(Code::WriteConflict).with(Fact::Labels, CURRENT))
     }
 
     /// The AWSPREVIOUS version, if there is one and it is a JSON object. It is the version that the labels name: an outdated read
