@@ -33,6 +33,7 @@ pub struct Instance {
     replica_of: Option<String>,
     replica_of_cluster: Option<String>,
     cluster: Option<String>,
+    iam_authentication: bool,
 }
 
 /// A database cluster.
@@ -64,6 +65,7 @@ impl Instance {
             replica_of: None,
             replica_of_cluster: None,
             cluster: None,
+            iam_authentication: false,
         }
     }
 
@@ -95,6 +97,13 @@ impl Instance {
         self
     }
 
+    /// One whose users may log in with a token of IAM.
+    #[must_use]
+    pub fn with_iam_authentication(mut self) -> Self {
+        self.iam_authentication = true;
+        self
+    }
+
     /// Its ARN.
     pub fn arn(&self) -> String {
         format!("arn:aws:rds:{REGION}:{ACCOUNT}:db:{}", self.id)
@@ -113,6 +122,7 @@ impl Instance {
         ];
         xml.extend(optional.iter().filter_map(|(name, value)| Some(element(name, value.as_deref()?))));
         xml += &element("DBInstanceArn", &self.arn());
+        xml += &element("IAMDatabaseAuthenticationEnabled", &self.iam_authentication.to_string());
         format!("<DBInstance>{xml}</DBInstance>")
     }
 }

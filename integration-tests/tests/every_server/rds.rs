@@ -70,6 +70,11 @@ impl<S: Server> Managed<S> {
         assert!(!self.world.lab.function_output().contains(password));
     }
 
+    async fn diagnosis(&self, secret: &Secret<'_, S>) -> Value {
+        let event = json!({"Step": "diagnose", "SecretId": secret.arn});
+        self.world.lab.invoke(&event).await.result().expect("an answer")
+    }
+
     fn connections(&self) -> (usize, usize) {
         (self.world.relay.connections(), self.primary.connections())
     }
@@ -82,6 +87,7 @@ impl<S: Server> Managed<S> {
 
 on! { (postgres, mysql):
     a_superuser_that_rds_manages_rotates;
+    a_diagnosis_says_that_the_server_takes_tokens_of_iam;
     a_replica_is_recognised_and_the_superuser_goes_to_the_primary;
     a_clusters_endpoints_and_members_are_recognised_and_the_superuser_goes_to_the_writer;
     a_full_secret_of_the_primary_is_recognised_for_a_replica;
@@ -104,6 +110,21 @@ async fn a_superuser_that_rds_manages_rotates<O: Options>(options: O) {
     }
     managed.set(&secret).await.expect("setSecret succeeds");
     assert_eq!(managed.rds_calls().len(), 1, "one question for one name");
+}
+
+/// A user may need no password at all.
+async fn a_diagnosis_says_that_the_server_takes_tokens_of_iam<O: Options>(options: O) {
+    let managed = managed(options).await;
+    let secret = managed.pair("app", &managed.named(NAME).arn()).await;
+    for (instance, expected) in
+        [(managed.named(NAME), json!(false)), (managed.named(NAME).with_iam_authentication(), json!(true))]
+    {
+        managed.world.lab.rds().instance(instance);
+        let answer = managed.diagnosis(&secret).await;
+        assert_eq!(answer["iamAuthentication"], expected, "{answer}");
+    }
+    let own = managed.world.user("own").await;
+    assert_eq!(managed.diagnosis(&own).await["iamAuthentication"], json!(null), "RDS was not asked");
 }
 
 async fn a_replica_is_recognised_and_the_superuser_goes_to_the_primary<O: Options>(options: O) {

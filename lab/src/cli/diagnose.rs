@@ -106,6 +106,9 @@ fn show(screen: &Screen, diagnosis: &Value) {
         screen.line(&format!("    {}", text(error, "message")));
     }
     screen.fact("next", text(diagnosis, "nextAction"));
+    if diagnosis.get("iamAuthentication") == Some(&json!(true)) {
+        screen.fact("note", "the server takes tokens of IAM in place of passwords: docs/when-not-to-rotate.md");
+    }
 }
 
 /// The versions of a diagnosis and the superuser's or admin's secret, one a line below a heading.

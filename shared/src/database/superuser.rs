@@ -135,7 +135,9 @@ impl Superusers {
         child: &DatabaseUser,
     ) -> Result<Option<Address>> {
         let Some(server) = managed_for(&context.describe_other(id).await?.tags) else { return Ok(None) };
-        self.rds.primary(&server, &proven_address(child), E::NAMES, context.deadline()).await.map(Some)
+        let primary = self.rds.primary(&server, &proven_address(child), E::NAMES, context.deadline()).await?;
+        context.notes().iam_authentication(primary.iam_authentication);
+        Ok(Some(primary.address))
     }
 }
 

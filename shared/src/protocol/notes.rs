@@ -20,6 +20,8 @@ pub struct Notes {
     pub measures: Measures,
     /// What belongs to the credential's user and has no credential, so that nothing was done to it.
     pub left_alone: Vec<String>,
+    /// Whether RDS says that the server's users may log in with a token in place of a password. `None`: RDS was not asked.
+    pub iam_authentication: Option<bool>,
     /// The labels and dates that the step began with, if they could be read.
     pub description: Option<Description>,
     /// If the new credential took effect: when, since the Unix epoch, and what became of the previous credential.
@@ -80,6 +82,11 @@ impl StepNotes {
     /// Notes what has no credential and was left alone.
     pub fn left_alone(&self, names: Vec<String>) {
         self.notes().left_alone = names;
+    }
+
+    /// Notes whether users of the server may log in with a token in place of a password.
+    pub fn iam_authentication(&self, enabled: bool) {
+        self.notes().iam_authentication = Some(enabled);
     }
 
     pub(crate) fn described(&self, description: &Description) {

@@ -71,7 +71,7 @@ fn page_of(result: &mut ScopedDecoder<'_, '_>) -> Option<Page> {
 /// An instance; `None` if a part that every instance has is missing, or its ARN has another name.
 fn instance_of(tag: &mut ScopedDecoder<'_, '_>) -> Option<Server> {
     let (mut id, mut arn, mut engine, mut host, mut port) = (None, None, None, None, None);
-    let (mut cluster, mut source) = (None, None);
+    let (mut cluster, mut source, mut iam_authentication) = (None, None, false);
     while_some(tag, |field| match field.start_el().local() {
         "DBInstanceIdentifier" => id = id_of(field).map(ServerId::Instance),
         "DBInstanceArn" => arn = arn_of(field),
@@ -79,6 +79,7 @@ fn instance_of(tag: &mut ScopedDecoder<'_, '_>) -> Option<Server> {
         "DBClusterIdentifier" => cluster = id_of(field),
         // From another region or account this is an ARN, and cannot be looked up here.
         "ReadReplicaSourceDBInstanceIdentifier" => source = id_of(field).map(ServerId::Instance).or(source.take()),
+        "IAMDatabaseAuthenticationEnabled" => iam_authentication = text(field).as_deref() == Some("true"),
         "ReadReplicaSourceDBClusterIdentifier" => source = id_of(field).map(ServerId::Cluster).or(source.take()),
         "Endpoint" => while_some(field, |part| match part.start_el().local() {
             "Address" => host = host_of(part),
@@ -88,12 +89,14 @@ fn instance_of(tag: &mut ScopedDecoder<'_, '_>) -> Option<Server> {
         _ => {}
     });
     let address = host.zip(port).map(|(host, port)| Address::new(&host, port));
-    Some(Server { arn: arn_for(arn?, &id?)?, engine: engine?, address, others: Vec::new(), cluster, source })
+    let (arn, engine, others) = (arn_for(arn?, &id?)?, engine?, Vec::new());
+    Some(Server { arn, engine, address, others, cluster, source, iam_authentication })
 }
 
 /// A cluster; `None` if a part that every cluster has is missing, or its ARN has another name.
 fn cluster_of(tag: &mut ScopedDecoder<'_, '_>) -> Option<Server> {
     let (mut id, mut arn, mut engine, mut writer, mut port, mut others) = (None, None, None, None, None, Vec::new());
+    let mut iam_authentication = false;
     while_some(tag, |field| match field.start_el().local() {
         "DBClusterIdentifier" => id = id_of(field).map(ServerId::Cluster),
         "DBClusterArn" => arn = arn_of(field),
@@ -102,11 +105,13 @@ fn cluster_of(tag: &mut ScopedDecoder<'_, '_>) -> Option<Server> {
         "ReaderEndpoint" => others.extend(host_of(field)),
         "CustomEndpoints" => while_some(field, |member| others.extend(host_of(member))),
         "Port" => port = port_of(field),
+        "IAMDatabaseAuthenticationEnabled" => iam_authentication = text(field).as_deref() == Some("true"),
         _ => {}
     });
     let at = |host: String| port.map(|port| Address::new(&host, port));
     let (address, others) = (writer.and_then(at), others.into_iter().filter_map(at).collect());
-    Some(Server { arn: arn_for(arn?, &id?)?, engine: engine?, address, others, cluster: None, source: None })
+    let (arn, engine) = (arn_for(arn?, &id?)?, engine?);
+    Some(Server { arn, engine, address, others, cluster: None, source: None, iam_authentication })
 }
 
 fn while_some(tag: &mut ScopedDecoder<'_, '_>, mut each: impl FnMut(&mut ScopedDecoder<'_, '_>)) {

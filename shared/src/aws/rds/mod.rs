@@ -40,6 +40,15 @@ const MAX_PAGES: usize = 3;
 /// RDS, in the function's region.
 pub(crate) struct Rds(Service);
 
+/// What RDS states about the server of a superuser whose secret it manages.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Primary {
+    /// Where the superuser logs in.
+    pub(crate) address: Address,
+    /// Whether users may log in with a token in place of a password.
+    pub(crate) iam_authentication: bool,
+}
+
 impl Rds {
     /// `endpoint` is where RDS is, if not where the SDKs look for it.
     pub(crate) fn new(endpoint: Option<&str>) -> Self {
@@ -51,7 +60,7 @@ impl Rds {
         self.0.throttles()
     }
 
-    /// Where the superuser of a secret that RDS manages logs in. The server must be of one of these engines, and `child` must be
+    /// The server of the superuser of a secret that RDS manages. The server must be of one of these engines, and `child` must be
     /// an address of the same database.
     ///
     /// # Errors
@@ -63,7 +72,7 @@ impl Rds {
         child: &Address,
         engines: &[&str],
         deadline: Deadline,
-    ) -> Result<Address> {
+    ) -> Result<Primary> {
         let arn = managed.server()?;
         let deadline = deadline.within(LOOK_UP_LIMIT);
         // An instance's host begins with its name. If that is not the name of the superuser's server, RDS is asked about it, too.
@@ -79,7 +88,7 @@ impl Rds {
         let not_yet = || unavailable(&arn.name, "it has no endpoint yet");
         let address = primary.address.clone().ok_or_else(not_yet)?;
         if primary.answers_at(child) || belongs(&primary, other?.as_ref(), child) {
-            Ok(address)
+            Ok(Primary { address, iam_authentication: primary.iam_authentication })
         } else {
             Err(mismatch(child, &address))
         }

@@ -37,6 +37,8 @@ pub(super) struct Server {
     pub(super) cluster: Option<String>,
     /// The server that this one is a read replica of.
     pub(super) source: Option<ServerId>,
+    /// Whether users may open it with a token in place of a password.
+    pub(super) iam_authentication: bool,
 }
 
 /// Whether `other` answers at this address and shares its data with `primary`.
@@ -157,6 +159,7 @@ pub(super) mod tests {
             others: Vec::new(),
             cluster: None,
             source: None,
+            iam_authentication: false,
         }
     }
 

@@ -51,6 +51,8 @@ pub struct Diagnosis {
     wait: bool,
     left: Option<LeftBehind>,
     description: Description,
+    /// Whether RDS says that the server takes tokens in place of passwords. `None`: RDS was not asked.
+    iam_authentication: Option<bool>,
 }
 
 /// A rotation that was begun while rotation is off: the version that is AWSPENDING, and the one that is AWSCURRENT. RotateSecret
@@ -132,6 +134,7 @@ impl<S: SecretStore, T: Target> Rotation<S, T> {
                 Probe::Older => self.try_older(&context, &current, &mut listed, &mut findings).await,
             }
         }
+        findings.iam_authentication = context.notes().clone().into_notes().iam_authentication;
         findings
     }
 
@@ -289,6 +292,7 @@ impl Diagnosis {
             finding,
             cause,
             wait,
+            iam_authentication: findings.iam_authentication,
             description: description.clone(),
             left: left.map(|(pending, current)| LeftBehind { pending: pending.into(), current: current.into() }),
         }
@@ -392,6 +396,7 @@ impl Diagnosis {
             "rotationEnabled": self.rotation_enabled.unwrap_or(false),
             "secondsSinceRotation": self.since_rotation.map(|time| time.as_secs()),
             "due": self.due,
+            "iamAuthentication": self.iam_authentication,
             "versions": self.versions.iter().map(Examined::to_json).collect::<Vec<_>>(),
             "companion": self.helper.as_ref().map(helper_secret_json),
         })

@@ -74,6 +74,8 @@ pub(super) struct Findings {
     /// The older versions that were tried, newest first, with their ids.
     pub(super) older: Vec<(String, VersionState)>,
     pub(super) search: Search,
+    /// Whether RDS says that the server takes tokens in place of passwords, if it was asked.
+    pub(super) iam_authentication: Option<bool>,
 }
 
 /// How far the search among older versions has come.
