@@ -110,13 +110,14 @@ impl<'a, S> Secret<'a, S> {
 
     /// Registers a version as RotateSecret does, pending and without a value, and carries out nothing. Returns its token.
     pub async fn registered(&self) -> String {
-        // A rotation with a function that does not exist leaves just that behind.
+        // A rotation with a function that cannot be started leaves just that behind. Then the function is gone.
         let token = uuid();
         let end = self.lab.rotation_end(&token);
-        let nobody = self.lab.function_arn().replace(":function:", ":function:nobody-");
+        let nobody = self.lab.deploy(Lab::builder("/nonexistent/bootstrap").name(&format!("nobody-{token}")));
         let request = json!({"SecretId": self.arn, "ClientRequestToken": token, "RotationLambdaARN": nobody});
         self.lab.call("RotateSecret", request).await.expect("the rotation is registered");
         end.await;
+        self.lab.host().delete(&nobody);
         token
     }
 

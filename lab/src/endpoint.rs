@@ -336,7 +336,7 @@ async fn get_function(State(parts): State<Parts>, Path(function): Path<String>) 
     match parts.host.find(&function) {
         Ok(function) => Json(json!({ "Configuration": {
             "FunctionName": function.name, "FunctionArn": function.arn(), "Version": "$LATEST", "State": "Active",
-            "Runtime": "provided.al2023", "Handler": "bootstrap", "PackageType": "Zip",
+            "Runtime": "provided.al2023", "Handler": function.handler(), "PackageType": "Zip",
             "MemorySize": function.memory_mb, "Timeout": function.timeout.as_secs(),
         } }))
         .into_response(),

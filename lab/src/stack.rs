@@ -77,6 +77,18 @@ impl Builder {
         self
     }
 
+    /// The arguments of the function's program. The last one is its handler.
+    pub fn arguments(mut self, arguments: impl IntoIterator<Item = String>) -> Self {
+        self.function.arguments = arguments.into_iter().collect();
+        self
+    }
+
+    /// The directory that the function runs in; that of its binary unless given.
+    pub fn directory(mut self, directory: impl Into<PathBuf>) -> Self {
+        self.function.directory = Some(directory.into());
+        self
+    }
+
     /// An environment variable of the function.
     pub fn env(mut self, name: &str, value: impl Into<String>) -> Self {
         self.function.environment.push((name.to_owned(), value.into()));

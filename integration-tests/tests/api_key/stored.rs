@@ -5,6 +5,7 @@ use super::crash::{FAULTS, Stage, each_call};
 use super::support::{by_hand, described, id, in_use, kept, live, warnings};
 use integration_tests::issuer::{Secret, World};
 use integration_tests::{merged, uuid};
+use lab::Lab;
 use lab::disturb::Fault;
 use lab::issuer::{Issuer, Options};
 use serde_json::json;
@@ -135,7 +136,7 @@ async fn a_user_that_the_secret_only_names_keeps_its_password() {
 async fn register(secret: &Secret<'_>, token: &str) {
     let lab = secret.lab();
     let end = lab.rotation_end(token);
-    let nobody = lab.function_arn().replace(":function:", ":function:nobody-");
+    let nobody = lab.deploy(Lab::builder("/nonexistent/bootstrap").name("nobody"));
     let request = json!({"SecretId": secret.arn, "ClientRequestToken": token, "RotationLambdaARN": nobody});
     lab.call("RotateSecret", request).await.expect("the rotation is registered");
     end.await;

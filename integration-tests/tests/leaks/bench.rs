@@ -463,7 +463,7 @@ impl<S: Hashing> Bench<S> {
         let mut reports = Vec::new();
         loop {
             match receiver.try_recv() {
-                Ok(StepEvent::Ended(report)) => reports.push(report),
+                Ok(StepEvent::Ended(report)) => reports.push(*report),
                 Ok(StepEvent::Started { .. }) | Err(tokio::sync::broadcast::error::TryRecvError::Lagged(_)) => {}
                 Err(_) => break,
             }

@@ -2,6 +2,7 @@
 
 use integration_tests::runbook::{Page, Play};
 use integration_tests::{Secret, World, merged};
+use lab::Lab;
 use lab::servers::Password;
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
@@ -51,7 +52,7 @@ async fn rotated_by_aws_function(world: &World) -> Secret<'_> {
     let clone = json!({"username": "app_clone", "password": password});
     secret.put(&merged(secret.at("AWSCURRENT").await, clone)).await;
 
-    let old = world.lab.function_arn().replace(":function:", ":function:SecretsManager-");
+    let old = world.lab.deploy(Lab::builder("/nonexistent/bootstrap").name("SecretsManager-rotation"));
     let request = json!({"SecretId": secret.arn, "RotationLambdaARN": old, "RotateImmediately": false,
         "RotationRules": {"ScheduleExpression": "rate(10 days)", "Duration": "3h"}});
     world.lab.call("RotateSecret", request).await.expect("rotation is turned on");

@@ -65,7 +65,7 @@ fn show(screen: &Screen, number: u32, event: StepEvent, steps: &mut Vec<StepRepo
         StepEvent::Ended(report) => {
             show_report(screen, &report);
             screen.json(&StepLine::new(number, &report));
-            steps.push(report);
+            steps.push(*report);
         }
     }
 }

@@ -4,6 +4,7 @@ use super::log::Log;
 use super::outcome::Failure;
 use super::runtime_api::{Message, RuntimeApi, Work};
 use super::{ACCESS_KEY_PREFIX, Function, REGION};
+use rustix::process::{Pid, Signal, kill_process_group};
 use std::path::Path;
 use std::process::{ExitStatus, Stdio};
 use std::sync::Arc;
@@ -38,10 +39,11 @@ impl Environment {
         let log = Log::create(&logs.join(format!("{number:06}-{}", function.name))).map_err(not_started)?;
         let access_key = format!("{ACCESS_KEY_PREFIX}{number:08}");
         let child = Command::new(&function.binary)
+            .args(&function.arguments)
             .env_clear()
             .envs(reserved_variables(function, &access_key, &api.address.to_string(), number))
             .envs(function.environment.iter().map(|(name, value)| (name, value)))
-            .current_dir(function.binary.parent().filter(|path| !path.as_os_str().is_empty()).unwrap_or(Path::new(".")))
+            .current_dir(function.root())
             .stdin(Stdio::null())
             .stdout(log.stdio().map_err(not_started)?)
             .stderr(log.stdio().map_err(not_started)?)
@@ -142,11 +144,26 @@ impl Drop for Environment {
     }
 }
 
+/// The processes of an environment: the function's own, and those that it has started. Dropping it kills all that are left, as an
+/// environment of Lambda goes as a whole. So a wrapper such as a shell script leaves no runtime behind.
+struct Family(Option<Pid>);
+
+impl Drop for Family {
+    fn drop(&mut self) {
+        if let Some(leader) = self.0 {
+            // Usually nobody is left. While somebody is, the system gives the number of the group to no other process.
+            let _ = kill_process_group(leader, Signal::KILL);
+        }
+    }
+}
+
 /// Owns the child: reaps it when it ends, and kills it when told to.
 fn supervise(mut child: Child, access_key: String, function: String) -> Process {
     let kill = Arc::new(Notify::new());
     let (ended, exit) = watch::channel(None);
     let process = Process { access_key, function, pid: child.id(), kill: Arc::clone(&kill), exit };
+    let leader = child.id().and_then(|pid| Pid::from_raw(pid.try_into().ok()?));
+    let family = Family(leader);
     tokio::spawn(async move {
         let status = tokio::select! {
             status = child.wait() => status,
@@ -156,6 +173,7 @@ fn supervise(mut child: Child, access_key: String, function: String) -> Process 
                 child.wait().await
             }
         };
+        drop(family);
         // Waiting for a child does not fail. Without a status, the receivers see the channel close.
         if let Ok(status) = status {
             ended.send_replace(Some(status));
@@ -166,7 +184,7 @@ fn supervise(mut child: Child, access_key: String, function: String) -> Process 
 
 /// What Lambda sets (Developer Guide, "Using Lambda environment variables"), as far as it means something here.
 fn reserved_variables(function: &Function, access_key: &str, api: &str, number: usize) -> Vec<(&'static str, String)> {
-    let task_root = function.binary.parent().unwrap_or(Path::new("/")).display().to_string();
+    let task_root = function.root().display().to_string();
     vec![
         ("AWS_LAMBDA_RUNTIME_API", api.to_owned()),
         ("AWS_LAMBDA_FUNCTION_NAME", function.name.clone()),
@@ -182,7 +200,7 @@ fn reserved_variables(function: &Function, access_key: &str, api: &str, number: 
         ("AWS_SESSION_TOKEN", "lab".to_owned()),
         ("LAMBDA_TASK_ROOT", task_root.clone()),
         ("LAMBDA_RUNTIME_DIR", task_root),
-        ("_HANDLER", "bootstrap".to_owned()),
+        ("_HANDLER", function.handler().to_owned()),
         ("TZ", ":UTC".to_owned()),
         ("LANG", "en_US.UTF-8".to_owned()),
         ("PATH", "/usr/local/bin:/usr/bin:/bin:/opt/bin".to_owned()),

@@ -80,6 +80,14 @@ impl Host {
         arn
     }
 
+    /// Deletes a function, by its name, ARN or partial ARN. Secrets that name it keep the name, as on AWS. What it printed can still be
+    /// read.
+    pub fn delete(&self, function: &str) {
+        let mut state = self.state();
+        state.functions.remove(name_of(function));
+        drop(state.idle.remove(name_of(function)));
+    }
+
     /// Whether a function has this name, ARN or partial ARN.
     pub fn knows(&self, function: &str) -> bool {
         self.find(function).is_ok()
@@ -104,6 +112,11 @@ impl Host {
         of_function
             .map(|(_, path)| String::from_utf8_lossy(&std::fs::read(path).unwrap_or_default()).into_owned())
             .collect()
+    }
+
+    /// The logs of all environments of these functions, each with its function, oldest first.
+    pub(super) fn log_files(&self, functions: &[String]) -> Vec<(String, PathBuf)> {
+        self.state().log_files.iter().filter(|(name, _)| functions.contains(name)).cloned().collect()
     }
 
     /// How many environments were ever started.
@@ -172,6 +185,7 @@ impl Host {
             outcome.peak_memory = environment.process.peak_memory();
             environment.log.line(&log::end_lines(&outcome, function.memory_mb, &status));
             outcome.log = environment.log.take();
+            outcome.log_end = Some(Box::new(environment.log.end()));
         }
         match result {
             Ok(payload) => outcome.payload = payload,
@@ -273,6 +287,11 @@ impl Invoker for Host {
             }
         })
     }
+
+    fn knows(&self, function_arn: &str) -> bool {
+        // A name is enough to invoke a function, but RotateSecret takes an ARN.
+        function_arn.starts_with("arn:") && Self::knows(self, function_arn)
+    }
 }
 
 impl From<UnknownFunction> for Invocation {
@@ -301,6 +320,14 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_function_that_is_deleted_is_unknown() {
+        let host = Host::new(&Disturb::new()).unwrap();
+        let arn = host.deploy(Function::new("rotate", "/bin/false"));
+        host.delete(&arn);
+        assert!(!host.knows("rotate") && !Invoker::knows(&host, &arn));
+    }
+
+    #[test]
     fn a_function_is_found_by_every_spelling_and_not_in_another_region() {
         let host = Host::new(&Disturb::new()).unwrap();
         let arn = host.deploy(Function::new("rotate", "/bin/false"));
@@ -310,5 +337,7 @@ mod tests {
         for unknown in ["rotat", "other", &arn.replace("us-east-1", "eu-west-1"), ""] {
             assert!(!host.knows(unknown), "{unknown}");
         }
+        // RotateSecret takes an ARN, and nothing else.
+        assert!(Invoker::knows(&host, &arn) && !Invoker::knows(&host, "rotate"));
     }
 }

@@ -32,6 +32,11 @@ impl Log {
         &self.path
     }
 
+    /// The file, and where what was taken ends in it.
+    pub(super) fn end(&self) -> (PathBuf, u64) {
+        (self.path.clone(), self.mark)
+    }
+
     pub(super) fn line(&mut self, line: &str) {
         // The log is an aid; an invocation does not fail because the disk is full.
         let _ = writeln!(self.file, "{line}");
@@ -67,6 +72,16 @@ pub(super) fn end_lines(outcome: &Outcome, memory_mb: u32, status: &str) -> Stri
         used.unwrap_or_default(),
         init.unwrap_or_default(),
     )
+}
+
+/// What of a line the function printed, and not Lambda around an invocation. Where the function's last line does not end, Lambda's
+/// follows in it.
+pub(super) fn of_the_function(line: &str) -> Option<&str> {
+    const END: &str = "END RequestId: ";
+    if ["START RequestId: ", END, "REPORT RequestId: "].iter().any(|start| line.starts_with(start)) {
+        return None;
+    }
+    Some(line.rsplit_once(END).map_or(line, |(printed, _)| printed))
 }
 
 fn milliseconds(time: Duration) -> String {

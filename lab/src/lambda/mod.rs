@@ -9,17 +9,19 @@
 //! [Lambda Runtime API]: https://docs.aws.amazon.com/lambda/latest/dg/runtimes-api.html
 
 mod environment;
+mod follow;
 mod host;
 mod log;
 mod outcome;
 mod runtime_api;
 mod steps;
 
+pub use follow::Follower;
 pub use host::Host;
 pub use outcome::{Outcome, StepError, UnknownFunction};
 pub use steps::{StepEvent, StepReport, Steps};
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// The region that the lab pretends to be in.
@@ -41,6 +43,10 @@ pub struct Function {
     pub name: String,
     /// The executable, i.e. the `bootstrap` of a deployment package.
     pub binary: PathBuf,
+    /// Its arguments, e.g. `-m awslambdaric app.handler`. The last one is the function's handler.
+    pub arguments: Vec<String>,
+    /// Where it runs; in the directory of its executable unless given.
+    pub directory: Option<PathBuf>,
     /// Environment variables; they win over the ones that the host sets.
     pub environment: Vec<(String, String)>,
     /// How long an invocation may take. AWS's default is 3 s, its limit 15 min.
@@ -60,12 +66,25 @@ impl Function {
         Self {
             name: name.into(),
             binary: binary.into(),
+            arguments: Vec::new(),
+            directory: None,
             environment: Vec::new(),
             timeout: Duration::from_secs(3),
             overtime: Duration::ZERO,
             init_timeout: Duration::from_secs(10),
             memory_mb: 128,
         }
+    }
+
+    /// The handler that Lambda tells the function in `_HANDLER`: its last argument. Binaries are told `bootstrap`.
+    pub fn handler(&self) -> &str {
+        self.arguments.last().map_or("bootstrap", String::as_str)
+    }
+
+    /// The directory that it runs in.
+    pub(crate) fn root(&self) -> &Path {
+        let beside = || self.binary.parent().filter(|path| !path.as_os_str().is_empty());
+        self.directory.as_deref().or_else(beside).unwrap_or(Path::new("."))
     }
 
     /// Its ARN in the lab's region and account.

@@ -4,6 +4,7 @@ use super::PAYLOAD_LIMIT;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use std::os::unix::process::ExitStatusExt;
+use std::path::PathBuf;
 use std::process::ExitStatus;
 use std::time::Duration;
 
@@ -25,6 +26,8 @@ pub struct Outcome {
     pub function_error: Option<String>,
     /// The log of this invocation, with `START`, `END` and `REPORT` lines.
     pub log: Vec<u8>,
+    /// The file that the log is in, and where it ends there.
+    pub(super) log_end: Option<Box<(PathBuf, u64)>>,
     /// From the moment the environment had the event to its answer.
     pub duration: Duration,
     /// How long a new environment took to ask for its first event; `None` for one that was there already.
@@ -67,6 +70,7 @@ impl Outcome {
             payload: Vec::new(),
             function_error: None,
             log: Vec::new(),
+            log_end: None,
             duration: Duration::ZERO,
             init_duration: None,
             peak_memory: None,

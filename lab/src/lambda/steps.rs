@@ -53,7 +53,7 @@ pub enum StepEvent {
         secret_id: String,
     },
     /// The step is over.
-    Ended(StepReport),
+    Ended(Box<StepReport>),
 }
 
 /// A [`Host`] whose rotation steps are recorded. Cheap to clone.
@@ -91,7 +91,7 @@ impl Steps {
         let Event { secret_id, client_request_token: token, step } = event;
         let report = StepReport { step, secret_id, token, began, ended: Instant::now(), outcome };
         self.reports.lock().unwrap_or_else(PoisonError::into_inner).push(report.clone());
-        self.tell(StepEvent::Ended(report));
+        self.tell(StepEvent::Ended(Box::new(report)));
     }
 }
 
@@ -126,5 +126,9 @@ impl Invoker for Steps {
                 Err(unknown) => unknown.into(),
             }
         })
+    }
+
+    fn knows(&self, function_arn: &str) -> bool {
+        Invoker::knows(&self.host, function_arn)
     }
 }

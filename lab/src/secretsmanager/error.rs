@@ -65,6 +65,14 @@ impl ServiceError {
         Self::new("AccessDeniedException", message)
     }
 
+    /// RotateSecret names a function that the service may not invoke. AWS says the same of one that is not there.
+    pub(crate) fn cannot_invoke() -> Self {
+        Self::access_denied(
+            "Secrets Manager cannot invoke the specified Lambda function. Ensure that the function policy grants access to \
+             the principal secretsmanager.amazonaws.com.",
+        )
+    }
+
     /// A call beyond the rate that the service allows.
     pub(crate) fn throttled() -> Self {
         Self::new("ThrottlingException", "Rate exceeded")

@@ -11,6 +11,11 @@ pub trait Invoker: Send + Sync + 'static {
         function_arn: &'a str,
         payload: Vec<u8>,
     ) -> Pin<Box<dyn Future<Output = Invocation> + Send + 'a>>;
+
+    /// Whether there is a function with this ARN. RotateSecret is refused where there is none. An invoker that cannot tell says yes.
+    fn knows(&self, _function_arn: &str) -> bool {
+        true
+    }
 }
 
 /// The answer of an invocation.

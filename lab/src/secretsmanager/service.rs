@@ -196,7 +196,7 @@ impl Service {
         token: &str,
     ) -> Result<StagedRotation, ServiceError> {
         let body = json!({"SecretId": secret_id, "RotationLambdaARN": function_arn, "ClientRequestToken": token});
-        let (reply, start) = self.write(|state, context| state.rotate(body.to_string().as_bytes(), context));
+        let (reply, start) = self.write(|state, context| state.rotate(body.to_string().as_bytes(), &|_| true, context));
         reply?;
         let staged = start.and_then(|start| {
             let rotation_token = self.lock().current.rotation_token(&start)?;
@@ -292,13 +292,9 @@ impl Service {
     }
 
     fn rotate(&self, body: &[u8]) -> Result<Value, ServiceError> {
-        if self.invoker().is_none() {
-            return Err(ServiceError::access_denied(
-                "Secrets Manager cannot invoke the specified Lambda function. Ensure that the function policy grants \
-                 access to the principal secretsmanager.amazonaws.com.",
-            ));
-        }
-        let (reply, start) = self.write(|state, context| state.rotate(body, context));
+        let Some(invoker) = self.invoker() else { return Err(ServiceError::cannot_invoke()) };
+        let knows = |function: &str| invoker.knows(function);
+        let (reply, start) = self.write(|state, context| state.rotate(body, &knows, context));
         if let Some(start) = start {
             tokio::spawn(self.clone().drive(start));
         }

@@ -49,16 +49,17 @@ pub(crate) enum AttemptEnd {
 
 impl State {
     /// RotateSecret: the answer, and what is to be run. An unfinished earlier rotation is run again although the answer
-    /// is an error.
+    /// is an error. `knows` tells whether there is a function with an ARN.
     pub(crate) fn rotate(
         &mut self,
         body: &[u8],
+        knows: &dyn Fn(&str) -> bool,
         context: &mut Context<'_>,
     ) -> (Result<Value, ServiceError>, Option<Start>) {
         let mut next = self.clone();
         next.purge(context.now);
         let mut start = None;
-        let reply = next.try_rotate(body, context, &mut start);
+        let reply = next.try_rotate(body, knows, context, &mut start);
         if reply.is_ok() || start.is_some() {
             *self = next;
         }
@@ -68,6 +69,7 @@ impl State {
     fn try_rotate(
         &mut self,
         body: &[u8],
+        knows: &dyn Fn(&str) -> bool,
         context: &mut Context<'_>,
         start: &mut Option<Start>,
     ) -> Result<Value, ServiceError> {
@@ -80,6 +82,9 @@ impl State {
         let function_arn = secret.function_to_use(request.rotation_lambda_arn)?;
         if let Some(rules) = &request.rotation_rules {
             rules.check()?;
+        }
+        if !knows(&function_arn) {
+            return Err(ServiceError::cannot_invoke());
         }
         let running = secret.run().filter(|run| !run.abandoned);
         if running.is_some_and(|run| run.token == token) {

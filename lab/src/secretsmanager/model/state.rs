@@ -54,7 +54,7 @@ impl State {
             Operation::PutResourcePolicy => self.put_resource_policy(request::parse(operation, body)?),
             Operation::PutSecretValue => self.put_secret_value(request::parse(operation, body)?, context.now),
             Operation::RestoreSecret => self.restore_secret(&request::parse(operation, body)?),
-            Operation::RotateSecret => self.rotate(body, context).0,
+            Operation::RotateSecret => self.rotate(body, &|_| true, context).0,
             Operation::TagResource => self.tag_resource(request::parse(operation, body)?),
             Operation::UntagResource => self.untag_resource(&request::parse(operation, body)?),
             Operation::UpdateSecret => self.update_secret(request::parse(operation, body)?, context.now),
