@@ -3,3 +3,5 @@
 mod clients;
 mod emulator;
 mod events;
+mod serve;
+mod support;

@@ -1,8 +1,9 @@
 //! Database passwords: a throwaway server, a secret that opens it, and what must hold after a rotation.
 
+use super::client::Client;
 use super::proof::{Credentials, Opened, Proof};
 use super::screen::Screen;
-use super::setup::{Bench, bind, function, setup};
+use super::setup::{Bench, bind, create_secret, function, setup};
 use super::stop::Stop;
 use super::target::{Engine, Strategy, Target};
 use crate::Lab;
@@ -10,12 +11,10 @@ use crate::servers::Password;
 use crate::servers::database::Database;
 use crate::servers::mysql::{self, Kind, MySql};
 use crate::servers::postgres::{self, Postgres};
+use crate::stack::Builder;
 use serde::Serialize;
 use serde_json::Value;
 use std::time::Duration;
-
-/// The secret of the superuser, for alternating users.
-const SUPERUSER_SECRET: &str = "lab/superuser";
 
 /// The user whose password rotates.
 const USER: &str = "app";
@@ -23,6 +22,7 @@ const USER: &str = "app";
 /// A user of a throwaway server.
 pub(super) struct DatabaseUser {
     pub(super) database: Database,
+    engine: Engine,
     strategy: Strategy,
 }
 
@@ -32,22 +32,29 @@ pub(super) struct Credential {
     password: Password,
 }
 
-/// Builds, starts and creates what `target` asks for, with AWS on `port` (0 for any).
-pub(super) async fn set_up(screen: &Screen, target: &Target, port: u16) -> Result<Bench<DatabaseUser>, Stop> {
-    let bound = bind(port).await?;
+/// Builds, starts and creates what `target` asks for.
+pub(super) async fn set_up(screen: &Screen, target: &Target) -> Result<Bench<DatabaseUser>, Stop> {
+    let bound = bind(0).await?;
     let package = target.engine.function();
     let function = function(screen, package, &target.function).await?;
-    let database = database(screen, target).await?;
-    let function = Lab::builder(function).name(package).env("CA_BUNDLE", database.ca_pem());
-    // Whoever runs the lab is its deployer.
-    let lab = function.env("ALLOW_RECOVER", "true").start_on(bound).map_err(setup)?;
-    let opened = DatabaseUser { database, strategy: target.strategy };
+    let opened = start(screen, target).await?;
+    let function = Lab::builder(function).name(package);
+    let lab = settings(function, opened.database.ca_pem()).start_on(bound).map_err(setup)?;
     let bench = Bench::new(screen, lab, opened, target.engine.secret());
-    bench.store_secrets(screen).await?;
+    let alternates = target.strategy == Strategy::AlternatingUsers;
+    let superuser = if alternates { Some(bench.opened.store_superuser(&bench.client).await?) } else { None };
+    bench.opened.store(screen, &bench.client, superuser).await?;
     Ok(bench)
 }
 
-async fn database(screen: &Screen, target: &Target) -> Result<Database, Stop> {
+/// What a function for database users has to be told. `cas` are the CAs to trust.
+pub(super) fn settings(function: Builder, cas: &str) -> Builder {
+    // Whoever runs the lab is its deployer.
+    function.env("CA_BUNDLE", cas).env("ALLOW_RECOVER", "true")
+}
+
+/// Starts a server. Its user is created with its secret.
+pub(super) async fn start(screen: &Screen, target: &Target) -> Result<DatabaseUser, Stop> {
     let database = match target.engine {
         Engine::Postgres => {
             let options = postgres::Options::default();
@@ -68,7 +75,7 @@ async fn database(screen: &Screen, target: &Target) -> Result<Database, Stop> {
         }
     };
     screen.fact("database", &format!("{database}, TLS required"));
-    Ok(database)
+    Ok(DatabaseUser { database, engine: target.engine, strategy: target.strategy })
 }
 
 async fn mysql_server(options: mysql::Options) -> Result<MySql, Stop> {
@@ -84,31 +91,62 @@ impl Engine {
         }
     }
 
-    fn secret(self) -> &'static str {
+    /// The secret of the user whose password rotates.
+    pub(super) fn secret(self) -> &'static str {
         match self {
             Self::Postgres => "lab/postgres",
             Self::Mysql => "lab/mysql",
             Self::Mariadb => "lab/mariadb",
         }
     }
+
+    /// The secret of the server's superuser.
+    pub(super) fn superuser_secret(self) -> &'static str {
+        match self {
+            Self::Postgres => "lab/postgres-superuser",
+            Self::Mysql => "lab/mysql-superuser",
+            Self::Mariadb => "lab/mariadb-superuser",
+        }
+    }
 }
 
-impl Bench<DatabaseUser> {
-    async fn store_secrets(&self, screen: &Screen) -> Result<(), Stop> {
-        let DatabaseUser { database, strategy } = &*self.opened;
+impl DatabaseUser {
+    /// The name of the secret that rotates.
+    pub(super) fn secret(&self) -> &'static str {
+        self.engine.secret()
+    }
+
+    /// The name of the superuser's secret.
+    pub(super) fn superuser_secret(&self) -> &'static str {
+        self.engine.superuser_secret()
+    }
+
+    /// The function that rotates the secret.
+    pub(super) fn function(&self) -> &'static str {
+        self.engine.function()
+    }
+
+    /// Stores the superuser's credential, and returns the ARN of its secret.
+    pub(super) async fn store_superuser(&self, client: &Client) -> Result<String, Stop> {
+        let database = &self.database;
+        let superuser = SecretValue::of(database, database.superuser(), database.superuser_password());
+        create_secret(client, self.superuser_secret(), &superuser).await
+    }
+
+    /// Creates the user and stores its credential. `superuser` is the ARN of the superuser's secret, for alternating users.
+    pub(super) async fn store(&self, screen: &Screen, client: &Client, superuser: Option<String>) -> Result<(), Stop> {
+        let Self { database, strategy, .. } = self;
         let password = Password::random();
         database.create_user(USER, &password).await.map_err(setup)?;
         if let Database::MySql(server) = database {
             grant(server, *strategy).await?;
         }
-        let mut value = SecretValue::of(database, USER, &password);
-        if *strategy == Strategy::AlternatingUsers {
-            let superuser = SecretValue::of(database, database.superuser(), database.superuser_password());
-            value.masterarn = Some(self.create(SUPERUSER_SECRET, &superuser).await?);
-        }
-        self.create(self.secret, &value).await?;
+        let alternates = *strategy == Strategy::AlternatingUsers;
+        let masterarn = superuser.filter(|_| alternates);
+        let value = SecretValue { masterarn, ..SecretValue::of(database, USER, &password) };
+        create_secret(client, self.secret(), &value).await?;
         let length = password.expose().chars().count();
-        screen.fact("secret", &format!("{}: user {USER}, password: {length} characters, {strategy}", self.secret));
+        screen.fact("secret", &format!("{}: user {USER}, password: {length} characters, {strategy}", self.secret()));
         Ok(())
     }
 }

@@ -29,7 +29,7 @@ struct Served {
 pub(super) async fn diagnose(screen: &Screen, asked: &Asked) -> Result<(), Stop> {
     let served = Served::find(asked).await?;
     let diagnosis = served.ask("diagnose").await?;
-    show(screen, &diagnosis);
+    served.show(screen, &diagnosis);
     screen.json(&diagnosis);
     if diagnosis.get("healthy") == Some(&json!(true)) { Ok(()) } else { Err(Stop::Failed) }
 }
@@ -38,15 +38,19 @@ pub(super) async fn diagnose(screen: &Screen, asked: &Asked) -> Result<(), Stop>
 pub(super) async fn recover(screen: &Screen, asked: &Asked) -> Result<(), Stop> {
     let served = Served::find(asked).await?;
     let recovery = served.ask("recover").await?;
-    let recovered = recovery.get("errorType").is_none();
-    let said = if recovered {
+    let recovered = recovery.get("outcome").is_some();
+    let said = if !is_lockstep(&recovery) {
+        served.stranger()
+    } else if recovered {
         format!("{}: {} ({})", text(&recovery, "outcome"), text(&recovery, "what"), text(&recovery, "finding"))
     } else {
         text(&recovery, "errorMessage").to_owned()
     };
     screen.settle(recovered, &said);
     let diagnosis = served.ask("diagnose").await?;
-    show(screen, &diagnosis);
+    if is_lockstep(&recovery) {
+        served.show(screen, &diagnosis);
+    }
     screen.json(&json!({ "recovery": recovery, "diagnosis": diagnosis }));
     if recovered { Ok(()) } else { Err(Stop::Failed) }
 }
@@ -59,7 +63,7 @@ impl Served {
             None => only_secret(&call(&client, asked.port, "ListSecrets", json!({ "MaxResults": 100 })).await?)?,
         };
         let described = call(&client, asked.port, "DescribeSecret", json!({ "SecretId": secret })).await?;
-        match described.get("RotationLambdaARN").and_then(Value::as_str).and_then(|arn| arn.rsplit(':').next()) {
+        match described.get("RotationLambdaARN").and_then(Value::as_str) {
             Some(function) => Ok(Self { client, secret, function: function.to_owned() }),
             None => Err(Stop::Setup(format!("no function rotates {secret}: attach one with `rotate-secret` first"))),
         }
@@ -68,6 +72,28 @@ impl Served {
     async fn ask(&self, step: &str) -> Result<Value, Stop> {
         let event = json!({ "Step": step, "SecretId": self.secret });
         self.client.invoke(&self.function, &event).await.map_err(|error| Stop::Setup(error.to_string()))
+    }
+
+    fn show(&self, screen: &Screen, diagnosis: &Value) {
+        if is_lockstep(diagnosis) { show(screen, diagnosis) } else { screen.settle(false, &self.stranger()) }
+    }
+
+    fn stranger(&self) -> String {
+        format!(
+            "{} is rotated by {}, which is not a function of Lockstep: no other answers this question",
+            self.secret, self.function
+        )
+    }
+}
+
+/// Whether an answer can be one of Lockstep's functions: a finding, or an error with a code such as `secret-not-found`. Errors of
+/// Lambda itself, such as `Sandbox.Timedout`, can be about any function.
+fn is_lockstep(answer: &Value) -> bool {
+    let is_code = |text: &str| text.chars().all(|letter| letter.is_ascii_lowercase() || letter == '-');
+    let is_lambdas = |text: &str| ["Runtime.", "Sandbox.", "Function."].iter().any(|start| text.starts_with(start));
+    match answer.get("errorType") {
+        Some(code) => code.as_str().is_some_and(|code| is_code(code) || is_lambdas(code)),
+        None => answer.get("finding").is_some(),
     }
 }
 
@@ -179,6 +205,25 @@ mod tests {
             "admin    (companion)     -  works",
         ];
         assert_eq!(table(&diagnosis), lines);
+    }
+
+    #[test]
+    fn an_answer_of_another_function_is_told_apart() {
+        for ours in [
+            json!({"finding": "healthy", "healthy": true}),
+            json!({"finding": "previous-in-effect", "outcome": "current-moved"}),
+            json!({"errorType": "recover-refused", "errorMessage": "…"}),
+            json!({"errorType": "Sandbox.Timedout", "errorMessage": "…"}),
+        ] {
+            assert!(is_lockstep(&ours), "{ours}");
+        }
+        for another in [
+            json!(null),
+            json!({"statusCode": 200}),
+            json!({"errorType": "KeyError", "errorMessage": "'ClientRequestToken'"}),
+        ] {
+            assert!(!is_lockstep(&another), "{another}");
+        }
     }
 
     #[test]

@@ -1,22 +1,26 @@
 //! API keys: the lab's issuer with the manners of a real one, a secret with a key of it, and what must hold after a rotation.
 
+use super::client::Client;
 use super::proof::{Credentials, Opened, Proof};
 use super::screen::Screen;
-use super::setup::{Bench, bind, function, setup};
+use super::setup::{Bench, bind, create_secret, function, setup};
 use super::stop::Stop;
 use super::target::Function;
 use crate::Lab;
 use crate::disturb::Disturb;
 use crate::issuer::{Consumer, DESCRIPTION, Https, Issuer, Options, Says};
+use crate::stack::Builder;
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use std::time::Duration;
 use tokio::time::Instant;
 
 /// The function's package, and the name of its binary.
-const PACKAGE: &str = "lockstep-api-key";
-const SECRET: &str = "lab/api-key";
-const ADMIN_SECRET: &str = "lab/issuer-admin";
+pub(super) const PACKAGE: &str = "lockstep-api-key";
+/// The secret that rotates.
+pub(super) const SECRET: &str = "lab/api-key";
+/// The secret with the issuer's admin token.
+pub(super) const ADMIN_SECRET: &str = "lab/issuer-admin";
 
 /// A new key is tried once a second until it is known; AWS's limit for a function is fifteen minutes.
 const TIMEOUT: Duration = Duration::from_secs(60);
@@ -60,22 +64,22 @@ pub(super) struct Credential {
 pub(super) async fn set_up(screen: &Screen, which: &Function) -> Result<Bench<IssuedKey>, Stop> {
     let bound = bind(0).await?;
     let function = function(screen, PACKAGE, which).await?;
-    let (issuer, disturb) = (Issuer::new(manners()), Disturb::new());
+    let disturb = Disturb::new();
+    let opened = start(screen, &disturb)?;
+    let function = Lab::builder(function).name(PACKAGE).disturb(disturb);
+    let lab = opened.settings(function).start_on(bound).map_err(setup)?;
+    let bench = Bench::new(screen, lab, opened, SECRET);
+    bench.opened.store(screen, &bench.client).await?;
+    Ok(bench)
+}
+
+/// Starts the issuer, under the rules of `disturb`. Its key is made with its secret.
+pub(super) fn start(screen: &Screen, disturb: &Disturb) -> Result<IssuedKey, Stop> {
+    let issuer = Issuer::new(manners());
     let https = Https::start(issuer.router(), disturb.clone()).map_err(setup)?;
     let consumer = Consumer::new(https.port(), https.ca_pem()).map_err(setup)?;
     screen.fact("issuer", &format!("{}, {}", https.url(), described(&manners())));
-    let lab = Lab::builder(function)
-        .name(PACKAGE)
-        .disturb(disturb)
-        .timeout(TIMEOUT)
-        .env("ISSUERS", format!("file:{DESCRIPTION}"))
-        .env("ISSUER_ENDPOINT_URL", https.url())
-        .env("CA_BUNDLE", https.ca_pem())
-        .start_on(bound)
-        .map_err(setup)?;
-    let bench = Bench::new(screen, lab, IssuedKey { issuer, consumer, https }, SECRET);
-    bench.store_secrets(screen).await?;
-    Ok(bench)
+    Ok(IssuedKey { issuer, consumer, https })
 }
 
 fn described(manners: &Options) -> String {
@@ -85,10 +89,33 @@ fn described(manners: &Options) -> String {
     format!("at most {most} keys, new ones known after {known} ms, {rate} requests in a second")
 }
 
-impl Bench<IssuedKey> {
-    async fn store_secrets(&self, screen: &Screen) -> Result<(), Stop> {
-        let issuer = &self.opened.issuer;
-        let admin = self.create(ADMIN_SECRET, &json!({ "issuer": "lab", "token": issuer.admin_token() })).await?;
+impl IssuedKey {
+    /// What the function for API keys has to be told.
+    pub(super) fn settings(&self, function: Builder) -> Builder {
+        function
+            .timeout(TIMEOUT)
+            .env("ISSUERS", format!("file:{DESCRIPTION}"))
+            .env("ISSUER_ENDPOINT_URL", self.https.url())
+            .env("CA_BUNDLE", self.https.ca_pem())
+            // Whoever runs the lab is its deployer.
+            .env("ALLOW_RECOVER", "true")
+    }
+
+    /// Where the issuer answers.
+    pub(super) fn url(&self) -> String {
+        self.https.url()
+    }
+
+    /// The CA of its certificate, in PEM.
+    pub(super) fn ca_pem(&self) -> &str {
+        self.https.ca_pem()
+    }
+
+    /// Makes a key, and stores it and the issuer's admin token.
+    pub(super) async fn store(&self, screen: &Screen, client: &Client) -> Result<(), Stop> {
+        let issuer = &self.issuer;
+        let admin = json!({ "issuer": "lab", "token": issuer.admin_token() });
+        let admin = create_secret(client, ADMIN_SECRET, &admin).await?;
         let (id, secret) = issuer.mint("made by hand");
         let value = json!({
             "issuer": "lab",
@@ -96,8 +123,8 @@ impl Bench<IssuedKey> {
             "apiKeyId": id,
             "rotation": { "adminSecretArn": admin },
         });
-        self.create(self.secret, &value).await?;
-        screen.fact("secret", &format!("{}: key {id}, made by hand", self.secret));
+        create_secret(client, SECRET, &value).await?;
+        screen.fact("secret", &format!("{SECRET}: key {id}, made by hand"));
         Ok(())
     }
 }

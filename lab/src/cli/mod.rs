@@ -1,5 +1,6 @@
 //! The `cargo lab` command.
 
+mod attached;
 mod bar;
 mod chaos;
 mod check;
@@ -10,6 +11,7 @@ mod issued_key;
 mod load;
 mod named;
 mod obtain;
+mod options;
 mod proof;
 mod rotate;
 mod screen;
@@ -20,13 +22,12 @@ mod stop;
 mod target;
 mod versions;
 
-use crate::build::Profile;
-use crate::provision::{Release, Version};
 use clap::builder::{PossibleValuesParser, TypedValueParser};
-use clap::error::ErrorKind;
-use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
-use named::named;
+use clap::error::{ContextKind, ContextValue};
+use clap::{Args, CommandFactory, Error, Parser, Subcommand, ValueEnum};
+use options::{MariaDbVersion, PostgresVersion, WhichProfile};
 use screen::Screen;
+use std::ffi::OsString;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -70,23 +71,10 @@ enum Command {
         #[command(subcommand)]
         engine: Rotate,
     },
-    /// Stay up as a local AWS with one secret, for the AWS CLI, any AWS SDK and the database's own client.
+    /// Stay up as a local AWS, for the AWS CLI, any AWS SDK and the databases' own clients: with secrets that are ready to rotate, with
+    /// your own, and with rotation functions of your own.
     #[command(after_help = EXIT_CODES)]
-    Serve {
-        /// The port to serve AWS on (loopback only).
-        #[arg(long, default_value_t = 4566)]
-        port: u16,
-        /// The throwaway server.
-        #[arg(long, value_enum, default_value_t = Engine::Postgres)]
-        engine: Engine,
-        /// How the password changes, and of which user [default: single-user, or dual-password for mysql].
-        #[arg(long, value_enum)]
-        strategy: Option<Strategy>,
-        #[command(flatten)]
-        postgres: PostgresVersion,
-        #[command(flatten)]
-        function: WhichFunction,
-    },
+    Serve(serve::Serve),
     /// Show what is wrong with a secret of a running `cargo lab serve`: its versions, which of them work, and what to do next.
     #[command(after_help = EXIT_CODES)]
     Diagnose(diagnose::Asked),
@@ -164,39 +152,12 @@ struct Run {
 }
 
 #[derive(Args, Clone, Debug)]
-struct PostgresVersion {
-    /// The major version of the throwaway PostgreSQL: 13, 15, 17 or 18 [default: 15, or what LOCKSTEP_POSTGRES says].
-    #[arg(long, value_name = "VERSION", value_parser = named(&Version::ALL, Version::name, "no such version"), hide_possible_values = true)]
-    postgres: Option<Version>,
-}
-
-#[derive(Args, Clone, Debug)]
-struct MariaDbVersion {
-    /// The version of the throwaway MariaDB: 10.5, 10.11 or 11.8 [default: 10.11, or what LOCKSTEP_MARIADB says].
-    #[arg(long, value_name = "VERSION", value_parser = named(&Release::MARIADB, Release::name, "no such version"), hide_possible_values = true)]
-    mariadb: Option<Release>,
-}
-
-#[derive(Args, Clone, Debug)]
 struct WhichFunction {
     /// Use this function binary instead of building it.
     #[arg(long, value_name = "PATH", conflicts_with = "release")]
     function: Option<PathBuf>,
     #[command(flatten)]
     profile: WhichProfile,
-}
-
-#[derive(Args, Clone, Copy, Debug)]
-struct WhichProfile {
-    /// Build the function optimised, as it is deployed. That takes minutes.
-    #[arg(long)]
-    release: bool,
-}
-
-impl From<WhichProfile> for Profile {
-    fn from(WhichProfile { release }: WhichProfile) -> Self {
-        if release { Self::Release } else { Self::Dev }
-    }
 }
 
 impl From<WhichFunction> for Function {
@@ -226,7 +187,7 @@ fn choice(strategies: &'static [Strategy]) -> impl TypedValueParser<Value = Stra
 
 /// Runs the command that the process's arguments ask for.
 pub fn main() -> ExitCode {
-    let arguments = Arguments::parse().checked();
+    let arguments = Arguments::try_parse().unwrap_or_else(|error| named_commands(error, std::env::args_os()).exit());
     let screen = Screen::new(arguments.wants_json());
     if let Some(Command::Chaos(arguments)) = &arguments.command {
         // It has runtimes of its own, in virtual time, and nothing to clean up.
@@ -263,21 +224,24 @@ impl Arguments {
             Some(Command::Load(arguments)) => arguments.json,
             Some(Command::Versions(arguments)) => arguments.json,
             Some(Command::Diagnose(asked) | Command::Recover(asked)) => asked.json,
-            Some(Command::Serve { .. } | Command::Obtain) | None => false,
+            Some(Command::Serve(_) | Command::Obtain) | None => false,
         }
     }
+}
 
-    /// Ends the process with the usual message where a strategy is not the engine's.
-    fn checked(self) -> Self {
-        if let Some(Command::Serve { engine, strategy: Some(Strategy::DualPassword), .. }) = &self.command
-            && *engine != Engine::Mysql
-        {
-            let message =
-                "--strategy dual-password is for --engine mysql alone: no other server keeps a second password";
-            Self::command().error(ErrorKind::ValueValidation, message).exit();
+/// The error, with the names of the commands that there are where it is about one that there is not.
+fn named_commands(mut error: Error, line: impl Iterator<Item = OsString>) -> Error {
+    let Some(ContextValue::String(wrong)) = error.get(ContextKind::InvalidSubcommand).cloned() else { return error };
+    let mut command = Arguments::command();
+    for word in line.skip(1).take_while(|word| *word != *wrong) {
+        if let Some(named) = command.find_subcommand(&word) {
+            command = named.clone();
         }
-        self
     }
+    let names: Vec<_> = command.get_subcommands().map(clap::Command::get_name).collect();
+    let tip = format!("the commands are {}", names.join(", "));
+    error.insert(ContextKind::Suggested, ContextValue::StyledStrs(vec![tip.into()]));
+    error
 }
 
 /// Runs the command until it ends or must end. Everything that it started has ended when this returns.
@@ -311,11 +275,7 @@ async fn run(arguments: Arguments, screen: &Screen) -> Result<(), Stop> {
             };
             rotate::rotate_password(screen, &target, times).await
         }
-        Some(Command::Serve { port, engine, strategy, postgres, function }) => {
-            let strategy = strategy.unwrap_or_else(|| engine.default_strategy());
-            let target = Target { postgres: postgres.postgres, ..Target::new(engine, strategy, function.into()) };
-            serve::serve(screen, port, &target).await
-        }
+        Some(Command::Serve(options)) => serve::serve(screen, &options).await,
         Some(Command::Diagnose(asked)) => diagnose::diagnose(screen, &asked).await,
         Some(Command::Recover(asked)) => diagnose::recover(screen, &asked).await,
         Some(Command::CheckIssuer(arguments)) => check::check(screen, &arguments).await,

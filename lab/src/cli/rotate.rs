@@ -31,7 +31,7 @@ pub(super) async fn demonstrate(screen: &Screen, profile: Profile) -> Result<(),
 
 /// Rotates a database password `times` times and proves each rotation.
 pub(super) async fn rotate_password(screen: &Screen, target: &Target, times: u32) -> Result<(), Stop> {
-    let bench = database::set_up(screen, target, 0).await.inspect_err(|stop| setup_json(screen, stop))?;
+    let bench = database::set_up(screen, target).await.inspect_err(|stop| setup_json(screen, stop))?;
     rotate(screen, bench, times).await
 }
 

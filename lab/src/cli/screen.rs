@@ -84,24 +84,32 @@ impl Screen {
         self.line(&format!("  {} {text}", self.paint(Style::Dim, &format!("{name:<9}"))));
     }
 
-    /// A line for a step that is running, on terminals only. The next [`settle`](Self::settle) replaces it.
+    /// A line for a step that is running, on terminals only. The next [`settle`](Self::settle) or pending line replaces it.
     pub(super) fn pending(&self, text: &str) {
         if self.terminal {
-            self.put(&format!("  {} {text} …", self.paint(Style::Dim, "·")));
+            self.put(&format!("{}  {} {text} …", self.erase(), self.paint(Style::Dim, "·")));
         }
+    }
+
+    /// A line that comes in between, in place of one that is pending.
+    pub(super) fn aside(&self, text: &str) {
+        self.put(&format!("{}  {text}\n", self.erase()));
+    }
+
+    /// What takes a pending line away.
+    fn erase(&self) -> &'static str {
+        if self.terminal { "\r\x1b[2K" } else { "" }
     }
 
     /// A line with a tick or a cross.
     pub(super) fn settle(&self, good: bool, text: &str) {
         let mark = if good { self.paint(Style::Good, "✓") } else { self.paint(Style::Bad, "✗") };
-        let erase = if self.terminal { "\r\x1b[2K" } else { "" };
-        self.put(&format!("{erase}  {mark} {text}\n"));
+        self.put(&format!("{}  {mark} {text}\n", self.erase()));
     }
 
     /// A remark beside the output proper.
     pub(super) fn note(&self, text: &str) {
-        let start = if self.terminal { "\r\x1b[2K" } else { "" };
-        self.write(io::stderr(), &format!("{start}cargo lab: {text}\n"));
+        self.write(io::stderr(), &format!("{}cargo lab: {text}\n", self.erase()));
     }
 
     /// A line on stderr with nothing added, for what programs read there.

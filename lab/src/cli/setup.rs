@@ -25,18 +25,23 @@ pub(super) struct Bench<O> {
 
 impl<O> Bench<O> {
     pub(super) fn new(screen: &Screen, lab: Lab, opened: O, secret: &'static str) -> Self {
-        screen.fact("aws", &format!("{}: Secrets Manager and Lambda", lab.url()));
-        let client = Client::new(lab.url());
+        let client = client(screen, &lab);
         Self { lab, client, opened: Arc::new(opened), secret }
     }
+}
 
-    /// Creates a secret and returns its ARN.
-    pub(super) async fn create(&self, name: &str, value: &impl Serialize) -> Result<String, Stop> {
-        let text = serde_json::to_string(value).unwrap_or_default();
-        let request = json!({ "Name": name, "SecretString": text });
-        let created = self.client.call("CreateSecret", request).await.map_err(setup)?;
-        Ok(created.get("ARN").and_then(Value::as_str).unwrap_or_default().to_owned())
-    }
+/// Creates a secret and returns its ARN.
+pub(super) async fn create_secret(client: &Client, name: &str, value: &impl Serialize) -> Result<String, Stop> {
+    let text = serde_json::to_string(value).unwrap_or_default();
+    let request = json!({ "Name": name, "SecretString": text });
+    let created = client.call("CreateSecret", request).await.map_err(setup)?;
+    Ok(created.get("ARN").and_then(Value::as_str).unwrap_or_default().to_owned())
+}
+
+/// A client of a lab that was just started, which the screen is told.
+pub(super) fn client(screen: &Screen, lab: &Lab) -> Client {
+    screen.fact("aws", &format!("{}: Secrets Manager and Lambda", lab.url()));
+    Client::new(lab.url())
 }
 
 /// Binds AWS's port: `port`, or a free one for 0. This comes first, because a taken port is known at once.

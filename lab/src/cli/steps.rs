@@ -63,24 +63,25 @@ fn show(screen: &Screen, number: u32, event: StepEvent, steps: &mut Vec<StepRepo
     match event {
         StepEvent::Started { step, .. } => screen.pending(&step),
         StepEvent::Ended(report) => {
-            show_report(screen, &report);
+            show_report(screen, &report, "");
             screen.json(&StepLine::new(number, &report));
             steps.push(*report);
         }
     }
 }
 
-/// The line of a step that is over, and below it, what is wrong.
-pub(super) fn show_report(screen: &Screen, report: &StepReport) {
+/// The line of a step that is over, with `aside` at its end, and below it, what is wrong.
+pub(super) fn show_report(screen: &Screen, report: &StepReport, aside: &str) {
     let time = format!("{:>6.0} ms", milliseconds(report.duration()));
     let cold = match report.outcome.init_duration {
         Some(init) => screen.paint(Style::Dim, &format!("  (cold start {:.0} ms)", milliseconds(init))),
         None => String::new(),
     };
     match report.result() {
-        Ok(result) => screen.settle(true, &format!("{:<13}{time}  {}{cold}", report.step, describe(&result))),
+        Ok(result) => screen.settle(true, &format!("{:<13}{time}  {}{cold}{aside}", report.step, describe(&result))),
         Err(StepError { error_type, error_message }) => {
-            screen.settle(false, &format!("{:<13}{time}  {}", report.step, screen.paint(Style::Bad, &error_type)));
+            let code = screen.paint(Style::Bad, &error_type);
+            screen.settle(false, &format!("{:<13}{time}  {code}{aside}", report.step));
             screen.line(&format!("    {error_message}"));
         }
     }

@@ -31,6 +31,15 @@ pub(super) enum Engine {
     Mariadb,
 }
 
+/// What `cargo lab serve` can have a server and a secret of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(super) enum Kind {
+    Postgres,
+    Mysql,
+    Mariadb,
+    ApiKey,
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(super) enum Strategy {
     /// The user changes its own password.
@@ -61,6 +70,28 @@ impl Engine {
 
     pub(super) fn default_strategy(self) -> Strategy {
         if self == Self::Mysql { Strategy::DualPassword } else { Strategy::SingleUser }
+    }
+}
+
+impl Kind {
+    /// The database, unless it is API keys.
+    pub(super) fn engine(self) -> Option<Engine> {
+        match self {
+            Self::Postgres => Some(Engine::Postgres),
+            Self::Mysql => Some(Engine::Mysql),
+            Self::Mariadb => Some(Engine::Mariadb),
+            Self::ApiKey => None,
+        }
+    }
+}
+
+impl From<Engine> for Kind {
+    fn from(engine: Engine) -> Self {
+        match engine {
+            Engine::Postgres => Self::Postgres,
+            Engine::Mysql => Self::Mysql,
+            Engine::Mariadb => Self::Mariadb,
+        }
     }
 }
 

@@ -131,7 +131,7 @@ fn targets(engine: Engine, profile: Profile) -> Vec<Target> {
 /// If the server could not be set up.
 async fn row(target: &Target, times: u32) -> Result<Row, Stop> {
     let kept = Screen::kept();
-    let bench: Bench<DatabaseUser> = set_up(&kept, target, 0).await?;
+    let bench: Bench<DatabaseUser> = set_up(&kept, target).await?;
     let (server, version) = bench.opened.database.name_and_version().await.map_err(setup)?;
     let outcome = rotate(&kept, bench, times).await;
     let proved = outcome.is_ok();

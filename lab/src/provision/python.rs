@@ -10,7 +10,8 @@ use std::process::Command;
 use std::time::Duration;
 
 /// The versions that the tests were written against.
-const PACKAGES: [&str; 4] = ["moto[server]==5.2.1", "boto3==1.43.11", "awscli==1.45.11", "psycopg[binary]==3.3.9"];
+const PACKAGES: [&str; 5] =
+    ["moto[server]==5.2.1", "boto3==1.43.11", "awscli==1.45.11", "psycopg[binary]==3.3.9", "awslambdaric==4.0.0"];
 /// Brings AWS's Runtime Interface Emulator; nothing else of it is used.
 const SAM: &str = "aws-sam-cli==1.170.0";
 
@@ -19,7 +20,7 @@ const DOWNLOAD_LIMIT: Duration = Duration::from_secs(900);
 /// Usually seconds, on a slow machine a minute and more; only what hangs should be cut off.
 const START_LIMIT: Duration = Duration::from_secs(300);
 
-/// A Python program that has boto3 and psycopg.
+/// A Python program that has boto3, psycopg and awslambdaric.
 ///
 /// # Errors
 /// [`Error::Unavailable`] if the machine has no Python that can make virtual environments; [`Error::Command`] if a
@@ -86,7 +87,7 @@ fn environment() -> Result<PathBuf> {
     let recipe = PACKAGES.join(" ");
     let item = Item {
         name: "python",
-        title: "moto, boto3, the AWS CLI and psycopg",
+        title: "moto, boto3, the AWS CLI, psycopg and awslambdaric",
         recipe: &recipe,
         product: "bin/moto_server",
     };
@@ -94,7 +95,7 @@ fn environment() -> Result<PathBuf> {
         make_environment(directory)?;
         let mut install = pip(directory);
         run(install.arg("install").args(PACKAGES), DOWNLOAD_LIMIT)?;
-        let check = ["-c", "import boto3, moto.server, psycopg"];
+        let check = ["-c", "import awslambdaric, boto3, moto.server, psycopg"];
         run(Command::new(directory.join("bin/python")).args(check), START_LIMIT).map(drop)
     })
 }

@@ -44,6 +44,35 @@ fn wrong_usage_is_2_and_help_is_0() {
 }
 
 #[test]
+fn a_command_that_is_not_there_is_answered_with_those_that_are() {
+    let (rotate, lab_commands) = ("postgres, mysql, mariadb, api-key", "rotate, serve, diagnose, recover");
+    for (arguments, named) in [
+        (&["rotate", "oracle"][..], rotate),
+        (&["oracle"], lab_commands),
+        (&["serve", "--with", "mysql,oracle"], rotate),
+    ] {
+        let output = lab(arguments).output().unwrap();
+        let said = text(&output.stderr);
+        assert_eq!(output.status.code(), Some(2), "{arguments:?}");
+        assert!(said.contains("'oracle'") && said.contains(named), "{arguments:?}: {said}");
+    }
+}
+
+#[test]
+fn an_attached_program_that_is_not_there_is_named_before_anything_is_built() {
+    for (argument, said) in [
+        ("mine=no-such-program handler", "--function mine: no-such-program is no program"),
+        ("mine=/nonexistent/bootstrap", "--function mine: /nonexistent/bootstrap is no program"),
+    ] {
+        let start = Instant::now();
+        let output =
+            lab(&["serve", "--port", "0", "--with", "postgres,mysql", "--function", argument]).output().unwrap();
+        assert_eq!((output.status.code(), start.elapsed() < Duration::from_secs(5)), (Some(3), true));
+        assert!(text(&output.stderr).contains(said), "{}", text(&output.stderr));
+    }
+}
+
+#[test]
 fn a_function_that_is_not_there_is_3() {
     let output = lab(&["rotate", "postgres", "--json", "--function", "/nonexistent/bootstrap"]).output().unwrap();
     assert_eq!(output.status.code(), Some(3));
@@ -102,16 +131,30 @@ fn a_diagnosis_without_a_lab_is_3_and_says_what_to_start() {
     }
 }
 
-/// Starts `lab serve` and waits until it serves.
-fn serving() -> (Process, BufReader<std::process::ChildStdout>) {
-    let mut child = started(lab(&["serve", "--port", "0"]).args(FUNCTION));
+/// Starts `lab serve` and waits until it serves. Whoever drops the lines closes its output.
+fn serving(arguments: &[&str]) -> (Process, Lines) {
+    let mut child = started(lab(&["serve", "--port", "0"]).args(arguments));
     let mut output = BufReader::new(child.stdout.take().unwrap());
-    let mut line = String::new();
-    while !line.contains("Ctrl-C") {
-        line.clear();
+    let mut lines = Vec::new();
+    while lines.last().is_none_or(|line: &String| !line.contains("Ctrl-C")) {
+        let mut line = String::new();
         assert_ne!(output.read_line(&mut line).unwrap(), 0, "ended before it served");
+        lines.push(line);
     }
-    (child, output)
+    (child, Lines { lines, _output: output })
+}
+
+struct Lines {
+    lines: Vec<String>,
+    _output: BufReader<std::process::ChildStdout>,
+}
+
+impl std::ops::Deref for Lines {
+    type Target = [String];
+
+    fn deref(&self) -> &[String] {
+        &self.lines
+    }
 }
 
 /// The processes that this one started, by whichever of its threads. A thread may end meanwhile.
@@ -125,7 +168,7 @@ fn children(parent: u32) -> Vec<String> {
 #[test]
 fn signals_end_it_with_130_and_no_process_is_left() {
     for signal in [Signal::INT, Signal::TERM] {
-        let (child, _output) = serving();
+        let (child, _output) = serving(FUNCTION);
         let of_its_own = children(child.id());
         assert!(!of_its_own.is_empty());
         child.signal(signal).unwrap();
@@ -133,6 +176,38 @@ fn signals_end_it_with_130_and_no_process_is_left() {
         for process in of_its_own {
             assert!(!std::fs::exists(format!("/proc/{process}/exe")).unwrap(), "{process} is left after {signal:?}");
         }
+    }
+}
+
+#[test]
+fn an_attached_function_ends_with_the_lab_and_its_wrapper() {
+    // The shell waits for the function, and passes no signal on to it.
+    let attach = format!("mine=sh -c '{}; true'", env!("CARGO_BIN_EXE_scripted-function"));
+    let (child, lines) = serving(&["--function", &attach]);
+    let url = lines.iter().find_map(|line| line.split("AWS_ENDPOINT_URL=").nth(1)?.split(' ').next()).unwrap();
+    let invoke = format!("{url}/2015-03-31/functions/mine/invocations");
+    let body = r#"{"do": "sleep"}"#;
+    let answered = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(async {
+        reqwest::Client::builder()
+            .no_proxy()
+            .build()
+            .unwrap()
+            .post(invoke)
+            .body(body)
+            .send()
+            .await
+            .unwrap()
+            .text()
+            .await
+    });
+    let pid = answered.unwrap();
+    assert!(std::fs::exists(format!("/proc/{pid}/exe")).unwrap(), "{pid}");
+    child.signal(Signal::INT).unwrap();
+    assert_eq!(exit_code(child), Some(130));
+    let limit = Instant::now() + Duration::from_secs(10);
+    while std::fs::exists(format!("/proc/{pid}/exe")).unwrap() {
+        assert!(Instant::now() < limit, "{pid} is left");
+        std::thread::sleep(Duration::from_millis(20));
     }
 }
 

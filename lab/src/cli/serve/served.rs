@@ -1,0 +1,127 @@
+//! What `cargo lab serve` has started, and the secrets in it.
+
+use super::plan::Plan;
+use crate::Lab;
+use crate::cli::attached::{Attached, Trust};
+use crate::cli::client::Client;
+use crate::cli::database::{self, DatabaseUser};
+use crate::cli::issued_key::{self, IssuedKey};
+use crate::cli::screen::Screen;
+use crate::cli::setup::{bind, client, function, setup};
+use crate::cli::stop::Stop;
+use crate::disturb::Disturb;
+use crate::lambda::{ACCOUNT, REGION};
+use crate::stack::Builder;
+use serde_json::json;
+use std::path::PathBuf;
+
+/// Everything that was started. Dropping it ends all of it.
+pub(super) struct Served {
+    // Dropped in this order: first who uses the servers, then the servers.
+    pub(super) lab: Lab,
+    client: Client,
+    pub(super) databases: Vec<DatabaseUser>,
+    pub(super) issuer: Option<IssuedKey>,
+    pub(super) trust: Trust,
+    /// The functions that are not Lockstep's, by name.
+    pub(super) attached: Vec<String>,
+}
+
+impl Served {
+    /// Builds, starts and creates what the plan says.
+    pub(super) async fn start(screen: &Screen, plan: &Plan) -> Result<Self, Stop> {
+        let bound = bind(plan.port).await?;
+        let url = bound.url().map_err(setup)?;
+        // First what may be mistyped.
+        let programs = plan.attached.iter().map(Attached::program);
+        let programs = programs.collect::<Result<Vec<_>, _>>()?;
+        let mut binaries = Vec::new();
+        for package in plan.packages() {
+            binaries.push((package, function(screen, package, &plan.function).await?));
+        }
+        let mut databases = Vec::new();
+        for target in &plan.databases {
+            databases.push(database::start(screen, target).await?);
+        }
+        let disturb = Disturb::new();
+        let issuer = if plan.api_key { Some(issued_key::start(screen, &disturb)?) } else { None };
+        let database_cas: String = databases.iter().map(|opened| opened.database.ca_pem()).collect();
+        let trust = Trust::new(&format!("{database_cas}{}", issuer.as_ref().map_or("", IssuedKey::ca_pem)))?;
+
+        let ours = |(package, binary): (&'static str, PathBuf)| {
+            let function = Lab::builder(binary).name(package);
+            match &issuer {
+                Some(issuer) if package == issued_key::PACKAGE => issuer.settings(function),
+                _ => database::settings(function, &database_cas),
+            }
+        };
+        let mut functions: Vec<Builder> = binaries.into_iter().map(ours).collect();
+        for (attached, program) in plan.attached.iter().zip(programs) {
+            functions.push(attached.builder(program, &url, &trust)?);
+        }
+        let mut functions = functions.into_iter();
+        // The plan has at least one.
+        let first = functions.next().ok_or_else(|| Stop::Usage("there is nothing to serve".to_owned()))?;
+        let lab = first.disturb(disturb).start_on(bound).map_err(setup)?;
+        functions.for_each(|function| drop(lab.deploy(function)));
+
+        let client = client(screen, &lab);
+        let attached = plan.attached.iter().map(|attached| attached.name.clone()).collect();
+        let served = Self { lab, client, databases, issuer, trust, attached };
+        served.store_secrets(screen).await?;
+        for name in plan.packages().into_iter().chain(served.attached.iter().map(String::as_str)) {
+            screen.fact("function", &arn(name));
+        }
+        Ok(served)
+    }
+
+    async fn store_secrets(&self, screen: &Screen) -> Result<(), Stop> {
+        for opened in &self.databases {
+            let superuser = opened.store_superuser(&self.client).await?;
+            opened.store(screen, &self.client, Some(superuser)).await?;
+        }
+        if let Some(issuer) = &self.issuer {
+            issuer.store(screen, &self.client).await?;
+        }
+        Ok(())
+    }
+
+    /// The secrets that rotate, each with its function's name.
+    pub(super) fn secrets(&self) -> Vec<(&'static str, &'static str)> {
+        let databases = self.databases.iter().map(|opened| (opened.secret(), opened.function()));
+        databases.chain(self.issuer.is_some().then_some((issued_key::SECRET, issued_key::PACKAGE))).collect()
+    }
+
+    /// The secret that rotates, if it is one alone.
+    pub(super) fn only_secret(&self) -> Option<&'static str> {
+        match self.secrets().as_slice() {
+            [(secret, _)] => Some(secret),
+            _ => None,
+        }
+    }
+
+    /// Attaches its function to each secret without rotating it (the service only has the function test the configuration), so that
+    /// `rotate-secret` needs only the secret's name.
+    pub(super) async fn enable_rotations(&self) -> Result<(), Stop> {
+        for (secret, function) in self.secrets() {
+            let request = json!({
+                "SecretId": secret,
+                "RotationLambdaARN": arn(function),
+                "RotationRules": { "AutomaticallyAfterDays": 30 },
+                "RotateImmediately": false,
+            });
+            let answer = self.client.call("RotateSecret", request).await;
+            answer.map_err(|error| Stop::Setup(format!("rotation could not be turned on: {error}")))?;
+        }
+        for (secret, _) in self.secrets() {
+            // Until the test is over, the service would refuse a rotation as "A previous rotation isn't complete".
+            self.lab.service().wait_rotation(secret).await;
+        }
+        Ok(())
+    }
+}
+
+/// The ARN of a function of the lab.
+pub(super) fn arn(name: &str) -> String {
+    format!("arn:aws:lambda:{REGION}:{ACCOUNT}:function:{name}")
+}
