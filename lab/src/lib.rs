@@ -9,6 +9,7 @@
 //! * [`provision`]: obtains those servers and AWS's emulator without root and without a container engine
 //! * [`issuer`]: issuers of API keys over HTTPS
 //! * [`relay`] and [`disturb`]: the means to delay, throttle, fail, cut and kill
+//! * [`containers`]: how functions in containers reach the lab
 //! * [`port`]: ports that stay reserved
 //! * [`process`]: child processes that end with their owner
 //! * [`build`]: builds the functions
@@ -19,6 +20,7 @@
 pub mod build;
 pub mod chaos;
 pub mod cli;
+pub mod containers;
 pub mod disturb;
 pub mod endpoint;
 pub mod issuer;

@@ -119,6 +119,12 @@ impl Builder {
         self
     }
 
+    /// The function runs behind another Lambda endpoint, which knows it by its name.
+    pub fn elsewhere(mut self, url: &str) -> Self {
+        self.function.elsewhere = Some(url.to_owned());
+        self
+    }
+
     /// The endpoint's port; a free one unless given.
     pub fn port(mut self, port: u16) -> Self {
         self.port = port;

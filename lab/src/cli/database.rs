@@ -17,7 +17,7 @@ use serde_json::Value;
 use std::time::Duration;
 
 /// The user whose password rotates.
-const USER: &str = "app";
+pub(super) const USER: &str = "app";
 
 /// A user of a throwaway server.
 pub(super) struct DatabaseUser {
@@ -137,10 +137,7 @@ impl DatabaseUser {
     pub(super) async fn store(&self, screen: &Screen, client: &Client, superuser: Option<String>) -> Result<(), Stop> {
         let Self { database, strategy, .. } = self;
         let password = Password::random();
-        database.create_user(USER, &password).await.map_err(setup)?;
-        if let Database::MySql(server) = database {
-            grant(server, *strategy).await?;
-        }
+        create_user(database, USER, &password, *strategy).await?;
         let alternates = *strategy == Strategy::AlternatingUsers;
         let masterarn = superuser.filter(|_| alternates);
         let value = SecretValue { masterarn, ..SecretValue::of(database, USER, &password) };
@@ -151,10 +148,27 @@ impl DatabaseUser {
     }
 }
 
+/// Creates a user that can be rotated in this way.
+pub(super) async fn create_user(
+    database: &Database,
+    name: &str,
+    password: &Password,
+    strategy: Strategy,
+) -> Result<(), Stop> {
+    database.create_user(name, password).await.map_err(setup)?;
+    match database {
+        Database::MySql(server) => grant(server, name, strategy).await,
+        Database::Postgres(_) => Ok(()),
+    }
+}
+
 /// Gives a MySQL user some privileges, so that there are some to copy to the second user.
-async fn grant(server: &MySql, strategy: Strategy) -> Result<(), Stop> {
-    let user = format!("{}@'%'", mysql::literal(USER));
-    server.sql(&format!("CREATE DATABASE shop; GRANT SELECT, INSERT ON shop.* TO {user}")).await.map_err(setup)?;
+async fn grant(server: &MySql, name: &str, strategy: Strategy) -> Result<(), Stop> {
+    let user = format!("{}@'%'", mysql::literal(name));
+    server
+        .sql(&format!("CREATE DATABASE IF NOT EXISTS shop; GRANT SELECT, INSERT ON shop.* TO {user}"))
+        .await
+        .map_err(setup)?;
     if strategy == Strategy::DualPassword {
         // Without it, a user may not keep its previous password.
         let grant = format!("GRANT APPLICATION_PASSWORD_ADMIN ON *.* TO {user}");
@@ -165,7 +179,7 @@ async fn grant(server: &MySql, strategy: Strategy) -> Result<(), Stop> {
 
 /// A secret in AWS's format, with the fields in the order of AWS's documentation.
 #[derive(Serialize)]
-struct SecretValue<'a> {
+pub(super) struct SecretValue<'a> {
     engine: &'static str,
     host: &'a str,
     port: u16,
@@ -178,7 +192,7 @@ struct SecretValue<'a> {
 }
 
 impl<'a> SecretValue<'a> {
-    fn of(database: &'a Database, username: &'a str, password: &'a Password) -> Self {
+    pub(super) fn of(database: &'a Database, username: &'a str, password: &'a Password) -> Self {
         Self {
             engine: database.engine(),
             host: database.host(),
@@ -188,6 +202,16 @@ impl<'a> SecretValue<'a> {
             dbname: database.database(),
             masterarn: None,
         }
+    }
+
+    /// The same for clients that call the server's machine by another name.
+    pub(super) fn at(self, host: &'a str) -> Self {
+        Self { host, ..self }
+    }
+
+    /// The same with the ARN of a superuser's secret.
+    pub(super) fn with_superuser(self, masterarn: Option<String>) -> Self {
+        Self { masterarn, ..self }
     }
 }
 

@@ -1,5 +1,6 @@
 //! `cargo lab serve`: a local AWS that stays up.
 
+mod elsewhere;
 mod intro;
 mod live;
 mod plan;
@@ -20,6 +21,9 @@ const LOOK: Duration = Duration::from_millis(100);
 /// Serves until interrupted.
 pub(super) async fn serve(screen: &Screen, options: &Serve) -> Result<(), Stop> {
     let plan = options.plan().map_err(Stop::Usage)?;
+    if plan.elsewhere.is_meant() {
+        return elsewhere::serve(screen, &plan).await;
+    }
     let served = Served::start(screen, &plan).await?;
     // From before rotation is turned on: that already runs testSecret.
     let mut events = served.lab.watch_steps();

@@ -1,6 +1,7 @@
 //! Serves an issuer over TLS on a loopback port, disturbs it, and records what it was asked.
 
 use crate::disturb::{Disturb, Fault, ISSUER, Ticket};
+use crate::servers::CONTAINERS_HOST;
 use crate::servers::certificates::{Certificate, TestCa};
 use axum::body::{Body, Bytes, to_bytes};
 use axum::http::{HeaderMap, Method, Request, StatusCode, header, request};
@@ -24,8 +25,8 @@ use tokio::task::{JoinHandle, JoinSet};
 use tokio_rustls::TlsAcceptor;
 use tower::ServiceExt as _;
 
-/// The name that is connected to, and what it resolves to: both are in the certificate.
-const NAMES: [&str; 2] = ["localhost", "127.0.0.1"];
+/// The name that is connected to, what it resolves to, and the name that containers have for this machine: all are in the certificate.
+const NAMES: [&str; 3] = ["localhost", "127.0.0.1", CONTAINERS_HOST];
 
 /// No issuer takes as much. A request beyond it ends the connection.
 const BODY_LIMIT: usize = 1 << 20;

@@ -3,7 +3,7 @@
 use super::environment::{Environment, Process};
 use super::outcome::{Failure, Outcome, UnknownFunction};
 use super::runtime_api::Work;
-use super::{Function, log};
+use super::{Function, elsewhere, log};
 use crate::disturb::Disturb;
 use crate::secretsmanager::{Invocation, Invoker};
 use std::collections::HashMap;
@@ -177,6 +177,9 @@ impl Host {
     }
 
     async fn run(&self, function: &Arc<Function>, payload: Vec<u8>) -> Outcome {
+        if let Some(endpoint) = &function.elsewhere {
+            return elsewhere::invoke(endpoint, function, payload).await;
+        }
         let mut outcome = Outcome::pending();
         let mut environment = None;
         let result = self.attempt(function, payload, &mut environment, &mut outcome).await;

@@ -8,6 +8,7 @@
 //!
 //! [Lambda Runtime API]: https://docs.aws.amazon.com/lambda/latest/dg/runtimes-api.html
 
+mod elsewhere;
 mod environment;
 mod follow;
 mod host;
@@ -47,6 +48,9 @@ pub struct Function {
     pub arguments: Vec<String>,
     /// Where it runs; in the directory of its executable unless given.
     pub directory: Option<PathBuf>,
+    /// Where it runs instead: the URL of another Lambda endpoint, which knows it by its name. The binary, its environment and its
+    /// times then mean nothing here.
+    pub elsewhere: Option<String>,
     /// Environment variables; they win over the ones that the host sets.
     pub environment: Vec<(String, String)>,
     /// How long an invocation may take. AWS's default is 3 s, its limit 15 min.
@@ -68,6 +72,7 @@ impl Function {
             binary: binary.into(),
             arguments: Vec::new(),
             directory: None,
+            elsewhere: None,
             environment: Vec::new(),
             timeout: Duration::from_secs(3),
             overtime: Duration::ZERO,

@@ -46,6 +46,7 @@ pub(crate) use postgres::{SUPERUSER, postgres_data};
 pub use postgres::{Version, postgres};
 pub use python::{aws, moto, python, rie};
 pub use rabbitmq::{RabbitMq, rabbitmq};
+pub(crate) use store::directory;
 pub use tools::tools;
 
 use std::io;

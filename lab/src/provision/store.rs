@@ -13,6 +13,11 @@ use std::time::Instant;
 #[derive(Clone, Debug)]
 pub(super) struct Store(PathBuf);
 
+/// `target/lab` of this build, where everything that is obtained lies, and what the lab writes for other programs.
+pub(crate) fn directory() -> PathBuf {
+    Store::of_this_build().0
+}
+
 /// One thing to obtain.
 pub(super) struct Item<'a> {
     /// The name of its directory.

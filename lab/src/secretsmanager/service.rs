@@ -205,6 +205,23 @@ impl Service {
         staged.ok_or_else(|| ServiceError::token_in_use(token, secret_id))
     }
 
+    /// Names the function that rotates a secret, as RotateSecret does, and leaves out the test of the configuration: a function that
+    /// cannot be invoked yet would fail it.
+    ///
+    /// # Errors
+    /// There is no such secret.
+    pub fn attach(&self, secret_id: &str, function_arn: &str, rules: &Value) -> Result<(), ServiceError> {
+        self.write(|state, context| state.attach(secret_id, function_arn, rules, context.now))
+    }
+
+    /// Gives a secret the six characters at the end of its ARN that a file names, where the service draws them.
+    ///
+    /// # Errors
+    /// There is no such secret.
+    pub fn set_suffix(&self, secret_id: &str, suffix: &str) -> Result<(), ServiceError> {
+        self.write(|state, _| state.set_suffix(secret_id, suffix))
+    }
+
     /// The labels of every version of a secret, deprecated ones with none; none where there is no such secret.
     #[must_use]
     pub fn labels(&self, secret_id: &str) -> Option<BTreeMap<String, BTreeSet<String>>> {

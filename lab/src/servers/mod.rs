@@ -27,4 +27,4 @@ pub mod web;
 
 pub use error::{Error, Result};
 pub use password::Password;
-pub use tls::Tls;
+pub use tls::{CONTAINERS_HOST, Tls};

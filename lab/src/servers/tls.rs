@@ -6,6 +6,9 @@ use super::error::Result;
 /// The name in the default certificate, and the one to connect to: certificates are rarely for addresses.
 pub(super) const HOST: &str = "localhost";
 
+/// The name by which containers call this machine; see [`containers`](crate::containers).
+pub const CONTAINERS_HOST: &str = "host.docker.internal";
+
 /// Whether a server has TLS, and whether it insists.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub enum Tls {
@@ -26,7 +29,7 @@ impl Tls {
             (Self::Off, _) => Ok(None),
             (Self::Required | Self::Offered, Some(certificate)) => Ok(Some(certificate)),
             (Self::Required | Self::Offered, None) => {
-                TestCa::new("Lockstep lab CA")?.issue(&[HOST, "127.0.0.1"]).map(Some)
+                TestCa::new("Lockstep lab CA")?.issue(&[HOST, "127.0.0.1", CONTAINERS_HOST]).map(Some)
             }
         }
     }

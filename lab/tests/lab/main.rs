@@ -9,6 +9,7 @@
 
 mod chaos;
 mod cli;
+mod elsewhere;
 mod functions;
 mod issuer;
 mod lambda_disturb;

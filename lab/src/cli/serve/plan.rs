@@ -1,5 +1,6 @@
 //! The options of `cargo lab serve`, and what they ask for.
 
+use super::elsewhere::Elsewhere;
 use crate::cli::attached::{Attached, FunctionArgument};
 use crate::cli::issued_key;
 use crate::cli::options::{MariaDbVersion, PostgresVersion, WhichProfile};
@@ -34,6 +35,8 @@ pub(in crate::cli) struct Serve {
     function: Vec<FunctionArgument>,
     #[command(flatten)]
     profile: WhichProfile,
+    #[command(flatten)]
+    elsewhere: Elsewhere,
 }
 
 /// What is to be served.
@@ -45,6 +48,10 @@ pub(super) struct Plan {
     /// Which binary Lockstep's functions have.
     pub(super) function: Function,
     pub(super) attached: Vec<Attached>,
+    /// The databases and the issuer, in the order in which they were asked for.
+    pub(super) kinds: Vec<Kind>,
+    /// Where Lockstep's functions run.
+    pub(super) elsewhere: Elsewhere,
 }
 
 impl Serve {
@@ -66,7 +73,9 @@ impl Serve {
             ..Target::new(engine, self.strategy.unwrap_or_else(|| engine.default_strategy()), function.clone())
         };
         let databases = kinds.iter().filter_map(|kind| kind.engine()).map(target).collect();
-        let plan = Plan { port: self.port, databases, api_key: kinds.contains(&Kind::ApiKey), function, attached };
+        let api_key = kinds.contains(&Kind::ApiKey);
+        let elsewhere = self.elsewhere.clone();
+        let plan = Plan { port: self.port, databases, api_key, function, attached, kinds, elsewhere };
         match plan.attached.iter().find(|attached| plan.packages().contains(&attached.name.as_str())) {
             Some(Attached { name, .. }) => {
                 Err(format!("--function {name}=…: this name is that of Lockstep's own function"))

@@ -110,6 +110,21 @@ impl State {
         Ok(secret.reference_to(&token))
     }
 
+    /// Configures rotation without a version to test it with.
+    pub(crate) fn attach(
+        &mut self,
+        id: &str,
+        function_arn: &str,
+        rules: &Value,
+        now: Timestamp,
+    ) -> Result<(), ServiceError> {
+        let unreadable = |error: serde_json::Error| ServiceError::invalid_parameter(error.to_string());
+        let rules: RotationRules = serde_json::from_value(rules.clone()).map_err(unreadable)?;
+        rules.check()?;
+        self.find_mut(id)?.configure(function_arn.to_owned(), Some(rules), now);
+        Ok(())
+    }
+
     pub(super) fn cancel_rotate_secret(&mut self, request: &request::ById) -> Result<Value, ServiceError> {
         let secret = self.live(request.secret_id.as_ref())?;
         let pending = secret.versions.holder(PENDING).map(|version| version.id.clone());

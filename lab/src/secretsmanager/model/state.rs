@@ -75,6 +75,15 @@ impl State {
         found.map(Arc::make_mut).ok_or_else(ServiceError::no_such_secret)
     }
 
+    /// Replaces the random end of a secret's ARN.
+    pub(crate) fn set_suffix(&mut self, id: &str, suffix: &str) -> Result<(), ServiceError> {
+        let secret = self.find_mut(id)?;
+        if let Some((start, _)) = secret.arn.rsplit_once('-') {
+            secret.arn = format!("{start}-{suffix}");
+        }
+        Ok(())
+    }
+
     /// Sets a tag whose key callers of the service may not use.
     pub(crate) fn tag_as_aws(&mut self, id: &str, key: &str, value: &str) -> Result<(), ServiceError> {
         let secret = self.find_mut(id)?;
