@@ -1,6 +1,6 @@
-"""Runs the functions in containers, as `sam local` does, against the lab: python3 .ci/sam.py
+"""Runs the functions in containers, as `sam local` does, against the lab: python3 .ci/sam.py [--page]
 
-It types the commands of docs/sam-local.md, and then sends each file of events/ to each function. Everything is real: `sam build`, the
+It types the commands of docs/sam-local.md, and then, without --page, sends each file of events/ to each function. Everything is real: `sam build`, the
 containers, the lab with its servers.
 
 It takes the container engine of this machine: DOCKER_HOST, or Docker's usual socket. Without one, and as root, it starts Podman for
@@ -281,6 +281,9 @@ def send_all(terminal):
 
 
 def main():
+    only_the_page = sys.argv[1:] == ["--page"]
+    if sys.argv[1:] and not only_the_page:
+        refuse(__doc__, 2)
     begun = time.monotonic()
     if not (TOOLS / "venv/bin/sam").exists():
         subprocess.run(["bash", ".ci/run", "--stage", "tools"], check=True, cwd=ROOT)
@@ -294,7 +297,7 @@ def main():
         typed = commands()
         for line in typed:
             terminal.type(line)
-        sent = send_all(terminal)
+        sent = 0 if only_the_page else send_all(terminal)
         terminal.end()
     finally:
         for program in (terminal.lambdas, terminal.serve):
@@ -302,7 +305,7 @@ def main():
                 os.killpg(program.process.pid, signal.SIGINT)
                 program.process.wait(60)
         engine.end()
-    say(f"{len(typed)} commands of the page, {sent} events in containers, 3 rotations more: {time.monotonic() - begun:.0f} s")
+    say(f"{len(typed)} commands of the page, {sent} further events: {time.monotonic() - begun:.0f} s")
 
 
 if __name__ == "__main__":

@@ -205,6 +205,22 @@ impl Service {
         staged.ok_or_else(|| ServiceError::token_in_use(token, secret_id))
     }
 
+    /// Leaves what a rotation leaves behind whose first step failed: `token` under AWSPENDING, without a value. Its steps can be run by
+    /// hand. RotateSecret runs it again.
+    ///
+    /// # Errors
+    /// Those of RotateSecret.
+    pub fn stage_unfinished(&self, secret_id: &str, function_arn: &str, token: &str) -> Result<(), ServiceError> {
+        let body = json!({"SecretId": secret_id, "RotationLambdaARN": function_arn, "ClientRequestToken": token});
+        self.write(|state, context| {
+            let (reply, start) = state.rotate(body.to_string().as_bytes(), &|_| true, context);
+            if let Some(start) = start {
+                state.end_run(&start);
+            }
+            reply.map(drop)
+        })
+    }
+
     /// Names the function that rotates a secret, as RotateSecret does, and leaves out the test of the configuration: a function that
     /// cannot be invoked yet would fail it.
     ///

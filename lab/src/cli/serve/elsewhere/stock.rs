@@ -157,7 +157,7 @@ fn attach(lab: &Lab, secret: &str, kind: Kind) -> Result<(), Stop> {
 /// Registers the version that the events name, as RotateSecret does before it invokes the function for the first step.
 fn stage(lab: &Lab, kind: Kind) -> Result<(), Stop> {
     lab.service().set_suffix(EVENT_SECRET, EVENT_SUFFIX).map_err(refused)?;
-    lab.service().stage_rotation(EVENT_SECRET, &arn(kind), EVENT_TOKEN).map_err(refused).map(drop)
+    lab.service().stage_unfinished(EVENT_SECRET, &arn(kind), EVENT_TOKEN).map_err(refused)
 }
 
 fn arn(kind: Kind) -> String {
