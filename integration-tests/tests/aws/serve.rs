@@ -2,7 +2,6 @@
 
 use super::support::{BUILD, PATIENCE, Serve, cargo_lab, commands, provisioned, root, shell};
 use lab::provision;
-use lab::servers::Password;
 use mysql_async::{Conn, OptsBuilder, SslOpts};
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
@@ -18,6 +17,8 @@ struct Lab {
     /// All lines that are to be typed.
     typed: Vec<String>,
     ca: PathBuf,
+    /// Where the issuer answers, if there is one.
+    issuer: String,
 }
 
 impl Lab {
@@ -37,12 +38,23 @@ impl Lab {
             words.filter_map(|word| word.strip_prefix(start)).next().unwrap_or_default().to_owned()
         };
         let (url, ca) = (word("AWS_ENDPOINT_URL="), word("sslrootcert=").into());
-        Self { serve, url, exports, typed, ca }
+        let issuer = lines.iter().find_map(|line| line.trim_start().strip_prefix("issuer")?.trim().split_once(','));
+        let issuer = issuer.map(|(url, _)| url.to_owned()).unwrap_or_default();
+        Self { serve, url, exports, typed, ca, issuer }
     }
 
     /// Types lines in a shell that the exports have set up.
     async fn shell(&self, lines: &[String]) -> String {
         shell(&[self.exports.as_slice(), lines].concat()).await
+    }
+
+    /// Types the lines of docs/lab.md that are marked so.
+    async fn documented(&self, mark: &str) {
+        let lines = page();
+        let block =
+            lines.split(&format!("<!-- typed: {mark} -->\n```sh\n")).nth(1).and_then(|rest| rest.split("```").next());
+        let variables = format!("CA={} ISSUER={}", self.ca.display(), self.issuer);
+        self.shell(&[variables, block.expect("a block").to_owned()]).await;
     }
 
     async fn aws(&self, command: &str) -> String {
@@ -75,6 +87,10 @@ impl Lab {
     fn rotations(&self, count: usize) -> String {
         (0..count).flat_map(|_| self.serve.read_until("✓ finishSecret", PATIENCE)).collect::<Vec<_>>().join("\n")
     }
+}
+
+fn page() -> String {
+    std::fs::read_to_string(root().join("docs/lab.md")).expect("the page is there")
 }
 
 fn quoted(text: &str) -> String {
@@ -114,39 +130,31 @@ async fn secrets_of_three_kinds_rotate_and_so_does_one_of_the_persons_own() {
     }
     the_shown_lines_open_what_rotated(&lab, &before).await;
 
-    // The person makes a user as the superuser, and a secret for it.
-    let superuser = lab.value("lab/postgres-superuser", "AWSCURRENT").await;
-    let first = Password::random();
-    let made = lab
-        .psql(&superuser, &format!("CREATE ROLE mine LOGIN PASSWORD '{}'", first.expose().replace('\'', "''")))
-        .await;
-    assert!(made.contains("CREATE ROLE"), "{made}");
-    let mut mine = superuser.clone();
-    (mine["username"], mine["password"]) = ("mine".into(), first.expose().into());
-    let secret_string = quoted(&mine.to_string());
-    lab.aws(&format!("secretsmanager create-secret --name mine --secret-string {secret_string}")).await;
-    lab.aws(&format!(
-        "secretsmanager rotate-secret --secret-id mine --rotation-lambda-arn {FUNCTIONS}:lockstep-postgres"
-    ))
-    .await;
+    // What the page says about secrets of one's own is typed.
+    lab.documented("postgres").await;
     let shown = lab.rotations(1);
-    assert!(shown.contains("Rotation of mine") && shown.matches('✓').count() == 4, "{shown}");
-    let rotated = lab.value("mine", "AWSCURRENT").await;
-    assert_eq!(lab.psql(&rotated, "SELECT session_user").await.trim(), "mine");
-    assert!(lab.psql(&mine, "SELECT 1").await.contains("password authentication failed"));
+    assert!(shown.contains("Rotation of shop\n") && shown.matches('✓').count() == 4, "{shown}");
+    let (rotated, first) = (lab.value("shop", "AWSCURRENT").await, lab.value("shop", "AWSPREVIOUS").await);
+    assert_eq!(lab.psql(&rotated, "SELECT session_user").await.trim(), "shop");
+    assert!(lab.psql(&first, "SELECT 1").await.contains("password authentication failed"));
+    lab.documented("api-key").await;
+    let shown = lab.rotations(1);
+    assert!(shown.contains("Rotation of my-key\n") && shown.matches('✓').count() == 4, "{shown}");
+    let (rotated, first) = (lab.value("my-key", "AWSCURRENT").await, lab.value("my-key", "AWSPREVIOUS").await);
+    assert_ne!(rotated["apiKeyId"], first["apiKeyId"]);
 
     // A function that is not there is refused, and the secret keeps the one that it has.
     let wrong =
-        format!("aws secretsmanager rotate-secret --secret-id mine --rotation-lambda-arn {FUNCTIONS}:lockstep-oracle");
+        format!("aws secretsmanager rotate-secret --secret-id shop --rotation-lambda-arn {FUNCTIONS}:lockstep-oracle");
     let refused = lab.shell(&[format!("{wrong} 2>&1 || true")]).await;
     assert!(refused.contains("(AccessDeniedException) when calling the RotateSecret operation"), "{refused}");
-    let described = lab.aws("secretsmanager describe-secret --secret-id mine").await;
+    let described = lab.aws("secretsmanager describe-secret --secret-id shop").await;
     assert!(described.contains(":function:lockstep-postgres\"") && !described.contains("AWSPENDING"), "{described}");
 
     // Each secret is diagnosed by its own function.
     let (code, _, said) = cargo_lab(&lab.url, &["diagnose"]).await;
     assert_eq!(code, Some(3), "{said}");
-    for secret in secrets.into_iter().chain(["mine"]) {
+    for secret in secrets.into_iter().chain(["shop", "my-key"]) {
         assert!(said.contains(secret), "{said}");
         let (code, answer, said) = cargo_lab(&lab.url, &["diagnose", secret]).await;
         assert_eq!((code, &answer["finding"]), (Some(0), &json!("healthy")), "{secret}: {said}");
@@ -195,6 +203,16 @@ async fn a_python_function_of_the_persons_own_rotates_a_secret() {
     let told: Value = serde_json::from_str(&told).expect("JSON");
     let arn = format!("{FUNCTIONS}:mine");
     assert_eq!(told, json!({"handler": "python_function.handler", "name": "mine", "arn": arn, "in time": true}));
+    // The page's table of variables.
+    let (_, set) = invoke(r#"{"do": "variables"}"#).await;
+    let set: Vec<String> = serde_json::from_str(&set).expect("JSON");
+    let page = page();
+    let rows =
+        page.split("| variable | |\n|---|---|\n").nth(1).and_then(|rest| rest.split("\n\n").next()).expect("a table");
+    let names: Vec<_> =
+        rows.split('`').filter(|text| text.chars().all(|it| it.is_ascii_uppercase() || it == '_')).collect();
+    assert!(names.len() >= 7 && names.iter().all(|name| set.iter().any(|it| it == name)), "{names:?}, but {set:?}");
+    assert!(!set.contains(&"HOME".to_owned()) && set.contains(&"AWS_LAMBDA_RUNTIME_API".to_owned()), "{set:?}");
 
     let before = lab.value("lab/postgres", "AWSCURRENT").await;
     let rotate = format!("secretsmanager rotate-secret --secret-id lab/postgres --rotation-lambda-arn {arn}");
@@ -224,10 +242,8 @@ async fn a_python_function_of_the_persons_own_rotates_a_secret() {
         code == Some(1) && said.contains(&format!("rotated by {arn}, which is not a function of Lockstep")),
         "{said}"
     );
-    lab.aws(&format!(
-        "secretsmanager rotate-secret --secret-id lab/postgres --rotation-lambda-arn {FUNCTIONS}:lockstep-postgres"
-    ))
-    .await;
+    let ours = format!("'{FUNCTIONS}:lockstep-postgres:$LATEST'");
+    lab.aws(&format!("secretsmanager rotate-secret --secret-id lab/postgres --rotation-lambda-arn {ours}")).await;
     assert_eq!(lab.rotations(1).matches('✓').count(), 4);
     let (code, answer, _) = cargo_lab(&lab.url, &["diagnose"]).await;
     assert_eq!((code, &answer["finding"]), (Some(0), &json!("healthy")));

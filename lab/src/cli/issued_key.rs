@@ -29,12 +29,16 @@ const TIMEOUT: Duration = Duration::from_secs(60);
 const UNTIL_REFUSED: Duration = Duration::from_secs(10);
 const BETWEEN_LOOKS: Duration = Duration::from_millis(50);
 
+/// How many keys there may be where one secret rotates: the current one, the previous one, and in between the next.
+const KEYS_OF_ONE_SECRET: usize = 3;
+/// The same where people add secrets of their own.
+pub(super) const KEYS_OF_MANY_SECRETS: usize = 100;
+
 /// The traits of real issuers: a new key works only after a while, a revoked one works on for a while, the number of keys is
 /// limited, lists come in pages, and frequent requests are throttled.
-fn manners() -> Options {
+fn manners(max_keys: usize) -> Options {
     Options {
-        // The current one, the previous one, and in between the next.
-        max_keys: Some(3),
+        max_keys: Some(max_keys),
         propagation: Duration::from_millis(300),
         revocation_lag: Duration::from_millis(200),
         // With a consumer that asks ten times in a second, the function meets the limit now and then.
@@ -65,7 +69,7 @@ pub(super) async fn set_up(screen: &Screen, which: &Function) -> Result<Bench<Is
     let bound = bind(0).await?;
     let function = function(screen, PACKAGE, which).await?;
     let disturb = Disturb::new();
-    let opened = start(screen, &disturb)?;
+    let opened = start(screen, &disturb, KEYS_OF_ONE_SECRET)?;
     let function = Lab::builder(function).name(PACKAGE).disturb(disturb);
     let lab = opened.settings(function).start_on(bound).map_err(setup)?;
     let bench = Bench::new(screen, lab, opened, SECRET);
@@ -73,12 +77,13 @@ pub(super) async fn set_up(screen: &Screen, which: &Function) -> Result<Bench<Is
     Ok(bench)
 }
 
-/// Starts the issuer, under the rules of `disturb`. Its key is made with its secret.
-pub(super) fn start(screen: &Screen, disturb: &Disturb) -> Result<IssuedKey, Stop> {
-    let issuer = Issuer::new(manners());
+/// Starts the issuer, under the rules of `disturb`, with a limit of keys. Its first key is made with its secret.
+pub(super) fn start(screen: &Screen, disturb: &Disturb, max_keys: usize) -> Result<IssuedKey, Stop> {
+    let manners = manners(max_keys);
+    let issuer = Issuer::new(manners.clone());
     let https = Https::start(issuer.router(), disturb.clone()).map_err(setup)?;
     let consumer = Consumer::new(https.port(), https.ca_pem()).map_err(setup)?;
-    screen.fact("issuer", &format!("{}, {}", https.url(), described(&manners())));
+    screen.fact("issuer", &format!("{}, {}", https.url(), described(&manners)));
     Ok(IssuedKey { issuer, consumer, https })
 }
 

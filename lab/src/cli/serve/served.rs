@@ -5,7 +5,7 @@ use crate::Lab;
 use crate::cli::attached::{Attached, Trust};
 use crate::cli::client::Client;
 use crate::cli::database::{self, DatabaseUser};
-use crate::cli::issued_key::{self, IssuedKey};
+use crate::cli::issued_key::{self, IssuedKey, KEYS_OF_MANY_SECRETS};
 use crate::cli::screen::Screen;
 use crate::cli::setup::{bind, client, function, setup};
 use crate::cli::stop::Stop;
@@ -44,7 +44,7 @@ impl Served {
             databases.push(database::start(screen, target).await?);
         }
         let disturb = Disturb::new();
-        let issuer = if plan.api_key { Some(issued_key::start(screen, &disturb)?) } else { None };
+        let issuer = if plan.api_key { Some(issued_key::start(screen, &disturb, KEYS_OF_MANY_SECRETS)?) } else { None };
         let database_cas: String = databases.iter().map(|opened| opened.database.ca_pem()).collect();
         let trust = Trust::new(&format!("{database_cas}{}", issuer.as_ref().map_or("", IssuedKey::ca_pem)))?;
 
