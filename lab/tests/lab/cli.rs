@@ -186,21 +186,19 @@ fn an_attached_function_ends_with_the_lab_and_its_wrapper() {
     let (child, lines) = serving(&["--function", &attach]);
     let url = lines.iter().find_map(|line| line.split("AWS_ENDPOINT_URL=").nth(1)?.split(' ').next()).unwrap();
     let invoke = format!("{url}/2015-03-31/functions/mine/invocations");
-    let body = r#"{"do": "sleep"}"#;
-    let answered = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(async {
-        reqwest::Client::builder()
-            .no_proxy()
-            .build()
-            .unwrap()
-            .post(invoke)
-            .body(body)
-            .send()
-            .await
-            .unwrap()
-            .text()
-            .await
+    let http = reqwest::Client::builder().no_proxy().build().unwrap();
+    let send = async |event: &'static str, kind: &str| {
+        let request = http.post(&invoke).header("X-Amz-Invocation-Type", kind).body(event);
+        request.send().await.unwrap().text().await.unwrap()
+    };
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let pid = runtime.block_on(async {
+        let pid = send(r#"{"do": "sleep"}"#, "RequestResponse").await;
+        // Busy, so that it does not notice that the lab is gone.
+        send(r#"{"do": "sleep", "ms": 600000}"#, "Event").await;
+        tokio::time::sleep(Duration::from_millis(500)).await;
+        pid
     });
-    let pid = answered.unwrap();
     assert!(std::fs::exists(format!("/proc/{pid}/exe")).unwrap(), "{pid}");
     child.signal(Signal::INT).unwrap();
     assert_eq!(exit_code(child), Some(130));
