@@ -93,6 +93,18 @@ impl Snapshot {
     pub fn password(&self) -> Result<&str, ValueError> {
         self.field("password")
     }
+
+    #[cfg(feature = "http")]
+    pub(crate) fn not_a_header(&self, key: &str) -> ValueError {
+        let (secret, version_id) = (self.0.body.secret.to_string(), self.0.body.version_id.clone());
+        ValueError::NotAHeader { secret, version_id, key: key.to_owned() }
+    }
+
+    /// The port, if there is one.
+    #[cfg(any(feature = "tokio-postgres", feature = "mysql-async", feature = "sqlx-postgres", feature = "sqlx-mysql"))]
+    pub(crate) fn port(&self) -> Option<u16> {
+        self.field("port").ok()?.parse().ok()
+    }
 }
 
 impl fmt::Debug for Snapshot {

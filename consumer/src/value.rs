@@ -63,6 +63,16 @@ pub enum ValueError {
         /// The key that was asked for.
         key: String,
     },
+    /// There is a character in the field that no HTTP header may have, such as the end of a line.
+    #[error("the field {key:?} in version {version_id} of the secret {secret} cannot stand in an HTTP header")]
+    NotAHeader {
+        /// The secret's name.
+        secret: String,
+        /// The version.
+        version_id: String,
+        /// The key that was asked for.
+        key: String,
+    },
 }
 
 /// The texts, numbers and booleans at the top of a JSON object. Other values are left out.

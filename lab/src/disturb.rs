@@ -179,6 +179,11 @@ impl Disturb {
         self.state().calls.iter().filter(|call| call.fault.is_some()).count()
     }
 
+    /// How many rules are still there. Those for a next call go with that call.
+    pub fn waiting(&self) -> usize {
+        self.state().rules.len()
+    }
+
     /// Sets the callback that kills a function. It gets the access key id of the environment that made the call, or `None` if
     /// the caller is unknown, and then kills all environments. Later calls change nothing.
     pub(crate) fn set_killer<F, Done>(&self, kill: F)

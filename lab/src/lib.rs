@@ -15,12 +15,14 @@
 //! * [`build`]: builds the functions
 //! * [`chaos`]: histories of rotations, tried by a machine
 //! * [`load`]: rotations under load
+//! * [`consumers`]: applications with the crate `lockstep-secret` while their secret rotates
 //! * [`cli`]: the `cargo lab` command
 
 pub mod build;
 pub mod chaos;
 pub mod cli;
 pub mod containers;
+pub mod consumers;
 pub mod disturb;
 pub mod endpoint;
 pub mod issuer;

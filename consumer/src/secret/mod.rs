@@ -94,6 +94,12 @@ impl RotatingSecret {
         self.shared.subscribe()
     }
 
+    /// Over how much time pools close the connections of a version that is not in use any more.
+    #[must_use]
+    pub fn retire_over(&self) -> std::time::Duration {
+        self.shared.settings.retire_over
+    }
+
     pub(crate) fn shared(&self) -> &Arc<Shared> {
         &self.shared
     }

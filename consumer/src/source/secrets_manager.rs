@@ -4,12 +4,16 @@ use super::{Fetched, Source};
 use crate::error::Cause;
 use crate::label::Label;
 use aws_config::BehaviorVersion;
+use aws_config::retry::RetryConfig;
 use aws_credential_types::provider::error::CredentialsError;
 use aws_sdk_secretsmanager::Client;
 use aws_sdk_secretsmanager::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_secretsmanager::operation::get_secret_value::GetSecretValueError;
 use std::error::Error as StdError;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
+
+/// The SDK waits up to a second before its first repetition, by default. A login may be waiting for this call.
+const FIRST_REPETITION: Duration = Duration::from_millis(100);
 
 /// A secret in Secrets Manager. It needs the permission `secretsmanager:GetSecretValue`, and `kms:Decrypt` if the secret has a key of its
 /// own. A policy that names `secretsmanager:VersionStage` has to allow AWSCURRENT, AWSPENDING and AWSPREVIOUS.
@@ -29,7 +33,8 @@ impl SecretsManager {
     /// The same with a client that takes its settings from the environment: the SDK's default chain of credentials and regions. Without
     /// further features of `aws-config`, that chain knows neither SSO nor `credential_process`.
     pub async fn from_env(secret: impl Into<String>) -> Self {
-        let config = aws_config::defaults(BehaviorVersion::v2026_01_12()).load().await;
+        let retries = RetryConfig::standard().with_initial_backoff(FIRST_REPETITION);
+        let config = aws_config::defaults(BehaviorVersion::v2026_01_12()).retry_config(retries).load().await;
         Self::new(Client::new(&config), secret)
     }
 }

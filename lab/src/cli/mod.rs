@@ -5,6 +5,7 @@ mod bar;
 mod chaos;
 mod check;
 mod client;
+mod consumers;
 mod database;
 mod diagnose;
 mod issued_key;
@@ -52,9 +53,9 @@ struct Arguments {
 
 const EXIT_CODES: &str = "\
 Exit codes:
-  0    rotated, and the outcome proved (check-issuer, diagnose, chaos, load: nothing is wrong; recover: recovered; serve: never)
+  0    rotated, and the outcome proved (check-issuer, diagnose, chaos, load, consumers: nothing is wrong; recover: recovered; serve: never)
   1    a rotation or a proof failed (check-issuer: mistakes, or the trial failed; diagnose: not healthy; recover: refused;
-       chaos: a violation; load: a login was refused that may not be, or a secret was not rotated)
+       chaos: a violation; load: a login was refused that may not be, or a secret was not rotated; consumers: a query failed)
   2    wrong usage
   3    could not set up: the build, a server, a port, a file (diagnose, recover: no lab, or no such secret)
   130  interrupted; everything was cleaned up
@@ -90,6 +91,9 @@ enum Command {
     /// Put rotations under load: applications that log in all the time, and a fleet of secrets at a time.
     #[command(after_help = EXIT_CODES)]
     Load(load::Load),
+    /// Let applications with the crate lockstep-secret query all the time while their secret rotates. No query may fail.
+    #[command(after_help = EXIT_CODES)]
+    Consumers(consumers::Consumers),
     /// Rotate with each strategy on every version of every server, and print a table of it.
     #[command(after_help = EXIT_CODES)]
     Versions(versions::Versions),
@@ -222,6 +226,7 @@ impl Arguments {
             Some(Command::CheckIssuer(arguments)) => arguments.json,
             Some(Command::Chaos(arguments)) => arguments.json,
             Some(Command::Load(arguments)) => arguments.json,
+            Some(Command::Consumers(arguments)) => arguments.json,
             Some(Command::Versions(arguments)) => arguments.json,
             Some(Command::Diagnose(asked) | Command::Recover(asked)) => asked.json,
             Some(Command::Serve(_) | Command::Obtain) | None => false,
@@ -281,6 +286,7 @@ async fn run(arguments: Arguments, screen: &Screen) -> Result<(), Stop> {
         Some(Command::CheckIssuer(arguments)) => check::check(screen, &arguments).await,
         Some(Command::Chaos(arguments)) => chaos::chaos(screen, &arguments),
         Some(Command::Load(arguments)) => load::load(screen, &arguments).await,
+        Some(Command::Consumers(arguments)) => consumers::consumers(screen, &arguments).await,
         Some(Command::Versions(arguments)) => versions::versions(screen, &arguments).await,
         Some(Command::Obtain) => obtain::obtain(screen).await,
     }
@@ -316,6 +322,8 @@ mod tests {
             &["lab", "serve", "--lambda-endpoint", "127.0.0.1:3001"],
             &["lab", "serve", "--lambda-endpoint", "http://127.0.0.1:3001/2015-03-31"],
             &["lab", "load", "--engine", "oracle"],
+            &["lab", "consumers", "--strategy", "none"],
+            &["lab", "consumers", "--times", "0"],
             &["lab", "versions", "--engine", "api-key"],
             &["lab", "load", "--concurrency", "0"],
             &["lab", "load", "--writes", "51"],

@@ -13,7 +13,7 @@ mod kind;
 mod memory;
 mod plot;
 mod profile;
-mod server;
+pub(crate) mod server;
 mod timeline;
 
 pub use consumers::{Consumption, consume};

@@ -15,26 +15,26 @@ use std::time::Duration;
 const MAX_CONNECTIONS: &str = "500";
 
 /// The time limit of a step in our deployment template (`Timeout`).
-pub(super) const TIMEOUT: Duration = Duration::from_secs(60);
+pub(crate) const TIMEOUT: Duration = Duration::from_secs(60);
 /// The memory of a function in our deployment template (`MemorySize`), in MB. It is told to the function and not enforced.
 const MEMORY: u32 = 256;
 
 /// A running server.
-pub(super) enum Server {
+pub(crate) enum Server {
     Database(Database),
     Issuer { issuer: Issuer, https: Https, consumer: Consumer },
 }
 
 /// What an application takes from a secret. Not `Debug`: it may hold a key.
 #[derive(Clone)]
-pub(super) struct Credential {
+pub(crate) struct Credential {
     user: String,
     password: Password,
 }
 
 impl Credential {
     /// The credential in a secret's value.
-    pub(super) fn of(value: &str) -> Self {
+    pub(crate) fn of(value: &str) -> Self {
         let value: Value = serde_json::from_str(value).unwrap_or_default();
         let text = |key: &str| value.get(key).and_then(Value::as_str).map(str::to_owned);
         let user = text("username").or_else(|| text("apiKeyId")).unwrap_or_default();
@@ -44,7 +44,7 @@ impl Credential {
 
 impl Server {
     /// Starts a server, with TLS and no user yet.
-    pub(super) async fn start(engine: Engine) -> Result<Self, String> {
+    pub(crate) async fn start(engine: Engine) -> Result<Self, String> {
         let mysql = async |kind| {
             let options = mysql::Options::default().kind(kind).setting("max_connections", MAX_CONNECTIONS);
             MySql::start(options).await.map(Database::MySql)
@@ -70,8 +70,16 @@ impl Server {
         Ok(Self::Issuer { issuer, https, consumer })
     }
 
+    /// The port that its clients connect to.
+    pub(crate) fn port(&self) -> u16 {
+        match self {
+            Self::Database(database) => database.port(),
+            Self::Issuer { https, .. } => https.port(),
+        }
+    }
+
     /// The certificate of the CA that its clients trust.
-    pub(super) fn ca_pem(&self) -> &str {
+    pub(crate) fn ca_pem(&self) -> &str {
         match self {
             Self::Database(database) => database.ca_pem(),
             Self::Issuer { https, .. } => https.ca_pem(),
@@ -79,7 +87,7 @@ impl Server {
     }
 
     /// The function that rotates credentials of these servers, which are of one or two engines with the same function.
-    pub(super) fn function(engine: Engine, binary: &Path, servers: &[&Self]) -> Builder {
+    pub(crate) fn function(engine: Engine, binary: &Path, servers: &[&Self]) -> Builder {
         let ca: String = servers.iter().map(|server| server.ca_pem()).collect();
         let function =
             Lab::builder(binary).name(engine.function()).timeout(TIMEOUT).memory(MEMORY).env("CA_BUNDLE", ca);
@@ -94,7 +102,7 @@ impl Server {
     }
 
     /// The value of the secret with which the function manages users or keys.
-    pub(super) fn manager(&self) -> Value {
+    pub(crate) fn manager(&self) -> Value {
         match self {
             Self::Database(database) => value(database, database.superuser(), database.superuser_password()).into(),
             Self::Issuer { issuer, .. } => json!({ "issuer": "lab", "token": issuer.admin_token() }),
@@ -103,7 +111,7 @@ impl Server {
 
     /// Adds a user or a key for each name, and returns the values of their secrets in the same order. `manager` is the ARN of
     /// the secret with [`manager`](Self::manager)'s value.
-    pub(super) async fn add(&self, names: &[(String, Strategy)], manager: &str) -> Result<Vec<Value>, String> {
+    pub(crate) async fn add(&self, names: &[(String, Strategy)], manager: &str) -> Result<Vec<Value>, String> {
         let database = match self {
             Self::Database(database) => database,
             Self::Issuer { issuer, .. } => {
@@ -127,7 +135,7 @@ impl Server {
     }
 
     /// Whether the server accepts a credential for a new connection, now.
-    pub(super) async fn opens(&self, credential: &Credential) -> Result<bool, String> {
+    pub(crate) async fn opens(&self, credential: &Credential) -> Result<bool, String> {
         let Credential { user, password } = credential;
         match self {
             Self::Database(database) => database.login(user, password).await.map_err(|error| error.to_string()),

@@ -1,0 +1,132 @@
+//! `cargo lab consumers`: applications with the crate `lockstep-secret` while their secret rotates.
+
+use super::bar::Bar;
+use super::named::named;
+use super::rotate::setup_json;
+use super::screen::{Screen, Style};
+use super::setup::{function, setup};
+use super::stop::Stop;
+use super::target::Function;
+use crate::build::Profile;
+use crate::consumers::{Plan, Row, Summary, run};
+use crate::load::{Engine, Error, Functions, Kind, Strategy, Times};
+use clap::Args;
+use serde::Serialize;
+
+/// The options of the command.
+#[derive(Args, Clone, Debug)]
+pub(super) struct Consumers {
+    /// Only this server [default: all].
+    #[arg(long, value_parser = named(&Engine::ALL, Engine::name, "no such server"))]
+    engine: Option<Engine>,
+    /// Only this strategy [default: all that the server has].
+    #[arg(long, value_parser = named(&Strategy::ALL, Strategy::name, "no such strategy"))]
+    strategy: Option<Strategy>,
+    /// How often the secret of each strategy rotates.
+    #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    times: u32,
+    /// Workers for each adapter and each of its two secrets in memory.
+    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=20))]
+    workers: u32,
+    /// Cut, delay and throttle nothing.
+    #[arg(long)]
+    calm: bool,
+    /// What the cuts, delays and throttles are drawn by.
+    #[arg(long, default_value_t = 4711)]
+    seed: u64,
+    /// Print one JSON object to stdout at the end; everything else goes to stderr.
+    #[arg(long)]
+    pub(super) json: bool,
+    /// Build the functions optimised, as they are deployed. That takes minutes.
+    #[arg(long)]
+    release: bool,
+}
+
+#[derive(Serialize)]
+struct Report<'a> {
+    outcome: &'static str,
+    consumers: &'a [Summary],
+}
+
+/// Lets applications query while secrets rotate, and tells whether a query failed.
+pub(super) async fn consumers(screen: &Screen, arguments: &Consumers) -> Result<(), Stop> {
+    all(screen, arguments).await.inspect_err(|stop| setup_json(screen, stop))
+}
+
+async fn all(screen: &Screen, arguments: &Consumers) -> Result<(), Stop> {
+    let engine = |kind: &Kind| arguments.engine.is_none_or(|wanted| wanted == kind.engine);
+    let strategy = |kind: &Kind| arguments.strategy.is_none_or(|wanted| wanted == kind.strategy);
+    let kinds: Vec<_> = Kind::ALL.into_iter().filter(engine).filter(strategy).collect();
+    if kinds.is_empty() {
+        return Err(Stop::Usage("this server does not have this strategy".to_owned()));
+    }
+    let profile = if arguments.release { Profile::Release } else { Profile::Dev };
+    let mut functions = Functions::new();
+    for kind in &kinds {
+        let package = kind.engine.function();
+        if !functions.contains_key(package) {
+            let binary = function(screen, package, &Function::Built(profile)).await?;
+            functions.insert(package, binary);
+        }
+    }
+    let &Consumers { times, workers, calm, seed, .. } = arguments;
+    screen.heading(&format!("Consumers: {times} rotations each, {}", if calm { "undisturbed" } else { "disturbed" }));
+    let plan = Plan { times, workers, trouble: !calm, seed };
+    let mut summaries = Vec::new();
+    for (number, kind) in kinds.iter().enumerate() {
+        let bar = Bar::default();
+        let progress = |done: usize, of: usize| bar.show(number * of + done, kinds.len() * of);
+        let Some(binary) = functions.get(kind.engine.function()) else { continue };
+        let summary = run(*kind, binary, plan, &progress).await;
+        bar.clear();
+        let summary = summary.map_err(|error| stopped(screen, error))?;
+        show(screen, &summary);
+        summaries.push(summary);
+    }
+    let failed = summaries.iter().any(|summary| !summary.problems.is_empty());
+    screen.json(&Report { outcome: if failed { "failed" } else { "ok" }, consumers: &summaries });
+    if failed { Err(Stop::Failed) } else { Ok(()) }
+}
+
+fn stopped(screen: &Screen, error: Error) -> Stop {
+    match error {
+        Error::Setup(reason) => setup(reason),
+        Error::Rotation(reason) => {
+            screen.settle(false, &reason);
+            screen.json(&serde_json::json!({ "outcome": "failed", "problems": [reason] }));
+            Stop::Failed
+        }
+    }
+}
+
+fn show(screen: &Screen, summary: &Summary) {
+    let queries: usize = summary.rows.iter().map(|row| row.queries).sum();
+    let failed: usize = summary.rows.iter().map(|row| row.failed).sum();
+    let name = format!("{} {}", summary.engine, summary.strategy);
+    screen.settle(
+        summary.problems.is_empty(),
+        &format!("{name:<28} {queries:>6} queries, {failed} failed, {} rotations", summary.rotations),
+    );
+    let line = |text: &str| screen.line(&format!("      {text}"));
+    let head = format!(
+        "{:<30} {:>7} {:>6} {:>10} {:>10} {:>10} {:>8} {:>7}",
+        "", "queries", "failed", "median", "99th perc.", "longest", "refused", "forced"
+    );
+    line(&screen.paint(Style::Dim, &head));
+    for row in &summary.rows {
+        let Row { adapter, queries, failed, wait_milliseconds: Times { median, p99, longest }, counts, .. } = row;
+        let name = format!("{adapter}, {}", if row.refreshing { "refreshing" } else { "keeping" });
+        line(&format!(
+            "{name:<30} {queries:>7} {failed:>6} {median:>7.1} ms {p99:>7.1} ms {longest:>7.1} ms {:>8} {:>7}",
+            counts.refused_logins, counts.forced_fetches
+        ));
+    }
+    let without = format!("without the crate: {} of {} logins refused", summary.refused_without, summary.rotations);
+    line(&screen.paint(Style::Dim, &without));
+    let troubles = format!(
+        "{} cuts and delays on the way to the server, {} at Secrets Manager, {} rotations repeated",
+        summary.troubles.ways, summary.troubles.calls, summary.repeated_rotations
+    );
+    line(&screen.paint(Style::Dim, &troubles));
+    summary.problems.iter().for_each(|problem| line(&screen.paint(Style::Bad, problem)));
+}
