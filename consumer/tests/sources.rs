@@ -101,6 +101,22 @@ async fn a_token_is_not_served_after_its_end() {
     assert!(matches!(secret.current(), Err(Error::TooOld { .. })));
 }
 
+/// Neither call gets as far as the network.
+#[tokio::test]
+async fn without_credentials_or_a_region_the_cause_is_denied() {
+    use lockstep_secret::aws_sdk_secretsmanager::config::{BehaviorVersion, Region};
+    use lockstep_secret::aws_sdk_secretsmanager::{Client, Config};
+    let config = || Config::builder().behavior_version(BehaviorVersion::v2026_01_12());
+    let without_credentials = config().region(Region::from_static("us-east-1")).build();
+    let credentials = Credentials::new("AKIDEXAMPLE", "secret", None, None, "test");
+    let without_region = config().credentials_provider(credentials).build();
+    let not_loaded = config().region(Region::from_static("us-east-1")).credentials_provider(Lent::default()).build();
+    for config in [without_credentials, without_region, not_loaded] {
+        let source = lockstep_secret::source::SecretsManager::new(Client::from_conf(config), "app");
+        assert_eq!(read(&source, Label::Current).await, Err(Cause::Denied));
+    }
+}
+
 async fn read(source: &impl Source, label: Label) -> Result<Option<(String, String)>, Cause> {
     let fetched = source.fetch(label, false).await?;
     Ok(fetched.map(|fetched| (fetched.version_id, fetched.value.expose().to_owned())))

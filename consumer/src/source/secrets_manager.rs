@@ -111,22 +111,31 @@ fn cause_of_call(error: &SdkError<GetSecretValueError>) -> Cause {
     match error {
         // A region or an endpoint is missing.
         SdkError::ConstructionFailure(_) => Cause::Denied,
-        SdkError::DispatchFailure(_) if lacks_credentials(error) => Cause::Denied,
+        // Neither the way nor the time. The SDK may not have come as far as to send anything.
+        SdkError::DispatchFailure(failure) if failure.is_other() => cause_of_credentials(error),
         SdkError::ResponseError(answer) if answer.raw().status().is_success() => Cause::Invalid,
         _ => Cause::Unavailable,
     }
 }
 
-fn lacks_credentials(error: &(dyn StdError + 'static)) -> bool {
+/// There are no credentials or no region; or the service that lends credentials does not answer now.
+fn cause_of_credentials(error: &(dyn StdError + 'static)) -> Cause {
     let mut next = Some(error);
     while let Some(error) = next {
         if let Some(error) = error.downcast_ref::<CredentialsError>() {
-            return matches!(
-                error,
-                CredentialsError::CredentialsNotLoaded(_) | CredentialsError::InvalidConfiguration(_)
-            );
+            return match error {
+                CredentialsError::ProviderTimedOut(_) | CredentialsError::ProviderError(_) => Cause::Unavailable,
+                _ => Cause::Denied,
+            };
+        }
+        if NO_WAY_TO_SIGN.iter().any(|text| error.to_string().contains(text)) {
+            return Cause::Denied;
         }
         next = error.source();
     }
-    false
+    Cause::Unavailable
 }
+
+/// How the SDK says that it has no credentials, and no region. These errors have no type that a program can ask for.
+/// Test: `without_credentials_or_a_region_the_cause_is_denied`.
+const NO_WAY_TO_SIGN: [&str; 2] = ["auth scheme", "Missing Region"];
