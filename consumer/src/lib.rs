@@ -1,4 +1,4 @@
-//! Credentials from AWS Secrets Manager that rotate without a failed query.
+#![doc = include_str!("../README.md")]
 
 #[cfg(feature = "bb8")]
 pub mod bb8;

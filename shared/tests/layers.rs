@@ -246,7 +246,7 @@ fn crates() -> Vec<String> {
     let functions = Path::new(env!("CARGO_MANIFEST_DIR")).join("../functions");
     let names = fs::read_dir(functions).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
     let crates = names.map(|name| format!("functions/{name}"));
-    crates.chain(["shared", "lab", "integration-tests"].map(str::to_owned)).collect()
+    crates.chain(["shared", "consumer", "lab", "integration-tests"].map(str::to_owned)).collect()
 }
 
 #[test]

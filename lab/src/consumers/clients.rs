@@ -2,7 +2,7 @@
 
 use super::client::{Adapter, Client, Failure};
 use crate::issuer::{Consumer, Says};
-use crate::servers::database::Database;
+use crate::load::Engine;
 use lockstep_secret::http::{KeyHeader, SendError};
 use lockstep_secret::{ConnectError, Error, RotatingSecret};
 use mysql_async::prelude::Queryable as _;
@@ -34,16 +34,17 @@ pub(super) struct Place {
     pub(super) connections: u32,
 }
 
-/// A client of a database.
+/// A client of a server.
 pub(super) fn client(
+    engine: Engine,
     adapter: Adapter,
-    database: &Database,
     secret: &RotatingSecret,
     place: &Place,
 ) -> Result<Box<dyn Client>, String> {
-    match (database, adapter) {
-        (Database::Postgres(_), _) => postgres(adapter, secret, place),
-        (Database::MySql(_), _) => mysql(adapter, secret, place),
+    match engine {
+        Engine::Postgres => postgres(adapter, secret, place),
+        Engine::Mysql | Engine::Mariadb => mysql(adapter, secret, place),
+        Engine::ApiKey => Ok(Box::new(Http::new(secret, place)?)),
     }
 }
 
@@ -236,14 +237,14 @@ where
 }
 
 /// A user of API keys.
-pub(super) struct Http {
+struct Http {
     secret: RotatingSecret,
     header: KeyHeader,
     consumer: Arc<Consumer>,
 }
 
 impl Http {
-    pub(super) fn new(secret: &RotatingSecret, place: &Place) -> Result<Self, String> {
+    fn new(secret: &RotatingSecret, place: &Place) -> Result<Self, String> {
         let consumer = Arc::new(Consumer::new(place.port, &place.ca)?);
         Ok(Self { secret: secret.clone(), header: KeyHeader::bare("apiKey"), consumer })
     }

@@ -2,7 +2,7 @@
 //!
 //! For each engine and strategy one secret rotates, one rotation after the other. Meanwhile workers query through each adapter of
 //! the crate. Each query takes a connection from the adapter's pool, or makes one, and runs one statement. Connections live for a
-//! fraction of a second, so that logins happen all the time. There are two kinds of secrets in memory for each adapter:
+//! fraction of a second, so that logins happen all the time. The workers of an adapter have threads of their own. There are two kinds of secrets in memory for each adapter:
 //!
 //! * *refreshing*: it reads AWSCURRENT several times in a rotation
 //! * *keeping*: it reads nothing by itself for a minute, so that it learns of every rotation from a refused login

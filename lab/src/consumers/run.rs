@@ -1,7 +1,7 @@
 //! One secret that rotates, and its applications.
 
-use super::client::{Adapter, Client};
-use super::clients::{Http, Place, client};
+use super::client::Adapter;
+use super::clients::{Place, client};
 use super::summary::{Row, Summary};
 use super::trouble::{Troubles, trouble};
 use super::worker::Workers;
@@ -10,14 +10,15 @@ use crate::load::server::{Credential, Server};
 use crate::load::{Error, Kind, Progress, Strategy};
 use crate::relay::Relay;
 use crate::stack::{Lab, ServiceError};
-use lockstep_secret::RotatingSecret;
 use lockstep_secret::aws_sdk_secretsmanager::config::retry::RetryConfig;
 use lockstep_secret::aws_sdk_secretsmanager::config::{BehaviorVersion, Credentials, Region};
 use lockstep_secret::aws_sdk_secretsmanager::{Client as ServiceClient, Config};
 use lockstep_secret::source::SecretsManager;
+use lockstep_secret::{Builder, RotatingSecret};
 use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
+use tokio::runtime::{self, Runtime};
 
 /// Before the first rotation and after the last one, and at most between two.
 const PAUSE: u64 = 300;
@@ -27,6 +28,8 @@ const REPETITIONS: usize = 5;
 const REFRESH: Duration = Duration::from_millis(100);
 /// A keeping secret reads nothing by itself between two rotations.
 const KEEP: Duration = Duration::from_secs(60);
+/// A search takes 30 seconds at most.
+const CATCH_UP: Duration = Duration::from_secs(60);
 /// Within so much time connections of an old version close.
 const RETIRE: Duration = Duration::from_millis(500);
 /// Rotations are days apart in practice and a second here, so refused logins cause more reads than the crate's default allows.
@@ -84,6 +87,32 @@ struct Team {
     refreshing: bool,
     secret: RotatingSecret,
     workers: Workers,
+    _process: Process,
+}
+
+/// A runtime with threads of its own, as an application has a process of its own. What is computed for the lab, for the function's
+/// logins and for other applications does not hold this one's tasks up. `sqlx` gives way 819 times in one login to PostgreSQL.
+struct Process(Option<Runtime>);
+
+impl Process {
+    fn start() -> Result<Self, Error> {
+        let runtime = runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
+        runtime.map(|runtime| Self(Some(runtime))).map_err(|error| Error::Setup(format!("no threads: {error}")))
+    }
+
+    /// Runs something there.
+    async fn run<T: Send + 'static>(&self, what: impl Future<Output = T> + Send + 'static) -> Option<T> {
+        self.0.as_ref()?.spawn(what).await.ok()
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        // A runtime may not be waited for within another one.
+        if let Some(runtime) = self.0.take() {
+            runtime.shutdown_background();
+        }
+    }
 }
 
 impl Scene {
@@ -98,7 +127,7 @@ impl Scene {
         }
         let made = Mutex::new(Troubles::default());
         let rotated = {
-            let rotating = self.rotate(&mut summary, progress);
+            let rotating = self.rotate(&mut summary, &teams, progress);
             let disturb = self.lab.disturb();
             tokio::select! {
                 rotated = rotating => rotated,
@@ -124,18 +153,22 @@ impl Scene {
     }
 
     async fn team(&self, adapter: Adapter, refreshing: bool) -> Result<Team, Error> {
-        let secret = self.rotating_secret(refreshing).await?;
         let place =
             Place { port: self.relay.port(), ca: self.server.ca_pem().to_owned(), connections: self.plan.workers };
-        let client: Result<Box<dyn Client>, String> = match &self.server {
-            Server::Database(database) => client(adapter, database, &secret, &place),
-            Server::Issuer { .. } => Http::new(&secret, &place).map(|client| Box::new(client) as _),
+        let builder = self.rotating_secret(refreshing);
+        let (engine, workers) = (self.kind.engine, self.plan.workers);
+        let process = Process::start()?;
+        let start = async move {
+            let secret = builder.start().await.map_err(|error| error.to_string())?;
+            let client = client(engine, adapter, &secret, &place)?;
+            Ok((secret, Workers::start(client, workers)))
         };
-        let workers = Workers::start(client.map_err(Error::Setup)?, self.plan.workers);
-        Ok(Team { adapter, refreshing, secret, workers })
+        let started = process.run(start).await.unwrap_or_else(|| Err("an application panicked".to_owned()));
+        let (secret, workers) = started.map_err(Error::Setup)?;
+        Ok(Team { adapter, refreshing, secret, workers, _process: process })
     }
 
-    async fn rotating_secret(&self, refreshing: bool) -> Result<RotatingSecret, Error> {
+    fn rotating_secret(&self, refreshing: bool) -> Builder {
         // The lab makes trouble for calls with such an access key.
         let key = format!("{ACCESS_KEY_PREFIX}CONSUMERS");
         let config = Config::builder()
@@ -150,12 +183,9 @@ impl Scene {
             .refresh_every(if refreshing { REFRESH } else { KEEP })
             .retire_over(RETIRE)
             .forced_fetches(FORCED.0, FORCED.1)
-            .start()
-            .await
-            .map_err(|error| Error::Setup(error.to_string()))
     }
 
-    async fn rotate(&self, summary: &mut Summary, progress: Progress<'_>) -> Result<(), Error> {
+    async fn rotate(&self, summary: &mut Summary, teams: &[Team], progress: Progress<'_>) -> Result<(), Error> {
         let times = usize::try_from(self.plan.times).unwrap_or(usize::MAX);
         for number in 0..times {
             progress(number, times);
@@ -163,10 +193,12 @@ impl Scene {
             tokio::time::sleep(Duration::from_millis(50 + (u64::try_from(number).unwrap_or(0) * 37) % PAUSE)).await;
             let before = self.current().await.map_err(Error::Rotation)?;
             self.rotate_once(number, summary).await?;
+            let queries: Vec<_> = teams.iter().map(|team| team.workers.ended()).collect();
             // The application without the crate.
             if !self.server.opens(&before).await.map_err(Error::Rotation)? {
                 summary.refused_without += 1;
             }
+            caught_up(teams, &queries).await;
         }
         tokio::time::sleep(Duration::from_millis(PAUSE)).await;
         progress(times, times);
@@ -192,5 +224,16 @@ impl Scene {
     async fn current(&self) -> Result<Credential, String> {
         let value = self.lab.secret_value(&self.secret, "AWSCURRENT").await;
         value.map(|value| Credential::of(&value)).map_err(|error| format!("the secret could not be read: {error}"))
+    }
+}
+
+/// Waits until each adapter has ended a query since the rotation. Rotations are days apart in practice, and no login takes that long. On
+/// a busy machine it can take longer than a rotation.
+async fn caught_up(teams: &[Team], before: &[usize]) {
+    let behind = || teams.iter().zip(before).any(|(team, before)| team.workers.ended() <= *before);
+    // A query ends by itself, as an error if need be. The limit is for an adapter that hangs, which the numbers then show.
+    let patience = Instant::now() + CATCH_UP;
+    while behind() && Instant::now() < patience {
+        tokio::time::sleep(Duration::from_millis(5)).await;
     }
 }

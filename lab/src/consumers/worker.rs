@@ -51,6 +51,12 @@ impl Workers {
         Self { seen, stop, tasks }
     }
 
+    /// How many queries have ended so far.
+    pub(super) fn ended(&self) -> usize {
+        let seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        seen.waits.len() + seen.failed
+    }
+
     /// Lets each worker end its query, and tells what all have seen.
     pub(super) async fn finish(self) -> Seen {
         self.stop.send_replace(true);

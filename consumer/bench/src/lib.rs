@@ -1,0 +1,1 @@
+//! Only benchmarks: `benches/current.rs`.
