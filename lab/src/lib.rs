@@ -16,6 +16,7 @@
 //! * [`chaos`]: histories of rotations, tried by a machine
 //! * [`load`]: rotations under load
 //! * [`consumers`]: applications with the crate `lockstep-secret` while their secret rotates
+//! * [`openapi`]: compares descriptions of issuers with the vendors' OpenAPI documents
 //! * [`cli`]: the `cargo lab` command
 
 pub mod build;
@@ -28,6 +29,7 @@ pub mod endpoint;
 pub mod issuer;
 pub mod lambda;
 pub mod load;
+pub mod openapi;
 pub mod parameters;
 pub mod port;
 pub mod process;

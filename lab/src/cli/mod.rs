@@ -54,7 +54,7 @@ struct Arguments {
 const EXIT_CODES: &str = "\
 Exit codes:
   0    rotated, and the outcome proved (check-issuer, diagnose, chaos, load, consumers: nothing is wrong; recover: recovered; serve: never)
-  1    a rotation or a proof failed (check-issuer: mistakes, or the trial failed; diagnose: not healthy; recover: refused;
+  1    a rotation or a proof failed (check-issuer: mistakes, differences, or a failed trial; diagnose: not healthy; recover: refused;
        chaos: a violation; load: a login was refused that may not be, or a secret was not rotated; consumers: a query failed)
   2    wrong usage
   3    could not set up: the build, a server, a port, a file (diagnose, recover: no lab, or no such secret)
@@ -335,6 +335,8 @@ mod tests {
             &["lab", "check-issuer", "a.yaml", "--against", "http://api.example.com"],
             &["lab", "check-issuer", "a.yaml", "--against", "http://localhost", "--replace-key"],
             &["lab", "check-issuer", "a.yaml", "--secret", "secret.json"],
+            &["lab", "check-issuer", "a.yaml", "--excerpt", "a.json"],
+            &["lab", "check-issuer", "a.yaml", "--openapi", "a.json", "--against", "https://localhost"],
         ] {
             assert_eq!(Arguments::try_parse_from(line).unwrap_err().exit_code(), 2, "{line:?}");
         }

@@ -14,6 +14,7 @@ mod functions;
 mod issuer;
 mod lambda_disturb;
 mod lambda_host;
+mod openapi;
 mod rds_boto3;
 mod secretsmanager_model;
 mod secretsmanager_moto;

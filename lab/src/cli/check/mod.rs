@@ -6,6 +6,7 @@ mod against;
 mod checked;
 mod file;
 mod masked;
+mod openapi;
 mod replace;
 mod trial;
 
@@ -20,6 +21,7 @@ use clap::builder::PossibleValuesParser;
 use rotation::document::Document;
 use rotation::secret::SecretText;
 use serde::Serialize;
+use std::ffi::OsString;
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
@@ -27,7 +29,7 @@ use std::path::{Path, PathBuf};
 #[derive(Args, Clone, Debug)]
 pub(super) struct CheckIssuer {
     /// The description, in YAML; `-` for standard input.
-    #[arg(value_name = "FILE", required_unless_present = "built_in")]
+    #[arg(value_name = "FILE", required_unless_present_any = ["built_in", "openapi"])]
     file: Option<PathBuf>,
     /// A description that is built into the function, instead of a file.
     #[arg(long, value_name = "NAME", conflicts_with = "file", value_parser = built_in_names())]
@@ -49,6 +51,14 @@ pub(super) struct CheckIssuer {
     /// A CA to trust beside the public ones, in PEM.
     #[arg(long, value_name = "FILE.pem", requires = "against")]
     ca: Option<PathBuf>,
+    /// Compare it with the vendor's OpenAPI document (OpenAPI 3.0 or 3.1, Swagger 2.0; JSON or YAML), or with several: paths, parameters,
+    /// bodies, statuses, and the places that it reads in answers. Without a PATH: with the documents that are kept with the lab.
+    /// Without a description: all built-in ones, with the documents that are kept or, as NAME.json or NAME.*.yaml, in a directory.
+    #[arg(long, value_name = "PATH", num_args = 0..=1, default_missing_value = "", conflicts_with = "against")]
+    openapi: Option<Vec<OsString>>,
+    /// Instead of comparing, write the part of the document that the description uses, without prose.
+    #[arg(long, value_name = "FILE.json", requires = "openapi")]
+    excerpt: Option<PathBuf>,
     /// Print JSON objects to stdout, one a line; everything else goes to stderr.
     #[arg(long)]
     pub(super) json: bool,
@@ -60,6 +70,9 @@ fn built_in_names() -> PossibleValuesParser {
 
 /// Checks, shows and tries. Signals are handled in here: a key that was made does not stay, whatever comes.
 pub(super) async fn check(screen: &Screen, arguments: &CheckIssuer) -> Result<(), Stop> {
+    if let Some(from) = &arguments.openapi {
+        return compared(screen, arguments, from);
+    }
     let checked = shown(screen, arguments).inspect_err(|stop| {
         if let Stop::Setup(reason) = stop {
             screen.json(&EndLine::failed("setup", reason));
@@ -76,6 +89,21 @@ pub(super) async fn check(screen: &Screen, arguments: &CheckIssuer) -> Result<()
     trial::run(screen, given, signals.as_mut()).await
 }
 
+fn compared(screen: &Screen, arguments: &CheckIssuer, from: &[OsString]) -> Result<(), Stop> {
+    let issuer = match arguments.is_given().then(|| arguments.text()).transpose()?.map(|text| read(&text)) {
+        Some(Err(problems)) => return Err(invalid(screen, &problems)),
+        Some(Ok(issuer)) => Some(issuer),
+        None => None,
+    };
+    let is_built_in = arguments.built_in.is_some();
+    let asked = openapi::Asked { issuer: issuer.as_ref(), is_built_in, from, excerpt: arguments.excerpt.as_deref() };
+    openapi::run(screen, &asked).inspect_err(|stop| {
+        if let Stop::Setup(reason) = stop {
+            screen.json(&EndLine::failed("setup", reason));
+        }
+    })
+}
+
 fn shown(screen: &Screen, arguments: &CheckIssuer) -> Result<Checked, Stop> {
     let issuer = match read(&arguments.text()?) {
         Ok(issuer) => issuer,
@@ -88,6 +116,11 @@ fn shown(screen: &Screen, arguments: &CheckIssuer) -> Result<Checked, Stop> {
 }
 
 impl CheckIssuer {
+    /// Whether one description is named.
+    fn is_given(&self) -> bool {
+        self.file.is_some() || self.built_in.is_some()
+    }
+
     fn text(&self) -> Result<String, Stop> {
         if let Some(name) = &self.built_in {
             let found = BUILT_IN.iter().find(|(known, _)| known == name);
