@@ -70,7 +70,8 @@ pub(super) enum Shape {
     Text,
 }
 
-const SUCCESS: (u16, u16) = (200, 299);
+/// All statuses of success.
+pub(super) const SUCCESS: (u16, u16) = (200, 299);
 
 /// All requests that a description can send. Requests in GraphQL are left out: no OpenAPI document describes them.
 pub(super) fn asked(issuer: &Issuer) -> Vec<Asked<'_>> {

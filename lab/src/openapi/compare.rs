@@ -1,6 +1,6 @@
 //! Compares a description with the vendor's documents.
 
-use super::asked::{Answer, Asked, Read, Shape, asked, graphql};
+use super::asked::{Answer, Asked, Read, SUCCESS, Shape, asked, graphql};
 use super::document::{Content, Document, Operation, Response, is_json};
 use super::findings::{Difference, Findings};
 use super::path::Route;
@@ -25,6 +25,8 @@ pub struct Compared {
     pub silent: Vec<String>,
     /// The differences.
     pub differences: Vec<Difference>,
+    /// What is no difference, but worth knowing: the operation is deprecated, or has another success.
+    pub notes: Vec<String>,
 }
 
 /// Compares all operations of a description with documents that together describe the issuer's API.
@@ -72,11 +74,11 @@ fn compared(issuer: &Issuer, asked: &Asked<'_>, documents: &[Document]) -> Compa
             None => absent(asked, route, documents, &mut findings),
         }
     }
-    let Findings { told, mut silent, differences } = findings;
+    let Findings { told, mut silent, differences, notes } = findings;
     silent.sort();
     silent.dedup();
     let request = format!("{} {}", asked.method, asked.path);
-    Compared { operation: asked.what.clone(), request, found, told, silent, differences }
+    Compared { operation: asked.what.clone(), request, found, told, silent, differences, notes }
 }
 
 fn absent(asked: &Asked<'_>, route: &Route, documents: &[Document], findings: &mut Findings) {
@@ -98,6 +100,10 @@ fn of_operation(issuer: &Issuer, asked: &Asked<'_>, operation: &Operation<'_>) -
     let schemas = Schemas::of(operation.document);
     sent::parameters(asked, operation, &schemas, &mut findings);
     sent::body(issuer, asked, takes.as_ref(), &schemas, &mut findings);
+    if operation.is_deprecated() {
+        findings.note("the document calls the operation deprecated");
+    }
+    other_successes(asked, &responses, &mut findings);
     for answer in &asked.answers {
         if answer.success {
             statuses(answer, &responses, &mut findings);
@@ -127,6 +133,16 @@ fn statuses(answer: &Answer, responses: &[Response<'_>], findings: &mut Findings
             let codes: Vec<_> = responses.iter().map(|it| it.code).collect();
             findings.differs(&place, &format!("expects {}", written(*low, *high)), &codes.join(", "));
         }
+    }
+}
+
+/// A success that the description takes for a failure.
+fn other_successes(asked: &Asked<'_>, responses: &[Response<'_>], findings: &mut Findings) {
+    let known: Vec<_> = asked.answers.iter().flat_map(|answer| &answer.status).collect();
+    let is_other = |code: &str| overlaps(code, SUCCESS) && !known.iter().any(|range| overlaps(code, **range));
+    for response in responses.iter().filter(|it| is_other(it.code)) {
+        findings
+            .note(&format!("the document has another success, {}, which the description does not know", response.code));
     }
 }
 
@@ -217,5 +233,5 @@ fn read_in<'a>(read: &Read, schema: &'a Value, schemas: &Schemas<'a>) -> Result<
         return Ok(true);
     }
     let shapes: BTreeSet<_> = here.iter().filter_map(shapes_of).flatten().collect();
-    Err(format!("there is {}", named_shapes(&shapes)))
+    Err(format!("it is {}", named_shapes(&shapes)))
 }

@@ -231,7 +231,7 @@ impl<'a> Operation<'a> {
         if let Some(body) = is_in("body").next() {
             let schema = body.get("schema").map(Cow::Borrowed);
             let media = self.media("consumes").into_iter();
-            let contents = media.filter(|media| !is_form(media)).map(|media| (media, schema.clone())).collect();
+            let contents = media.filter(|media| !is_any_form(media)).map(|media| (media, schema.clone())).collect();
             return Some(Takes { required: is_true(body.get("required")), contents });
         }
         let fields: Vec<_> = is_in("formData").collect();
@@ -250,8 +250,17 @@ impl<'a> Operation<'a> {
         let required: Vec<_> =
             fields.iter().filter(|it| is_true(it.get("required"))).filter_map(|it| it.get("name").cloned()).collect();
         let schema = serde_json::json!({"type": "object", "properties": properties, "required": required});
-        let form = "application/x-www-form-urlencoded".to_owned();
-        Some(Takes { required: !required.is_empty(), contents: vec![(form, Some(Cow::Owned(schema)))] })
+        let mut media: Vec<_> = self.media("consumes").into_iter().filter(|media| is_any_form(media)).collect();
+        if media.is_empty() {
+            media.push(FORM.to_owned());
+        }
+        let content = |media| (media, Some(Cow::Owned(schema.clone())));
+        Some(Takes { required: !required.is_empty(), contents: media.into_iter().map(content).collect() })
+    }
+
+    /// Whether the document calls the operation deprecated.
+    pub(super) fn is_deprecated(&self) -> bool {
+        is_true(self.operation.get("deprecated"))
     }
 
     /// The documented answers.
@@ -292,9 +301,16 @@ pub(super) fn is_true(value: Option<&Value>) -> bool {
     value.and_then(Value::as_bool) == Some(true)
 }
 
-/// Whether a media type is that of a form.
+/// The media type of the forms that descriptions send.
+const FORM: &str = "application/x-www-form-urlencoded";
+
+/// Whether a media type is that of the forms that descriptions send.
 pub(super) fn is_form(media: &str) -> bool {
-    ["application/x-www-form-urlencoded", "multipart/form-data"].iter().any(|form| media.starts_with(form))
+    media.starts_with(FORM)
+}
+
+fn is_any_form(media: &str) -> bool {
+    is_form(media) || media.starts_with("multipart/form-data")
 }
 
 /// Whether a media type is JSON, or can be.

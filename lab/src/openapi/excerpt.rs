@@ -7,10 +7,8 @@ use serde_json::{Map, Value, json};
 use std::collections::BTreeSet;
 
 /// Texts for people, and what is of no use to a comparison. An excerpt has facts alone.
-const PROSE: [&str; 12] = [
+const PROSE: [&str; 10] = [
     "callbacks",
-    "default",
-    "deprecated",
     "description",
     "example",
     "examples",

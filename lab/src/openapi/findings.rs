@@ -21,6 +21,8 @@ pub(super) struct Findings {
     /// The places of which it says nothing.
     pub(super) silent: Vec<String>,
     pub(super) differences: Vec<Difference>,
+    /// What is no difference, but worth knowing.
+    pub(super) notes: Vec<String>,
 }
 
 impl Findings {
@@ -30,6 +32,12 @@ impl Findings {
 
     pub(super) fn silent(&mut self, place: &str) {
         self.silent.push(place.to_owned());
+    }
+
+    pub(super) fn note(&mut self, note: &str) {
+        if !self.notes.iter().any(|known| known == note) {
+            self.notes.push(note.to_owned());
+        }
     }
 
     pub(super) fn differs(&mut self, place: &str, description: &str, document: &str) {
@@ -43,6 +51,7 @@ impl Findings {
     pub(super) fn absorb(&mut self, other: Self) {
         self.told += other.told;
         self.silent.extend(other.silent);
+        other.notes.iter().for_each(|note| self.note(note));
         for Difference { place, description, document } in other.differences {
             self.differs(&place, &description, &document);
         }

@@ -97,7 +97,7 @@ impl<'a> Schemas<'a> {
                 match self.step(parts, &token) {
                     Step::To(schemas) => there.extend(self.alternatives(&schemas)),
                     Step::Silent => is_silent = true,
-                    Step::Not(instead) => not = Some(format!("no `{token}` of `{pointer}`: {instead}")),
+                    Step::Not(instead) => not = Some(format!("no `{token}` of `{pointer}`; {instead}")),
                 }
             }
             if there.is_empty() {
@@ -148,10 +148,10 @@ impl<'a> Schemas<'a> {
         }
         match &shapes {
             Some(shapes) if !shapes.contains("object") && !shapes.contains("array") => {
-                return Step::Not(format!("there is {}", named_shapes(shapes)));
+                return Step::Not(format!("it is {}", named_shapes(shapes)));
             }
             Some(shapes) if !shapes.contains("object") && token.parse::<usize>().is_err() => {
-                return Step::Not("there is an array".to_owned());
+                return Step::Not("it is an array".to_owned());
             }
             _ => {}
         }
@@ -226,9 +226,9 @@ pub(super) fn named_shapes(shapes: &BTreeSet<String>) -> String {
 pub(super) fn listed(names: &BTreeSet<&str>) -> String {
     let some: Vec<_> = names.iter().take(MAX_NAMES).copied().collect();
     match names.len().saturating_sub(MAX_NAMES) {
-        _ if names.is_empty() => "there is none".to_owned(),
-        0 => format!("there is {}", some.join(", ")),
-        more => format!("there is {} and {more} more", some.join(", ")),
+        _ if names.is_empty() => "it has none".to_owned(),
+        0 => format!("it has {}", some.join(", ")),
+        more => format!("it has {} and {more} more", some.join(", ")),
     }
 }
 

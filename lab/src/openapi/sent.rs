@@ -5,7 +5,7 @@ use super::document::{Content, Operation, Takes, is_form, is_json, is_true, text
 use super::findings::Findings;
 use super::schema::{Parts, Schemas, Step, listed, named_shapes, shapes_of};
 use api_key::description::{Issuer, JsonTemplate, VarKind};
-use serde_json::Value;
+use serde_json::{Map, Value};
 use std::borrow::Cow;
 use std::collections::BTreeSet;
 
@@ -20,7 +20,7 @@ pub(super) fn parameters(asked: &Asked<'_>, operation: &Operation<'_>, schemas: 
         let place = format!("query.{}", field.name);
         let Some(parameter) = of("query").find(|it| takes_name(it, &field.name)) else {
             let names: BTreeSet<_> = of("query").filter_map(|it| text(it, "name")).collect();
-            findings.differs(&place, "sends it", &format!("no such parameter: {}", listed(&names)));
+            findings.differs(&place, "sends it", &format!("no such parameter; {}", listed(&names)));
             continue;
         };
         findings.told();
@@ -79,7 +79,7 @@ pub(super) fn body<'a>(
     let fitting: Vec<&Content<'_>> = takes.contents.iter().filter(|(media, _)| fits(media)).collect();
     if fitting.is_empty() && !takes.contents.is_empty() {
         let media: BTreeSet<_> = takes.contents.iter().map(|(media, _)| media.as_str()).collect();
-        findings.differs(name, "sends this format", &format!("another format: {}", listed(&media)));
+        findings.differs(name, "sends this format", &format!("another format; {}", listed(&media)));
         return;
     }
     let exact = fitting.iter().find(|(media, _)| asked.content_type.as_ref() == Some(media)).copied();
@@ -184,7 +184,7 @@ fn step<'a>(
             findings.absorb(deeper(&schemas.alternatives(&there), place));
         }
         Step::Silent => findings.silent(place),
-        Step::Not(instead) => findings.differs(place, "sends it", &format!("no such field: {instead}")),
+        Step::Not(instead) => findings.differs(place, "sends it", &format!("no such field; {instead}")),
     }
 }
 
@@ -232,18 +232,22 @@ fn shape(issuer: &Issuer, tree: &JsonTemplate, parts: &Parts<'_>, place: &str, f
 }
 
 /// Whether a text that never changes is one of the values that are taken.
-fn allowed(constant: Option<&str>, alternatives: &[Parts<'_>], place: &str, findings: &mut Findings) {
+fn allowed<'a>(constant: Option<&str>, alternatives: &[Parts<'a>], place: &str, findings: &mut Findings) {
     let Some(constant) = constant else { return };
     let mut names = BTreeSet::new();
     for parts in alternatives {
-        let values: Vec<_> = parts.iter().filter_map(|part| part.get("enum")?.as_array()).collect();
+        let of = |part: &&'a Map<String, Value>| match part.get("const") {
+            Some(one) => Some(std::slice::from_ref(one)),
+            None => part.get("enum").and_then(Value::as_array).map(Vec::as_slice),
+        };
+        let values: Vec<_> = parts.iter().filter_map(of).collect();
         if values.iter().all(|values| values.iter().any(|value| written(value) == constant)) {
             return;
         }
         names.extend(values.into_iter().flatten().map(written));
     }
     let names: BTreeSet<_> = names.iter().map(Cow::as_ref).collect();
-    findings.differs(place, &format!("sends `{constant}`"), &format!("another value: {}", listed(&names)));
+    findings.differs(place, &format!("sends `{constant}`"), &format!("another value; {}", listed(&names)));
 }
 
 /// A value as a query would have it.

@@ -91,8 +91,8 @@ fn all_differences_are_shown_at_once_with_both_sides_and_1() {
     let said = check(&[&example(), "--openapi", &document]);
     assert_eq!(said.code, Some(1));
     for line in [
-        "query.cursor: the description sends it; the document: no such parameter: there is after, prefix",
-        "create.extract.secret /secret: the description reads it; the document: no `secret` of `/secret`: there is",
+        "query.cursor: the description sends it; the document: no such parameter; it has after, prefix",
+        "create.extract.secret /secret: the description reads it; the document: no `secret` of `/secret`; it has",
         "path: the description sends GET /v1/whoami; the document: no such path",
         "  3 differences",
     ] {

@@ -71,7 +71,8 @@ fn built_in_names() -> PossibleValuesParser {
 /// Checks, shows and tries. Signals are handled in here: a key that was made does not stay, whatever comes.
 pub(super) async fn check(screen: &Screen, arguments: &CheckIssuer) -> Result<(), Stop> {
     if let Some(from) = &arguments.openapi {
-        return compared(screen, arguments, from);
+        let result = compared(screen, arguments, from);
+        return if screen.is_unread().await { Err(Stop::Unread) } else { result };
     }
     let checked = shown(screen, arguments).inspect_err(|stop| {
         if let Stop::Setup(reason) = stop {

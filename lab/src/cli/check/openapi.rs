@@ -131,7 +131,7 @@ fn dim(screen: &Screen, text: &str) -> String {
 
 /// Shows one operation. Returns the number of differences that were not known.
 fn show<'a>(screen: &Screen, compared: &Compared, why: &impl Fn(&str, &str) -> Option<&'a str>) -> usize {
-    let Compared { operation, request, told, silent, differences, .. } = compared;
+    let Compared { operation, request, told, silent, differences, notes, .. } = compared;
     let reason = |difference: &Difference| why(operation, &difference.place);
     let new = differences.iter().filter(|difference| reason(difference).is_none()).count();
     let facts = if *told == 1 { "1 fact".to_owned() } else { format!("{told} facts") };
@@ -142,6 +142,9 @@ fn show<'a>(screen: &Screen, compared: &Compared, why: &impl Fn(&str, &str) -> O
         if let Some(why) = reason(difference) {
             screen.line(&format!("        {} {why}", dim(screen, "known:")));
         }
+    }
+    for note in notes {
+        screen.line(&format!("      {} {note}", dim(screen, "note:")));
     }
     if !silent.is_empty() {
         screen.line(&dim(screen, &format!("      not told: {}", silent.join(", "))));
@@ -200,6 +203,7 @@ struct OperationFields<'a> {
     #[serde(rename = "notTold")]
     not_told: &'a [String],
     differences: Vec<DifferenceFields<'a>>,
+    notes: &'a [String],
 }
 
 #[derive(Serialize)]
@@ -241,6 +245,7 @@ impl<'a> ComparedLine<'a> {
             found: it.found.iter().map(|(document, path)| FoundFields { document, path }).collect(),
             told: it.told,
             not_told: &it.silent,
+            notes: &it.notes,
             differences: it
                 .differences
                 .iter()

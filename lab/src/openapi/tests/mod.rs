@@ -62,33 +62,33 @@ fn every_kind_of_difference_is_found_in_a_broken_description() {
         (
             "send: form",
             "send: form, audience: a",
-            "auth.admin: form.audience: sends it; no such field: there is client_id",
+            "auth.admin: form.audience: sends it; no such field; it has client_id",
         ),
         (
             "send: form",
             "send: json",
-            "auth.admin: json: sends this format; another format: there is application/x-www-form",
+            "auth.admin: json: sends this format; another format; it has application/x-www-form",
         ),
         (
             "limit: \"100\"",
             "per_page: \"100\"",
-            "find: query.per_page: sends it; no such parameter: there is after, limit, order",
+            "find: query.per_page: sends it; no such parameter; it has after, limit, order",
         ),
         ("order: asc, ", "", "find: query.order: does not send it; requires it"),
-        ("order: asc", "order: up", "find: query.order: sends `up`; another value: there is asc, desc"),
+        ("order: asc", "order: up", "find: query.order: sends `up`; another value; it has asc, desc"),
         ("query: after", "query: cursor", "find: query.cursor: sends it; no such parameter"),
         (", headers: {X-Version: \"7\"}", "", "find: header.X-Version: does not send it; requires it"),
-        ("items: /data", "items: /keys", "find: find.items /keys: reads it; no `keys` of `/keys`: there is data, next"),
-        ("items: /data", "items: /next", "find: find.items /next: reads it; there is a null or a string"),
+        ("items: /data", "items: /keys", "find: find.items /keys: reads it; no `keys` of `/keys`; it has data, next"),
+        ("items: /data", "items: /next", "find: find.items /next: reads it; it is a null or a string"),
         (
             "  id: /id\n",
             "  id: /uid\n",
-            "find: find.id /data/0/uid: reads it; no `uid` of `/data/0/uid`: there is attributes, id, parent",
+            "find: find.id /data/0/uid: reads it; no `uid` of `/data/0/uid`; it has attributes, id, parent",
         ),
         (
             "name: /attributes/name",
             "name: /attributes",
-            "find: find.name /data/0/attributes: reads it; there is an object",
+            "find: find.name /data/0/attributes: reads it; it is an object",
         ),
         (
             "name: /attributes/name",
@@ -99,10 +99,10 @@ fn every_kind_of_difference_is_found_in_a_broken_description() {
         (
             "{name: \"{{name}}\"",
             "{title: \"{{name}}\"",
-            "create: json.title: sends it; no such field: there is created, kind",
+            "create: json.title: sends it; no such field; it has created, kind",
         ),
         ("{name: \"{{name}}\"", "{title: \"{{name}}\"", "create: json.name: does not send it; requires it"),
-        ("kind: api", "kind: web", "create: json.kind: sends `web`; another value: there is api, app"),
+        ("kind: api", "kind: web", "create: json.kind: sends `web`; another value; it has api, app"),
         ("kind: api", "kind: api, created: now", "create: json.created: sends it; only in answers (readOnly)"),
         ("level: \"{{vars.level}}\"", "level: \"{{lifetime.seconds}}\"", "create: json.level: sends text; an integer"),
         ("kind: api", "kind: \"{{vars.level}}\"", "create: json.kind: sends a number; a string"),
@@ -117,23 +117,23 @@ fn every_kind_of_difference_is_found_in_a_broken_description() {
         (
             "json: {name: \"{{name}}\"",
             "form: {name: \"{{name}}\"",
-            "create: form: sends this format; another format: there is application/json",
+            "create: form: sends this format; another format; it has application/json",
         ),
         ("ok: {status: [201]}", "ok: {status: [200]}", "create: ok.status: expects 200; 201, 409"),
         ("ok: {status: [201]}", "ok: {status: [5xx]}", "create: ok.status: expects 500 to 599; 201, 409"),
         (
             "where: {/error: too_many}",
             "where: {/code: 7}",
-            "create: limit.where /code: reads it; no `code` of `/code`: there is error",
+            "create: limit.where /code: reads it; no `code` of `/code`; it has error",
         ),
         ("secret: /key", "secret: /secret", "create: create.extract.secret /secret: reads it; no `secret`"),
         ("where: {/active: true", "where: {/alive: true", "verify: works.where /alive: reads it; no `alive`"),
         (
             "where: {/active: true",
             "where: {/active/since: true",
-            "verify: works.where /active/since: reads it; no `since` of `/active/since`: there is a boolean",
+            "verify: works.where /active/since: reads it; no `since` of `/active/since`; it is a boolean",
         ),
-        ("identity: /id", "identity: /active", "verify: verify.identity /active: reads it; there is a boolean"),
+        ("identity: /id", "identity: /active", "verify: verify.identity /active: reads it; it is a boolean"),
         ("identity: /id", "identity: /token/id", "verify: verify.identity /token/id: reads it; no `token`"),
         ("done: {status: [204]}", "done: {status: [200]}", "revoke[0]: done.status: expects 200; 204"),
     ] {
@@ -168,8 +168,10 @@ fn every_kind_of_difference_is_found_in_a_broken_document() {
             OPENAPI,
             "style: deepObject, ",
             "",
-            "find: query.page[size]: sends it; no such parameter: there is after, limit, order, page",
+            "find: query.page[size]: sends it; no such parameter; it has after, limit, order, page",
         ),
+        (OPENAPI, "enum: [api, app]", "const: app", "create: json.kind: sends `api`; another value; it has app"),
+        (OPENAPI, "enum: [api, app]", "const: api", "no difference"),
         (
             OPENAPI,
             "required: [name, kind, created]",
@@ -186,13 +188,13 @@ fn every_kind_of_difference_is_found_in_a_broken_document() {
             OPENAPI,
             "additionalProperties: {type: string}",
             "additionalProperties: false",
-            "create: json.owner.id: sends it; no such field: there is none",
+            "create: json.owner.id: sends it; no such field; it has none",
         ),
         (
             OPENAPI,
             "data: {type: array, items: {$ref: \"#/components/schemas/Key\"}}",
             "data: {$ref: \"#/components/schemas/Key\"}",
-            "find: find.items /data: reads it; there is an object",
+            "find: find.items /data: reads it; it is an object",
         ),
         (
             OPENAPI,
@@ -251,6 +253,22 @@ fn every_kind_of_difference_is_found_in_a_broken_document() {
             _ => assert!(found.iter().any(|line| line.starts_with(expected)), "{from} -> {to}: {expected}\n{found:#?}"),
         }
     }
+}
+
+#[test]
+fn what_is_no_difference_but_worth_knowing_is_noted() {
+    let issuer = issuer(DESCRIPTION);
+    let old = replaced(OPENAPI, "    delete:\n", "    delete:\n      deprecated: true\n");
+    let old = replaced(&old, "\"201\": {$ref:", "\"202\": {description: later}\n          \"201\": {$ref:");
+    let compared = compare(&issuer, &[document(&old)]);
+    assert_eq!(lines(&compared), [""; 0]);
+    let notes: Vec<_> =
+        compared.iter().flat_map(|it| it.notes.iter().map(|note| format!("{}: {note}", it.operation))).collect();
+    let expected = [
+        "create: the document has another success, 202, which the description does not know",
+        "revoke[0]: the document calls the operation deprecated",
+    ];
+    assert_eq!(notes, expected);
 }
 
 #[test]
