@@ -2,13 +2,15 @@
 
 use super::document::{Document, is_true};
 use serde_json::{Map, Value};
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::BTreeSet;
 
 /// Schemas nest and recur. Deeper than this, a schema says nothing.
 const MAX_DEPTH: usize = 24;
 /// The alternatives of one schema. Beyond this number it says nothing.
 const MAX_ALTERNATIVES: usize = 512;
+/// The schemas that are read for one place. Schemas that lead to one another would be read without end.
+const MAX_READ: usize = 10_000;
 /// The number of names that a message lists.
 const MAX_NAMES: usize = 12;
 
@@ -19,6 +21,8 @@ pub(super) type Parts<'a> = Vec<&'a Map<String, Value>>;
 pub(super) struct Schemas<'a> {
     document: &'a Document,
     broken: RefCell<BTreeSet<String>>,
+    /// The number of schemas that have been read for the present place.
+    read: Cell<usize>,
 }
 
 /// What a schema says about a place.
@@ -41,7 +45,7 @@ pub(super) enum Step<'a> {
 
 impl<'a> Schemas<'a> {
     pub(super) fn of(document: &'a Document) -> Self {
-        Self { document, broken: RefCell::default() }
+        Self { document, broken: RefCell::default(), read: Cell::default() }
     }
 
     /// The references that led nowhere.
@@ -51,13 +55,15 @@ impl<'a> Schemas<'a> {
 
     /// All ways to satisfy all these schemas.
     pub(super) fn alternatives(&self, schemas: &[&'a Value]) -> Vec<Parts<'a>> {
+        self.read.set(0);
         let each = schemas.iter().map(|schema| self.expand(schema, 0));
         each.fold(vec![Vec::new()], |sofar, further| both(&sofar, &further))
     }
 
     fn expand(&self, schema: &'a Value, depth: usize) -> Vec<Parts<'a>> {
         let nothing = || vec![Vec::new()];
-        if depth > MAX_DEPTH {
+        self.read.set(self.read.get() + 1);
+        if depth > MAX_DEPTH || self.read.get() > MAX_READ {
             return nothing();
         }
         let Some(map) = schema.as_object() else { return nothing() };

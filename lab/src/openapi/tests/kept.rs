@@ -17,7 +17,7 @@ fn every_built_in_description_is_in_the_catalog_once() {
         let text = BUILT_IN.iter().find(|(name, _)| *name == entry.issuer).unwrap().1;
         let issuer = issuer(text);
         let graphql = !left_out(&issuer).is_empty();
-        assert_eq!(graphql, entry.none.as_deref() == Some("The API is GraphQL."), "{}", entry.issuer);
+        assert_eq!(graphql, entry.none.as_deref() == Some("The API for keys is GraphQL."), "{}", entry.issuer);
     }
 }
 

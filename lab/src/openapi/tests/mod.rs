@@ -272,6 +272,20 @@ fn what_is_no_difference_but_worth_knowing_is_noted() {
 }
 
 #[test]
+fn schemas_that_lead_to_one_another_end() {
+    let circle = r##"schemas:
+    One: {anyOf: [{$ref: "#/components/schemas/Two"}, {$ref: "#/components/schemas/Three"}, {type: object}]}
+    Two: {allOf: [{$ref: "#/components/schemas/One"}, {$ref: "#/components/schemas/Three"}]}
+    Three: {oneOf: [{$ref: "#/components/schemas/One"}, {$ref: "#/components/schemas/Two"}]}
+"##;
+    let text = replaced(OPENAPI, "schemas:\n", circle);
+    let text = replaced(&text, "$ref: \"#/components/schemas/NewKey\"", "$ref: \"#/components/schemas/One\"");
+    let start = std::time::Instant::now();
+    assert_eq!(lines(&compare(&issuer(DESCRIPTION), &[document(&text)])), [""; 0]);
+    assert!(start.elapsed() < std::time::Duration::from_secs(20), "{:?}", start.elapsed());
+}
+
+#[test]
 fn what_is_no_document_is_refused_with_the_reason() {
     let cyclic = replaced(OPENAPI, "    Grant:\n", "    Loop: {$ref: \"#/components/schemas/Loop\"}\n    Grant:\n");
     let cyclic = replaced(&cyclic, "$ref: \"#/components/schemas/Grant\"", "$ref: \"#/components/schemas/Loop\"");
