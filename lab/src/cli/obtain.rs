@@ -23,7 +23,7 @@ const EVERYTHING: [(&str, Obtain); 14] = [
     ("RabbitMQ 3.10", || Ok(provision::rabbitmq()?.home().to_owned())),
     ("OpenBao 2.7", provision::openbao),
     ("moto, boto3, psycopg and the AWS CLI", provision::python),
-    ("jq and openssl", || Ok(provision::tools()?.unwrap_or_else(|| PathBuf::from("on the PATH")))),
+    ("jq, openssl and curl", || Ok(provision::tools()?.unwrap_or_else(|| PathBuf::from("on the PATH")))),
     ("AWS's Runtime Interface Emulator", provision::rie),
 ];
 

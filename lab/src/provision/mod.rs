@@ -17,7 +17,7 @@
 //! | Python with boto3, psycopg and awslambdaric | | PyPI, in a virtual environment of `python3`, with Debian's pip where `python3` has none | `LOCKSTEP_PYTHON`: a Python program that has all three |
 //! | the AWS CLI | | PyPI, in that environment | `LOCKSTEP_AWS`: the program `aws` |
 //! | moto's server | | PyPI, in that environment | `LOCKSTEP_MOTO`: the program `moto_server` |
-//! | jq, openssl | `PATH` | Debian *trixie*, unpacked privately | a directory in `PATH` |
+//! | jq, openssl, curl | `PATH` | Debian *trixie*, unpacked privately | a directory in `PATH` |
 //! | AWS's Runtime Interface Emulator | | PyPI, out of the wheel of `aws-sam-cli` | `LOCKSTEP_RIE`: the program |
 //! | the functions | | this workspace, by cargo ([`crate::build`]) | `LOCKSTEP_FUNCTIONS`: a directory with `lockstep-postgres`, `lockstep-mysql`, `lockstep-api-key` |
 //!

@@ -1,4 +1,4 @@
-//! Debian's jq and openssl, which the documentation's commands use, and pip for a Python that comes without.
+//! Debian's jq, openssl and curl, which the documentation's commands use, and pip for a Python that comes without.
 
 use super::apt::Unpacked;
 use super::command::run;
@@ -12,11 +12,11 @@ use std::time::Duration;
 /// A release whose pip also runs in the Pythons that came after Debian 12's.
 const SUITE: &str = "trixie";
 /// Each program with the argument that has it say its version.
-const PROGRAMS: [(&str, &str); 2] = [("jq", "--version"), ("openssl", "version")];
+const PROGRAMS: [(&str, &str); 3] = [("jq", "--version"), ("openssl", "version"), ("curl", "--version")];
 const VERSION_LIMIT: Duration = Duration::from_secs(10);
 const WHEELS: &str = "usr/share/python-wheels";
 
-/// A directory with `jq` and `openssl`; `None` if the machine has both.
+/// A directory with `jq`, `openssl` and `curl`; `None` if the machine has all of them.
 ///
 /// # Errors
 /// [`Error::Unavailable`] if the machine is not one that Debian's packages run on; [`Error::Command`] if a download failed.
@@ -33,13 +33,13 @@ pub(super) fn pip() -> Result<PathBuf> {
 fn obtain(store: &Store) -> Result<PathBuf> {
     let item = Item {
         name: "tools",
-        title: "jq, openssl and pip",
-        recipe: &format!("jq openssl python3-pip-whl of {SUITE} 1"),
+        title: "jq, openssl, curl and pip",
+        recipe: &format!("jq openssl curl python3-pip-whl of {SUITE} 1"),
         product: "usr/bin/openssl",
     };
     store.obtain(&item, |directory| {
-        let packages = ["jq", "openssl", "python3-pip-whl"].map(str::to_owned);
-        let remedy = "Install them: jq, openssl and, for Python, python3-venv";
+        let packages = ["jq", "openssl", "curl", "python3-pip-whl"].map(str::to_owned);
+        let remedy = "Install them: jq, openssl, curl and, for Python, python3-venv";
         let unpacked = Unpacked::new(directory, SUITE, &packages, remedy)?;
         for (program, version) in PROGRAMS {
             let program = directory.join("usr/bin").join(program);
@@ -69,7 +69,7 @@ mod tests {
     #[test]
     fn they_can_be_obtained() {
         let directory = obtain(&Store::of_this_build()).unwrap();
-        for (program, says) in [("jq", "jq-1."), ("openssl", "OpenSSL 3.")] {
+        for (program, says) in [("jq", "jq-1."), ("openssl", "OpenSSL 3."), ("curl", "curl 8.")] {
             let version = PROGRAMS.iter().find(|(name, _)| *name == program).unwrap().1;
             let said = run(Command::new(directory.join("usr/bin").join(program)).arg(version), VERSION_LIMIT).unwrap();
             assert!(said.starts_with(says), "{said}");
