@@ -20,9 +20,10 @@ use crate::secret::{Attempt, RotatingSecret};
 use crate::snapshot::Snapshot;
 use crate::value::ValueError;
 use sqlx::pool::{PoolConnection, PoolOptions};
-use sqlx::{ConnectOptions, Connection, Database, Error, Transaction};
+use sqlx::{Connection, Database, Error, Transaction};
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
+use tokio::sync::MutexGuard;
 
 /// The databases that the adapter knows.
 pub trait Login: Database + sealed::Sealed {
@@ -62,7 +63,7 @@ struct Inner<DB: Database> {
     options: Options<DB>,
     /// The version whose options the pool has.
     applied: Mutex<String>,
-    /// One task at a time tries a version.
+    /// Held while the pool connects with options that were just changed.
     applying: tokio::sync::Mutex<()>,
 }
 
@@ -123,7 +124,7 @@ impl<DB: Login> Pool<DB> {
     {
         let (inner, take) = (&self.0, &take);
         let attempt = |snapshot: Snapshot| async move {
-            inner.apply(&snapshot).await?;
+            let _turn = inner.apply(&snapshot).await?;
             take(inner.pool.clone()).await.map_err(attempted::<DB>)
         };
         inner.secret.attempt_with(attempt).await
@@ -131,26 +132,20 @@ impl<DB: Login> Pool<DB> {
 }
 
 impl<DB: Login> Inner<DB> {
-    /// Gives the pool the options of a version. A version that is not the one in use is tried by itself before: those who take
-    /// connections at the same time must not be refused because of it.
-    async fn apply(&self, snapshot: &Snapshot) -> Result<(), Attempt<Error>> {
+    /// Gives the pool the options of a version. Whoever changes them is alone until its connection is there: otherwise a version could be
+    /// called refused because another one was tried in its place.
+    async fn apply(&self, snapshot: &Snapshot) -> Result<Option<MutexGuard<'_, ()>>, ValueError> {
         if *self.applied() == snapshot.version_id() {
-            return Ok(());
+            return Ok(None);
         }
-        let _turn = self.applying.lock().await;
-        if *self.applied() == snapshot.version_id() {
-            return Ok(());
+        let turn = self.applying.lock().await;
+        let mut applied = self.applied();
+        if *applied == snapshot.version_id() {
+            return Ok(None);
         }
-        let options = DB::configured(&self.options, snapshot)?;
-        let connection = options.connect().await.map_err(attempted::<DB>)?;
-        {
-            let mut applied = self.applied();
-            snapshot.version_id().clone_into(&mut applied);
-            self.pool.set_connect_options(options);
-        }
-        // It has done what it is for. If it cannot say good-bye, the server notices.
-        let _ = connection.close().await;
-        Ok(())
+        self.pool.set_connect_options(DB::configured(&self.options, snapshot)?);
+        snapshot.version_id().clone_into(&mut applied);
+        Ok(Some(turn))
     }
 
     fn applied(&self) -> std::sync::MutexGuard<'_, String> {
