@@ -11,6 +11,9 @@ use tokio::time::{Instant, sleep};
 /// Between two attempts of the first read. They double up to ten times this.
 const START_PAUSE: Duration = Duration::from_millis(200);
 
+/// As good as for ever. The sum of a longer time and a moment may be more than the clock can tell.
+const LONGEST: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
+
 /// Sets up a [`RotatingSecret`]. The defaults suit an application with a connection pool.
 #[must_use]
 pub struct Builder {
@@ -96,10 +99,28 @@ impl Builder {
         if let Some(limit) = source.serve_for() {
             settings.serve_stale_for = settings.serve_stale_for.min(limit);
         }
+        let settings = bounded(settings);
         let secret: Arc<str> = source.name().into();
         let (first, began) = first(&*source, &secret, &settings).await?;
         Ok(RotatingSecret::new(Shared::new(source, secret, settings, first, began)))
     }
+}
+
+fn bounded(mut settings: Settings) -> Settings {
+    let (forced, retried) = (&mut settings.forced_fetches.1, &mut settings.retried_logins.1);
+    for time in [
+        &mut settings.refresh_every,
+        &mut settings.serve_stale_for,
+        &mut settings.fetch_within,
+        &mut settings.start_within,
+        &mut settings.search_for,
+        &mut settings.retire_over,
+        forced,
+        retried,
+    ] {
+        *time = (*time).min(LONGEST);
+    }
+    settings
 }
 
 async fn first(source: &dyn Source, secret: &str, settings: &Settings) -> Result<(Fetched, Instant), Error> {

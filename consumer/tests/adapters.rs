@@ -75,7 +75,7 @@ async fn deadpool_says_that_a_secret_cannot_be_used() {
     let pool = lockstep_secret::deadpool_postgres::builder(&secret, config, tokio_postgres::NoTls).build().unwrap();
     let error = pool.get().await.unwrap_err();
     let deadpool_postgres::PoolError::Backend(error) = error else { panic!("{error}") };
-    let text = format!("{:?}", error);
+    let text = format!("{error:?}");
     assert!(text.contains(lockstep_secret::deadpool_postgres::UNUSABLE), "{text}");
 }
 

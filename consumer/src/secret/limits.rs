@@ -38,6 +38,9 @@ const FIRST_HOLD: Duration = Duration::from_millis(100);
 /// Each further refusal makes the time four times as long, up to this.
 const LONGEST_HOLD: Duration = Duration::from_secs(60);
 
+/// So many refused versions are remembered: more than have a label at a time, by far.
+const REMEMBERED: usize = 16;
+
 /// The versions that were refused, and from when on each may be tried again.
 #[derive(Debug, Default)]
 pub(crate) struct Refusals(HashMap<String, Refusal>);
@@ -62,8 +65,6 @@ pub(crate) enum May {
 impl Refusals {
     /// Notes that a login with this version was refused.
     pub(crate) fn note(&mut self, version_id: &str, now: Instant) {
-        // Versions come and go, and a version that may be tried again after the longest hold is as good as new.
-        self.0.retain(|_, refusal| now < refusal.until + LONGEST_HOLD);
         match self.0.get_mut(version_id) {
             // Another login that was under way at the same time. It says nothing new.
             Some(refusal) if now < refusal.until => {}
@@ -74,7 +75,17 @@ impl Refusals {
             None => {
                 let refusal = Refusal { hold: FIRST_HOLD, until: now + FIRST_HOLD };
                 self.0.insert(version_id.to_owned(), refusal);
+                self.shrink();
             }
+        }
+    }
+
+    /// Versions come and go. The one that was refused longest ago is forgotten first.
+    fn shrink(&mut self) {
+        if self.0.len() > REMEMBERED {
+            let oldest =
+                self.0.iter().min_by_key(|(_, refusal)| refusal.until).map(|(version_id, _)| version_id.clone());
+            oldest.and_then(|version_id| self.0.remove(&version_id));
         }
     }
 
@@ -155,6 +166,6 @@ mod tests {
             refusals.note(&version.to_string(), now);
             now += SECOND;
         }
-        assert!(refusals.0.len() < 100, "{}", refusals.0.len());
+        assert_eq!((refusals.0.len(), refusals.may("999", now)), (REMEMBERED, May::Retry));
     }
 }

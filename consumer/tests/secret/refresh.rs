@@ -168,3 +168,19 @@ async fn the_first_use_of_a_version_is_told_once_with_the_time_that_it_took() {
     let counts = secret.health().counts;
     assert!(counts.longest_update_milliseconds >= 10_000 && counts.accepted_logins == 4, "{counts:?}");
 }
+
+#[tokio::test(start_paused = true)]
+async fn no_setting_is_too_long() {
+    let (store, server) = (Store::with_current("v1"), Server::accepting(&[]));
+    let longest = Duration::MAX;
+    let builder = store.secret().refresh_every(longest).serve_stale_for(longest).fetch_within(longest);
+    let builder = builder.start_within(longest).search_for(longest).retire_over(longest);
+    let secret = builder.forced_fetches(1, longest).retried_logins(1, longest).start().await.unwrap();
+    let connecting = tokio::spawn({
+        let (secret, server) = (secret.clone(), server.clone());
+        async move { server.connect(&secret).await.map_err(drop) }
+    });
+    sleep(100 * SECOND).await;
+    assert!(!connecting.is_finished() && secret.current().is_ok());
+    assert!(!secret.is_retired_at_age(longest));
+}

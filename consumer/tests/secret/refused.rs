@@ -143,6 +143,20 @@ async fn a_dead_password_becomes_neither_a_storm_nor_many_logins() {
     assert!((1000..=7300).contains(&forced), "{forced}");
 }
 
+/// For servers that lock an account after a few refused logins.
+#[tokio::test(start_paused = true)]
+async fn the_logins_with_a_dead_password_can_be_limited_further() {
+    let (store, server) = (Store::with_current("v1"), Server::accepting(&[]));
+    store.create("v2");
+    let secret = store.secret().retried_logins(1, 1000 * SECOND).start().await.unwrap();
+    let began = Instant::now();
+    while began.elapsed() < 3600 * SECOND {
+        assert!(server.connect(&secret).await.is_err());
+    }
+    // Each version once, one more, and then one in 1000 seconds.
+    assert!((4..=6).contains(&server.logins().len()), "{:?}", server.logins());
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_server_that_is_down_says_nothing_about_a_password() {
     let (store, server) = (Store::with_current("v1"), Server::accepting(&["v1"]));
