@@ -22,8 +22,8 @@
 pub mod build;
 pub mod chaos;
 pub mod cli;
-pub mod containers;
 pub mod consumers;
+pub mod containers;
 pub mod disturb;
 pub mod endpoint;
 pub mod issuer;

@@ -8,10 +8,12 @@ use super::setup::{function, setup};
 use super::stop::Stop;
 use super::target::Function;
 use crate::build::Profile;
-use crate::consumers::{Plan, Row, Summary, run};
+use crate::consumers::{Plan, ProgramRow, Row, Runtimes, Summary, run};
 use crate::load::{Engine, Error, Functions, Kind, Strategy, Times};
 use clap::Args;
 use serde::Serialize;
+use std::path::PathBuf;
+use std::time::Duration;
 
 /// The options of the command.
 #[derive(Args, Clone, Debug)]
@@ -31,6 +33,15 @@ pub(super) struct Consumers {
     /// Cut, delay and throttle nothing.
     #[arg(long)]
     calm: bool,
+    /// Also applications in Python and Node, undisturbed: those in examples/consumers, and AWS's own libraries.
+    #[arg(long)]
+    programs: bool,
+    /// AWS's agent, for --programs: the program `aws_secretsmanager_agent`, which AWS publishes as source.
+    #[arg(long, value_name = "PATH", requires = "programs")]
+    agent: Option<PathBuf>,
+    /// The least time between two rotations, in seconds [default: 0, or 6 with --programs].
+    #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u32).range(0..=3_600))]
+    every: Option<u32>,
     /// What the cuts, delays and throttles are drawn by.
     #[arg(long, default_value_t = 4711)]
     seed: u64,
@@ -69,15 +80,22 @@ async fn all(screen: &Screen, arguments: &Consumers) -> Result<(), Stop> {
             functions.insert(package, binary);
         }
     }
-    let &Consumers { times, workers, calm, seed, .. } = arguments;
+    let &Consumers { times, workers, seed, programs, .. } = arguments;
+    // The others have no means against it, and what they lose is to be the rotations' doing.
+    let calm = arguments.calm || programs;
+    let every = Duration::from_secs(arguments.every.unwrap_or(if programs { 6 } else { 0 }).into());
+    let runtimes = match programs {
+        true => Some(runtimes(screen, arguments.agent.clone()).await?),
+        false => None,
+    };
     screen.heading(&format!("Consumers: {times} rotations each, {}", if calm { "undisturbed" } else { "disturbed" }));
-    let plan = Plan { times, workers, trouble: !calm, seed };
+    let plan = Plan { times, workers, trouble: !calm, every, seed };
     let mut summaries = Vec::new();
     for (number, kind) in kinds.iter().enumerate() {
         let bar = Bar::default();
         let progress = |done: usize, of: usize| bar.show(number * of + done, kinds.len() * of);
         let Some(binary) = functions.get(kind.engine.function()) else { continue };
-        let summary = run(*kind, binary, plan, &progress).await;
+        let summary = run(*kind, binary, plan, runtimes.as_ref(), &progress).await;
         bar.clear();
         let summary = summary.map_err(|error| stopped(screen, error))?;
         show(screen, &summary);
@@ -86,6 +104,15 @@ async fn all(screen: &Screen, arguments: &Consumers) -> Result<(), Stop> {
     let failed = summaries.iter().any(|summary| !summary.problems.is_empty());
     screen.json(&Report { outcome: if failed { "failed" } else { "ok" }, consumers: &summaries });
     if failed { Err(Stop::Failed) } else { Ok(()) }
+}
+
+async fn runtimes(screen: &Screen, agent: Option<PathBuf>) -> Result<Runtimes, Stop> {
+    let obtained = tokio::task::spawn_blocking(Runtimes::obtain).await.map_err(|error| setup(error.to_string()))?;
+    let runtimes = obtained.map_err(|error| setup(error.to_string()))?.and_others(agent);
+    if !runtimes.has_node() {
+        screen.line("  Node and npm are not in PATH (Debian: nodejs npm). Their applications are left out.");
+    }
+    Ok(runtimes)
 }
 
 fn stopped(screen: &Screen, error: Error) -> Stop {
@@ -119,6 +146,13 @@ fn show(screen: &Screen, summary: &Summary) {
         line(&format!(
             "{name:<30} {queries:>7} {failed:>6} {median:>7.1} ms {p99:>7.1} ms {longest:>7.1} ms {:>8} {:>7}",
             counts.refused_logins, counts.forced_fetches
+        ));
+    }
+    for ProgramRow { program, seen, .. } in &summary.programs {
+        let first = seen.first.as_ref().map(|first| format!(", first {first}")).unwrap_or_default();
+        line(&format!(
+            "{program:<45} {:>7} queries, {:>5} failed, longest {:>6} ms{first}",
+            seen.queries, seen.failed, seen.longest_milliseconds
         ));
     }
     let without = format!("without the crate: {} of {} logins refused", summary.refused_without, summary.rotations);

@@ -16,11 +16,13 @@
 
 mod client;
 mod clients;
+mod programs;
 mod run;
 mod summary;
 mod trouble;
 mod worker;
 
 pub use client::Adapter;
+pub use programs::{ProgramRow, ProgramSeen, Runtimes};
 pub use run::{Plan, run};
 pub use summary::{Row, Summary};

@@ -2,6 +2,7 @@
 
 use super::client::Adapter;
 use super::clients::{Place, client};
+use super::programs::{Applications, Runtimes};
 use super::summary::{Row, Summary};
 use super::trouble::{Troubles, trouble};
 use super::worker::Workers;
@@ -44,6 +45,8 @@ pub struct Plan {
     pub workers: u32,
     /// Whether logins and calls are cut, delayed, refused and throttled.
     pub trouble: bool,
+    /// The least time between two rotations.
+    pub every: Duration,
     /// What the trouble is drawn by.
     pub seed: u64,
 }
@@ -52,7 +55,13 @@ pub struct Plan {
 ///
 /// # Errors
 /// A server could not be set up, or a rotation failed again and again.
-pub async fn run(kind: Kind, function: &Path, plan: Plan, progress: Progress<'_>) -> Result<Summary, Error> {
+pub async fn run(
+    kind: Kind,
+    function: &Path,
+    plan: Plan,
+    programs: Option<&Runtimes>,
+    progress: Progress<'_>,
+) -> Result<Summary, Error> {
     let server = Server::start(kind.engine).await.map_err(Error::Setup)?;
     let lab = Server::function(kind.engine, function, &[&server]).start().await;
     let lab = lab.map_err(|error| Error::Setup(error.to_string()))?;
@@ -60,7 +69,7 @@ pub async fn run(kind: Kind, function: &Path, plan: Plan, progress: Progress<'_>
     let relay = Relay::start(server.port(), crate::disturb::Disturb::new()).await;
     let relay = relay.map_err(|error| Error::Setup(error.to_string()))?;
     let scene = Scene { kind, plan, relay, lab, server, secret };
-    scene.play(progress).await
+    scene.play(programs, progress).await
 }
 
 async fn store(lab: &Lab, server: &Server, kind: Kind) -> Result<String, Error> {
@@ -116,7 +125,7 @@ impl Drop for Process {
 }
 
 impl Scene {
-    async fn play(self, progress: Progress<'_>) -> Result<Summary, Error> {
+    async fn play(self, programs: Option<&Runtimes>, progress: Progress<'_>) -> Result<Summary, Error> {
         let began = Instant::now();
         let mut summary = Summary::new(self.kind);
         let mut teams = Vec::new();
@@ -125,6 +134,13 @@ impl Scene {
                 teams.push(self.team(*adapter, refreshing).await?);
             }
         }
+        let applications = match programs {
+            Some(runtimes) => {
+                let (engine, ca) = (self.kind.engine, self.server.ca_pem());
+                Some(Applications::start(runtimes, engine, &self.lab, &self.secret, ca).await.map_err(Error::Setup)?)
+            }
+            None => None,
+        };
         let made = Mutex::new(Troubles::default());
         let rotated = {
             let rotating = self.rotate(&mut summary, &teams, progress);
@@ -142,6 +158,9 @@ impl Scene {
             let seen = team.workers.finish().await;
             let counts = team.secret.health().counts;
             summary.add(Row::new(team.adapter.name(), team.refreshing, &seen, counts), &seen);
+        }
+        if let Some(applications) = applications {
+            applications.finish().await.map_err(Error::Setup)?.into_iter().for_each(|row| summary.add_program(row));
         }
         summary.troubles = *made.lock().unwrap_or_else(PoisonError::into_inner);
         summary.seconds = began.elapsed().as_secs_f64();
@@ -190,7 +209,8 @@ impl Scene {
         for number in 0..times {
             progress(number, times);
             // Not always the same, so that rotations meet the workers in all phases.
-            tokio::time::sleep(Duration::from_millis(50 + (u64::try_from(number).unwrap_or(0) * 37) % PAUSE)).await;
+            let pause = Duration::from_millis(50 + (u64::try_from(number).unwrap_or(0) * 37) % PAUSE);
+            tokio::time::sleep(pause + self.plan.every).await;
             let before = self.current().await.map_err(Error::Rotation)?;
             self.rotate_once(number, summary).await?;
             let queries: Vec<_> = teams.iter().map(|team| team.workers.ended()).collect();

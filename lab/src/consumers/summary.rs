@@ -1,5 +1,6 @@
 //! What is told of it.
 
+use super::programs::ProgramRow;
 use super::trouble::Troubles;
 use super::worker::Seen;
 use crate::load::{Kind, Times};
@@ -24,6 +25,9 @@ pub struct Summary {
     pub troubles: Troubles,
     /// Each adapter, refreshing and keeping.
     pub rows: Vec<Row>,
+    /// Applications in other languages.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub programs: Vec<ProgramRow>,
     /// Logins that were refused to an application without the crate, which reads the password once before each rotation.
     pub refused_without: usize,
     /// What must not be.
@@ -74,9 +78,22 @@ impl Summary {
             seconds: 0.0,
             troubles: Troubles::default(),
             rows: Vec::new(),
+            programs: Vec::new(),
             refused_without: 0,
             problems: Vec::new(),
         }
+    }
+
+    pub(super) fn add_program(&mut self, row: ProgramRow) {
+        let ProgramRow { program, ours, ref seen } = row;
+        if ours && seen.failed > 0 {
+            let first = seen.first.as_deref().unwrap_or("unknown");
+            self.problems.push(format!("{program}: {} queries failed, the first with {first}", seen.failed));
+        }
+        if seen.queries == seen.failed && ours {
+            self.problems.push(format!("{program}: no query was answered"));
+        }
+        self.programs.push(row);
     }
 
     pub(super) fn add(&mut self, row: Row, seen: &Seen) {

@@ -18,6 +18,7 @@
 //! | the AWS CLI | | PyPI, in that environment | `LOCKSTEP_AWS`: the program `aws` |
 //! | moto's server | | PyPI, in that environment | `LOCKSTEP_MOTO`: the program `moto_server` |
 //! | jq, openssl, curl | `PATH` | Debian *trixie*, unpacked privately | a directory in `PATH` |
+//! | applications in Python and Node (only for `cargo lab consumers --programs`) | Node and npm in `PATH` | PyPI and npm | |
 //! | AWS's Runtime Interface Emulator | | PyPI, out of the wheel of `aws-sam-cli` | `LOCKSTEP_RIE`: the program |
 //! | the functions | | this workspace, by cargo ([`crate::build`]) | `LOCKSTEP_FUNCTIONS`: a directory with `lockstep-postgres`, `lockstep-mysql`, `lockstep-api-key` |
 //!
@@ -28,6 +29,7 @@
 //! Every function here blocks, for minutes at worst: in async code call it in `tokio::task::spawn_blocking`.
 
 pub(crate) mod account;
+mod applications;
 mod apt;
 pub(crate) mod command;
 mod mysql;
@@ -39,6 +41,7 @@ mod rabbitmq;
 mod store;
 mod tools;
 
+pub(crate) use applications::{node_applications, python_applications};
 pub use mysql::{Kind, Programs, Release, mysql};
 pub use openbao::openbao;
 pub use pgbouncer::pgbouncer;

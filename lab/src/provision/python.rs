@@ -16,9 +16,9 @@ const PACKAGES: [&str; 5] =
 const SAM: &str = "aws-sam-cli==1.170.0";
 
 /// Enough for a slow line. pip's own time-outs notice a download that hangs.
-const DOWNLOAD_LIMIT: Duration = Duration::from_secs(900);
+pub(super) const DOWNLOAD_LIMIT: Duration = Duration::from_secs(900);
 /// Usually seconds, on a slow machine a minute and more; only what hangs should be cut off.
-const START_LIMIT: Duration = Duration::from_secs(300);
+pub(super) const START_LIMIT: Duration = Duration::from_secs(300);
 
 /// A Python program that has boto3, psycopg and awslambdaric.
 ///
@@ -121,7 +121,7 @@ with wheel.open(member) as source, open(sys.argv[3], 'wb') as target:
 
 /// A virtual environment with pip. Debian packages the module `ensurepip`, which brings pip, apart from Python: without it,
 /// pip installs itself from its wheel, as `ensurepip` would have it do.
-fn make_environment(directory: &Path) -> Result<()> {
+pub(super) fn make_environment(directory: &Path) -> Result<()> {
     let unavailable = |found: &str| Error::Unavailable {
         what: "a Python with `venv`".to_owned(),
         found: found.to_owned(),
@@ -145,7 +145,7 @@ fn make_environment(directory: &Path) -> Result<()> {
 }
 
 /// Only wheels: a source package would need a compiler, and would run its own code during the build.
-fn pip(environment: &Path) -> Command {
+pub(super) fn pip(environment: &Path) -> Command {
     let mut command = Command::new(environment.join("bin/python"));
     command.args(["-m", "pip", "--quiet", "--disable-pip-version-check"]).env("PIP_ONLY_BINARY", ":all:");
     command
