@@ -21,6 +21,10 @@ use std::ops::{Deref, DerefMut};
 #[derive(Debug)]
 pub struct Versioned<C> {
     connection: C,
+    #[cfg_attr(
+        not(any(feature = "tokio-postgres", feature = "mysql-async")),
+        expect(dead_code, reason = "there is a manager with each driver, and here is none")
+    )]
     ticket: Ticket,
 }
 
