@@ -31,6 +31,7 @@ pub mod lambda;
 pub mod load;
 pub mod openapi;
 pub mod parameters;
+mod picture;
 pub mod port;
 pub mod process;
 pub mod provision;

@@ -11,6 +11,9 @@ import time
 
 import boto3
 
+# After a search that found nothing, nobody tries a login for so many seconds: servers count refused logins.
+DEAD = 20.0
+
 
 class RotatingSecret:
     """The newest document of a secret. It is read again after `ttl` seconds, and when a server has refused it."""
@@ -18,60 +21,90 @@ class RotatingSecret:
     def __init__(self, secret_id, ttl=60.0, client=None):
         self._id, self._ttl = secret_id, ttl
         self._client = client or boto3.client("secretsmanager")
-        self._lock = threading.Lock()
-        self._document, self._read_at = None, 0.0
+        self._reading, self._searching = threading.Lock(), threading.Lock()
+        self._document, self._read_at, self._dead_until = None, 0.0, 0.0
 
     def current(self):
-        """The document, at most `ttl` seconds old. While Secrets Manager cannot be reached, the last one goes on."""
-        if self._document is not None and time.monotonic() - self._read_at < self._ttl:
-            return self._document
-        with self._lock:
-            if self._document is None or time.monotonic() - self._read_at >= self._ttl:
-                try:
-                    self._document = self._read("AWSCURRENT")
-                except Exception:
-                    if self._document is None:
-                        raise
-                self._read_at = time.monotonic()
-            return self._document
+        """The document. While one thread reads it again, or Secrets Manager cannot be reached, the last one goes on."""
+        known = self._document
+        if known is not None and (self._is_fresh() or not self._reading.acquire(blocking=False)):
+            return known
+        if known is None:
+            self._reading.acquire()
+        try:
+            if self._document is None or not self._is_fresh():
+                self._keep(self._read("AWSCURRENT"))
+        except Exception:
+            if self._document is None:
+                raise
+            self._keep(self._document)
+        finally:
+            self._reading.release()
+        return self._document
 
     def connect(self, connect, is_refused, patience=30.0):
         """Opens a connection: `connect` gets a document, and `is_refused` tells whether its error says that the password is wrong.
 
         Any other error is raised as it is: a server that cannot be reached is no reason to try another password.
         """
+        ends = time.monotonic() + patience
+        self._check_dead()
         document = self.current()
         try:
             return connect(document)
         except Exception as error:
             if not is_refused(error):
                 raise
-        # One thread looks for the password. The others then take what it found.
-        with self._lock:
-            return self._search(connect, is_refused, document, time.monotonic() + patience)
+        # One thread looks for the password. The others then take what it found, or give up as it did.
+        if not self._searching.acquire(timeout=patience):
+            raise self._nothing_works()
+        try:
+            self._check_dead()
+            return self._search(connect, is_refused, document, ends)
+        finally:
+            self._searching.release()
 
     def _search(self, connect, is_refused, refused, ends):
-        # Servers count refused logins, so no document is tried twice.
-        tried, pause = [refused], 0.1
+        # No document is tried twice.
+        tried, pause, trouble = [refused], 0.1, None
         while True:
-            # Between setSecret and finishSecret, the server takes the password of AWSPENDING.
-            for label in ("AWSCURRENT", "AWSPENDING", "AWSPREVIOUS"):
-                document = self._document if label == "AWSCURRENT" and self._document not in tried else self._read(label)
+            # What another thread has found, or else: between setSecret and finishSecret, the server takes the password of AWSPENDING.
+            for label in (None, "AWSCURRENT", "AWSPENDING", "AWSPREVIOUS"):
+                try:
+                    document = self._read(label) if label else self._document
+                except Exception as error:
+                    # Secrets Manager may answer again before the time is over.
+                    trouble = error
+                    continue
                 if document is None or document in tried:
                     continue
                 tried.append(document)
                 try:
                     connection = connect(document)
                 except Exception as error:
-                    if not is_refused(error) or time.monotonic() > ends:
+                    if not is_refused(error):
                         raise
                     continue
-                self._document, self._read_at = document, time.monotonic()
+                self._keep(document)
                 return connection
             if time.monotonic() > ends:
-                raise TimeoutError(f"no version of {self._id} opens the database")
+                self._dead_until = time.monotonic() + DEAD
+                raise self._nothing_works() from trouble
             time.sleep(pause)
             pause = min(2 * pause, 2.0)
+
+    def _is_fresh(self):
+        return time.monotonic() - self._read_at < self._ttl
+
+    def _keep(self, document):
+        self._document, self._read_at = document, time.monotonic()
+
+    def _check_dead(self):
+        if time.monotonic() < self._dead_until:
+            raise self._nothing_works()
+
+    def _nothing_works(self):
+        return TimeoutError(f"no version of {self._id} opens the database")
 
     def _read(self, label):
         try:
@@ -81,4 +114,8 @@ class RotatingSecret:
             if label == "AWSCURRENT":
                 raise
             return None
-        return json.loads(answer["SecretString"])
+        try:
+            return json.loads(answer["SecretString"])
+        except ValueError:
+            # The original error has the text.
+            raise ValueError(f"{label} of {self._id} is not JSON") from None

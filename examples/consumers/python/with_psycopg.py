@@ -5,7 +5,7 @@ from psycopg_pool import ConnectionPool
 
 
 def is_refused(error):
-    """28P01 and 28000. libpq gives a failed login no SQLSTATE, so that only its words tell (with `lc_messages` in English)."""
+    """A wrong password (28P01). libpq gives a failed login no SQLSTATE, so that only its words tell (with `lc_messages` in English)."""
     return isinstance(error, psycopg.OperationalError) and "authentication failed" in str(error)
 
 

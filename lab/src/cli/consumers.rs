@@ -1,6 +1,7 @@
 //! `cargo lab consumers`: applications with the crate `lockstep-secret` while their secret rotates.
 
 use super::bar::Bar;
+use super::load::{cannot_write, check_directory};
 use super::named::named;
 use super::rotate::setup_json;
 use super::screen::{Screen, Style};
@@ -8,7 +9,7 @@ use super::setup::{function, setup};
 use super::stop::Stop;
 use super::target::Function;
 use crate::build::Profile;
-use crate::consumers::{Plan, ProgramRow, Row, Runtimes, Summary, run};
+use crate::consumers::{Plan, ProgramRow, Row, Runtimes, Summary, run, svg};
 use crate::load::{Engine, Error, Functions, Kind, Strategy, Times};
 use clap::Args;
 use serde::Serialize;
@@ -42,6 +43,9 @@ pub(super) struct Consumers {
     /// The least time between two rotations, in seconds [default: 0, or 6 with --programs].
     #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u32).range(0..=3_600))]
     every: Option<u32>,
+    /// Write a picture (SVG) of the queries that failed.
+    #[arg(long, value_name = "FILE")]
+    plot: Option<PathBuf>,
     /// What the cuts, delays and throttles are drawn by.
     #[arg(long, default_value_t = 4711)]
     seed: u64,
@@ -70,6 +74,9 @@ async fn all(screen: &Screen, arguments: &Consumers) -> Result<(), Stop> {
     let kinds: Vec<_> = Kind::ALL.into_iter().filter(engine).filter(strategy).collect();
     if kinds.is_empty() {
         return Err(Stop::Usage("this server does not have this strategy".to_owned()));
+    }
+    if let Some(path) = &arguments.plot {
+        check_directory(path)?;
     }
     let profile = if arguments.release { Profile::Release } else { Profile::Dev };
     let mut functions = Functions::new();
@@ -100,6 +107,10 @@ async fn all(screen: &Screen, arguments: &Consumers) -> Result<(), Stop> {
         let summary = summary.map_err(|error| stopped(screen, error))?;
         show(screen, &summary);
         summaries.push(summary);
+    }
+    if let Some(path) = &arguments.plot {
+        std::fs::write(path, svg(&summaries)).map_err(|error| cannot_write(path, &error))?;
+        screen.fact("picture", &path.display().to_string());
     }
     let failed = summaries.iter().any(|summary| !summary.problems.is_empty());
     screen.json(&Report { outcome: if failed { "failed" } else { "ok" }, consumers: &summaries });

@@ -116,15 +116,21 @@ fn kinds(arguments: &Load) -> Result<Vec<Kind>, Stop> {
         if arguments.times == 0 {
             return usage("--plot shows the logins of consumers, and --times 0 leaves them out");
         }
-        let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        if !directory.is_dir() {
-            return usage(&format!("--plot {}: there is no directory {}", path.display(), directory.display()));
-        }
+        check_directory(path)?;
     }
     Ok(kinds)
 }
 
-fn cannot_write(path: &Path, error: &std::io::Error) -> Stop {
+/// A picture can be written there, as far as that can be told before it is drawn.
+pub(super) fn check_directory(path: &Path) -> Result<(), Stop> {
+    let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    if directory.is_dir() {
+        return Ok(());
+    }
+    Err(Stop::Usage(format!("--plot {}: there is no directory {}", path.display(), directory.display())))
+}
+
+pub(super) fn cannot_write(path: &Path, error: &std::io::Error) -> Stop {
     Stop::Setup(format!("{} could not be written: {error}", path.display()))
 }
 

@@ -16,6 +16,7 @@
 
 mod client;
 mod clients;
+mod plot;
 mod programs;
 mod run;
 mod summary;
@@ -23,6 +24,7 @@ mod trouble;
 mod worker;
 
 pub use client::Adapter;
+pub use plot::svg;
 pub use programs::{ProgramRow, ProgramSeen, Runtimes};
 pub use run::{Plan, run};
 pub use summary::{Row, Summary};

@@ -20,6 +20,7 @@ pub use consumers::{Consumption, consume};
 pub use fleet::{Fleet, FleetPlan, rotate_fleet};
 pub use kind::{Engine, Kind, Strategy};
 pub use plot::svg;
+pub(crate) use plot::title;
 pub use profile::{Bin, Profile};
 pub use timeline::{Answer, Consumer, Count, Login, Record, Rotation, Summary, Times, Window};
 

@@ -1,9 +1,8 @@
-//! A picture of logins over a rotation, as SVG. It is a card with colours of its own, so that it reads the same on white and on
-//! dark pages.
+//! A picture of logins over a rotation, as SVG.
 
 use super::profile::{Bin, Profile};
 use super::timeline::{Summary, Times, Window};
-use std::fmt::Write as _;
+use crate::picture::{BAD, Drawing, FAINT, GOOD, TEXT};
 
 /// Where the rows' plots begin and end, and how wide the picture is.
 const LEFT: f64 = 235.0;
@@ -19,29 +18,14 @@ const BAR: f64 = 38.0;
 const STEPS: [&str; 4] = ["createSecret", "setSecret", "testSecret", "finishSecret"];
 
 const ACCEPTED: &str = "#7fb2e5";
-const REFUSED: &str = "#cf222e";
-const TEXT: &str = "#1f2328";
-const FAINT: &str = "#59636e";
-const LINE: &str = "#d1d9e0";
+const REFUSED: &str = BAD;
 
 /// One row for each kind: its summary, and its logins over a rotation.
 #[must_use]
 #[expect(clippy::cast_precision_loss, reason = "a picture has few rows")]
 pub fn svg(rows: &[(Summary, Profile)]) -> String {
     let height = HEAD + ROW * rows.len() as f64 + FOOT;
-    let mut out = Drawing(String::new());
-    out.add(format_args!(
-        "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"{WIDTH}\" height=\"{height}\" viewBox=\"0 0 {WIDTH} {height}\" \
-         role=\"img\" aria-labelledby=\"t d\">\n\
-         <title id=\"t\">Refused logins over a rotation</title>\n\
-         <desc id=\"d\">{}</desc>\n\
-         <style>text{{font-family:system-ui,-apple-system,\"Segoe UI\",Helvetica,Arial,\"DejaVu Sans\",sans-serif}}</style>\n\
-         <rect x=\"0.5\" y=\"0.5\" width=\"{}\" height=\"{}\" rx=\"10\" fill=\"#ffffff\" stroke=\"{LINE}\"/>\n",
-        described(rows),
-        WIDTH - 1.0,
-        height - 1.0,
-    ));
-    out.text(24.0, 36.0, "start", 20, TEXT, "bold", "Refused logins over a rotation");
+    let mut out = Drawing::card(WIDTH, height, "Refused logins over a rotation", &described(rows));
     let sub = "Applications log in over TLS all the time while their secret rotates. Time runs from left to right; each step of all \
                rotations is drawn";
     out.text(24.0, 56.0, "start", 12, FAINT, "normal", sub);
@@ -58,8 +42,7 @@ pub fn svg(rows: &[(Summary, Profile)]) -> String {
     }
     let foot = "milliseconds since the rotation began; bars are logins per second (each row has its own scales)";
     out.text((LEFT + RIGHT) / 2.0, height - 16.0, "middle", 12, FAINT, "normal", foot);
-    out.add(format_args!("</svg>\n"));
-    out.0
+    out.finish()
 }
 
 /// The same in words, for people who cannot see it.
@@ -133,7 +116,7 @@ fn row(out: &mut Drawing, top: f64, summary: &Summary, profile: &Profile) {
         (11, FAINT, "normal", format!("{} rotations, {logins} logins", summary.rotations)),
     ];
     if above + below == 0 {
-        lines.push((12, "#1a7f37", "bold", "0 refused".to_owned()));
+        lines.push((12, GOOD, "bold", "0 refused".to_owned()));
     } else {
         lines.push((11, REFUSED, "bold", format!("refused: {above} above, {below} below")));
     }
@@ -174,32 +157,14 @@ fn ticks(until: f64) -> Vec<f64> {
     (0..=10).map(|number| f64::from(number) * step).take_while(|tick| *tick <= until).collect()
 }
 
-fn title(engine: &str) -> &str {
+/// What people call a server.
+pub(crate) fn title(engine: &str) -> &str {
     match engine {
         "postgres" => "PostgreSQL",
         "mysql" => "MySQL",
         "mariadb" => "MariaDB",
         "api-key" => "API key",
         other => other,
-    }
-}
-
-/// The text of an SVG, as far as it is drawn.
-struct Drawing(String);
-
-impl Drawing {
-    fn add(&mut self, text: std::fmt::Arguments<'_>) {
-        // Writing to a string cannot fail.
-        let _ = self.0.write_fmt(text);
-    }
-
-    #[expect(clippy::too_many_arguments, reason = "each is an attribute of the element")]
-    fn text(&mut self, x: f64, y: f64, anchor: &str, size: u32, colour: &str, weight: &str, text: &str) {
-        let text = text.replace('&', "&amp;").replace('<', "&lt;");
-        self.add(format_args!(
-            "<text x=\"{x:.1}\" y=\"{y:.1}\" text-anchor=\"{anchor}\" font-size=\"{size}\" font-weight=\"{weight}\" \
-             fill=\"{colour}\">{text}</text>\n"
-        ));
     }
 }
 

@@ -10,7 +10,7 @@ use clap::Args;
 /// The options of the command.
 #[derive(Args, Clone, Debug)]
 pub(in crate::cli) struct Serve {
-    /// The port to serve AWS on (loopback only).
+    /// The port to serve AWS on.
     #[arg(long, default_value_t = 4566)]
     port: u16,
     /// What to serve a secret of, each with a throwaway server: names with commas between them, or several times --with
