@@ -102,11 +102,17 @@ impl Pool {
     /// # Errors
     /// [`ConnectError`].
     pub async fn get_conn(&self) -> Result<Conn, ConnectError<Error>> {
-        let attempt = |snapshot: Snapshot| async move {
+        let from_pool = |snapshot: Snapshot| async move {
             let pool = self.of(&snapshot)?;
             pool.get_conn().await.map_err(attempted)
         };
-        self.secret.attempt_with(attempt).await
+        let login = |snapshot: Snapshot| async move {
+            let connection = Conn::new(configured(&self.options, &snapshot)?).await.map_err(attempted)?;
+            // It has done what it is for. If it cannot say good-bye, the server notices.
+            let _ = connection.disconnect().await;
+            Ok(())
+        };
+        self.secret.pooled(from_pool, login).await
     }
 
     /// The pool of a version.

@@ -20,7 +20,7 @@ use crate::secret::{Attempt, RotatingSecret};
 use crate::snapshot::Snapshot;
 use crate::value::ValueError;
 use sqlx::pool::{PoolConnection, PoolOptions};
-use sqlx::{Connection, Database, Error, Transaction};
+use sqlx::{ConnectOptions as _, Connection, Database, Error, Transaction};
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::MutexGuard;
@@ -123,11 +123,18 @@ impl<DB: Login> Pool<DB> {
         F: Future<Output = Result<T, Error>>,
     {
         let (inner, take) = (&self.0, &take);
-        let attempt = |snapshot: Snapshot| async move {
+        let from_pool = |snapshot: Snapshot| async move {
             let _turn = inner.apply(&snapshot).await?;
             take(inner.pool.clone()).await.map_err(attempted::<DB>)
         };
-        inner.secret.attempt_with(attempt).await
+        let login = |snapshot: Snapshot| async move {
+            let options = DB::configured(&inner.options, &snapshot)?;
+            let connection = options.connect().await.map_err(attempted::<DB>)?;
+            // It has done what it is for. If it cannot say good-bye, the server notices.
+            let _ = connection.close().await;
+            Ok(())
+        };
+        inner.secret.pooled(from_pool, login).await
     }
 }
 

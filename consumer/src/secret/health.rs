@@ -63,7 +63,7 @@ pub struct Counts {
     pub failed_fetches: u64,
     /// How often the version in use was replaced by another one.
     pub changes: u64,
-    /// Logins that were accepted.
+    /// Logins that were accepted. The pools of `sqlx` and `mysql_async` log in by themselves, and are not counted here.
     pub accepted_logins: u64,
     /// Logins that were refused because of the credential.
     pub refused_logins: u64,

@@ -90,6 +90,45 @@ impl RotatingSecret {
     }
 }
 
+/// How often a pool's connection is asked for anew, after a login has proven a version. A rotation in between takes one.
+#[cfg(any(feature = "mysql-async", feature = "sqlx-mysql", feature = "sqlx-postgres"))]
+const TAKES: usize = 8;
+
+#[cfg(any(feature = "mysql-async", feature = "sqlx-mysql", feature = "sqlx-postgres"))]
+impl RotatingSecret {
+    /// Takes a connection from a pool that logs in by itself where it has no idle connection.
+    ///
+    /// An idle connection proves nothing about a password: it logged in earlier. So it takes no refusal back. Otherwise each use of an
+    /// idle connection would allow one more login with a dead password. After a refusal, a version is proven by a login of its own.
+    pub(crate) async fn pooled<T, E, F, G>(
+        &self,
+        take: impl Fn(Snapshot) -> F,
+        mut login: impl FnMut(Snapshot) -> G,
+    ) -> Result<T, ConnectError<E>>
+    where
+        F: Future<Output = Result<T, Attempt<E>>>,
+        G: Future<Output = Result<(), Attempt<E>>>,
+    {
+        let mut search = Search::new(&self.shared);
+        for _ in 0..TAKES {
+            let snapshot = self.current()?;
+            if self.shared.is_good(snapshot.version_id()) {
+                match take(snapshot.clone()).await {
+                    Ok(connection) => return Ok(connection),
+                    Err(Attempt::Failed(error)) => return Err(ConnectError::Failed(error)),
+                    Err(Attempt::Unusable(error)) => return Err(ConnectError::Secret(error.into())),
+                    Err(Attempt::Refused(error)) => {
+                        self.shared.refused(&snapshot);
+                        search.last = Some(error);
+                    }
+                }
+            }
+            self.attempt_with(&mut login).await?;
+        }
+        Err(search.given_up())
+    }
+}
+
 struct Search<'a, E> {
     shared: &'a Arc<Shared>,
     began: Instant,
@@ -208,5 +247,57 @@ impl<'a, E> Search<'a, E> {
             source: self.trouble,
             last: self.last,
         })
+    }
+}
+
+#[cfg(all(test, feature = "sqlx-postgres"))]
+mod tests {
+    use super::*;
+    use crate::error::Cause;
+    use crate::source::{Fetched, Source};
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    struct Fixed;
+
+    #[async_trait::async_trait]
+    impl Source for Fixed {
+        fn name(&self) -> String {
+            "app".to_owned()
+        }
+
+        fn origin(&self) -> &'static str {
+            "the test"
+        }
+
+        async fn fetch(&self, label: Label, _: bool) -> Result<Option<Fetched>, Cause> {
+            let value = "{}".to_owned().into();
+            let current = Fetched { version_id: "v1".to_owned(), value, created: None };
+            Ok((label == Label::Current).then_some(current))
+        }
+    }
+
+    /// A pool with idle connections and a dead password: what is idle works, and what has to log in is refused.
+    #[tokio::test(start_paused = true)]
+    async fn an_idle_connection_proves_nothing_about_a_password() {
+        let builder = RotatingSecret::builder(Fixed).search_for(Duration::from_secs(1));
+        let secret = builder.retried_logins(1, Duration::from_secs(100_000)).start().await.unwrap();
+        let (takes, logins) = (AtomicUsize::new(0), AtomicUsize::new(0));
+        let idle = |_| async {
+            takes.fetch_add(1, Ordering::SeqCst);
+            Ok::<_, Attempt<std::io::Error>>(())
+        };
+        let full = |_| async { Err::<(), _>(Attempt::Refused(std::io::Error::other("refused"))) };
+        let login = |_| async {
+            logins.fetch_add(1, Ordering::SeqCst);
+            Err(Attempt::Refused(std::io::Error::other("refused")))
+        };
+        assert!(secret.pooled(idle, login).await.is_ok());
+        for _ in 0..20 {
+            assert!(secret.pooled(full, login).await.is_err());
+            assert!(secret.pooled(idle, login).await.is_err());
+        }
+        // The pool's own login, and the one that may be repeated.
+        let refused = secret.health().counts.refused_logins;
+        assert_eq!((refused, logins.load(Ordering::SeqCst), takes.load(Ordering::SeqCst)), (2, 1, 1));
     }
 }
