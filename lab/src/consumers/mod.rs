@@ -8,7 +8,7 @@
 //! * *keeping*: it reads nothing by itself for a minute, so that it learns of every rotation from a refused login
 //!
 //! In the meantime, logins are cut, delayed and refused on the way to the server, and calls of Secrets Manager are throttled, delayed,
-//! failed, and lose their answers ([`trouble`]). A login that was cut is repeated by the worker, as it would be without a rotation;
+//! failed, and lose their answers (`trouble.rs`). A login that was cut is repeated by the worker, as it would be without a rotation;
 //! the time for that counts as the query's. A query that ends in any other error has *failed*.
 //!
 //! One more worker logs in with the password from before the rotation, without the crate. Where the strategy ends that, it has to be
