@@ -15,17 +15,20 @@
 //! ```
 
 use crate::retire::Ticket;
+use std::fmt;
 use std::ops::{Deref, DerefMut};
 
 /// A connection, with the version that it was opened with.
-#[derive(Debug)]
 pub struct Versioned<C> {
     connection: C,
-    #[cfg_attr(
-        not(any(feature = "tokio-postgres", feature = "mysql-async")),
-        expect(dead_code, reason = "there is a manager with each driver, and here is none")
-    )]
     ticket: Ticket,
+}
+
+impl<C> fmt::Debug for Versioned<C> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // A connection of `mysql_async` prints its options, with the password.
+        f.debug_struct("Versioned").field("ticket", &self.ticket).finish_non_exhaustive()
+    }
 }
 
 impl<C> Deref for Versioned<C> {
@@ -155,5 +158,22 @@ mod mysql {
         fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
             f.debug_struct("MySqlManager").field("secret", &self.secret).finish_non_exhaustive()
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::label::Label;
+    use crate::snapshot::{Body, Snapshot};
+    use std::sync::Arc;
+    use tokio::time::Instant;
+
+    #[test]
+    fn debug_of_a_connection_shows_its_version_and_nothing_of_the_driver() {
+        let body = Body::new("app".into(), "v1".to_owned(), "{}".to_owned().into(), None);
+        let ticket = Ticket::new(&Snapshot::new(Arc::new(body), Label::Current, Instant::now()));
+        let text = format!("{:?}", Versioned { connection: "hunter2", ticket });
+        assert!(text.contains("v1") && !text.contains("hunter2"), "{text}");
     }
 }

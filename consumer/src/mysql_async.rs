@@ -38,6 +38,8 @@ pub fn options(snapshot: &Snapshot) -> Result<OptsBuilder, ValueError> {
 /// Connects with the version that works, as [`RotatingSecret::connect_with`] finds it. User and password come from the secret, all else
 /// from the options.
 ///
+/// Never print the connection: the driver's own `Debug` of a [`Conn`] shows the password.
+///
 /// # Errors
 /// [`ConnectError`].
 pub async fn connect(secret: &RotatingSecret, options: &Opts) -> Result<Conn, ConnectError<Error>> {
@@ -80,6 +82,8 @@ fn attempted(error: Error) -> Attempt<Error> {
 /// A pool of `mysql_async` has one password for ever. So there is one of them for the version in use. When that changes, a new one
 /// takes its place. The old one stays for a moment drawn within [`retire_over`](crate::Builder::retire_over), and then closes its idle
 /// connections. A connection that is in use closes when it comes back.
+///
+/// Never print a connection: the driver's own `Debug` of a [`Conn`] shows the password.
 pub struct Pool {
     secret: RotatingSecret,
     options: Opts,
