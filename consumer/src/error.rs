@@ -110,6 +110,14 @@ pub enum ConnectError<E> {
     /// The attempt failed for another reason than the credential: the server cannot be reached, it has too many connections. This says
     /// nothing about the credential, so nothing else was tried.
     Failed(E),
+    /// After a refusal that another task saw, the server did not answer the attempts of the search in the time that
+    /// [`search_for`](crate::Builder::search_for) allows. This says nothing about the credential.
+    NoAnswer {
+        /// The secret's name.
+        secret: String,
+        /// How long the search took.
+        took: Duration,
+    },
     /// There is no version to try.
     Secret(Error),
 }
@@ -137,7 +145,7 @@ impl<E> ConnectError<E> {
         match self {
             Self::Refused(refused) => refused.last,
             Self::Failed(error) => Some(error),
-            Self::Secret(_) => None,
+            Self::NoAnswer { .. } | Self::Secret(_) => None,
         }
     }
 }
@@ -153,6 +161,13 @@ impl<E> fmt::Display for ConnectError<E> {
         match self {
             Self::Refused(refused) => refused.fmt(f),
             Self::Failed(_) => f.write_str("the login failed, and not because of the credential"),
+            Self::NoAnswer { secret, took } => {
+                let seconds = took.as_secs_f64();
+                write!(
+                    f,
+                    "the server did not answer in time to a login with the secret {secret}. The search took {seconds:.1} s"
+                )
+            }
             Self::Secret(error) => error.fmt(f),
         }
     }
@@ -181,6 +196,7 @@ impl<E: std::error::Error + 'static> std::error::Error for ConnectError<E> {
         match self {
             Self::Refused(refused) => refused.last.as_ref().map(|error| error as _),
             Self::Failed(error) => Some(error),
+            Self::NoAnswer { .. } => None,
             Self::Secret(error) => Some(error),
         }
     }

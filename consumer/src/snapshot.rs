@@ -125,6 +125,11 @@ impl Body {
         Self { secret, version_id, text, fields, created, first_seen, used: AtomicBool::new(false) }
     }
 
+    /// Whether a login with it was ever accepted.
+    pub(crate) fn is_used(&self) -> bool {
+        self.used.load(Ordering::Relaxed)
+    }
+
     /// Notes a use. At the first one: how long the version had existed until then.
     ///
     /// The wall clock gives the time if the source tells when the version was made. If the clock was set back meanwhile, the time

@@ -7,7 +7,7 @@
 
 use super::RotatingSecret;
 use super::shared::Shared;
-use crate::error::{ConnectError, Refused, SourceError};
+use crate::error::{Cause, ConnectError, Refused, SourceError};
 use crate::label::Label;
 use crate::snapshot::Snapshot;
 use crate::value::ValueError;
@@ -116,7 +116,8 @@ impl RotatingSecret {
                 match take(snapshot.clone()).await {
                     Ok(connection) => return Ok(connection),
                     Err(Attempt::Failed(error)) => return Err(ConnectError::Failed(error)),
-                    Err(Attempt::Unusable(error)) => return Err(ConnectError::Secret(error.into())),
+                    // The search below looks for a version that has what this one lacks.
+                    Err(Attempt::Unusable(_)) => {}
                     Err(Attempt::Refused(error)) => {
                         self.shared.refused(&snapshot);
                         search.last = Some(error);
@@ -135,14 +136,25 @@ struct Search<'a, E> {
     deadline: Instant,
     tried: Vec<(Label, String)>,
     trouble: Option<SourceError>,
+    /// What AWSCURRENT lacks.
+    unusable: Option<ValueError>,
     last: Option<E>,
+}
+
+/// What a read in a search ends in.
+enum Read {
+    Found(Snapshot),
+    Nothing,
+    Failed(SourceError),
+    /// The search's time is over.
+    Late,
 }
 
 impl<'a, E> Search<'a, E> {
     fn new(shared: &'a Arc<Shared>) -> Self {
         let began = Instant::now();
         let deadline = began + shared.settings.search_for;
-        Self { shared, began, deadline, tried: Vec::new(), trouble: None, last: None }
+        Self { shared, began, deadline, tried: Vec::new(), trouble: None, unusable: None, last: None }
     }
 
     /// One attempt with one version. `None` if it was refused or cannot be used.
@@ -170,11 +182,30 @@ impl<'a, E> Search<'a, E> {
             }
             // Unreachable never counts as refused.
             Err(Attempt::Failed(error)) => Err(ConnectError::Failed(error)),
-            Err(Attempt::Unusable(error)) if snapshot.label() == Label::Current => {
-                Err(ConnectError::Secret(error.into()))
+            // Another version may have what this one lacks.
+            Err(Attempt::Unusable(error)) => {
+                if snapshot.label() == Label::Current {
+                    self.unusable = Some(error);
+                }
+                Ok(None)
             }
-            Err(Attempt::Unusable(_)) => Ok(None),
         }
+    }
+
+    /// The same in the search's turn. A server that is silent must not keep the turn for ever.
+    async fn attempt_in_turn<T, F>(
+        &mut self,
+        attempt: &mut impl FnMut(Snapshot) -> F,
+        snapshot: &Snapshot,
+    ) -> Result<Option<T>, ConnectError<E>>
+    where
+        F: Future<Output = Result<T, Attempt<E>>>,
+    {
+        let Ok(answer) = timeout_at(self.deadline, self.attempt(attempt, snapshot)).await else {
+            self.shared.note_silent(true);
+            return Err(self.given_up());
+        };
+        answer
     }
 
     /// Looks for a version that the server accepts. One task at a time looks; the others wait for what it finds.
@@ -184,68 +215,120 @@ impl<'a, E> Search<'a, E> {
     {
         let shared = self.shared;
         shared.counters.searches.add();
-        let Ok(_turn) = timeout_at(self.deadline, shared.search.lock()).await else { return Err(self.given_up()) };
-        // While this task waited for its turn, another one may have found what works.
+        let Ok(mut turn) = timeout_at(self.deadline, shared.search.lock()).await else { return Err(self.given_up()) };
+        // While this task waited for its turn, another one may have found what works. With that, all connect side by side.
         let in_use = shared.in_use();
-        if shared.may_try(in_use.version_id())
-            && let Some(connected) = self.attempt(attempt, &in_use).await?
-        {
+        if shared.is_proven(&in_use) {
+            drop(turn);
+            if let Some(connected) = self.attempt(attempt, &in_use).await? {
+                return Ok(connected);
+            }
+            let Ok(again) = timeout_at(self.deadline, shared.search.lock()).await else { return Err(self.given_up()) };
+            turn = again;
+        }
+        let found = self.search(attempt).await;
+        drop(turn);
+        found
+    }
+
+    /// The search itself, in its turn.
+    async fn search<T, F>(&mut self, attempt: &mut impl FnMut(Snapshot) -> F) -> Result<T, ConnectError<E>>
+    where
+        F: Future<Output = Result<T, Attempt<E>>>,
+    {
+        let shared = self.shared;
+        if let Some(connected) = self.try_in_use(attempt).await? {
             return Ok(connected);
         }
         let mut pause = FIRST_PAUSE;
         loop {
+            let mut trouble = None;
             for label in Label::ALL {
-                let Some(snapshot) = self.read(label).await else {
-                    // A source that does not answer for one label does not answer for the next one.
-                    if self.trouble.is_some() { break } else { continue }
+                let snapshot = match self.read(label).await {
+                    Read::Found(snapshot) => snapshot,
+                    Read::Nothing => continue,
+                    Read::Late => return Err(self.given_up()),
+                    Read::Failed(error) => {
+                        let cause = error.cause;
+                        self.trouble = trouble.get_or_insert(error).clone().into();
+                        // A source that does not answer for one label does not answer for the next one.
+                        if cause.is_transient() || cause == Cause::Denied { break } else { continue }
+                    }
                 };
                 if shared.may_try(snapshot.version_id())
-                    && let Some(connected) = self.attempt(attempt, &snapshot).await?
+                    && let Some(connected) = self.attempt_in_turn(attempt, &snapshot).await?
                 {
                     shared.learn(&snapshot);
                     return Ok(connected);
                 }
             }
+            // What was refused may be the version that works: a refusal can be wrong, and a round that could not read has not tried it.
+            if trouble.is_some() {
+                if let Some(connected) = self.try_in_use(attempt).await? {
+                    return Ok(connected);
+                }
+            } else {
+                self.trouble = None;
+                // Nothing was refused: more patience mends no value.
+                if self.last.is_none() && self.unusable.is_some() {
+                    return Err(self.given_up());
+                }
+            }
             let until = (Instant::now() + super::shared::ahead(pause)).min(self.deadline);
             sleep_until(until).await;
             if until == self.deadline {
+                shared.note_silent(false);
                 return Err(self.given_up());
             }
             pause = (pause * 2).min(LONGEST_PAUSE);
         }
     }
 
+    async fn try_in_use<T, F>(&mut self, attempt: &mut impl FnMut(Snapshot) -> F) -> Result<Option<T>, ConnectError<E>>
+    where
+        F: Future<Output = Result<T, Attempt<E>>>,
+    {
+        let in_use = self.shared.in_use();
+        if !self.shared.may_try(in_use.version_id()) {
+            return Ok(None);
+        }
+        self.attempt_in_turn(attempt, &in_use).await
+    }
+
     /// Reads the version with a label now, as soon as the limit of forced reads allows it.
-    async fn read(&mut self, label: Label) -> Option<Snapshot> {
+    async fn read(&mut self, label: Label) -> Read {
         while let Err(next) = self.shared.may_force() {
             if next >= self.deadline {
                 sleep_until(self.deadline).await;
-                return None;
+                return Read::Late;
             }
             sleep_until(next).await;
         }
         let read = Instant::now();
         match timeout_at(self.deadline, self.shared.fetch(label, true)).await {
-            Ok(Ok(body)) => {
-                self.trouble = None;
-                body.map(|body| Snapshot::new(body, label, read))
-            }
-            Ok(Err(error)) => {
-                self.trouble = Some(error);
-                None
-            }
-            Err(_) => None,
+            Ok(Ok(Some(body))) => Read::Found(Snapshot::new(body, label, read)),
+            Ok(Ok(None)) => Read::Nothing,
+            Ok(Err(error)) => Read::Failed(error),
+            Err(_) => Read::Late,
         }
     }
 
-    fn given_up(self) -> ConnectError<E> {
+    /// The error of a search that has found nothing.
+    fn given_up(&mut self) -> ConnectError<E> {
         self.shared.counters.failed_searches.add();
+        let (secret, took) = (self.shared.secret.to_string(), self.began.elapsed());
+        if let (None, Some(error)) = (&self.last, self.unusable.take()) {
+            return ConnectError::Secret(error.into());
+        }
+        if self.last.is_none() && self.shared.is_silent() {
+            return ConnectError::NoAnswer { secret, took };
+        }
         ConnectError::Refused(Refused {
-            secret: self.shared.secret.to_string(),
-            tried: self.tried,
-            took: self.began.elapsed(),
-            source: self.trouble,
-            last: self.last,
+            secret,
+            tried: std::mem::take(&mut self.tried),
+            took,
+            source: self.trouble.take(),
+            last: self.last.take(),
         })
     }
 }

@@ -10,6 +10,7 @@ use crate::snapshot::{Body, Inner, Snapshot};
 use crate::source::{Fetched, Source};
 use arc_swap::ArcSwap;
 use std::collections::VecDeque;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::sync::watch;
@@ -47,6 +48,8 @@ pub(crate) struct Shared {
     previous: Flight<Answer>,
     /// Held by the one task that looks for a version that works.
     pub(crate) search: tokio::sync::Mutex<()>,
+    /// Whether the server left an attempt of the last search without an answer.
+    silent: AtomicBool,
     pub(crate) counters: Counters,
     /// Tells the refresher that its time may have changed, and pools that the version in use has.
     changes: watch::Sender<()>,
@@ -104,6 +107,7 @@ impl Shared {
             pending: Flight::default(),
             previous: Flight::default(),
             search: tokio::sync::Mutex::new(()),
+            silent: AtomicBool::new(false),
             counters: Counters::default(),
             changes: watch::Sender::new(()),
         }
@@ -283,6 +287,20 @@ impl Shared {
         self.state().refusals.may(version_id, Instant::now()) == May::Try
     }
 
+    /// Whether a login with this version was accepted, and none has been refused since.
+    pub(crate) fn is_proven(&self, snapshot: &Snapshot) -> bool {
+        snapshot.0.body.is_used() && self.is_good(snapshot.version_id())
+    }
+
+    /// Notes whether a search has ended because the server did not answer.
+    pub(crate) fn note_silent(&self, silent: bool) {
+        self.silent.store(silent, Ordering::Relaxed);
+    }
+
+    pub(crate) fn is_silent(&self) -> bool {
+        self.silent.load(Ordering::Relaxed)
+    }
+
     /// Whether a login with this version may be made after others were refused. A permit is used up if it is not the first.
     pub(crate) fn may_try(&self, version_id: &str) -> bool {
         let mut state = self.state();
@@ -297,6 +315,7 @@ impl Shared {
     /// A login with this version was accepted.
     pub(crate) fn accepted(&self, snapshot: &Snapshot) {
         self.counters.accepted_logins.add();
+        self.note_silent(false);
         let update = snapshot.0.body.used().map(|latency| {
             self.counters.updated(latency);
             Update {

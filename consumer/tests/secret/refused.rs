@@ -231,3 +231,85 @@ async fn a_hundred_tasks_that_are_refused_at_once_share_one_search() {
     assert_eq!(store.forced(), [Label::Current, Label::Pending]);
     assert_eq!(server.logins().len(), 200);
 }
+
+/// A refusal can be wrong. While Secrets Manager is down, the version in use is all there is.
+#[tokio::test(start_paused = true)]
+async fn one_wrong_refusal_does_not_stop_connections_while_secrets_manager_is_down() {
+    let (store, server) = (Store::with_current("v1"), Server::accepting(&[]));
+    let secret = store.start().await;
+    store.fail(Some(Cause::Unavailable));
+    let waiting = tokio::spawn({
+        let (secret, server) = (secret.clone(), server.clone());
+        async move { server.opens(&secret).await }
+    });
+    sleep(Duration::from_millis(20)).await;
+    server.accept(&["v1"]);
+    let began = Instant::now();
+    assert_eq!(waiting.await.unwrap(), "v1");
+    assert!(began.elapsed() < SECOND, "{:?}", began.elapsed());
+}
+
+/// A server that accepts a TCP connection, and says nothing any more.
+#[tokio::test(start_paused = true)]
+async fn a_silent_server_does_not_keep_the_turn_and_is_not_called_a_refusal() {
+    let store = Store::with_current("v1");
+    store.create("v2");
+    let secret = store.secret().search_for(10 * SECOND).start().await.unwrap();
+    let connect = || {
+        let secret = secret.clone();
+        tokio::spawn(async move {
+            let connect = |snapshot: lockstep_secret::Snapshot| async move {
+                match snapshot.version_id() {
+                    "v1" => Err(LoginError::Refused),
+                    _ => std::future::pending::<Result<(), _>>().await,
+                }
+            };
+            secret.connect_with(connect, |error| *error == LoginError::Refused).await.unwrap_err()
+        })
+    };
+    let began = Instant::now();
+    let first = connect();
+    sleep(SECOND).await;
+    let later = [connect(), connect(), connect()];
+    // It has seen a refusal itself.
+    assert!(matches!(first.await.unwrap(), ConnectError::Refused(_)));
+    let mut unanswered = 0;
+    for one in later {
+        match one.await.unwrap() {
+            ConnectError::NoAnswer { .. } => unanswered += 1,
+            ConnectError::Refused(refused) => assert!(!refused.tried.is_empty(), "{refused}"),
+            other => panic!("{other}"),
+        }
+    }
+    // One of them got the turn, and saw the refusal again.
+    assert_eq!(unanswered, 2);
+    assert!(began.elapsed() < 12 * SECOND, "{:?}", began.elapsed());
+    // The turn is free again.
+    let found = secret.connect_with(|_| async { Ok::<_, LoginError>(()) }, |_| true).await;
+    assert!(found.is_ok());
+}
+
+#[tokio::test(start_paused = true)]
+async fn those_who_waited_connect_side_by_side_once_the_version_is_found() {
+    let store = Store::with_current("v1");
+    store.create("v2");
+    let secret = store.start().await;
+    let began = Instant::now();
+    let tasks: Vec<_> = (0..100)
+        .map(|_| {
+            let secret = secret.clone();
+            tokio::spawn(async move {
+                let connect = |snapshot: lockstep_secret::Snapshot| async move {
+                    sleep(SECOND).await;
+                    if snapshot.version_id() == "v2" { Ok(()) } else { Err(LoginError::Refused) }
+                };
+                secret.connect_with(connect, |error| *error == LoginError::Refused).await
+            })
+        })
+        .collect();
+    for task in tasks {
+        assert!(task.await.unwrap().is_ok());
+    }
+    // One refusal, the search's login, and that of all the others.
+    assert!(began.elapsed() < 4 * SECOND, "{:?}", began.elapsed());
+}

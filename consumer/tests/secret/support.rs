@@ -19,6 +19,7 @@ struct Contents {
     labels: HashMap<Label, String>,
     value: Option<String>,
     cause: Option<Cause>,
+    causes: HashMap<Label, Cause>,
     panics: bool,
     fetches: Vec<(Label, bool)>,
 }
@@ -60,6 +61,11 @@ impl Store {
     /// Has every call fail, or no more.
     pub(crate) fn fail(&self, cause: Option<Cause>) {
         self.0.lock().unwrap().cause = cause;
+    }
+
+    /// Has every call for this label fail.
+    pub(crate) fn fail_for(&self, label: Label, cause: Cause) {
+        self.0.lock().unwrap().causes.insert(label, cause);
     }
 
     pub(crate) fn panic(&self, panics: bool) {
@@ -106,7 +112,7 @@ impl Source for Store {
         };
         assert!(!panics, "the source panics on purpose");
         let contents = self.0.lock().unwrap();
-        if let Some(cause) = contents.cause {
+        if let Some(cause) = contents.cause.or(contents.causes.get(&label).copied()) {
             return Err(cause);
         }
         Ok(contents.labels.get(&label).map(|version| {
