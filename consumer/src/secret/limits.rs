@@ -49,6 +49,8 @@ pub(crate) struct Refusals(HashMap<String, Refusal>);
 struct Refusal {
     hold: Duration,
     until: Instant,
+    pardoned: bool,
+    free_try: bool,
 }
 
 /// Whether a version may be tried.
@@ -73,7 +75,8 @@ impl Refusals {
                 refusal.until = now + refusal.hold;
             }
             None => {
-                let refusal = Refusal { hold: FIRST_HOLD, until: now + FIRST_HOLD };
+                let until = now + FIRST_HOLD;
+                let refusal = Refusal { hold: FIRST_HOLD, until, pardoned: false, free_try: false };
                 self.0.insert(version_id.to_owned(), refusal);
                 self.shrink();
             }
@@ -89,7 +92,23 @@ impl Refusals {
         }
     }
 
-    /// Forgets a version's refusals: it was accepted, or its label has changed.
+    /// Lets a version be tried again now: its label has changed. For the first time, one try needs no permit: what was refused as
+    /// AWSPENDING may well work as AWSCURRENT. What it was refused for still counts, so whoever moves labels back and forth gets no
+    /// further logins for that.
+    pub(crate) fn pardon(&mut self, version_id: &str, now: Instant) {
+        if let Some(refusal) = self.0.get_mut(version_id) {
+            refusal.until = refusal.until.min(now);
+            refusal.free_try = !refusal.pardoned;
+            refusal.pardoned = true;
+        }
+    }
+
+    /// Takes the try that a pardon gave, if there is one.
+    pub(crate) fn take_free_try(&mut self, version_id: &str) -> bool {
+        self.0.get_mut(version_id).is_some_and(|refusal| std::mem::take(&mut refusal.free_try))
+    }
+
+    /// Forgets a version's refusals: it was accepted.
     pub(crate) fn forget(&mut self, version_id: &str) {
         if !self.0.is_empty() {
             self.0.remove(version_id);

@@ -222,14 +222,14 @@ impl Shared {
             state.current = Arc::clone(body);
             state.return_at = None;
             // A version that was refused as AWSPENDING deserves to be tried as AWSCURRENT.
-            state.refusals.forget(&body.version_id);
+            state.refusals.pardon(&body.version_id, Instant::now());
             return self.put(state, Snapshot::new(Arc::clone(body), Label::Current, began));
         }
         let in_use = self.now.load_full();
         let back = state.return_at.is_some_and(|at| at <= Instant::now());
         if back {
             state.return_at = None;
-            state.refusals.forget(&body.version_id);
+            state.refusals.pardon(&body.version_id, Instant::now());
         }
         let stays = if back {
             Snapshot::new(Arc::clone(body), Label::Current, began)
@@ -282,9 +282,11 @@ impl Shared {
         self.state().forced.take(Instant::now())
     }
 
-    /// Whether no login with this version was refused lately.
+    /// Whether no login with this version was refused lately. Where each read makes a version, a new one says nothing: then no login at
+    /// all may have been refused since the last accepted one.
     pub(crate) fn is_good(&self, version_id: &str) -> bool {
-        self.state().refusals.may(version_id, Instant::now()) == May::Try
+        let state = self.state();
+        state.refusals.may(version_id, Instant::now()) == May::Try && !(state.refused && self.source.makes_versions())
     }
 
     /// Whether a login with this version was accepted, and none has been refused since.
@@ -306,8 +308,8 @@ impl Shared {
         let mut state = self.state();
         let now = Instant::now();
         match state.refusals.may(version_id, now) {
-            May::Try => true,
-            May::Retry => state.retried.take(now).is_ok(),
+            May::Try if !(state.refused && self.source.makes_versions()) => true,
+            May::Try | May::Retry => state.refusals.take_free_try(version_id) || state.retried.take(now).is_ok(),
             May::Wait => false,
         }
     }

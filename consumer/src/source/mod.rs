@@ -51,6 +51,12 @@ pub trait Source: Send + Sync + 'static {
         None
     }
 
+    /// Whether each read makes a new version, as for tokens. Then a version that was never tried is no reason for a further login after a
+    /// refusal: [`retried_logins`](crate::Builder::retried_logins) limits those, too.
+    fn makes_versions(&self) -> bool {
+        false
+    }
+
     /// Whether pools close the connections of a version that is not in use any more.
     fn retires_connections(&self) -> bool {
         true

@@ -104,6 +104,10 @@ impl Source for RdsIam {
         Some(LIFETIME - MARGIN)
     }
 
+    fn makes_versions(&self) -> bool {
+        true
+    }
+
     fn retires_connections(&self) -> bool {
         false
     }

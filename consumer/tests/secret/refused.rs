@@ -313,3 +313,36 @@ async fn those_who_waited_connect_side_by_side_once_the_version_is_found() {
     // One refusal, the search's login, and that of all the others.
     assert!(began.elapsed() < 4 * SECOND, "{:?}", began.elapsed());
 }
+
+/// Somebody moves AWSCURRENT back and forth, and the server knows neither version.
+#[tokio::test(start_paused = true)]
+async fn labels_that_move_back_and_forth_give_no_logins() {
+    let (store, server) = (Store::with_current("v1"), Server::accepting(&[]));
+    let builder = store.secret().search_for(SECOND).retried_logins(2, 1000 * SECOND);
+    let secret = builder.start().await.unwrap();
+    for round in 0..1000 {
+        store.label(Label::Current, Some(if round % 2 == 0 { "v2" } else { "v1" }));
+        secret.refresh().await.unwrap();
+        assert!(server.connect(&secret).await.is_err());
+    }
+    // Each version once, once more when it came back for the first time, two more, and one in 1000 seconds.
+    assert!((5..=8).contains(&server.logins().len()), "{:?}", server.logins());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_source_that_makes_a_version_at_each_read_gives_no_logins_by_that() {
+    let (store, server) = (Store::with_current("any"), Server::accepting(&[]));
+    store.make_versions();
+    let builder = store.secret().search_for(SECOND).retried_logins(2, 1000 * SECOND);
+    let secret = builder.start().await.unwrap();
+    let began = Instant::now();
+    while began.elapsed() < 500 * SECOND {
+        assert!(server.connect(&secret).await.is_err());
+    }
+    assert!((3..=4).contains(&server.logins().len()), "{:?}", server.logins());
+    // A token that is new is tried, and works.
+    let (store, server) = (Store::with_current("any"), Server::accepting(&["token-2"]));
+    store.make_versions();
+    let secret = store.start().await;
+    assert_eq!(server.opens(&secret).await, "token-2");
+}

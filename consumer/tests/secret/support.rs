@@ -21,6 +21,7 @@ struct Contents {
     cause: Option<Cause>,
     causes: HashMap<Label, Cause>,
     panics: bool,
+    makes_versions: bool,
     fetches: Vec<(Label, bool)>,
 }
 
@@ -68,6 +69,11 @@ impl Store {
         self.0.lock().unwrap().causes.insert(label, cause);
     }
 
+    /// Gives a new version at each read, as IAM does.
+    pub(crate) fn make_versions(&self) {
+        self.0.lock().unwrap().makes_versions = true;
+    }
+
     pub(crate) fn panic(&self, panics: bool) {
         self.0.lock().unwrap().panics = panics;
     }
@@ -103,6 +109,10 @@ impl Source for Store {
         "the test"
     }
 
+    fn makes_versions(&self) -> bool {
+        self.0.lock().unwrap().makes_versions
+    }
+
     async fn fetch(&self, label: Label, forced: bool) -> Result<Option<Fetched>, Cause> {
         sleep(CALL).await;
         let panics = {
@@ -115,7 +125,9 @@ impl Source for Store {
         if let Some(cause) = contents.cause.or(contents.causes.get(&label).copied()) {
             return Err(cause);
         }
+        let made = contents.makes_versions.then(|| format!("token-{}", contents.fetches.len()));
         Ok(contents.labels.get(&label).map(|version| {
+            let version = made.as_ref().unwrap_or(version);
             let value = contents.value.clone();
             let value = value.unwrap_or_else(|| format!(r#"{{"username": "app", "password": "{version}"}}"#));
             Fetched { version_id: version.clone(), value: value.into(), created: None }
