@@ -58,16 +58,14 @@ impl RotatingSecret {
     }
 
     /// The version that has this label, or `None` if no version has it: for programs that check credentials that others present, and
-    /// have to accept the previous and the next one as well. It is read again at most once in a refresh interval.
+    /// have to accept the previous and the next one as well. It is read again at most once in a refresh interval. A read that failed is
+    /// not repeated for a second, and for twice as long after each further failure.
     ///
     /// # Errors
     /// The source could not be asked. For [`Label::Current`], this is an error only if the version is too old to be served.
     pub async fn version(&self, label: Label) -> Result<Option<Snapshot>, Error> {
         if label == Label::Current {
-            return match self.current()? {
-                current if current.label() == label => Ok(Some(current)),
-                _ => Ok(self.shared.labelled(label).await?),
-            };
+            return Ok(Some(self.shared.label_current()?));
         }
         Ok(self.shared.labelled(label).await?)
     }

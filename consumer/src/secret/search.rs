@@ -78,7 +78,7 @@ impl RotatingSecret {
     where
         F: Future<Output = Result<T, Attempt<E>>>,
     {
-        let snapshot = self.current()?;
+        let snapshot = self.shared.current_or_read().await?;
         let mut search = Search::new(&self.shared);
         // A version that another task has seen refused is not sent to the server again by everybody.
         if self.shared.is_good(snapshot.version_id())
@@ -111,7 +111,7 @@ impl RotatingSecret {
     {
         let mut search = Search::new(&self.shared);
         for _ in 0..TAKES {
-            let snapshot = self.current()?;
+            let snapshot = self.shared.current_or_read().await?;
             if self.shared.is_good(snapshot.version_id()) {
                 match take(snapshot.clone()).await {
                     Ok(connection) => return Ok(connection),

@@ -18,6 +18,8 @@ use tokio::time::{Instant, timeout};
 
 /// The first wait after a failed read. Each further failure doubles it, up to `refresh_every`.
 const FIRST_RETRY: Duration = Duration::from_secs(1);
+/// A read that has not ended so long after its time never does: nobody drives its runtime any more.
+const STUCK_AFTER: Duration = Duration::from_secs(1);
 /// AWSPREVIOUS is used for so long where only it was accepted. The next rotation ends it, so AWSCURRENT gets another chance soon.
 const PREVIOUS_FOR: Duration = Duration::from_secs(30);
 /// How many replaced versions are remembered for the closing of old connections. Connections of older versions close at once.
@@ -70,6 +72,16 @@ struct State {
     retried: Bucket,
     replaced: VecDeque<(String, Instant)>,
     cached: Vec<(Label, Instant, Option<Arc<Body>>)>,
+    /// The labels besides AWSCURRENT whose last read failed.
+    failing: Vec<Failing>,
+}
+
+struct Failing {
+    label: Label,
+    failures: u32,
+    cause: Cause,
+    /// Until then, the failure is the answer.
+    until: Instant,
 }
 
 impl Shared {
@@ -94,6 +106,7 @@ impl Shared {
             retried: Bucket::new(settings.retried_logins.0, settings.retried_logins.1),
             replaced: VecDeque::new(),
             cached: Vec::new(),
+            failing: Vec::new(),
         };
         Self {
             secret,
@@ -121,6 +134,26 @@ impl Shared {
             return self.overdue(now, age);
         }
         Ok(Snapshot(now))
+    }
+
+    /// The version in use, for a login. If it is too old, because the process was frozen for example, it is read once more before that
+    /// is an error.
+    pub(crate) async fn current_or_read(self: &Arc<Self>) -> Result<Snapshot, Error> {
+        let current = self.current();
+        if !matches!(current, Err(Error::TooOld { .. })) {
+            return current;
+        }
+        if self.current.is_under_way() || self.may_force().is_ok() {
+            // Its error is in the cause of the one below.
+            drop(self.fetch(Label::Current, true).await);
+        }
+        self.current()
+    }
+
+    /// AWSCURRENT as it was last read, though another version may be in use.
+    pub(crate) fn label_current(self: &Arc<Self>) -> Result<Snapshot, Error> {
+        let in_use = self.current()?;
+        Ok(Snapshot::new(Arc::clone(&self.state().current), Label::Current, in_use.0.confirmed))
     }
 
     /// The version in use, whatever its age.
@@ -168,13 +201,13 @@ impl Shared {
 
     /// Reads the version with this label: one call at a time for all who ask.
     pub(crate) async fn fetch(self: &Arc<Self>, label: Label, forced: bool) -> Answer {
-        let shared = Arc::clone(self);
         let flight = match label {
             Label::Current => &self.current,
             Label::Pending => &self.pending,
             Label::Previous => &self.previous,
         };
-        let answer = flight.join(move || async move { shared.carry_out(label, forced).await }).await;
+        let within = self.settings.fetch_within + STUCK_AFTER;
+        let answer = flight.join(within, || Arc::clone(self).carry_out(label, forced)).await;
         answer.unwrap_or_else(|| Err(self.failed(&mut self.state(), label, Cause::Stopped)))
     }
 
@@ -243,14 +276,28 @@ impl Shared {
     fn failed(&self, state: &mut State, label: Label, cause: Cause) -> SourceError {
         self.counters.failed_fetches.add();
         if label == Label::Current {
-            let doubled = FIRST_RETRY.saturating_mul(1 << state.failures.min(16));
+            let pause = self.retry_after(state.failures);
             state.failures = state.failures.saturating_add(1);
             state.cause = Some(cause);
-            state.next_refresh = Instant::now() + ahead(doubled.min(self.settings.refresh_every));
+            state.next_refresh = Instant::now() + pause;
             state.return_at = state.return_at.map(|at| at.max(state.next_refresh));
             self.changes.send_replace(());
+        } else {
+            let failures = state.failing(label).map_or(0, |failing| failing.failures);
+            let until = Instant::now() + self.retry_after(failures);
+            state.failing.retain(|it| it.label != label);
+            state.failing.push(Failing { label, failures: failures.saturating_add(1), cause, until });
         }
+        self.error(label, cause)
+    }
+
+    fn error(&self, label: Label, cause: Cause) -> SourceError {
         SourceError { secret: self.secret.to_string(), label, origin: self.source.origin(), cause }
+    }
+
+    /// The pause after so many failures in a row, and one more.
+    fn retry_after(&self, failures: u32) -> Duration {
+        ahead(FIRST_RETRY.saturating_mul(1 << failures.min(16)).min(self.settings.refresh_every))
     }
 
     /// Replaces the version in use.
@@ -267,7 +314,13 @@ impl Shared {
 
     /// The version with this label, read again if that was longer ago than the refresh interval.
     pub(crate) async fn labelled(self: &Arc<Self>, label: Label) -> Result<Option<Snapshot>, SourceError> {
-        let found = self.state().cached.iter().find(|(it, ..)| *it == label).cloned();
+        let found = {
+            let state = self.state();
+            if let Some(failing) = state.failing(label).filter(|failing| Instant::now() < failing.until) {
+                return Err(self.error(label, failing.cause));
+            }
+            state.cached.iter().find(|(it, ..)| *it == label).cloned()
+        };
         if let Some((_, read, body)) = found
             && read.elapsed() < self.settings.refresh_every
         {
@@ -403,7 +456,12 @@ impl Shared {
 }
 
 impl State {
+    fn failing(&self, label: Label) -> Option<&Failing> {
+        self.failing.iter().find(|it| it.label == label)
+    }
+
     fn cache(&mut self, label: Label, read: Instant, body: Option<Arc<Body>>) {
+        self.failing.retain(|it| it.label != label);
         self.cached.retain(|(it, ..)| *it != label);
         self.cached.push((label, read, body));
     }

@@ -184,3 +184,54 @@ async fn no_setting_is_too_long() {
     assert!(!connecting.is_finished() && secret.current().is_ok());
     assert!(!secret.is_retired_at_age(longest));
 }
+
+/// A virtual machine that was suspended: nothing ran meanwhile, and then the first query comes.
+#[test]
+fn after_a_freeze_the_first_login_reads_once_instead_of_failing() {
+    let runtime = || tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().unwrap();
+    let (store, server) = (Store::with_current("v1"), Server::accepting(&["v2"]));
+    let first = runtime();
+    let secret = first.block_on(store.secret().serve_stale_for(1000 * SECOND).start()).unwrap();
+    drop(first);
+    store.create("v2");
+    store.finish();
+    runtime().block_on(async {
+        advance(3600 * SECOND).await;
+        let logins = (0..100).map(|_| {
+            let (secret, server) = (secret.clone(), server.clone());
+            tokio::spawn(async move { server.opens(&secret).await })
+        });
+        for login in logins.collect::<Vec<_>>() {
+            assert_eq!(login.await.unwrap(), "v2");
+        }
+        assert_eq!(store.fetches(), 2);
+        // If it cannot be read, the error is what it was.
+        store.fail(Some(Cause::Unavailable));
+        advance(3600 * SECOND).await;
+        let error = server.connect(&secret).await.unwrap_err().to_string();
+        assert!(error.contains("The last read failed: the service cannot be reached"), "{error}");
+    });
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_verifier_causes_no_storm_while_another_version_is_in_use_or_a_label_cannot_be_read() {
+    let (store, server) = (Store::with_current("v1"), Server::accepting(&["v2"]));
+    let secret = store.start().await;
+    store.create("v2");
+    assert_eq!(server.opens(&secret).await, "v2");
+    let before = store.fetches();
+    for _ in 0..1000 {
+        let current = secret.version(Label::Current).await.unwrap().unwrap();
+        assert_eq!((current.label(), current.version_id()), (Label::Current, "v1"));
+    }
+    assert_eq!(store.fetches(), before);
+    store.fail_for(Label::Previous, Cause::Throttled);
+    let began = Instant::now();
+    while began.elapsed() < 100 * SECOND {
+        let error = secret.version(Label::Previous).await.unwrap_err();
+        assert!(matches!(&error, Error::Source(source) if source.cause == Cause::Throttled), "{error:?}");
+        sleep(Duration::from_millis(50)).await;
+    }
+    // After 1, 2, 4 … 64 seconds.
+    assert!((before + 7..=before + 9).contains(&store.fetches()), "{}", store.fetches());
+}
