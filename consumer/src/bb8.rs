@@ -68,7 +68,8 @@ mod postgres {
     }
 
     impl<T> PostgresManager<T> {
-        /// User and password come from the secret. So do host, port and database, where `config` has none.
+        /// User and password come from the secret. So do host, port and database where `config` has none, and those from the version
+        /// that was read first, as for [`connect`](crate::tokio_postgres::connect).
         pub fn new(secret: &RotatingSecret, config: Config, tls: T) -> Self {
             Self { secret: secret.clone(), config, tls }
         }

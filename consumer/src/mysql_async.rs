@@ -5,11 +5,10 @@
 //! use lockstep_secret::RotatingSecret;
 //! use lockstep_secret::mysql_async::{Pool, options};
 //! use lockstep_secret::source::SecretsManager;
-//! use mysql_async::SslOpts;
 //! use mysql_async::prelude::Queryable;
 //!
 //! let secret = RotatingSecret::builder(SecretsManager::from_env("app/database").await).start().await?;
-//! let pool = Pool::new(&secret, options(&secret.current()?)?.ssl_opts(SslOpts::default()));
+//! let pool = Pool::new(&secret, options(&secret.current()?)?);
 //! let one: Option<u8> = pool.get_conn().await?.query_first("SELECT 1").await?;
 //! # Ok(()) }
 //! ```
@@ -18,7 +17,7 @@ use crate::error::ConnectError;
 use crate::secret::{Attempt, RotatingSecret};
 use crate::snapshot::Snapshot;
 use crate::value::ValueError;
-use mysql_async::{Conn, Error, Opts, OptsBuilder};
+use mysql_async::{Conn, Error, Opts, OptsBuilder, SslOpts};
 use std::fmt;
 use std::sync::{Mutex, PoisonError};
 use tokio::time::sleep;
@@ -28,10 +27,15 @@ const ACCESS_DENIED: [u16; 2] = [1045, 1698];
 
 /// Options with host, port and database of a secret, where it has them.
 ///
+/// The server's certificate and name are verified: otherwise whoever stands in between would be sent the passwords of all versions.
+/// Whoever wants less, or has an authority of their own (that of RDS is not in the usual bundles), says so by
+/// [`ssl_opts`](OptsBuilder::ssl_opts).
+///
 /// # Errors
-/// The secret has no host.
+/// The secret has no host, or its host is the path of a socket.
 pub fn options(snapshot: &Snapshot) -> Result<OptsBuilder, ValueError> {
-    let options = OptsBuilder::default().ip_or_hostname(snapshot.field("host")?).db_name(snapshot.field("dbname").ok());
+    let options = OptsBuilder::default().ip_or_hostname(snapshot.host()?).db_name(snapshot.field("dbname").ok());
+    let options = options.ssl_opts(SslOpts::default());
     Ok(snapshot.port().map_or(options.clone(), |port| options.tcp_port(port)))
 }
 

@@ -100,6 +100,17 @@ impl Snapshot {
         ValueError::NotAHeader { secret, version_id, key: key.to_owned() }
     }
 
+    /// The host. Drivers take one that begins with a slash for the directory of a socket.
+    #[cfg(any(feature = "tokio-postgres", feature = "mysql-async", feature = "sqlx-postgres", feature = "sqlx-mysql"))]
+    pub(crate) fn host(&self) -> Result<&str, ValueError> {
+        let host = self.field("host")?;
+        if host.starts_with(['/', '@']) {
+            let (secret, version_id) = (self.0.body.secret.to_string(), self.0.body.version_id.clone());
+            return Err(ValueError::NotAHost { secret, version_id });
+        }
+        Ok(host)
+    }
+
     /// The port, if there is one.
     #[cfg(any(feature = "tokio-postgres", feature = "mysql-async", feature = "sqlx-postgres", feature = "sqlx-mysql"))]
     pub(crate) fn port(&self) -> Option<u16> {

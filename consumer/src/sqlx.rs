@@ -179,15 +179,19 @@ mod postgres {
     use super::Login;
     use crate::snapshot::Snapshot;
     use crate::value::ValueError;
-    use sqlx::postgres::PgConnectOptions;
+    use sqlx::postgres::{PgConnectOptions, PgSslMode};
     use sqlx::{Error, Postgres};
 
     /// Options with host, port and database of a secret, where it has them. Variables such as `PGHOST` count for the rest.
     ///
+    /// The server's certificate and name are verified: otherwise whoever stands in between would be sent the passwords of all versions.
+    /// `PGSSLROOTCERT` or [`ssl_root_cert`](PgConnectOptions::ssl_root_cert) names the authority if it is one of your own (that of RDS is not in the
+    /// usual bundles). Whoever wants less says so, by [`ssl_mode`](PgConnectOptions::ssl_mode).
+    ///
     /// # Errors
-    /// The secret has no host.
+    /// The secret has no host, or its host is the path of a socket.
     pub fn postgres_options(snapshot: &Snapshot) -> Result<PgConnectOptions, ValueError> {
-        let mut options = PgConnectOptions::new_without_pgpass().host(snapshot.field("host")?);
+        let mut options = PgConnectOptions::new_without_pgpass().host(snapshot.host()?).ssl_mode(PgSslMode::VerifyFull);
         if let Some(port) = snapshot.port() {
             options = options.port(port);
         }
@@ -214,7 +218,7 @@ mod mysql {
     use super::Login;
     use crate::snapshot::Snapshot;
     use crate::value::ValueError;
-    use sqlx::mysql::{MySqlConnectOptions, MySqlDatabaseError};
+    use sqlx::mysql::{MySqlConnectOptions, MySqlDatabaseError, MySqlSslMode};
     use sqlx::{Error, MySql};
 
     /// `ER_ACCESS_DENIED_ERROR`, and `ER_ACCESS_DENIED_NO_PASSWORD_ERROR` of a socket's plugin.
@@ -222,10 +226,14 @@ mod mysql {
 
     /// Options with host, port and database of a secret, where it has them.
     ///
+    /// The server's certificate and name are verified: otherwise whoever stands in between would be sent the passwords of all versions.
+    /// [`ssl_ca`](MySqlConnectOptions::ssl_ca) names the authority if it is one of your own (that of RDS is not in the usual bundles). Whoever
+    /// wants less says so, by [`ssl_mode`](MySqlConnectOptions::ssl_mode).
+    ///
     /// # Errors
-    /// The secret has no host.
+    /// The secret has no host, or its host is the path of a socket.
     pub fn mysql_options(snapshot: &Snapshot) -> Result<MySqlConnectOptions, ValueError> {
-        let mut options = MySqlConnectOptions::new().host(snapshot.field("host")?);
+        let mut options = MySqlConnectOptions::new().host(snapshot.host()?).ssl_mode(MySqlSslMode::VerifyIdentity);
         if let Some(port) = snapshot.port() {
             options = options.port(port);
         }

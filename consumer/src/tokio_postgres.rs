@@ -23,7 +23,12 @@ use tokio_postgres::{Client, Config, Connection, Error, Socket};
 
 /// Connects with the version that works, as [`RotatingSecret::connect_with`] finds it.
 ///
-/// User and password come from the secret. So do host, port and database, where `config` has none.
+/// User and password come from the secret. Host, port and database come from it, too, where `config` has none: from the version that this
+/// process read first. A later version changes user and password only. Otherwise whoever may write the secret could send the
+/// application's connections elsewhere. If the server moves, start the application anew.
+///
+/// Use a connector for TLS, and [`SslMode::Require`](tokio_postgres::config::SslMode::Require): the driver's own mode goes on in clear text
+/// with whoever says that there is no TLS.
 ///
 /// # Errors
 /// [`ConnectError`].
@@ -47,6 +52,7 @@ pub(crate) async fn connect_and_tell<T>(
 where
     T: MakeTlsConnect<Socket> + Clone,
 {
+    let config = &secret.shared().place.fill(config).map_err(|error| ConnectError::Secret(error.into()))?;
     let attempt = |snapshot: Snapshot| {
         let tls = tls.clone();
         async move {
@@ -64,16 +70,43 @@ where
 pub fn configured(config: &Config, snapshot: &Snapshot) -> Result<Config, ValueError> {
     let mut config = config.clone();
     config.user(snapshot.username()?).password(snapshot.password()?);
-    if config.get_hosts().is_empty() && config.get_hostaddrs().is_empty() {
-        config.host(snapshot.field("host")?);
-        if let (true, Some(port)) = (config.get_ports().is_empty(), snapshot.port()) {
-            config.port(port);
-        }
-    }
-    if let (None, Ok(name)) = (config.get_dbname(), snapshot.field("dbname")) {
-        config.dbname(name);
-    }
     Ok(config)
+}
+
+/// The configuration with host, port and database of a version, where it has none of its own.
+///
+/// # Errors
+/// Neither has a host, or the version's host is the path of a socket.
+pub fn placed(config: &Config, snapshot: &Snapshot) -> Result<Config, ValueError> {
+    Place::of(snapshot).fill(config)
+}
+
+/// Where the server is, as the version says that was read first.
+pub(crate) struct Place {
+    host: Result<String, ValueError>,
+    port: Option<u16>,
+    database: Option<String>,
+}
+
+impl Place {
+    pub(crate) fn of(snapshot: &Snapshot) -> Self {
+        let database = snapshot.field("dbname").ok().map(str::to_owned);
+        Self { host: snapshot.host().map(str::to_owned), port: snapshot.port(), database }
+    }
+
+    fn fill(&self, config: &Config) -> Result<Config, ValueError> {
+        let mut config = config.clone();
+        if config.get_hosts().is_empty() && config.get_hostaddrs().is_empty() {
+            config.host(self.host.clone()?);
+            if let (true, Some(port)) = (config.get_ports().is_empty(), self.port) {
+                config.port(port);
+            }
+        }
+        if let (None, Some(name)) = (config.get_dbname(), &self.database) {
+            config.dbname(name);
+        }
+        Ok(config)
+    }
 }
 
 /// Whether the server refused the user or the password

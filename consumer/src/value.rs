@@ -63,6 +63,14 @@ pub enum ValueError {
         /// The key that was asked for.
         key: String,
     },
+    /// The host is the path of a socket. Whoever wants a socket says so in the application's own options: a secret must not choose it.
+    #[error("the host in version {version_id} of the secret {secret} is the path of a socket, not the name of a host")]
+    NotAHost {
+        /// The secret's name.
+        secret: String,
+        /// The version.
+        version_id: String,
+    },
     /// There is a character in the field that no HTTP header may have, such as the end of a line.
     #[error("the field {key:?} in version {version_id} of the secret {secret} cannot stand in an HTTP header")]
     NotAHeader {

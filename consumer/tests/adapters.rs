@@ -86,11 +86,65 @@ async fn a_configuration_counts_more_than_the_secret() {
     let value = r#"{"host": "db", "port": 5433, "dbname": "shop", "username": "app", "password": "hunter2"}"#;
     let snapshot = secret(&home.path().join("database"), value).await.current().unwrap();
     let configured = |config: &tokio_postgres::Config| {
-        let config = lockstep_secret::tokio_postgres::configured(config, &snapshot).unwrap();
+        let config = lockstep_secret::tokio_postgres::placed(config, &snapshot).unwrap();
         (format!("{:?}", config.get_hosts()), config.get_ports().to_vec(), config.get_dbname().map(str::to_owned))
     };
     let mut config = tokio_postgres::Config::new();
     assert_eq!(configured(&config), (r#"[Tcp("db")]"#.to_owned(), vec![5433], Some("shop".to_owned())));
     config.host("other").dbname("own");
     assert_eq!(configured(&config), (r#"[Tcp("other")]"#.to_owned(), vec![], Some("own".to_owned())));
+}
+
+/// Listens, and tells whether somebody connected. The connection is closed at once.
+async fn door() -> (u16, tokio::task::JoinHandle<()>) {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    (port, tokio::spawn(async move { drop(listener.accept().await) }))
+}
+
+/// Whoever may write the secret must not send the application's connections elsewhere.
+#[tokio::test]
+async fn a_later_version_does_not_move_connections_to_another_server() {
+    let home = tempfile::tempdir().unwrap();
+    let path = home.path().join("database");
+    let ((first, at_first), (second, at_second)) = (door().await, door().await);
+    let value = |port: u16, user: &str| {
+        format!(r#"{{"host": "127.0.0.1", "port": {port}, "username": "{user}", "password": "hunter2"}}"#)
+    };
+    let secret = secret(&path, &value(first, "app")).await;
+    fs::write(&path, value(second, "other")).unwrap();
+    assert_eq!(secret.refresh().await.unwrap().username(), Ok("other"));
+    let connected =
+        lockstep_secret::tokio_postgres::connect(&secret, &tokio_postgres::Config::new(), tokio_postgres::NoTls).await;
+    assert!(matches!(connected.map(drop), Err(ConnectError::Failed(_))));
+    at_first.await.unwrap();
+    assert!(!at_second.is_finished());
+    at_second.abort();
+}
+
+#[tokio::test]
+async fn a_secret_chooses_no_socket() {
+    let home = tempfile::tempdir().unwrap();
+    let value = r#"{"host": "/tmp", "username": "app", "password": "hunter2"}"#;
+    let secret = secret(&home.path().join("database"), value).await;
+    let config = tokio_postgres::Config::new();
+    let error = lockstep_secret::tokio_postgres::connect(&secret, &config, tokio_postgres::NoTls).await.map(drop);
+    assert!(matches!(error, Err(ConnectError::Secret(Error::Value(ValueError::NotAHost { .. })))), "{error:?}");
+}
+
+#[cfg(all(feature = "sqlx-postgres", feature = "sqlx-mysql", feature = "mysql-async"))]
+#[tokio::test]
+async fn options_that_are_made_from_a_secret_verify_the_server() {
+    use sqlx::mysql::MySqlSslMode;
+    use sqlx::postgres::PgSslMode;
+    let home = tempfile::tempdir().unwrap();
+    let value = r#"{"host": "db", "username": "app", "password": "hunter2"}"#;
+    let snapshot = secret(&home.path().join("database"), value).await.current().unwrap();
+    let postgres = lockstep_secret::sqlx::postgres_options(&snapshot).unwrap();
+    assert!(matches!(postgres.get_ssl_mode(), PgSslMode::VerifyFull));
+    let mysql = lockstep_secret::sqlx::mysql_options(&snapshot).unwrap();
+    assert!(matches!(mysql.get_ssl_mode(), MySqlSslMode::VerifyIdentity));
+    let options = mysql_async::Opts::from(lockstep_secret::mysql_async::options(&snapshot).unwrap());
+    let tls = options.ssl_opts().expect("there is TLS");
+    assert!(!tls.accept_invalid_certs() && !tls.skip_domain_validation());
 }

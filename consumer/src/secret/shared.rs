@@ -43,6 +43,8 @@ pub(crate) struct Shared {
     /// From this age on a snapshot needs a second look: its refresh is late, or it is too old.
     overdue: Duration,
     pub(crate) began: Instant,
+    #[cfg(feature = "tokio-postgres")]
+    pub(crate) place: crate::tokio_postgres::Place,
     now: ArcSwap<Inner>,
     state: Mutex<State>,
     current: Flight<Answer>,
@@ -94,8 +96,9 @@ impl Shared {
         began: Instant,
     ) -> Self {
         let body = Arc::new(body(&secret, first));
+        let now = Snapshot::new(Arc::clone(&body), Label::Current, began);
         let state = State {
-            current: Arc::clone(&body),
+            current: body,
             return_at: None,
             failures: 0,
             cause: None,
@@ -114,7 +117,9 @@ impl Shared {
             overdue: (settings.refresh_every + settings.fetch_within).min(settings.serve_stale_for),
             settings,
             began,
-            now: ArcSwap::from(Snapshot::new(body, Label::Current, began).0),
+            #[cfg(feature = "tokio-postgres")]
+            place: crate::tokio_postgres::Place::of(&now),
+            now: ArcSwap::from(now.0),
             state: Mutex::new(state),
             current: Flight::default(),
             pending: Flight::default(),
