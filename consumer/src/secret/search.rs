@@ -250,7 +250,7 @@ impl<'a, E> Search<'a, E> {
                     Read::Late => return Err(self.given_up()),
                     Read::Failed(error) => {
                         let cause = error.cause;
-                        self.trouble = trouble.get_or_insert(error).clone().into();
+                        self.trouble = Some(trouble.get_or_insert(error).clone());
                         // A source that does not answer for one label does not answer for the next one.
                         if cause.is_transient() || cause == Cause::Denied { break } else { continue }
                     }
