@@ -163,7 +163,7 @@ impl Pooler {
             "[databases]\n* = host=127.0.0.1 port={target}\n\
              [pgbouncer]\nlisten_addr = 127.0.0.1\nlisten_port = {port}\nunix_socket_dir =\n\
              auth_type = scram-sha-256\nauth_file = {users}\n{ask}\
-             pool_mode = {mode}\nserver_reset_query = {reset}\n\
+             pool_mode = {mode}\nserver_reset_query = {reset}\nserver_login_retry = 1\n\
              client_tls_sslmode = require\nclient_tls_cert_file = {cert}\nclient_tls_key_file = {key}\n\
              server_tls_sslmode = verify-full\nserver_tls_ca_file = {ca}\n",
             target = self.target,

@@ -38,7 +38,7 @@ async fn ask(lab: &Lab) -> Vec<Value> {
 async fn boto3_reads_instances_clusters_and_refusals() {
     let lab = Lab::builder(env!("CARGO_BIN_EXE_scripted-function")).start().await.unwrap();
     let rds = lab.rds();
-    rds.instance(Instance::new("orders", "postgres", "orders.abc.example", 5432));
+    rds.instance(Instance::new("orders", "postgres", "orders.abc.example", 5432).with_iam_authentication());
     rds.instance(Instance::new("orders-ro", "postgres", "a&b<c>", 5433).replica_of("orders"));
     rds.instance(
         Instance::new("shop-1", "aurora-mysql", "h", 1).member_of("shop").replica_of_cluster("other").in_the_making(),
@@ -51,14 +51,17 @@ async fn boto3_reads_instances_clusters_and_refusals() {
         json!({"DBInstances": [{
             "DBInstanceIdentifier": "orders", "Engine": "postgres", "DBInstanceArn": arn("db:orders"),
             "Endpoint": {"Address": "orders.abc.example", "Port": 5432},
+            "IAMDatabaseAuthenticationEnabled": true,
         }]}),
         json!({"DBInstances": [{
             "DBInstanceIdentifier": "orders-ro", "Engine": "postgres", "DBInstanceArn": arn("db:orders-ro"),
             "Endpoint": {"Address": "a&b<c>", "Port": 5433}, "ReadReplicaSourceDBInstanceIdentifier": "orders",
+            "IAMDatabaseAuthenticationEnabled": false,
         }]}),
         json!({"DBInstances": [{
             "DBInstanceIdentifier": "shop-1", "Engine": "aurora-mysql", "DBInstanceArn": arn("db:shop-1"),
             "DBClusterIdentifier": "shop", "ReadReplicaSourceDBClusterIdentifier": "other",
+            "IAMDatabaseAuthenticationEnabled": false,
         }]}),
         json!({"DBClusters": [{
             "DBClusterIdentifier": "shop", "Engine": "aurora-mysql", "DBClusterArn": arn("cluster:shop"), "Endpoint": "w",
