@@ -24,8 +24,8 @@ NOT_CALLED = {
 
 MOVES = "secretsmanager:UpdateSecretVersionStage"
 
-# Scripts that the lab's tests run instead of a function.
-SCRIPTS = {"scripted-function"}
+# What tests run that is no function of the template.
+SCRIPTS = {"scripted-function", "mine"}
 
 
 def policies(role, resources):

@@ -11,6 +11,8 @@ pub mod http;
 mod label;
 #[cfg(feature = "mysql-async")]
 pub mod mysql_async;
+#[cfg(feature = "tokio-postgres")]
+mod place;
 mod retire;
 mod secret;
 mod snapshot;

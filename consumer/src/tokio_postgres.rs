@@ -14,6 +14,7 @@
 //! ```
 
 use crate::error::ConnectError;
+use crate::place::Place;
 use crate::secret::{Attempt, RotatingSecret};
 use crate::snapshot::Snapshot;
 use crate::value::ValueError;
@@ -52,7 +53,7 @@ pub(crate) async fn connect_and_tell<T>(
 where
     T: MakeTlsConnect<Socket> + Clone,
 {
-    let config = &secret.shared().place.fill(config).map_err(|error| ConnectError::Secret(error.into()))?;
+    let config = &filled(config, &secret.shared().place).map_err(|error| ConnectError::Secret(error.into()))?;
     let attempt = |snapshot: Snapshot| {
         let tls = tls.clone();
         async move {
@@ -78,35 +79,21 @@ pub fn configured(config: &Config, snapshot: &Snapshot) -> Result<Config, ValueE
 /// # Errors
 /// Neither has a host, or the version's host is the path of a socket.
 pub fn placed(config: &Config, snapshot: &Snapshot) -> Result<Config, ValueError> {
-    Place::of(snapshot).fill(config)
+    filled(config, &Place::of(snapshot))
 }
 
-/// Where the server is, as the version says that was read first.
-pub(crate) struct Place {
-    host: Result<String, ValueError>,
-    port: Option<u16>,
-    database: Option<String>,
-}
-
-impl Place {
-    pub(crate) fn of(snapshot: &Snapshot) -> Self {
-        let database = snapshot.field("dbname").ok().map(str::to_owned);
-        Self { host: snapshot.host().map(str::to_owned), port: snapshot.port(), database }
-    }
-
-    fn fill(&self, config: &Config) -> Result<Config, ValueError> {
-        let mut config = config.clone();
-        if config.get_hosts().is_empty() && config.get_hostaddrs().is_empty() {
-            config.host(self.host.clone()?);
-            if let (true, Some(port)) = (config.get_ports().is_empty(), self.port) {
-                config.port(port);
-            }
+fn filled(config: &Config, place: &Place) -> Result<Config, ValueError> {
+    let mut config = config.clone();
+    if config.get_hosts().is_empty() && config.get_hostaddrs().is_empty() {
+        config.host(place.host.clone()?);
+        if let (true, Some(port)) = (config.get_ports().is_empty(), place.port) {
+            config.port(port);
         }
-        if let (None, Some(name)) = (config.get_dbname(), &self.database) {
-            config.dbname(name);
-        }
-        Ok(config)
     }
+    if let (None, Some(name)) = (config.get_dbname(), &place.database) {
+        config.dbname(name);
+    }
+    Ok(config)
 }
 
 /// Whether the server refused the user or the password

@@ -44,7 +44,7 @@ pub(crate) struct Shared {
     overdue: Duration,
     pub(crate) began: Instant,
     #[cfg(feature = "tokio-postgres")]
-    pub(crate) place: crate::tokio_postgres::Place,
+    pub(crate) place: crate::place::Place,
     now: ArcSwap<Inner>,
     state: Mutex<State>,
     current: Flight<Answer>,
@@ -118,7 +118,7 @@ impl Shared {
             settings,
             began,
             #[cfg(feature = "tokio-postgres")]
-            place: crate::tokio_postgres::Place::of(&now),
+            place: crate::place::Place::of(&now),
             now: ArcSwap::from(now.0),
             state: Mutex::new(state),
             current: Flight::default(),
