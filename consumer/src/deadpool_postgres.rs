@@ -24,7 +24,7 @@ use tokio_postgres::{Client, Config, Error, Socket};
 /// A builder of a pool whose password rotates. Connections of an old version close at a pace when they come out of the pool's idle ones.
 ///
 /// User and password come from the secret. So do host, port and database where `config` has none, and those from the version that was
-/// read first, as for [`connect`](crate::tokio_postgres::connect).
+/// read first, as for [`connect`].
 pub fn builder<T>(secret: &RotatingSecret, config: Config, tls: T) -> PoolBuilder
 where
     T: MakeTlsConnect<Socket> + Clone + Send + Sync + 'static,
