@@ -134,8 +134,8 @@ pub(super) struct Judge {
     done: Option<Done>,
     /// Whether a fault has happened.
     pub(super) faulted: bool,
-    /// Whether two invocations ran at once.
-    pub(super) concurrent: bool,
+    /// Whether an invocation of createSecret ran beside another one.
+    pub(super) created_at_once: bool,
     /// Whether a value that an issuer got too late has taken effect, and was not replaced yet.
     late: bool,
     /// Whether the last step that called the rotation done said that old credentials have ended.
@@ -168,7 +168,7 @@ impl Judge {
             misled_at: None,
             done: None,
             faulted: false,
-            concurrent: false,
+            created_at_once: false,
             late: false,
             retired: true,
             seen: None,
@@ -366,7 +366,7 @@ impl Judge {
         self.done = Some(Done { at: self.calls, began });
         let acted = [self.acted_at, self.misled_at].into_iter().flatten().any(|at| at >= began);
         // Two invocations of createSecret that roll a key at once end each other's (docs/issuers.md).
-        let rolled_at_once = self.case.strategy == Strategy::Roll && self.concurrent;
+        let rolled_at_once = self.case.strategy == Strategy::Roll && self.created_at_once;
         self.retired = retired && !acted;
         self.at_limit |= !self.open && rolled_at_once;
         if !self.open && !self.raced(began) && !acted && !rolled_at_once {

@@ -166,7 +166,7 @@ fn look_for_survivors(world: &World) {
 /// Follows the advice of the errors that rotations end in.
 async fn advise(world: &Arc<World>) -> Option<String> {
     let (labels, acts) = (world.labels(SECRET), world.inner().judge.acts.len());
-    let concurrent = world.inner().judge.concurrent;
+    let created_at_once = world.inner().judge.created_at_once;
     let unlabelled = {
         let inner = world.inner();
         inner.judge.is_unlabelled(Outside::of(world.case, &inner.server, &inner.issuer), &labels)
@@ -204,7 +204,7 @@ async fn advise(world: &Arc<World>) -> Option<String> {
         inner.judge.violated(&format!("nothing-helps: {chain}"), "rotations fail although all advice was followed");
         return None;
     }
-    if acts == 0 && !is_documented(world.case, concurrent, &codes) {
+    if acts == 0 && !is_documented(world.case, created_at_once, &codes) {
         inner.judge.violated(&format!("stuck: {chain}"), "rotations fail for ever after faults alone");
     } else if unlabelled && codes.contains(&Code::LockedOut.as_str()) {
         let what = "the password is in a version without a label, and no rotation finds it";
@@ -219,9 +219,10 @@ async fn advise(world: &Arc<World>) -> Option<String> {
 /// Whether faults alone may end in these errors. Of keys that an issuer rolls, docs/issuers.md says that two invocations at once end
 /// each other's key, and the description that the first rotation of a key that a person has made ends in `key-unproven` if the
 /// answer to the roll is lost.
-fn is_documented(case: Case, concurrent: bool, codes: &[&str]) -> bool {
+fn is_documented(case: Case, created_at_once: bool, codes: &[&str]) -> bool {
     let is = |code: &str| {
-        concurrent && code == Code::PendingRejected.as_str() || case.before == 0 && code == Code::KeyUnproven.as_str()
+        created_at_once && code == Code::PendingRejected.as_str()
+            || case.before == 0 && code == Code::KeyUnproven.as_str()
     };
     case.strategy == Strategy::Roll && codes.last().is_some_and(|code| is(code))
 }

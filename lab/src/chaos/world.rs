@@ -549,7 +549,7 @@ impl Process {
                 What::Act(act) => (world.hooks.act)(&world, act).await,
                 What::Fault(Fault::HeldUp) => {
                     world.inner().judge.faulted = true;
-                    world.inner().judge.concurrent = true;
+                    self.note_beside(&world);
                     held = Some(());
                 }
                 What::Fault(fault) => {
@@ -562,6 +562,12 @@ impl Process {
             self.hold().await;
         }
         Ok(pass)
+    }
+
+    /// Another invocation will run beside this one.
+    fn note_beside(&self, world: &World) {
+        let creates = self.state().label.starts_with(Step::Create.as_str());
+        world.inner().judge.created_at_once |= creates;
     }
 
     async fn suffer(self: &Arc<Self>, world: &Arc<World>, fault: Fault, pass: &mut Pass) {
@@ -582,7 +588,7 @@ impl Process {
             Fault::SentTwice => pass.verdict = Verdict::SentTwice,
             Fault::DeliveredTwice => self.state().again = true,
             Fault::AtOnce => {
-                world.inner().judge.concurrent = true;
+                self.note_beside(world);
                 let (payload, twin) = (self.state().payload.clone(), world.clone());
                 let task = tokio::spawn(async move { drop(twin.deliver(payload).await) });
                 together(world, task).await;

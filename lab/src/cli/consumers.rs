@@ -1,16 +1,14 @@
 //! `cargo lab consumers`: applications with the crate `lockstep-secret` while their secret rotates.
 
 use super::bar::Bar;
-use super::load::{cannot_write, check_directory};
+use super::kinds::{built, check_picture, chosen, write_picture};
 use super::named::named;
 use super::rotate::setup_json;
 use super::screen::{Screen, Style};
-use super::setup::{function, setup};
+use super::setup::setup;
 use super::stop::Stop;
-use super::target::Function;
-use crate::build::Profile;
 use crate::consumers::{Plan, ProgramRow, Row, Runtimes, Summary, run, svg};
-use crate::load::{Engine, Error, Functions, Kind, Strategy, Times};
+use crate::load::{Engine, Error, Strategy, Times};
 use clap::Args;
 use serde::Serialize;
 use std::path::PathBuf;
@@ -69,24 +67,11 @@ pub(super) async fn consumers(screen: &Screen, arguments: &Consumers) -> Result<
 }
 
 async fn all(screen: &Screen, arguments: &Consumers) -> Result<(), Stop> {
-    let engine = |kind: &Kind| arguments.engine.is_none_or(|wanted| wanted == kind.engine);
-    let strategy = |kind: &Kind| arguments.strategy.is_none_or(|wanted| wanted == kind.strategy);
-    let kinds: Vec<_> = Kind::ALL.into_iter().filter(engine).filter(strategy).collect();
-    if kinds.is_empty() {
-        return Err(Stop::Usage("this server does not have this strategy".to_owned()));
-    }
+    let kinds = chosen(arguments.engine, arguments.strategy)?;
     if let Some(path) = &arguments.plot {
-        check_directory(path)?;
+        check_picture(path)?;
     }
-    let profile = if arguments.release { Profile::Release } else { Profile::Dev };
-    let mut functions = Functions::new();
-    for kind in &kinds {
-        let package = kind.engine.function();
-        if !functions.contains_key(package) {
-            let binary = function(screen, package, &Function::Built(profile)).await?;
-            functions.insert(package, binary);
-        }
-    }
+    let functions = built(screen, &kinds, arguments.release).await?;
     let &Consumers { times, workers, seed, programs, .. } = arguments;
     // The others have no means against it, and what they lose is to be the rotations' doing.
     let calm = arguments.calm || programs;
@@ -109,8 +94,7 @@ async fn all(screen: &Screen, arguments: &Consumers) -> Result<(), Stop> {
         summaries.push(summary);
     }
     if let Some(path) = &arguments.plot {
-        std::fs::write(path, svg(&summaries)).map_err(|error| cannot_write(path, &error))?;
-        screen.fact("picture", &path.display().to_string());
+        write_picture(screen, path, svg(&summaries))?;
     }
     let failed = summaries.iter().any(|summary| !summary.problems.is_empty());
     screen.json(&Report { outcome: if failed { "failed" } else { "ok" }, consumers: &summaries });

@@ -1,20 +1,19 @@
 //! `cargo lab load`: rotations under load.
 
 use super::bar::Bar;
+use super::kinds::{built, check_picture, chosen, write_picture};
 use super::named::named;
 use super::rotate::setup_json;
 use super::screen::{Screen, Style};
-use super::setup::{function, setup};
+use super::setup::setup;
 use super::stop::Stop;
-use super::target::Function;
-use crate::build::Profile;
 use crate::load::{
     self, Consumption, Engine, Error, Fleet, FleetPlan, Functions, Kind, Strategy, Summary, Times, consume,
     rotate_fleet, svg,
 };
 use clap::Args;
 use serde::Serialize;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 /// How finely the picture shows a rotation.
@@ -74,19 +73,10 @@ pub(super) async fn load(screen: &Screen, arguments: &Load) -> Result<(), Stop> 
 
 async fn run(screen: &Screen, arguments: &Load) -> Result<(), Stop> {
     let kinds = kinds(arguments)?;
-    let profile = if arguments.release { Profile::Release } else { Profile::Dev };
-    let mut functions = Functions::new();
-    for kind in &kinds {
-        let package = kind.engine.function();
-        if !functions.contains_key(package) {
-            let binary = function(screen, package, &Function::Built(profile)).await?;
-            functions.insert(package, binary);
-        }
-    }
+    let functions = built(screen, &kinds, arguments.release).await?;
     let rows = if arguments.times > 0 { consumers(screen, arguments, &kinds, &functions).await? } else { Vec::new() };
     if let Some(path) = &arguments.plot {
-        std::fs::write(path, svg(&rows)).map_err(|error| cannot_write(path, &error))?;
-        screen.fact("picture", &path.display().to_string());
+        write_picture(screen, path, svg(&rows))?;
     }
     let fleet = if arguments.secrets > 0 { Some(fleet(screen, arguments, kinds, &functions).await?) } else { None };
     let summaries: Vec<_> = rows.into_iter().map(|(summary, _)| summary).collect();
@@ -103,12 +93,7 @@ async fn run(screen: &Screen, arguments: &Load) -> Result<(), Stop> {
 /// What is to be rotated, if the arguments fit together.
 fn kinds(arguments: &Load) -> Result<Vec<Kind>, Stop> {
     let usage = |text: &str| Err(Stop::Usage(text.to_owned()));
-    let engine = |kind: &Kind| arguments.engine.is_none_or(|wanted| wanted == kind.engine);
-    let strategy = |kind: &Kind| arguments.strategy.is_none_or(|wanted| wanted == kind.strategy);
-    let kinds: Vec<_> = Kind::ALL.into_iter().filter(engine).filter(strategy).collect();
-    if kinds.is_empty() {
-        return usage("this server does not have this strategy");
-    }
+    let kinds = chosen(arguments.engine, arguments.strategy)?;
     if arguments.times == 0 && arguments.secrets == 0 {
         return usage("--times 0 and --secrets 0 leave nothing to do");
     }
@@ -116,22 +101,9 @@ fn kinds(arguments: &Load) -> Result<Vec<Kind>, Stop> {
         if arguments.times == 0 {
             return usage("--plot shows the logins of consumers, and --times 0 leaves them out");
         }
-        check_directory(path)?;
+        check_picture(path)?;
     }
     Ok(kinds)
-}
-
-/// A picture can be written there, as far as that can be told before it is drawn.
-pub(super) fn check_directory(path: &Path) -> Result<(), Stop> {
-    let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    if directory.is_dir() {
-        return Ok(());
-    }
-    Err(Stop::Usage(format!("--plot {}: there is no directory {}", path.display(), directory.display())))
-}
-
-pub(super) fn cannot_write(path: &Path, error: &std::io::Error) -> Stop {
-    Stop::Setup(format!("{} could not be written: {error}", path.display()))
 }
 
 fn stopped(screen: &Screen, error: Error) -> Stop {

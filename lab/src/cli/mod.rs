@@ -9,6 +9,7 @@ mod consumers;
 mod database;
 mod diagnose;
 mod issued_key;
+mod kinds;
 mod load;
 mod named;
 mod obtain;

@@ -18,7 +18,7 @@ use tokio::time::timeout;
 
 /// Until the first query. Only what hangs should be cut off.
 const START_LIMIT: Duration = Duration::from_secs(60);
-/// For the last queries, some of which wait for a password that works.
+/// For the last queries. Some of them wait for a password that works.
 const END_LIMIT: Duration = Duration::from_secs(90);
 /// How much of what a program has written is told if it ends early.
 const TOLD: usize = 600;
@@ -276,7 +276,7 @@ impl Running {
         let _ = self.child.start_kill();
         let seen = line.ok().and_then(Result::ok).flatten().and_then(|line| serde_json::from_str(&line).ok());
         let Some(seen) = seen else {
-            return Err(format!("{}: it did not tell what it has seen{}", program.title, last(&mut self.errors)));
+            return Err(format!("{}: it ended without its counts{}", program.title, last(&mut self.errors)));
         };
         Ok(ProgramRow { program: program.title, ours: program.ours, seen })
     }

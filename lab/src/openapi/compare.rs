@@ -21,7 +21,7 @@ pub struct Compared {
     pub found: Vec<(String, String)>,
     /// The number of facts that the document confirms.
     pub told: usize,
-    /// The places of which the document says nothing.
+    /// The places that the document does not describe.
     pub silent: Vec<String>,
     /// The differences.
     pub differences: Vec<Difference>,

@@ -18,7 +18,7 @@ pub struct Difference {
 pub(super) struct Findings {
     /// The number of facts that the document confirms.
     pub(super) told: usize,
-    /// The places of which it says nothing.
+    /// The places that the document does not describe.
     pub(super) silent: Vec<String>,
     pub(super) differences: Vec<Difference>,
     /// What is no difference, but worth knowing.

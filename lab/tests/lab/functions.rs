@@ -1,13 +1,11 @@
 //! Functions that are more than one binary: programs with arguments, several in one lab, and what they print.
 
+use crate::lambda_host::{PATIENCE, host, payload};
 use lab::Lab;
-use lab::disturb::Disturb;
 use lab::lambda::{Follower, Function, Host, Outcome};
 use serde_json::{Value, json};
 use std::time::{Duration, Instant};
 
-/// What no invocation here comes near, however busy the machine.
-const PATIENCE: Duration = Duration::from_secs(30);
 const SCRIPTED: &str = env!("CARGO_BIN_EXE_scripted-function");
 
 /// A shell that runs `script` with the scripted function as `$0`.
@@ -18,18 +16,8 @@ fn shell(script: &str) -> Function {
     function
 }
 
-fn host(function: Function) -> Host {
-    let host = Host::new(&Disturb::new()).unwrap();
-    host.deploy(function);
-    host
-}
-
 async fn invoke(host: &Host, event: Value) -> Outcome {
     host.invoke("wrapped", event.to_string().into_bytes()).await.unwrap()
-}
-
-fn payload(outcome: &Outcome) -> Value {
-    serde_json::from_slice(&outcome.payload).unwrap()
 }
 
 async fn ends(pid: &Value) {

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use std::time::{Duration, Instant};
 
 /// What no invocation here comes near, however busy the machine, unless a time-out is what it is for.
-const PATIENCE: Duration = Duration::from_secs(30);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 
 fn function() -> Function {
     let mut function = Function::new("scripted", env!("CARGO_BIN_EXE_scripted-function"));
@@ -14,7 +14,7 @@ fn function() -> Function {
     function
 }
 
-fn host(function: Function) -> Host {
+pub(crate) fn host(function: Function) -> Host {
     let host = Host::new(&Disturb::new()).unwrap();
     host.deploy(function);
     host
@@ -24,7 +24,7 @@ async fn invoke(host: &Host, event: Value) -> Outcome {
     host.invoke("scripted", event.to_string().into_bytes()).await.unwrap()
 }
 
-fn payload(outcome: &Outcome) -> Value {
+pub(crate) fn payload(outcome: &Outcome) -> Value {
     serde_json::from_slice(&outcome.payload).unwrap()
 }
 

@@ -20,7 +20,7 @@ pub(in crate::cli) struct Serve {
     /// As --with, for one database whose --strategy is chosen.
     #[arg(long, value_enum)]
     engine: Option<Engine>,
-    /// How the password changes, and of which user [default: single-user, or dual-password for mysql]. With --engine, or
+    /// The strategy of the rotation [default: single-user, or dual-password for mysql]. With --engine, or
     /// for postgres without it.
     #[arg(long, value_enum)]
     strategy: Option<Strategy>,
