@@ -8,6 +8,7 @@ import json
 import logging
 import os
 import re
+import subprocess
 import tomllib
 import unittest
 import zipfile
@@ -15,12 +16,13 @@ import zipfile
 import no_credentials  # noqa: F401
 import boto3
 import make_template
+from botocore import xform_name
 from moto import mock_aws
 from samcli.cli.types import CfnParameterOverridesType
 from samcli.commands.deploy.guided_config import GuidedConfig
 from samcli.lib.providers.sam_function_provider import SamFunctionProvider
 from samcli.lib.providers.sam_stack_provider import SamLocalStackProvider
-from template import PLACEHOLDER, ROOT, Deployment, conditions_used, load, references, sam_transform, walk
+from template import PLACEHOLDER, ROOT, Deployment, conditions_used, load, references, sam_transform, sub_parts, walk
 
 # The SAM CLI turns on the log of botocore.
 logging.getLogger("botocore").setLevel(logging.WARNING)
@@ -98,6 +100,18 @@ def accepts(parameter, value):
     return not ("MinValue" in parameter and not parameter["MinValue"] <= int(value) <= parameter["MaxValue"])
 
 
+def alarms(template):
+    """The alarms of a template or a deployment."""
+    resources = template.resources if isinstance(template, Deployment) else template["Resources"]
+    return {name: it for name, it in resources.items() if it["Type"] == "AWS::CloudWatch::Alarm"}
+
+
+def longest_prefix():
+    """The longest NamePrefix that the template accepts."""
+    pattern = WRITTEN["Parameters"]["NamePrefix"]["AllowedPattern"]
+    return 1 + int(re.search(r"\{0,(\d+)\}", pattern)[1])
+
+
 def policy_documents(deployment):
     for resource in deployment.resources.values():
         for part in walk(resource):
@@ -129,13 +143,15 @@ class Parameters(unittest.TestCase):
 
     def test_invalid_values_are_refused(self):
         for name, value in {
-            "NamePrefix": "a" * 56,
+            "NamePrefix": "a" * (longest_prefix() + 1),
             "SecretTagKey": 'team": "", "x',
             "SecretTagValue": "${aws:PrincipalTag/team}",
             "SecretNamePrefix": "*",
             "SuperuserSecretArns": SECRET.format("a")[:-7],
             "KmsKeyArns": "alias/mine",
             "WatchSchedule": "daily",
+            "LookMissingHours": "169",
+            "RunbookUrl": "https://example.com/runbooks/",
             "ExcludeCharacters": ":/@\"'\\",
             "LayerArns": "arn:aws:lambda:eu-central-1:123456789012:layer:ca",
             "CaBundle": "MIIB",
@@ -221,6 +237,14 @@ class Template(unittest.TestCase):
                     anything |= {it["Sid"] for it in document["Statement"] if it["Resource"] == "*" and it["Effect"] == "Allow"}
         self.assertEqual(anything, {"FindOverdueRotations", "NetworkInterfacesForLambda", "Traces"})
 
+    def test_keys_are_used_through_secrets_manager_in_every_partition(self):
+        # AWS's pages have both names for China.
+        services = [{"Fn::Sub": f"secretsmanager.${{AWS::Region}}.{it}"} for it in ("amazonaws.com", "${AWS::URLSuffix}")]
+        statements = [it for it in walk(WRITTEN["Resources"]["CommonPolicy"]) if isinstance(it, dict) and "kms:Decrypt" in it.get("Action", "")]
+        self.assertEqual([it["Sid"] for it in statements], ["KeysOfTheSecrets", "KeyOfThisStack"])
+        for statement in statements:
+            self.assertEqual(statement["Condition"]["StringEquals"]["kms:ViaService"], services)
+
     def test_each_statement_is_explained(self):
         page = DEPLOY_PAGE.read_text(encoding="utf-8")
         statements = {it["Sid"] for it in walk(WRITTEN["Resources"]) if isinstance(it, dict) and "Sid" in it}
@@ -229,8 +253,10 @@ class Template(unittest.TestCase):
 
     def test_each_output_and_alarm_is_explained(self):
         page = DEPLOY_PAGE.read_text(encoding="utf-8")
-        alarms = {name for name, it in WRITTEN["Resources"].items() if it["Type"] == "AWS::CloudWatch::Alarm"}
-        names = {re.sub(f"^({'|'.join(SUFFIXES)})", "", it) for it in alarms | set(WRITTEN["Outputs"])}
+        names = {re.sub(f"^({'|'.join(SUFFIXES)})", "", it) for it in WRITTEN["Outputs"]}
+        for resource in alarms(WRITTEN).values():
+            name = resource["Properties"]["AlarmName"]["Fn::Sub"].removeprefix("${NamePrefix}-")
+            names.add("\n| `" + re.sub(f"^({'|'.join(SUFFIXES.values())})-", "FUNCTION-", name) + "` |")
         self.assertEqual(sorted(it for it in names if it not in page), [])
 
     def test_lambda_drops_no_line_of_the_log(self):
@@ -260,6 +286,61 @@ class Template(unittest.TestCase):
             for metric in metrics:
                 if "MetricStat" in metric:
                     self.assertRegex(expression, rf"\bFILL\({metric['Id']}, 0\)", name)
+
+    def test_an_alarm_rings_again_for_the_next_failure(self):
+        # An alarm acts when its state changes, so it has to be OK again before the next look, and soon after a failure.
+        for resource in alarms(TEMPLATE).values():
+            properties = resource["Properties"]
+            name = properties["AlarmName"]["Fn::Sub"]
+            periods = {it["Period"] for it in walk(properties) if isinstance(it, dict) and "Period" in it}
+            # "Errors" counts three within an hour. CloudWatch looks back a day at most with shorter periods, and a week with these.
+            expected = 3600 if name.endswith(("-errors", "-look-missing")) else 300
+            self.assertEqual(periods, {expected}, name)
+            evaluated = properties["EvaluationPeriods"]
+            self.assertEqual(evaluated, {"Ref": "LookMissingHours"} if name.endswith("-look-missing") else 1, name)
+            missing = "breaching" if name.endswith("-look-missing") else "notBreaching"
+            self.assertEqual(properties["TreatMissingData"], missing, name)
+            self.assertEqual(properties["AlarmActions"], [{"Ref": "AlarmTopic"}], name)
+
+    def test_each_function_has_its_alarms_and_the_stack_the_others(self):
+        for parameters in combinations():
+            watched = parameters.get("WatchSchedule") != "never"
+            expected = {"throttled", "step-near-timeout", "failure-rule-broken"}
+            expected |= {"rotation-overdue", "watch-rule-broken"} if watched else set()
+            expected |= {"journal-not-draining"} if parameters["DeployApiKey"] == "true" else set()
+            for function in deployed(parameters):
+                own = {"rotation-failed", "errors"} | ({"look-missing"} if watched else set())
+                expected |= {f"{SUFFIXES[function]}-{it}" for it in own}
+            deployment = Deployment(TEMPLATE, **parameters)
+            names = {it["Properties"]["AlarmName"]["Fn::Sub"].removeprefix("${NamePrefix}-") for it in alarms(deployment).values()}
+            self.assertEqual(names, expected)
+
+    def test_a_mail_names_the_log_the_first_command_and_the_page(self):
+        deployment = Deployment(TEMPLATE, **dict.fromkeys(FUNCTIONS, "true"), NamePrefix="p" * longest_prefix())
+        failure, = (it["InputTransformer"]["InputTemplate"] for it in deployment.resources["FailureRule"]["Properties"]["Targets"])
+        mails = {"rotation-failed": failure}
+        for resource in alarms(deployment).values():
+            properties = resource["Properties"]
+            mails[properties["AlarmName"]["Fn::Sub"].removeprefix("${NamePrefix}-")] = properties["AlarmDescription"]
+        for name, text in mails.items():
+            with self.subTest(name):
+                text, own = sub_parts(text["Fn::Sub"])
+                own = {key: " ".join(value["Fn::Join"][1]) for key, value in own.items()}
+                own |= {"AWS::Region": "ap-southeast-7", "AlarmTopic": "arn:aws:sns:ap-southeast-7:123456789012:lockstep-" + "t" * 60}
+                text = PLACEHOLDER.sub(lambda key: str((deployment.parameters | own)[key[1]]), text)
+                # "AlarmDescription", PutMetricAlarm.
+                self.assertLessEqual(len(text), 1024)
+                _, log, command, page = (it.strip('"') for it in text.split("\n"))
+                self.assertRegex(log, r"^Log groups?: (/aws/lambda/|none, )")
+                suffix = re.sub(f"^({'|'.join(SUFFIXES.values())})-", "", name)
+                self.assertEqual(page, f"What to do: {deployment.parameters['RunbookUrl']}/alarms/{suffix}.md")
+                called = re.findall(r"\baws ([a-z0-9]+) ([a-z-]+) ", command.removeprefix("First command: "))
+                self.assertTrue(called, command)
+                for service, operation in called:
+                    # `logs tail` is a command of the AWS CLI's own.
+                    known = {xform_name(it, "-") for it in boto3.client(service).meta.service_model.operation_names} | {"tail"}
+                    self.assertIn(operation, known)
+                subprocess.run(["bash", "-n", "-c", command.removeprefix("First command: ").replace("<secret>", "secret")], check=True)
 
     def test_each_metric_is_one_that_functions_emit(self):
         page = (ROOT / "docs/observability.md").read_text(encoding="utf-8")
