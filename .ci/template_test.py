@@ -22,6 +22,7 @@ from samcli.cli.types import CfnParameterOverridesType
 from samcli.commands.deploy.guided_config import GuidedConfig
 from samcli.lib.providers.sam_function_provider import SamFunctionProvider
 from samcli.lib.providers.sam_stack_provider import SamLocalStackProvider
+from moto_template import NOT_IN_MOTO, for_moto
 from template import PLACEHOLDER, ROOT, Deployment, conditions_used, load, references, sam_transform, sub_parts, walk
 
 # The SAM CLI turns on the log of botocore.
@@ -30,6 +31,7 @@ logging.getLogger("botocore").setLevel(logging.WARNING)
 WRITTEN = load(ROOT / "template.yaml")
 TEMPLATE = sam_transform(WRITTEN)
 EXAMPLE = load(ROOT / "examples/deploy/database.yaml")
+ALTERNATING = load(ROOT / "examples/deploy/alternating.yaml")
 DEPLOY_PAGE = ROOT / "docs/deploy.md"
 # Ids begin the names of a function's resources, and names are in what AWS shows.
 SUFFIXES = {it["id"]: it["name"] for it in make_template.functions()}
@@ -61,15 +63,6 @@ EVERYTHING = {
     "RolePath": "/rotation/",
 }
 NOTHING = {"WatchSchedule": "never"}
-# Resource types that moto's CloudFormation does not create (version 5.2.1). It has to create all others.
-NOT_IN_MOTO = {
-    "AWS::CloudWatch::Alarm",
-    "AWS::SNS::Subscription",
-    "AWS::SNS::TopicPolicy",
-    "AWS::SecretsManager::RotationSchedule",
-    "AWS::SecretsManager::Secret",
-    "AWS::SecretsManager::SecretTargetAttachment",
-}
 
 
 def combinations():
@@ -131,7 +124,7 @@ class Parameters(unittest.TestCase):
             self.assertEqual("AllowedPattern" in parameter, "ConstraintDescription" in parameter, name)
 
     def test_each_is_used(self):
-        for template in (WRITTEN, EXAMPLE):
+        for template in (WRITTEN, EXAMPLE, ALTERNATING):
             sections = {name: it for name, it in template.items() if name not in ("Parameters", "Metadata", "Rules")}
             self.assertEqual(sorted(set(template["Parameters"]) - set(references(sections))), [])
 
@@ -384,11 +377,22 @@ def functions_for_local_invocation(parameters):
 
 class Example(unittest.TestCase):
     def test_nothing_dangles(self):
-        deployment = Deployment(EXAMPLE)
-        self.assertEqual((deployment.dangling(), deployment.missing_dependencies()), ([], []))
+        for example in (EXAMPLE, ALTERNATING):
+            deployment = Deployment(example)
+            self.assertEqual((deployment.dangling(), deployment.missing_dependencies()), ([], []))
 
     def test_the_permission_comes_before_the_schedule(self):
         self.assertEqual(EXAMPLE["Resources"]["Schedule"]["DependsOn"], ["Permission", "Attachment"])
+        # The permission is in the nested stack, which is complete before its output is read.
+        self.assertEqual(ALTERNATING["Resources"]["Schedule"]["DependsOn"], "Attachment")
+        arn = ALTERNATING["Resources"]["Schedule"]["Properties"]["RotationLambdaARN"]
+        self.assertEqual(arn, {"Fn::GetAtt": ["Lockstep", "Outputs.PostgresFunctionArn"]})
+
+    def test_the_nested_stack_gets_parameters_that_it_has(self):
+        nested = ALTERNATING["Resources"]["Lockstep"]["Properties"]
+        self.assertEqual((ROOT / "examples/deploy" / nested["TemplateURL"]).resolve(), ROOT / "template.yaml")
+        self.assertLessEqual(set(nested["Parameters"]), set(WRITTEN["Parameters"]))
+        self.assertTrue(accepts(WRITTEN["Parameters"]["SuperuserSecretArns"], SECRET.format("rds!db-0a")))
 
     def test_what_it_imports_is_exported(self):
         exported = {it["Export"]["Name"]["Fn::Sub"] for it in WRITTEN["Outputs"].values() if "Export" in it}
@@ -504,20 +508,11 @@ def deploy(name, template, parameters):
     """Deploys into moto. Returns the outputs, and the types of resources that the stack should have and does have. Conditions are evaluated
     first, because moto looks for the resources of both branches."""
     deployment = Deployment(template, **parameters)
-    body = {
-        "Parameters": template["Parameters"],
-        "Mappings": template.get("Mappings", {}),
-        "Resources": {name: it for name, it in deployment.resources.items() if it["Type"] not in NOT_IN_MOTO},
-        "Outputs": deployment.outputs,
-    }
-    for part in ("Resources", "Outputs"):
-        body[part] = {name: {key: it[key] for key in it if key != "Condition"} for name, it in body[part].items()}
-    unknown = set(deployment.resources) - set(body["Resources"])
     cloudformation = boto3.client("cloudformation")
     put_code()
     cloudformation.create_stack(
         StackName=name,
-        TemplateBody=json.dumps(for_moto(body, unknown, deployment.parameters)),
+        TemplateBody=json.dumps(for_moto(deployment)),
         Parameters=[{"ParameterKey": key, "ParameterValue": value} for key, value in parameters.items()],
         Capabilities=["CAPABILITY_IAM"],
     )
@@ -540,28 +535,6 @@ def put_code():
         return
     s3.create_bucket(Bucket="artifacts", CreateBucketConfiguration={"LocationConstraint": "eu-central-1"})
     s3.put_object(Bucket="artifacts", Key="function.zip", Body=archive.getvalue())
-
-
-def for_moto(body, unknown, parameters):
-    """Puts a text in place of each reference to a resource that moto does not create, and a dictionary in place of the policy that is text."""
-    body = json.loads(json.dumps(body))
-    for part in walk(body):
-        if not isinstance(part, dict):
-            continue
-        if part.get("Ref") in unknown:
-            part["Fn::Sub"] = f"ref-of-{part.pop('Ref')}"
-        if isinstance(part.get("Fn::Sub"), str):
-            for name in unknown:
-                part["Fn::Sub"] = part["Fn::Sub"].replace(f"${{{name}.Arn}}", f"arn-of-{name}").replace(f"${{{name}}}", f"ref-of-{name}")
-        if "Fn::Sub" in part.get("PolicyDocument", {}):
-            part["PolicyDocument"] = json.loads(filled_in(part["PolicyDocument"]["Fn::Sub"], parameters))
-    return body
-
-
-def filled_in(text, parameters):
-    """The result of Fn::Sub for a text that refers only to parameters."""
-    pseudo = {"AWS::Partition": "aws", "AWS::Region": "eu-central-1", "AWS::AccountId": "123456789012"}
-    return PLACEHOLDER.sub(lambda name: (parameters | pseudo)[name[1]], text)
 
 
 if __name__ == "__main__":
