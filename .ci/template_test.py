@@ -44,7 +44,9 @@ EVERYTHING = {
     "SecretTagKey": "team",
     "SecretTagValue": "orders",
     "SuperuserSecretArns": SECRET.format("superuser"),
+    "SuperuserSecretNamePrefix": "rds!",
     "AdminSecretArns": SECRET.format("admin"),
+    "AdminSecretNamePrefix": "admins/",
     "IssuerSourceArns": "arn:aws:ssm:eu-central-1:123456789012:parameter/issuers/acme",
     "KmsKeyArns": KEY,
     "CreateKmsKey": "true",
@@ -141,6 +143,7 @@ class Parameters(unittest.TestCase):
             "SecretTagValue": "${aws:PrincipalTag/team}",
             "SecretNamePrefix": "*",
             "SuperuserSecretArns": SECRET.format("a")[:-7],
+            "SuperuserSecretNamePrefix": "app*",
             "KmsKeyArns": "alias/mine",
             "WatchSchedule": "daily",
             "LookMissingHours": "169",
@@ -454,6 +457,11 @@ class DeployedIntoMoto(unittest.TestCase):
             self.assertNotRegex(json.dumps(document), r"\$\{|AWS::|Fn::")
             for statement in document["Statement"]:
                 self.assertTrue({"Effect", "Action", "Resource"} <= set(statement), statement)
+                named = statement["Resource"] if isinstance(statement["Resource"], list) else [statement["Resource"]]
+                for resource in named:
+                    self.assertRegex(resource, r"^(\*|arn:[^,]+)$", statement)
+                if statement.get("Sid") in ("SuperuserPasswords", "AdminCredentials"):
+                    self.assertEqual([it.rsplit(":", 1)[1][-1] == "*" for it in named], [False, True])
 
     def check_rules(self, parameters):
         events = boto3.client("events")

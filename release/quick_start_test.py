@@ -100,6 +100,23 @@ class QuickStart(unittest.TestCase):
             names = [it["FunctionName"] for it in boto3.client("lambda", endpoint_url=typing.url).list_functions()["Functions"]]
             self.assertEqual(names, ["lockstep-mysql"])
 
+    def test_the_deploy_page_s_command_shows_whether_a_trail_logs_management_events(self):
+        block, = re.findall(r"```sh\n(for trail in .*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
+        with Typing("x86_64") as typing:
+            boto3.client("s3", endpoint_url=typing.url).create_bucket(
+                Bucket="trails", CreateBucketConfiguration={"LocationConstraint": "eu-central-1"}
+            )
+            trails = boto3.client("cloudtrail", endpoint_url=typing.url)
+            shown = lambda: re.sub(r"\s+", "", typing.type(block))  # noqa: E731
+            self.assertEqual(shown(), "")
+            trails.create_trail(Name="mine", S3BucketName="trails")
+            trails.put_event_selectors(TrailName="mine", EventSelectors=[{"ReadWriteType": "WriteOnly", "IncludeManagementEvents": True}])
+            self.assertEqual(shown(), 'false[[[true,"WriteOnly"]],[]]')
+            trails.start_logging(Name="mine")
+            selector = {"Field": "eventCategory", "Equals": ["Management"]}
+            trails.put_event_selectors(TrailName="mine", AdvancedEventSelectors=[{"Name": "all", "FieldSelectors": [selector]}])
+            self.assertRegex(shown(), r'^true\[.*"Field":"eventCategory","Equals":\["Management"\]')
+
     def make_what_exists(self, url):
         """The database and the network, as the README presupposes them."""
         boto3.client("rds", endpoint_url=url).create_db_instance(

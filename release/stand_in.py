@@ -1,6 +1,7 @@
 """A stand-in for CloudFormation, to which the AWS CLI is pointed: moto's server. SAM's own translator reads a template first. Types that moto
 lacks are left out, but a secret, its attachment to a database and its schedule, which are made here."""
 
+import functools
 import json
 import logging
 import urllib.request
@@ -74,6 +75,12 @@ def output_of(stack, attribute):
     return stack.output_map[attribute.removeprefix("Outputs.")].value
 
 
+@functools.lru_cache
+def client(service, url):
+    """Making a client takes longer than most of its calls."""
+    return boto3.client(service, endpoint_url=url)
+
+
 class Resource:
     """A resource that moto lacks, made with the services' own calls."""
 
@@ -100,7 +107,7 @@ class Resource:
 
     @classmethod
     def client(cls, service):
-        return boto3.client(service, endpoint_url=cls.url)
+        return client(service, cls.url)
 
 
 def made(kind):
@@ -119,7 +126,7 @@ def secret(name, properties):
     wanted = properties["GenerateSecretString"]
     password = manager.get_random_password(PasswordLength=int(wanted["PasswordLength"]), ExcludeCharacters=wanted["ExcludeCharacters"])
     value = json.loads(wanted["SecretStringTemplate"]) | {wanted["GenerateStringKey"]: password["RandomPassword"]}
-    return manager.create_secret(Name=f"{name}-made", SecretString=json.dumps(value))["ARN"]
+    return manager.create_secret(Name=properties.get("Name", f"{name}-made"), SecretString=json.dumps(value))["ARN"]
 
 
 @made("SecretTargetAttachment")
