@@ -99,16 +99,28 @@ drop_pending() {
         --remove-from-version-id "$(version_of AWSPENDING)"
 }
 
-# Begins a rotation, or goes on with the unfinished one, and waits up to two minutes for AWSCURRENT to move.
+# Begins a rotation, or goes on with the unfinished one, and waits up to two minutes for AWSCURRENT to move. Ends early if a step fails.
 rotate() {
-    local before
+    local before began described failed
+    described=$(aws secretsmanager describe-secret --secret-id "$SECRET" --query ARN --output text)
     before=$(version_of AWSCURRENT)
+    began=$(date -u +%Y-%m-%dT%H:%M:%S)
     aws secretsmanager rotate-secret --secret-id "$SECRET" > rotation.json 2> rotation.txt ||
         grep "A previous rotation isn't complete. That rotation will be reattempted" rotation.txt || { cat rotation.txt >&2; return 1; }
-    for _ in $(seq 60); do
+    local end=$((SECONDS + 120)) look=$((SECONDS + 15))
+    while ((SECONDS < end)); do
         [[ $(version_of AWSCURRENT) == "$before" ]] || { echo rotated; return; }
+        if ((SECONDS >= look)); then
+            look=$((SECONDS + 15))
+            (failures > failed.txt)
+            failed=$(jq --arg secret "$described" --arg began "$began" \
+                'any(.[]; .secret == $secret and .code != "killed" and .timestamp >= $began)' failures.json)
+            [[ $failed != true ]] || break
+        fi
         sleep 2
     done
-    echo 'not rotated: run diagnose, and failures' >&2
+    [[ $(version_of AWSCURRENT) == "$before" ]] || { echo rotated; return; }
+    echo 'not rotated' >&2
+    (failures >&2)
     return 1
 }
