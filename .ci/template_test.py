@@ -233,6 +233,13 @@ class Template(unittest.TestCase):
         names = {re.sub(f"^({'|'.join(SUFFIXES)})", "", it) for it in alarms | set(WRITTEN["Outputs"])}
         self.assertEqual(sorted(it for it in names if it not in page), [])
 
+    def test_each_alarm_has_a_page_for_the_person_who_is_woken(self):
+        alarms = [it["Properties"]["AlarmName"]["Fn::Sub"] for it in WRITTEN["Resources"].values() if it["Type"] == "AWS::CloudWatch::Alarm"]
+        self.assertGreater(len(alarms), 5)
+        for name in alarms:
+            suffix = re.sub(rf"^\$\{{NamePrefix\}}-(({'|'.join(SUFFIXES.values())})-)?", "", name)
+            self.assertTrue((ROOT / f"docs/runbooks/alarms/{suffix}.md").is_file(), name)
+
     def test_lambda_drops_no_line_of_the_log(self):
         # Lambda treats lines without a level, such as metrics, as INFO.
         for name in SUFFIXES:
