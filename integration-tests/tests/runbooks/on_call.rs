@@ -237,3 +237,23 @@ async fn a_password_that_somebody_changed_is_mended_from_the_mail() {
     script.typed(script.about(&world.lab, &secret.arn).said(&said).psql(&world.server)).await;
     well(&world, &secret).await;
 }
+
+/// A client that waits for a minute and sends the event again has a server refuse three times as many logins.
+#[test]
+fn no_command_sends_an_event_to_a_function_twice() {
+    let pages = ["docs/runbooks/terminal.sh", "docs/deploy.md", "events/README.md", "examples/deploy/README.md"];
+    for page in pages {
+        let text = std::fs::read_to_string(directory().join("../..").join(page)).expect("the page is there");
+        let text = text.replace("\\\n", " ");
+        let commands: Vec<_> = text.lines().filter(|line| line.contains("aws lambda invoke")).collect();
+        assert!(!commands.is_empty(), "{page} invokes nothing");
+        for command in commands {
+            let once = command.contains("AWS_MAX_ATTEMPTS=1 aws ") && command.contains("--cli-read-timeout 0");
+            assert!(once, "{page}: {command}");
+        }
+    }
+    // All other pages use the terminal's commands.
+    for page in ["", "alarms/", "codes/"].iter().flat_map(|folder| files(folder)).filter(|page| page.ends_with(".md")) {
+        assert!(commands_of(&page).iter().all(|block| !block.contains("lambda invoke")), "{page} invokes by itself");
+    }
+}
