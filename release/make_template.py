@@ -85,7 +85,16 @@ class Sources:
         )
 
     def render(self, file, **more):
-        return self.environment.get_template(file).render(
+        return self.rendered(self.environment.get_template(file), **more)
+
+    def function(self, function):
+        """A function whose texts are rendered, too."""
+        texts = {key: self.rendered(self.environment.from_string(function[key])) for key in ("environment", "statements", "conditions")}
+        return function | texts
+
+    def rendered(self, template, **more):
+        return template.render(
+            secrets=self.environment.get_template("secrets.yaml").module,
             functions=self.functions, each=self.each, listed=self.listed,
             longest_prefix=LONGEST_FUNCTION_NAME - max(len(f"-{it['name']}") for it in self.functions), **more,
         )
@@ -108,6 +117,7 @@ def made(described=None):
     """The text of template.yaml."""
     described = functions() if described is None else described
     sources = Sources(described)
+    sources.functions = described = [sources.function(it) for it in described]
     deploy = "".join(DEPLOY.format_map(it | {"default": str(it["default"]).lower()}) for it in described)
     declared = parameters(deploy + sources.render("parameters.yaml") + "".join(it["parameters"] for it in described))
     groups = [{"label": it, "parameters": [p["name"] for p in declared if p["group"] == it]} for it in GROUPS]
