@@ -231,7 +231,7 @@ class Template(unittest.TestCase):
             for kind, document in policy_documents(Deployment(TEMPLATE, **parameters)):
                 if kind in ("AWS::IAM::Role", "AWS::IAM::ManagedPolicy"):
                     anything |= {it["Sid"] for it in document["Statement"] if it["Resource"] == "*" and it["Effect"] == "Allow"}
-        self.assertEqual(anything, {"FindOverdueRotations", "NetworkInterfacesForLambda", "Traces"})
+        self.assertEqual(anything, {"FindOverdueRotations", "FindSecretsAlarmsAndCalls", "NetworkInterfacesForLambda", "Traces"})
 
     def test_keys_are_used_through_secrets_manager_in_every_partition(self):
         # AWS's pages have both names for China.
@@ -254,6 +254,13 @@ class Template(unittest.TestCase):
             name = resource["Properties"]["AlarmName"]["Fn::Sub"].removeprefix("${NamePrefix}-")
             names.add("\n| `" + re.sub(f"^({'|'.join(SUFFIXES.values())})-", "FUNCTION-", name) + "` |")
         self.assertEqual(sorted(it for it in names if it not in page), [])
+
+    def test_each_alarm_has_a_page_for_the_person_who_is_woken(self):
+        alarms = [it["Properties"]["AlarmName"]["Fn::Sub"] for it in WRITTEN["Resources"].values() if it["Type"] == "AWS::CloudWatch::Alarm"]
+        self.assertGreater(len(alarms), 5)
+        for name in alarms:
+            suffix = re.sub(rf"^\$\{{NamePrefix\}}-(({'|'.join(SUFFIXES.values())})-)?", "", name)
+            self.assertTrue((ROOT / f"docs/runbooks/alarms/{suffix}.md").is_file(), name)
 
     def test_lambda_drops_no_line_of_the_log(self):
         # Lambda treats lines without a level, such as metrics, as INFO.
@@ -479,20 +486,50 @@ class DeployedIntoMoto(unittest.TestCase):
         self.assertEqual([it["Id"] for it in targets["pattern"]], ["alarms"])
 
     def check_dashboard(self, parameters):
-        dashboard = json.loads(boto3.client("cloudwatch").get_dashboard(DashboardName="lockstep-eu-central-1")["DashboardBody"])
-        taken = set()
-        for widget in dashboard["widgets"]:
-            cells = set(itertools.product(
-                range(widget["x"], widget["x"] + widget["width"]), range(widget["y"], widget["y"] + widget["height"])
-            ))
-            self.assertFalse(cells & taken, widget)
-            self.assertLessEqual(widget["x"] + widget["width"], 24)
-            taken |= cells
-        alarms = next(it for it in dashboard["widgets"] if it["type"] == "alarm")["properties"]["alarms"]
+        cloudwatch = boto3.client("cloudwatch")
+        names = [it["DashboardName"] for it in cloudwatch.list_dashboards()["DashboardEntries"]]
+        self.assertEqual(sorted(names), [f"lockstep-eu-central-1{it}" for it in ("", "-debug", "-owner")])
+        dashboards = [json.loads(cloudwatch.get_dashboard(DashboardName=it)["DashboardBody"]) for it in names]
+        for dashboard in dashboards:
+            taken = set()
+            for widget in dashboard["widgets"]:
+                cells = set(itertools.product(
+                    range(widget["x"], widget["x"] + widget["width"]), range(widget["y"], widget["y"] + widget["height"])
+                ))
+                self.assertFalse(cells & taken, widget)
+                self.assertLessEqual(widget["x"] + widget["width"], 24)
+                taken |= cells
+                if widget["type"] == "log":
+                    # The log groups of the functions that are deployed, and of no other.
+                    groups = re.findall(r"SOURCE '([^']*)' \| ", widget["properties"]["query"])
+                    self.assertEqual(len(groups), len(deployed(parameters)), groups)
+        alarms = next(it for dashboard in dashboards for it in dashboard["widgets"] if it["type"] == "alarm")["properties"]["alarms"]
         # moto creates no alarms: for_moto has put a text in place of each ARN.
         resources = Deployment(TEMPLATE, **parameters).resources
         made = [f"arn-of-{name}" for name, it in resources.items() if it["Type"] == "AWS::CloudWatch::Alarm"]
         self.assertEqual(sorted(alarms), sorted(made))
+
+    def test_the_person_on_call_reads_values_only_if_the_deployer_says_so(self):
+        page = (ROOT / "docs/runbooks/README.md").read_text(encoding="utf-8")
+        table = page.split("| permission | on | for |")[1].split("\n\n")[0]
+        for reads in ("false", "true"):
+            with mock_aws():
+                deploy("lockstep", TEMPLATE, {"OnCallReadsValues": reads})
+                iam = boto3.client("iam")
+                policy, = (it for it in iam.list_policies(Scope="Local")["Policies"] if "OnCallPolicy" in it["PolicyName"])
+                document = iam.get_policy_version(PolicyArn=policy["Arn"], VersionId=policy["DefaultVersionId"])["PolicyVersion"]["Document"]
+            allowed = {action.split(":")[1] for it in document["Statement"] for action in as_list(it["Action"])}
+            values = {"GetSecretValue", "PutSecretValue"}
+            self.assertEqual(values & allowed, values if reads == "true" else set())
+            # Rows of the pages' table that are marked.
+            for row in re.findall(r"(?m)^\| (.*) \|.*\|.*✓.*\|$", table):
+                for action in re.findall(r"`(?:[a-z]+:)?(\w+)`", row):
+                    self.assertIn(action, allowed)
+            for statement in document["Statement"]:
+                if statement["Resource"] == "*":
+                    self.assertFalse([it for it in as_list(statement["Action"]) if not re.search(":(Describe|Get|List|Lookup)", it)])
+                elif any(it.startswith("secretsmanager:") for it in as_list(statement["Action"])):
+                    self.assertIn("secretsmanager:resource/AllowRotationLambdaArn", statement["Condition"]["StringEquals"])
 
     def test_the_example_beside_it(self):
         with mock_aws():
@@ -510,6 +547,10 @@ class DeployedIntoMoto(unittest.TestCase):
             self.assertEqual(stack["outputs"]["DatabaseHost"], database["Endpoint"]["Address"])
             policy = json.loads(boto3.client("lambda").get_policy(FunctionName="lockstep-postgres")["Policy"])
             self.assertEqual(sum(it["Principal"]["Service"] == "secretsmanager.amazonaws.com" for it in policy["Statement"]), 2)
+
+
+def as_list(value):
+    return value if isinstance(value, list) else [value]
 
 
 def deploy(name, template, parameters):

@@ -126,7 +126,8 @@ def made(described=None):
         sources.render("conditions.yaml"),
         sources.render("globals.yaml"),
         *(sources.render("function.yaml", f=it) for it in described),
-        *(sources.render(it) for it in ("policies.yaml", "topic.yaml", "alarms.yaml", "watch.yaml", "dashboard.yaml", "outputs.yaml")),
+        *(sources.render(it) for it in ("policies.yaml", "on-call.yaml", "topic.yaml", "alarms.yaml", "watch.yaml", "dashboard.yaml", "dashboard-owner.yaml",
+                                            "dashboard-debug.yaml", "outputs.yaml")),
     ]
     text = "\n".join(part.strip("\n") + "\n" for part in parts)
     return re.sub(r"\n{3,}", "\n\n", text)

@@ -10,7 +10,7 @@ use tokio::task::JoinSet;
 type Obtain = fn() -> provision::Result<PathBuf>;
 
 /// Each with the name that a person knows. A server comes with a data directory, which its first start would make otherwise.
-const EVERYTHING: [(&str, Obtain); 14] = [
+const EVERYTHING: [(&str, Obtain); 15] = [
     ("PostgreSQL 13", || postgres(Version::V13)),
     ("PostgreSQL 15", || postgres(Version::V15)),
     ("PostgreSQL 17", || postgres(Version::V17)),
@@ -25,6 +25,7 @@ const EVERYTHING: [(&str, Obtain); 14] = [
     ("moto, boto3, psycopg and the AWS CLI", provision::python),
     ("jq, openssl and curl", || Ok(provision::tools()?.unwrap_or_else(|| PathBuf::from("on the PATH")))),
     ("AWS's Runtime Interface Emulator", provision::rie),
+    ("cargo-lambda", provision::cargo_lambda),
 ];
 
 /// Obtains everything, side by side, and tells where each thing is.
