@@ -156,7 +156,7 @@ async fn the_report_has_a_line_for_each_secret() {
     let world = World::start().await;
     let good = world.user("one").await;
     good.rotated().await;
-    let value = world.document("two", "a password").to_string();
+    let value = world.user("two").await.at("AWSCURRENT").await.to_string();
     let formula = world.lab.create_secret("=1+1@cmd", &value).await.expect("the name is allowed");
     world.known(&formula).attached().await;
     let report = asked(&world.lab, json!({"Step": "report"})).await;

@@ -88,13 +88,14 @@ async fn a_person_with_a_keyboard_reads_the_details_and_begins_a_rotation() {
     assert_ne!(secret.version("AWSCURRENT").await, before, "the rotation that was begun from the page");
 }
 
-/// A secret that needs no server, as `status` opens none.
+/// A secret with a password that the server refuses, so that its test fails.
 async fn stored(world: &World, name: &str, user: &str, rules: Value) -> String {
     let value = world.document(user, "a password that nobody may see").to_string();
     let arn = world.lab.create_secret(name, &value).await.expect("the name is allowed");
     let request = json!({"SecretId": arn, "RotationLambdaARN": world.lab.function_arn(), "RotationRules": rules,
         "RotateImmediately": false});
     world.lab.call("RotateSecret", request).await.expect("it is attached");
+    world.lab.service().wait_rotation(&arn).await;
     arn
 }
 
@@ -141,7 +142,7 @@ async fn two_hundred_secrets_with_hostile_names_are_only_text() {
         for (url, theme) in [(&light, "light"), (&dark, "dark")] {
             browser.resize(1280, 800);
             show(&mut browser, url);
-            assert_eq!(browser.value("document.querySelectorAll('#widget table:first-of-type tbody tr').length"), 202);
+            assert_eq!(browser.value("document.querySelectorAll('#widget table:first-of-type tbody tr').length"), 200);
             let strange =
                 "document.querySelectorAll('#widget :is(script,img,iframe,svg,h1,object,embed,link,form)').length";
             assert_eq!(browser.value(strange), 0);
@@ -160,7 +161,11 @@ async fn two_hundred_secrets_with_hostile_names_are_only_text() {
                 assert!(text.contains(shown), "{shown} is not shown");
             }
             assert!(!text.contains("a password that nobody may see") && !text.contains("onerror"), "{text}");
-            assert!(text.contains("200 secrets, 40 late, 160 in time"), "{}", text.get(..300).unwrap_or(text));
+            assert!(
+                text.contains("200 secrets, 40 late, 160 failed, 0 in time"),
+                "{}",
+                text.get(..300).unwrap_or(text)
+            );
             let contrast = browser.value(LEAST_CONTRAST).as_u64().expect("a number");
             assert!(contrast >= 450, "{theme}: text has a contrast of {contrast} hundredths");
             if let Some(file) = picture(&format!("page-200-{theme}")) {
@@ -180,4 +185,63 @@ async fn two_hundred_secrets_with_hostile_names_are_only_text() {
     })
     .await
     .expect("the browser's part");
+}
+
+/// One secret and several, all healthy and not: pictures of these are in the documentation.
+#[tokio::test(flavor = "multi_thread")]
+async fn healthy_secrets_are_told_from_those_that_need_somebody() {
+    let sizes: &[usize] = if picture("").is_some() { &[1, 20, 200] } else { &[1, 4] };
+    for &size in sizes {
+        let world = World::with(Options::default(), |function| function.env("ALLOW_ROTATE_NOW", "true")).await;
+        for number in 0..size {
+            let value = world.user(&format!("app_{number:03}")).await.at("AWSCURRENT").await.to_string();
+            let name = format!("shop/{}/database-{number:03}", ["orders", "billing", "search", "reports"][number % 4]);
+            let arn = world.lab.create_secret(&name, &value).await.expect("a secret");
+            let secret = world.known(&arn);
+            secret.rotated().await;
+            secret.attached_on(json!({"AutomaticallyAfterDays": 30})).await;
+        }
+        let dashboard = Dashboard::of(&world.lab).await;
+        let [light, dark] = ["light", "dark"]
+            .map(|theme| dashboard.widget(world.lab.function_arn(), json!({}), json!({"theme": theme})));
+        let url = light.clone();
+        let healthy = move || {
+            let mut browser = Browser::start(1280, 620);
+            show(&mut browser, &url);
+            let text = browser.value("document.querySelector('.lockstep > p').innerText");
+            let words = format!("{size} secret{}, {size} in time", if size == 1 { "" } else { "s" });
+            assert_eq!(text, words.as_str());
+            assert_eq!(browser.value("document.querySelectorAll('tr.in-time').length"), size);
+            if let Some(file) = picture(&format!("page-{size}-healthy")) {
+                browser.picture(&file, false);
+            }
+        };
+        spawn_blocking(healthy).await.expect("the browser's part");
+        if size == 1 {
+            continue;
+        }
+        for number in 0..size / 4 {
+            let name = format!("shop/orders/database-{:03}", number * 4);
+            if number % 2 == 0 {
+                world.sql(&format!("ALTER ROLE app_{:03} NOLOGIN", number * 4)).await;
+                world.known(&name).refused().await;
+            } else {
+                let request = json!({"SecretId": name});
+                world.lab.call("CancelRotateSecret", request).await.expect("rotation is off");
+            }
+        }
+        let sick = move || {
+            let mut browser = Browser::start(1280, 620);
+            for (url, theme) in [(&light, "light"), (&dark, "dark")] {
+                show(&mut browser, url);
+                assert!(browser.value("document.querySelectorAll('tr.failed').length").as_u64() > Some(0));
+                let first = browser.value("document.querySelector('tbody tr').innerText");
+                assert!(first.as_str().expect("text").contains("login-disabled") || size > 4, "{first}");
+                if let Some(file) = picture(&format!("page-{size}-{theme}")) {
+                    browser.picture(&file, false);
+                }
+            }
+        };
+        spawn_blocking(sick).await.expect("the browser's part");
+    }
 }
