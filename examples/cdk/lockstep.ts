@@ -199,21 +199,18 @@ export class LockstepStack extends Stack {
       new iam.PolicyStatement({ sid: 'FindOverdueRotations', actions: ['secretsmanager:ListSecrets'], resources: ['*'] }),
       new iam.PolicyStatement({
         sid: 'OwnLogs',
-        actions: ['logs:CreateLogStream', 'logs:PutLogEvents'],
+        actions: ['logs:CreateLogStream', 'logs:PutLogEvents', 'logs:FilterLogEvents'],
         resources: [logGroup.logGroupArn],
       }),
+      // Shows ids, labels and dates of versions, and no value: for a secret's history, and to find a password in a version that has lost
+      // its label.
+      new iam.PolicyStatement({
+        sid: 'OlderVersions',
+        actions: ['secretsmanager:ListSecretVersionIds'],
+        resources: [secrets(props.secretNamePrefix ?? '')],
+        conditions: { StringEquals: { 'secretsmanager:resource/AllowRotationLambdaArn': functionArn } },
+      }),
     ];
-    if (isDatabase) {
-      // Finds a password in a version that has lost its label. Shows ids, labels and dates, and no value.
-      statements.push(
-        new iam.PolicyStatement({
-          sid: 'OlderVersions',
-          actions: ['secretsmanager:ListSecretVersionIds'],
-          resources: [secrets(props.secretNamePrefix ?? '')],
-          conditions: { StringEquals: { 'secretsmanager:resource/AllowRotationLambdaArn': functionArn } },
-        }),
-      );
-    }
     if (isDatabase && superuserSecretArns.length > 0) {
       statements.push(
         new iam.PolicyStatement({

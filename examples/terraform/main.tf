@@ -175,20 +175,17 @@ data "aws_iam_policy_document" "rotation" {
     }
   }
 
-  # Finds a password in a version that has lost its label. Shows ids, labels and dates, and no value.
-  dynamic "statement" {
-    for_each = local.is_database ? [1] : []
+  # Shows ids, labels and dates of versions, and no value: for a secret's history, and to find a password in a version that has lost its
+  # label.
+  statement {
+    sid       = "OlderVersions"
+    actions   = ["secretsmanager:ListSecretVersionIds"]
+    resources = ["${local.served}*"]
 
-    content {
-      sid       = "OlderVersions"
-      actions   = ["secretsmanager:ListSecretVersionIds"]
-      resources = ["${local.served}*"]
-
-      condition {
-        test     = "StringEquals"
-        variable = "secretsmanager:resource/AllowRotationLambdaArn"
-        values   = [local.function_arn]
-      }
+    condition {
+      test     = "StringEquals"
+      variable = "secretsmanager:resource/AllowRotationLambdaArn"
+      values   = [local.function_arn]
     }
   }
 
@@ -297,7 +294,7 @@ data "aws_iam_policy_document" "rotation" {
 
   statement {
     sid       = "OwnLogs"
-    actions   = ["logs:CreateLogStream", "logs:PutLogEvents"]
+    actions   = ["logs:CreateLogStream", "logs:PutLogEvents", "logs:FilterLogEvents"]
     resources = ["${aws_cloudwatch_log_group.rotation.arn}:*"]
   }
 

@@ -162,7 +162,7 @@ mod tests {
     use crate::disturb::Disturb;
     use crate::lambda::Function;
 
-    fn ask(logs: &Logs, more: Value) -> Value {
+    fn ask(logs: &Logs, more: &Value) -> Value {
         let mut request = json!({"logGroupName": "/aws/lambda/f", "filterPattern": "{ $.audit = \"rotation\" }"});
         for (name, value) in more.as_object().unwrap() {
             request[name] = value.clone();
@@ -180,17 +180,17 @@ mod tests {
             logs.write("f", at, "{\"audit\": \"other\"}");
             logs.write("g", at, "{\"audit\": \"rotation\"}");
         }
-        let all = ask(&logs, json!({}));
+        let all = ask(&logs, &json!({}));
         assert_eq!(all["events"].as_array().unwrap().len(), 3);
-        assert_eq!(ask(&logs, json!({"startTime": 1, "endTime": 1}))["events"][0]["timestamp"], 1);
-        let first = ask(&logs, json!({"limit": 2}));
+        assert_eq!(ask(&logs, &json!({"startTime": 1, "endTime": 1}))["events"][0]["timestamp"], 1);
+        let first = ask(&logs, &json!({"limit": 2}));
         assert_eq!(first["events"].as_array().unwrap().len(), 2);
-        let second = ask(&logs, json!({"limit": 2, "nextToken": first["nextToken"]}));
+        let second = ask(&logs, &json!({"limit": 2, "nextToken": first["nextToken"]}));
         assert_eq!((second["events"].as_array().unwrap().len(), &second["nextToken"]), (1, &Value::Null));
         for _ in 0..LOOKED_AT {
             logs.write("f", 0, "noise");
         }
-        let empty = ask(&logs, json!({"startTime": 0, "nextToken": "2"}));
+        let empty = ask(&logs, &json!({"startTime": 0, "nextToken": "2"}));
         assert_eq!(empty["events"], json!([]));
         assert!(empty["nextToken"].is_string());
         for wrong in [
@@ -198,7 +198,7 @@ mod tests {
             json!({"filterPattern": "{ $.a = 1 && $.b }"}),
             json!({"limit": 0}),
         ] {
-            assert!(ask(&logs, wrong.clone())["__type"].is_string(), "{wrong}");
+            assert!(ask(&logs, &wrong)["__type"].is_string(), "{wrong}");
         }
     }
 }

@@ -1,8 +1,10 @@
 //! What `status`, `history`, `report` and `rotateNow` answer.
 
+use integration_tests::issuer::{World as Issuers, lab_description};
 use integration_tests::{STEPS, World, uuid};
 use lab::Lab;
 use lab::disturb::Fault;
+use lab::issuer::Options as IssuerOptions;
 use lab::logs::now;
 use lab::servers::postgres::Options;
 use serde_json::{Value, json};
@@ -148,6 +150,40 @@ async fn the_history_of_a_secret_says_who_replaced_whom() {
         assert_eq!((&of(newer)["replaced"], &of(newer)["source"]), (&json!(older), &json!("log")), "{history}");
         assert_eq!(of(older)["replacedBy"], json!(newer), "{history}");
     }
+}
+
+/// The labels tell the last replacement also without a list of versions, and a function for keys may list them as well.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_history_without_a_list_of_versions_is_told_from_the_labels() {
+    let world = World::start().await;
+    let secret = world.user("one").await;
+    secret.rotated().await;
+    world.lab.disturb().restart();
+    world.lab.disturb().on_every("ListSecretVersionIds", Fault::Fail(403));
+    let history = asked(&world.lab, json!({"Step": "history", "SecretId": secret.arn})).await;
+    assert_eq!(history["notListed"], "service-denied", "{history}");
+    let current = secret.version("AWSCURRENT").await;
+    let versions = history["versions"].as_array().expect("versions");
+    let told = versions.iter().find(|version| version["version"] == json!(current)).expect("it has a label");
+    assert_eq!(told["replaced"], json!(secret.version("AWSPREVIOUS").await), "{history}");
+
+    let (world, issuer) = Issuers::lab_with(IssuerOptions::default(), &lab_description(), |function| {
+        function.env("ALLOW_ROTATE_NOW", "true")
+    })
+    .await;
+    let (id, key) = issuer.mint("by hand");
+    let secret = world.secret(json!({"apiKeyId": id, "apiKey": key})).await;
+    secret.rotated().await;
+    let history = asked(&world.lab, json!({"Step": "history", "SecretId": secret.arn})).await;
+    assert_eq!(history["versions"].as_array().expect("versions").len(), 2, "{history}");
+    let status = asked(&world.lab, json!({"Step": "status"})).await;
+    let row = row(&status, &secret.arn);
+    assert_eq!(row["strategy"], "API key, create_revoke", "{row}");
+    assert_eq!(row["user"], secret.field("AWSCURRENT", "apiKeyId").await.as_str(), "{row}");
+    asked(&world.lab, json!({"Step": "rotateNow", "SecretId": secret.arn})).await;
+    secret.settled().await;
+    let status = status.to_string();
+    assert!(!status.contains(&secret.field("AWSPREVIOUS", "apiKey").await), "the status shows a key");
 }
 
 /// As auditors read it: a name that is a formula stays text.

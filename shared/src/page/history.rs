@@ -24,6 +24,9 @@ pub(super) fn body(answer: &Value, view: &View) -> Html {
         self::version(version, view, &mut html);
     }
     html.markup("</tbody></table><p class=\"dim\">");
+    if let Some(why) = answer.get("notListed").and_then(Value::as_str) {
+        html.markup("Versions without a label, and dates, are missing: ").text(why).markup(". ");
+    }
     log(answer, view, &mut html);
     html.markup("</p>");
     html

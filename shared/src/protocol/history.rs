@@ -19,6 +19,8 @@ pub struct History {
     secret: String,
     description: Description,
     versions: Vec<ListedVersion>,
+    /// Why the versions without a label and the dates are missing, as an error's code.
+    unlisted: Option<&'static str>,
     activity: Activity,
 }
 
@@ -48,7 +50,7 @@ impl History {
             let order = |version: &ListedVersion| version.created.unwrap_or(Duration::MAX);
             order(b).cmp(&order(a)).then_with(|| a.id.cmp(&b.id))
         });
-        Self { secret: arn, description, versions, activity }
+        Self { secret: arn, description, versions, unlisted: None, activity }
     }
 
     fn moved<'a>(&'a self, version: &str) -> Option<Moved<'a>> {
@@ -99,6 +101,7 @@ impl History {
             "lastRotated": rotated.last_rotated.and_then(date),
             "next": rotated.due().filter(|_| rotated.rotation_enabled).and_then(date),
             "log": self.activity.log_json(),
+            "notListed": self.unlisted,
             "versions": self.versions.iter().map(|version| self.version_json(version)).collect::<Vec<_>>(),
         })
     }
@@ -108,7 +111,7 @@ impl<S: SecretStore, T: Target> Rotation<S, T> {
     /// The history of one secret. Reads only, and no value. `activity` reads the log.
     ///
     /// # Errors
-    /// Those of DescribeSecret and ListSecretVersionIds; [`Code::TimeSpent`].
+    /// Those of DescribeSecret; [`Code::TimeSpent`]. Without a list of versions, those with labels are told.
     pub async fn history(
         &self,
         secret: &str,
@@ -119,8 +122,12 @@ impl<S: SecretStore, T: Target> Rotation<S, T> {
         let work = async { tokio::join!(described, listed, activity) };
         let spent = |_| Error::new(Code::TimeSpent).with(Fact::Secret, secret);
         let (described, listed, activity) = deadline.limit(work).await.map_err(spent)?;
-        let of_secret = |error: Error| error.with_default(Fact::Secret, secret);
-        Ok(History::of(secret, described.map_err(of_secret)?, listed.map_err(of_secret)?, activity))
+        let described = described.map_err(|error| error.with_default(Fact::Secret, secret))?;
+        let (listed, unlisted) = match listed {
+            Ok(listed) => (listed, None),
+            Err(error) => (Vec::new(), Some(error.code().as_str())),
+        };
+        Ok(History { unlisted, ..History::of(secret, described, listed, activity) })
     }
 }
 
