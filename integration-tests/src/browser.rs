@@ -15,7 +15,7 @@ use std::time::Duration;
 use tempfile::TempDir;
 
 /// How long a test may use a browser. Its end ends every wait.
-const LIMIT: Duration = Duration::from_secs(180);
+const LIMIT: Duration = Duration::from_secs(600);
 
 /// A browser with one page. All its methods block.
 pub struct Browser {
@@ -103,7 +103,7 @@ impl Browser {
 
     /// Waits until an expression is true.
     pub fn wait(&mut self, expression: &str) {
-        for _ in 0..1_000 {
+        for _ in 0..5_000 {
             let request = json!({"expression": expression, "returnByValue": true});
             // While a page is being replaced, there is nothing to ask.
             if self.call("Runtime.evaluate", request)["result"]["value"] == json!(true) {

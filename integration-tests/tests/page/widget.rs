@@ -243,7 +243,7 @@ async fn healthy_secrets_are_told_from_those_that_need_somebody() {
                 show(&mut browser, url);
                 assert!(browser.value("document.querySelectorAll('tr.failed').length").as_u64() > Some(0));
                 let first = browser.value("document.querySelector('tbody tr').innerText");
-                assert!(first.as_str().expect("text").contains("login-disabled") || size > 4, "{first}");
+                assert!(first.as_str().expect("text").contains("login-forbidden"), "{first}");
                 if let Some(file) = picture(&format!("page-{size}-{theme}")) {
                     browser.picture(&file, false);
                 }
