@@ -19,6 +19,7 @@ NOT_CALLED = {
     "logs:": "Lambda writes the function's standard output to the log",
     "ec2:": "Lambda attaches the function to subnets; a Deny statement excludes the function's code",
     "xray:": "Lambda sends the traces",
+    "lambda:": "Secrets Manager wants it of whoever asks for a rotation by the function",
     "kms:": "Secrets Manager decrypts and encrypts on behalf of the caller (kms:ViaService)",
 }
 

@@ -34,7 +34,7 @@ locals {
       rotates           = "API keys over HTTP"
       reads             = "admins"
       labels            = ["AWSCURRENT"]
-      searches_versions = false
+      searches_versions = true
       keeps_journal     = true
     }
   }

@@ -74,7 +74,7 @@ data "aws_iam_policy_document" "rotation" {
     }
   }
 
-  # Finds a password in a version that has lost its label. Shows ids, labels and dates, and no value.
+  # For a secret's history, and to find a password in a version that has lost its label. Shows ids, labels and dates, and no value.
   dynamic "statement" {
     for_each = local.is.searches_versions ? [1] : []
 
@@ -91,6 +91,33 @@ data "aws_iam_policy_document" "rotation" {
     }
   }
 
+  dynamic "statement" {
+    for_each = var.allow_rotate_now ? [1] : []
+
+    content {
+      sid       = "RotateNow"
+      actions   = ["secretsmanager:RotateSecret"]
+      resources = ["${local.served}*"]
+
+      condition {
+        test     = "StringEquals"
+        variable = "secretsmanager:resource/AllowRotationLambdaArn"
+        values   = [local.function_arn]
+      }
+    }
+  }
+
+  # RotateSecret requires that its caller may invoke the function that rotates the secret.
+  dynamic "statement" {
+    for_each = var.allow_rotate_now ? [1] : []
+
+    content {
+      sid       = "RotateBySecretsManager"
+      actions   = ["lambda:InvokeFunction"]
+      resources = [local.function_arn]
+    }
+  }
+
   # A condition on the statements above would also require the tag on superuser and admin secrets.
   dynamic "statement" {
     for_each = compact([var.secret_tag_key])
@@ -103,6 +130,7 @@ data "aws_iam_policy_document" "rotation" {
         "secretsmanager:ListSecretVersionIds",
         "secretsmanager:GetSecretValue",
         "secretsmanager:PutSecretValue",
+        "secretsmanager:RotateSecret",
         "secretsmanager:UpdateSecretVersionStage",
       ]
       resources = ["*"]
@@ -227,7 +255,7 @@ data "aws_iam_policy_document" "rotation" {
   # Built from the name, so that `terraform plan` can show the whole policy.
   statement {
     sid       = "OwnLogs"
-    actions   = ["logs:CreateLogStream", "logs:PutLogEvents"]
+    actions   = ["logs:CreateLogStream", "logs:PutLogEvents", "logs:FilterLogEvents"]
     resources = ["${local.arns}:logs:${local.region}:${local.account}:log-group:/aws/lambda/${local.name}:*"]
   }
 

@@ -54,6 +54,12 @@ variable "allow_recover" {
   default     = false
 }
 
+variable "allow_rotate_now" {
+  description = "Let the page, and the event `rotateNow`, begin a rotation of a secret that this function serves."
+  type        = bool
+  default     = false
+}
+
 variable "max_refused_logins" {
   description = "Databases: how many refused logins end the search for a password that works, 0 to 10. Null: depends on the server."
   type        = number
@@ -117,6 +123,7 @@ locals {
   settings = {
     LOG_LEVEL                  = { readers = local.all, value = var.log_level, unset = "INFO" }
     ALLOW_RECOVER              = { readers = local.all, value = tostring(var.allow_recover), unset = "false" }
+    ALLOW_ROTATE_NOW           = { readers = local.all, value = tostring(var.allow_rotate_now), unset = "false" }
     SECRETS_MANAGER_ENDPOINT   = { readers = local.all, value = var.secrets_manager_endpoint, unset = "" }
     CA_BUNDLE                  = { readers = local.all, value = var.ca_bundle, unset = "" }
     PASSWORD_LENGTH            = { readers = local.all, value = tostring(var.password_length), unset = "32" }

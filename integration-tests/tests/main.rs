@@ -10,6 +10,7 @@ mod issuers;
 mod leaks;
 mod mysql;
 mod operations;
+mod page;
 mod postgres;
 mod protocol;
 mod runbooks;

@@ -1,11 +1,13 @@
 //! One HTTP port for what the AWS SDKs and the AWS CLI are pointed at: Secrets Manager and Systems Manager's parameters
-//! (JSON 1.1), RDS and STS's GetCallerIdentity (query protocol), and Lambda's Invoke and GetFunction (REST).
+//! (JSON 1.1), CloudWatch Logs' FilterLogEvents, RDS and STS's GetCallerIdentity (query protocol), and Lambda's Invoke and GetFunction (REST).
 //!
 //! Signatures are not checked: any credentials will do. The access key id tells whether an execution environment of the
 //! [`Host`] calls; only its calls are counted and disturbed.
 
 use crate::disturb::{Disturb, Fault};
 use crate::lambda::{ACCESS_KEY_PREFIX, ACCOUNT, Host, Outcome, PAYLOAD_LIMIT};
+use crate::logs::Logs;
+use crate::page::{self, Page};
 use crate::parameters::Parameters;
 use crate::rds::{self, Rds};
 use crate::record::Record;
@@ -78,9 +80,10 @@ impl Bound {
         let address = self.0.local_addr()?;
         let record = Record::from_env()?;
         let router = Router::new()
-            .route("/", post(query_or_json))
+            .route("/", post(query_or_json).get(index))
             .route("/2015-03-31/functions/{function}", get(get_function))
             .route("/2015-03-31/functions/{function}/invocations", post(invoke))
+            .merge(page::routes(services.page.clone(), host.clone()))
             .fallback(unknown_operation)
             .layer(DefaultBodyLimit::max(PAYLOAD_LIMIT + 1))
             .with_state(Parts { services, host, disturb, record });
@@ -97,6 +100,10 @@ pub struct Services {
     pub rds: Rds,
     /// Systems Manager's parameters.
     pub parameters: Parameters,
+    /// The functions' logs.
+    pub logs: Logs,
+    /// The page for people.
+    pub page: Page,
 }
 
 #[derive(Clone)]
@@ -162,6 +169,7 @@ async fn query_or_json(State(parts): State<Parts>, headers: HeaderMap, body: Byt
     match target.and_then(|target| target.split_once('.')) {
         Some(("secretsmanager", operation)) => secrets_manager(&parts, &headers, operation, body).await,
         Some(("AmazonSSM", operation)) => parameters(&parts, &headers, operation, body).await,
+        Some(("Logs_20140328", operation)) => logs(&parts, &headers, operation, body).await,
         None if target.is_none() => {
             let form = form(&body);
             match form.iter().find(|(name, _)| name == "Action").map(|(_, action)| action.as_str()) {
@@ -194,6 +202,17 @@ async fn parameters(parts: &Parts, headers: &HeaderMap, operation: &str, body: B
     let call = Call { service: "ssm", operation, label: None, refuse: &refuse_json };
     let act = async |_| Answered::json(&parts.services.parameters.call(operation, &body));
     disturbed(parts, headers, call, act).await
+}
+
+async fn logs(parts: &Parts, headers: &HeaderMap, operation: &str, body: Bytes) -> Response {
+    let call = Call { service: "logs", operation, label: None, refuse: &refuse_json };
+    let act = async |_| Answered::json(&parts.services.logs.call(operation, &body));
+    disturbed(parts, headers, call, act).await
+}
+
+/// The page for people.
+async fn index(State(parts): State<Parts>, headers: HeaderMap) -> Response {
+    page::index(&parts.services.page, &parts.host, &headers).await
 }
 
 async fn relational_databases(parts: &Parts, headers: &HeaderMap, action: &str, form: &[(String, String)]) -> Response {
@@ -426,7 +445,7 @@ fn caller_identity() -> Response {
 
 async fn unknown_operation() -> Response {
     let message = "The lab serves Secrets Manager, Lambda's Invoke and GetFunction, RDS's DescribeDBInstances and DescribeDBClusters, \
-                   Systems Manager's GetParameter and STS's GetCallerIdentity.";
+                   Systems Manager's GetParameter, CloudWatch Logs' FilterLogEvents and STS's GetCallerIdentity.";
     json_1_1(&Reply { status: 404, ..Reply::failure("UnknownOperationException", message) })
 }
 

@@ -2,7 +2,9 @@
 //!
 //! * [`secretsmanager`]: the service, with AWS's label semantics, independent of the rotation code it tests
 //! * [`lambda`]: runs unmodified function binaries over the Lambda Runtime API
-//! * [`rds`] and [`parameters`]: what RDS says about servers, and Systems Manager's parameters, as far as functions ask
+//! * [`rds`], [`parameters`] and [`logs`]: what RDS says about servers, Systems Manager's parameters, and the functions' logs, as far as
+//!   functions ask
+//! * [`page`]: the page of a running lab
 //! * [`endpoint`]: all behind one HTTP port, as an AWS SDK or the AWS CLI expects them
 //! * [`stack`]: all of these assembled, as tests and the command use them
 //! * [`servers`]: throwaway real databases with a test CA
@@ -29,7 +31,9 @@ pub mod endpoint;
 pub mod issuer;
 pub mod lambda;
 pub mod load;
+pub mod logs;
 pub mod openapi;
+pub mod page;
 pub mod parameters;
 mod picture;
 pub mod port;

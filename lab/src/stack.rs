@@ -4,6 +4,8 @@
 use crate::disturb::{Call, Disturb};
 use crate::endpoint::{Bound, Endpoint, Services};
 use crate::lambda::{ACCOUNT, Function, Host, Outcome, REGION, StepError, StepEvent, StepReport, Steps};
+use crate::logs::Logs;
+use crate::page::Page;
 use crate::parameters::Parameters;
 use crate::rds::Rds;
 use crate::relay::Relay;
@@ -187,7 +189,13 @@ impl Builder {
             ..Options::default()
         };
         let service = Service::new(options).with_invoker(Arc::new(steps.clone()));
-        let services = Services { secrets: service, rds: Rds::default(), parameters: Parameters::default() };
+        let services = Services {
+            secrets: service,
+            rds: Rds::default(),
+            parameters: Parameters::default(),
+            logs: Logs::new(host.clone()),
+            page: Page::default(),
+        };
         let endpoint = bound.serve(services.clone(), host.clone(), disturb.clone())?;
         Ok(Lab { services, host, steps, disturb, endpoint, function_arn, clock_behind })
     }
@@ -226,6 +234,16 @@ impl Lab {
     /// Systems Manager's parameters.
     pub fn parameters(&self) -> &Parameters {
         &self.services.parameters
+    }
+
+    /// The functions' logs, as CloudWatch Logs has them.
+    pub fn logs(&self) -> &Logs {
+        &self.services.logs
+    }
+
+    /// The page of the lab.
+    pub fn page(&self) -> &Page {
+        &self.services.page
     }
 
     /// Marks a secret as one that RDS manages, for the instance or cluster with this ARN.
@@ -454,7 +472,7 @@ impl RotationReport {
 
 /// Has a function call the services at this address. Its own variables come later, so that those win.
 fn point_to(function: &mut Function, url: &str) {
-    for service in ["SECRETS_MANAGER", "RDS", "SSM"] {
+    for service in ["SECRETS_MANAGER", "RDS", "SSM", "CLOUDWATCH_LOGS"] {
         function.environment.insert(0, (format!("AWS_ENDPOINT_URL_{service}"), url.to_owned()));
     }
 }

@@ -25,6 +25,12 @@ pub(crate) fn date(moment: Duration) -> Option<String> {
     DateTime::from_secs(seconds).fmt(DateTimeFormat::DateTime).ok()
 }
 
+/// The moment of a date in RFC 3339, as the time since the Unix epoch.
+pub(crate) fn moment(date: &str) -> Option<Duration> {
+    let date = DateTime::from_str(date, DateTimeFormat::DateTime).ok()?;
+    u64::try_from(date.secs()).ok().map(Duration::from_secs)
+}
+
 /// A deadline has passed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Elapsed;

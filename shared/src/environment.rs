@@ -201,6 +201,11 @@ pub(crate) fn function_name() -> String {
     env::var("AWS_LAMBDA_FUNCTION_NAME").unwrap_or_default()
 }
 
+/// The function's log group, as Lambda states it.
+pub(crate) fn log_group() -> String {
+    env::var("AWS_LAMBDA_LOG_GROUP_NAME").unwrap_or_default()
+}
+
 /// A variable that the AWS SDKs define, if it holds text.
 pub(crate) fn sdk_variable(name: &str) -> Option<String> {
     env::var(name).ok().filter(|value| !value.is_empty())

@@ -7,6 +7,7 @@
 //! | [`aws`] | the calls to AWS |
 //! | [`lambda`] | an invocation: payload, answer, log, metrics, audit record |
 //! | [`net`] | TLS and connections |
+//! | [`page`] | pages for people, from the answers to questions |
 //! | [`error`] | errors that are safe to print |
 //!
 //! Files beside the folders serve all of them. `tests/layers.rs` holds what may import what.
@@ -19,6 +20,7 @@ pub mod environment;
 pub mod error;
 pub mod lambda;
 pub mod net;
+pub mod page;
 pub mod password;
 pub mod protocol;
 pub mod secret;

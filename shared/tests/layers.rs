@@ -20,7 +20,8 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("protocol", &["", "error"]),
     ("aws", &["", "error", "net", "protocol"]),
     ("database", &["", "error", "net", "protocol", "aws"]),
-    ("lambda", &["", "error", "net", "protocol", "aws"]),
+    ("page", &["", "error"]),
+    ("lambda", &["", "error", "net", "protocol", "aws", "page"]),
 ];
 
 /// The only files that may reach into `aws/` from a layer that otherwise knows no AWS: the one that finds a superuser's server,

@@ -34,7 +34,7 @@ export const KINDS: Record<Kind, KindFacts> = {
     rotates: 'API keys over HTTP',
     reads: 'admin secrets and descriptions of issuers',
     labels: ['AWSCURRENT'],
-    searchesVersions: false,
+    searchesVersions: true,
     keepsJournal: true,
   },
 };

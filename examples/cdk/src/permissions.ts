@@ -23,7 +23,7 @@ export class Permissions {
     this.functionArn = arn(stack, 'lambda', `function:${name}`);
     this.served = `${secretArn(stack, props.secretNamePrefix ?? '')}*`;
     this.allow('FindOverdueRotations', ['secretsmanager:ListSecrets'], ['*']);
-    this.allow('OwnLogs', ['logs:CreateLogStream', 'logs:PutLogEvents'], [logGroupArn]);
+    this.allow('OwnLogs', ['logs:CreateLogStream', 'logs:PutLogEvents', 'logs:FilterLogEvents'], [logGroupArn]);
     this.servedSecrets();
     this.otherSecrets();
     const read = [...(props.superuserSecrets ?? []), ...(props.adminSecrets ?? [])];
@@ -61,12 +61,18 @@ export class Permissions {
       'ForAnyValue:StringEquals': { 'secretsmanager:VersionStage': KINDS[kind].labels },
     });
     if (KINDS[kind].searchesVersions) {
-      // Finds a password in a version that has lost its label. Shows ids, labels and dates, and no value.
+      // For a secret's history, and to find a password in a version that has lost its label. Shows ids, labels and dates, and no value.
       this.allow('OlderVersions', ['secretsmanager:ListSecretVersionIds'], [this.served], { StringEquals: namesThisFunction });
+    }
+    if (this.props.allowRotateNow) {
+      this.allow('RotateNow', ['secretsmanager:RotateSecret'], [this.served], { StringEquals: namesThisFunction });
+      // RotateSecret requires that its caller may invoke the function that rotates the secret.
+      this.allow('RotateBySecretsManager', ['lambda:InvokeFunction'], [this.functionArn]);
     }
     if (secretTag) {
       // A condition on the statements above would also require the tag on superuser and admin secrets.
-      const actions = [...read, 'secretsmanager:ListSecretVersionIds', 'secretsmanager:UpdateSecretVersionStage'];
+      const labels = ['secretsmanager:ListSecretVersionIds', 'secretsmanager:UpdateSecretVersionStage'];
+      const actions = [...read, ...labels, 'secretsmanager:RotateSecret'];
       this.deny('SecretsWithoutTheTag', actions, {
         StringEquals: namesThisFunction,
         StringNotEquals: { [`secretsmanager:ResourceTag/${secretTag.key}`]: secretTag.value },

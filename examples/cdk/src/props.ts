@@ -119,6 +119,8 @@ export interface RotationFunctionProps {
   readonly caBundle?: string;
   /** Let the event `recover` do the next action that `diagnose` names, if that is safe. Default: false. */
   readonly allowRecover?: boolean;
+  /** Let the page, and the event `rotateNow`, begin a rotation of a secret that this function serves. Default: false. */
+  readonly allowRotateNow?: boolean;
   /** URL of Secrets Manager, such as a VPC endpoint without private DNS. Default: the region's. */
   readonly secretsManagerEndpoint?: string;
   /** Databases: URL of the RDS API. Default: the region's. */

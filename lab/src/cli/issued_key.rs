@@ -104,6 +104,7 @@ impl IssuedKey {
             .env("CA_BUNDLE", self.https.ca_pem())
             // Whoever runs the lab is its deployer.
             .env("ALLOW_RECOVER", "true")
+            .env("ALLOW_ROTATE_NOW", "true")
     }
 
     /// Where the issuer answers.

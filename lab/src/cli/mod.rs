@@ -15,6 +15,7 @@ mod named;
 mod obtain;
 mod options;
 mod proof;
+mod report;
 mod rotate;
 mod screen;
 mod serve;
@@ -58,7 +59,7 @@ Exit codes:
   1    a rotation or a proof failed (check-issuer: mistakes, differences, or a failed trial; diagnose: not healthy; recover: refused;
        chaos: a violation; load: a login was refused that may not be, or a secret was not rotated; consumers: a query failed)
   2    wrong usage
-  3    could not set up: the build, a server, a port, a file (diagnose, recover: no lab, or no such secret)
+  3    could not set up: the build, a server, a port, a file (diagnose, recover, report: no lab, or no such secret)
   130  interrupted; everything was cleaned up
   141  the reader of the output has closed it
 
@@ -83,6 +84,9 @@ enum Command {
     /// Do what leads out of what `diagnose` finds, if that is safe.
     #[command(after_help = EXIT_CODES)]
     Recover(diagnose::Asked),
+    /// Print a report of a running `cargo lab serve` for auditors: each secret's cadence, last rotation and exceptions, as CSV.
+    #[command(after_help = EXIT_CODES)]
+    Report(report::Report),
     /// Check the description of an issuer of API keys: what is wrong with it, or what it would send; and try it.
     #[command(after_help = EXIT_CODES)]
     CheckIssuer(check::CheckIssuer),
@@ -230,6 +234,7 @@ impl Arguments {
             Some(Command::Consumers(arguments)) => arguments.json,
             Some(Command::Versions(arguments)) => arguments.json,
             Some(Command::Diagnose(asked) | Command::Recover(asked)) => asked.json,
+            Some(Command::Report(asked)) => asked.json,
             Some(Command::Serve(_) | Command::Obtain) | None => false,
         }
     }
@@ -284,6 +289,7 @@ async fn run(arguments: Arguments, screen: &Screen) -> Result<(), Stop> {
         Some(Command::Serve(options)) => serve::serve(screen, &options).await,
         Some(Command::Diagnose(asked)) => diagnose::diagnose(screen, &asked).await,
         Some(Command::Recover(asked)) => diagnose::recover(screen, &asked).await,
+        Some(Command::Report(asked)) => report::report(screen, &asked).await,
         Some(Command::CheckIssuer(arguments)) => check::check(screen, &arguments).await,
         Some(Command::Chaos(arguments)) => chaos::chaos(screen, &arguments),
         Some(Command::Load(arguments)) => load::load(screen, &arguments).await,
@@ -330,6 +336,7 @@ mod tests {
             &["lab", "load", "--writes", "51"],
             &["lab", "diagnose", "a", "b"],
             &["lab", "recover", "--port", "70000"],
+            &["lab", "report", "a"],
             &["lab", "check-issuer"],
             &["lab", "check-issuer", "--built-in", "nobody"],
             &["lab", "check-issuer", "a.yaml", "--built-in", "datadog"],

@@ -10,7 +10,7 @@ use tokio::task::JoinSet;
 type Obtain = fn() -> provision::Result<PathBuf>;
 
 /// Each with the name that a person knows. A server comes with a data directory, which its first start would make otherwise.
-const EVERYTHING: [(&str, Obtain); 15] = [
+const EVERYTHING: &[(&str, Obtain)] = &[
     ("PostgreSQL 13", || postgres(Version::V13)),
     ("PostgreSQL 15", || postgres(Version::V15)),
     ("PostgreSQL 17", || postgres(Version::V17)),
@@ -22,6 +22,7 @@ const EVERYTHING: [(&str, Obtain); 15] = [
     ("PgBouncer 1.18", provision::pgbouncer),
     ("RabbitMQ 3.10", || Ok(provision::rabbitmq()?.home().to_owned())),
     ("OpenBao 2.7", provision::openbao),
+    ("Chromium", || Ok(provision::chromium()?.program)),
     ("moto, boto3, psycopg and the AWS CLI", provision::python),
     ("jq, openssl and curl", || Ok(provision::tools()?.unwrap_or_else(|| PathBuf::from("on the PATH")))),
     ("AWS's Runtime Interface Emulator", provision::rie),
@@ -31,7 +32,7 @@ const EVERYTHING: [(&str, Obtain); 15] = [
 /// Obtains everything, side by side, and tells where each thing is.
 pub(super) async fn obtain(screen: &Screen) -> Result<(), Stop> {
     let mut all = JoinSet::new();
-    for (name, obtain) in EVERYTHING {
+    for &(name, obtain) in EVERYTHING {
         all.spawn_blocking(move || (name, obtain()));
     }
     let mut missing = Vec::new();

@@ -28,8 +28,10 @@ pub(super) async fn serve(screen: &Screen, options: &Serve) -> Result<(), Stop> 
     // From before rotation is turned on: that already runs testSecret.
     let mut events = served.lab.watch_steps();
     let output = Follower::new(served.lab.host().clone(), served.attached.clone());
+    served.show_page();
     let mut live = Live::new(screen, served.only_secret(), output);
     served.enable_rotations().await?;
+    served.lab.page().ready();
     while let Ok(event) = events.try_recv() {
         live.show(event);
     }

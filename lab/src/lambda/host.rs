@@ -107,6 +107,11 @@ impl Host {
 
     /// All that a function's environments ever printed, with Lambda's own lines, one environment after the other.
     pub fn output(&self, function: &str) -> String {
+        self.outputs(function).concat()
+    }
+
+    /// The same, each environment by itself.
+    pub(crate) fn outputs(&self, function: &str) -> Vec<String> {
         let files: Vec<_> = self.state().log_files.clone();
         let of_function = files.into_iter().filter(|(name, _)| name == name_of(function));
         of_function

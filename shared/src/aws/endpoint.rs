@@ -41,7 +41,7 @@ impl Place<'_> {
     /// Scheme, host and perhaps port and path, without a slash at the end. It is the address that the SDKs' rules for this service
     /// give. If the rules give an error, or are not known here, this is an error, too.
     ///
-    /// `endpoint-rule-set-1.json` of `rds` (2014-10-31) and of `ssm` (2014-11-06) in botocore
+    /// `endpoint-rule-set-1.json` of `rds` (2014-10-31), of `ssm` (2014-11-06) and of `logs` (2014-03-28) in botocore
     pub(super) fn address(&self) -> Result<String, BadEndpoint> {
         match self.endpoint.or(self.shared.map(|url| ("AWS_ENDPOINT_URL", url))) {
             Some((field, url)) => self.stated(field, url),
@@ -124,6 +124,7 @@ pub(super) fn variable(service: &str) -> &'static str {
     match service {
         "rds" => "AWS_ENDPOINT_URL_RDS",
         "ssm" => "AWS_ENDPOINT_URL_SSM",
+        "logs" => "AWS_ENDPOINT_URL_CLOUDWATCH_LOGS",
         _ => "AWS_ENDPOINT_URL",
     }
 }

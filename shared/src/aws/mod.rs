@@ -3,6 +3,7 @@
 mod attempts;
 mod config;
 pub mod endpoint;
+pub(crate) mod logs;
 pub(crate) mod rds;
 pub mod secrets_manager;
 pub mod service;

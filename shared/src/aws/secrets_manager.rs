@@ -92,6 +92,20 @@ impl SecretsManager {
         failure.into_error()
     }
 
+    /// RotateSecret, now and by the secret's own schedule and function: the version that the rotation makes. The SDK sends one token
+    /// with all attempts, so that an attempt whose reply was lost begins no second rotation.
+    ///
+    /// # Errors
+    /// Those of the service.
+    pub(crate) async fn rotate(&self, secret: &str, deadline: Deadline) -> Result<String> {
+        let attempts = Attempts::counted(&self.throttles);
+        let call = self.client.rotate_secret().secret_id(secret).customize().interceptor(attempts.clone()).send();
+        match finish("RotateSecret", secret, deadline, &attempts, call).await? {
+            Ok(output) => Ok(output.version_id.unwrap_or_default()),
+            Err(failure) => Err(self.refused(failure, deadline).await),
+        }
+    }
+
     /// How many answers were throttled since the process began.
     pub(crate) fn throttles(&self) -> u32 {
         self.throttles.count()
@@ -129,6 +143,8 @@ impl SecretStore for SecretsManager {
             last_changed: moment(output.last_changed_date),
             interval: interval(after_days, rules.and_then(|rules| rules.schedule_expression.as_deref())),
             days: days(after_days),
+            expression: rules.and_then(|rules| rules.schedule_expression.clone()),
+            rotated_by: output.rotation_lambda_arn,
             scheduled: rules
                 .is_some_and(|rules| rules.automatically_after_days.is_some() || rules.schedule_expression.is_some()),
         })
@@ -303,6 +319,7 @@ fn served(entry: SecretListEntry, function: &str) -> Option<RotatedSecret> {
         last_changed: moment(entry.last_changed_date),
         interval: interval(after_days, rules.and_then(|rules| rules.schedule_expression.as_deref())),
         days: days(after_days),
+        expression: rules.and_then(|rules| rules.schedule_expression.clone()),
         arn: entry.arn?,
     })
 }

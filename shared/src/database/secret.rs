@@ -208,6 +208,16 @@ impl Strategy {
         }
     }
 
+    /// In a few words, for people.
+    pub(crate) fn as_str(&self) -> &'static str {
+        match self {
+            Self::SingleUser { setter: Setter::User { rescuer: None } } => "single user",
+            Self::SingleUser { setter: Setter::User { rescuer: Some(_) } } => "single user, superuser rescue",
+            Self::SingleUser { setter: Setter::Superuser(_) } => "single user, set by the superuser",
+            Self::AlternatingUsers { .. } => "alternating users",
+        }
+    }
+
     /// Whether the superuser sets the password of a single user, always.
     pub(crate) fn is_set_by_superuser(&self) -> bool {
         matches!(self, Self::SingleUser { setter: Setter::Superuser(_) })

@@ -16,6 +16,7 @@ use crate::password::{OsEntropy, Policy};
 use crate::protocol::context::StepContext;
 use crate::protocol::label::Label;
 use crate::protocol::observation::Attempt;
+use crate::protocol::portrait::Portrait;
 use crate::protocol::target::{
     Applied, Helper, HelperSecret, OlderVersion, Proof, Proposal, Retired, Target, VersionWithAge, Versions,
 };
@@ -98,6 +99,12 @@ impl<E: Engine> Target for DatabaseTarget<E> {
 
     fn throttles(&self) -> u32 {
         self.superusers.throttles()
+    }
+
+    fn portrait(&self, current: &Document) -> Result<Portrait> {
+        let DatabaseSecret { user, strategy, .. } = DatabaseSecret::read::<E>(current)?;
+        let opens = format!("{} at {}:{}", user.engine, user.host, user.port);
+        Ok(Portrait::new(Some(&user.username), strategy.as_str(), &opens))
     }
 
     fn helper_secret(&self, current: &Document) -> Option<Helper> {

@@ -67,7 +67,7 @@ codes! {
     /// `Step` is none of the four.
     StepUnknown = "step-unknown", Permanent,
         "the step is not one of the four of a rotation",
-        "Use createSecret, setSecret, testSecret or finishSecret; by hand also diagnose and recover, and on a schedule watch.";
+        "Use createSecret, setSecret, testSecret or finishSecret; by hand also diagnose, recover, status, history, report and rotateNow, and on a schedule watch.";
     /// DescribeSecret says `RotationEnabled: false`.
     RotationDisabled = "rotation-disabled", Permanent,
         "rotation is not enabled for the secret",
@@ -88,6 +88,14 @@ codes! {
     RecoverRefused = "recover-refused", Permanent,
         "`recover` does not do by itself what leads out of this finding",
         "Nothing was changed. Do what `nextAction` says, and diagnose again.";
+    /// Somebody asked for a rotation through the function, and the deployer has not allowed it.
+    RotateNowOff = "rotate-now-off", Permanent,
+        "the deployer has not turned `rotateNow` on",
+        "Nothing was changed. Run `aws secretsmanager rotate-secret` for the secret, or set the template's parameter AllowRotateNow to true (ALLOW_ROTATE_NOW=true in the function's environment).";
+    /// The function does not begin a rotation of this secret.
+    RotateNowRefused = "rotate-now-refused", Permanent,
+        "the function does not begin a rotation of this secret now",
+        "Nothing was changed. `diagnose` says what to do about a rotation that has not ended.";
     /// No version carries `AWSCURRENT`.
     CurrentMissing = "current-missing", Permanent,
         "no version of the secret is AWSCURRENT",

@@ -9,7 +9,7 @@ mod code;
 mod shown;
 
 pub use code::{Class, Code};
-pub use shown::{is_host, key, name, secret_name};
+pub use shown::{is_host, key, name, secret_name, short_name};
 
 use std::fmt;
 

@@ -21,6 +21,15 @@ pub fn secret_name(text: &str) -> &str {
     if has_only(text, "/_+=.@!:-") && !text.contains("://") { text } else { HIDDEN }
 }
 
+/// The name in a secret's ARN, which ends with a hyphen and six characters that the service chose; else the text.
+///
+/// <https://docs.aws.amazon.com/secretsmanager/latest/userguide/whats-in-a-secret.html>
+pub fn short_name(arn: &str) -> &str {
+    let name = arn.strip_prefix("arn:").and_then(|_| arn.split_once(":secret:"));
+    let name = name.and_then(|(_, name)| name.rsplit_once('-').filter(|(_, end)| end.len() == 6));
+    name.map_or(arn, |(name, _)| name)
+}
+
 /// The key of a field as it may be printed: the key, or what stands for a text that looks like something else.
 pub fn key(text: &str) -> &str {
     if text.len() <= 64 && has_only(text, "_.-") { text } else { HIDDEN }

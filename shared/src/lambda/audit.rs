@@ -6,6 +6,7 @@
 
 use crate::clock::date;
 use crate::error::{Error, Fact};
+use crate::protocol::activity::REQUESTED;
 use crate::protocol::event::Event;
 use crate::protocol::recover::Action;
 use crate::protocol::store::Description;
@@ -88,6 +89,22 @@ pub(crate) fn recovered(request: &str, secret: &str, description: Option<&Descri
         step = "recover",
         outcome = action.as_str(),
         replaced = description.and_then(Description::current_version).filter(|_| action.moved()),
+        trigger = "request",
+        invoked_by = "no-token",
+        "rotation audit"
+    );
+}
+
+/// Writes the record that somebody has asked for a rotation through the function, which makes this version.
+pub(crate) fn requested(request: &str, secret: &str, version: &str) {
+    tracing::info!(
+        target: TARGET,
+        audit = "rotation",
+        request,
+        secret,
+        version,
+        step = "rotateNow",
+        outcome = REQUESTED,
         trigger = "request",
         invoked_by = "no-token",
         "rotation audit"

@@ -71,10 +71,12 @@ impl Log {
 
     fn secret(&self) -> Option<&str> {
         match self.about.as_ref()? {
-            Request::Rotate(Event { secret, .. }) | Request::Diagnose { secret } | Request::Recover { secret } => {
-                Some(secret)
-            }
-            Request::Watch => None,
+            Request::Rotate(Event { secret, .. })
+            | Request::Diagnose { secret }
+            | Request::Recover { secret }
+            | Request::History { secret }
+            | Request::RotateNow { secret } => Some(secret),
+            Request::Watch | Request::Status(_) | Request::Report | Request::Help => None,
         }
     }
 
@@ -88,6 +90,11 @@ impl Log {
             Request::Diagnose { .. } => "diagnose",
             Request::Recover { .. } => "recover",
             Request::Watch => "watch",
+            Request::Status(_) => "status",
+            Request::Report => "report",
+            Request::History { .. } => "history",
+            Request::RotateNow { .. } => "rotateNow",
+            Request::Help => "describe",
         })
     }
 
@@ -219,6 +226,11 @@ impl Log {
             unfinished,
             "watched"
         );
+    }
+
+    /// A question was answered from what the service, the log and the values say.
+    pub(super) fn answered(&self, served: usize, late: usize, reads: usize) {
+        line!(self, info, TARGET, served, late, reads, "answered");
     }
 
     fn failure(&self, error: &Error) {

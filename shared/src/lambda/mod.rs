@@ -3,17 +3,21 @@
 mod audit;
 mod log;
 mod metric;
+mod questions;
 pub mod telemetry;
 
 use crate::aws::SecretsManager;
+use crate::aws::logs::Logs;
 use crate::clock::{Deadline, since_epoch};
 use crate::environment::{self, Environment};
 use crate::error::{Code, Error, Fact, Result};
 use crate::lambda::audit::Ending;
 use crate::lambda::log::{Log, Worked};
 use crate::lambda::metric::Metric;
+use crate::lambda::questions::Asked;
 use crate::net::weight::Weight;
-use crate::protocol::event::{Event, Request};
+use crate::page::{self, View};
+use crate::protocol::event::{Event, Request, Wanted};
 use crate::protocol::notes::Notes;
 use crate::protocol::observation::PreviousCredential;
 use crate::protocol::recover::RecoverReport;
@@ -21,7 +25,7 @@ use crate::protocol::target::{Retired, Target};
 use crate::protocol::{Outcome, Rotation, StepReport};
 use lambda_runtime::{Diagnostic, LambdaEvent, service_fn};
 use serde_json::value::RawValue;
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
@@ -67,40 +71,69 @@ async fn serve<T: Target + 'static>(
     let configured = Environment::of_process().and_then(|environment| {
         // Replaces the address that the SDK would choose.
         let recovers = environment.flag("ALLOW_RECOVER", false)?;
-        Ok((target(&environment)?, environment.service("SECRETS_MANAGER_ENDPOINT")?, recovers))
+        let rotates_now = environment.flag("ALLOW_ROTATE_NOW", false)?;
+        let logs = environment.text("AWS_ENDPOINT_URL_CLOUDWATCH_LOGS")?;
+        let logs = Logs::new(&environment::log_group(), logs.as_deref());
+        let endpoint = environment.service("SECRETS_MANAGER_ENDPOINT")?;
+        Ok((target(&environment)?, endpoint, recovers, rotates_now, logs))
     });
-    let rotation = match configured {
-        Ok((target, endpoint, recovers)) => {
+    let function = match configured {
+        Ok((target, endpoint, recovers, rotates_now, logs)) => {
             let store = SecretsManager::from_env(endpoint.as_deref()).await;
-            Ok(Arc::new(Rotation::new(store, target).with_recover(recovers)))
+            let rotation = Rotation::new(store, target).with_recover(recovers).with_rotate_now(rotates_now);
+            Ok(Arc::new(Function { rotation, logs }))
         }
         Err(error) => Err(error),
     };
-    let invoke = async |invocation: LambdaEvent<Box<RawValue>>| invoked(rotation.clone(), invocation).await;
+    let invoke = async |invocation: LambdaEvent<Box<RawValue>>| invoked(function.clone(), invocation).await;
     lambda_runtime::run(service_fn(invoke)).await
+}
+
+/// What every invocation works with.
+struct Function<T> {
+    rotation: Rotation<SecretsManager, T>,
+    logs: Logs,
 }
 
 /// Carries out an invocation, and writes its log and metrics.
 async fn invoked<T: Target + 'static>(
-    rotation: Result<Arc<Rotation<SecretsManager, T>>>,
+    function: Result<Arc<Function<T>>>,
     invocation: LambdaEvent<Box<RawValue>>,
 ) -> Result<Value> {
     let LambdaEvent { payload, context } = invocation;
     let end = Deadline::at_epoch(Duration::from_millis(context.deadline));
-    let asked = read(&payload).and_then(|payload| Request::parse(&payload));
+    let payload = read(&payload);
+    let asked = payload.as_ref().map_err(Clone::clone).and_then(Request::parse);
+    let view = payload.ok().and_then(|payload| View::of_widget(&payload, &context.invoked_function_arn));
+    // A step's answer is for the service, whoever sends it.
+    let view = view.filter(|_| asked.as_ref().is_ok_and(is_for_people));
     let log = Log::begin(context.request_id, asked.as_ref().ok().cloned(), end.left());
-    let worked = match rotation.and_then(|rotation| Ok((rotation, asked?))) {
+    let worked = match function.and_then(|function| Ok((function, asked?))) {
         Err(error) => Worked::failed(&log, error),
-        Ok((rotation, asked)) => {
-            let (function, its_log) = (context.invoked_function_arn, log.clone());
-            let work = async move { work(&rotation, asked, &function, &its_log, end.less(REPLY_MARGIN)).await };
+        Ok((function, asked)) => {
+            let (arn, its_log) = (context.invoked_function_arn, log.clone());
+            let work = async move { work(&function, asked, &arn, &its_log, end.less(REPLY_MARGIN)).await };
             // In a task of its own, a panic comes back as a value, and its text is not printed.
             let worked = tokio::spawn(work).await;
             let panicked = || Error::new(Code::Internal).with(Fact::What, "panic; its place is in the log");
             worked.unwrap_or_else(|_| Worked::failed(&log, panicked()))
         }
     };
-    log.ended(worked)
+    let answer = log.ended(worked);
+    match (view, answer) {
+        (Some(view), Ok(answer)) if answer.get("markdown").is_none() => Ok(page::page(&answer, &view).into()),
+        // The console would show an error of a function without what it says.
+        (Some(view), Err(error)) => Ok(page::refusal(&error, &view).into()),
+        (_, answer) => answer,
+    }
+}
+
+/// Whether a widget shows the answer as a page.
+fn is_for_people(asked: &Request) -> bool {
+    match asked {
+        Request::Status(_) | Request::Diagnose { .. } | Request::History { .. } | Request::RotateNow { .. } => true,
+        Request::Rotate(_) | Request::Recover { .. } | Request::Watch | Request::Report | Request::Help => false,
+    }
 }
 
 /// The payload, which may be 6 MB long. It is weighed first: as small objects it would take a hundred times as much memory.
@@ -116,13 +149,18 @@ fn read(payload: &RawValue) -> Result<Value> {
 }
 
 async fn work<T: Target>(
-    rotation: &Rotation<SecretsManager, T>,
+    Function { rotation, logs }: &Function<T>,
     asked: Request,
     function: &str,
     log: &Log,
     deadline: Deadline,
 ) -> Worked {
-    let throttles = || rotation.store().throttles().saturating_add(rotation.target().throttles());
+    let throttles = || {
+        let own = rotation.store().throttles().saturating_add(logs.throttles());
+        own.saturating_add(rotation.target().throttles())
+    };
+    let question = Asked { rotation, logs, function, log, deadline };
+    let plain = |answer| Worked { answer, description: None, measured: log.line() };
     let before = throttles();
     let mut worked = match asked {
         Request::Rotate(event) => rotate(rotation, &event, log, deadline).await,
@@ -135,6 +173,12 @@ async fn work<T: Target>(
             Worked { answer, description: None, measured: log.line() }
         }
         Request::Recover { secret } => recover(rotation, &secret, log, deadline).await,
+        Request::Status(wanted) => plain(question.status(wanted, false).instrument(log.span()).await),
+        // Cadence and dates are no part of a value.
+        Request::Report => plain(question.status(Wanted { values: false }, true).instrument(log.span()).await),
+        Request::History { secret } => plain(question.history(&secret).instrument(log.span()).await),
+        Request::RotateNow { secret } => plain(question.rotate_now(&secret).instrument(log.span()).await),
+        Request::Help => plain(Ok(json!({"markdown": page::HELP}))),
         Request::Watch => {
             let watched = rotation.watch(function, since_epoch(), deadline).instrument(log.span()).await;
             let mut measured = log.line();

@@ -40,8 +40,19 @@ impl Step {
     /// The error for a text that is no step. It repeats the text only if that is a known word in another spelling: whatever else is
     /// sent as a step may be anything, a password included.
     fn unknown(text: &str) -> Error {
-        const WORDS: [&str; 7] =
-            ["createsecret", "setsecret", "testsecret", "finishsecret", "diagnose", "recover", "watch"];
+        const WORDS: [&str; 11] = [
+            "createsecret",
+            "setsecret",
+            "testsecret",
+            "finishsecret",
+            "diagnose",
+            "recover",
+            "watch",
+            "status",
+            "history",
+            "report",
+            "rotatenow",
+        ];
         const LONGEST: usize = 32;
         let error = Error::new(Code::StepUnknown);
         let plain = |c: &char| !matches!(c, '_' | '-' | ' ');
@@ -69,6 +80,13 @@ impl fmt::Display for Step {
     }
 }
 
+/// What a question for the [`status`](crate::protocol::status) asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Wanted {
+    /// Whether the values are read, for user and strategy.
+    pub values: bool,
+}
+
 /// What an invocation asks for.
 #[derive(Clone, Debug)]
 pub enum Request {
@@ -86,6 +104,22 @@ pub enum Request {
     },
     /// A schedule asks whether all secrets are rotated in time: [`watch`](crate::protocol::watch).
     Watch,
+    /// A person, or a widget of a dashboard, asks how all secrets are: [`status`](crate::protocol::status).
+    Status(Wanted),
+    /// An auditor asks for a [`report`](crate::protocol::report).
+    Report,
+    /// A person asks for a secret's [`history`](crate::protocol::history).
+    History {
+        /// The secret's ARN or name.
+        secret: String,
+    },
+    /// A person asks for a rotation: [`rotate_now`](crate::protocol::rotate_now).
+    RotateNow {
+        /// The secret's ARN or name.
+        secret: String,
+    },
+    /// A widget of a dashboard asks how it is used.
+    Help,
 }
 
 impl Request {
@@ -94,10 +128,18 @@ impl Request {
     /// # Errors
     /// [`Code::EventMalformed`] naming the field and what was found there, [`Code::StepUnknown`].
     pub fn parse(payload: &Value) -> Result<Self> {
+        let secret = || text(payload, "SecretId", MAX_SECRET_ID).map(str::to_owned);
         match payload.get("Step").and_then(Value::as_str) {
-            Some("diagnose") => Ok(Self::Diagnose { secret: text(payload, "SecretId", MAX_SECRET_ID)?.to_owned() }),
-            Some("recover") => Ok(Self::Recover { secret: text(payload, "SecretId", MAX_SECRET_ID)?.to_owned() }),
+            Some("diagnose") => Ok(Self::Diagnose { secret: secret()? }),
+            Some("recover") => Ok(Self::Recover { secret: secret()? }),
             Some("watch") => Ok(Self::Watch),
+            Some("status") => wanted(payload).map(Self::Status),
+            Some("report") => Ok(Self::Report),
+            Some("history") => Ok(Self::History { secret: secret()? }),
+            Some("rotateNow") => Ok(Self::RotateNow { secret: secret()? }),
+            // What CloudWatch sends for a custom widget. Its parameters may be left out.
+            None if payload.get("describe") == Some(&Value::Bool(true)) => Ok(Self::Help),
+            None if payload.get("widgetContext").is_some_and(Value::is_object) => wanted(payload).map(Self::Status),
             _ => Event::parse(payload).map(Self::Rotate),
         }
     }
@@ -135,6 +177,15 @@ impl Event {
         };
         let step = Step::parse(step).ok_or_else(|| Step::unknown(step))?;
         Ok(Self { secret: secret.to_owned(), token: token.to_owned(), step, rotation_token })
+    }
+}
+
+/// `"Values": false` leaves the values unread.
+fn wanted(payload: &Value) -> Result<Wanted> {
+    match payload.get("Values") {
+        None | Some(Value::Null) => Ok(Wanted { values: true }),
+        Some(Value::Bool(values)) => Ok(Wanted { values: *values }),
+        Some(other) => Err(malformed("Values", kind(other), "true or false")),
     }
 }
 

@@ -11,14 +11,20 @@
 //!
 //! One of those in setSecret and finishSecret reads the labels again, while nobody else can change the credential.
 
+pub mod activity;
 pub mod context;
 pub mod diagnose;
 pub mod event;
+pub mod history;
 pub mod label;
 pub mod notes;
 pub mod observation;
+pub mod portrait;
 pub mod recover;
+pub mod report;
+pub mod rotate_now;
 pub mod schedule;
+pub mod status;
 pub mod store;
 pub mod target;
 pub mod watch;
@@ -31,6 +37,7 @@ use crate::protocol::event::{Event, Step};
 use crate::protocol::label::Label;
 use crate::protocol::notes::{InFlightChanges, Notes, StepNotes};
 use crate::protocol::observation::{Attempt, Observation};
+use crate::protocol::portrait::Album;
 use crate::protocol::store::{Description, PutOutcome, RotationState, SecretStore, Version, VersionSelector};
 use crate::protocol::target::{Applied, Change, Helper, Proof, Retired, Target, VersionWithAge, Versions};
 use std::future::Future;
@@ -49,6 +56,10 @@ pub struct Rotation<S, T> {
     changes: InFlightChanges,
     /// Whether the deployer lets people recover secrets with this function.
     recovers: bool,
+    /// Whether the deployer lets people begin rotations with this function.
+    rotates_now: bool,
+    /// What the secrets say about themselves.
+    album: Album,
 }
 
 #[derive(Clone)]
@@ -132,6 +143,8 @@ impl<S: SecretStore, T: Target> Rotation<S, T> {
             fresh: Mutex::default(),
             changes: InFlightChanges::default(),
             recovers: false,
+            rotates_now: false,
+            album: Album::default(),
         }
     }
 
@@ -139,6 +152,20 @@ impl<S: SecretStore, T: Target> Rotation<S, T> {
     #[must_use]
     pub fn with_recover(self, recovers: bool) -> Self {
         Self { recovers, ..self }
+    }
+
+    /// The same, which begins rotations for people or not.
+    #[must_use]
+    pub fn with_rotate_now(self, rotates_now: bool) -> Self {
+        Self { rotates_now, ..self }
+    }
+
+    pub(crate) fn rotates_now(&self) -> bool {
+        self.rotates_now
+    }
+
+    fn album(&self) -> &Album {
+        &self.album
     }
 
     pub(crate) fn store(&self) -> &S {

@@ -30,6 +30,8 @@ pub struct RotatedSecret {
     pub interval: Option<Duration>,
     /// `AutomaticallyAfterDays`, whatever the schedule is.
     pub days: Option<Duration>,
+    /// `ScheduleExpression`.
+    pub expression: Option<String>,
 }
 
 /// What is late about a secret.
@@ -86,12 +88,25 @@ impl RotatedSecret {
         }
     }
 
+    /// How often it rotates: the schedule's expression, or the days as one. `None` without a schedule.
+    pub fn cadence(&self) -> Option<String> {
+        let days = || Some(format!("rate({} days)", self.days?.as_secs() / DAY.as_secs()));
+        self.expression.clone().or_else(days)
+    }
+
+    /// The version that carries AWSCURRENT.
+    pub fn current_version(&self) -> Option<&str> {
+        let current = |labels: &Vec<String>| labels.iter().any(|known| known == CURRENT);
+        self.labels.iter().find(|(_, labels)| current(labels)).map(|(id, _)| id.as_str())
+    }
+
     /// AWSPENDING was set at this moment or earlier: a label is a change, too.
     fn unfinished_since(&self) -> Option<Duration> {
         if self.is_unfinished() { self.last_changed } else { None }
     }
 
-    fn is_unfinished(&self) -> bool {
+    /// Whether a rotation of the secret was begun and not finished.
+    pub fn is_unfinished(&self) -> bool {
         let has = |labels: &[String], label: &str| labels.iter().any(|known| known == label);
         self.labels.values().any(|labels| has(labels, PENDING) && !has(labels, CURRENT))
     }

@@ -34,6 +34,10 @@ pub struct Description {
     pub interval: Option<Duration>,
     /// `AutomaticallyAfterDays`, whatever the schedule is.
     pub days: Option<Duration>,
+    /// `ScheduleExpression`.
+    pub expression: Option<String>,
+    /// The ARN of the function that rotates it.
+    pub rotated_by: Option<String>,
 }
 
 impl Description {
@@ -64,6 +68,7 @@ impl Description {
             last_changed: self.last_changed,
             interval: self.interval,
             days: self.days,
+            expression: self.expression.clone(),
         }
     }
 

@@ -5,6 +5,7 @@ use crate::error::{Code, Error, Result};
 use crate::protocol::context::StepContext;
 use crate::protocol::label::Label;
 use crate::protocol::observation::{Attempt, PreviousCredential};
+use crate::protocol::portrait::Portrait;
 use crate::protocol::store::PutOutcome;
 use std::future::Future;
 use std::time::Duration;
@@ -29,6 +30,14 @@ pub trait Target: Send + Sync {
     /// can count them for each step notes them in [`StepNotes`](crate::protocol::notes::StepNotes) instead.
     fn throttles(&self) -> u32 {
         0
+    }
+
+    /// What the current value says about itself. Nothing is sent anywhere, and nothing secret is in it.
+    ///
+    /// # Errors
+    /// Why the value cannot be understood.
+    fn portrait(&self, _current: &Document) -> Result<Portrait> {
+        Ok(Portrait::default())
     }
 
     /// The helper secret that `apply` will read, if the current value names one. The protocol reads it ahead.

@@ -21,10 +21,22 @@ fn read(payload: &Value) -> Result<(), TestCaseError> {
                 event.rotation_token.as_ref().map(RotationToken::expose)
             );
         }
-        Ok(Request::Diagnose { secret } | Request::Recover { secret }) => {
+        Ok(
+            Request::Diagnose { secret }
+            | Request::Recover { secret }
+            | Request::History { secret }
+            | Request::RotateNow { secret },
+        ) => {
             prop_assert_eq!(payload["SecretId"].as_str(), Some(secret.as_str()));
         }
         Ok(Request::Watch) => prop_assert_eq!(payload["Step"].as_str(), Some("watch")),
+        Ok(Request::Report) => prop_assert_eq!(payload["Step"].as_str(), Some("report")),
+        Ok(Request::Status(_)) => {
+            prop_assert!(
+                payload["Step"] == "status" || (payload.get("Step").is_none() && payload["widgetContext"].is_object())
+            );
+        }
+        Ok(Request::Help) => prop_assert!(payload.get("Step").is_none() && payload["describe"] == true),
     }
     Ok(())
 }
@@ -38,10 +50,13 @@ fn tree() -> impl Strategy<Value = Value> {
         any::<f64>().prop_map(Value::from),
         "\\PC{0,12}|(\0|\n|\u{1b}|a){0,9}".prop_map(|text| format!("{text}{MARKER}").into()),
         Just(Value::from("")),
-        prop::sample::select(&["setSecret", "finish_secret", "diagnose", "recover", "watch"][..]).prop_map(Value::from),
+        prop::sample::select(
+            &["setSecret", "finish_secret", "diagnose", "recover", "watch", "status", "history", "rotateNow"][..]
+        )
+        .prop_map(Value::from),
         (2040_usize..2060).prop_map(|length| format!("{MARKER}{}", "x".repeat(length)).into()),
     ];
-    let name = "SecretId|ClientRequestToken|Step|RotationToken|hunter2|\\PC{0,5}";
+    let name = "SecretId|ClientRequestToken|Step|RotationToken|widgetContext|describe|Values|hunter2|\\PC{0,5}";
     leaf.prop_recursive(4, 24, 5, move |inner| {
         prop_oneof![
             prop::collection::vec(inner.clone(), 0..5).prop_map(Value::from),

@@ -1,4 +1,4 @@
-//! No event, no secret and no answer of Secrets Manager breaks a function, or is repeated in its output.
+//! No event, no secret and no answer of Secrets Manager breaks a function, or is repeated in its output. No text becomes markup.
 //!
 //! `PROPTEST_CASES=1000000 cargo test --release -p rotation --test fuzz` searches for long. `fuzz-corpus` keeps a case that fails, and
 //! later runs try it first.
@@ -13,6 +13,7 @@
 
 mod document;
 mod event;
+mod page;
 mod secrets_manager;
 
 use proptest::prelude::*;

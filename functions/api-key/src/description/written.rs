@@ -78,6 +78,20 @@ pub enum Strategy {
     Generate,
 }
 
+impl Strategy {
+    /// The word in descriptions.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::CreateRevoke => "create_revoke",
+            Self::RevokeCreate => "revoke_create",
+            Self::SetValue => "set_value",
+            Self::Roll => "roll",
+            Self::RollGrace => "roll_grace",
+            Self::Generate => "generate",
+        }
+    }
+}
+
 /// Which credential manages keys.
 #[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]

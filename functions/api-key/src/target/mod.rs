@@ -27,6 +27,7 @@ use rotation::password::{OsEntropy, Policy};
 use rotation::protocol::context::StepContext;
 use rotation::protocol::label::Label;
 use rotation::protocol::observation::{Attempt, Observation, PreviousCredential};
+use rotation::protocol::portrait::Portrait;
 use rotation::protocol::store::PutOutcome;
 use rotation::protocol::target::{
     Applied, Change, Helper, HelperSecret, Proof, Proposal, Retired, Target, VersionWithAge, Versions,
@@ -204,6 +205,18 @@ impl Target for ApiKey {
     }
 
     /// The admin secret, if setSecret needs it and the description is in memory.
+    fn portrait(&self, current: &Document) -> Result<Portrait> {
+        let name = issuer_name(current)?;
+        let opens = format!("issuer {}", rotation::error::key(&name));
+        // A description that is no file is read by a rotation only.
+        let Some(issuer) = self.deployment.sources.at_hand(&name) else {
+            return Ok(Portrait::new(None, "API key", &opens));
+        };
+        let version = KeySecret::read(current, &issuer)?;
+        let strategy = format!("API key, {}", issuer.strategy.as_str());
+        Ok(Portrait::new(version.key.id.as_deref(), &strategy, &opens))
+    }
+
     fn helper_secret(&self, current: &Document) -> Option<Helper> {
         let issuer = self.deployment.sources.at_hand(&issuer_name(current).ok()?)?;
         let version = KeySecret::read(current, &issuer).ok()?;

@@ -35,6 +35,9 @@ pub(super) fn introduce(screen: &Screen, served: &Served) {
     let port = url.rsplit_once(':').map_or("", |(_, port)| port);
     if !served.secrets().is_empty() {
         dim(&format!(
+            "{url}/ in a browser shows all secrets and their rotations. /status, /health and /ready are for programs."
+        ));
+        dim(&format!(
             "`cargo lab diagnose --port {port}{}` tells what is wrong with {} secret, and `recover` repairs it.",
             if served.only_secret().is_some() { "" } else { " SECRET" },
             if served.only_secret().is_some() { "the" } else { "a" },

@@ -86,6 +86,14 @@ impl Served {
         Ok(())
     }
 
+    /// Shows the secrets of Lockstep's functions on the lab's page.
+    pub(super) fn show_page(&self) {
+        let mut functions: Vec<_> = self.secrets().iter().map(|(_, function)| (*function).to_owned()).collect();
+        functions.sort();
+        functions.dedup();
+        self.lab.page().show(functions, self.lab.service());
+    }
+
     /// The secrets that rotate, each with its function's name.
     pub(super) fn secrets(&self) -> Vec<(&'static str, &'static str)> {
         let databases = self.databases.iter().map(|opened| (opened.secret(), opened.function()));
