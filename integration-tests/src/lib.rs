@@ -9,6 +9,7 @@ pub mod network;
 pub mod runbook;
 mod secret;
 mod server;
+pub mod signing;
 mod world;
 
 use lab::Lab;

@@ -13,3 +13,4 @@ mod operations;
 mod postgres;
 mod protocol;
 mod runbooks;
+mod signing_key;

@@ -55,16 +55,25 @@ impl Moto {
         .await
     }
 
+    /// The port of all its services.
+    pub fn port(&self) -> u16 {
+        self.port.number()
+    }
+
     /// Where all its services are, without a slash at the end. It tells them apart by the signature of a request, so requests have to
     /// be signed, by whatever key.
     pub fn url(&self) -> String {
-        format!("http://127.0.0.1:{}", self.port.number())
+        format!("http://127.0.0.1:{}", self.port())
     }
 
     /// The environment of a function that is to call these services here, such as `AWS_ENDPOINT_URL_S3`.
     pub fn environment(&self) -> impl Iterator<Item = (&'static str, String)> + use<> {
-        let url = self.url();
-        VARIABLES.into_iter().map(move |name| (name, url.clone()))
+        Self::environment_behind(self.port())
+    }
+
+    /// The same for a function that reaches them through a [relay](crate::relay) on this port.
+    pub fn environment_behind(port: u16) -> impl Iterator<Item = (&'static str, String)> {
+        VARIABLES.into_iter().map(move |name| (name, format!("http://127.0.0.1:{port}")))
     }
 
     /// Stops the server.
