@@ -11,7 +11,7 @@ from template import ROOT, Deployment, load, walk
 PAGES = {"docs/terraform.md": "examples/terraform", "docs/cdk.md": "examples/cdk"}
 # Files that people write. npm and Terraform put others beside them.
 WRITTEN, LOCK = {".tf", ".ts", ".json"}, "package-lock.json"
-WRITTEN_PAGES = [*ROOT.glob("*.md"), *(it for part in ("docs", "events", "examples", "shared") for it in (ROOT / part).rglob("*.md"))]
+WRITTEN_PAGES = [*ROOT.glob("*.md"), *(it for part in ("docs", "events", "examples", "release", "shared") for it in (ROOT / part).rglob("*.md"))]
 LINKING_PAGES = [it for it in WRITTEN_PAGES if "node_modules" not in it.parts]
 KINDS = {"postgres": "Postgres", "mysql": "MySql", "api-key": "ApiKey"}
 ARN = "arn:aws:secretsmanager:eu-central-1:123456789012:secret:some-AbCdEf"

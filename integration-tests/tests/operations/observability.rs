@@ -276,6 +276,7 @@ async fn a_user_that_is_locked_out() {
     assert_eq!((&line["Class"], &line["code"]), (&json!("permanent"), &json!("locked-out")));
     assert_eq!(line["RefusedLogins"], 2, "the current and the pending password");
     assert_eq!(since.known_to_cloudwatch()["StepsFailed setSecret permanent"], [1.0]);
+    assert_eq!(since.known_to_cloudwatch()["PermanentFailures"], [1.0]);
     let record = since.record();
     assert_eq!((&record["outcome"], &record["code"]), (&json!("failed"), &json!("locked-out")));
 

@@ -2,7 +2,7 @@
 
 use crate::clock::{Stopwatch, since_epoch};
 use crate::environment;
-use crate::error::{Error, Fact, Result};
+use crate::error::{Class, Error, Fact, Result};
 use crate::lambda::audit::{self, Ending};
 use crate::lambda::metric::{Line, Metric};
 use crate::lambda::telemetry;
@@ -270,6 +270,7 @@ impl Log {
                 measured.property("code", Some(error.code().as_str()));
                 measured.class(error.class());
                 measured.add(Metric::StepsFailed, 1);
+                measured.add_some(Metric::PermanentFailures, u64::from(error.class() == Class::Permanent));
             }
         }
         let time = self.since.elapsed();

@@ -71,6 +71,9 @@ metrics! {
     StepsSucceeded: "Count", Step;
     /// A step failed.
     StepsFailed: "Count", Class;
+    /// A step, or the look for late rotations, failed for good: what a person has to be told of. An alarm on one metric needs no
+    /// mathematics over the steps.
+    PermanentFailures: "Count", Function;
     /// How long a step took.
     StepDuration: "Milliseconds", Step;
     /// The share of the time that the invocation was given.

@@ -3,7 +3,7 @@
 
     package.py ARCHITECTURE PROGRAMS_DIR OUTPUT_DIR
 
-PROGRAMS_DIR has the programs lockstep-postgres, lockstep-mysql and lockstep-api-key. The template names the zips by their file names, so
+PROGRAMS_DIR has a program for each function of the template, such as lockstep-postgres. The template names the zips by their file names, so
 `sam deploy` has to find them beside it. The same program always makes the same zip, so a rebuild can be compared with a release."""
 
 import re
@@ -11,10 +11,10 @@ import sys
 import zipfile
 from pathlib import Path
 
+import make_template
 from elftools.elf.elffile import ELFFile
-from template import ROOT
 
-FUNCTIONS = ("postgres", "mysql", "api-key")
+FUNCTIONS = tuple(it["name"] for it in make_template.functions())
 MACHINES = {"x86_64": "EM_X86_64", "arm64": "EM_AARCH64"}
 # The earliest date that a zip can have.
 DATE = (1980, 1, 1, 0, 0, 0)
@@ -49,7 +49,8 @@ def packaged(template, architecture):
     # There is nothing to build.
     build = r"    Metadata:\n      BuildMethod: rust-cargolambda\n      BuildProperties:\n        Binary: [a-z-]+\n"
     template = replaced(template, build, "", len(FUNCTIONS))
-    template = replaced(template, r"(?m)^ +# CodeUri is (.*\n +# )*.*\n", "", 1)
+    template = replaced(template, r"(?m)^ +# CodeUri is (.*\n +# )*.*\n", "", len(FUNCTIONS))
+    template = replaced(template, r"\A# Made by .*\n", "", 1)
     template = replaced(template, "Build with `sam build`, deploy with", "Deploy with", 1)
     template = replaced(template, "  Lockstep: ", f"  Lockstep {version(template)}: ", 1)
     # The README and the licence that this names are not among the files of a release.
@@ -75,7 +76,7 @@ def main(architecture, programs, output):
         program = Path(programs, f"lockstep-{function}")
         check_machine(program, architecture)
         write_zip(program, Path(output, zip_name(function, architecture)))
-    template = (ROOT / "template.yaml").read_text(encoding="utf-8")
+    template = make_template.TEMPLATE.read_text(encoding="utf-8")
     Path(output, f"template-{architecture}.yaml").write_text(packaged(template, architecture), encoding="utf-8")
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import no_credentials  # noqa: F401
 import boto3
+import make_template
 import package
 from moto import mock_aws
 from samcli.commands.package.package_context import PackageContext
@@ -18,7 +19,7 @@ from samcli.yamlhelper import yaml_parse
 from template import ROOT, load
 
 TEXT = (ROOT / "template.yaml").read_text(encoding="utf-8")
-FUNCTIONS = {"PostgresFunction": "postgres", "MySqlFunction": "mysql", "ApiKeyFunction": "api-key"}
+FUNCTIONS = {f"{it['id']}Function": it["name"] for it in make_template.functions()}
 
 
 def elf_machine(name):
@@ -87,7 +88,7 @@ class Files(unittest.TestCase):
                 program.touch()
                 program.chmod(0o600)
         self.assertEqual(*contents)
-        self.assertEqual(len(contents[0]), 4)
+        self.assertEqual(len(contents[0]), len(FUNCTIONS) + 1)
 
     def test_a_program_for_another_architecture_is_refused(self):
         self.build("EM_X86_64")
