@@ -3,7 +3,7 @@
 use crate::key::SigningKey;
 use crate::key::algorithm::Algorithm;
 use crate::key::jwk::Material;
-use crate::outlet::Place;
+use crate::place::Place;
 use rotation::document::Document;
 use rotation::{Code, Error, Fact, Result};
 use serde::{Deserialize, Serialize};

@@ -30,7 +30,8 @@
 
 use crate::key::SigningKey;
 use crate::key::jwk::Material;
-use crate::outlet::{Found, Outlets, Place, Written};
+use crate::outlet::{Found, Outlets, Written};
+use crate::place::Place;
 use crate::plan::{Dates, Plan, Source, in_time, plan};
 use crate::published::{Owner, PublishedSet};
 use crate::secret::{SigningSecret, WRITTEN};

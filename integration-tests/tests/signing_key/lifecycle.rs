@@ -48,6 +48,15 @@ async fn a_key_is_public_before_it_signs_and_after() {
     let (_, set) = world.object(OBJECT).await;
     assert!(ids(&set).len() == 2 && !ids(&set).contains(&signs), "{set}");
     assert_eq!(ids(&set), ids(&world.parameter("/app/jwks").await));
+
+    let printed = world.lab.function_output();
+    for version in [&first, &second] {
+        for name in ["current", "next"] {
+            let pem = version[name]["privateKey"].as_str().expect("a private part");
+            let line = pem.lines().nth(1).expect("a line of base64");
+            assert!(!printed.contains(line) && !set.to_string().contains(line), "{name} is printed");
+        }
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -67,6 +67,13 @@ async fn the_daily_look_notices_what_somebody_changed() {
     assert!(after.len() == 3 && ids(&set).iter().all(|kid| after.contains(kid)), "the missing key is back: {after:?}");
     world.write(OBJECT, &set).await;
     assert_eq!(world.look().await["noticed"], Value::Null);
+
+    let diagnose = json!({"Step": "diagnose", "SecretId": secret.arn});
+    let diagnosed = async || world.lab.invoke(&diagnose).await.result().unwrap();
+    assert_eq!(diagnosed().await["finding"], "healthy");
+    world.delete(OBJECT).await;
+    let found = diagnosed().await;
+    assert!(found["finding"] == "unclear" && found.to_string().contains("published-set-changed"), "{found}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -2,7 +2,7 @@
 //!
 //! <https://docs.aws.amazon.com/AmazonS3/latest/userguide/conditional-writes.html>
 
-use super::{Found, Mark, Written, refused, set_of, unanswered};
+use super::answer::{Found, Mark, Written, refused, set_of, unanswered};
 use crate::published::PublishedSet;
 use rotation::Result;
 use rotation::aws::service::{Request, Service};

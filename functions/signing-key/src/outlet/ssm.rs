@@ -3,7 +3,7 @@
 //!
 //! <https://docs.aws.amazon.com/systems-manager/latest/APIReference/API_PutParameter.html>
 
-use super::{Found, Mark, Written, refused, set_of, unanswered};
+use super::answer::{Found, Mark, Written, refused, set_of, unanswered};
 use crate::published::PublishedSet;
 use rotation::Result;
 use rotation::aws::service::{Answer, Request, Service};
