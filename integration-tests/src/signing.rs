@@ -52,6 +52,8 @@ impl World {
             let put = reqwest::Client::new().put(format!("{}/{BUCKET}{query}", world.moto.url())).body(body);
             put.send().await.expect("moto answers").error_for_status().expect("the bucket is made");
         }
+        // moto loads a service at its first call, for which the function would not wait on a machine with other work to do.
+        world.ssm("DescribeParameters", json!({})).await;
         world
     }
 
