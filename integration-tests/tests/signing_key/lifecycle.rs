@@ -189,10 +189,10 @@ async fn a_pending_version_that_no_rotation_made_is_not_published() {
     cache().await;
     let before = world.object(OBJECT).await;
     let token = secret.registered().await;
-    let forged = integration_tests::merged(
-        secret.at("AWSCURRENT").await,
-        json!({"current": other.at("AWSCURRENT").await["current"]}),
-    );
+    // It is sound in itself, but its key was never the next one of this secret.
+    let (own, foreign) = (secret.at("AWSCURRENT").await, other.at("AWSCURRENT").await);
+    let jwks = json!({"keys": [foreign["jwks"]["keys"][0], own["jwks"]["keys"][1]]});
+    let forged = integration_tests::merged(own, json!({"current": foreign["current"], "jwks": jwks}));
     let put = json!({
         "SecretId": secret.arn, "SecretString": forged.to_string(), "ClientRequestToken": token, "VersionStages": ["AWSPENDING"],
     });
