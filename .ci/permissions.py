@@ -23,6 +23,17 @@ NOT_CALLED = {
     "kms:": "Secrets Manager decrypts and encrypts on behalf of the caller (kms:ViaService)",
 }
 
+# Actions whose calls go past the lab, which records none of them.
+PAST_THE_LAB = {
+    "lockstep-signing-key": {
+        "s3:GetObject": "tests publish in moto's S3",
+        "s3:PutObject": "tests publish in moto's S3",
+        "s3:ListBucket": "no call: S3 says by it that an object is not there",
+        "ssm:GetParameter": "tests publish in moto's Systems Manager",
+        "ssm:PutParameter": "tests publish in moto's Systems Manager",
+    },
+}
+
 MOVES = "secretsmanager:UpdateSecretVersionStage"
 
 # What tests run that is no function of the template.
@@ -98,6 +109,7 @@ def differences(allows, calls):
     for function, actions in sorted(allows.items()):
         called = calls.get(function, set())
         visible = {action for action in actions if not action.startswith(tuple(NOT_CALLED))}
+        visible -= set(PAST_THE_LAB.get(function, {}))
         found += [f"{function} may call {it}, but no test called it" for it in sorted(visible - called)]
         found += [f"{function} calls {it}, which its role does not allow" for it in sorted(called - actions)]
     found += [f"{it} made calls, but the template has no such function" for it in sorted(set(calls) - set(allows))]

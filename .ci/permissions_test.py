@@ -31,8 +31,9 @@ class Permissions(unittest.TestCase):
         for function, actions in allows.items():
             self.assertIn("secretsmanager:PutSecretValue", actions, function)
             self.assertIn("secretsmanager:ListSecrets", actions, f"{function}: CommonPolicy")
-            self.assertEqual("ssm:GetParameter" in actions, function == "lockstep-api-key")
-            self.assertEqual("rds:DescribeDBInstances" in actions, function != "lockstep-api-key")
+            self.assertEqual("ssm:GetParameter" in actions, function in ("lockstep-api-key", "lockstep-signing-key"))
+            self.assertEqual("ssm:PutParameter" in actions, function == "lockstep-signing-key")
+            self.assertEqual("rds:DescribeDBInstances" in actions, function in ("lockstep-postgres", "lockstep-mysql"))
 
     def test_no_difference_is_not_reported(self):
         self.assertEqual(permissions.differences(permissions.allowed(TEMPLATE), perfect_calls()), [])

@@ -10,6 +10,7 @@ pub mod network;
 pub mod runbook;
 mod secret;
 mod server;
+pub mod signing;
 mod world;
 
 use lab::Lab;

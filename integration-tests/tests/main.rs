@@ -14,3 +14,4 @@ mod page;
 mod postgres;
 mod protocol;
 mod runbooks;
+mod signing_key;

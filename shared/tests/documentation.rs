@@ -61,7 +61,8 @@ fn every_error_code_and_every_finding_has_its_place_in_the_runbooks() {
 
 #[test]
 fn every_environment_variable_and_option_is_documented() {
-    let sources = ["postgres", "mysql", "api-key"].map(|function| format!("functions/{function}/src/settings.rs"));
+    let sources =
+        ["postgres", "mysql", "api-key", "signing-key"].map(|function| format!("functions/{function}/src/settings.rs"));
     let sources = sources.iter().map(String::as_str).chain([
         "shared/src/environment.rs",
         "shared/src/database/settings.rs",
@@ -87,7 +88,15 @@ fn every_environment_variable_and_option_is_documented() {
     for option in
         ["users", "superuserRescue", "setPasswordAs", "caBundle", "tlsServerName", "discardPreviousPasswordAfterHours"]
             .into_iter()
-            .chain(["adminSecretArn", "revokePreviousAfterHours", "keyLifetimeDays", "value", "journal"])
+            .chain([
+                "adminSecretArn",
+                "revokePreviousAfterHours",
+                "keyLifetimeDays",
+                "value",
+                "journal",
+                "publish",
+                "emergency",
+            ])
     {
         assert!(page.contains(&format!("| `{option}` |")), "{option} is missing in docs/secrets.md");
     }

@@ -20,6 +20,7 @@ mod rotate;
 mod screen;
 mod serve;
 mod setup;
+mod signing_key;
 mod steps;
 mod stop;
 mod target;
@@ -146,6 +147,12 @@ enum Rotate {
         #[command(flatten)]
         run: Run,
     },
+    /// Rotate the key that signs tokens, whose public part is published in a bucket before and after it signs.
+    #[command(after_help = EXIT_CODES)]
+    SigningKey {
+        #[command(flatten)]
+        run: Run,
+    },
 }
 
 #[derive(Args, Clone, Debug)]
@@ -181,9 +188,11 @@ impl From<WhichFunction> for Function {
 impl Rotate {
     fn run(&self) -> &Run {
         match self {
-            Self::Postgres { run, .. } | Self::Mysql { run, .. } | Self::Mariadb { run, .. } | Self::ApiKey { run } => {
-                run
-            }
+            Self::Postgres { run, .. }
+            | Self::Mysql { run, .. }
+            | Self::Mariadb { run, .. }
+            | Self::ApiKey { run }
+            | Self::SigningKey { run } => run,
         }
     }
 }
@@ -283,6 +292,7 @@ async fn run(arguments: Arguments, screen: &Screen) -> Result<(), Stop> {
                     Target { mariadb: version.mariadb, ..Target::new(Engine::Mariadb, strategy, function) }
                 }
                 Rotate::ApiKey { .. } => return rotate::rotate_key(screen, &function, times).await,
+                Rotate::SigningKey { .. } => return rotate::rotate_signing_key(screen, &function, times).await,
             };
             rotate::rotate_password(screen, &target, times).await
         }
@@ -321,6 +331,7 @@ mod tests {
             &["lab", "rotate", "postgres", "--postgres", "9"],
             &["lab", "rotate", "mariadb", "--mariadb", "10.4"],
             &["lab", "rotate", "api-key", "--strategy", "single-user"],
+            &["lab", "rotate", "signing-key", "--strategy", "single-user"],
             &["lab", "serve", "--port", "70000"],
             &["lab", "serve", "--for-containers=0.0.0.0"],
             &["lab", "serve", "--for-containers=127.0.0.1"],

@@ -24,6 +24,8 @@ const EVERYTHING: &[(&str, Obtain)] = &[
     ("OpenBao 2.7", provision::openbao),
     ("Chromium", || Ok(provision::chromium()?.program)),
     ("moto, boto3, psycopg and the AWS CLI", provision::python),
+    ("PyJWT", provision::python_verifier),
+    ("jose", || Ok(provision::node_verifier()?.unwrap_or_else(|| PathBuf::from("not without Node and npm")))),
     ("jq, openssl and curl", || Ok(provision::tools()?.unwrap_or_else(|| PathBuf::from("on the PATH")))),
     ("AWS's Runtime Interface Emulator", provision::rie),
     ("cargo-lambda", provision::cargo_lambda),

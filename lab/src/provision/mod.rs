@@ -20,9 +20,10 @@
 //! | moto's server | | PyPI, in that environment | `LOCKSTEP_MOTO`: the program `moto_server` |
 //! | jq, openssl, curl | `PATH` | Debian *trixie*, unpacked privately | a directory in `PATH` |
 //! | applications in Python and Node (only for `cargo lab consumers --programs`) | Node and npm in `PATH` | PyPI and npm | |
+//! | PyJWT, and jose for Node, which verify tokens | Node and npm in `PATH` | PyPI and npm | |
 //! | AWS's Runtime Interface Emulator | | PyPI, out of the wheel of `aws-sam-cli` | `LOCKSTEP_RIE`: the program |
 //! | cargo-lambda | | PyPI, out of its wheel | `LOCKSTEP_CARGO_LAMBDA`: the program |
-//! | the functions | | this workspace, by cargo ([`crate::build`]) | `LOCKSTEP_FUNCTIONS`: a directory with `lockstep-postgres`, `lockstep-mysql`, `lockstep-api-key` |
+//! | the functions | | this workspace, by cargo ([`crate::build`]) | `LOCKSTEP_FUNCTIONS`: a directory with `lockstep-postgres`, `lockstep-mysql`, `lockstep-api-key`, `lockstep-signing-key` |
 //!
 //! `LOCKSTEP_POSTGRES` (`13`, `15`, `17`, `18`) and `LOCKSTEP_MARIADB` (`10.5`, `10.11`, `11.8`) name the version of every server
 //! whose test or command asks for none; without them it is PostgreSQL 15 and MariaDB 10.11.
@@ -43,6 +44,7 @@ mod python;
 mod rabbitmq;
 mod store;
 mod tools;
+mod verifiers;
 
 pub(crate) use applications::{node_applications, python_applications};
 pub use chromium::{Chromium, chromium};
@@ -55,6 +57,7 @@ pub use python::{aws, cargo_lambda, moto, python, rie};
 pub use rabbitmq::{RabbitMq, rabbitmq};
 pub(crate) use store::directory;
 pub use tools::tools;
+pub use verifiers::{node_verifier, python_verifier};
 
 use std::io;
 use std::path::{Path, PathBuf};

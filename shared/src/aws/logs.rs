@@ -104,11 +104,8 @@ impl Logs {
             if let (Some(token), Some(fields)) = (token.take(), body.as_object_mut()) {
                 fields.insert("nextToken".to_owned(), token.into());
             }
-            let request = Request {
-                media: "application/x-amz-json-1.1",
-                headers: &[("x-amz-target", "Logs_20140328.FilterLogEvents")],
-                body: body.to_string(),
-            };
+            let headers = [("x-amz-target", "Logs_20140328.FilterLogEvents")];
+            let request = Request::post("application/x-amz-json-1.1", &headers, body.to_string());
             let answer = self.service.call(&request, deadline).await.map_err(|failure| failure.trouble.as_str())?;
             let page = Page::of(&answer)?;
             records.extend(page.lines.iter().filter_map(|(at, line)| Record::read(*at, line)));

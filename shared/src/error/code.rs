@@ -489,6 +489,36 @@ codes! {
         "an issuer that cannot list or name keys may hold one that nothing remembers",
         "Look at the issuer's list of keys for one that neither the current nor the previous version of the secret has.";
 
+    // ---- signing keys
+    /// A private key of the secret cannot be used, or is another one's.
+    SigningKeyInvalid = "signing-key-invalid", Permanent,
+        "a key of the secret cannot be read, or is not for its algorithm",
+        "Store the private key as unencrypted PKCS#8 in PEM, for the algorithm that stands beside it. docs/signing-keys.md shows the form.";
+    /// Promoted now, the next key would sign tokens that some verifiers cannot verify yet.
+    TooSoon = "too-soon", Retryable,
+        "the key that would sign next has not been public for `maxCache` yet",
+        "Nothing to do: the rotation succeeds once that time is over. If a key has leaked, do not wait, and follow docs/signing-keys.md, under \"A key has leaked\".";
+    /// S3 or Systems Manager did not answer.
+    OutletUnavailable = "outlet-unavailable", Retryable,
+        "the place that the keys are published in could not be reached within the step's time",
+        "Nothing to do for one rotation: it is tried again. If it recurs, check the function's route to S3 and to Systems Manager.";
+    /// S3 or Systems Manager refused.
+    OutletRefused = "outlet-refused", Permanent,
+        "the place that the keys are published in refused to be read or written",
+        "Check that the bucket or parameter exists, and that the function's role may read and write it. docs/signing-keys.md lists the permissions.";
+    /// Another secret's keys, or somebody's file.
+    OutletTaken = "outlet-taken", Permanent,
+        "the place that the keys should be published in holds something that is not this secret's",
+        "Nothing was written. Correct `rotation.publish`, or remove what is there if it is of no use to anybody.";
+    /// What is published is not what a rotation has published.
+    PublishedSetChanged = "published-set-changed", Permanent,
+        "the published keys are not those of the secret",
+        "Find out who changed them. The daily look puts missing keys back; a key that stands there and is not this secret's lets its owner sign tokens: remove it unless you know whose it is.";
+    /// A warning: what an emergency costs.
+    TokensRevoked = "tokens-revoked", Permanent,
+        "a leaked key was taken from the published keys, and the tokens that it signed are refused",
+        "Tell those whose tokens these are to get new ones. Verifiers that cache the published keys accept the old tokens until `maxCache` is over.";
+
     // ---- the function itself
     /// The step's time ran out between two calls.
     TimeSpent = "time-spent", Retryable,

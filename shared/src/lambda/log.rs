@@ -213,6 +213,17 @@ impl Log {
                 "the secret's rotation is late"
             );
         }
+        for noticed in &watched.noticed {
+            tracing::warn!(
+                target: telemetry::NOTICE,
+                request = self.request,
+                secret = noticed.fact(Fact::Secret),
+                step = self.step(),
+                code = noticed.code().as_str(),
+                "{noticed}"
+            );
+            measured.add(Metric::of_warning(noticed.code()), 1);
+        }
         let (overdue, unfinished) = (watched.count(Late::Overdue), watched.count(Late::Unfinished));
         measured.put(Metric::SecretsServed, watched.served);
         measured.put(Metric::SecretsOverdue, overdue);
@@ -329,7 +340,8 @@ mod tests {
         for level in [LevelFilter::ERROR, LevelFilter::WARN, LevelFilter::INFO] {
             let watch = log(&json!({"Step": "watch"}));
             let late = vec![("one".to_owned(), Late::Overdue), ("other".to_owned(), Late::Unfinished)];
-            let lines = printed(level, || watch.watched(&Watched { served: 2, late }, &mut watch.line()));
+            let lines =
+                printed(level, || watch.watched(&Watched { served: 2, late, ..Watched::default() }, &mut watch.line()));
             let late: Vec<_> = lines.iter().filter(|line| line["level"] == "WARN").collect();
             let named: Vec<_> = late.iter().map(|line| (line["secret"].as_str(), line["late"].as_str())).collect();
             assert_eq!(named, [(Some("one"), Some("overdue")), (Some("other"), Some("unfinished"))], "{level}");

@@ -211,6 +211,15 @@ impl<'a> StepContext<'a> {
         }
     }
 
+    /// Whether the token's version is AWSCURRENT now, and no rotation is under way. It costs a call to Secrets Manager.
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub async fn is_settled(&self) -> Result<bool> {
+        let now = self.store.describe(self.secret, self.deadline).await?;
+        Ok(now.current_version() == Some(self.token) && !now.is_unfinished())
+    }
+
     /// Whether this version carries AWSCURRENT now. An answer that denies it may be outdated, so it is asked for again.
     ///
     /// # Errors

@@ -20,6 +20,9 @@ pub trait Target: Send + Sync {
     /// Whether `apply`, with AWSCURRENT as both versions, lets the helper secret's credential set the credential of AWSCURRENT.
     const SUPERUSER_SETS_CURRENT: bool = false;
 
+    /// Whether the daily look calls [`look_after`](Self::look_after) for each secret.
+    const LOOKS_AFTER: bool = false;
+
     /// What `propose` hands on to `settle`.
     type Made: Send;
 
@@ -100,6 +103,19 @@ pub trait Target: Send + Sync {
         versions: Versions<'_>,
         label: Label,
     ) -> impl Future<Output = Result<Attempt>> + Send;
+
+    /// What has to be done between rotations for a secret that has no rotation under way. `current` is AWSCURRENT, and the context's
+    /// token is its version. What a person should know is a [warning](StepContext::warn).
+    ///
+    /// A rotation may begin at any moment. So call [`StepContext::is_settled`] before each change, and make no change that cannot notice
+    /// the change of a rotation.
+    fn look_after(
+        &self,
+        _context: &StepContext<'_>,
+        _current: VersionWithAge<'_>,
+    ) -> impl Future<Output = Result<()>> + Send {
+        std::future::ready(Ok(()))
+    }
 
     /// What a rotation would do with the credential of an older version, `versions.pending`, after it was refused all newer ones.
     /// Nothing is sent to the target.

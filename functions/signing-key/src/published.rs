@@ -1,0 +1,291 @@
+//! A published set of keys, and what it should become. Everything here is pure.
+//!
+//! The set is one of RFC 7517 with one more member, which verifiers have to ignore (section 5): `lockstep`. It says whose set it is, and
+//! since when each key is in it.
+
+use crate::key::jwk::Material;
+use crate::plan::{Dates, still_public};
+use crate::secret::SigningSecret;
+use rotation::{Code, Error, Fact, Result};
+use serde_json::{Map, Value, json};
+use std::collections::BTreeMap;
+
+/// The member with this function's notes.
+const NOTES: &str = "lockstep";
+/// A set with more keys is not one that a rotation made.
+const MOST_KEYS: usize = 100;
+
+/// A published set of keys.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct PublishedSet {
+    keys: Vec<Value>,
+    /// Whose set it is: a fingerprint of the secret.
+    owner: Option<String>,
+    /// When this function added each key, in seconds since the Unix epoch.
+    since: BTreeMap<String, u64>,
+    /// Members that others added.
+    others: Map<String, Value>,
+}
+
+/// What is wrong with a published set.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Change {
+    /// A key of the secret is missing.
+    Missing(String),
+    /// A key of the secret has another public part.
+    Replaced(String),
+    /// A key that no rotation of this secret has added.
+    Added(String),
+}
+
+/// The secret that owns a set, and what its keys should be.
+#[derive(Clone, Copy, Debug)]
+pub struct Owner<'a> {
+    /// The secret's fingerprint.
+    pub fingerprint: &'a str,
+    /// The version whose keys have to be public.
+    pub secret: &'a SigningSecret,
+}
+
+impl PublishedSet {
+    /// Reads a set. `None` if the text is none.
+    pub fn read(text: &str) -> Option<Self> {
+        let Value::Object(mut members) = serde_json::from_str(text).ok()? else { return None };
+        let Value::Array(keys) = members.remove("keys")? else { return None };
+        let notes = members.remove(NOTES).unwrap_or_default();
+        let since = notes.get("since").and_then(Value::as_object).into_iter().flatten();
+        Some(Self {
+            owner: notes.get("owner").and_then(Value::as_str).map(str::to_owned),
+            since: since.filter_map(|(kid, at)| Some((kid.clone(), at.as_u64()?))).collect(),
+            others: members,
+            keys: Some(keys).filter(|keys| keys.len() <= MOST_KEYS)?,
+        })
+    }
+
+    /// The text to publish.
+    pub fn text(&self) -> String {
+        let mut members = self.others.clone();
+        members.insert("keys".to_owned(), self.keys.clone().into());
+        members.insert(NOTES.to_owned(), json!({"owner": self.owner, "since": self.since}));
+        Value::Object(members).to_string()
+    }
+
+    /// The key of this id.
+    pub fn key(&self, kid: &str) -> Option<&Value> {
+        self.keys.iter().find(|key| kid_of(key) == kid)
+    }
+
+    /// Whether it has this very key.
+    pub fn has(&self, jwk: &Value) -> bool {
+        self.key(kid_of(jwk)).is_some_and(|key| Material::of(key).is_some() && Material::of(key) == Material::of(jwk))
+    }
+
+    /// Since when the key of this id is in it. `None` if nobody noted that.
+    pub fn since(&self, kid: &str) -> Option<u64> {
+        self.since.get(kid).copied()
+    }
+
+    /// Checks that the set is this secret's, or may become it.
+    ///
+    /// **Invariant:** a set belongs to one secret. Otherwise whoever may write one secret could add keys to another secret's set, and sign
+    /// tokens that its verifiers accept. Test: `a_set_of_another_secret_is_left_alone`.
+    ///
+    /// # Errors
+    /// [`Code::OutletTaken`].
+    pub fn is_of(&self, owner: Owner<'_>) -> Result<()> {
+        let taken = |found: &str| Err(Error::new(Code::OutletTaken).with(Fact::Found, found));
+        // Who has the private part of a key in it may speak for it: somebody published it by hand, or the secret was copied.
+        if secret_signs(self, owner.secret) || (self.owner.is_none() && self.keys.is_empty()) {
+            return Ok(());
+        }
+        match &self.owner {
+            Some(fingerprint) if fingerprint == owner.fingerprint => Ok(()),
+            Some(_) => taken("keys of another secret"),
+            None => taken("keys of somebody else"),
+        }
+    }
+
+    /// The set with all keys of the secret whose time is not over. Nothing leaves it. `None` if nothing changes.
+    #[must_use]
+    pub fn grown(&self, owner: Owner<'_>, now: u64, dates: Dates) -> Option<Self> {
+        let mut set = self.clone();
+        set.owner = Some(owner.fingerprint.to_owned());
+        let previous = still_public(owner.secret, now, dates).into_iter().map(|one| one.public_key);
+        for jwk in owner.secret.signers().map(|key| key.jwk()).chain(previous) {
+            let kid = kid_of(&jwk).to_owned();
+            if !set.has(&jwk) {
+                set.keys.retain(|key| kid_of(key) != kid);
+                set.since.insert(kid, now);
+                set.keys.push(jwk);
+            } else {
+                set.since.entry(kid).or_insert(now);
+            }
+        }
+        (set != *self).then_some(set)
+    }
+
+    /// The set without keys whose time is over: those that have leaked, that have signed long ago, and that were never promoted.
+    /// A key that this function did not add stays. `None` if nothing changes.
+    #[must_use]
+    pub fn trimmed(&self, owner: Owner<'_>, now: u64, dates: Dates) -> Option<Self> {
+        let secret = owner.secret;
+        let signers = secret.signers().map(|key| key.kid.clone());
+        let public: Vec<_> = signers.chain(still_public(secret, now, dates).into_iter().map(|one| one.kid)).collect();
+        let listed = |kid: &str| secret.previous.iter().any(|one| one.kid == kid);
+        let ends = |kid: &str| {
+            let ours = self.since.contains_key(kid) || listed(kid) || secret.is_revoked(kid);
+            ours && !public.iter().any(|one| one == kid)
+        };
+        let mut set = self.clone();
+        set.keys.retain(|key| !ends(kid_of(key)));
+        let left: Vec<_> = set.keys.iter().map(|key| kid_of(key).to_owned()).collect();
+        set.since.retain(|kid, _| left.contains(kid));
+        (set != *self).then_some(set)
+    }
+
+    /// What somebody else has changed in the set.
+    pub fn changes(&self, owner: Owner<'_>, now: u64, dates: Dates) -> Vec<Change> {
+        let secret = owner.secret;
+        let previous = still_public(secret, now, dates).into_iter().map(|one| one.public_key);
+        let expected: Vec<_> = secret.signers().map(|key| key.jwk()).chain(previous).collect();
+        let missing = expected.iter().filter(|jwk| !self.has(jwk)).map(|jwk| {
+            let kid = kid_of(jwk).to_owned();
+            if self.key(&kid).is_some() { Change::Replaced(kid) } else { Change::Missing(kid) }
+        });
+        let all: Vec<_> = secret.public_keys().iter().map(|jwk| kid_of(jwk).to_owned()).collect();
+        let added = self.keys.iter().map(|key| kid_of(key).to_owned());
+        let added = added.filter(|kid| !all.contains(kid) && !self.since.contains_key(kid) && !secret.is_revoked(kid));
+        missing.chain(added.map(Change::Added)).collect()
+    }
+}
+
+impl Change {
+    /// The warning about it.
+    pub fn warning(&self) -> Error {
+        let (what, kid) = match self {
+            Self::Missing(kid) => ("a key was missing, and is back", kid),
+            Self::Replaced(kid) => ("a key had another public part, and is as it was", kid),
+            Self::Added(kid) => ("a key is there that no rotation of this secret added", kid),
+        };
+        Error::new(Code::PublishedSetChanged).with(Fact::What, what).with(Fact::KeyId, kid)
+    }
+}
+
+fn secret_signs(set: &PublishedSet, secret: &SigningSecret) -> bool {
+    secret.signers().any(|key| set.has(&key.jwk()))
+}
+
+fn kid_of(jwk: &Value) -> &str {
+    jwk.get("kid").and_then(Value::as_str).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::key::SigningKey;
+    use crate::key::algorithm::Algorithm;
+    use crate::secret::{Previous, Revoked};
+    use std::sync::Arc;
+
+    const NOW: u64 = 1_800_000_000;
+
+    fn key() -> Arc<SigningKey> {
+        Arc::new(SigningKey::generate(Algorithm::Es256, NOW - 5000).unwrap())
+    }
+
+    fn secret() -> SigningSecret {
+        SigningSecret {
+            algorithm: Algorithm::Es256,
+            max_token_lifetime: 100,
+            max_cache: 10,
+            current: Some(key()),
+            next: Some(key()),
+            previous: vec![Previous {
+                kid: "old".to_owned(),
+                retire_at: NOW + 5,
+                public_key: key().material().jwk("old", Algorithm::Es256),
+            }],
+            revoked: Vec::new(),
+            places: Vec::new(),
+            leaked: None,
+        }
+    }
+
+    fn owner(secret: &SigningSecret) -> Owner<'_> {
+        Owner { fingerprint: "this", secret }
+    }
+
+    fn dates() -> Dates {
+        Dates { rotated: Some(NOW - 4000), changed: Some(NOW) }
+    }
+
+    #[test]
+    fn a_set_grows_once_and_is_read_back() {
+        let secret = secret();
+        let set = PublishedSet::default().grown(owner(&secret), NOW, dates()).unwrap();
+        assert!(secret.public_keys().iter().all(|jwk| set.has(jwk)));
+        assert_eq!(set.since("old"), Some(NOW));
+        assert_eq!(PublishedSet::read(&set.text()), Some(set.clone()));
+        assert_eq!(set.grown(owner(&secret), NOW + 3, dates()), None);
+        assert_eq!(set.changes(owner(&secret), NOW, dates()), []);
+        for text in ["", "[]", "{}", r#"{"keys":1}"#] {
+            assert_eq!(PublishedSet::read(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn what_another_rotation_added_stays_when_it_grows() {
+        let (one, other) = (secret(), secret());
+        let set = PublishedSet::default().grown(owner(&one), NOW, dates()).unwrap();
+        let both = set.grown(owner(&other), NOW + 1, dates()).unwrap();
+        assert!(one.public_keys().iter().filter(|jwk| jwk["kid"] != "old").all(|jwk| both.has(jwk)));
+    }
+
+    #[test]
+    fn a_set_of_another_secret_is_left_alone() {
+        let (mine, yours) = (secret(), secret());
+        let set = PublishedSet::default().grown(Owner { fingerprint: "other", secret: &yours }, NOW, dates()).unwrap();
+        assert_eq!(set.is_of(owner(&mine)).unwrap_err().code(), Code::OutletTaken);
+        set.is_of(owner(&yours)).unwrap();
+        let by_hand = PublishedSet { owner: None, ..set };
+        assert_eq!(by_hand.is_of(owner(&mine)).unwrap_err().code(), Code::OutletTaken);
+        by_hand.is_of(owner(&yours)).unwrap();
+        PublishedSet::default().is_of(owner(&mine)).unwrap();
+    }
+
+    #[test]
+    fn keys_leave_when_their_time_is_over_and_others_keys_stay() {
+        let mut secret = secret();
+        let mut set = PublishedSet::default().grown(owner(&secret), NOW, dates()).unwrap();
+        let foreign = key().material().jwk("foreign", Algorithm::Es256);
+        set.keys.push(foreign.clone());
+        // A rotation that was given up.
+        let given_up = key();
+        set.keys.push(given_up.jwk());
+        set.since.insert(given_up.kid.clone(), NOW);
+        let kept = set.trimmed(owner(&secret), NOW, dates()).unwrap();
+        assert!(kept.key("old").is_some() && kept.key("foreign").is_some() && kept.key(&given_up.kid).is_none());
+        let later = set.trimmed(owner(&secret), NOW + 5, dates()).unwrap();
+        assert!(later.key("old").is_none() && later.has(&secret.current.as_ref().unwrap().jwk()));
+        assert_eq!(set.changes(owner(&secret), NOW, dates()), [Change::Added("foreign".to_owned())]);
+
+        secret.revoked.push(Revoked { kid: "old".to_owned(), revoked_at: NOW });
+        assert!(set.trimmed(owner(&secret), NOW, dates()).unwrap().key("old").is_none());
+        assert!(later.grown(owner(&secret), NOW, dates()).is_none(), "a leaked key is back");
+    }
+
+    #[test]
+    fn a_change_by_somebody_else_is_noticed() {
+        let secret = secret();
+        let set = PublishedSet::default().grown(owner(&secret), NOW, dates()).unwrap();
+        let (current, next) = (secret.current.as_ref().unwrap(), secret.next.as_ref().unwrap());
+        let mut changed = set.clone();
+        changed.keys.retain(|one| kid_of(one) != current.kid && kid_of(one) != next.kid);
+        changed.keys.push(key().material().jwk(&next.kid, Algorithm::Es256));
+        let expected = [Change::Missing(current.kid.clone()), Change::Replaced(next.kid.clone())];
+        assert_eq!(changed.changes(owner(&secret), NOW, dates()), expected);
+        let back = changed.grown(owner(&secret), NOW + 3, dates()).unwrap();
+        assert_eq!(back.changes(owner(&secret), NOW + 3, dates()), []);
+        assert_eq!(back.since(&current.kid), Some(NOW + 3), "it was away meanwhile");
+    }
+}

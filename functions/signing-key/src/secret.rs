@@ -1,0 +1,255 @@
+//! A secret with signing keys, as it is stored.
+
+use crate::key::SigningKey;
+use crate::key::algorithm::Algorithm;
+use crate::key::jwk::Material;
+use crate::place::Place;
+use rotation::document::Document;
+use rotation::{Code, Error, Fact, Result};
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+use std::sync::Arc;
+
+/// The keys of the secret that a rotation writes.
+pub const WRITTEN: [&str; 5] = ["current", "next", "previous", "jwks", "revoked"];
+/// What may stand under `rotation`.
+const OPTIONS: [&str; 2] = ["publish", "emergency"];
+/// Tokens that live for more than a year, and caches that long, are mistakes.
+const LONGEST: u64 = 366 * 24 * 3600;
+/// How many leaked keys are remembered. A set that somebody published before the oldest of them leaked is long gone.
+const MOST_REVOKED: usize = 20;
+/// More places than anybody publishes in.
+const MOST_PLACES: usize = 8;
+
+/// What a version of the secret says.
+#[derive(Debug)]
+pub struct SigningSecret {
+    /// `algorithm`: what new keys are made for.
+    pub algorithm: Algorithm,
+    /// `maxTokenLifetime`: the longest life of a token, in seconds.
+    pub max_token_lifetime: u64,
+    /// `maxCache`: for how many seconds verifiers use the published keys, and signers the secret, without a look at what is new.
+    pub max_cache: u64,
+    /// `current`: the key that signs.
+    pub current: Option<Arc<SigningKey>>,
+    /// `next`: the key that signs after the next rotation.
+    pub next: Option<Arc<SigningKey>>,
+    /// `previous`: keys that have signed, the latest first.
+    pub previous: Vec<Previous>,
+    /// `revoked`: keys that have leaked. They are never published again.
+    pub revoked: Vec<Revoked>,
+    /// `rotation.publish`: where the public parts are published.
+    pub places: Vec<Place>,
+    /// `rotation.emergency.leaked`: the id of a key that has leaked.
+    pub leaked: Option<String>,
+}
+
+/// A key that has signed. Only its public part is left.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Previous {
+    /// Its id.
+    pub kid: String,
+    /// When it leaves the published keys at the earliest, in seconds since the Unix epoch.
+    pub retire_at: u64,
+    /// Its public part, a JWK.
+    pub public_key: Value,
+}
+
+/// A key that has leaked.
+#[derive(Clone, Debug, Deserialize, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Revoked {
+    /// Its id.
+    pub kid: String,
+    /// When a rotation took it out of use, in seconds since the Unix epoch.
+    pub revoked_at: u64,
+}
+
+impl SigningSecret {
+    /// Reads a version.
+    ///
+    /// # Errors
+    /// [`Code::FieldMissing`], [`Code::FieldInvalid`], [`Code::OptionUnknown`], [`Code::SigningKeyInvalid`].
+    pub fn read(document: &Document) -> Result<Self> {
+        let name = document.string("algorithm")?;
+        let names = Algorithm::ALL.map(Algorithm::as_str).join(", ");
+        let algorithm = Algorithm::named(&name).ok_or_else(|| document.invalid("algorithm", "another name", &names))?;
+        let options = document.options(&OPTIONS)?;
+        let written = "what this function wrote there";
+        let previous: Vec<Previous> = document.typed("previous", written)?.unwrap_or_default();
+        if previous.iter().any(|one| Material::of(&one.public_key).is_none()) {
+            return Err(document.invalid("previous", "a key without a public part", written));
+        }
+        let secret = Self {
+            algorithm,
+            max_token_lifetime: seconds(document, "maxTokenLifetime")?,
+            max_cache: seconds(document, "maxCache")?,
+            current: key(document, "current", "current.", algorithm)?,
+            next: key(document, "next", "next.", algorithm)?,
+            previous,
+            revoked: document.typed("revoked", written)?.unwrap_or_default(),
+            places: places(options.as_ref())?,
+            leaked: leaked(options.as_ref())?,
+        };
+        if secret.current.is_none() && secret.next.is_some() {
+            return Err(Error::new(Code::FieldMissing).with(Fact::Field, "current"));
+        }
+        Ok(secret)
+    }
+
+    /// The document with this version's keys.
+    ///
+    /// # Errors
+    /// [`Code::SecretTooLarge`].
+    pub fn write(&self, document: &Document) -> Result<Document> {
+        let stored = |key: &Option<Arc<SigningKey>>| key.as_ref().map_or(Value::Null, |key| key.stored()).to_string();
+        let (current, next) = (stored(&self.current), stored(&self.next));
+        let (previous, jwks) = (json!(self.previous).to_string(), self.jwks().to_string());
+        let mut changes = vec![
+            ("current", current.as_str()),
+            ("next", next.as_str()),
+            ("previous", previous.as_str()),
+            ("jwks", jwks.as_str()),
+        ];
+        let revoked = json!(self.revoked.get(self.revoked.len().saturating_sub(MOST_REVOKED)..)).to_string();
+        if !self.revoked.is_empty() {
+            changes.push(("revoked", &revoked));
+        }
+        document.with_json(&changes)
+    }
+
+    /// All keys that verifiers should have, as JWKs: the one that signs, the next one, and those that have signed.
+    pub fn public_keys(&self) -> Vec<Value> {
+        let own = [&self.current, &self.next].into_iter().flatten().map(|key| key.jwk());
+        own.chain(self.previous.iter().map(|one| one.public_key.clone())).collect()
+    }
+
+    /// The set of RFC 7517, section 5.
+    pub fn jwks(&self) -> Value {
+        json!({"keys": self.public_keys()})
+    }
+
+    /// The keys with private parts.
+    pub fn signers(&self) -> impl Iterator<Item = &Arc<SigningKey>> {
+        [&self.current, &self.next].into_iter().flatten()
+    }
+
+    /// Whether the key of this id has leaked.
+    pub fn is_revoked(&self, kid: &str) -> bool {
+        self.revoked.iter().any(|one| one.kid == kid)
+    }
+}
+
+fn seconds(document: &Document, name: &str) -> Result<u64> {
+    let expected = "seconds, 1 to 31622400";
+    let seconds: Option<u64> = document.typed(name, expected)?;
+    match seconds {
+        Some(seconds) if (1..=LONGEST).contains(&seconds) => Ok(seconds),
+        Some(_) => Err(document.invalid(name, "another number", expected)),
+        None => Err(Error::new(Code::FieldMissing).with(Fact::Field, name).with(Fact::Expected, expected)),
+    }
+}
+
+/// A key with its private part. People who bring their own need to give that part alone.
+fn key(document: &Document, name: &str, prefix: &'static str, algorithm: Algorithm) -> Result<Option<Arc<SigningKey>>> {
+    let Some(stored) = document.object(name, prefix)? else { return Ok(None) };
+    stored.expect_keys(&["kid", "algorithm", "privateKey", "createdAt"])?;
+    let algorithm = match stored.optional_string("algorithm")? {
+        None => algorithm,
+        Some(name) => Algorithm::named(&name).ok_or_else(|| {
+            stored.invalid("algorithm", "another name", &Algorithm::ALL.map(Algorithm::as_str).join(", "))
+        })?,
+    };
+    let created_at = stored.typed("createdAt", "seconds since 1970")?.unwrap_or_default();
+    let kid = stored.optional_string("kid")?;
+    let read = SigningKey::read(&stored.password("privateKey")?, algorithm, kid, created_at);
+    read.map(|key| Some(Arc::new(key))).map_err(|error| error.with(Fact::Field, name))
+}
+
+fn places(options: Option<&Document>) -> Result<Vec<Place>> {
+    let Some(options) = options else { return Ok(Vec::new()) };
+    let expected = "a list of places, e.g. [\"s3://bucket/jwks.json\", \"ssm:/name\"]";
+    let texts: Vec<String> = options.typed("publish", expected)?.unwrap_or_default();
+    let places: Option<Vec<_>> = texts.iter().map(|text| Place::read(text)).collect();
+    let mut places = places.ok_or_else(|| options.invalid("publish", "something else", expected))?;
+    places.dedup();
+    if places.len() > MOST_PLACES {
+        return Err(options.invalid("publish", "more places", "at most 8"));
+    }
+    Ok(places)
+}
+
+fn leaked(options: Option<&Document>) -> Result<Option<String>> {
+    let Some(options) = options else { return Ok(None) };
+    let Some(emergency) = options.object("emergency", "rotation.emergency.")? else { return Ok(None) };
+    emergency.expect_keys(&["leaked"])?;
+    emergency.string("leaked").map(Some)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(text: &str) -> Result<SigningSecret> {
+        SigningSecret::read(&Document::parse(text.into()).unwrap())
+    }
+
+    #[test]
+    fn both_times_have_to_be_stated() {
+        for (text, field) in [
+            (r#"{"algorithm":"ES256","maxCache":600}"#, "maxTokenLifetime"),
+            (r#"{"algorithm":"ES256","maxTokenLifetime":3600}"#, "maxCache"),
+            (r#"{"algorithm":"ES256","maxTokenLifetime":0,"maxCache":600}"#, "maxTokenLifetime"),
+            (r#"{"algorithm":"HS256","maxTokenLifetime":3600,"maxCache":600}"#, "algorithm"),
+            (r#"{"maxTokenLifetime":3600,"maxCache":600}"#, "algorithm"),
+        ] {
+            assert_eq!(read(text).unwrap_err().fact(Fact::Field), Some(field), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_written_version_is_read_back_and_its_set_has_no_private_part() {
+        let mut secret = read(r#"{"algorithm":"EdDSA","maxTokenLifetime":3600,"maxCache":600,"kept":1.50}"#).unwrap();
+        for place in [&mut secret.current, &mut secret.next] {
+            *place = Some(Arc::new(SigningKey::generate(Algorithm::EdDsa, 5).unwrap()));
+        }
+        let document =
+            Document::parse(r#"{"algorithm":"EdDSA","maxTokenLifetime":3600,"maxCache":600,"kept":1.50}"#.into());
+        let written = secret.write(&document.unwrap()).unwrap();
+        let again = SigningSecret::read(&written).unwrap();
+        assert_eq!(again.jwks(), secret.jwks());
+        assert!(written.text().expose().contains("\"kept\":1.50"));
+        let jwks = written.json("jwks").unwrap();
+        let set: Value = serde_json::from_str(jwks.expose()).unwrap();
+        for key in set["keys"].as_array().unwrap() {
+            let members: Vec<_> = key.as_object().unwrap().keys().map(String::as_str).collect();
+            assert_eq!(members, ["alg", "crv", "kid", "kty", "use", "x"]);
+        }
+    }
+
+    #[test]
+    fn a_key_that_somebody_brings_keeps_its_id() {
+        let key = SigningKey::generate(Algorithm::Es256, 1).unwrap();
+        let pem = key.stored()["privateKey"].clone();
+        let text = json!({
+            "algorithm": "ES384", "maxTokenLifetime": 60, "maxCache": 60,
+            "current": {"kid": "2019-key", "algorithm": "ES256", "privateKey": pem},
+        });
+        let secret = read(&text.to_string()).unwrap();
+        let current = secret.current.unwrap();
+        assert_eq!((current.kid.as_str(), current.algorithm, current.created_at), ("2019-key", Algorithm::Es256, 0));
+    }
+
+    #[test]
+    fn an_option_that_does_not_exist_is_named() {
+        let with = |rotation: &str| {
+            read(&format!(r#"{{"algorithm":"ES256","maxTokenLifetime":9,"maxCache":9,"rotation":{rotation}}}"#))
+        };
+        assert_eq!(with(r#"{"emergency":{"leaked":"a"}}"#).unwrap().leaked.as_deref(), Some("a"));
+        assert_eq!(with(r#"{"outlets":[]}"#).unwrap_err().code(), Code::OptionUnknown);
+        assert_eq!(with(r#"{"emergency":{"kid":"a"}}"#).unwrap_err().code(), Code::OptionUnknown);
+        assert_eq!(with(r#"{"publish":["https://a.example"]}"#).unwrap_err().code(), Code::FieldInvalid);
+        assert_eq!(with(r#"{"publish":["ssm:/a"]}"#).unwrap().places.len(), 1);
+    }
+}

@@ -1,0 +1,386 @@
+//! What the four steps of a rotation do with signing keys.
+//!
+//! A key lives in four states, and the secret says which: *next* (public, does not sign), *current* (public, signs), *previous* (public,
+//! its private part is gone), *gone*. A rotation moves each key one state on. Applications sign with AWSCURRENT's `current`; verifiers
+//! know a published set for `maxCache` at most before they look again.
+//!
+//! Let AWSCURRENT have next N and current C, and the pending version next M, current N and previous C. This is so between any two calls:
+//!
+//! | after | who signs | published | a crash here, or a second run |
+//! |---|---|---|---|
+//! | createSecret drew M, before PutSecretValue | C | C, N | M is forgotten; the next run draws another one |
+//! | PutSecretValue | C | C, N | the value stays: a version's value never changes |
+//! | some places were written by setSecret | C | C, N, in some places M | the next run writes the others |
+//! | all places were written | C | C, N, M | nothing is left to write |
+//! | AWSCURRENT moved | N, and C by those who have not read the secret again | C, N, M | finishSecret runs `retire` again |
+//! | `maxCache` after that | N | C, N, M | |
+//! | `maxTokenLifetime` after that | N | N, M once `retire`, testSecret or the daily look has run | |
+//!
+//! So at each moment the set has the key of each token that lives, and N was in it for `maxCache` before it signs.
+//!
+//! **Invariant:** a set only grows until AWSCURRENT has moved. Otherwise a rotation that is given up would leave tokens that nobody can
+//! verify. Test: `a_rotation_that_is_given_up_takes_no_key_away`.
+//!
+//! **Invariant:** each write depends on what was read before the labels were asked. An invocation that was held up finds that it is not
+//! wanted, or that the place has changed. Otherwise it would bring back a leaked key, or take away a key of a later rotation. Test:
+//! `a_writer_that_was_held_up_changes_nothing`.
+//!
+//! **Invariant:** the next key is added to a place only once the key that is about to sign has been there for `maxCache`. Otherwise a place
+//! that was emptied, or named just now, would have a key for the first time as it signs. Test: `a_place_that_was_emptied_is_filled_first`.
+
+use crate::key::SigningKey;
+use crate::key::jwk::Material;
+use crate::outlet::{Found, Outlets, Written};
+use crate::place::Place;
+use crate::plan::{Dates, Plan, Source, in_time, plan};
+use crate::published::{Owner, PublishedSet};
+use crate::secret::{SigningSecret, WRITTEN};
+use crate::settings::Settings;
+use aws_lc_rs::digest;
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use rotation::clock::since_epoch;
+use rotation::document::Document;
+use rotation::protocol::context::StepContext;
+use rotation::protocol::label::Label;
+use rotation::protocol::observation::{Attempt, PreviousCredential};
+use rotation::protocol::target::{
+    Applied, Change, Helper, HelperSecret, Proof, Proposal, Retired, Target, VersionWithAge, Versions,
+};
+use rotation::{Code, Error, Fact, Result};
+use std::sync::Arc;
+
+/// How often a place is written again because others write, too. Each of them has published its keys meanwhile.
+const MOST_WRITES: usize = 6;
+/// What is signed to see whether a published key verifies it.
+const PROBE: &[u8] = b"lockstep: is this key published as it signs?";
+
+/// Signing keys, as a [`Target`].
+pub struct SigningKeys {
+    outlets: Outlets,
+}
+
+/// Who may write now.
+#[derive(Clone, Copy)]
+enum Guard {
+    /// A step whose version is still wanted.
+    Wanted,
+    /// finishSecret, after the promotion.
+    Promoted,
+    /// Whoever finds that no rotation is under way.
+    Settled,
+}
+
+impl SigningKeys {
+    /// A target by these settings.
+    pub fn new(settings: &Settings) -> Self {
+        Self { outlets: Outlets::new(settings) }
+    }
+
+    /// Changes the set in a place, whoever else writes there. False if nothing had to change, or nobody may change it now.
+    async fn change(
+        &self,
+        context: &StepContext<'_>,
+        place: &Place,
+        (owner, guard): (Owner<'_>, Guard),
+        changed: &(dyn Fn(&PublishedSet) -> Option<PublishedSet> + Sync),
+    ) -> Result<bool> {
+        // So that the caches of a network and those of verifiers together take no longer than `maxCache`.
+        let max_age = owner.secret.max_cache / 2;
+        let mut overwritten: Option<Found> = None;
+        for _ in 0..MOST_WRITES {
+            // The order counts: a later rotation either is known to the labels, or changes the place after this read.
+            let found = match overwritten.take() {
+                Some(found) => found,
+                None => self.outlets.read(place, context.deadline()).await?,
+            };
+            found.set.is_of(owner).map_err(|error| error.with(Fact::Field, place))?;
+            let Some(set) = changed(&found.set) else { return Ok(false) };
+            if !guard.allows(context).await? {
+                return Ok(false);
+            }
+            match self.outlets.write(place, &set, &found.mark, max_age, context.deadline()).await? {
+                Written::Done => return Ok(true),
+                Written::Conflict => {}
+                Written::Overwrote(between) => {
+                    let allowed = guard.allows(context).await;
+                    if changed(&between.set).is_none() || !matches!(allowed, Ok(true)) {
+                        // What they wrote is all that is needed, or more than this invocation knows.
+                        self.outlets.write(place, &between.set, &between.mark, max_age, context.deadline()).await?;
+                        return allowed;
+                    }
+                    overwritten = Some(between);
+                }
+            }
+        }
+        Err(Error::new(Code::WriteConflict).with(Fact::Field, place))
+    }
+
+    /// Adds the keys of a version to a place, for a step whose version is still wanted.
+    async fn grow(&self, context: &StepContext<'_>, place: &Place, owner: Owner<'_>, dates: Dates) -> Result<bool> {
+        self.change(context, place, (owner, Guard::Wanted), &|set| set.grown(owner, now(), dates)).await
+    }
+
+    /// Takes away, everywhere, the keys whose time is over.
+    async fn trim(&self, context: &StepContext<'_>, secret: &SigningSecret, dates: Dates) -> Result<Retired> {
+        let fingerprint = fingerprint(context);
+        let owner = Owner { fingerprint: &fingerprint, secret };
+        let mut retired = Retired::Nothing;
+        for place in &secret.places {
+            let trimmed = |set: &PublishedSet| set.trimmed(owner, now(), dates);
+            if self.change(context, place, (owner, Guard::Promoted), &trimmed).await? {
+                retired = Retired::Previous;
+            }
+        }
+        Ok(retired)
+    }
+
+    /// Checks, in every place, that verifiers find the version's keys and verify what it signs.
+    async fn is_published(&self, context: &StepContext<'_>, secret: &SigningSecret) -> Result<()> {
+        for place in &secret.places {
+            let found = self.outlets.read(place, context.deadline()).await?;
+            let missing = |kid: &str| {
+                let error = Error::new(Code::PublishedSetChanged).with(Fact::Field, place);
+                error.with(Fact::What, "a key is missing").with(Fact::KeyId, kid)
+            };
+            for key in secret.signers() {
+                let material = found.set.key(&key.kid).and_then(Material::of).ok_or_else(|| missing(&key.kid))?;
+                verifies(key, &material)?;
+            }
+            let previous = secret.previous.iter().filter(|one| one.retire_at > now() && !secret.is_revoked(&one.kid));
+            for one in previous {
+                if !found.set.has(&one.public_key) {
+                    return Err(missing(&one.kid));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Fills one place up to what AWSCURRENT says, and checks that the key that is about to sign was there for long enough.
+    async fn opened(
+        &self,
+        context: &StepContext<'_>,
+        place: &Place,
+        (current, pending): (&SigningSecret, &SigningSecret),
+    ) -> Result<()> {
+        let (Some(signs), Some(next)) = (&pending.current, &pending.next) else { return Ok(()) };
+        let is_promoted = current.next.as_ref().is_some_and(|next| next.kid == signs.kid);
+        if !is_promoted || ends_tokens(current, pending) {
+            return Ok(());
+        }
+        let found = self.outlets.read(place, context.deadline()).await?;
+        // An earlier run has passed this check.
+        if found.set.has(&next.jwk()) {
+            return Ok(());
+        }
+        let fingerprint = fingerprint(context);
+        let owner = Owner { fingerprint: &fingerprint, secret: current };
+        found.set.is_of(owner).map_err(|error| error.with(Fact::Field, place))?;
+        let since = found.set.since(&signs.kid).filter(|_| found.set.has(&signs.jwk()));
+        let since = match since {
+            Some(since) => since,
+            None => {
+                self.grow(context, place, owner, dates(context)).await?;
+                now()
+            }
+        };
+        in_time(since, pending.max_cache, now(), &signs.kid).map_err(|error| error.with(Fact::Field, place))
+    }
+}
+
+impl Guard {
+    /// Whether the change may be made now.
+    async fn allows(self, context: &StepContext<'_>) -> Result<bool> {
+        match self {
+            Self::Wanted => context.still_wanted().await.map(|()| true),
+            Self::Settled => context.is_settled().await,
+            Self::Promoted if context.is_current(context.token()).await? && context.is_settled().await? => Ok(true),
+            Self::Promoted => Err(Error::new(Code::WriteConflict).with(Fact::Labels, "AWSCURRENT, AWSPENDING")),
+        }
+    }
+}
+
+/// Whether the key that signs is left because it has leaked.
+fn ends_tokens(current: &SigningSecret, pending: &SigningSecret) -> bool {
+    current.current.as_ref().is_some_and(|key| pending.is_revoked(&key.kid))
+}
+
+/// The two versions, once nothing but what a rotation writes differs and the pending one can follow the current one.
+fn followed(versions: Versions<'_>) -> Result<(SigningSecret, SigningSecret)> {
+    versions.unedited(&WRITTEN)?;
+    let (current, pending) = (SigningSecret::read(versions.current)?, made(versions.pending)?);
+    let known = current.signers().any(|key| pending.current.as_ref().is_some_and(|signs| signs.kid == key.kid));
+    if current.current.is_none() || known || (ends_tokens(&current, &pending) && current.next.is_none()) {
+        return Ok((current, pending));
+    }
+    Err(mismatch("current"))
+}
+
+/// A version that a rotation has made: it has both keys, and its set is that of its keys.
+fn made(document: &Document) -> Result<SigningSecret> {
+    let secret = SigningSecret::read(document)?;
+    for (key, name) in [(&secret.current, "current"), (&secret.next, "next")] {
+        key.as_ref().ok_or_else(|| mismatch(name))?;
+    }
+    let jwks: Option<serde_json::Value> = document.typed("jwks", "a JWK Set")?;
+    if jwks == Some(secret.jwks()) { Ok(secret) } else { Err(mismatch("jwks")) }
+}
+
+fn mismatch(field: &'static str) -> Error {
+    Error::new(Code::PendingMismatch).with(Fact::Field, field)
+}
+
+/// Checks that a key's signature is one of the published key.
+fn verifies(key: &SigningKey, published: &Material) -> Result<()> {
+    if published.verifies(key.algorithm, PROBE, &key.sign(PROBE)?) {
+        return Ok(());
+    }
+    let error = Error::new(Code::PublishedSetChanged).with(Fact::What, "a published key is not the one that signs");
+    Err(error.with(Fact::KeyId, &key.kid))
+}
+
+/// Whose set it is, without saying so to everybody: an ARN has the number of an account.
+fn fingerprint(context: &StepContext<'_>) -> String {
+    URL_SAFE_NO_PAD.encode(digest::digest(&digest::SHA256, context.secret().as_bytes()))
+}
+
+fn now() -> u64 {
+    since_epoch().as_secs()
+}
+
+fn dates(context: &StepContext<'_>) -> Dates {
+    let seconds = |date: Option<std::time::Duration>| date.map(|date| date.as_secs());
+    let description = context.description();
+    Dates { rotated: seconds(description.last_rotated), changed: seconds(description.last_changed) }
+}
+
+/// Carries a plan out: makes the keys that it asks for.
+fn carried_out(secret: SigningSecret, plan: Plan) -> Result<SigningSecret> {
+    let algorithm = secret.algorithm;
+    let key = |source| match source {
+        Source::Current => Ok(secret.current.clone()),
+        Source::Next => Ok(secret.next.clone()),
+        Source::New => SigningKey::generate(algorithm, now()).map(|key| Some(Arc::new(key))),
+    };
+    let (current, next) = (key(plan.current)?, key(plan.next)?);
+    Ok(SigningSecret { current, next, previous: plan.previous, revoked: plan.revoked, ..secret })
+}
+
+impl Target for SigningKeys {
+    const LOOKS_AFTER: bool = true;
+
+    type Made = ();
+    /// No place has a lock.
+    type Held = ();
+
+    fn throttles(&self) -> u32 {
+        self.outlets.throttles()
+    }
+
+    fn helper_secret(&self, _: &Document) -> Option<Helper> {
+        None
+    }
+
+    async fn propose(&self, context: &StepContext<'_>, current: &Document) -> Result<Proposal<()>> {
+        let secret = SigningSecret::read(current)?;
+        let plan = plan(&secret, now(), dates(context))?;
+        if plan.ends_tokens
+            && let Some(kid) = &secret.leaked
+        {
+            let tokens = format_args!(
+                "all tokens whose header names this key, the last of which would live for {} s from now",
+                secret.max_token_lifetime
+            );
+            context.warn(Error::new(Code::TokensRevoked).with(Fact::KeyId, kid).with(Fact::What, tokens));
+        }
+        Ok(Proposal { document: carried_out(secret, plan)?.write(current)?, made: () })
+    }
+
+    async fn apply(&self, context: &StepContext<'_>, versions: Versions<'_>) -> Result<Applied> {
+        let (current, pending) = followed(versions)?;
+        for place in &pending.places {
+            self.opened(context, place, (&current, &pending)).await?;
+        }
+        let fingerprint = fingerprint(context);
+        let owner = Owner { fingerprint: &fingerprint, secret: &pending };
+        // It is not promoted yet, so the key that signs now goes on until then. A key that has leaked stays for so long, too.
+        let promoted_later = Dates { rotated: None, changed: Some(now()) };
+        let mut changed = false;
+        for place in &pending.places {
+            changed |= self.grow(context, place, owner, promoted_later).await?;
+        }
+        if changed {
+            return Ok(Applied::Changed(Change { by: "function", previous: PreviousCredential::Works }));
+        }
+        Ok(Applied::AlreadyInEffect)
+    }
+
+    async fn verify(&self, context: &StepContext<'_>, versions: Versions<'_>, _: Proof) -> Result<()> {
+        let (_, pending) = followed(versions)?;
+        for key in pending.signers() {
+            verifies(key, key.material())?;
+        }
+        self.is_published(context, &pending).await
+    }
+
+    async fn release(&self, (): ()) {}
+
+    async fn retire(&self, context: &StepContext<'_>, versions: Versions<'_>) -> Result<Retired> {
+        let secret = made(versions.pending)?;
+        // It was promoted a moment ago, so the latest of the keys that have signed counts from now.
+        let just_now = Dates { rotated: Some(now()), changed: Some(now()) };
+        self.trim(context, &secret, just_now).await
+    }
+
+    async fn check(&self, context: &StepContext<'_>, current: VersionWithAge<'_>) -> Result<Retired> {
+        let secret = SigningSecret::read(current.document)?;
+        if secret.next.is_none() {
+            // Before the first rotation nothing is published. The places can be read, at least.
+            for place in &secret.places {
+                self.outlets.read(place, context.deadline()).await?;
+            }
+            return Ok(Retired::Nothing);
+        }
+        self.is_published(context, &secret).await?;
+        Ok(Retired::Nothing)
+    }
+
+    async fn attempt(&self, context: &StepContext<'_>, versions: Versions<'_>, label: Label) -> Result<Attempt> {
+        let secret = SigningSecret::read(versions.pending)?;
+        for key in secret.signers() {
+            verifies(key, key.material())?;
+        }
+        // Only the keys of AWSCURRENT have to be public.
+        if label != Label::Current || secret.next.is_none() {
+            return Ok(Attempt::WORKS);
+        }
+        Ok(self.is_published(context, &secret).await.map_or_else(Attempt::unknown, |()| Attempt::WORKS))
+    }
+
+    async fn attempt_helper_secret(&self, _: &StepContext<'_>, _: &Document) -> Result<Option<HelperSecret>> {
+        Ok(None)
+    }
+
+    async fn look_after(&self, context: &StepContext<'_>, current: VersionWithAge<'_>) -> Result<()> {
+        let secret = SigningSecret::read(current.document)?;
+        if secret.next.is_none() {
+            return Ok(());
+        }
+        let (fingerprint, dates) = (fingerprint(context), dates(context));
+        let owner = Owner { fingerprint: &fingerprint, secret: &secret };
+        for place in &secret.places {
+            let found = self.outlets.read(place, context.deadline()).await?;
+            for change in found.set.changes(owner, now(), dates) {
+                context.warn(change.warning().with(Fact::Field, place));
+            }
+            let kept = |set: &PublishedSet| {
+                let grown = set.grown(owner, now(), dates);
+                let trimmed = grown.as_ref().unwrap_or(set).trimmed(owner, now(), dates);
+                trimmed.or(grown).filter(|kept| kept != set)
+            };
+            self.change(context, place, (owner, Guard::Settled), &kept).await?;
+        }
+        Ok(())
+    }
+}

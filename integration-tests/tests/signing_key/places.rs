@@ -1,0 +1,141 @@
+//! The places that keys are published in, and others who write there.
+
+use integration_tests::signing::{World, id, ids};
+use integration_tests::{at_rest, merged};
+use lab::disturb::Fault;
+use serde_json::{Value, json};
+use std::time::Duration;
+use tokio::time::{sleep, timeout};
+
+const OBJECT: &str = "jwks.json";
+const PLACE: &str = "s3://tokens.example.com/jwks.json";
+const PARAMETER: &str = "ssm:/app/jwks";
+
+async fn cache() {
+    sleep(Duration::from_millis(2100)).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_place_that_was_emptied_is_filled_first() {
+    let world = World::start().await;
+    let secret = world.secret(&[PLACE], json!({"maxTokenLifetime": 9, "maxCache": 2})).await;
+    secret.rotated().await;
+    cache().await;
+    world.delete(OBJECT).await;
+    let before = secret.at("AWSCURRENT").await;
+    assert_eq!(secret.refused().await.error_type, "too-soon");
+    assert_eq!(ids(&world.object(OBJECT).await.1), ids(&before["jwks"]), "what signs is public again");
+    assert_eq!(secret.at("AWSCURRENT").await, before);
+    cache().await;
+    secret.rotated().await;
+    assert_eq!(id(&secret.at("AWSCURRENT").await, "current"), id(&before, "next"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_place_of_another_secret_is_left_alone() {
+    let world = World::start().await;
+    for (place, read) in [(PLACE, true), (PARAMETER, false)] {
+        let published = async || if read { world.object(OBJECT).await.1 } else { world.parameter("/app/jwks").await };
+        world.secret(&[place], json!({})).await.rotated().await;
+        let before = published().await;
+        let error = world.secret(&[place], json!({})).await.refused().await;
+        assert_eq!(error.error_type, "outlet-taken", "{place}: {error:?}");
+        assert_eq!(published().await, before);
+    }
+    world.write("page.json", &json!({"not": "keys"})).await;
+    let secret = world.secret(&["s3://tokens.example.com/page.json"], json!({})).await;
+    assert_eq!(secret.refused().await.error_type, "outlet-taken");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_daily_look_notices_what_somebody_changed() {
+    let world = World::start().await;
+    let secret = world.secret(&[PLACE], json!({})).await;
+    secret.rotated().await;
+    let (_, set) = world.object(OBJECT).await;
+    let foreign =
+        json!({"kty": "OKP", "crv": "Ed25519", "kid": "evil", "x": "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"});
+    let changed = merged(set.clone(), json!({"keys": [set["keys"][0], foreign]}));
+    world.write(OBJECT, &changed).await;
+    let looked = world.look().await;
+    let noticed: Vec<_> = looked["noticed"].as_array().unwrap().iter().map(|one| one.as_str().unwrap()).collect();
+    assert_eq!(noticed.len(), 2, "{looked}");
+    assert!(noticed.iter().all(|one| one.starts_with("[published-set-changed]")), "{looked}");
+    assert!(noticed.iter().any(|one| one.contains("evil")), "{looked}");
+    assert!(world.lab.function_output().contains("published-set-changed"));
+    let after = ids(&world.object(OBJECT).await.1);
+    assert!(after.len() == 3 && ids(&set).iter().all(|kid| after.contains(kid)), "the missing key is back: {after:?}");
+    world.write(OBJECT, &set).await;
+    assert_eq!(world.look().await["noticed"], Value::Null);
+
+    let diagnose = json!({"Step": "diagnose", "SecretId": secret.arn});
+    let diagnosed = async || world.lab.invoke(&diagnose).await.result().unwrap();
+    assert_eq!(diagnosed().await["finding"], "healthy");
+    world.delete(OBJECT).await;
+    let found = diagnosed().await;
+    assert!(found["finding"] == "unclear" && found.to_string().contains("published-set-changed"), "{found}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_place_that_refuses_is_named_and_nothing_is_promoted() {
+    let world = World::start().await;
+    let secret = world.secret(&[PLACE, "s3://no-such-bucket/jwks.json"], json!({})).await;
+    let error = secret.refused().await;
+    assert!(
+        error.error_type == "outlet-refused" && error.error_message.contains("s3://no-such-bucket/jwks.json"),
+        "{error:?}"
+    );
+    assert!(secret.at("AWSCURRENT").await.get("current").is_none());
+    world.relay.set(lab::relay::Mode::Refuse).await.unwrap();
+    assert_eq!(secret.refused().await.error_type, "outlet-unavailable");
+}
+
+/// A setSecret that is held up at one of its calls, while its rotation is given up and the next one takes a leaked key away.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_writer_that_was_held_up_changes_nothing() {
+    // Three calls to Secrets Manager, two reads of the place, the labels again, and the write.
+    const CALLS: usize = 7;
+    for parameter in [false, true] {
+        let world = World::start().await;
+        for number in 1..=CALLS {
+            held_up(&world, number, parameter).await;
+        }
+    }
+}
+
+async fn held_up(world: &World, number: usize, parameter: bool) {
+    let (key, name) = (format!("{number}.json"), format!("/app/{number}"));
+    let place = if parameter { format!("ssm:{name}") } else { format!("s3://tokens.example.com/{key}") };
+    let published = async || if parameter { world.parameter(&name).await } else { world.object(&key).await.1 };
+    let (lab, disturb) = (&world.lab, world.lab.disturb());
+    let secret = world.secret(&[&place], json!({"maxTokenLifetime": 1, "maxCache": 1})).await;
+    secret.rotated().await;
+    cache().await;
+    let token = secret.registered().await;
+    secret.steps(&["createSecret"], &token).await;
+    disturb.restart();
+    disturb.on_call(number, Fault::Hold);
+    let step = async { lab.invoke_step("setSecret", &secret.arn, &token).await.result() };
+    let meanwhile = async {
+        timeout(Duration::from_secs(30), disturb.held()).await.expect("the step makes so many calls");
+        let before = secret.at("AWSCURRENT").await;
+        let leaked = id(&before, "current");
+        let rotation = json!({"publish": [place], "emergency": {"leaked": leaked}});
+        // This takes AWSPENDING from the version that is held up, too.
+        secret.put(&merged(before, json!({"rotation": rotation}))).await;
+        secret.rotated().await;
+        let set = published().await;
+        assert!(!ids(&set).contains(&leaked), "{place}, call {number}");
+        disturb.release();
+        set
+    };
+    let (step, set) = tokio::join!(step, meanwhile);
+    let error = step.expect_err("a step that was overtaken succeeded");
+    assert!(
+        ["version-not-pending", "version-unknown", "write-conflict"].contains(&error.error_type.as_str()),
+        "{error:?}"
+    );
+    at_rest(lab).await;
+    assert_eq!(ids(&published().await), ids(&set), "{place}: the late call {number} counted");
+    disturb.restart();
+}
