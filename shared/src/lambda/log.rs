@@ -71,7 +71,7 @@ impl Log {
 
     fn secret(&self) -> Option<&str> {
         match self.about.as_ref()? {
-            Request::Rotate(Event { secret, .. }) | Request::Diagnose { secret } | Request::Recover { secret } => {
+            Request::Rotate(Event { secret, .. }) | Request::Diagnose { secret, .. } | Request::Recover { secret } => {
                 Some(secret)
             }
             Request::Watch => None,

@@ -78,6 +78,8 @@ pub enum Request {
     Diagnose {
         /// The secret's ARN or name.
         secret: String,
+        /// A version whose credential is to be tried as well.
+        version: Option<String>,
     },
     /// A person asks to do what leads out of what is wrong with a secret: [`recover`](crate::protocol::recover).
     Recover {
@@ -95,7 +97,11 @@ impl Request {
     /// [`Code::EventMalformed`] naming the field and what was found there, [`Code::StepUnknown`].
     pub fn parse(payload: &Value) -> Result<Self> {
         match payload.get("Step").and_then(Value::as_str) {
-            Some("diagnose") => Ok(Self::Diagnose { secret: text(payload, "SecretId", MAX_SECRET_ID)?.to_owned() }),
+            Some("diagnose") => {
+                let version = payload.get("VersionId").filter(|version| !version.is_null());
+                let version = version.map(|_| text(payload, "VersionId", MAX_TOKEN).map(str::to_owned)).transpose()?;
+                Ok(Self::Diagnose { secret: text(payload, "SecretId", MAX_SECRET_ID)?.to_owned(), version })
+            }
             Some("recover") => Ok(Self::Recover { secret: text(payload, "SecretId", MAX_SECRET_ID)?.to_owned() }),
             Some("watch") => Ok(Self::Watch),
             _ => Event::parse(payload).map(Self::Rotate),

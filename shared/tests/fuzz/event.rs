@@ -21,7 +21,7 @@ fn read(payload: &Value) -> Result<(), TestCaseError> {
                 event.rotation_token.as_ref().map(RotationToken::expose)
             );
         }
-        Ok(Request::Diagnose { secret } | Request::Recover { secret }) => {
+        Ok(Request::Diagnose { secret, .. } | Request::Recover { secret }) => {
             prop_assert_eq!(payload["SecretId"].as_str(), Some(secret.as_str()));
         }
         Ok(Request::Watch) => prop_assert_eq!(payload["Step"].as_str(), Some("watch")),
