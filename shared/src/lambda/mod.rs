@@ -3,7 +3,11 @@
 mod audit;
 mod log;
 mod metric;
+mod question;
 pub mod telemetry;
+
+pub use metric::Metric;
+pub use question::{Answers, Invocation, answer, measure, notice, record};
 
 use crate::aws::SecretsManager;
 use crate::clock::{Deadline, since_epoch};
@@ -11,7 +15,6 @@ use crate::environment::{self, Environment};
 use crate::error::{Code, Error, Fact, Result};
 use crate::lambda::audit::Ending;
 use crate::lambda::log::{Log, Worked};
-use crate::lambda::metric::Metric;
 use crate::net::weight::Weight;
 use crate::protocol::event::{Event, Request};
 use crate::protocol::notes::Notes;
@@ -37,6 +40,11 @@ const HEAVIEST_EVENT: usize = 1 << 20;
 /// Runs a rotation function until Lambda ends the process. `function` is the binary's crate name; `target` reads the
 /// function's own settings.
 pub fn main<T: Target + 'static>(function: &'static str, target: impl FnOnce(&Environment) -> Result<T>) -> ExitCode {
+    run(function, serve(target))
+}
+
+/// Runs a function's loop until Lambda ends the process.
+fn run(function: &'static str, served: impl Future<Output = Result<(), lambda_runtime::Error>>) -> ExitCode {
     telemetry::install(function);
     // Lambda sends one invocation at a time. One thread is enough, and starts faster than several.
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
@@ -46,7 +54,7 @@ pub fn main<T: Target + 'static>(function: &'static str, target: impl FnOnce(&En
     if !environment::in_lambda() {
         return fail("this is an AWS Lambda function: deploy it with `sam deploy`, or run it locally with `cargo lab`");
     }
-    match runtime.block_on(serve(target)) {
+    match runtime.block_on(served) {
         Ok(()) => ExitCode::SUCCESS,
         Err(_) => fail("the Lambda Runtime API could not be reached"),
     }
@@ -87,7 +95,7 @@ async fn invoked<T: Target + 'static>(
 ) -> Result<Value> {
     let LambdaEvent { payload, context } = invocation;
     let end = Deadline::at_epoch(Duration::from_millis(context.deadline));
-    let asked = read(&payload).and_then(|payload| Request::parse(&payload));
+    let asked = read(&payload, HEAVIEST_EVENT).and_then(|payload| Request::parse(&payload));
     let log = Log::begin(context.request_id, asked.as_ref().ok().cloned(), end.left());
     let worked = match rotation.and_then(|rotation| Ok((rotation, asked?))) {
         Err(error) => Worked::failed(&log, error),
@@ -104,12 +112,12 @@ async fn invoked<T: Target + 'static>(
 }
 
 /// The payload, which may be 6 MB long. It is weighed first: as small objects it would take a hundred times as much memory.
-fn read(payload: &RawValue) -> Result<Value> {
+fn read(payload: &RawValue, heaviest: usize) -> Result<Value> {
     let malformed = |found: &str| {
         let error = Error::new(Code::EventMalformed).with(Fact::Field, "(the payload)").with(Fact::Found, found);
         error.with(Fact::Expected, "a JSON object")
     };
-    if !Weight::limited_to(HEAVIEST_EVENT).takes(payload.get().as_bytes()) {
+    if !Weight::limited_to(heaviest).takes(payload.get().as_bytes()) {
         return Err(malformed("more than any event has"));
     }
     serde_json::from_str(payload.get()).map_err(|_| malformed("JSON that cannot be read"))
@@ -126,8 +134,8 @@ async fn work<T: Target>(
     let before = throttles();
     let mut worked = match asked {
         Request::Rotate(event) => rotate(rotation, &event, log, deadline).await,
-        Request::Diagnose { secret } => {
-            let diagnosis = rotation.diagnose(&secret, deadline).instrument(log.span()).await;
+        Request::Diagnose { secret, version } => {
+            let diagnosis = rotation.diagnose_with(&secret, version.as_deref(), deadline).instrument(log.span()).await;
             let answer = diagnosis.map(|diagnosis| {
                 log.diagnosed(&secret, &diagnosis);
                 diagnosis.to_json()
