@@ -1,0 +1,6 @@
+//! A fleet of secrets, by the state machine that the template deploys.
+
+mod emergency;
+mod support;
+mod together;
+mod waves;
