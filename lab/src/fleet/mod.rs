@@ -5,9 +5,11 @@ mod machine;
 pub use machine::Execution;
 
 use crate::load::fleet::{Account, Member};
-use crate::load::server::Credential;
-use crate::load::{Error, FleetPlan, Functions, Kind};
+use crate::load::server::{Credential, Server};
+use crate::load::{Engine, Error, FleetPlan, Functions, Kind};
 use crate::secretsmanager::Limits;
+use crate::servers::database::Database;
+use crate::servers::postgres::quoted;
 use crate::stack::Lab;
 use machine::Machine;
 use serde_json::{Value, json};
@@ -136,6 +138,22 @@ impl FleetLab {
         let server = self.account.servers.get(&kind.engine);
         let server = server.ok_or_else(|| Error::Setup("it has no server".to_owned()))?;
         server.opens(&Credential::of(value)).await.map_err(Error::Rotation)
+    }
+
+    /// Forbids a user of the PostgreSQL to log in, or allows it again.
+    ///
+    /// # Errors
+    /// There is no PostgreSQL, or it refused.
+    pub async fn forbid(&self, user: &str, forbidden: bool) -> Result<(), Error> {
+        let server = self.account.servers.get(&Engine::Postgres);
+        let Some(Server::Database(Database::Postgres(server))) = server else {
+            return Err(Error::Setup("there is no PostgreSQL".to_owned()));
+        };
+        let failed = |error: &dyn std::fmt::Display| Error::Setup(error.to_string());
+        let client = server.connect_superuser().await.map_err(|error| failed(&error))?;
+        let may = if forbidden { "NOLOGIN" } else { "LOGIN" };
+        let sql = format!("ALTER ROLE {} {may}", quoted(user));
+        client.batch_execute(&sql).await.map_err(|error| failed(&error))
     }
 
     /// Ends the functions' processes.

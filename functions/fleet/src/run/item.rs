@@ -8,6 +8,9 @@ use serde::{Deserialize, Serialize};
 /// After this time a rotation that another has begun is not under way any more: the longest time of a Lambda invocation.
 const LEFT_BEHIND: u64 = 15 * 60 * 1_000;
 
+/// A diagnosis logs in at the server, so that it is not asked for all the time.
+const REPEAT: u64 = 1_000;
+
 /// What all secrets of a run have in common.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -47,6 +50,14 @@ pub struct Seen {
     pub changed: u64,
 }
 
+impl Seen {
+    /// AWSCURRENT and AWSPENDING, to be compared.
+    pub fn labels(&self) -> String {
+        let id = |version: &Option<String>| version.clone().unwrap_or_default();
+        format!("{} {}", id(&self.current), id(&self.pending))
+    }
+}
+
 /// How far the work on a secret has come.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
@@ -77,6 +88,8 @@ pub struct Said {
     pub round: u32,
     /// When, in milliseconds since the Unix epoch.
     pub at: u64,
+    /// The labels that the secret had before: AWSCURRENT and AWSPENDING.
+    pub labels: String,
     /// The finding; empty if the diagnosis failed.
     pub finding: String,
     /// What the target said of the version that was asked for: `works`, `rejected`, or another word.
@@ -225,12 +238,32 @@ fn given_up(progress: &Progress, round: u32, reason: &str) -> Next {
     }
 }
 
+/// Asks again, a moment after the last answer, until the patience ends.
+fn repeated(job: &Job, progress: &Progress, said: &Said, version: Option<String>, now: u64, reason: &str) -> Next {
+    if waited(job, progress, now) {
+        end(Outcome::Failed, reason)
+    } else if now.saturating_sub(said.at) < REPEAT {
+        Next::Wait
+    } else {
+        Next::Diagnose(version)
+    }
+}
+
 /// The gate: the new credential serves, and in an emergency the old one is refused.
 fn prove(job: &Job, item: &Item, progress: &Progress, seen: &Seen, done: u32, now: u64) -> Next {
     let outcome = if progress.asked == 0 { Outcome::Already } else { Outcome::Rotated };
     let leaked = progress.replaced.clone().filter(|_| job.mode == Mode::Emergency);
     let Some(said) = progress.said.as_ref().filter(|said| said.round == done) else { return Next::Diagnose(leaked) };
-    let again = |reason: &str| if waited(job, progress, now) { end(Outcome::Failed, reason) } else { Next::Wait };
+    let again = |reason: &str| repeated(job, progress, said, leaked.clone(), now, reason);
+    if !is_well(&said.finding) && !said.finding.is_empty() {
+        // Between setSecret and finishSecret of somebody else's rotation, AWSCURRENT is refused. That is no finding about this one.
+        if !said.labels.is_empty() && said.labels != seen.labels() {
+            return Next::Diagnose(leaked);
+        }
+        if seen.pending.is_some() && seen.pending != seen.current {
+            return again(&said.finding);
+        }
+    }
     match (said.finding.as_str(), leaked.is_some(), said.credential.as_str()) {
         ("", ..) => again("not-diagnosed"),
         (finding, true, "rejected") if !is_well(finding) => end(Outcome::Failed, finding),
@@ -262,8 +295,7 @@ fn roll_back(job: &Job, item: &Item, progress: &Progress, seen: &Seen, now: u64)
         Some(said) => match said.credential.as_str() {
             "works" => Next::Promote { to: previous.clone(), from: current.clone() },
             "rejected" => end(Outcome::Kept, "previous-refused"),
-            _ if waited(job, progress, now) => end(Outcome::Failed, "previous-not-proved"),
-            _ => Next::Wait,
+            _ => repeated(job, progress, said, Some(previous.clone()), now, "previous-not-proved"),
         },
     }
 }
@@ -306,7 +338,8 @@ mod tests {
     }
 
     fn said(round: u32, finding: &str, credential: &str) -> Option<Said> {
-        Some(Said { round, at: NOW + 1, finding: finding.to_owned(), credential: credential.to_owned() })
+        let (finding, credential) = (finding.to_owned(), credential.to_owned());
+        Some(Said { round, at: NOW + 1, labels: String::new(), finding, credential })
     }
 
     fn failed(reason: &str) -> Next {
@@ -344,6 +377,21 @@ mod tests {
             let progress = Progress { said: said(1, finding, ""), ..progress(1) };
             assert_eq!(next(&job, &one, &progress, &rotated, NOW), expected, "{finding}");
         }
+    }
+
+    /// Two runs at once: a diagnosis may fall between setSecret and finishSecret of the other's rotation.
+    #[test]
+    fn the_window_of_anothers_rotation_is_no_failure() {
+        let (job, one) = (job(Mode::Rotate), item(1, 1));
+        let during = seen(&t(1), "theirs", "old");
+        let mut said = said(1, "pending-in-effect", "").unwrap();
+        said.labels = during.labels();
+        let progress = Progress { said: Some(said), ..progress(1) };
+        assert_eq!(next(&job, &one, &progress, &during, NOW), Next::Wait);
+        assert_eq!(next(&job, &one, &progress, &during, NOW + REPEAT + 1), Next::Diagnose(None));
+        assert_eq!(next(&job, &one, &progress, &during, NOW + 10_001), failed("pending-in-effect"));
+        // Meanwhile theirs is done: the answer is about labels of the past.
+        assert_eq!(next(&job, &one, &progress, &seen("theirs", "", &t(1)), NOW), Next::Diagnose(None));
     }
 
     #[test]

@@ -178,14 +178,7 @@ async fn step(aws: &Aws, job: &Job, item: &Item, progress: &mut Progress, until:
             _ => replaced(&job.run, item, &seen),
         };
     }
-    // A diagnosis that did not succeed, or did not tell, is asked for again.
-    let unclear = progress.said.as_ref().is_some_and(|said| !is_clear(said, job));
-    let mut next = next(job, item, progress, &seen, now());
-    if next == Next::Wait && unclear {
-        next = Next::Diagnose(progress.replaced.clone());
-        tokio::time::sleep(PAUSE.min(until.left())).await;
-    }
-    match next {
+    match next(job, item, progress, &seen, now()) {
         Next::Rotate(token) => {
             // The labels do not show it. It had them once, and lost them to later rotations, or somebody has given it up. RotateSecret
             // must not bring an old credential back.
@@ -205,7 +198,7 @@ async fn step(aws: &Aws, job: &Job, item: &Item, progress: &mut Progress, until:
         }
         Next::Wait => Ok(Taken::Later(PAUSE)),
         Next::Diagnose(version) => {
-            progress.said = Some(Said { round: rounds, at: now(), ..Said::default() });
+            progress.said = Some(Said { round: rounds, at: now(), labels: seen.labels(), ..Said::default() });
             let mut payload = json!({"Step": "diagnose", "SecretId": item.secret});
             if let (Some(version), Some(payload)) = (version, payload.as_object_mut()) {
                 payload.insert("VersionId".to_owned(), version.into());
@@ -228,12 +221,6 @@ async fn step(aws: &Aws, job: &Job, item: &Item, progress: &mut Progress, until:
             Ok(Taken::Ended(Done { rounds, dead_after, ..Done::of(item, outcome, &reason).since(progress) }))
         }
     }
-}
-
-fn is_clear(said: &Said, job: &Job) -> bool {
-    use crate::plan::order::Mode;
-    let tried = matches!(said.credential.as_str(), "works" | "rejected");
-    !said.finding.is_empty() && (tried || !matches!(job.mode, Mode::Emergency | Mode::RollBack))
 }
 
 impl Done {
