@@ -4,7 +4,6 @@
 //! its fingerprints along, and there is nothing else to back up, to encrypt and to pay. Whoever may list secrets sees the tags. Without
 //! the key a fingerprint is 128 random bits, so that it cannot be tried against guesses.
 
-use super::FINGERPRINTS;
 use crate::plan::member::Member;
 use aws_lc_rs::hmac;
 use base64::Engine as _;
@@ -13,6 +12,8 @@ use rotation::error::{Code, Error, Fact, Result};
 use serde_json::Value;
 use std::fmt;
 
+/// The tag with a secret's fingerprints.
+pub(super) const FINGERPRINTS: &str = "lockstep:fingerprints";
 /// A key has at least so many bytes.
 const SHORTEST_KEY: usize = 32;
 /// Shorter texts are words, ports and names.

@@ -11,7 +11,7 @@ mod webhook;
 use crate::plan::member::Member;
 use crate::service::Aws;
 use crate::{digest, plan::order::Mode};
-use fingerprint::{Age, Key};
+use fingerprint::{Age, FINGERPRINTS, Key};
 use found::{Leaked, Report};
 use rotation::clock::{Deadline, since_epoch};
 use rotation::environment::Environment;
@@ -21,8 +21,6 @@ use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use webhook::{Recent, Refusal};
 
-/// The tag with a secret's fingerprints.
-pub const FINGERPRINTS: &str = "lockstep:fingerprints";
 /// The tag with which a deployer lets a leak of this secret start an emergency by itself.
 pub const ON_LEAK: &str = "lockstep:on-leak";
 /// So many matches stand in an answer.
