@@ -62,6 +62,11 @@ def sam_transform(template):
     for resource in template["Resources"].values():
         if resource["Type"] == "AWS::Serverless::Function":
             resource["Properties"]["CodeUri"] = "s3://artifacts/function.zip"
+    return translated(template)
+
+
+def translated(template):
+    """The same for a template that is packaged."""
     return transform(template, {}, NoManagedPolicies())
 
 
@@ -76,7 +81,8 @@ class Deployment:
     """A template with its parameters. Conditions are evaluated, and resources and outputs whose condition is false are removed."""
 
     def __init__(self, template, **parameters):
-        declared = template.get("Parameters", {})
+        self.declared, self.mappings = template.get("Parameters", {}), template.get("Mappings", {})
+        declared = self.declared
         unknown = set(parameters) - set(declared)
         if unknown:
             raise ValueError(f"no such parameters: {sorted(unknown)}")

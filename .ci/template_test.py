@@ -8,18 +8,22 @@ import json
 import logging
 import os
 import re
+import subprocess
 import tomllib
 import unittest
 import zipfile
 
 import no_credentials  # noqa: F401
 import boto3
+import make_template
+from botocore import xform_name
 from moto import mock_aws
 from samcli.cli.types import CfnParameterOverridesType
 from samcli.commands.deploy.guided_config import GuidedConfig
 from samcli.lib.providers.sam_function_provider import SamFunctionProvider
 from samcli.lib.providers.sam_stack_provider import SamLocalStackProvider
-from template import PLACEHOLDER, ROOT, Deployment, conditions_used, load, references, sam_transform, walk
+from moto_template import NOT_IN_MOTO, for_moto
+from template import PLACEHOLDER, ROOT, Deployment, conditions_used, load, references, sam_transform, sub_parts, walk
 
 # The SAM CLI turns on the log of botocore.
 logging.getLogger("botocore").setLevel(logging.WARNING)
@@ -27,9 +31,11 @@ logging.getLogger("botocore").setLevel(logging.WARNING)
 WRITTEN = load(ROOT / "template.yaml")
 TEMPLATE = sam_transform(WRITTEN)
 EXAMPLE = load(ROOT / "examples/deploy/database.yaml")
+ALTERNATING = load(ROOT / "examples/deploy/alternating.yaml")
 DEPLOY_PAGE = ROOT / "docs/deploy.md"
-FUNCTIONS = {"DeployPostgres": "Postgres", "DeployMySql": "MySql", "DeployApiKey": "ApiKey"}
-SUFFIXES = {"Postgres": "postgres", "MySql": "mysql", "ApiKey": "api-key"}
+# Ids begin the names of a function's resources, and names are in what AWS shows.
+SUFFIXES = {it["id"]: it["name"] for it in make_template.functions()}
+FUNCTIONS = {f"Deploy{it}": it for it in SUFFIXES}
 SECRET = "arn:aws:secretsmanager:eu-central-1:123456789012:secret:{}-AbCdEf"
 KEY = "arn:aws:kms:eu-central-1:123456789012:key/1234abcd-12ab-34cd-56ef-1234567890ab"
 # Turns on everything that is off by default.
@@ -38,7 +44,9 @@ EVERYTHING = {
     "SecretTagKey": "team",
     "SecretTagValue": "orders",
     "SuperuserSecretArns": SECRET.format("superuser"),
+    "SuperuserSecretNamePrefix": "rds!",
     "AdminSecretArns": SECRET.format("admin"),
+    "AdminSecretNamePrefix": "admins/",
     "IssuerSourceArns": "arn:aws:ssm:eu-central-1:123456789012:parameter/issuers/acme",
     "KmsKeyArns": KEY,
     "CreateKmsKey": "true",
@@ -57,23 +65,15 @@ EVERYTHING = {
     "RolePath": "/rotation/",
 }
 NOTHING = {"WatchSchedule": "never"}
-# Resource types that moto's CloudFormation does not create (version 5.2.1). It has to create all others.
-NOT_IN_MOTO = {
-    "AWS::CloudWatch::Alarm",
-    "AWS::SNS::Subscription",
-    "AWS::SNS::TopicPolicy",
-    "AWS::SecretsManager::RotationSchedule",
-    "AWS::SecretsManager::Secret",
-    "AWS::SecretsManager::SecretTargetAttachment",
-}
 
 
 def combinations():
-    """Every set of functions, each with as little else as possible, with the defaults, and with everything."""
-    for flags in itertools.product(["true", "false"], repeat=len(FUNCTIONS)):
-        if "true" in flags:
+    """Each function alone, all but one, and all, each with as little else as possible, with the defaults, and with everything."""
+    count = len(FUNCTIONS)
+    for size in sorted({1, count - 1, count}):
+        for chosen in itertools.combinations(FUNCTIONS, size):
             for more in (NOTHING, {}, EVERYTHING):
-                yield dict(zip(FUNCTIONS, flags)) | more
+                yield {flag: "true" if flag in chosen else "false" for flag in FUNCTIONS} | more
 
 
 def deployed(parameters):
@@ -95,6 +95,18 @@ def accepts(parameter, value):
     return not ("MinValue" in parameter and not parameter["MinValue"] <= int(value) <= parameter["MaxValue"])
 
 
+def alarms(template):
+    """The alarms of a template or a deployment."""
+    resources = template.resources if isinstance(template, Deployment) else template["Resources"]
+    return {name: it for name, it in resources.items() if it["Type"] == "AWS::CloudWatch::Alarm"}
+
+
+def longest_prefix():
+    """The longest NamePrefix that the template accepts."""
+    pattern = WRITTEN["Parameters"]["NamePrefix"]["AllowedPattern"]
+    return 1 + int(re.search(r"\{0,(\d+)\}", pattern)[1])
+
+
 def policy_documents(deployment):
     for resource in deployment.resources.values():
         for part in walk(resource):
@@ -114,7 +126,7 @@ class Parameters(unittest.TestCase):
             self.assertEqual("AllowedPattern" in parameter, "ConstraintDescription" in parameter, name)
 
     def test_each_is_used(self):
-        for template in (WRITTEN, EXAMPLE):
+        for template in (WRITTEN, EXAMPLE, ALTERNATING):
             sections = {name: it for name, it in template.items() if name not in ("Parameters", "Metadata", "Rules")}
             self.assertEqual(sorted(set(template["Parameters"]) - set(references(sections))), [])
 
@@ -126,13 +138,16 @@ class Parameters(unittest.TestCase):
 
     def test_invalid_values_are_refused(self):
         for name, value in {
-            "NamePrefix": "a" * 56,
+            "NamePrefix": "a" * (longest_prefix() + 1),
             "SecretTagKey": 'team": "", "x',
             "SecretTagValue": "${aws:PrincipalTag/team}",
             "SecretNamePrefix": "*",
             "SuperuserSecretArns": SECRET.format("a")[:-7],
+            "SuperuserSecretNamePrefix": "app*",
             "KmsKeyArns": "alias/mine",
             "WatchSchedule": "daily",
+            "LookMissingHours": "169",
+            "RunbookUrl": "https://example.com/runbooks/",
             "ExcludeCharacters": ":/@\"'\\",
             "LayerArns": "arn:aws:lambda:eu-central-1:123456789012:layer:ca",
             "CaBundle": "MIIB",
@@ -216,7 +231,15 @@ class Template(unittest.TestCase):
             for kind, document in policy_documents(Deployment(TEMPLATE, **parameters)):
                 if kind in ("AWS::IAM::Role", "AWS::IAM::ManagedPolicy"):
                     anything |= {it["Sid"] for it in document["Statement"] if it["Resource"] == "*" and it["Effect"] == "Allow"}
-        self.assertEqual(anything, {"FindOverdueRotations", "NetworkInterfacesForLambda", "Traces"})
+        self.assertEqual(anything, {"FindOverdueRotations", "FindSecretsAlarmsAndCalls", "NetworkInterfacesForLambda", "Traces"})
+
+    def test_keys_are_used_through_secrets_manager_in_every_partition(self):
+        # AWS's pages have both names for China.
+        services = [{"Fn::Sub": f"secretsmanager.${{AWS::Region}}.{it}"} for it in ("amazonaws.com", "${AWS::URLSuffix}")]
+        statements = [it for it in walk(WRITTEN["Resources"]["CommonPolicy"]) if isinstance(it, dict) and "kms:Decrypt" in it.get("Action", "")]
+        self.assertEqual([it["Sid"] for it in statements], ["KeysOfTheSecrets", "KeyOfThisStack"])
+        for statement in statements:
+            self.assertEqual(statement["Condition"]["StringEquals"]["kms:ViaService"], services)
 
     def test_each_statement_is_explained(self):
         page = DEPLOY_PAGE.read_text(encoding="utf-8")
@@ -226,9 +249,18 @@ class Template(unittest.TestCase):
 
     def test_each_output_and_alarm_is_explained(self):
         page = DEPLOY_PAGE.read_text(encoding="utf-8")
-        alarms = {name for name, it in WRITTEN["Resources"].items() if it["Type"] == "AWS::CloudWatch::Alarm"}
-        names = {re.sub("^(Postgres|MySql|ApiKey)", "", it) for it in alarms | set(WRITTEN["Outputs"])}
+        names = {re.sub(f"^({'|'.join(SUFFIXES)})", "", it) for it in WRITTEN["Outputs"]}
+        for resource in alarms(WRITTEN).values():
+            name = resource["Properties"]["AlarmName"]["Fn::Sub"].removeprefix("${NamePrefix}-")
+            names.add("\n| `" + re.sub(f"^({'|'.join(SUFFIXES.values())})-", "FUNCTION-", name) + "` |")
         self.assertEqual(sorted(it for it in names if it not in page), [])
+
+    def test_each_alarm_has_a_page_for_the_person_who_is_woken(self):
+        alarms = [it["Properties"]["AlarmName"]["Fn::Sub"] for it in WRITTEN["Resources"].values() if it["Type"] == "AWS::CloudWatch::Alarm"]
+        self.assertGreater(len(alarms), 5)
+        for name in alarms:
+            suffix = re.sub(rf"^\$\{{NamePrefix\}}-(({'|'.join(SUFFIXES.values())})-)?", "", name)
+            self.assertTrue((ROOT / f"docs/runbooks/alarms/{suffix}.md").is_file(), name)
 
     def test_lambda_drops_no_line_of_the_log(self):
         # Lambda treats lines without a level, such as metrics, as INFO.
@@ -257,6 +289,61 @@ class Template(unittest.TestCase):
             for metric in metrics:
                 if "MetricStat" in metric:
                     self.assertRegex(expression, rf"\bFILL\({metric['Id']}, 0\)", name)
+
+    def test_an_alarm_rings_again_for_the_next_failure(self):
+        # An alarm acts when its state changes, so it has to be OK again before the next look, and soon after a failure.
+        for resource in alarms(TEMPLATE).values():
+            properties = resource["Properties"]
+            name = properties["AlarmName"]["Fn::Sub"]
+            periods = {it["Period"] for it in walk(properties) if isinstance(it, dict) and "Period" in it}
+            # "Errors" counts three within an hour. CloudWatch looks back a day at most with shorter periods, and a week with these.
+            expected = 3600 if name.endswith(("-errors", "-look-missing")) else 300
+            self.assertEqual(periods, {expected}, name)
+            evaluated = properties["EvaluationPeriods"]
+            self.assertEqual(evaluated, {"Ref": "LookMissingHours"} if name.endswith("-look-missing") else 1, name)
+            missing = "breaching" if name.endswith("-look-missing") else "notBreaching"
+            self.assertEqual(properties["TreatMissingData"], missing, name)
+            self.assertEqual(properties["AlarmActions"], [{"Ref": "AlarmTopic"}], name)
+
+    def test_each_function_has_its_alarms_and_the_stack_the_others(self):
+        for parameters in combinations():
+            watched = parameters.get("WatchSchedule") != "never"
+            expected = {"throttled", "step-near-timeout", "failure-rule-broken"}
+            expected |= {"rotation-overdue", "watch-rule-broken"} if watched else set()
+            expected |= {"journal-not-draining"} if parameters["DeployApiKey"] == "true" else set()
+            for function in deployed(parameters):
+                own = {"rotation-failed", "errors"} | ({"look-missing"} if watched else set())
+                expected |= {f"{SUFFIXES[function]}-{it}" for it in own}
+            deployment = Deployment(TEMPLATE, **parameters)
+            names = {it["Properties"]["AlarmName"]["Fn::Sub"].removeprefix("${NamePrefix}-") for it in alarms(deployment).values()}
+            self.assertEqual(names, expected)
+
+    def test_a_mail_names_the_log_the_first_command_and_the_page(self):
+        deployment = Deployment(TEMPLATE, **dict.fromkeys(FUNCTIONS, "true"), NamePrefix="p" * longest_prefix())
+        failure, = (it["InputTransformer"]["InputTemplate"] for it in deployment.resources["FailureRule"]["Properties"]["Targets"])
+        mails = {"rotation-failed": failure}
+        for resource in alarms(deployment).values():
+            properties = resource["Properties"]
+            mails[properties["AlarmName"]["Fn::Sub"].removeprefix("${NamePrefix}-")] = properties["AlarmDescription"]
+        for name, text in mails.items():
+            with self.subTest(name):
+                text, own = sub_parts(text["Fn::Sub"])
+                own = {key: " ".join(value["Fn::Join"][1]) for key, value in own.items()}
+                own |= {"AWS::Region": "ap-southeast-7", "AlarmTopic": "arn:aws:sns:ap-southeast-7:123456789012:lockstep-" + "t" * 60}
+                text = PLACEHOLDER.sub(lambda key: str((deployment.parameters | own)[key[1]]), text)
+                # "AlarmDescription", PutMetricAlarm.
+                self.assertLessEqual(len(text), 1024)
+                _, log, command, page = (it.strip('"') for it in text.split("\n"))
+                self.assertRegex(log, r"^Log groups?: (/aws/lambda/|none, )")
+                suffix = re.sub(f"^({'|'.join(SUFFIXES.values())})-", "", name)
+                self.assertEqual(page, f"What to do: {deployment.parameters['RunbookUrl']}/alarms/{suffix}.md")
+                called = re.findall(r"\baws ([a-z0-9]+) ([a-z-]+) ", command.removeprefix("First command: "))
+                self.assertTrue(called, command)
+                for service, operation in called:
+                    # `logs tail` is a command of the AWS CLI's own.
+                    known = {xform_name(it, "-") for it in boto3.client(service).meta.service_model.operation_names} | {"tail"}
+                    self.assertIn(operation, known)
+                subprocess.run(["bash", "-n", "-c", command.removeprefix("First command: ").replace("<secret>", "secret")], check=True)
 
     def test_each_metric_is_one_that_functions_emit(self):
         page = (ROOT / "docs/observability.md").read_text(encoding="utf-8")
@@ -300,11 +387,22 @@ def functions_for_local_invocation(parameters):
 
 class Example(unittest.TestCase):
     def test_nothing_dangles(self):
-        deployment = Deployment(EXAMPLE)
-        self.assertEqual((deployment.dangling(), deployment.missing_dependencies()), ([], []))
+        for example in (EXAMPLE, ALTERNATING):
+            deployment = Deployment(example)
+            self.assertEqual((deployment.dangling(), deployment.missing_dependencies()), ([], []))
 
     def test_the_permission_comes_before_the_schedule(self):
         self.assertEqual(EXAMPLE["Resources"]["Schedule"]["DependsOn"], ["Permission", "Attachment"])
+        # The permission is in the nested stack, which is complete before its output is read.
+        self.assertEqual(ALTERNATING["Resources"]["Schedule"]["DependsOn"], "Attachment")
+        arn = ALTERNATING["Resources"]["Schedule"]["Properties"]["RotationLambdaARN"]
+        self.assertEqual(arn, {"Fn::GetAtt": ["Lockstep", "Outputs.PostgresFunctionArn"]})
+
+    def test_the_nested_stack_gets_parameters_that_it_has(self):
+        nested = ALTERNATING["Resources"]["Lockstep"]["Properties"]
+        self.assertEqual((ROOT / "examples/deploy" / nested["TemplateURL"]).resolve(), ROOT / "template.yaml")
+        self.assertLessEqual(set(nested["Parameters"]), set(WRITTEN["Parameters"]))
+        self.assertTrue(accepts(WRITTEN["Parameters"]["SuperuserSecretArns"], SECRET.format("rds!db-0a")))
 
     def test_what_it_imports_is_exported(self):
         exported = {it["Export"]["Name"]["Fn::Sub"] for it in WRITTEN["Outputs"].values() if "Export" in it}
@@ -366,6 +464,11 @@ class DeployedIntoMoto(unittest.TestCase):
             self.assertNotRegex(json.dumps(document), r"\$\{|AWS::|Fn::")
             for statement in document["Statement"]:
                 self.assertTrue({"Effect", "Action", "Resource"} <= set(statement), statement)
+                named = statement["Resource"] if isinstance(statement["Resource"], list) else [statement["Resource"]]
+                for resource in named:
+                    self.assertRegex(resource, r"^(\*|arn:[^,]+)$", statement)
+                if statement.get("Sid") in ("SuperuserPasswords", "AdminCredentials"):
+                    self.assertEqual([it.rsplit(":", 1)[1][-1] == "*" for it in named], [False, True])
 
     def check_rules(self, parameters):
         events = boto3.client("events")
@@ -383,20 +486,50 @@ class DeployedIntoMoto(unittest.TestCase):
         self.assertEqual([it["Id"] for it in targets["pattern"]], ["alarms"])
 
     def check_dashboard(self, parameters):
-        dashboard = json.loads(boto3.client("cloudwatch").get_dashboard(DashboardName="lockstep-eu-central-1")["DashboardBody"])
-        taken = set()
-        for widget in dashboard["widgets"]:
-            cells = set(itertools.product(
-                range(widget["x"], widget["x"] + widget["width"]), range(widget["y"], widget["y"] + widget["height"])
-            ))
-            self.assertFalse(cells & taken, widget)
-            self.assertLessEqual(widget["x"] + widget["width"], 24)
-            taken |= cells
-        alarms = next(it for it in dashboard["widgets"] if it["type"] == "alarm")["properties"]["alarms"]
+        cloudwatch = boto3.client("cloudwatch")
+        names = [it["DashboardName"] for it in cloudwatch.list_dashboards()["DashboardEntries"]]
+        self.assertEqual(sorted(names), [f"lockstep-eu-central-1{it}" for it in ("", "-debug", "-owner")])
+        dashboards = [json.loads(cloudwatch.get_dashboard(DashboardName=it)["DashboardBody"]) for it in names]
+        for dashboard in dashboards:
+            taken = set()
+            for widget in dashboard["widgets"]:
+                cells = set(itertools.product(
+                    range(widget["x"], widget["x"] + widget["width"]), range(widget["y"], widget["y"] + widget["height"])
+                ))
+                self.assertFalse(cells & taken, widget)
+                self.assertLessEqual(widget["x"] + widget["width"], 24)
+                taken |= cells
+                if widget["type"] == "log":
+                    # The log groups of the functions that are deployed, and of no other.
+                    groups = re.findall(r"SOURCE '([^']*)' \| ", widget["properties"]["query"])
+                    self.assertEqual(len(groups), len(deployed(parameters)), groups)
+        alarms = next(it for dashboard in dashboards for it in dashboard["widgets"] if it["type"] == "alarm")["properties"]["alarms"]
         # moto creates no alarms: for_moto has put a text in place of each ARN.
         resources = Deployment(TEMPLATE, **parameters).resources
         made = [f"arn-of-{name}" for name, it in resources.items() if it["Type"] == "AWS::CloudWatch::Alarm"]
         self.assertEqual(sorted(alarms), sorted(made))
+
+    def test_the_person_on_call_reads_values_only_if_the_deployer_says_so(self):
+        page = (ROOT / "docs/runbooks/README.md").read_text(encoding="utf-8")
+        table = page.split("| permission | on | for |")[1].split("\n\n")[0]
+        for reads in ("false", "true"):
+            with mock_aws():
+                deploy("lockstep", TEMPLATE, {"OnCallReadsValues": reads})
+                iam = boto3.client("iam")
+                policy, = (it for it in iam.list_policies(Scope="Local")["Policies"] if "OnCallPolicy" in it["PolicyName"])
+                document = iam.get_policy_version(PolicyArn=policy["Arn"], VersionId=policy["DefaultVersionId"])["PolicyVersion"]["Document"]
+            allowed = {action.split(":")[1] for it in document["Statement"] for action in as_list(it["Action"])}
+            values = {"GetSecretValue", "PutSecretValue"}
+            self.assertEqual(values & allowed, values if reads == "true" else set())
+            # Rows of the pages' table that are marked.
+            for row in re.findall(r"(?m)^\| (.*) \|.*\|.*✓.*\|$", table):
+                for action in re.findall(r"`(?:[a-z]+:)?(\w+)`", row):
+                    self.assertIn(action, allowed)
+            for statement in document["Statement"]:
+                if statement["Resource"] == "*":
+                    self.assertFalse([it for it in as_list(statement["Action"]) if not re.search(":(Describe|Get|List|Lookup)", it)])
+                elif any(it.startswith("secretsmanager:") for it in as_list(statement["Action"])):
+                    self.assertIn("secretsmanager:resource/AllowRotationLambdaArn", statement["Condition"]["StringEquals"])
 
     def test_the_example_beside_it(self):
         with mock_aws():
@@ -416,24 +549,19 @@ class DeployedIntoMoto(unittest.TestCase):
             self.assertEqual(sum(it["Principal"]["Service"] == "secretsmanager.amazonaws.com" for it in policy["Statement"]), 2)
 
 
+def as_list(value):
+    return value if isinstance(value, list) else [value]
+
+
 def deploy(name, template, parameters):
     """Deploys into moto. Returns the outputs, and the types of resources that the stack should have and does have. Conditions are evaluated
     first, because moto looks for the resources of both branches."""
     deployment = Deployment(template, **parameters)
-    body = {
-        "Parameters": template["Parameters"],
-        "Mappings": template.get("Mappings", {}),
-        "Resources": {name: it for name, it in deployment.resources.items() if it["Type"] not in NOT_IN_MOTO},
-        "Outputs": deployment.outputs,
-    }
-    for part in ("Resources", "Outputs"):
-        body[part] = {name: {key: it[key] for key in it if key != "Condition"} for name, it in body[part].items()}
-    unknown = set(deployment.resources) - set(body["Resources"])
     cloudformation = boto3.client("cloudformation")
     put_code()
     cloudformation.create_stack(
         StackName=name,
-        TemplateBody=json.dumps(for_moto(body, unknown, deployment.parameters)),
+        TemplateBody=json.dumps(for_moto(deployment)),
         Parameters=[{"ParameterKey": key, "ParameterValue": value} for key, value in parameters.items()],
         Capabilities=["CAPABILITY_IAM"],
     )
@@ -456,28 +584,6 @@ def put_code():
         return
     s3.create_bucket(Bucket="artifacts", CreateBucketConfiguration={"LocationConstraint": "eu-central-1"})
     s3.put_object(Bucket="artifacts", Key="function.zip", Body=archive.getvalue())
-
-
-def for_moto(body, unknown, parameters):
-    """Puts a text in place of each reference to a resource that moto does not create, and a dictionary in place of the policy that is text."""
-    body = json.loads(json.dumps(body))
-    for part in walk(body):
-        if not isinstance(part, dict):
-            continue
-        if part.get("Ref") in unknown:
-            part["Fn::Sub"] = f"ref-of-{part.pop('Ref')}"
-        if isinstance(part.get("Fn::Sub"), str):
-            for name in unknown:
-                part["Fn::Sub"] = part["Fn::Sub"].replace(f"${{{name}.Arn}}", f"arn-of-{name}").replace(f"${{{name}}}", f"ref-of-{name}")
-        if "Fn::Sub" in part.get("PolicyDocument", {}):
-            part["PolicyDocument"] = json.loads(filled_in(part["PolicyDocument"]["Fn::Sub"], parameters))
-    return body
-
-
-def filled_in(text, parameters):
-    """The result of Fn::Sub for a text that refers only to parameters."""
-    pseudo = {"AWS::Partition": "aws", "AWS::Region": "eu-central-1", "AWS::AccountId": "123456789012"}
-    return PLACEHOLDER.sub(lambda name: (parameters | pseudo)[name[1]], text)
 
 
 if __name__ == "__main__":

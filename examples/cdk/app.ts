@@ -1,16 +1,16 @@
-import { App } from 'aws-cdk-lib';
-import { LockstepStack } from './lockstep';
+import { App, Duration, Stack } from 'aws-cdk-lib';
+import { Schedule } from 'aws-cdk-lib/aws-events';
+import { Secret } from 'aws-cdk-lib/aws-secretsmanager';
+import { RotationFunction } from './src';
 
 const app = new App();
-const account = '123456789012';
-const secret = (name: string) => `arn:aws:secretsmanager:eu-central-1:${account}:secret:${name}`;
+const stack = new Stack(app, 'lockstep-postgres', { env: { account: '123456789012', region: 'eu-central-1' } });
+const secret = (name: string) =>
+  Secret.fromSecretCompleteArn(stack, name, `arn:aws:secretsmanager:eu-central-1:123456789012:secret:${name}-AbCdEf`);
 
-new LockstepStack(app, 'lockstep-postgres', {
-  env: { account, region: 'eu-central-1' },
+const rotation = new RotationFunction(stack, 'Rotation', {
   kind: 'postgres',
-  secrets: { orders: { arn: secret('orders-AbCdEf'), schedule: 'rate(30 days)' } },
-  superuserSecretArns: [secret('orders-superuser-AbCdEf')],
-  subnetIds: ['subnet-0123456789abcdef0', 'subnet-0123456789abcdef1'],
-  securityGroupIds: ['sg-0123456789abcdef0'],
+  superuserSecrets: [secret('orders-superuser')],
   alarmEmail: 'on-call@example.com',
 });
+rotation.attach(secret('orders'), Schedule.rate(Duration.days(30)));

@@ -14,54 +14,77 @@ data "aws_partition" "current" {}
 data "aws_region" "current" {}
 
 locals {
-  name        = "${var.name_prefix}-${var.kind}"
-  package     = coalesce(var.package, "${path.module}/../../target/lambda/lockstep-${var.kind}/bootstrap.zip")
-  is_database = var.kind != "api-key"
-  is_api_key  = var.kind == "api-key"
+  # What differs between the functions. A new kind needs an entry here, in the variable `kind`, and its own variables in settings.tf.
+  kinds = {
+    postgres = {
+      rotates           = "the passwords of PostgreSQL users"
+      reads             = "superusers"
+      labels            = ["AWSCURRENT"]
+      searches_versions = true
+      keeps_journal     = false
+    }
+    mysql = {
+      rotates           = "the passwords of MySQL and MariaDB users"
+      reads             = "superusers"
+      labels            = ["AWSCURRENT", "LockstepRefused"]
+      searches_versions = true
+      keeps_journal     = false
+    }
+    api-key = {
+      rotates           = "API keys over HTTP"
+      reads             = "admins"
+      labels            = ["AWSCURRENT"]
+      searches_versions = false
+      keeps_journal     = true
+    }
+  }
+  is   = local.kinds[var.kind]
+  name = "${var.name_prefix}-${var.kind}"
+
+  # In a module of a release the zips are beside this file. In a clone of the repository `cargo lambda build` makes one.
+  released = "${path.module}/functions/lockstep-${var.kind}-${var.architecture}.zip"
+  built    = "${path.module}/../../target/lambda/lockstep-${var.kind}/bootstrap.zip"
+  package  = var.package != null ? var.package : fileexists(local.released) ? local.released : local.built
+
   # One of the two is enough here: Lambda then refuses the function and says that both are needed.
-  in_vpc  = length(concat(var.subnet_ids, var.security_group_ids)) > 0
+  in_vpc  = length(concat(var.vpc_subnet_ids, var.vpc_security_group_ids)) > 0
   watches = var.watch_schedule != "never"
 
   region  = data.aws_region.current.region
   account = data.aws_caller_identity.current.account_id
   arns    = "arn:${data.aws_partition.current.partition}"
+  # The beginning of the ARNs of all secrets, and of those that the function may rotate.
   secrets = "${local.arns}:secretsmanager:${local.region}:${local.account}:secret:"
   served  = "${local.secrets}${var.secret_name_prefix}"
+  # Secrets, and patterns of secrets, that a rotated secret may name.
+  superusers = concat(var.superuser_secret_arns, [for it in compact([var.superuser_secret_name_prefix]) : "${local.secrets}${it}*"])
+  admins     = concat(var.admin_secret_arns, [for it in compact([var.admin_secret_name_prefix]) : "${local.secrets}${it}*"])
   # Built from the name, because with the function's own ARN the role and the function would depend on each other.
   function_arn = "${local.arns}:lambda:${local.region}:${local.account}:function:${local.name}"
-
-  network_interfaces = [
-    "ec2:CreateNetworkInterface",
-    "ec2:DeleteNetworkInterface",
-    "ec2:DescribeNetworkInterfaces",
-    "ec2:DescribeSubnets",
-    "ec2:AssignPrivateIpAddresses",
-    "ec2:UnassignPrivateIpAddresses",
-  ]
-
-  # Set but empty means none. If the variable were absent, every secret that the role can read would be allowed.
-  limits = local.is_database ? {
-    SUPERUSER_SECRET_ARNS = join(",", var.superuser_secret_arns)
-    } : {
-    ADMIN_SECRET_ARNS = join(",", var.admin_secret_arns)
-  }
 }
 
 resource "aws_lambda_function" "rotation" {
-  function_name    = local.name
-  description      = "Rotates secrets (Lockstep, ${var.kind})"
-  filename         = local.package
-  source_code_hash = filebase64sha256(local.package)
-  handler          = "bootstrap"
-  runtime          = "provided.al2023"
-  architectures    = [var.architecture]
-  layers           = var.layer_arns
-  memory_size      = var.memory_size
-  timeout          = var.timeout
-  role             = aws_iam_role.rotation.arn
+  function_name = local.name
+  description   = "Rotates ${local.is.rotates} (Lockstep)"
+  tags          = var.tags
+
+  filename          = var.s3_bucket == null ? local.package : null
+  source_code_hash  = var.s3_bucket == null ? filebase64sha256(local.package) : null
+  s3_bucket         = var.s3_bucket
+  s3_key            = var.s3_key
+  s3_object_version = var.s3_object_version
+  handler           = "bootstrap"
+  runtime           = "provided.al2023"
+  architectures     = [var.architecture]
+  layers            = var.layer_arns
+
+  memory_size                    = var.memory_size
+  timeout                        = var.timeout
+  reserved_concurrent_executions = var.reserved_concurrency
+  role                           = aws_iam_role.rotation.arn
 
   environment {
-    variables = merge(local.limits, var.environment)
+    variables = merge(local.variables, var.environment)
   }
 
   logging_config {
@@ -71,22 +94,45 @@ resource "aws_lambda_function" "rotation" {
     application_log_level = "TRACE"
   }
 
+  tracing_config {
+    mode = var.tracing
+  }
+
   dynamic "vpc_config" {
     for_each = local.in_vpc ? [1] : []
 
     content {
-      subnet_ids         = var.subnet_ids
-      security_group_ids = var.security_group_ids
+      subnet_ids         = var.vpc_subnet_ids
+      security_group_ids = var.vpc_security_group_ids
     }
   }
 
   # Lambda creates and deletes network interfaces with the role's permissions, even after the function is deleted.
   depends_on = [aws_iam_role_policy.rotation]
+
+  lifecycle {
+    precondition {
+      condition     = length(local.misplaced) == 0
+      error_message = "The function of the kind ${var.kind} does not read ${join(", ", local.misplaced)}. Remove what sets it."
+    }
+
+    precondition {
+      condition     = (var.s3_bucket == null) == (var.s3_key == null) && (var.s3_bucket == null || var.package == null)
+      error_message = "The zip is either in `package`, or in `s3_bucket` under `s3_key`."
+    }
+
+    precondition {
+      condition     = var.secret_tag_value == "" || var.secret_tag_key != ""
+      error_message = "secret_tag_value needs secret_tag_key."
+    }
+  }
 }
 
 resource "aws_cloudwatch_log_group" "rotation" {
   name              = "/aws/lambda/${local.name}"
   retention_in_days = var.log_retention_days
+  kms_key_id        = var.log_kms_key_arn
+  tags              = var.tags
 }
 
 # Lets Secrets Manager invoke the function, but only on behalf of this account.
@@ -113,219 +159,4 @@ resource "aws_secretsmanager_secret_rotation" "served" {
 
   # Without the permission, Secrets Manager refuses the function. With this order, `destroy` first turns rotation off.
   depends_on = [aws_lambda_permission.secrets_manager]
-}
-
-resource "aws_iam_role" "rotation" {
-  # The region is in the name because the roles of an account are shared by all regions.
-  name               = "${local.name}-${local.region}"
-  description        = "What the rotation function ${local.name} may do"
-  assume_role_policy = data.aws_iam_policy_document.lambda.json
-}
-
-data "aws_iam_policy_document" "lambda" {
-  statement {
-    actions = ["sts:AssumeRole"]
-
-    principals {
-      type        = "Service"
-      identifiers = ["lambda.amazonaws.com"]
-    }
-  }
-}
-
-resource "aws_iam_role_policy" "rotation" {
-  name   = "rotation"
-  role   = aws_iam_role.rotation.id
-  policy = data.aws_iam_policy_document.rotation.json
-}
-
-data "aws_iam_policy_document" "rotation" {
-  statement {
-    sid = "SecretsThatNameThisFunction"
-    actions = [
-      "secretsmanager:DescribeSecret",
-      "secretsmanager:GetSecretValue",
-      "secretsmanager:PutSecretValue",
-    ]
-    resources = ["${local.served}*"]
-
-    condition {
-      test     = "StringEquals"
-      variable = "secretsmanager:resource/AllowRotationLambdaArn"
-      values   = [local.function_arn]
-    }
-  }
-
-  # PutSecretValue moves AWSPENDING. IAM cannot limit the labels of that call.
-  statement {
-    sid       = "LabelsOfARotation"
-    actions   = ["secretsmanager:UpdateSecretVersionStage"]
-    resources = ["${local.served}*"]
-
-    condition {
-      test     = "StringEquals"
-      variable = "secretsmanager:resource/AllowRotationLambdaArn"
-      values   = [local.function_arn]
-    }
-
-    condition {
-      test     = "ForAnyValue:StringEquals"
-      variable = "secretsmanager:VersionStage"
-      values   = var.kind == "mysql" ? ["AWSCURRENT", "LockstepRefused"] : ["AWSCURRENT"]
-    }
-  }
-
-  # Finds a password in a version that has lost its label. Shows ids, labels and dates, and no value.
-  dynamic "statement" {
-    for_each = local.is_database ? [1] : []
-
-    content {
-      sid       = "OlderVersions"
-      actions   = ["secretsmanager:ListSecretVersionIds"]
-      resources = ["${local.served}*"]
-
-      condition {
-        test     = "StringEquals"
-        variable = "secretsmanager:resource/AllowRotationLambdaArn"
-        values   = [local.function_arn]
-      }
-    }
-  }
-
-  dynamic "statement" {
-    for_each = local.is_database && length(var.superuser_secret_arns) > 0 ? [1] : []
-
-    content {
-      sid       = "SuperuserSecrets"
-      actions   = ["secretsmanager:DescribeSecret"]
-      resources = var.superuser_secret_arns
-    }
-  }
-
-  dynamic "statement" {
-    for_each = local.is_database && length(var.superuser_secret_arns) > 0 ? [1] : []
-
-    content {
-      sid       = "SuperuserPasswords"
-      actions   = ["secretsmanager:GetSecretValue"]
-      resources = var.superuser_secret_arns
-
-      condition {
-        test     = "ForAnyValue:StringEquals"
-        variable = "secretsmanager:VersionStage"
-        values   = ["AWSCURRENT"]
-      }
-    }
-  }
-
-  # Finds the server of a superuser's secret that RDS manages.
-  dynamic "statement" {
-    for_each = local.is_database && length(var.superuser_secret_arns) > 0 ? [1] : []
-
-    content {
-      sid       = "ServersOfSuperusers"
-      actions   = ["rds:DescribeDBInstances", "rds:DescribeDBClusters"]
-      resources = [for kind in ["db", "cluster"] : "${local.arns}:rds:${local.region}:${local.account}:${kind}:*"]
-    }
-  }
-
-  dynamic "statement" {
-    for_each = local.is_api_key && length(var.admin_secret_arns) > 0 ? [1] : []
-
-    content {
-      sid       = "AdminSecrets"
-      actions   = ["secretsmanager:DescribeSecret"]
-      resources = var.admin_secret_arns
-    }
-  }
-
-  dynamic "statement" {
-    for_each = local.is_api_key && length(var.admin_secret_arns) > 0 ? [1] : []
-
-    content {
-      sid       = "AdminCredentials"
-      actions   = ["secretsmanager:GetSecretValue"]
-      resources = var.admin_secret_arns
-
-      condition {
-        test     = "ForAnyValue:StringEquals"
-        variable = "secretsmanager:VersionStage"
-        values   = ["AWSCURRENT", "AWSPREVIOUS"]
-      }
-    }
-  }
-
-  dynamic "statement" {
-    for_each = local.is_api_key && length(var.issuer_source_arns) > 0 ? [1] : []
-
-    content {
-      sid       = "DescriptionsOfIssuers"
-      actions   = ["ssm:GetParameter", "secretsmanager:DescribeSecret", "secretsmanager:GetSecretValue"]
-      resources = var.issuer_source_arns
-    }
-  }
-
-  dynamic "statement" {
-    for_each = length(var.kms_key_arns) > 0 ? [1] : []
-
-    content {
-      sid       = "KeysOfTheSecrets"
-      actions   = ["kms:Decrypt", "kms:GenerateDataKey"]
-      resources = var.kms_key_arns
-
-      # Only through Secrets Manager, and only for secrets of this account.
-      condition {
-        test     = "StringEquals"
-        variable = "kms:ViaService"
-        values   = ["secretsmanager.${local.region}.${data.aws_partition.current.dns_suffix}"]
-      }
-
-      condition {
-        test     = "StringLike"
-        variable = "kms:EncryptionContext:SecretARN"
-        values   = ["${local.secrets}*"]
-      }
-    }
-  }
-
-  # Shows names, tags and dates of all secrets, but no value. IAM has no narrower resource for this action.
-  statement {
-    sid       = "FindOverdueRotations"
-    actions   = ["secretsmanager:ListSecrets"]
-    resources = ["*"]
-  }
-
-  statement {
-    sid       = "OwnLogs"
-    actions   = ["logs:CreateLogStream", "logs:PutLogEvents"]
-    resources = ["${aws_cloudwatch_log_group.rotation.arn}:*"]
-  }
-
-  # Lambda needs these to attach the function to subnets. The next statement denies them to the function's code.
-  dynamic "statement" {
-    for_each = local.in_vpc ? [1] : []
-
-    content {
-      sid       = "NetworkInterfacesForLambda"
-      actions   = local.network_interfaces
-      resources = ["*"]
-    }
-  }
-
-  dynamic "statement" {
-    for_each = local.in_vpc ? [1] : []
-
-    content {
-      sid       = "NetworkInterfacesNotForTheCode"
-      effect    = "Deny"
-      actions   = local.network_interfaces
-      resources = ["*"]
-
-      condition {
-        test     = "ArnEquals"
-        variable = "lambda:SourceFunctionArn"
-        values   = [local.function_arn]
-      }
-    }
-  }
 }

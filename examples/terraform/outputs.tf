@@ -9,11 +9,11 @@ output "role_arn" {
 }
 
 output "attach_command" {
-  description = "The command that attaches a secret that is not in `secrets`."
+  description = "The command that attaches a secret that is not in `secrets`. Omit --no-rotate-immediately to rotate now."
   value       = "aws secretsmanager rotate-secret --region ${local.region} --secret-id YOUR-SECRET --rotation-lambda-arn ${aws_lambda_function.rotation.arn} --rotation-rules AutomaticallyAfterDays=30 --no-rotate-immediately"
 }
 
 output "alarm_topic_arn" {
-  description = "The topic that receives failures and alarms."
-  value       = aws_sns_topic.alarms.arn
+  description = "The topic that receives the alarms."
+  value       = local.topic_arn
 }

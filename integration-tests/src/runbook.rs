@@ -94,6 +94,29 @@ impl Page {
     }
 }
 
+impl Page {
+    /// The lines of a page's commands, without those of the blocks that are not run.
+    ///
+    /// # Panics
+    /// There is no page.
+    pub fn commands(path: &Path) -> Vec<String> {
+        let text = fs::read_to_string(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+        let (mut commands, mut skip, mut lines) = (Vec::new(), false, text.lines());
+        while let Some(line) = lines.next() {
+            if line.starts_with("```") {
+                let block: Vec<_> = lines.by_ref().take_while(|line| *line != "```").map(str::to_owned).collect();
+                if line == "```sh" && !skip {
+                    commands.extend(block);
+                }
+                skip = false;
+            } else if line.starts_with("<!-- not run: ") {
+                skip = true;
+            }
+        }
+        commands
+    }
+}
+
 struct Reading {
     page: Page,
     /// The reason for which the next block is not run.
@@ -165,8 +188,16 @@ impl<'a> Play<'a> {
         let directory = tempfile::tempdir().expect("a directory");
         let name = lab.function_arn().rsplit(':').next().unwrap_or_default().to_owned();
         let play = Self { session, lab, secret, said: String::new(), mysql: None, variables: Vec::new(), directory };
-        // What the reader names.
+        // What the reader names; the pages find their files from the project's directory.
+        std::os::unix::fs::symlink(docs(), play.directory.path().join("docs")).expect("the link is made");
         play.set("SECRET", secret).set("FUNCTION", &name)
+    }
+
+    /// A reader who has an alarm's mail, and nothing else: the secret has to be found.
+    #[must_use]
+    pub fn woken(mut self) -> Self {
+        self.variables.retain(|(name, _)| name != "SECRET");
+        self
     }
 
     /// What the function has said before.
@@ -242,7 +273,10 @@ impl<'a> Play<'a> {
         for (number, step) in terminal.steps.iter().chain(&self.session.steps).enumerate() {
             match step {
                 Step::Commands { commands, .. } => {
-                    script += &format!("\nprintf '\\n%s\\n' '{MARK}{number}'\n{}\n", commands.text);
+                    // The function in the page is the example's.
+                    let lines = commands.text.lines().filter(|line| !line.starts_with("export FUNCTION="));
+                    let commands = lines.collect::<Vec<_>>().join("\n");
+                    script += &format!("\nprintf '\\n%s\\n' '{MARK}{number}'\n{commands}\n");
                 }
                 Step::Instead(name) => script += &format!("\nprintf '\\n%s\\n' '{MARK}{number}'\ninstead {name}\n"),
             }
@@ -276,6 +310,9 @@ impl<'a> Play<'a> {
             } else if let Ok(sql) = fs::read_to_string(file("asked-sql-force")) {
                 fs::remove_file(file("asked-sql-force")).expect("the file is removed");
                 self.sql(&sql, OnError::GoOn).await
+            } else if let Ok(arguments) = fs::read_to_string(file("asked-log")) {
+                fs::remove_file(file("asked-log")).expect("the file is removed");
+                self.log(arguments.trim_end())
             } else if let Ok(name) = fs::read_to_string(file("asked-instead")) {
                 fs::remove_file(file("asked-instead")).expect("the file is removed");
                 instead(name.trim()).await
@@ -289,6 +326,16 @@ impl<'a> Play<'a> {
             fs::write(file("answer.part"), answer).expect("the answer is written");
             fs::rename(file("answer.part"), file("answer")).expect("the answer is there");
         }
+    }
+
+    /// What CloudWatch Logs answers to `filter-log-events` with a pattern of `?TERM`s: the lines that contain one of them.
+    fn log(&self, arguments: &str) -> String {
+        let (_, pattern) = arguments.split_once("--filter-pattern ").expect("a pattern, as the last argument");
+        let terms: Vec<_> = pattern.split(" ?").map(|term| term.trim_start_matches('?').trim_matches('"')).collect();
+        assert!(pattern.starts_with('?') && terms.len() > 1, "{pattern:?} is no list of terms");
+        let log = self.lab.function_output();
+        let lines = log.lines().filter(|line| terms.iter().any(|term| line.contains(term)));
+        json!({"events": lines.map(|line| json!({"message": line})).collect::<Vec<_>>()}).to_string()
     }
 
     /// Waits until no secret is being rotated.
@@ -352,7 +399,8 @@ impl<'a> Play<'a> {
 }
 
 /// What the session's shell has besides bash's own. The AWS CLI of version 1, which the lab brings, does not know an option that
-/// version 2 needs; the configuration says the same. What a reader waits for is the end of a rotation.
+/// version 2 needs; the configuration says the same. The test answers for CloudWatch Logs, from what the function printed. What a reader
+/// waits for is the end of a rotation.
 const PRELUDE: &str = r#"
 set -euo pipefail
 aws() {
@@ -364,6 +412,12 @@ aws() {
         esac
         shift
     done
+    if [[ ${arguments[0]} == logs ]]; then
+        ask log <<< "${arguments[*]}"
+        cat answer
+        rm answer
+        return
+    fi
     command aws "${arguments[@]}"
 }
 ask() {
@@ -458,6 +512,11 @@ fn stands_in(block: &Text, text: &str) {
         let wanted = squeezed(wanted);
         assert!(lines.any(|line| fits(&wanted, &line)), "{}: no {wanted:?} (any more) in:\n{text}", block.at);
     }
+}
+
+/// The project's documentation.
+fn docs() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs")
 }
 
 /// One space for each run of white space, and none at the ends.

@@ -14,6 +14,24 @@ pub struct Environment {
     variable: Box<Variable>,
 }
 
+/// Which secrets the deployer allows a rotated secret to name: a superuser's, or an admin's.
+///
+/// An entry is an ARN, or the beginning of one and an asterisk: `arn:…:secret:rds!*` allows all secrets of that account and region whose
+/// names begin with `rds!`. Thousands of secrets fit into one variable in this way; Lambda's limit of 4 KB holds 35 ARNs.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct AllowedSecrets(Option<Vec<String>>);
+
+impl AllowedSecrets {
+    /// Whether a secret may name the one with this ARN. Without the variable it may name any that the function's role can read.
+    pub fn allow(&self, arn: &str) -> bool {
+        let names = |entry: &String| match entry.strip_suffix('*') {
+            Some(beginning) => arn.starts_with(beginning),
+            None => entry == arn,
+        };
+        self.0.as_ref().is_none_or(|entries| entries.iter().any(names))
+    }
+}
+
 type Variable = dyn Fn(&str) -> Result<Option<String>>;
 
 impl Environment {
@@ -79,6 +97,14 @@ impl Environment {
         let split =
             |list: String| list.split(',').map(str::trim).filter(|it| !it.is_empty()).map(str::to_owned).collect();
         Ok((self.variable)(name)?.map(split))
+    }
+
+    /// The secrets that the deployer allows, as ARNs with commas between them. See [`AllowedSecrets`].
+    ///
+    /// # Errors
+    /// [`Code::ConfigurationInvalid`], as for [`list`](Self::list).
+    pub fn secrets(&self, name: &str) -> Result<AllowedSecrets> {
+        Ok(AllowedSecrets(self.list(name)?))
     }
 
     /// A whole number above zero.
@@ -244,6 +270,24 @@ mod tests {
         assert_eq!(list(&[]), None);
         assert_eq!(list(&[("LIST", "")]), Some(Vec::new()));
         assert_eq!(list(&[("LIST", "a, b")]), Some(vec!["a".to_owned(), "b".to_owned()]));
+    }
+
+    #[test]
+    fn an_entry_with_an_asterisk_allows_what_begins_like_it_and_nothing_else() {
+        let of = |name: &str| format!("arn:aws:secretsmanager:eu-central-1:123456789012:secret:{name}");
+        let allowed = |list: &str| Environment::of(&[("LIST", list)]).unwrap().secrets("LIST").unwrap();
+        // The template puts a comma before the pattern even if the list is empty.
+        let by_name = allowed(&format!(",{}", of("rds!*")));
+        assert!(by_name.allow(&of("rds!db-0a-AbCdEf")) && by_name.allow(&of("rds!cluster-0b-AbCdEf")));
+        for other in ["rds-AbCdEf", "app/rds!db-0a-AbCdEf", "*"] {
+            assert!(!by_name.allow(&of(other)), "{other}");
+        }
+        assert!(!by_name.allow(&of("rds!db").replace("1234", "9999")), "another account");
+        assert!(!by_name.allow("rds!db-0a"), "a name is no ARN");
+        // Without an asterisk at its end, an entry is one secret.
+        assert!(!allowed(&of("rds!")).allow(&of("rds!db-0a-AbCdEf")) && !allowed(&of("*b")).allow(&of("ab")));
+        let both = allowed(&format!("{},{}", of("one-AbCdEf"), of("rds!*")));
+        assert!(both.allow(&of("one-AbCdEf")) && both.allow(&of("rds!db-0a-AbCdEf")) && !both.allow(&of("two-AbCdEf")));
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! What the deployer decides for API keys.
 
 use crate::http::{HostsByIssuer, is_host_pattern};
-use rotation::environment::Environment;
+use rotation::environment::{AllowedSecrets, Environment};
 use rotation::password::Policy;
 use rotation::{Code, Error, Fact, Result};
 
@@ -19,8 +19,8 @@ pub struct Settings {
     pub(crate) issuers: Vec<String>,
     /// `AWS_ENDPOINT_URL_SSM`: where Systems Manager is, if not at its usual place.
     pub(crate) ssm_endpoint: Option<String>,
-    /// `ADMIN_SECRET_ARNS`: the only secrets that `rotation.adminSecretArn` may name. `None`: any that the function's role can read.
-    pub(crate) admin_secrets: Option<Vec<String>>,
+    /// `ADMIN_SECRET_ARNS`: the only secrets that `rotation.adminSecretArn` may name.
+    pub(crate) admin_secrets: AllowedSecrets,
     /// `ALLOW_UNPROVEN_KEYS`: whether an admin secret may be used to replace a key that does not work and that no earlier rotation
     /// has left a proof for.
     pub(crate) allow_unproven_keys: bool,
@@ -43,7 +43,7 @@ impl Settings {
             ca_bundle: environment.ca_bundle()?,
             issuers: environment.list("ISSUERS")?.unwrap_or_default(),
             ssm_endpoint: environment.text("AWS_ENDPOINT_URL_SSM")?,
-            admin_secrets: environment.list("ADMIN_SECRET_ARNS")?,
+            admin_secrets: environment.secrets("ADMIN_SECRET_ARNS")?,
             allow_unproven_keys: environment.flag("ALLOW_UNPROVEN_KEYS", false)?,
             allowed_hosts: hosts(environment, "ALLOWED_HOSTS")?,
             allowed_private_hosts: hosts(environment, "ALLOWED_PRIVATE_HOSTS")?,
@@ -94,6 +94,6 @@ mod tests {
         let settings = Settings::read(&Environment::of(&[]).unwrap()).unwrap();
         assert!(!settings.allow_unproven_keys);
         assert!(settings.allowed_hosts.is_empty() && settings.allowed_private_hosts.is_empty());
-        assert_eq!((settings.admin_secrets, settings.issuer_endpoint), (None, None));
+        assert_eq!((settings.admin_secrets, settings.issuer_endpoint), (AllowedSecrets::default(), None));
     }
 }

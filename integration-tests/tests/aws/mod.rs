@@ -3,5 +3,6 @@
 mod clients;
 mod emulator;
 mod events;
+mod invoke;
 mod serve;
 mod support;

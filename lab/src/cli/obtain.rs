@@ -26,6 +26,7 @@ const EVERYTHING: [(&str, Obtain); 15] = [
     ("moto, boto3, psycopg and the AWS CLI", provision::python),
     ("jq, openssl and curl", || Ok(provision::tools()?.unwrap_or_else(|| PathBuf::from("on the PATH")))),
     ("AWS's Runtime Interface Emulator", provision::rie),
+    ("cargo-lambda", provision::cargo_lambda),
 ];
 
 /// Obtains everything, side by side, and tells where each thing is.

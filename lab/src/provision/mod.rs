@@ -21,6 +21,7 @@
 //! | jq, openssl, curl | `PATH` | Debian *trixie*, unpacked privately | a directory in `PATH` |
 //! | applications in Python and Node (only for `cargo lab consumers --programs`) | Node and npm in `PATH` | PyPI and npm | |
 //! | AWS's Runtime Interface Emulator | | PyPI, out of the wheel of `aws-sam-cli` | `LOCKSTEP_RIE`: the program |
+//! | cargo-lambda | | PyPI, out of its wheel | `LOCKSTEP_CARGO_LAMBDA`: the program |
 //! | the functions | | this workspace, by cargo ([`crate::build`]) | `LOCKSTEP_FUNCTIONS`: a directory with `lockstep-postgres`, `lockstep-mysql`, `lockstep-api-key` |
 //!
 //! `LOCKSTEP_POSTGRES` (`13`, `15`, `17`, `18`) and `LOCKSTEP_MARIADB` (`10.5`, `10.11`, `11.8`) name the version of every server
@@ -50,7 +51,7 @@ pub use openbao::openbao;
 pub use pgbouncer::pgbouncer;
 pub(crate) use postgres::{SUPERUSER, postgres_data};
 pub use postgres::{Version, postgres};
-pub use python::{aws, moto, python, rie};
+pub use python::{aws, cargo_lambda, moto, python, rie};
 pub use rabbitmq::{RabbitMq, rabbitmq};
 pub(crate) use store::directory;
 pub use tools::tools;

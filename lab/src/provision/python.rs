@@ -19,6 +19,8 @@ const PACKAGES: [&str; 5] = [
 ];
 /// Brings AWS's Runtime Interface Emulator; nothing else of it is used.
 const SAM: &str = "aws-sam-cli==1.170.0";
+/// The same version builds the functions (`.ci/requirements.txt`).
+const CARGO_LAMBDA: &str = "cargo-lambda==1.9.2";
 
 /// Enough for a slow line. pip's own time-outs notice a download that hangs.
 pub(super) const DOWNLOAD_LIMIT: Duration = Duration::from_secs(900);
@@ -86,6 +88,20 @@ pub fn rie() -> Result<PathBuf> {
     };
     let directory = Store::of_this_build().obtain(&item, |directory| extract(directory, SAM, member, item.product))?;
     Ok(directory.join(item.product))
+}
+
+/// The program `cargo-lambda`, which cargo runs as `cargo lambda`.
+///
+/// # Errors
+/// As for [`python`].
+pub fn cargo_lambda() -> Result<PathBuf> {
+    if let Some(own) = own_program("LOCKSTEP_CARGO_LAMBDA")? {
+        return Ok(own);
+    }
+    let (title, product) = ("cargo-lambda", "cargo-lambda");
+    let item = Item { name: "cargo-lambda", title, recipe: &format!("{CARGO_LAMBDA} 1"), product };
+    let obtain = |directory: &Path| extract(directory, CARGO_LAMBDA, "/scripts/cargo-lambda", product);
+    Ok(Store::of_this_build().obtain(&item, obtain)?.join(product))
 }
 
 fn environment() -> Result<PathBuf> {

@@ -1,6 +1,6 @@
 //! What the deployer decides for every kind of database.
 
-use crate::environment::Environment;
+use crate::environment::{AllowedSecrets, Environment};
 use crate::error::Result;
 use crate::password::Policy;
 
@@ -11,8 +11,8 @@ pub struct Settings {
     pub(super) policy: Policy,
     /// `CA_BUNDLE`: PEM text of further CAs to trust.
     pub(super) ca_bundle: Option<String>,
-    /// `SUPERUSER_SECRET_ARNS`: the only secrets that `masterarn` may name. `None`: any that the function's role can read.
-    pub(super) superuser_secrets: Option<Vec<String>>,
+    /// `SUPERUSER_SECRET_ARNS`: the only secrets that `masterarn` may name.
+    pub(super) superuser_secrets: AllowedSecrets,
     /// `MAX_REFUSED_LOGINS`: how many refused logins may end the search for a password that works. `None`: the engine's default.
     pub(super) most_refused_logins: Option<usize>,
     /// `AWS_ENDPOINT_URL_RDS`: where RDS is, if not at its usual place.
@@ -28,7 +28,7 @@ impl Settings {
         Ok(Self {
             policy: environment.password_policy(exclude_characters)?,
             ca_bundle: environment.ca_bundle()?,
-            superuser_secrets: environment.list("SUPERUSER_SECRET_ARNS")?,
+            superuser_secrets: environment.secrets("SUPERUSER_SECRET_ARNS")?,
             most_refused_logins: environment.number("MAX_REFUSED_LOGINS", 10)?,
             rds_endpoint: environment.text("AWS_ENDPOINT_URL_RDS")?,
         })
@@ -41,12 +41,12 @@ mod tests {
 
     #[test]
     fn a_list_of_superusers_is_a_limit_even_if_it_is_empty() {
-        let listed = |variables: &[_]| {
-            let settings = Settings::read(&Environment::of(variables).unwrap(), "").unwrap();
-            settings.superuser_secrets.map(|secrets| secrets.len())
+        let allows = |variables: &[_], arn: &str| {
+            Settings::read(&Environment::of(variables).unwrap(), "").unwrap().superuser_secrets.allow(arn)
         };
-        assert_eq!(listed(&[]), None);
-        assert_eq!(listed(&[("SUPERUSER_SECRET_ARNS", "")]), Some(0));
-        assert_eq!(listed(&[("SUPERUSER_SECRET_ARNS", "a, b")]), Some(2));
+        assert!(allows(&[], "b"));
+        assert!(!allows(&[("SUPERUSER_SECRET_ARNS", "")], "b"));
+        assert!(allows(&[("SUPERUSER_SECRET_ARNS", "a, b")], "b"));
+        assert!(!allows(&[("SUPERUSER_SECRET_ARNS", "a, b")], "c"));
     }
 }

@@ -12,14 +12,14 @@ use super::key_names::KeyNames;
 use super::secret::{DatabaseSecret, DatabaseUser};
 use crate::aws::rds::{Address, Rds, could_not_ask, managed_for, mismatch};
 use crate::document::Document;
+use crate::environment::AllowedSecrets;
 use crate::error::{Class, Code, Error, Fact, Result};
 use crate::protocol::context::StepContext;
 use crate::secret::Password;
 
 /// Finds superusers in the secrets that the deployer allows.
 pub(crate) struct Superusers {
-    /// `None`: any secret that the function's role can read.
-    allowed: Option<Vec<String>>,
+    allowed: AllowedSecrets,
     rds: Rds,
 }
 
@@ -41,7 +41,7 @@ pub(crate) enum AddressSource {
 }
 
 impl Superusers {
-    pub(crate) fn new(allowed: Option<Vec<String>>, rds_endpoint: Option<&str>) -> Self {
+    pub(crate) fn new(allowed: AllowedSecrets, rds_endpoint: Option<&str>) -> Self {
         Self { allowed, rds: Rds::new(rds_endpoint) }
     }
 
@@ -55,7 +55,7 @@ impl Superusers {
     /// The function's role can also read the secrets that it rotates. Without the limit, whoever may write one of them could
     /// name another one in `masterarn` and have it used as a superuser's.
     pub(crate) fn may_read(&self, id: &str) -> bool {
-        self.allowed.as_ref().is_none_or(|allowed| allowed.iter().any(|arn| arn == id))
+        self.allowed.allow(id)
     }
 
     /// The superuser of the secret `id`, compared with the child before its password is sent.

@@ -9,6 +9,7 @@ use crate::target::journal::{Prover, name_prefix};
 use crate::target::key_secret::{KeySecret, admin_fields, issuer_name, vars};
 use rotation::clock::Deadline;
 use rotation::document::Document;
+use rotation::environment::AllowedSecrets;
 use rotation::protocol::context::StepContext;
 use rotation::protocol::notes::StepNotes;
 use rotation::secret::SecretText;
@@ -24,14 +25,14 @@ const TO_REVOKE: Duration = Duration::from_secs(10);
 pub(crate) struct Deployment {
     pub(crate) sources: Arc<Sources>,
     pub(crate) sender: Box<dyn Sender>,
-    pub(crate) admin_secrets: Option<Vec<String>>,
+    pub(crate) admin_secrets: AllowedSecrets,
     pub(crate) allow_unproven: bool,
 }
 
 impl Deployment {
     /// Whether a secret may name this admin secret.
     pub(crate) fn allows_admin(&self, id: &str) -> bool {
-        self.admin_secrets.as_ref().is_none_or(|allowed| allowed.iter().any(|known| known == id))
+        self.admin_secrets.allow(id)
     }
 
     /// Reads a version.

@@ -4,6 +4,7 @@ import contextlib
 import copy
 import io
 import stat
+import tarfile
 import tempfile
 import unittest
 import zipfile
@@ -11,6 +12,7 @@ from pathlib import Path
 
 import no_credentials  # noqa: F401
 import boto3
+import make_template
 import package
 from moto import mock_aws
 from samcli.commands.package.package_context import PackageContext
@@ -18,7 +20,7 @@ from samcli.yamlhelper import yaml_parse
 from template import ROOT, load
 
 TEXT = (ROOT / "template.yaml").read_text(encoding="utf-8")
-FUNCTIONS = {"PostgresFunction": "postgres", "MySqlFunction": "mysql", "ApiKeyFunction": "api-key"}
+FUNCTIONS = {f"{it['id']}Function": it["name"] for it in make_template.functions()}
 
 
 def elf_machine(name):
@@ -51,7 +53,7 @@ class Template(unittest.TestCase):
     def test_a_template_that_has_changed_where_it_is_edited_is_refused(self):
         for changed in ("CodeUri: functions/mysql", "AllowedValues: [x86_64, arm64]", "rust-cargolambda"):
             self.assertIn(changed, TEXT)
-            with self.assertRaisesRegex(ValueError, "template.yaml has"):
+            with self.assertRaisesRegex(ValueError, "the template has"):
                 package.packaged(TEXT.replace(changed, "another"), "arm64")
 
 
@@ -77,6 +79,22 @@ class Files(unittest.TestCase):
                 self.assertEqual(stat.filemode(entry.external_attr >> 16), "-rwxr-xr-x")
                 self.assertEqual(archive.read(entry), Path(self.programs, f"lockstep-{function}").read_bytes())
 
+    def test_the_archive_has_what_a_deployment_needs_and_no_trace_of_who_made_it(self):
+        self.build()
+        package.main("arm64", self.programs, self.files)
+        with tarfile.open(self.files / "lockstep-arm64.tar.gz") as archive:
+            entries = {it.name.removeprefix("lockstep-arm64/"): it for it in archive.getmembers()}
+            zips = {f"lockstep-{it}-arm64.zip" for it in package.FUNCTIONS}
+            self.assertEqual(set(entries), zips | {"template-arm64.yaml", "alternating.yaml", "LICENSE"})
+            for name, entry in entries.items():
+                self.assertEqual((entry.mtime, entry.uid, entry.uname, entry.mode), (0, 0, "", 0o644))
+                if name not in ("alternating.yaml", "LICENSE"):
+                    self.assertEqual(archive.extractfile(entry).read(), (self.files / name).read_bytes())
+            found = yaml_parse(archive.extractfile(entries["alternating.yaml"]).read().decode())
+        expected = load(ROOT / "examples/deploy/alternating.yaml")
+        expected["Resources"]["Lockstep"]["Properties"]["TemplateURL"] = "template-arm64.yaml"
+        self.assertEqual(found, expected)
+
     def test_the_same_program_makes_the_same_zip(self):
         self.build()
         contents = []
@@ -87,7 +105,7 @@ class Files(unittest.TestCase):
                 program.touch()
                 program.chmod(0o600)
         self.assertEqual(*contents)
-        self.assertEqual(len(contents[0]), 4)
+        self.assertEqual(len(contents[0]), len(FUNCTIONS) + 2)
 
     def test_a_program_for_another_architecture_is_refused(self):
         self.build("EM_X86_64")

@@ -1,0 +1,3 @@
+export { Kind } from './kinds';
+export { AttachOptions, RotationFunction } from './rotation';
+export { RotationFunctionProps, SecretTag } from './props';

@@ -1,0 +1,154 @@
+import { Stack } from 'aws-cdk-lib';
+import * as iam from 'aws-cdk-lib/aws-iam';
+import * as kms from 'aws-cdk-lib/aws-kms';
+import * as lambda from 'aws-cdk-lib/aws-lambda';
+import * as secretsmanager from 'aws-cdk-lib/aws-secretsmanager';
+import { KINDS } from './kinds';
+import { RotationFunctionProps } from './props';
+
+/** What the role of the function allows. docs/deploy.md#permissions explains each statement. */
+export class Permissions {
+  readonly document = new iam.PolicyDocument();
+  private readonly functionArn: string;
+  private readonly served: string;
+  private keys?: iam.PolicyStatement;
+
+  constructor(
+    private readonly stack: Stack,
+    name: string,
+    logGroupArn: string,
+    private readonly props: RotationFunctionProps,
+  ) {
+    // Built from the name, because with the function's own ARN the role and the function would depend on each other.
+    this.functionArn = arn(stack, 'lambda', `function:${name}`);
+    this.served = `${secretArn(stack, props.secretNamePrefix ?? '')}*`;
+    this.allow('FindOverdueRotations', ['secretsmanager:ListSecrets'], ['*']);
+    this.allow('OwnLogs', ['logs:CreateLogStream', 'logs:PutLogEvents'], [logGroupArn]);
+    this.servedSecrets();
+    this.otherSecrets();
+    const read = [...(props.superuserSecrets ?? []), ...(props.adminSecrets ?? [])];
+    for (const key of [...(props.encryptionKeys ?? []), ...read.map((it) => madeFrom(it).encryptionKey)]) {
+      if (key) this.allowKey(key);
+    }
+    if (props.tracing === lambda.Tracing.ACTIVE) {
+      this.allow('Traces', ['xray:PutTraceSegments', 'xray:PutTelemetryRecords'], ['*']);
+    }
+    if (props.vpc) this.networkInterfaces();
+  }
+
+  /** Lets the function use a customer managed key, only through Secrets Manager, and only for secrets of this account. */
+  allowKey(key: kms.IKey) {
+    if (this.keys) {
+      this.keys.addResources(key.keyArn);
+      return;
+    }
+    const { region, urlSuffix } = this.stack;
+    this.keys = this.allow('KeysOfTheSecrets', ['kms:Decrypt', 'kms:GenerateDataKey'], [key.keyArn], {
+      // In China the service's name may end in either.
+      StringEquals: { 'kms:ViaService': [`secretsmanager.${region}.amazonaws.com`, `secretsmanager.${region}.${urlSuffix}`] },
+      StringLike: { 'kms:EncryptionContext:SecretARN': `${secretArn(this.stack, '')}*` },
+    });
+  }
+
+  private servedSecrets() {
+    const { kind, secretTag } = this.props;
+    const namesThisFunction = { 'secretsmanager:resource/AllowRotationLambdaArn': this.functionArn };
+    const read = ['secretsmanager:DescribeSecret', 'secretsmanager:GetSecretValue', 'secretsmanager:PutSecretValue'];
+    this.allow('SecretsThatNameThisFunction', read, [this.served], { StringEquals: namesThisFunction });
+    // PutSecretValue moves AWSPENDING. IAM cannot limit the labels of that call.
+    this.allow('LabelsOfARotation', ['secretsmanager:UpdateSecretVersionStage'], [this.served], {
+      StringEquals: namesThisFunction,
+      'ForAnyValue:StringEquals': { 'secretsmanager:VersionStage': KINDS[kind].labels },
+    });
+    if (KINDS[kind].searchesVersions) {
+      // Finds a password in a version that has lost its label. Shows ids, labels and dates, and no value.
+      this.allow('OlderVersions', ['secretsmanager:ListSecretVersionIds'], [this.served], { StringEquals: namesThisFunction });
+    }
+    if (secretTag) {
+      // A condition on the statements above would also require the tag on superuser and admin secrets.
+      const actions = [...read, 'secretsmanager:ListSecretVersionIds', 'secretsmanager:UpdateSecretVersionStage'];
+      this.deny('SecretsWithoutTheTag', actions, {
+        StringEquals: namesThisFunction,
+        StringNotEquals: { [`secretsmanager:ResourceTag/${secretTag.key}`]: secretTag.value },
+      });
+    }
+  }
+
+  /** Secrets beside the rotated one. */
+  private otherSecrets() {
+    const { kind, issuerSourceArns = [] } = this.props;
+    const sources = allowedSources(this.stack, this.props);
+    const current = (labels: string[]) => ({ 'ForAnyValue:StringEquals': { 'secretsmanager:VersionStage': labels } });
+    if (sources.length > 0 && KINDS[kind].reads === 'superuser secrets') {
+      this.allow('SuperuserSecrets', ['secretsmanager:DescribeSecret'], sources);
+      this.allow('SuperuserPasswords', ['secretsmanager:GetSecretValue'], sources, current(['AWSCURRENT']));
+      // Finds the server of a superuser's secret that RDS manages.
+      const servers = ['db', 'cluster'].map((it) => arn(this.stack, 'rds', `${it}:*`));
+      this.allow('ServersOfSuperusers', ['rds:DescribeDBInstances', 'rds:DescribeDBClusters'], servers);
+    } else if (sources.length > 0) {
+      this.allow('AdminSecrets', ['secretsmanager:DescribeSecret'], sources);
+      this.allow('AdminCredentials', ['secretsmanager:GetSecretValue'], sources, current(['AWSCURRENT', 'AWSPREVIOUS']));
+    }
+    if (issuerSourceArns.length > 0) {
+      const actions = ['ssm:GetParameter', 'secretsmanager:DescribeSecret', 'secretsmanager:GetSecretValue'];
+      this.allow('DescriptionsOfIssuers', actions, issuerSourceArns);
+    }
+  }
+
+  /** Lambda needs these to attach the function to subnets. The second statement denies them to the function's code. */
+  private networkInterfaces() {
+    const actions = [
+      'ec2:CreateNetworkInterface',
+      'ec2:DeleteNetworkInterface',
+      'ec2:DescribeNetworkInterfaces',
+      'ec2:DescribeSubnets',
+      'ec2:AssignPrivateIpAddresses',
+      'ec2:UnassignPrivateIpAddresses',
+    ];
+    this.allow('NetworkInterfacesForLambda', actions, ['*']);
+    this.deny('NetworkInterfacesNotForTheCode', actions, { ArnEquals: { 'lambda:SourceFunctionArn': this.functionArn } });
+  }
+
+  private allow(sid: string, actions: string[], resources: string[], conditions: iam.Conditions = {}): iam.PolicyStatement {
+    const statement = new iam.PolicyStatement({ sid, actions, resources, conditions });
+    this.document.addStatements(statement);
+    return statement;
+  }
+
+  private deny(sid: string, actions: string[], conditions: iam.Conditions) {
+    this.document.addStatements(
+      new iam.PolicyStatement({ sid, effect: iam.Effect.DENY, actions, resources: ['*'], conditions }),
+    );
+  }
+}
+
+/** The secrets, and patterns of secrets, that a rotated secret may name as its superuser or admin. */
+export function allowedSources(stack: Stack, props: RotationFunctionProps): string[] {
+  const { superuserSecrets = [], adminSecrets = [], superuserSecretNamePrefix, adminSecretNamePrefix } = props;
+  const prefixes = [superuserSecretNamePrefix, adminSecretNamePrefix].filter((it) => it !== undefined && it !== '');
+  return [...[...superuserSecrets, ...adminSecrets].map(fullArn), ...prefixes.map((it) => `${secretArn(stack, it ?? '')}*`)];
+}
+
+/** What `secret.attach(database)` returns is a part of the secret, and knows neither its name nor its key. */
+export function madeFrom(secret: secretsmanager.ISecret): secretsmanager.ISecret | secretsmanager.Secret {
+  const { scope } = secret.node;
+  return scope instanceof secretsmanager.Secret ? scope : secret;
+}
+
+/** The function compares with the whole ARN. */
+function fullArn(secret: secretsmanager.ISecret): string {
+  if (secret.secretFullArn === undefined) {
+    throw new Error(`The secret ${secret.node.path} is imported without the six characters at the end of its ARN: use fromSecretCompleteArn.`);
+  }
+  return secret.secretFullArn;
+}
+
+/** The ARN of something in the account and region of the stack. */
+export function arn(stack: Stack, service: string, resource: string): string {
+  return `arn:${stack.partition}:${service}:${stack.region}:${stack.account}:${resource}`;
+}
+
+/** The beginning of the ARN of each secret whose name begins with the prefix. */
+export function secretArn(stack: Stack, prefix: string): string {
+  return arn(stack, 'secretsmanager', `secret:${prefix}`);
+}
