@@ -6,6 +6,7 @@ mod aws;
 mod consumers;
 #[macro_use]
 mod every_server;
+mod fleet;
 mod issuers;
 mod leaks;
 mod mysql;

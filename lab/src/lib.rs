@@ -28,6 +28,7 @@ pub mod consumers;
 pub mod containers;
 pub mod disturb;
 pub mod endpoint;
+pub mod fleet;
 pub mod issuer;
 pub mod lambda;
 pub mod load;

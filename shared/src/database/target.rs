@@ -182,7 +182,7 @@ impl<E: Engine> Target for DatabaseTarget<E> {
             Label::Current => (DatabaseSecret::read::<E>(versions.current)?.user, Credential::Current),
             Label::Pending => (CheckedVersions::read::<E>(versions)?.pending.user, Credential::Pending),
             Label::Previous => {
-                let CheckedVersions { current, pending: older, .. } = CheckedVersions::read::<E>(versions)?;
+                let (current, older) = previous::<E>(versions)?;
                 // A certificate is renewed more often than it is wrong.
                 let client_certificate = current.user.client_certificate;
                 (DatabaseUser { client_certificate, ..older.user }, Credential::Previous)
@@ -221,6 +221,18 @@ impl<E: Engine> Target for DatabaseTarget<E> {
         // With either strategy, a superuser can give the user a password that works.
         Ok(Some(HelperSecret { secret: id.to_owned(), rescues: true, tried: Some(tried) }))
     }
+}
+
+/// The current version, and an older one of the same login. The previous version of a pair has the partner; the one before it has the
+/// current user again.
+fn previous<E: Engine>(versions: Versions<'_>) -> Result<(DatabaseSecret, DatabaseSecret)> {
+    let other = match CheckedVersions::read::<E>(versions) {
+        Ok(CheckedVersions { current, pending, .. }) => return Ok((current, pending)),
+        Err(error) => error,
+    };
+    let current = DatabaseSecret::read::<E>(versions.current)?;
+    let older = DatabaseSecret::read_beside::<E>(versions.pending, &current.user)?;
+    if current.same_login(&older) { Ok((current, older)) } else { Err(other) }
 }
 
 /// Proves that the pending user's session works and, for a pair, that its privileges are the base's. For

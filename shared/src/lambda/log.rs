@@ -72,7 +72,7 @@ impl Log {
     fn secret(&self) -> Option<&str> {
         match self.about.as_ref()? {
             Request::Rotate(Event { secret, .. })
-            | Request::Diagnose { secret }
+            | Request::Diagnose { secret, .. }
             | Request::Recover { secret }
             | Request::History { secret }
             | Request::RotateNow { secret } => Some(secret),

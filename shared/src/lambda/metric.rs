@@ -39,7 +39,7 @@ macro_rules! metrics {
     ($($(#[$doc:meta])* $name:ident: $unit:literal, $by:ident;)*) => {
         /// A metric.
         #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-        pub(crate) enum Metric { $($(#[$doc])* $name,)* }
+        pub enum Metric { $($(#[$doc])* $name,)* }
 
         impl Metric {
             /// Every metric, for the documentation.
@@ -47,7 +47,7 @@ macro_rules! metrics {
             const ALL: &[Self] = &[$(Self::$name),*];
 
             /// The name in CloudWatch.
-            pub(crate) fn name(self) -> &'static str {
+            pub fn name(self) -> &'static str {
                 match self { $(Self::$name => stringify!($name),)* }
             }
 
@@ -108,6 +108,16 @@ metrics! {
     OrphanPossible: "Count", Function;
     /// A warning of any other code.
     OtherWarnings: "Count", Function;
+    /// A fleet's run has ended, of whatever kind.
+    FleetRuns: "Count", Function;
+    /// Secrets that a run could not rotate, roll back or rekey.
+    FleetFailures: "Count", Function;
+    /// Secrets that were rotated in a hurry after a leak.
+    EmergencyRotations: "Count", Function;
+    /// From the beginning of an emergency to the refusal of a leaked credential: the longest of a run.
+    TimeToRevoke: "Seconds", Function;
+    /// The share of a run's secrets that it moved back to the previous version.
+    RollbackRate: "Percent", Function;
 }
 
 impl Metric {

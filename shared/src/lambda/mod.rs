@@ -1,10 +1,14 @@
 //! The function as Lambda sees it: it takes a payload and answers within the invocation's time.
 
+mod answers;
 mod audit;
 mod log;
 mod metric;
 mod questions;
 pub mod telemetry;
+
+pub use answers::{Answers, Invocation, answer, measure, notice, record};
+pub use metric::Metric;
 
 use crate::aws::SecretsManager;
 use crate::aws::logs::Logs;
@@ -13,7 +17,6 @@ use crate::environment::{self, Environment};
 use crate::error::{Code, Error, Fact, Result};
 use crate::lambda::audit::Ending;
 use crate::lambda::log::{Log, Worked};
-use crate::lambda::metric::Metric;
 use crate::lambda::questions::Asked;
 use crate::net::weight::Weight;
 use crate::page::{self, View};
@@ -41,6 +44,11 @@ const HEAVIEST_EVENT: usize = 1 << 20;
 /// Runs a rotation function until Lambda ends the process. `function` is the binary's crate name; `target` reads the
 /// function's own settings.
 pub fn main<T: Target + 'static>(function: &'static str, target: impl FnOnce(&Environment) -> Result<T>) -> ExitCode {
+    run(function, serve(target))
+}
+
+/// Runs a function's loop until Lambda ends the process.
+fn run(function: &'static str, served: impl Future<Output = Result<(), lambda_runtime::Error>>) -> ExitCode {
     telemetry::install(function);
     // Lambda sends one invocation at a time. One thread is enough, and starts faster than several.
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
@@ -50,7 +58,7 @@ pub fn main<T: Target + 'static>(function: &'static str, target: impl FnOnce(&En
     if !environment::in_lambda() {
         return fail("this is an AWS Lambda function: deploy it with `sam deploy`, or run it locally with `cargo lab`");
     }
-    match runtime.block_on(serve(target)) {
+    match runtime.block_on(served) {
         Ok(()) => ExitCode::SUCCESS,
         Err(_) => fail("the Lambda Runtime API could not be reached"),
     }
@@ -102,7 +110,7 @@ async fn invoked<T: Target + 'static>(
 ) -> Result<Value> {
     let LambdaEvent { payload, context } = invocation;
     let end = Deadline::at_epoch(Duration::from_millis(context.deadline));
-    let payload = read(&payload);
+    let payload = read(&payload, HEAVIEST_EVENT);
     let asked = payload.as_ref().map_err(Clone::clone).and_then(Request::parse);
     let view = payload.ok().and_then(|payload| View::of_widget(&payload, &context.invoked_function_arn));
     // A step's answer is for the service, whoever sends it.
@@ -137,12 +145,12 @@ fn is_for_people(asked: &Request) -> bool {
 }
 
 /// The payload, which may be 6 MB long. It is weighed first: as small objects it would take a hundred times as much memory.
-fn read(payload: &RawValue) -> Result<Value> {
+fn read(payload: &RawValue, heaviest: usize) -> Result<Value> {
     let malformed = |found: &str| {
         let error = Error::new(Code::EventMalformed).with(Fact::Field, "(the payload)").with(Fact::Found, found);
         error.with(Fact::Expected, "a JSON object")
     };
-    if !Weight::limited_to(HEAVIEST_EVENT).takes(payload.get().as_bytes()) {
+    if !Weight::limited_to(heaviest).takes(payload.get().as_bytes()) {
         return Err(malformed("more than any event has"));
     }
     serde_json::from_str(payload.get()).map_err(|_| malformed("JSON that cannot be read"))
@@ -164,8 +172,8 @@ async fn work<T: Target>(
     let before = throttles();
     let mut worked = match asked {
         Request::Rotate(event) => rotate(rotation, &event, log, deadline).await,
-        Request::Diagnose { secret } => {
-            let diagnosis = rotation.diagnose(&secret, deadline).instrument(log.span()).await;
+        Request::Diagnose { secret, version } => {
+            let diagnosis = rotation.diagnose_with(&secret, version.as_deref(), deadline).instrument(log.span()).await;
             let answer = diagnosis.map(|diagnosis| {
                 log.diagnosed(&secret, &diagnosis);
                 diagnosis.to_json()

@@ -96,6 +96,8 @@ pub enum Request {
     Diagnose {
         /// The secret's ARN or name.
         secret: String,
+        /// A version whose credential is to be tried as well.
+        version: Option<String>,
     },
     /// A person asks to do what leads out of what is wrong with a secret: [`recover`](crate::protocol::recover).
     Recover {
@@ -130,7 +132,11 @@ impl Request {
     pub fn parse(payload: &Value) -> Result<Self> {
         let secret = || text(payload, "SecretId", MAX_SECRET_ID).map(str::to_owned);
         match payload.get("Step").and_then(Value::as_str) {
-            Some("diagnose") => Ok(Self::Diagnose { secret: secret()? }),
+            Some("diagnose") => {
+                let version = payload.get("VersionId").filter(|version| !version.is_null());
+                let version = version.map(|_| text(payload, "VersionId", MAX_TOKEN).map(str::to_owned)).transpose()?;
+                Ok(Self::Diagnose { secret: secret()?, version })
+            }
             Some("recover") => Ok(Self::Recover { secret: secret()? }),
             Some("watch") => Ok(Self::Watch),
             Some("status") => wanted(payload).map(Self::Status),

@@ -192,7 +192,7 @@ impl<S: SecretStore, T: Target> Rotation<S, T> {
             return Err(Error::new(Code::RecoverOff));
         }
         let refused = RefusedLogins::default();
-        let diagnosis = self.diagnosed(secret, &refused, deadline).await?;
+        let diagnosis = self.diagnosed(secret, None, &refused, deadline).await?;
         let (finding, arn) = (diagnosis.finding(), diagnosis.secret().to_owned());
         notes.described(diagnosis.description());
         let recovering = Recovering { secret, diagnosis, refused, notes, deadline };

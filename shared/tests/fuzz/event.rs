@@ -22,7 +22,7 @@ fn read(payload: &Value) -> Result<(), TestCaseError> {
             );
         }
         Ok(
-            Request::Diagnose { secret }
+            Request::Diagnose { secret, .. }
             | Request::Recover { secret }
             | Request::History { secret }
             | Request::RotateNow { secret },

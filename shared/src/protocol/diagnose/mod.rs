@@ -79,8 +79,17 @@ impl<S: SecretStore, T: Target> Rotation<S, T> {
     /// # Errors
     /// Those of DescribeSecret; [`Code::TimeSpent`].
     pub async fn diagnose(&self, secret: &str, deadline: Deadline) -> Result<Diagnosis> {
+        self.diagnose_with(secret, None, deadline).await
+    }
+
+    /// The same, and tries the credential of one more version, whatever else it finds. That shows whether a credential that was
+    /// replaced still opens the target. The finding does not depend on it.
+    ///
+    /// # Errors
+    /// As for [`diagnose`](Self::diagnose).
+    pub async fn diagnose_with(&self, secret: &str, version: Option<&str>, deadline: Deadline) -> Result<Diagnosis> {
         let refused = RefusedLogins::default();
-        let work = self.diagnosed(secret, &refused, deadline);
+        let work = self.diagnosed(secret, version, &refused, deadline);
         // Every wait inside has its own limit, whose error names what it waited for. This limit catches what they leave out.
         let spent = || Err(Error::new(Code::TimeSpent).with(Fact::Secret, secret));
         deadline.limit(work).await.unwrap_or_else(|_| spent())
@@ -90,17 +99,19 @@ impl<S: SecretStore, T: Target> Rotation<S, T> {
     pub(super) async fn diagnosed(
         &self,
         secret: &str,
+        version: Option<&str>,
         refused: &RefusedLogins,
         deadline: Deadline,
     ) -> Result<Diagnosis> {
         let description = self.store().describe(secret, deadline).await?;
-        Ok(Diagnosis::of(self.examined(description, secret, refused, deadline).await, secret))
+        Ok(Diagnosis::of(self.examined(description, secret, version, refused, deadline).await, secret))
     }
 
     async fn examined(
         &self,
         description: Description,
         secret: &str,
+        version: Option<&str>,
         refused: &RefusedLogins,
         deadline: Deadline,
     ) -> Findings {
@@ -133,6 +144,11 @@ impl<S: SecretStore, T: Target> Rotation<S, T> {
                 Probe::Helper => findings.helper = self.helper(&context, &current).await,
                 Probe::Older => self.try_older(&context, &current, &mut listed, &mut findings).await,
             }
+        }
+        if let Some(id) = version.filter(|id| !findings.has_tried(id)) {
+            let mut asked = VersionState::of(context.listed_version(id).await).if_ours();
+            asked.credential = self.held(&context, &current, &asked, Probe::Older).await;
+            findings.asked = Some((id.to_owned(), asked));
         }
         findings.iam_authentication = context.notes().clone().into_notes().iam_authentication;
         findings
@@ -273,13 +289,16 @@ impl Diagnosis {
         let off = description.rotation_enabled != Some(true);
         let left = pending.filter(|_| off).zip(description.current_version());
         let older = findings.older.iter().filter_map(|(id, held)| examined(Some(id), held));
+        // AWSPREVIOUS stands in the list once, also if it is the version that was asked for.
+        let asked = findings.asked.iter().filter_map(|(id, held)| examined(Some(id), held));
+        let untried = |id: &&str| findings.asked.as_ref().is_none_or(|(asked, _)| asked != id);
         let versions = [
             examined(description.current_version(), &findings.current),
-            examined(pending, &findings.pending),
-            examined(description.previous_version(), &findings.previous),
+            examined(pending.filter(untried), &findings.pending),
+            examined(description.previous_version().filter(untried), &findings.previous),
         ];
         Self {
-            versions: versions.into_iter().flatten().chain(older).collect(),
+            versions: versions.into_iter().flatten().chain(older).chain(asked).collect(),
             secret: description.arn.clone().unwrap_or_else(|| secret.to_owned()),
             rotation_enabled: description.rotation_enabled,
             since_rotation: description.last_rotated.map(age_of),

@@ -74,6 +74,8 @@ pub(super) struct Findings {
     /// The older versions that were tried, newest first, with their ids.
     pub(super) older: Vec<(String, VersionState)>,
     pub(super) search: Search,
+    /// The version that was tried because the caller asked for it, with its id.
+    pub(super) asked: Option<(String, VersionState)>,
     /// Whether RDS says that the server takes tokens in place of passwords, if it was asked.
     pub(super) iam_authentication: Option<bool>,
 }
@@ -150,6 +152,20 @@ impl VersionState {
 }
 
 impl Findings {
+    /// Whether this version's credential was tried.
+    pub(super) fn has_tried(&self, version: &str) -> bool {
+        let labelled = [
+            (self.description.current_version(), &self.current),
+            (self.description.pending_version(), &self.pending),
+            (self.description.previous_version(), &self.previous),
+        ];
+        let older = self.older.iter().map(|(id, held)| (Some(id.as_str()), held));
+        labelled
+            .into_iter()
+            .chain(older)
+            .any(|(id, held)| id == Some(version) && matches!(held.credential, CredentialState::Tried(_)))
+    }
+
     /// What to try next: in the order of a single user's setSecret, and never more than setSecret would try
     /// (`database::plan::next_move`).
     pub(super) fn next(&self) -> Option<Probe> {

@@ -1,0 +1,116 @@
+//! Who rotates beside whom. A *lane* is a list of secrets that rotate one after another; lanes run side by side.
+
+use super::member::Member;
+use super::order::{Mode, Order};
+use super::rounds::Rounds;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// A secret in a lane.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Item {
+    /// The secret's ARN.
+    pub secret: String,
+    /// The ARN of its function.
+    pub function: String,
+    /// How often it rotates.
+    pub rounds: Rounds,
+    /// It begins so many milliseconds after the first one of its part at the earliest.
+    pub after: u64,
+}
+
+/// The rounds of a secret.
+pub fn rounds(order: &Order, member: &Member) -> Rounds {
+    match order.mode {
+        Mode::Emergency => Rounds::until_dead(member.value.as_ref()),
+        Mode::Rotate | Mode::RollBack | Mode::Rekey => Rounds::ONCE,
+    }
+}
+
+/// The lanes of some secrets. Secrets of one host share `pace.per_host` lanes. The beginnings are `pace.per_second` apart, in turn
+/// over the hosts, so that no host waits for another's secrets.
+pub fn lanes(order: &Order, members: &[Member]) -> Vec<Vec<Item>> {
+    let mut hosts: BTreeMap<String, Vec<&Member>> = BTreeMap::new();
+    for member in members {
+        hosts.entry(member.place()).or_default().push(member);
+    }
+    let mut lanes: Vec<Vec<&Member>> = Vec::new();
+    for members in hosts.values() {
+        let count = order.pace.per_host.clamp(1, members.len().max(1));
+        let mut own = vec![Vec::new(); count];
+        for (lane, member) in (0..count).cycle().zip(members) {
+            if let Some(lane) = own.get_mut(lane) {
+                lane.push(*member);
+            }
+        }
+        lanes.extend(own);
+    }
+    let gap = 1_000 / u64::from(order.pace.per_second.max(1));
+    let mut planned = vec![Vec::new(); lanes.len()];
+    let longest = lanes.iter().map(Vec::len).max().unwrap_or_default();
+    let mut begun = 0;
+    for row in 0..longest {
+        for (lane, planned) in lanes.iter().zip(&mut planned) {
+            let Some(member) = lane.get(row) else { continue };
+            planned.push(Item {
+                secret: member.arn.clone(),
+                function: member.function.clone(),
+                rounds: rounds(order, member),
+                after: begun * gap,
+            });
+            begun += 1;
+        }
+    }
+    planned
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::plan::member::Facts;
+    use proptest::prelude::*;
+    use serde_json::json;
+    use std::collections::BTreeSet;
+
+    fn members(hosts: &[u8]) -> Vec<Member> {
+        let member = |(number, host): (usize, &u8)| Member {
+            arn: format!("arn{number}"),
+            value: Some(Facts { host: format!("db{host}"), ..Facts::default() }),
+            ..Member::default()
+        };
+        hosts.iter().enumerate().map(member).collect()
+    }
+
+    proptest! {
+        #[test]
+        fn all_are_there_once_and_no_host_has_too_many_lanes(
+            hosts in proptest::collection::vec(0..5_u8, 0..60),
+            per_host in 1..4_usize,
+            per_second in 1..=25_u32,
+        ) {
+            let order = json!({"select": {"names": ["*"]}, "pace": {"perHost": per_host, "perSecond": per_second}});
+            let order = Order::read(&order, "e").unwrap();
+            let members = members(&hosts);
+            let lanes = lanes(&order, &members);
+            let place = |item: &Item| members.iter().find(|it| it.arn == item.secret).unwrap().place();
+            let planned: Vec<_> = lanes.iter().flatten().map(|item| item.secret.clone()).collect();
+            prop_assert_eq!(planned.len(), members.len());
+            prop_assert_eq!(planned.into_iter().collect::<BTreeSet<_>>().len(), members.len());
+            let mut of_host = BTreeMap::new();
+            for lane in &lanes {
+                let places: BTreeSet<_> = lane.iter().map(place).collect();
+                prop_assert_eq!(places.len(), 1, "a lane is on one host");
+                *of_host.entry(places.into_iter().next().unwrap()).or_insert(0) += 1;
+            }
+            prop_assert!(of_host.values().all(|count| *count <= per_host));
+            // In any second at most so many begin.
+            let mut begins: Vec<_> = lanes.iter().flatten().map(|item| item.after).collect();
+            begins.sort_unstable();
+            for window in begins.windows(per_second as usize + 1) {
+                prop_assert!(window[per_second as usize] - window[0] >= 1_000 - 1_000 % u64::from(per_second));
+            }
+            prop_assert!(lanes.iter().all(|lane| lane.is_sorted_by_key(|item| item.after)));
+        }
+    }
+}

@@ -1,0 +1,138 @@
+//! A secret as the plan sees it. No credential is in it.
+
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// A secret of the account.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Member {
+    /// Its ARN.
+    pub arn: String,
+    /// Its name.
+    pub name: String,
+    /// The ARN of the function that rotates it; empty if there is none.
+    pub function: String,
+    /// Whether its rotation is turned on.
+    pub enabled: bool,
+    /// Its tags.
+    pub tags: BTreeMap<String, String>,
+    /// When its value changed last, in seconds since the Unix epoch.
+    pub changed: Option<u64>,
+    /// What its value says. `None` if the value was not read, or is no JSON object.
+    pub value: Option<Facts>,
+}
+
+/// What a plan takes from a secret's value.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Facts {
+    /// The database's host, or the name of the issuer of keys.
+    pub host: String,
+    /// The database's name.
+    pub database: String,
+    /// How the credential is replaced.
+    pub strategy: Strategy,
+    /// Keys that are still to be revoked.
+    pub journal: usize,
+}
+
+/// How a credential is replaced, as far as the value shows it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Strategy {
+    /// One user, and the server knows one password of it.
+    SingleUser,
+    /// One user on MySQL, whose previous password may be kept.
+    PerhapsDualPassword,
+    /// Two users take turns.
+    AlternatingUsers,
+    /// A key of an issuer.
+    ApiKey,
+    /// The value does not tell, or could not be read.
+    #[default]
+    Unknown,
+}
+
+impl Facts {
+    /// Reads what a plan needs from a secret's value. `None` if it is no JSON object.
+    ///
+    /// docs/secrets.md, "Which user is rotated how"
+    pub fn of(value: &str) -> Option<Self> {
+        let value: serde_json::Value = serde_json::from_str(value).ok()?;
+        let value = value.as_object()?;
+        let text = |name: &str| value.get(name).and_then(|it| it.as_str()).filter(|it| !it.is_empty());
+        let options = value.get("rotation").and_then(|it| it.as_object());
+        let option = |name: &str| options.and_then(|options| options.get(name));
+        let named = |name: &str| option(name).and_then(|it| it.as_str());
+        // `rotation.fields` gives other names to AWS's keys.
+        let field = |name: &str| {
+            let other = option("fields").and_then(|fields| fields.get(name)).and_then(|it| it.as_str());
+            text(other.unwrap_or(name))
+        };
+        let journal = option("journal").and_then(|journal| journal.as_object());
+        let journal = journal.map_or(0, |journal| journal.values().filter_map(|it| it.as_array()).map(Vec::len).sum());
+        let engine = field("engine").or(named("engine"));
+        let one_user = option("superuserRescue").and_then(serde_json::Value::as_bool) == Some(true)
+            || named("setPasswordAs") == Some("superuser");
+        let strategy = match engine {
+            _ if text("issuer").is_some() => Strategy::ApiKey,
+            Some(_) if field("masterarn").is_some() && !one_user => Strategy::AlternatingUsers,
+            Some("mysql" | "aurora-mysql") => Strategy::PerhapsDualPassword,
+            Some(_) => Strategy::SingleUser,
+            None => Strategy::Unknown,
+        };
+        let host = field("host").or(text("issuer")).unwrap_or_default().to_ascii_lowercase();
+        Some(Self { host, database: field("dbname").unwrap_or_default().to_owned(), strategy, journal })
+    }
+}
+
+impl Member {
+    /// Where the credential is used, for the pace: one server, one issuer. Secrets whose value was not read count as one server per
+    /// function, which is the careful choice.
+    pub fn place(&self) -> String {
+        match &self.value {
+            Some(facts) if !facts.host.is_empty() => facts.host.clone(),
+            _ => format!("unknown:{}", self.function),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_strategy_is_read_from_the_value() {
+        let strategy = |value: &str| Facts::of(value).map(|facts| facts.strategy);
+        for (value, expected) in [
+            (r#"{"engine":"postgres","host":"h"}"#, Strategy::SingleUser),
+            (r#"{"engine":"mariadb"}"#, Strategy::SingleUser),
+            (r#"{"engine":"mysql"}"#, Strategy::PerhapsDualPassword),
+            (r#"{"engine":"mysql","masterarn":"arn"}"#, Strategy::AlternatingUsers),
+            (
+                r#"{"engine":"mysql","masterarn":"arn","rotation":{"superuserRescue":true}}"#,
+                Strategy::PerhapsDualPassword,
+            ),
+            (
+                r#"{"engine":"postgres","masterarn":"arn","rotation":{"setPasswordAs":"superuser"}}"#,
+                Strategy::SingleUser,
+            ),
+            (r#"{"rotation":{"engine":"postgres"}}"#, Strategy::SingleUser),
+            (r#"{"type":"postgres","rotation":{"fields":{"engine":"type"}}}"#, Strategy::SingleUser),
+            (r#"{"issuer":"datadog","apiKey":"k"}"#, Strategy::ApiKey),
+            (r#"{"anything":1}"#, Strategy::Unknown),
+        ] {
+            assert_eq!(strategy(value), Some(expected), "{value}");
+        }
+        assert_eq!(strategy("[]"), None);
+        assert_eq!(strategy("hunter2"), None);
+    }
+
+    #[test]
+    fn no_credential_is_kept() {
+        let facts =
+            Facts::of(r#"{"engine":"postgres","host":"DB","dbname":"orders","password":"hunter2hunter2"}"#).unwrap();
+        assert_eq!((facts.host.as_str(), facts.database.as_str()), ("db", "orders"));
+        assert!(!format!("{facts:?}").contains("hunter2"));
+    }
+}

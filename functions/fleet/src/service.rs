@@ -1,0 +1,330 @@
+//! The calls to AWS. Each error has a code and facts, and never a text of the service.
+
+use crate::plan::member::{Facts, Member};
+use crate::run::item::Seen;
+use rotation::aws::service::{Answer, CallError, Failure, Request, Service};
+use rotation::clock::Deadline;
+use rotation::environment::Environment;
+use rotation::error::{Code, Error, Fact, Result};
+use serde_json::{Value, json};
+use std::time::Duration;
+
+const JSON: &str = "application/x-amz-json-1.1";
+/// Pages of ListSecrets. An account has 500,000 secrets at most, and a page up to 50 of them: with all their tags that is less than the
+/// 1 MB that an answer may have.
+const PAGE: u32 = 50;
+const MOST_PAGES: usize = 10_000;
+/// One call may be tried again for so long. The item that needs it is looked at again anyway.
+const PATIENCE: Duration = Duration::from_secs(12);
+
+/// Secrets Manager, and the parameter with the stop flag.
+#[derive(Debug)]
+pub struct Aws {
+    secrets: Service,
+    parameters: Service,
+    machines: Service,
+    stop: Option<String>,
+}
+
+/// Whether a run has to stop.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Flag {
+    /// It goes on.
+    Go,
+    /// It stops.
+    Stop,
+}
+
+macro_rules! targets {
+    ($($operation:literal => $target:literal,)*) => {
+        fn headers(operation: &str) -> &'static [(&'static str, &'static str)] {
+            match operation {
+                $($operation => &[("x-amz-target", $target)],)*
+                _ => &[],
+            }
+        }
+    };
+}
+
+targets! {
+    "DescribeSecret" => "secretsmanager.DescribeSecret",
+    "GetSecretValue" => "secretsmanager.GetSecretValue",
+    "ListSecrets" => "secretsmanager.ListSecrets",
+    "ListSecretVersionIds" => "secretsmanager.ListSecretVersionIds",
+    "RotateSecret" => "secretsmanager.RotateSecret",
+    "TagResource" => "secretsmanager.TagResource",
+    "UpdateSecret" => "secretsmanager.UpdateSecret",
+    "UpdateSecretVersionStage" => "secretsmanager.UpdateSecretVersionStage",
+    "GetParameter" => "AmazonSSM.GetParameter",
+    "StartExecution" => "AWSStepFunctions.StartExecution",
+}
+
+/// An answer that says no, by its name.
+struct Refused {
+    name: String,
+}
+
+impl Aws {
+    /// Reads `SECRETS_MANAGER_ENDPOINT`, `SSM_ENDPOINT`, `STEP_FUNCTIONS_ENDPOINT`: other addresses than the usual ones; and
+    /// `STOP_PARAMETER`, the name of the parameter with the stop flag.
+    ///
+    /// # Errors
+    /// [`Code::ConfigurationInvalid`].
+    pub fn new(environment: &Environment) -> Result<Self> {
+        let service = |name, own: &str, usual: &str| {
+            let endpoint = environment.service(own)?.map_or_else(|| environment.service(usual), |url| Ok(Some(url)))?;
+            Ok::<_, Error>(Service::new(name, endpoint.as_deref()))
+        };
+        Ok(Self {
+            secrets: service("secretsmanager", "SECRETS_MANAGER_ENDPOINT", "AWS_ENDPOINT_URL_SECRETS_MANAGER")?,
+            parameters: service("ssm", "SSM_ENDPOINT", "AWS_ENDPOINT_URL_SSM")?,
+            machines: service("states", "STEP_FUNCTIONS_ENDPOINT", "AWS_ENDPOINT_URL_SFN")?,
+            stop: environment.text("STOP_PARAMETER")?,
+        })
+    }
+
+    async fn call(
+        service: &Service,
+        operation: &'static str,
+        body: &Value,
+        deadline: Deadline,
+    ) -> Result<Result<Value, Refused>> {
+        let media = if operation == "StartExecution" { "application/x-amz-json-1.0" } else { JSON };
+        let request = Request::post(media, headers(operation), body.to_string());
+        let answer = service.call(&request, deadline.within(PATIENCE)).await;
+        let Answer { status, body, .. } = answer.map_err(|failure| unanswered(operation, failure))?;
+        let read: Value = serde_json::from_slice(&body).unwrap_or_default();
+        if status == 200 {
+            return Ok(Ok(read));
+        }
+        let name = read.get("__type").and_then(Value::as_str).unwrap_or_default();
+        let name = name.rsplit('#').next().unwrap_or_default();
+        // A name is a word. What is none is not repeated.
+        let is_word = name.len() <= 64 && name.chars().all(|c| c.is_ascii_alphanumeric());
+        Ok(Err(Refused { name: if is_word { name.to_owned() } else { String::new() } }))
+    }
+
+    async fn ask(&self, operation: &'static str, body: &Value, deadline: Deadline) -> Result<Result<Value, Refused>> {
+        Self::call(&self.secrets, operation, body, deadline).await
+    }
+
+    async fn get(&self, operation: &'static str, secret: &str, body: &Value, deadline: Deadline) -> Result<Value> {
+        self.ask(operation, body, deadline).await?.map_err(|refused| refused.error(operation, secret))
+    }
+
+    /// All secrets of the account. No value is read.
+    ///
+    /// # Errors
+    /// ListSecrets failed.
+    pub async fn members(&self, deadline: Deadline) -> Result<Vec<Member>> {
+        let (mut found, mut token) = (Vec::new(), Value::Null);
+        for _ in 0..MOST_PAGES {
+            let mut body = json!({"MaxResults": PAGE});
+            if let (Some(body), false) = (body.as_object_mut(), token.is_null()) {
+                body.insert("NextToken".to_owned(), token);
+            }
+            // The limit of one call is not that of the list.
+            let page = self.get("ListSecrets", "", &body, deadline).await?;
+            let entries = page.get("SecretList").and_then(Value::as_array);
+            found.extend(entries.into_iter().flatten().filter_map(member));
+            token = page.get("NextToken").cloned().unwrap_or_default();
+            if token.is_null() {
+                return Ok(found);
+            }
+        }
+        let error = Error::new(Code::ServiceUnavailable).with(Fact::Call, "ListSecrets");
+        Err(error.with(Fact::What, "the list of secrets does not end"))
+    }
+
+    /// What a secret's value says about where and how it is used. `None` if the function may not read it, or it is not JSON.
+    ///
+    /// # Errors
+    /// The service did not answer.
+    pub async fn facts(&self, secret: &str, deadline: Deadline) -> Result<Option<Facts>> {
+        let answer = self.ask("GetSecretValue", &json!({"SecretId": secret}), deadline).await?;
+        Ok(answer.ok().and_then(|answer| Facts::of(answer.get("SecretString")?.as_str()?)))
+    }
+
+    /// The text of a version, to be turned into a fingerprint. `None` if there is none that the function may read.
+    ///
+    /// # Errors
+    /// The service did not answer.
+    pub(crate) async fn text(
+        &self,
+        secret: &str,
+        version: Option<&str>,
+        deadline: Deadline,
+    ) -> Result<Option<rotation::secret::SecretText>> {
+        let body = match version {
+            Some(version) => json!({"SecretId": secret, "VersionId": version}),
+            None => json!({"SecretId": secret}),
+        };
+        let answer = self.ask("GetSecretValue", &body, deadline).await?;
+        Ok(answer.ok().and_then(|answer| Some(answer.get("SecretString")?.as_str()?.into())))
+    }
+
+    /// Whether this version exists, with or without a label. A version that the function may not read counts as absent.
+    ///
+    /// # Errors
+    /// The service did not answer.
+    pub async fn has_version(&self, secret: &str, version: &str, deadline: Deadline) -> Result<bool> {
+        let body = json!({"SecretId": secret, "VersionId": version});
+        Ok(self.ask("GetSecretValue", &body, deadline).await?.is_ok())
+    }
+
+    /// The labels of a secret.
+    ///
+    /// # Errors
+    /// DescribeSecret failed.
+    pub async fn labels(&self, secret: &str, deadline: Deadline) -> Result<Seen> {
+        let answer = self.get("DescribeSecret", secret, &json!({"SecretId": secret}), deadline).await?;
+        let versions = answer.get("VersionIdsToStages").and_then(Value::as_object);
+        let with = |label: &str| {
+            let mut versions = versions.into_iter().flatten();
+            let has = |labels: &Value| labels.as_array().is_some_and(|labels| labels.iter().any(|it| it == label));
+            versions.find(|(_, labels)| has(labels)).map(|(version, _)| version.clone())
+        };
+        Ok(Seen {
+            enabled: answer.get("RotationEnabled").and_then(Value::as_bool) == Some(true),
+            current: with("AWSCURRENT"),
+            pending: with("AWSPENDING"),
+            previous: with("AWSPREVIOUS"),
+            changed: seconds(&answer, "LastChangedDate").unwrap_or_default() * 1_000,
+        })
+    }
+
+    /// Asks for a rotation. `true`: it was accepted. `false`: another one is not finished, or this one is on its way.
+    ///
+    /// # Errors
+    /// RotateSecret failed for another reason.
+    pub async fn rotate(&self, secret: &str, token: &str, deadline: Deadline) -> Result<bool> {
+        let body = json!({"SecretId": secret, "ClientRequestToken": token});
+        match self.ask("RotateSecret", &body, deadline).await? {
+            Ok(_) => Ok(true),
+            // "A previous rotation isn't complete. That rotation will be reattempted." The labels tell which one it is.
+            Err(refused) if matches!(refused.name.as_str(), "InvalidRequestException" | "ResourceExistsException") => {
+                Ok(false)
+            }
+            Err(refused) => Err(refused.error("RotateSecret", secret)),
+        }
+    }
+
+    /// Moves AWSCURRENT. `false`: it is on another version than `from` by now.
+    ///
+    /// # Errors
+    /// UpdateSecretVersionStage failed for another reason.
+    pub async fn promote(&self, secret: &str, to: &str, from: &str, deadline: Deadline) -> Result<bool> {
+        let body = json!({
+            "SecretId": secret, "VersionStage": "AWSCURRENT", "MoveToVersionId": to, "RemoveFromVersionId": from,
+        });
+        match self.ask("UpdateSecretVersionStage", &body, deadline).await? {
+            Ok(_) => Ok(true),
+            Err(refused) if refused.name == "InvalidParameterException" => Ok(false),
+            Err(refused) => Err(refused.error("UpdateSecretVersionStage", secret)),
+        }
+    }
+
+    /// Encrypts the labelled versions with another key, and returns the versions that stay under an old one.
+    ///
+    /// # Errors
+    /// UpdateSecret or ListSecretVersionIds failed.
+    pub async fn rekey(&self, secret: &str, key: &str, deadline: Deadline) -> Result<Vec<String>> {
+        self.get("UpdateSecret", secret, &json!({"SecretId": secret, "KmsKeyId": key}), deadline).await?;
+        let body = json!({"SecretId": secret, "IncludeDeprecated": true, "MaxResults": 100});
+        let listed = self.get("ListSecretVersionIds", secret, &body, deadline).await?;
+        let versions = listed.get("Versions").and_then(Value::as_array);
+        let under_it = |version: &&Value| {
+            let keys = version.get("KmsKeyIds").and_then(Value::as_array);
+            keys.is_some_and(|keys| keys.iter().any(|one| one == key))
+        };
+        let id = |version: &Value| version.get("VersionId").and_then(Value::as_str).map(str::to_owned);
+        Ok(versions.into_iter().flatten().filter(|version| !under_it(version)).filter_map(id).collect())
+    }
+
+    /// Sets a tag.
+    ///
+    /// # Errors
+    /// TagResource failed.
+    pub async fn tag(&self, secret: &str, key: &str, value: &str, deadline: Deadline) -> Result<()> {
+        let body = json!({"SecretId": secret, "Tags": [{"Key": key, "Value": value}]});
+        self.get("TagResource", secret, &body, deadline).await.map(drop)
+    }
+
+    /// Whether the run has to stop: the parameter holds `stop`, or the run's name. A parameter that is not there stops nobody.
+    ///
+    /// # Errors
+    /// The parameter could not be read. The run then has to stop as well, because nobody could stop it otherwise.
+    pub async fn flag(&self, run: &str, deadline: Deadline) -> Result<Flag> {
+        let Some(name) = &self.stop else { return Ok(Flag::Go) };
+        let answer = Self::call(&self.parameters, "GetParameter", &json!({"Name": name}), deadline).await?;
+        match answer {
+            Ok(answer) => {
+                let value = answer.pointer("/Parameter/Value").and_then(Value::as_str).unwrap_or_default().trim();
+                Ok(if value == "stop" || value == run { Flag::Stop } else { Flag::Go })
+            }
+            Err(refused) if refused.name == "ParameterNotFound" => Ok(Flag::Go),
+            Err(refused) => Err(refused.error("GetParameter", "")),
+        }
+    }
+
+    /// Starts an execution of a state machine. `false`: there is one of that name.
+    ///
+    /// # Errors
+    /// StartExecution failed for another reason.
+    pub async fn start(&self, machine: &str, name: &str, input: &Value, deadline: Deadline) -> Result<bool> {
+        let body = json!({"stateMachineArn": machine, "name": name, "input": input.to_string()});
+        match Self::call(&self.machines, "StartExecution", &body, deadline).await? {
+            // The same name with the same input is the execution that runs: the call is idempotent then, and says when it began.
+            Ok(_) => Ok(true),
+            Err(refused) if refused.name == "ExecutionAlreadyExists" => Ok(false),
+            Err(refused) => Err(refused.error("StartExecution", "")),
+        }
+    }
+}
+
+impl Refused {
+    fn error(&self, operation: &'static str, secret: &str) -> Error {
+        let code = match self.name.as_str() {
+            "ResourceNotFoundException" => Code::SecretNotFound,
+            name if name.starts_with("AccessDenied") || name.contains("Token") => Code::ServiceDenied,
+            _ => Code::ServiceRefused,
+        };
+        let error = Error::new(code).with(Fact::Call, operation).with(Fact::ServiceCode, &self.name);
+        if secret.is_empty() { error } else { error.with(Fact::Secret, secret) }
+    }
+}
+
+fn unanswered(operation: &'static str, failure: Failure) -> Error {
+    let code = match failure.trouble {
+        CallError::BadEndpoint(place) => return place.error(),
+        CallError::Throttled => Code::ServiceThrottled,
+        _ => Code::ServiceUnavailable,
+    };
+    let error = Error::new(code).with(Fact::Call, operation).with(Fact::What, failure.trouble.as_str());
+    error.with(Fact::Attempts, failure.attempts)
+}
+
+fn seconds(entry: &Value, name: &str) -> Option<u64> {
+    let seconds = entry.get(name)?.as_f64()?;
+    Duration::try_from_secs_f64(seconds).ok().map(|time| time.as_secs())
+}
+
+/// A secret of ListSecrets. One that is scheduled for deletion is left out.
+fn member(entry: &Value) -> Option<Member> {
+    let text = |name: &str| entry.get(name).and_then(Value::as_str).map(str::to_owned);
+    if entry.get("DeletedDate").is_some_and(|date| !date.is_null()) {
+        return None;
+    }
+    let tags = entry.get("Tags").and_then(Value::as_array);
+    let tag = |tag: &Value| Some((tag.get("Key")?.as_str()?.to_owned(), tag.get("Value")?.as_str()?.to_owned()));
+    Some(Member {
+        arn: text("ARN")?,
+        name: text("Name")?,
+        function: text("RotationLambdaARN").unwrap_or_default(),
+        enabled: entry.get("RotationEnabled").and_then(Value::as_bool) == Some(true),
+        tags: tags.into_iter().flatten().filter_map(tag).collect(),
+        // The date of the last change is that of a tag, too.
+        changed: seconds(entry, "LastRotatedDate").or_else(|| seconds(entry, "CreatedDate")),
+        value: None,
+    })
+}

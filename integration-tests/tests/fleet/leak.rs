@@ -1,0 +1,142 @@
+//! From a leak to the right secret: gitleaks, and GitHub's webhook.
+
+use super::support::{DUAL, POSTGRES, fleet, run, values, versions};
+use aws_lc_rs::hmac;
+use lab::fleet::FleetLab;
+use serde_json::{Value, json};
+use std::process::Command;
+use std::time::Duration;
+
+const KEY: &str = "a key of fingerprints, which is long enough";
+const WEBHOOK: &str = "a secret of a webhook";
+const SETTINGS: [(&str, &str); 3] =
+    [("FINGERPRINT_KEY_SECRET", "fleet/key"), ("WEBHOOK_SECRET", "fleet/webhook"), ("START_ON_LEAK", "true")];
+
+/// A fleet whose secrets have fingerprints.
+async fn with_fingerprints() -> FleetLab {
+    let fleet = fleet(4, &[POSTGRES, DUAL], 50, &SETTINGS).await;
+    fleet.lab().create_secret("fleet/key", KEY).await.unwrap();
+    fleet.lab().create_secret("fleet/webhook", WEBHOOK).await.unwrap();
+    let tagged = json!({"Do": "fingerprints", "Select": {"names": ["load/*"]}});
+    let answer = fleet.ask(&tagged).await.unwrap();
+    assert_eq!((&answer["tagged"], &answer["secrets"]), (&json!(4), &json!(4)), "{answer}");
+    // Nothing has changed since.
+    assert_eq!(fleet.ask(&tagged).await.unwrap()["tagged"], 0);
+    fleet
+}
+
+fn password(value: &str) -> String {
+    let value: Value = serde_json::from_str(value).unwrap();
+    value["password"].as_str().unwrap().to_owned()
+}
+
+/// What gitleaks itself finds in a directory with this text.
+async fn gitleaks(text: String) -> Value {
+    let find = move || {
+        let program = lab::provision::gitleaks().expect("gitleaks is there");
+        let directory = tempfile::tempdir().unwrap();
+        std::fs::create_dir(directory.path().join("repository")).unwrap();
+        std::fs::write(directory.path().join("repository/settings.py"), text).unwrap();
+        let report = directory.path().join("report.json");
+        let mut command = Command::new(program);
+        command.args(["detect", "--no-git", "--exit-code", "0", "-f", "json", "-s"]);
+        command.arg(directory.path().join("repository")).arg("-r").arg(&report);
+        let output = command.output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        serde_json::from_slice(&std::fs::read(report).unwrap()).unwrap()
+    };
+    tokio::task::spawn_blocking(find).await.unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_password_that_gitleaks_finds_is_rotated_until_it_is_dead() {
+    let fleet = with_fingerprints().await;
+    let all = values(&fleet).await;
+    let (secret, kind, leaked) = all.iter().find(|(_, kind, _)| *kind == DUAL).unwrap();
+    let report = gitleaks(format!("DB_PASSWORD = \"{}\"\n", password(leaked))).await;
+    assert!(!report.as_array().unwrap().is_empty(), "gitleaks finds it");
+    let answer = fleet.ask(&json!({"Do": "leak", "Report": report})).await.unwrap();
+    assert_eq!((&answer["matched"], &answer["matches"][0]["arn"]), (&json!(1), &json!(secret)), "{answer}");
+    assert!(!answer.to_string().contains(&password(leaked)) && !fleet.printed().contains(&password(leaked)));
+    // It proposes, and starts nothing: the secret has no tag that allows it.
+    assert_eq!(answer["started"], json!([]));
+    assert_eq!(versions(&fleet, secret).await, 1);
+
+    let ended = run(&fleet, "proposal", &answer["proposal"]).await;
+    assert_eq!(ended.answer["tally"], json!({"rotated": 1}), "{:?}", ended.answer);
+    let line = &ended.answer["leaked"][0];
+    assert_eq!(line["rounds"], 2, "the server kept the leaked password once");
+    assert!(line["deadAfter"].as_u64().unwrap() > 0);
+    assert!(!fleet.opens(*kind, leaked).await.unwrap(), "the leaked password is refused");
+    for (other, ..) in all.iter().filter(|(other, ..)| other != secret) {
+        assert_eq!(versions(&fleet, other).await, 1, "{other} is not touched");
+    }
+
+    let unknown = gitleaks("DB_PASSWORD = \"q8Zt4nVx2LwP9sKd7HrB3mYc6TfG1jQe\"\n".to_owned()).await;
+    let answer = fleet.ask(&json!({"Do": "leak", "Report": unknown})).await.unwrap();
+    assert_eq!((&answer["matched"], &answer["proposal"]), (&json!(0), &Value::Null), "{answer}");
+    assert!(answer["unknown"].as_u64().unwrap() > 0);
+    fleet.shutdown().await;
+}
+
+/// A request as a Function URL hands it on.
+fn request(value: &str, number: usize, key: &str) -> Value {
+    let alert = json!({"action": "created", "number": number, "alert": {
+        "created_at": date(), "secret_type": "generic", "html_url": "https://github.com/a/b/security/1", "secret": value}});
+    let body = alert.to_string();
+    let signature = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, key.as_bytes()), body.as_bytes());
+    let hex: String = signature.as_ref().iter().map(|byte| format!("{byte:02x}")).collect();
+    json!({
+        "version": "2.0", "requestContext": {"http": {"method": "POST", "path": "/"}},
+        "headers": {"x-hub-signature-256": format!("sha256={hex}"), "x-github-event": "secret_scanning_alert"},
+        "body": body, "isBase64Encoded": false,
+    })
+}
+
+fn date() -> String {
+    let output = Command::new("date").args(["-u", "+%Y-%m-%dT%H:%M:%SZ"]).output().unwrap();
+    String::from_utf8(output.stdout).unwrap().trim().to_owned()
+}
+
+async fn status(fleet: &FleetLab, request: &Value) -> (u64, Value) {
+    let answer = fleet.ask(request).await.unwrap();
+    let body = serde_json::from_str(answer["body"].as_str().unwrap()).unwrap();
+    (answer["statusCode"].as_u64().unwrap(), body)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_webhook_rotates_only_what_it_may_and_only_once() {
+    let fleet = with_fingerprints().await;
+    let all = values(&fleet).await;
+    let (allowed, kind, leaked) = &all[0];
+    let (other, _, other_value) = &all[2];
+    let tag = json!({"SecretId": allowed, "Tags": [{"Key": "lockstep:on-leak", "Value": "rotate"}]});
+    fleet.lab().call("TagResource", tag).await.unwrap();
+
+    // A flood under a wrong key, a replay, an unknown value, and a secret whose owner has not allowed it: nothing rotates.
+    for number in 0..50 {
+        let forged = request(&password(leaked), number, "not the secret of the webhook");
+        assert_eq!(status(&fleet, &forged).await.0, 401);
+    }
+    let foreign = request(&password(other_value), 1, WEBHOOK);
+    let (code, answer) = status(&fleet, &foreign).await;
+    assert_eq!((code, &answer["matched"], &answer["started"]), (200, &json!(1), &json!([])), "{answer}");
+    assert_eq!(status(&fleet, &foreign).await.0, 409, "a replay");
+    let (code, answer) = status(&fleet, &request("nobody-has-this-value", 2, WEBHOOK)).await;
+    assert_eq!((code, &answer["matched"], &answer["unknown"]), (200, &json!(0), &json!(1)));
+    for (secret, ..) in &all {
+        assert_eq!(versions(&fleet, secret).await, 1, "{secret}");
+    }
+
+    let (code, answer) = status(&fleet, &request(&password(leaked), 3, WEBHOOK)).await;
+    assert_eq!((code, answer["started"].as_array().map(Vec::len)), (200, Some(1)), "{answer}");
+    for _ in 0..300 {
+        if !fleet.opens(*kind, leaked).await.unwrap() {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+    assert!(!fleet.opens(*kind, leaked).await.unwrap(), "the leaked password is refused");
+    assert_eq!(versions(&fleet, other).await, 1, "the other one is not touched");
+    fleet.shutdown().await;
+}

@@ -1,0 +1,7 @@
+//! A fleet of secrets, by the state machine that the template deploys.
+
+mod emergency;
+mod leak;
+mod support;
+mod together;
+mod waves;
