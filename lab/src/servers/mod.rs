@@ -6,6 +6,7 @@
 //! * [`pgbouncer`]: PgBouncer, in front of a PostgreSQL
 //! * [`database`]: any of them
 //! * [`rabbitmq`], [`openbao`]: servers that issue credentials over HTTP, and [`web`], their API
+//! * [`moto`]: other services of AWS
 //! * [`certificates`]: the test CA
 //!
 //! A server outlives the terminal's Ctrl-C, because it is in a process group of its own: the lab decides when it ends. It
@@ -16,6 +17,7 @@ pub mod database;
 mod error;
 mod home;
 mod launch;
+pub mod moto;
 pub mod mysql;
 pub mod openbao;
 mod password;
