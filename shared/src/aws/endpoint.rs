@@ -41,7 +41,8 @@ impl Place<'_> {
     /// Scheme, host and perhaps port and path, without a slash at the end. It is the address that the SDKs' rules for this service
     /// give. If the rules give an error, or are not known here, this is an error, too.
     ///
-    /// `endpoint-rule-set-1.json` of `rds` (2014-10-31) and of `ssm` (2014-11-06) in botocore
+    /// `endpoint-rule-set-1.json` of `rds` (2014-10-31), `ssm` (2014-11-06), `s3` (2006-03-01, with the bucket in the path), `acm`
+    /// (2015-12-08), `cloudfront` (2020-05-31) and `route53` (2013-04-01) in botocore
     pub(super) fn address(&self) -> Result<String, BadEndpoint> {
         match self.endpoint.or(self.shared.map(|url| ("AWS_ENDPOINT_URL", url))) {
             Some((field, url)) => self.stated(field, url),
@@ -67,6 +68,15 @@ impl Place<'_> {
         let Some(partition) = Partition::of(region) else {
             return Err(self.unknown());
         };
+        if is_global(service) {
+            // Further addresses of these services are not known here.
+            let known = !fips && !dual_stack && !region.starts_with("us-gov-") && partition.is_usual();
+            return if known { Ok(format!("https://{service}.{}", partition.suffix)) } else { Err(self.unknown()) };
+        }
+        if service == "s3" {
+            let (kind, stack) = (if fips { "-fips" } else { "" }, if dual_stack { ".dualstack" } else { "" });
+            return Ok(format!("https://s3{kind}{stack}.{region}.{}", partition.suffix));
+        }
         let suffix = if dual_stack { partition.dual_stack } else { partition.suffix };
         // In GovCloud the usual endpoints are FIPS endpoints, unless they are dual-stack.
         let usual_is_fips = region.starts_with("us-gov-") && !dual_stack;
@@ -119,12 +129,33 @@ impl Partition {
     }
 }
 
+/// Whether a service has one address for all regions.
+fn is_global(service: &str) -> bool {
+    matches!(service, "cloudfront" | "route53")
+}
+
+/// The region that requests to a service are signed for.
+pub(super) fn signing_region<'a>(service: &str, region: &'a str) -> &'a str {
+    if is_global(service) { "us-east-1" } else { region }
+}
+
 /// The endpoint variable of one service.
 pub(super) fn variable(service: &str) -> &'static str {
     match service {
         "rds" => "AWS_ENDPOINT_URL_RDS",
         "ssm" => "AWS_ENDPOINT_URL_SSM",
+        "s3" => "AWS_ENDPOINT_URL_S3",
+        "acm" => "AWS_ENDPOINT_URL_ACM",
+        "cloudfront" => "AWS_ENDPOINT_URL_CLOUDFRONT",
+        "route53" => "AWS_ENDPOINT_URL_ROUTE_53",
         _ => "AWS_ENDPOINT_URL",
+    }
+}
+
+impl Partition {
+    /// Whether it is the public one, outside of China and the European sovereign cloud.
+    fn is_usual(&self) -> bool {
+        self.suffix == "amazonaws.com"
     }
 }
 
@@ -185,6 +216,30 @@ mod tests {
         assert_eq!(usual("ssm", "cn-north-1"), "https://ssm.cn-north-1.amazonaws.com.cn");
         assert_eq!(usual("rds", "us-gov-west-1"), "https://rds.us-gov-west-1.amazonaws.com");
         assert_eq!(usual("rds", "eusc-de-east-1"), "https://rds.eusc-de-east-1.amazonaws.eu");
+    }
+
+    #[test]
+    fn a_global_service_has_one_address_and_is_signed_for_one_region() {
+        for service in ["cloudfront", "route53"] {
+            let at = |region| place(service, region).address();
+            assert_eq!(at("eu-central-1").unwrap(), format!("https://{service}.amazonaws.com"));
+            assert_eq!(signing_region(service, "eu-central-1"), "us-east-1");
+            for other in ["cn-north-1", "us-gov-west-1", "eusc-de-east-1"] {
+                assert_eq!(at(other).unwrap_err().field, variable(service), "{other}");
+            }
+            let fips = Place { fips: true, ..place(service, "eu-central-1") };
+            assert_eq!(fips.address().unwrap_err().field, "AWS_USE_FIPS_ENDPOINT");
+        }
+        assert_eq!(signing_region("s3", "eu-central-1"), "eu-central-1");
+    }
+
+    #[test]
+    fn s3_keeps_its_own_names_for_fips_and_dual_stack() {
+        let at = |fips, dual_stack, region| Place { fips, dual_stack, ..place("s3", region) }.address().unwrap();
+        assert_eq!(at(false, false, "eu-central-1"), "https://s3.eu-central-1.amazonaws.com");
+        assert_eq!(at(true, false, "us-east-1"), "https://s3-fips.us-east-1.amazonaws.com");
+        assert_eq!(at(false, true, "cn-north-1"), "https://s3.dualstack.cn-north-1.amazonaws.com.cn");
+        assert_eq!(at(true, true, "us-gov-west-1"), "https://s3-fips.dualstack.us-gov-west-1.amazonaws.com");
     }
 
     #[test]

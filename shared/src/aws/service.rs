@@ -3,7 +3,7 @@
 //!
 //! <https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_sigv.html>
 
-use crate::aws::endpoint::{BadEndpoint, Place, variable};
+use crate::aws::endpoint::{BadEndpoint, Place, signing_region, variable};
 use crate::aws::sigv4::{Call, signature};
 use crate::aws::throttle::is_throttle;
 use crate::clock::{Deadline, since_epoch};
@@ -39,21 +39,40 @@ pub struct Service {
     throttles: AtomicU32,
 }
 
-/// A POST to a service's root.
-#[derive(Debug)]
+/// A request to a service. Its body may hold a secret, so it is not printed.
 pub struct Request {
+    /// The HTTP method.
+    pub method: &'static str,
+    /// The path, which begins with a slash. Whatever may not stand in a path is percent-encoded.
+    pub path: String,
     /// The body's media type.
     pub media: &'static str,
     /// Further headers.
-    pub headers: &'static [(&'static str, &'static str)],
+    pub headers: Vec<(&'static str, String)>,
     /// The body.
     pub body: String,
+}
+
+impl Request {
+    /// A POST to the service's root, as the services with JSON and form APIs expect.
+    pub fn post(media: &'static str, headers: &[(&'static str, &str)], body: String) -> Self {
+        let headers = headers.iter().map(|(name, value)| (*name, (*value).to_owned())).collect();
+        Self { method: "POST", path: "/".to_owned(), media, headers, body }
+    }
+}
+
+impl fmt::Debug for Request {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Request").field("method", &self.method).field("path", &self.path).finish_non_exhaustive()
+    }
 }
 
 /// A service's answer. It may hold a secret, so nothing here prints it.
 pub struct Answer {
     /// The HTTP status.
     pub status: u16,
+    /// The headers, in order. Their names are in small letters.
+    pub headers: Vec<(String, String)>,
     /// The body.
     pub body: Vec<u8>,
 }
@@ -153,12 +172,14 @@ impl Service {
         let message = self.message(ready, request).await.ok_or(CallError::NotConfigured)?;
         let response = ready.client.call(message).await.map_err(|_| CallError::NoConnection)?;
         let status = response.status().as_u16();
+        let headers = response.headers().iter().map(|(name, value)| (name.to_ascii_lowercase(), value.to_owned()));
+        let headers = headers.collect();
         let body = Limited::new(response.into_body(), MAX_ANSWER).collect().await;
         let body =
             body.map_err(
                 |error| if error.is::<LengthLimitError>() { CallError::TooLarge } else { CallError::NoConnection },
             )?;
-        Ok(Answer { status, body: body.to_bytes().into() })
+        Ok(Answer { status, headers, body: body.to_bytes().into() })
     }
 
     async fn prepare(&self) -> Result<Ready, CallError> {
@@ -187,16 +208,17 @@ impl Service {
     /// The signed request. `None` if there are no credentials, or if a header is not valid in HTTP.
     async fn message(&self, ready: &Ready, request: &Request) -> Option<HttpRequest> {
         let credentials = ready.config.credentials_provider()?.provide_credentials().await.ok()?;
-        let address = format!("{}/", ready.address);
-        let headers: Vec<_> =
-            std::iter::once(("content-type", request.media)).chain(request.headers.iter().copied()).collect();
-        let call = Call { method: "POST", address: &address, headers: &headers, body: request.body.as_bytes() };
-        let signature = signature(&call, credentials, &ready.region, self.name, since_epoch())?;
+        let address = format!("{}{}", ready.address, request.path);
+        let mut headers: Vec<(&str, &str)> = vec![("content-type", request.media)];
+        headers.extend(request.headers.iter().map(|(name, value)| (*name, value.as_str())));
+        let call = Call { method: request.method, address: &address, headers: &headers, body: request.body.as_bytes() };
+        let region = signing_region(self.name, &ready.region);
+        let signature = signature(&call, credentials, region, self.name, since_epoch())?;
         let mut message = HttpRequest::new(SdkBody::from(request.body.as_str()));
         message.set_method(call.method).ok()?;
         message.set_uri(address.as_str()).ok()?;
         for (name, value) in headers {
-            message.headers_mut().try_insert(name, value).ok()?;
+            message.headers_mut().try_insert(name.to_owned(), value.to_owned()).ok()?;
         }
         for (name, value) in signature {
             message.headers_mut().try_insert(name, value).ok()?;
@@ -206,6 +228,18 @@ impl Service {
 }
 
 impl Answer {
+    /// The value of the first header of this name, which is in small letters.
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
+    }
+
+    /// The name of the error that the service answered, if the answer is one in a form that AWS uses.
+    pub fn error_name(&self) -> Option<String> {
+        let text = String::from_utf8_lossy(&self.body);
+        let name = Some(error_name(&text)).filter(|name| *name != text)?;
+        Some(name.rsplit('#').next().unwrap_or(name).to_owned())
+    }
+
     /// Why the answer is not useful.
     fn trouble(&self) -> Option<CallError> {
         let asks_to_slow_down = || is_throttle(error_name(&String::from_utf8_lossy(&self.body)));
@@ -258,7 +292,7 @@ mod tests {
 
     #[test]
     fn throttles_are_told_from_refusals_and_outages() {
-        let trouble = |status, body: &str| Answer { status, body: body.into() }.trouble();
+        let trouble = |status, body: &str| Answer { status, headers: Vec::new(), body: body.into() }.trouble();
         assert_eq!(trouble(200, "Throttling"), None);
         assert_eq!(trouble(400, "<Code>Throttling</Code>"), Some(CallError::Throttled));
         assert_eq!(trouble(400, r#"{"__type":"ThrottlingException"}"#), Some(CallError::Throttled));

@@ -3,7 +3,10 @@
 //! <https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_sigv.html>
 
 use aws_credential_types::Credentials;
-use aws_sigv4::http_request::{SignableBody, SignableRequest, SigningSettings, sign};
+use aws_sigv4::http_request::{
+    PayloadChecksumKind, PercentEncodingMode, SignableBody, SignableRequest, SigningSettings, UriPathNormalizationMode,
+    sign,
+};
 use aws_sigv4::sign::v4::SigningParams;
 use std::time::{Duration, SystemTime};
 
@@ -34,7 +37,7 @@ pub fn signature(
         .region(region)
         .name(service)
         .time(SystemTime::UNIX_EPOCH + now)
-        .settings(SigningSettings::default())
+        .settings(settings(service))
         .build()
         .ok()?
         .into();
@@ -42,6 +45,19 @@ pub fn signature(
     let request = SignableRequest::new(call.method, call.address, call.headers.iter().copied(), body).ok()?;
     let (instructions, _) = sign(request, &parameters).ok()?.into_parts();
     Some(instructions.headers().map(|(name, value)| (name.to_owned(), value.to_owned())).collect())
+}
+
+/// S3 signs the path as it is, and wants the body's hash in a header.
+///
+/// <https://docs.aws.amazon.com/AmazonS3/latest/API/sig-v4-header-based-auth.html>
+fn settings(service: &str) -> SigningSettings {
+    let mut settings = SigningSettings::default();
+    if service == "s3" {
+        settings.percent_encoding_mode = PercentEncodingMode::Single;
+        settings.payload_checksum_kind = PayloadChecksumKind::XAmzSha256;
+        settings.uri_path_normalization_mode = UriPathNormalizationMode::Disabled;
+    }
+    settings
 }
 
 #[cfg(test)]

@@ -31,11 +31,9 @@ impl Parameters {
     /// [`Code::DescriptionUnavailable`] if a retry may help; [`Code::DescriptionUnreadable`], with the service's error code if there
     /// is one; [`Code::ConfigurationInvalid`].
     pub(crate) async fn value(&self, name: &str, deadline: Deadline) -> Result<String> {
-        let request = Request {
-            media: "application/x-amz-json-1.1",
-            headers: &[("x-amz-target", "AmazonSSM.GetParameter")],
-            body: json!({"Name": name, "WithDecryption": true}).to_string(),
-        };
+        let body = json!({"Name": name, "WithDecryption": true}).to_string();
+        let target = [("x-amz-target", "AmazonSSM.GetParameter")];
+        let request = Request::post("application/x-amz-json-1.1", &target, body);
         let answer =
             self.0.call(&request, deadline.within(LIMIT)).await.map_err(|failure| unanswered(name, failure))?;
         let body: Value = serde_json::from_slice(&answer.body).unwrap_or_default();

@@ -174,7 +174,7 @@ impl ServerId {
             body.push_str("&Marker=");
             body.extend(marker.bytes().map(escaped));
         }
-        Request { media: "application/x-www-form-urlencoded", headers: &[], body }
+        Request::post("application/x-www-form-urlencoded", &[], body)
     }
 }
 
@@ -262,7 +262,7 @@ mod tests {
         let name = ServerId::Cluster("shop".to_owned());
         let refusal = |status, code: &str| {
             let body = format!("<ErrorResponse><Error><Code>{code}</Code><Message>x</Message></Error></ErrorResponse>");
-            read_answer(&name, &Answer { status, body: body.into() })
+            read_answer(&name, &Answer { status, headers: Vec::new(), body: body.into() })
         };
         assert_eq!(refusal(404, "DBClusterNotFoundFault"), Ok(None));
         let denied = refusal(403, "AccessDenied").unwrap_err();
@@ -270,7 +270,8 @@ mod tests {
         assert_eq!(denied.fact(Fact::ServiceCode), Some("AccessDenied"));
         assert_eq!(refusal(400, "Odd").unwrap_err().code(), Code::RdsUnavailable);
         for garbage in ["", "<a", "{}"] {
-            let error = read_answer(&name, &Answer { status: 200, body: garbage.into() }).unwrap_err();
+            let error =
+                read_answer(&name, &Answer { status: 200, headers: Vec::new(), body: garbage.into() }).unwrap_err();
             assert_eq!(error.code(), Code::RdsUnavailable, "{garbage}");
             assert!(could_not_ask(&error));
         }
