@@ -3,6 +3,7 @@
 //! * [`secretsmanager`]: the service, with AWS's label semantics, independent of the rotation code it tests
 //! * [`lambda`]: runs unmodified function binaries over the Lambda Runtime API
 //! * [`rds`] and [`parameters`]: what RDS says about servers, and Systems Manager's parameters, as far as functions ask
+//! * [`route53`]: hosted zones, whose TXT records a CA can ask for
 //! * [`endpoint`]: all behind one HTTP port, as an AWS SDK or the AWS CLI expects them
 //! * [`stack`]: all of these assembled, as tests and the command use them
 //! * [`servers`]: throwaway real databases with a test CA
@@ -38,6 +39,7 @@ pub mod provision;
 pub mod rds;
 mod record;
 pub mod relay;
+pub mod route53;
 pub mod secretsmanager;
 pub mod servers;
 pub mod stack;

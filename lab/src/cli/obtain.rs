@@ -10,7 +10,7 @@ use tokio::task::JoinSet;
 type Obtain = fn() -> provision::Result<PathBuf>;
 
 /// Each with the name that a person knows. A server comes with a data directory, which its first start would make otherwise.
-const EVERYTHING: [(&str, Obtain); 14] = [
+const EVERYTHING: [(&str, Obtain); 15] = [
     ("PostgreSQL 13", || postgres(Version::V13)),
     ("PostgreSQL 15", || postgres(Version::V15)),
     ("PostgreSQL 17", || postgres(Version::V17)),
@@ -22,6 +22,7 @@ const EVERYTHING: [(&str, Obtain); 14] = [
     ("PgBouncer 1.18", provision::pgbouncer),
     ("RabbitMQ 3.10", || Ok(provision::rabbitmq()?.home().to_owned())),
     ("OpenBao 2.7", provision::openbao),
+    ("Pebble 2.10", || Ok(provision::pebble()?.server)),
     ("moto, boto3, psycopg and the AWS CLI", provision::python),
     ("jq, openssl and curl", || Ok(provision::tools()?.unwrap_or_else(|| PathBuf::from("on the PATH")))),
     ("AWS's Runtime Interface Emulator", provision::rie),

