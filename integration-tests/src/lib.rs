@@ -1,5 +1,6 @@
 //! What the tests share: a lab with the real function, a real server behind a relay, and secrets for its users.
 
+pub mod certificates;
 pub mod crash;
 pub mod failure;
 pub mod hostile;

@@ -54,7 +54,8 @@ fn every_error_code_and_every_finding_has_its_place_in_the_runbooks() {
 
 #[test]
 fn every_environment_variable_and_option_is_documented() {
-    let sources = ["postgres", "mysql", "api-key"].map(|function| format!("functions/{function}/src/settings.rs"));
+    let sources =
+        ["postgres", "mysql", "api-key", "tls"].map(|function| format!("functions/{function}/src/settings.rs"));
     let sources = sources.iter().map(String::as_str).chain([
         "shared/src/environment.rs",
         "shared/src/database/settings.rs",
@@ -83,6 +84,15 @@ fn every_environment_variable_and_option_is_documented() {
             .chain(["adminSecretArn", "revokePreviousAfterHours", "keyLifetimeDays", "value", "journal"])
     {
         assert!(page.contains(&format!("| `{option}` |")), "{option} is missing in docs/secrets.md");
+    }
+    let source = read("functions/tls/src/target/certificate_secret.rs");
+    let options =
+        source.split_once("const OPTIONS").and_then(|(_, rest)| rest.split_once("];")).expect("the options").0;
+    let options: Vec<&str> = options.split('"').skip(1).step_by(2).collect();
+    assert!(options.contains(&"accountSecretArn") && options.len() >= 10, "{options:?}");
+    let page = read("docs/certificates.md");
+    for option in options {
+        assert!(page.contains(&format!("| `rotation.{option}` |")), "{option} is missing in docs/certificates.md");
     }
 }
 

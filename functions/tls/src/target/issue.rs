@@ -1,0 +1,193 @@
+//! From names to a certificate: the work of createSecret.
+
+use super::account::AccountSecret;
+use super::certificate_secret::{CertificateSecret, Way};
+use crate::acme::{Authorization, Challenge, Directory, Order, OrderStatus, Session};
+use crate::certificate::{Chain, NewKey};
+use crate::dns::plan::Wish;
+use crate::dns::{Record, Route53};
+use crate::http::Client;
+use rotation::clock::Deadline;
+use rotation::protocol::context::StepContext;
+use rotation::secret::SecretText;
+use rotation::{Code, Error, Fact, Result};
+use std::collections::BTreeMap;
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+/// Kept back from the step's time for removing records, and for storing the value.
+const TO_CLEAN_UP: Duration = Duration::from_secs(4);
+/// How many unfinished orders one process remembers. Forgetting one costs an order, nothing else.
+const MOST_ORDERS: usize = 16;
+
+/// Orders that were not finished, by the version that they are for. The service usually repeats a step in the same process, which then
+/// goes on with the order and the key that it has: a CA that needs minutes is waited for over several attempts.
+#[derive(Default)]
+pub(crate) struct Orders(Mutex<Vec<(String, Unfinished)>>);
+
+/// An order that is under way.
+struct Unfinished {
+    url: String,
+    key: SecretText,
+}
+
+impl Orders {
+    fn take(&self, version: &str) -> Option<Unfinished> {
+        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let at = all.iter().position(|(known, _)| known == version)?;
+        Some(all.remove(at).1)
+    }
+
+    fn keep(&self, version: &str, unfinished: Unfinished) {
+        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        all.retain(|(known, _)| known != version);
+        if all.len() >= MOST_ORDERS {
+            all.remove(0);
+        }
+        all.push((version.to_owned(), unfinished));
+    }
+}
+
+/// What issuing needs.
+pub(crate) struct Issuing<'a> {
+    pub(crate) client: &'a Client,
+    pub(crate) route53: &'a Route53,
+    pub(crate) orders: &'a Orders,
+    pub(crate) secret: &'a CertificateSecret,
+    pub(crate) account: &'a AccountSecret,
+}
+
+impl Issuing<'_> {
+    /// Orders a certificate, and waits for it.
+    ///
+    /// What is lost when the step is killed: after the order, the order, which the CA gives again or lets expire; after the records, the
+    /// records, which the next attempt does not need; after the finalization, a certificate that nobody uses. The way on is never lost.
+    pub(crate) async fn issue(&self, context: &StepContext<'_>) -> Result<(Chain, SecretText)> {
+        let deadline = context.deadline().less(TO_CLEAN_UP);
+        let directory = Directory::read(self.client, &self.account.directory, deadline).await?;
+        if let Some(profile) = &self.secret.profile {
+            directory.has_profile(profile)?;
+        }
+        let mut session = Session::new(self.client, directory, self.account.key()?, deadline);
+        session.find_account().await?;
+        let (order, key) = self.order(&mut session, context.token()).await?;
+        let url = order.url.clone();
+        let done = self.carry_out(context, &mut session, order, &key).await;
+        if let Err(error) = &done
+            && error.class() == rotation::Class::Retryable
+        {
+            self.orders.keep(context.token(), Unfinished { url, key: key.key.clone() });
+        }
+        Ok((done?, key.key))
+    }
+
+    /// The order that an earlier attempt of this process has left, or a new one.
+    async fn order(&self, session: &mut Session<'_>, version: &str) -> Result<(Order, NewKey)> {
+        if let Some(unfinished) = self.orders.take(version) {
+            let known = session.known_order(&unfinished.url).await?;
+            if let Some(order) = known.filter(|order| order.status != OrderStatus::Invalid) {
+                return Ok((order, NewKey::again(&unfinished.key, &self.secret.names)?));
+            }
+        }
+        // A certificate that cannot be read replaces nothing.
+        let replaced = self.secret.issued().ok().and_then(|(chain, _)| chain.facts().ok()?.renewal_id);
+        let profile = self.secret.profile.as_deref();
+        let order = session.order(&self.secret.names, profile, replaced.as_deref()).await?;
+        Ok((order, NewKey::draw(self.secret.key_type, &self.secret.names)?))
+    }
+
+    async fn carry_out(
+        &self,
+        context: &StepContext<'_>,
+        session: &mut Session<'_>,
+        mut order: Order,
+        key: &NewKey,
+    ) -> Result<Chain> {
+        if order.status == OrderStatus::Pending {
+            order = self.validate(context, session, order).await?;
+        }
+        if order.status == OrderStatus::Ready {
+            order = session.finalize(order, &key.request).await?;
+        }
+        let order = session.settled(order, OrderStatus::Processing).await?;
+        if order.status != OrderStatus::Valid {
+            return Err(Error::new(Code::AnswerUnexpected).with(Fact::What, "an order that goes back"));
+        }
+        Chain::read(&session.certificate(&order).await?)
+    }
+
+    /// Answers the challenges of all names that are not valid yet, and waits for the CA.
+    async fn validate(&self, context: &StepContext<'_>, session: &mut Session<'_>, order: Order) -> Result<Order> {
+        let authorizations = session.authorizations(&order).await?;
+        let open: Vec<&Authorization> = authorizations.iter().filter(|one| !one.valid).collect();
+        let challenges = open.iter().map(|one| self.chosen(one)).collect::<Result<Vec<&Challenge>>>()?;
+        let deadline = session.deadline();
+        let records = match self.secret.way {
+            Way::Dns => self.records(session, &open, &challenges, deadline).await?,
+            Way::DnsPersist | Way::PreApproved => Vec::new(),
+        };
+        let validated = async {
+            let changes = self.route53.change(&records, Wish::Present, deadline).await?;
+            self.route53.in_sync(&changes, deadline).await?;
+            for challenge in challenges {
+                session.answer(challenge).await?;
+            }
+            session.settled(order, OrderStatus::Pending).await
+        }
+        .await;
+        // Whatever became of it. The next attempt adds them again if it needs them.
+        if !records.is_empty()
+            && let Err(error) =
+                self.route53.change(&records, Wish::Absent, context.deadline().within(TO_CLEAN_UP)).await
+        {
+            context.warn(error);
+        }
+        validated
+    }
+
+    /// The challenge that the secret allows.
+    fn chosen<'b>(&self, authorization: &'b Authorization) -> Result<&'b Challenge> {
+        let wanted = match self.secret.way {
+            Way::Dns => "dns-01",
+            Way::DnsPersist => "dns-persist-01",
+            Way::PreApproved => "none",
+        };
+        let found = authorization.challenges.iter().find(|challenge| challenge.kind == wanted);
+        found.ok_or_else(|| {
+            let error = Error::new(Code::ChallengeUnavailable).with(Fact::Host, &authorization.name);
+            error.with(Fact::Field, "rotation.challenge").with(Fact::Expected, offered(authorization))
+        })
+    }
+
+    async fn records(
+        &self,
+        session: &Session<'_>,
+        open: &[&Authorization],
+        challenges: &[&Challenge],
+        deadline: Deadline,
+    ) -> Result<Vec<Record>> {
+        // `*.example.com` and `example.com` are validated at the same name.
+        let mut places: BTreeMap<&str, (String, String)> = BTreeMap::new();
+        let mut records = Vec::new();
+        for (authorization, challenge) in open.iter().zip(challenges) {
+            let name = authorization.name.as_str();
+            if !places.contains_key(name) {
+                let (zone, delegations) = (self.secret.zone.as_deref(), &self.secret.delegations);
+                places.insert(name, self.route53.place(name, zone, delegations, deadline).await?);
+            }
+            if let Some((zone, at)) = places.get(name) {
+                let value = session.key().dns_value(&challenge.token);
+                records.push(Record { zone: zone.clone(), name: at.clone(), value });
+            }
+        }
+        Ok(records)
+    }
+}
+
+/// The ways that a CA offers, as far as they are known here.
+fn offered(authorization: &Authorization) -> String {
+    let known = ["dns-01", "dns-persist-01", "http-01", "tls-alpn-01"];
+    let kinds = authorization.challenges.iter().filter_map(|one| known.into_iter().find(|known| *known == one.kind));
+    let kinds: Vec<&str> = kinds.collect();
+    if kinds.is_empty() { "nothing that is known here".to_owned() } else { kinds.join(", ") }
+}
