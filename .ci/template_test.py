@@ -42,6 +42,12 @@ EVERYTHING = {
     "SuperuserSecretArns": SECRET.format("superuser"),
     "AdminSecretArns": SECRET.format("admin"),
     "IssuerSourceArns": "arn:aws:ssm:eu-central-1:123456789012:parameter/issuers/acme",
+    "AccountSecretArns": SECRET.format("account"),
+    "HostedZoneArns": "arn:aws:route53:::hostedzone/Z1D633PJN98FT9",
+    "AllowedDomains": "example.com",
+    "Directories": "https://acme-v02.api.letsencrypt.org/directory",
+    "AcmCertificateArns": "arn:aws:acm:eu-central-1:123456789012:certificate/1",
+    "CertificateObjectArns": "arn:aws:s3:::certificates/*",
     "KmsKeyArns": KEY,
     "CreateKmsKey": "true",
     "VpcSubnetIds": "subnet-0a1b,subnet-2c3d",
@@ -50,6 +56,9 @@ EVERYTHING = {
     "AlarmEmail": "someone@example.com",
     "RdsEndpoint": "https://vpce-1.rds.eu-central-1.vpce.amazonaws.com",
     "SsmEndpoint": "https://vpce-1.ssm.eu-central-1.vpce.amazonaws.com",
+    "Route53Endpoint": "https://vpce-1.route53.us-east-1.vpce.amazonaws.com",
+    "AcmEndpoint": "https://vpce-1.acm.eu-central-1.vpce.amazonaws.com",
+    "S3Endpoint": "https://bucket.vpce-1.s3.eu-central-1.vpce.amazonaws.com",
     "LayerArns": "arn:aws:lambda:eu-central-1:123456789012:layer:ca:3",
     "CaBundle": "/opt/ca.pem",
     "Issuers": "ssm:/issuers/acme",
@@ -219,7 +228,7 @@ class Template(unittest.TestCase):
             for kind, document in policy_documents(Deployment(TEMPLATE, **parameters)):
                 if kind in ("AWS::IAM::Role", "AWS::IAM::ManagedPolicy"):
                     anything |= {it["Sid"] for it in document["Statement"] if it["Resource"] == "*" and it["Effect"] == "Allow"}
-        self.assertEqual(anything, {"FindOverdueRotations", "NetworkInterfacesForLambda", "Traces"})
+        self.assertEqual(anything, {"FindHostedZones", "FindOverdueRotations", "NetworkInterfacesForLambda", "Traces"})
 
     def test_each_statement_is_explained(self):
         page = DEPLOY_PAGE.read_text(encoding="utf-8")

@@ -4,7 +4,9 @@ use crate::acme::encoded;
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use rcgen::{CertificateParams, DistinguishedName, KeyPair};
+use rotation::clock::since_epoch;
 use rotation::net::tls::Verifier;
+use rotation::protocol::target::Lifetime;
 use rotation::secret::SecretText;
 use rotation::{Code, Error, Fact, Result};
 use rustls::pki_types::pem::PemObject as _;
@@ -64,6 +66,14 @@ pub struct Facts {
     pub not_after: Duration,
     /// The id by which a CA knows it (RFC 9773, section 4.1), if it has an authority's key id.
     pub renewal_id: Option<String>,
+}
+
+impl Facts {
+    /// How long the certificate lasts from now on.
+    pub fn lifetime(&self, renew: bool) -> Lifetime {
+        let left = self.not_after.saturating_sub(since_epoch());
+        Lifetime { left, whole: self.not_after.saturating_sub(self.not_before), renew }
+    }
 }
 
 impl KeyType {
@@ -303,7 +313,6 @@ mod tests {
     use super::*;
     use base64::prelude::BASE64_URL_SAFE_NO_PAD;
     use rcgen::{BasicConstraints, DnType, IsCa, Issuer};
-    use rotation::clock::since_epoch;
     use std::sync::atomic::{AtomicU32, Ordering};
 
     const DAY: Duration = Duration::from_secs(86_400);

@@ -29,7 +29,9 @@ impl Settings {
     /// # Errors
     /// [`ConfigurationInvalid`](rotation::Code::ConfigurationInvalid).
     pub fn read(environment: &Environment) -> Result<Self> {
-        let domains = environment.list("ALLOWED_DOMAINS")?;
+        // The template sets these, empty where the deployer has no limit.
+        let limit = |name| environment.list(name).map(|list| list.filter(|list| !list.is_empty()));
+        let domains = limit("ALLOWED_DOMAINS")?;
         if let Some(wrong) = domains.iter().flatten().find(|domain| !is_domain(domain)) {
             let error = Error::new(Code::ConfigurationInvalid).with(Fact::Field, "ALLOWED_DOMAINS");
             return Err(error.with(Fact::Found, wrong).with(Fact::Expected, "domains like example.com, without *"));
@@ -37,7 +39,7 @@ impl Settings {
         Ok(Self {
             ca_bundle: environment.ca_bundle()?,
             account_secrets: environment.list("ACCOUNT_SECRET_ARNS")?,
-            directories: environment.list("DIRECTORIES")?,
+            directories: limit("DIRECTORIES")?,
             domains,
             route53_endpoint: environment.text("AWS_ENDPOINT_URL_ROUTE_53")?,
             acm_endpoint: environment.text("AWS_ENDPOINT_URL_ACM")?,

@@ -188,6 +188,11 @@ impl Pebble {
         self.names_management
     }
 
+    /// The port where the name server answers.
+    pub fn names_port(&self) -> u16 {
+        self.server.names_port
+    }
+
     /// Stops the ACME server.
     ///
     /// # Errors

@@ -546,6 +546,10 @@ codes! {
     CertificateUnusable = "certificate-unusable", Permanent,
         "the certificate of the version does not serve its names",
         "If the facts say that the issuer is unknown, put the CA's root into `rotation.roots`. Otherwise remove AWSPENDING from the version, and start a new rotation.";
+    /// What `diagnose` says of a certificate that has not been renewed in time.
+    CertificateExpires = "certificate-expires", Permanent,
+        "the current certificate is valid, and should have been renewed by now",
+        "Run `aws secretsmanager rotate-secret` for the secret, and do what the error says if that fails.";
     /// An endpoint serves something else.
     EndpointDiffers = "endpoint-differs", Permanent,
         "the endpoint does not serve a certificate of this secret",

@@ -14,7 +14,7 @@ use crate::protocol::observation::PreviousCredential;
 use crate::protocol::recover::{Action, Recovery};
 use crate::protocol::schedule::Late;
 use crate::protocol::store::Description;
-use crate::protocol::watch::Watched;
+use crate::protocol::watch::{Renewals, Watched};
 use serde_json::Value;
 use std::time::Duration;
 use tracing::Span;
@@ -210,6 +210,9 @@ impl Log {
         measured.put(Metric::SecretsServed, watched.served);
         measured.put(Metric::SecretsOverdue, overdue);
         measured.put(Metric::SecretsStuck, unfinished);
+        if let Some(renewals) = &watched.renewals {
+            self.renewed(renewals, measured);
+        }
         tracing::info!(
             target: TARGET,
             request = self.request,
@@ -219,6 +222,29 @@ impl Log {
             unfinished,
             "watched"
         );
+    }
+
+    fn renewed(&self, renewals: &Renewals, measured: &mut Line) {
+        let Renewals { days_left, expiring, begun, troubles } = renewals;
+        for secret in expiring {
+            let next = "invoke this function with {\"Step\": \"diagnose\", \"SecretId\": …} for it";
+            tracing::warn!(
+                target: telemetry::NOTICE,
+                request = self.request,
+                secret,
+                step = self.step(),
+                next,
+                "the secret's certificate expires soon"
+            );
+        }
+        for secret in begun {
+            tracing::info!(target: TARGET, request = self.request, secret, step = self.step(), "a renewal has begun");
+        }
+        self.warnings(troubles, measured);
+        if let Some(days) = days_left {
+            measured.put(Metric::CertificateDaysLeft, *days);
+        }
+        measured.put(Metric::CertificatesExpiring, expiring.len());
     }
 
     fn failure(&self, error: &Error) {
@@ -317,7 +343,8 @@ mod tests {
         for level in [LevelFilter::ERROR, LevelFilter::WARN, LevelFilter::INFO] {
             let watch = log(&json!({"Step": "watch"}));
             let late = vec![("one".to_owned(), Late::Overdue), ("other".to_owned(), Late::Unfinished)];
-            let lines = printed(level, || watch.watched(&Watched { served: 2, late }, &mut watch.line()));
+            let lines =
+                printed(level, || watch.watched(&Watched { served: 2, late, renewals: None }, &mut watch.line()));
             let late: Vec<_> = lines.iter().filter(|line| line["level"] == "WARN").collect();
             let named: Vec<_> = late.iter().map(|line| (line["secret"].as_str(), line["late"].as_str())).collect();
             assert_eq!(named, [(Some("one"), Some("overdue")), (Some("other"), Some("unfinished"))], "{level}");

@@ -91,7 +91,8 @@ impl RotatedSecret {
         if self.is_unfinished() { self.last_changed } else { None }
     }
 
-    fn is_unfinished(&self) -> bool {
+    /// Whether a rotation was begun and not finished.
+    pub(crate) fn is_unfinished(&self) -> bool {
         let has = |labels: &[String], label: &str| labels.iter().any(|known| known == label);
         self.labels.values().any(|labels| has(labels, PENDING) && !has(labels, CURRENT))
     }

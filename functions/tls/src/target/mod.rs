@@ -4,7 +4,9 @@ mod account;
 mod certificate_secret;
 mod endpoint;
 mod issue;
+mod renewal;
 
+use crate::certificate::rfc3339;
 use crate::dns::Route53;
 use crate::http::Client;
 use crate::outlet::{Handed, Outlets};
@@ -12,12 +14,13 @@ use crate::settings::Settings;
 use account::AccountSecret;
 use certificate_secret::{CertificateSecret, Revocation, WRITTEN, is_certificate};
 use issue::{Issuing, Orders};
+use rotation::clock::Deadline;
 use rotation::document::Document;
 use rotation::protocol::context::StepContext;
 use rotation::protocol::label::Label;
 use rotation::protocol::observation::{Attempt, Observation, PreviousCredential};
 use rotation::protocol::target::{
-    Applied, Change, Helper, HelperSecret, Proof, Proposal, Retired, Target, VersionWithAge, Versions,
+    Applied, Change, Helper, HelperSecret, Lifetime, Proof, Proposal, Retired, Target, VersionWithAge, Versions,
 };
 use rotation::{Code, Error, Fact, Result};
 
@@ -117,6 +120,8 @@ impl Certificates {
 }
 
 impl Target for Certificates {
+    const RENEWS: bool = true;
+
     type Made = ();
     /// Neither a CA nor ACM has a lock.
     type Held = ();
@@ -225,7 +230,7 @@ impl Target for Certificates {
         Ok(Retired::Nothing)
     }
 
-    async fn attempt(&self, context: &StepContext<'_>, versions: Versions<'_>, _: Label) -> Result<Attempt> {
+    async fn attempt(&self, context: &StepContext<'_>, versions: Versions<'_>, label: Label) -> Result<Attempt> {
         if is_certificate(versions.current) != is_certificate(versions.pending) {
             return Err(Error::new(Code::PendingMismatch).with(Fact::Field, "names"));
         }
@@ -236,9 +241,24 @@ impl Target for Certificates {
         }
         let secret = CertificateSecret::read(versions.pending, &self.settings)?;
         Ok(match secret.prove(&self.settings) {
+            Ok(facts) if label == Label::Current && facts.lifetime(false).is_short() => {
+                let error = Error::new(Code::CertificateExpires).with(Fact::What, rfc3339(facts.not_after));
+                Attempt { observation: Observation::Works, error: Some(error) }
+            }
             Ok(_) => Attempt::WORKS,
             Err(error) => Attempt { observation: Observation::Rejected, error: Some(error) },
         })
+    }
+
+    async fn lifetime(&self, secret: &str, current: &Document, deadline: Deadline) -> Result<Option<Lifetime>> {
+        if !is_certificate(current) {
+            return Ok(None);
+        }
+        let version = CertificateSecret::read(current, &self.settings)?;
+        if !version.is_issued() {
+            return Ok(None);
+        }
+        renewal::lifetime(&self.client, secret, &version, deadline).await.map(Some)
     }
 
     async fn attempt_helper_secret(
