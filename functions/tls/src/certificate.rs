@@ -1,8 +1,6 @@
 //! What is read from a certificate, and what is proved of it.
 
-use crate::acme::encoded;
-use base64::Engine as _;
-use base64::prelude::BASE64_STANDARD;
+use crate::encoding::{encoded, pem};
 use rcgen::{CertificateParams, DistinguishedName, KeyPair};
 use rotation::clock::since_epoch;
 use rotation::net::tls::Verifier;
@@ -287,20 +285,6 @@ fn key_invalid() -> Error {
     error.with(Fact::What, "it is no private key in PEM text")
 }
 
-/// PEM text of one block (RFC 7468).
-pub(crate) fn pem(label: &str, der: &[u8]) -> String {
-    let base64 = BASE64_STANDARD.encode(der);
-    let mut text = format!("-----BEGIN {label}-----\n");
-    for (at, character) in base64.chars().enumerate() {
-        if at > 0 && at % 64 == 0 {
-            text.push('\n');
-        }
-        text.push(character);
-    }
-    text.push_str(&format!("\n-----END {label}-----\n"));
-    text
-}
-
 /// A moment as RFC 3339 has it, in UTC.
 pub(crate) fn rfc3339(moment: Duration) -> String {
     let seconds = i64::try_from(moment.as_secs()).unwrap_or(i64::MAX);
@@ -311,6 +295,7 @@ pub(crate) fn rfc3339(moment: Duration) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use base64::Engine as _;
     use base64::prelude::BASE64_URL_SAFE_NO_PAD;
     use rcgen::{BasicConstraints, DnType, IsCa, Issuer};
     use std::sync::atomic::{AtomicU32, Ordering};

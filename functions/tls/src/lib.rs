@@ -6,6 +6,7 @@
 pub mod acme;
 pub mod certificate;
 pub mod dns;
+mod encoding;
 pub mod http;
 pub mod outlet;
 pub mod settings;

@@ -1,5 +1,6 @@
 //! Signed requests (RFC 8555, section 6.2) and the account's key.
 
+use crate::encoding::{encoded, pem};
 use aws_lc_rs::digest::{SHA256, digest};
 use aws_lc_rs::hmac;
 use aws_lc_rs::rand::SystemRandom;
@@ -39,7 +40,7 @@ impl AccountKey {
     pub fn generate() -> Result<SecretText> {
         let failed = |_| Error::new(Code::EntropyUnavailable);
         let key = EcdsaKeyPair::generate_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, &SystemRandom::new());
-        Ok(crate::certificate::pem("PRIVATE KEY", key.map_err(failed)?.as_ref()).into())
+        Ok(pem("PRIVATE KEY", key.map_err(failed)?.as_ref()).into())
     }
 
     /// Reads a key from PEM text.
@@ -135,11 +136,6 @@ impl Binding {
         let signature = encoded(hmac::sign(&key, format!("{protected}.{payload}").as_bytes()).as_ref());
         Ok(json!({"protected": protected, "payload": payload, "signature": signature}))
     }
-}
-
-/// base64url without padding (RFC 7515, section 2).
-pub(crate) fn encoded(bytes: &[u8]) -> String {
-    BASE64_URL_SAFE_NO_PAD.encode(bytes)
 }
 
 impl fmt::Debug for AccountKey {

@@ -12,8 +12,7 @@ pub use jws::{AccountKey, Binding};
 pub use order::{Authorization, Challenge, Order, OrderStatus};
 pub use problem::{Doing, Problem};
 
-pub(crate) use jws::encoded;
-
+use crate::encoding::encoded;
 use crate::http::{Answer, Client, Url};
 use http::{HeaderName, Method, header};
 use rotation::clock::Deadline;

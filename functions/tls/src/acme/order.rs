@@ -1,6 +1,7 @@
 //! Orders, authorizations and challenges (RFC 8555, section 7.1).
 
-use super::{Answered, Doing, Problem, Session, encoded, text, unexpected};
+use super::{Answered, Doing, Problem, Session, text, unexpected};
+use crate::encoding::encoded;
 use crate::http::Answer;
 use http::header;
 use rotation::{Code, Error, Fact, Result};
