@@ -51,7 +51,7 @@ async fn each_kind_of_key_and_a_profile_is_issued() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn refused_nonces_are_replaced() {
-    let world = World::start(Options::default().nonce_rejects(50)).await;
+    let world = World::start(Options::default().nonce_rejects(30)).await;
     world.secret(&NAMES, json!({})).await.rotated().await;
 }
 

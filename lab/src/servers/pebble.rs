@@ -166,11 +166,15 @@ impl Pebble {
     /// If there is no answer, or the server does not know the certificate.
     pub async fn set_renewal(&self, certificate: &str, start: &str, end: &str) -> Result<()> {
         let answer = json!({"suggestedWindow": {"start": start, "end": end}}).to_string();
-        let request = json!({"certificate": certificate, "ariResponse": answer});
-        match self.management.call("POST", "/set-renewal-info/", &[], &request).await? {
-            (200, _) => Ok(()),
-            (status, _) => Err(failed("/set-renewal-info/", &format!("the status {status}"))),
-        }
+        let body = json!({"certificate": certificate, "ariResponse": answer});
+        let path = "/set-renewal-info/";
+        // Pebble refuses requests without one.
+        let agent = (axum::http::header::USER_AGENT, "lockstep");
+        let request = axum::http::Request::post(path).header(agent.0, agent.1);
+        let request = request.body(axum::body::Body::from(body.to_string()));
+        let (status, said) = self.management.send(request.map_err(|error| failed(path, &error))?).await?;
+        let said = String::from_utf8_lossy(&said);
+        if status.is_success() { Ok(()) } else { Err(failed(path, &format!("{status}: {said}"))) }
     }
 
     /// The status of the certificate with this serial number, in hexadecimal: `Valid` or `Revoked`.

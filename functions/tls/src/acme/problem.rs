@@ -182,8 +182,10 @@ mod tests {
         assert_eq!((error.code(), error.fact(Fact::Host)), (Code::CaaForbids, Some("example.com")));
         assert_eq!(error.fact(Fact::What), Some("it asks to wait 7 s"));
         assert!(!format!("{error} {error:?}").contains("hunter2"));
-        let named = json!({"type": "hunter2", "identifier": {"value": "hunter2"}});
-        let error = Problem::read(400, &named, None).error(Doing::Order);
-        assert!(!format!("{error} {error:?}").contains("hunter2"), "{error:?}");
+        for kind in ["hunter2", "urn:ietf:params:acme:error:hunter2"] {
+            let named = json!({"type": kind, "identifier": {"value": "hunter2"}});
+            let error = Problem::read(400, &named, None).error(Doing::Order);
+            assert!(!format!("{error} {error:?}").contains("hunter2"), "{error:?}");
+        }
     }
 }
