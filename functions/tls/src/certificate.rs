@@ -147,6 +147,12 @@ impl Chain {
         Ok(Self { certificates })
     }
 
+    /// The chain that a server has sent.
+    pub(crate) fn sent(certificates: &[CertificateDer<'_>]) -> Self {
+        let certificates = certificates.iter().take(LONGEST_CHAIN);
+        Self { certificates: certificates.map(|certificate| certificate.clone().into_owned()).collect() }
+    }
+
     /// The certificate itself, in DER.
     pub fn own(&self) -> &[u8] {
         self.certificates.first().map_or(&[], |own| own.as_ref())
@@ -295,47 +301,12 @@ pub(crate) fn rfc3339(moment: Duration) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::testing::Ca;
     use base64::Engine as _;
     use base64::prelude::BASE64_URL_SAFE_NO_PAD;
-    use rcgen::{BasicConstraints, DnType, IsCa, Issuer};
-    use std::sync::atomic::{AtomicU32, Ordering};
+    use rcgen::{BasicConstraints, IsCa, Issuer};
 
     const DAY: Duration = Duration::from_secs(86_400);
-
-    struct Ca {
-        issuer: Issuer<'static, KeyPair>,
-        pem: String,
-    }
-
-    impl Ca {
-        fn new() -> Self {
-            static COUNT: AtomicU32 = AtomicU32::new(0);
-            let mut params = CertificateParams::default();
-            let number = COUNT.fetch_add(1, Ordering::Relaxed);
-            params.distinguished_name.push(DnType::CommonName, format!("CA {number}"));
-            params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-            let key = KeyPair::generate().unwrap();
-            let pem = params.self_signed(&key).unwrap().pem();
-            Self { issuer: Issuer::new(params, key), pem }
-        }
-
-        /// A certificate for these names, which ends in `days`.
-        fn issues(&self, names: &[&str], days: i64) -> (Chain, SecretText) {
-            let key = KeyPair::generate().unwrap();
-            let mut params =
-                CertificateParams::new(names.iter().map(|&name| name.to_owned()).collect::<Vec<_>>()).unwrap();
-            let now = OffsetDateTime::from_unix_timestamp(since_epoch().as_secs().try_into().unwrap()).unwrap();
-            params.not_before = now - time::Duration::days(30);
-            params.not_after = now + time::Duration::days(days);
-            params.use_authority_key_identifier_extension = true;
-            let certificate = params.signed_by(&key, &self.issuer).unwrap();
-            (Chain::read(&certificate.pem()).unwrap(), key.serialize_pem().into())
-        }
-
-        fn trusted(&self) -> Verifier {
-            Verifier::with_roots(&[], &[("rotation.roots", &self.pem)]).unwrap()
-        }
-    }
 
     fn texts(names: &[&str]) -> Vec<String> {
         names.iter().map(|&name| name.to_owned()).collect()

@@ -11,3 +11,5 @@ pub mod http;
 pub mod outlet;
 pub mod settings;
 pub mod target;
+#[cfg(test)]
+mod testing;

@@ -188,7 +188,7 @@ impl Target for Certificates {
         pending.prove(&self.settings)?;
         if proof == Proof::Full && pending.endpoint.is_some() {
             let current = CertificateSecret::read(versions.current, &self.settings)?;
-            endpoint::serves_one_of(&pending, &current, &self.settings, context.deadline()).await?;
+            endpoint::serves_one_of(context, &pending, &current, &self.settings).await?;
         }
         Ok(())
     }
