@@ -79,6 +79,7 @@ impl Session<'_> {
         let mut refused = self.try_order(names, profile, replaces).await?;
         if let (Err(problem), Some(_)) = (&refused, replaces)
             && !matches!(problem.kind, Some("rateLimited" | "serverInternal" | "badNonce" | "accountDoesNotExist"))
+            && problem.status != 429
             && problem.status < 500
         {
             refused = self.try_order(names, profile, None).await?;
@@ -109,6 +110,8 @@ impl Session<'_> {
         match self.post(&place, "").await? {
             Ok(answer) => Order::read(url.to_owned(), &answer).map(Some),
             Err(problem) if matches!(problem.status, 404 | 410) || problem.kind == Some("malformed") => Ok(None),
+            // It is another account's: the account was found right before.
+            Err(problem) if problem.kind == Some("unauthorized") => Ok(None),
             Err(problem) => Err(problem.error(Doing::Order)),
         }
     }

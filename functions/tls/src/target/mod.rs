@@ -19,6 +19,7 @@ use rotation::document::Document;
 use rotation::protocol::context::StepContext;
 use rotation::protocol::label::Label;
 use rotation::protocol::observation::{Attempt, Observation, PreviousCredential};
+use rotation::protocol::store::PutOutcome;
 use rotation::protocol::target::{
     Applied, Change, Helper, HelperSecret, Lifetime, Proof, Proposal, Retired, Target, VersionWithAge, Versions,
 };
@@ -153,6 +154,12 @@ impl Target for Certificates {
         // A stored value never changes, so one that serves nobody would stop every later step.
         chain.prove(&key, &secret.names, &secret.trusted(&self.settings)?)?;
         Ok(Proposal { document: CertificateSecret::with(current, &chain, &key)?, made: () })
+    }
+
+    /// Whichever value was stored, the order for another one has done its work.
+    async fn settle(&self, reader: &StepContext<'_>, (): (), _: PutOutcome) -> Result<()> {
+        self.orders.forget(reader.token());
+        Ok(())
     }
 
     async fn apply(&self, context: &StepContext<'_>, versions: Versions<'_>) -> Result<Applied> {
