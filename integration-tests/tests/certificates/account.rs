@@ -78,3 +78,21 @@ async fn an_account_that_the_ca_has_forgotten_is_told() {
     secret.put(&value).await;
     secret.rotated().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rotation_that_is_given_up_after_set_secret_loses_no_account() {
+    let world = World::start(Options::default()).await;
+    let account = world.secret_of(&world.account);
+    for _ in 0..2 {
+        let token = account.registered().await;
+        account.steps(&["createSecret", "setSecret"], &token).await;
+        let request = json!({"SecretId": account.arn, "VersionStage": "AWSPENDING", "RemoveFromVersionId": token});
+        world.lab.call("UpdateSecretVersionStage", request).await.expect("the rotation is given up");
+    }
+    let outcome = world.lab.invoke(&json!({"Step": "diagnose", "SecretId": account.arn})).await;
+    let answer: serde_json::Value = serde_json::from_slice(&outcome.payload).expect("an answer");
+    assert_ne!(answer["finding"], "healthy", "{answer}");
+    // The key that the CA knows is in a version without a label.
+    account.rotated().await;
+    world.secret(&["example.com"], json!({})).await.rotated().await;
+}

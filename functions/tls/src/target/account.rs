@@ -19,6 +19,8 @@ use serde_json::Value;
 
 /// What a rotation writes.
 const WRITTEN: [&str; 1] = ["accountKey"];
+/// How many older versions are looked at: each rotation that is given up leaves one.
+const MOST_OLDER: usize = 10;
 
 /// The content of a version of an account secret.
 #[derive(Debug)]
@@ -118,10 +120,60 @@ pub(crate) async fn apply(
         return Ok(Applied::Changed(Change { by: "binding", previous: PreviousCredential::Works }));
     }
     let mut session = current.session(client, current.key()?, deadline).await?;
-    session.find_account().await.map_err(|error| refused(error, Code::CurrentRejected))?;
+    let by = match session.find_account().await {
+        Ok(()) => "current",
+        Err(error) => {
+            let error = refused(error, Code::CurrentRejected);
+            session = older_session(context, &current, client, settings, error).await?;
+            "previous"
+        }
+    };
     context.still_wanted().await?;
     session.change_key(pending.key()?).await?;
-    Ok(Applied::Changed(Change { by: "current", previous: PreviousCredential::Refused }))
+    Ok(Applied::Changed(Change { by, previous: PreviousCredential::Refused }))
+}
+
+/// A conversation by the key of an older version that the CA knows. A rotation that was given up after setSecret has left the account's
+/// key in a version without a label.
+///
+/// **Invariant:** the key of an older version signs only for the directory that its own version names, and AWSCURRENT names the same.
+/// Otherwise the writer of a secret could have it sign for another CA. Test: `only_a_version_of_the_same_directory_is_tried`.
+///
+/// # Errors
+/// `refused`, if the CA knows none of them; those of the store and of reaching the CA.
+async fn older_session<'a>(
+    context: &StepContext<'_>,
+    current: &AccountSecret,
+    client: &'a Client,
+    settings: &Settings,
+    refused: Error,
+) -> Result<Session<'a>> {
+    if refused.code() != Code::CurrentRejected {
+        return Err(refused);
+    }
+    for id in context.older_versions().await?.iter().take(MOST_OLDER) {
+        let Some(version) = context.version(id).await? else { continue };
+        let Some(key) = older_key(&version, current, settings) else { continue };
+        let mut session = current.session(client, key, context.deadline()).await?;
+        match session.find_account().await {
+            Ok(()) => return Ok(session),
+            Err(error) if error.code() == Code::AdminRejected => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Err(refused)
+}
+
+/// The key in an older version, if it is one for the directory of AWSCURRENT.
+fn older_key(version: &Document, current: &AccountSecret, settings: &Settings) -> Option<AccountKey> {
+    let version = AccountSecret::read(version, settings).ok()?;
+    (version.directory == current.directory).then(|| version.key().ok()).flatten()
+}
+
+/// Whether a rotation would try the key of an older version.
+pub(crate) fn is_worthwhile(versions: Versions<'_>, settings: &Settings) -> bool {
+    let current = AccountSecret::read(versions.current, settings);
+    current.is_ok_and(|current| older_key(versions.pending, &current, settings).is_some())
 }
 
 /// Proves that the CA knows the pending key.
@@ -164,5 +216,18 @@ mod tests {
         let proposed = proposed(&document).unwrap();
         assert!(document.same_besides(&proposed, &WRITTEN));
         AccountSecret::read(&proposed, &settings).unwrap().key().unwrap();
+    }
+
+    #[test]
+    fn only_a_version_of_the_same_directory_is_tried() {
+        let settings = Settings::read(&Environment::of(&[]).unwrap()).unwrap();
+        let parse = |value: Value| Document::parse(value.to_string().into()).unwrap();
+        let of = |directory: &str| proposed(&parse(json!({"directory": directory}))).unwrap();
+        let [current, older, other] =
+            ["https://ca.example/dir", "https://ca.example/dir", "https://other.example/dir"].map(of);
+        let without = parse(json!({"directory": "https://ca.example/dir"}));
+        let worthwhile = |pending| is_worthwhile(Versions { current: &current, pending }, &settings);
+        assert!(worthwhile(&older));
+        assert!(!worthwhile(&other) && !worthwhile(&without));
     }
 }

@@ -21,7 +21,8 @@ use rotation::protocol::label::Label;
 use rotation::protocol::observation::{Attempt, Observation, PreviousCredential};
 use rotation::protocol::store::PutOutcome;
 use rotation::protocol::target::{
-    Applied, Change, Helper, HelperSecret, Lifetime, Proof, Proposal, Retired, Target, VersionWithAge, Versions,
+    Applied, Change, Helper, HelperSecret, Lifetime, OlderVersion, Proof, Proposal, Retired, Target, VersionWithAge,
+    Versions,
 };
 use rotation::{Code, Error, Fact, Result};
 
@@ -122,6 +123,8 @@ impl Certificates {
 
 impl Target for Certificates {
     const RENEWS: bool = true;
+    /// The key of an account. A certificate needs no other version.
+    const SEARCHES_OLDER_VERSIONS: bool = true;
 
     type Made = ();
     /// Neither a CA nor ACM has a lock.
@@ -255,6 +258,15 @@ impl Target for Certificates {
             Ok(_) => Attempt::WORKS,
             Err(error) => Attempt { observation: Observation::Rejected, error: Some(error) },
         })
+    }
+
+    fn older(&self, _: &StepContext<'_>, versions: Versions<'_>) -> OlderVersion {
+        let accounts = !is_certificate(versions.current) && !is_certificate(versions.pending);
+        if accounts && account::is_worthwhile(versions, &self.settings) {
+            OlderVersion::Worthwhile
+        } else {
+            OlderVersion::Useless
+        }
     }
 
     async fn lifetime(&self, secret: &str, current: &Document, deadline: Deadline) -> Result<Option<Lifetime>> {
