@@ -155,7 +155,7 @@ impl Route53 {
         let mut candidate = Some(name);
         // A top-level domain is nobody's zone here.
         while let Some(domain) = candidate.filter(|domain| domain.contains('.')) {
-            let path = format!("{VERSION}/hostedzonesbyname?dnsname={domain}.&maxitems=10");
+            let path = format!("{VERSION}/hostedzonesbyname?dnsname={}.&maxitems=10", escaped(domain));
             let call = "route53:ListHostedZonesByName";
             let answer = self.call("GET", path, String::new(), call, deadline).await?;
             let answer = answer.map_err(|refusal| refusal.error(call, domain))?;
@@ -183,7 +183,7 @@ impl Route53 {
     }
 
     async fn record_set(&self, zone: &str, name: &str, kind: &str, deadline: Deadline) -> Result<Option<RecordSet>> {
-        let path = format!("{VERSION}/hostedzone/{zone}/rrset?maxitems=1&name={name}.&type={kind}");
+        let path = format!("{VERSION}/hostedzone/{zone}/rrset?maxitems=1&name={}.&type={kind}", escaped(name));
         let call = "route53:ListResourceRecordSets";
         let answer = self.call("GET", path, String::new(), call, deadline).await?;
         let answer = answer.map_err(|refusal| refusal.error(call, zone))?;
@@ -249,6 +249,19 @@ fn zones(answer: &Element) -> impl Iterator<Item = Zone> {
     })
 }
 
+/// A name within a query. A CNAME may lead to a name of any characters.
+fn escaped(name: &str) -> String {
+    let mut text = String::with_capacity(name.len());
+    for byte in name.bytes() {
+        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
+            text.push(char::from(byte));
+        } else {
+            text.push_str(&format!("%{byte:02X}"));
+        }
+    }
+    text
+}
+
 /// Ids come as `/hostedzone/Z1` and `/change/C1`.
 fn bare_id(id: &str) -> String {
     id.rsplit('/').next().unwrap_or_default().to_owned()
@@ -268,4 +281,15 @@ fn unanswered(call: &'static str, failure: Failure) -> Error {
     };
     let error = Error::new(code).with(Fact::Call, call).with(Fact::What, failure.trouble.as_str());
     error.with(Fact::Attempts, failure.attempts)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_adds_nothing_to_a_query() {
+        assert_eq!(escaped("_acme-challenge.example.com"), "_acme-challenge.example.com");
+        assert_eq!(escaped("a&type=A#%2e\\052/?é"), "a%26type%3DA%23%252e%5C052%2F%3F%C3%A9");
+    }
 }

@@ -85,7 +85,7 @@ impl CertificateSecret {
             _ => None,
         };
         let delegations = match &options {
-            Some(options) => delegations(options)?,
+            Some(options) => delegations(options, settings)?,
             None => BTreeMap::new(),
         };
         Ok(Self {
@@ -119,6 +119,22 @@ impl CertificateSecret {
         let missing = || Error::new(Code::CertificateUnusable).with(Fact::What, "the version has no certificate");
         let (chain, key) = self.issued.as_ref().ok_or_else(missing)?;
         Ok((Chain::read(chain)?, key))
+    }
+
+    /// Checks that a name that a CA wants to validate was ordered.
+    ///
+    /// **Invariant:** a challenge is answered for a name of the secret alone. Otherwise a CA, or who chose it, could get certificates of
+    /// another CA for any name in the hosted zones. Test: `only_names_of_the_secret_are_validated`.
+    ///
+    /// # Errors
+    /// [`Code::NameNotAllowed`].
+    pub(crate) fn ordered(&self, name: &str) -> Result<()> {
+        if self.names.iter().any(|ordered| ordered.strip_prefix("*.").unwrap_or(ordered) == name) {
+            return Ok(());
+        }
+        let error = Error::new(Code::NameNotAllowed).with(Fact::Field, "names");
+        let error = error.with(Fact::What, "the CA wants to validate a name that was not ordered");
+        Err(error.with(Fact::NextAction, "Check `directory` in the account secret: no honest CA does so."))
     }
 
     /// Whether the version has a certificate, good or bad.
@@ -207,13 +223,22 @@ fn chosen<T: Copy + Default>(word: Option<String>, option: &str, choices: &[(&st
     })
 }
 
-fn delegations(options: &Document) -> Result<BTreeMap<String, String>> {
+/// The CNAMEs that the secret gives.
+///
+/// **Invariant:** none leads to the challenge of a name that the deployer does not allow. Otherwise the answer to one's own challenge could
+/// stand there. Test: `a_delegation_leads_to_no_other_challenge`.
+fn delegations(options: &Document, settings: &Settings) -> Result<BTreeMap<String, String>> {
     let expected = "an object: _acme-challenge. and a name, to the name that the CNAME there points to";
     let all: BTreeMap<String, String> = options.typed("delegations", expected)?.unwrap_or_default();
     let wrong =
         |(from, to): (&String, &String)| !from.starts_with("_acme-challenge.") || !is_domain(from) || !is_domain(to);
     if all.iter().any(wrong) {
         return Err(invalid("delegations", expected));
+    }
+    let challenged = |to: &&String| to.strip_prefix("_acme-challenge.").is_some_and(|name| !settings.allows(name));
+    if let Some(to) = all.values().find(challenged) {
+        let error = Error::new(Code::NameNotAllowed).with(Fact::Field, "rotation.delegations");
+        return Err(error.with(Fact::Host, to));
     }
     Ok(all)
 }
@@ -305,5 +330,30 @@ mod tests {
         assert_eq!(code(&[("DIRECTORIES", "https://other.example/dir")]), Err(Code::AccountNotAllowed));
         assert_eq!(code(&[("ALLOWED_DOMAINS", "example.com")]), Ok(()));
         assert_eq!(code(&[("ALLOWED_DOMAINS", "example.org")]), Err(Code::NameNotAllowed));
+    }
+
+    #[test]
+    fn only_names_of_the_secret_are_validated() {
+        let read = read(&secret(&["example.com", "*.a.example.com"], json!({})), &[]).unwrap();
+        for name in ["example.com", "a.example.com"] {
+            read.ordered(name).unwrap();
+        }
+        for name in ["example.org", "b.example.com", "*.a.example.com", "", "com", "Example.com"] {
+            let error = read.ordered(name).unwrap_err();
+            assert_eq!(error.code(), Code::NameNotAllowed, "{name}");
+        }
+    }
+
+    #[test]
+    fn a_delegation_leads_to_no_other_challenge() {
+        let code = |to: &str| {
+            let secret = secret(&["a.example.com"], json!({"delegations": {"_acme-challenge.a.example.com": to}}));
+            read(&secret, &[("ALLOWED_DOMAINS", "a.example.com")]).map(drop).map_err(|error| error.code())
+        };
+        for to in ["x.acme.example.net", "_acme-challenge.b.a.example.com"] {
+            assert_eq!(code(to), Ok(()), "{to}");
+        }
+        assert_eq!(code("_acme-challenge.example.org"), Err(Code::NameNotAllowed));
+        assert_eq!(code("_acme-challenge.example.com"), Err(Code::NameNotAllowed));
     }
 }

@@ -166,6 +166,9 @@ impl Issuing<'_> {
     /// Answers the challenges of all names that are not valid yet, and waits for the CA.
     async fn validate(&self, context: &StepContext<'_>, session: &mut Session<'_>, order: Order) -> Result<Order> {
         let authorizations = session.authorizations(&order).await?;
+        for authorization in &authorizations {
+            self.secret.ordered(&authorization.name)?;
+        }
         let open: Vec<&Authorization> = authorizations.iter().filter(|one| !one.valid).collect();
         let challenges = open.iter().map(|one| self.chosen(one)).collect::<Result<Vec<&Challenge>>>()?;
         let deadline = session.deadline();
