@@ -18,15 +18,15 @@ TEMPLATE = ROOT / "template.yaml"
 # The groups of parameters in the console, in this order.
 GROUPS = (
     "Functions to deploy", "Secrets", "Network", "Alarms and logs", "New passwords", "Databases", "API key issuers",
-    "Function and role settings",
+    "Certificates", "Function and role settings",
 )
 # "Function name": Lambda API, CreateFunction.
 LONGEST_FUNCTION_NAME = 64
 KEYS = {
     "name": str, "id": str, "title": str, "graph": str, "what": str, "rotates": str, "default": bool, "superusers": bool,
-    "older_versions": bool, "journal": bool, "labels": list, "environment": str, "statements": str, "conditions": str, "parameters": str,
+    "older_versions": bool, "journal": bool, "certificates": bool, "labels": list, "environment": str, "statements": str, "conditions": str, "parameters": str,
 }
-OPTIONAL = {"superusers", "older_versions", "journal", "environment", "statements", "conditions", "parameters"}
+OPTIONAL = {"superusers", "older_versions", "journal", "certificates", "environment", "statements", "conditions", "parameters"}
 DEPLOY = """Deploy{id}:
   Group: Functions to deploy
   Label: {title}

@@ -1,6 +1,7 @@
 //! What the tests share: a lab with the real function, a real server behind a relay, and secrets for its users.
 
 pub mod browser;
+pub mod certificates;
 pub mod crash;
 pub mod failure;
 pub mod hostile;

@@ -3,6 +3,7 @@
 
 mod api_key;
 mod aws;
+mod certificates;
 mod consumers;
 #[macro_use]
 mod every_server;

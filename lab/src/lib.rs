@@ -5,6 +5,8 @@
 //! * [`rds`], [`parameters`] and [`logs`]: what RDS says about servers, Systems Manager's parameters, and the functions' logs, as far as
 //!   functions ask
 //! * [`page`]: the page of a running lab
+//! * [`rds`] and [`parameters`]: what RDS says about servers, and Systems Manager's parameters, as far as functions ask
+//! * [`route53`]: hosted zones, whose TXT records a CA can ask for
 //! * [`endpoint`]: all behind one HTTP port, as an AWS SDK or the AWS CLI expects them
 //! * [`stack`]: all of these assembled, as tests and the command use them
 //! * [`servers`]: throwaway real databases with a test CA
@@ -43,6 +45,7 @@ pub mod provision;
 pub mod rds;
 mod record;
 pub mod relay;
+pub mod route53;
 pub mod secretsmanager;
 pub mod servers;
 pub mod stack;

@@ -100,6 +100,15 @@ fn every_environment_variable_and_option_is_documented() {
     {
         assert!(page.contains(&format!("| `{option}` |")), "{option} is missing in docs/secrets.md");
     }
+    let source = read("functions/tls/src/target/certificate_secret.rs");
+    let options =
+        source.split_once("const OPTIONS").and_then(|(_, rest)| rest.split_once("];")).expect("the options").0;
+    let options: Vec<&str> = options.split('"').skip(1).step_by(2).collect();
+    assert!(options.contains(&"accountSecretArn") && options.len() >= 10, "{options:?}");
+    let page = read("docs/certificates.md");
+    for option in options {
+        assert!(page.contains(&format!("| `rotation.{option}` |")), "{option} is missing in docs/certificates.md");
+    }
 }
 
 #[test]

@@ -20,6 +20,7 @@ use std::io;
 use std::net::Ipv4Addr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::{JoinHandle, JoinSet};
 use tokio_rustls::TlsAcceptor;
@@ -40,6 +41,7 @@ const RETRY_AFTER: u64 = 1;
 /// named [`ISSUER`] with the method: `issuer POST`. A request does not show its sender. So a test looks at its issuer through
 /// the Rust value, never over HTTP, and a kill ends every execution environment.
 pub struct Https {
+    scheme: &'static str,
     port: u16,
     ca_pem: String,
     record: Record,
@@ -78,17 +80,33 @@ impl Https {
     pub fn start(router: Router, disturb: Disturb) -> io::Result<Self> {
         let certificate = TestCa::new("Lockstep lab CA").and_then(|ca| ca.issue(&NAMES)).map_err(io::Error::other)?;
         let tls = TlsAcceptor::from(Arc::new(server_config(&certificate).map_err(io::Error::other)?));
+        Self::serving(router, disturb, Some(tls), certificate.ca_pem().to_owned())
+    }
+
+    /// The same without TLS, for doubles of AWS's services: the SDKs trust no CA of a test.
+    ///
+    /// # Errors
+    /// No port could be bound.
+    ///
+    /// # Panics
+    /// Outside a tokio runtime.
+    pub fn without_tls(router: Router, disturb: Disturb) -> io::Result<Self> {
+        Self::serving(router, disturb, None, String::new())
+    }
+
+    fn serving(router: Router, disturb: Disturb, tls: Option<TlsAcceptor>, ca_pem: String) -> io::Result<Self> {
+        let scheme = if tls.is_some() { "https" } else { "http" };
         let listener = listen()?;
         let port = listener.local_addr()?.port();
         let record = Record::default();
         let server = Server { router, disturb, record: record.clone() };
         let task = tokio::spawn(accept(listener, tls, server));
-        Ok(Self { port, ca_pem: certificate.ca_pem().to_owned(), record, task })
+        Ok(Self { scheme, port, ca_pem, record, task })
     }
 
     /// The URL to send requests to, without a slash at the end.
     pub fn url(&self) -> String {
-        format!("https://localhost:{}", self.port)
+        format!("{}://localhost:{}", self.scheme, self.port)
     }
 
     /// The port.
@@ -158,7 +176,7 @@ fn listen() -> io::Result<TcpListener> {
     TcpListener::from_std(listener)
 }
 
-async fn accept(listener: TcpListener, tls: TlsAcceptor, server: Server) {
+async fn accept(listener: TcpListener, tls: Option<TlsAcceptor>, server: Server) {
     let mut connections = JoinSet::new();
     loop {
         tokio::select! {
@@ -172,11 +190,21 @@ async fn accept(listener: TcpListener, tls: TlsAcceptor, server: Server) {
     }
 }
 
-/// Serves one connection. A service that fails is what makes hyper close it without a reply.
-async fn serve(stream: TcpStream, tls: TlsAcceptor, server: Server) {
+async fn serve(stream: TcpStream, tls: Option<TlsAcceptor>, server: Server) {
     let _ = stream.set_nodelay(true);
-    // A client that does not trust us ends the handshake; it knows why.
-    let Ok(stream) = tls.accept(stream).await else { return };
+    match tls {
+        None => converse(stream, server).await,
+        // A client that does not trust us ends the handshake; it knows why.
+        Some(tls) => {
+            if let Ok(stream) = tls.accept(stream).await {
+                converse(stream, server).await;
+            }
+        }
+    }
+}
+
+/// Serves one connection. A service that fails is what makes hyper close it without a reply.
+async fn converse(stream: impl AsyncRead + AsyncWrite + Unpin, server: Server) {
     // In its own task: if the client hangs up, the request is still carried out, a delayed one too.
     let service = service_fn(move |request| {
         let answer = tokio::spawn(server.clone().answer(request));

@@ -7,6 +7,7 @@
 //! * [`database`]: any of them
 //! * [`rabbitmq`], [`openbao`]: servers that issue credentials over HTTP, and [`web`], their API
 //! * [`moto`]: other services of AWS
+//! * [`pebble`]: an ACME server, which issues certificates
 //! * [`certificates`]: the test CA
 //!
 //! A server outlives the terminal's Ctrl-C, because it is in a process group of its own: the lab decides when it ends. It
@@ -21,6 +22,7 @@ pub mod moto;
 pub mod mysql;
 pub mod openbao;
 mod password;
+pub mod pebble;
 pub mod pgbouncer;
 pub mod postgres;
 pub mod rabbitmq;

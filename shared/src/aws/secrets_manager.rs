@@ -272,6 +272,17 @@ impl SecretStore for SecretsManager {
         }
     }
 
+    async fn rotate(&self, secret: &str, deadline: Deadline) -> Result<bool> {
+        let attempts = Attempts::counted(&self.throttles);
+        let call = self.client.rotate_secret().secret_id(secret).customize().interceptor(attempts.clone()).send();
+        match finish("RotateSecret", secret, deadline, &attempts, call).await? {
+            Ok(_) => Ok(true),
+            // "A previous rotation isn't complete": the service goes on with that one.
+            Err(failure) if failure.code() == Some("InvalidRequestException") => Ok(false),
+            Err(failure) => Err(failure.into_error()),
+        }
+    }
+
     async fn served(&self, function: &str, deadline: Deadline) -> Result<Vec<RotatedSecret>> {
         let (mut found, mut page, mut kept) = (Vec::new(), None, 0_usize);
         loop {

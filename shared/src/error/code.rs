@@ -498,14 +498,14 @@ codes! {
     TooSoon = "too-soon", Retryable,
         "the key that would sign next has not been public for `maxCache` yet",
         "Nothing to do: the rotation succeeds once that time is over. If a key has leaked, do not wait, and follow docs/signing-keys.md, under \"A key has leaked\".";
-    /// S3 or Systems Manager did not answer.
+    /// S3, Systems Manager or ACM did not answer.
     OutletUnavailable = "outlet-unavailable", Retryable,
-        "the place that the keys are published in could not be reached within the step's time",
-        "Nothing to do for one rotation: it is tried again. If it recurs, check the function's route to S3 and to Systems Manager.";
-    /// S3 or Systems Manager refused.
+        "the place that keys are published in, or a certificate is handed to, could not be reached within the step's time",
+        "Nothing to do for one rotation: it is tried again. If it recurs, check the function's route to S3, Systems Manager or ACM.";
+    /// S3, Systems Manager or ACM refused.
     OutletRefused = "outlet-refused", Permanent,
-        "the place that the keys are published in refused to be read or written",
-        "Check that the bucket or parameter exists, and that the function's role may read and write it. docs/signing-keys.md lists the permissions.";
+        "the place that keys are published in, or a certificate is handed to, refused to be read or written",
+        "Check that what the facts name exists, and that the function's role may read and write it. docs/signing-keys.md and docs/certificates.md list the permissions.";
     /// Another secret's keys, or somebody's file.
     OutletTaken = "outlet-taken", Permanent,
         "the place that the keys should be published in holds something that is not this secret's",
@@ -518,6 +518,83 @@ codes! {
     TokensRevoked = "tokens-revoked", Permanent,
         "a leaked key was taken from the published keys, and the tokens that it signed are refused",
         "Tell those whose tokens these are to get new ones. Verifiers that cache the published keys accept the old tokens until `maxCache` is over.";
+    // ---- certificates by ACME
+    /// The account secret has never been rotated.
+    AccountMissing = "account-missing", Permanent,
+        "the account secret has no account key yet",
+        "Rotate the account secret that the facts name with `aws secretsmanager rotate-secret`: its first rotation registers the account. Then rotate this secret.";
+    /// The account secret is for another directory, or the deployer did not list one of the two.
+    AccountNotAllowed = "account-not-allowed", Permanent,
+        "the secret may not use this account or this directory",
+        "Let `directory` be the same in this secret and in the account secret. Then add the account secret's ARN to ACCOUNT_SECRET_ARNS and the directory to DIRECTORIES, where the deployer has set these.";
+    /// The deployer's list does not have a name.
+    NameNotAllowed = "name-not-allowed", Permanent,
+        "the deployer does not allow certificates for this name",
+        "Correct `names` in the secret, or add the domain to ALLOWED_DOMAINS (the template's parameter AllowedDomains).";
+    /// The CA demands an external account binding.
+    BindingRequired = "binding-required", Permanent,
+        "the CA registers accounts only with an external account binding, and accepts none that the account secret has",
+        "Get a key id and an HMAC key from the CA, and put them into `externalAccountBinding` of the account secret, as `keyId` and `hmacKey`.";
+    /// The CA refuses names or the request for a certificate.
+    OrderRefused = "order-refused", Permanent,
+        "the CA does not issue a certificate for these names",
+        "Compare `names` and `rotation.keyType` of the secret with what the CA issues for; the facts have the CA's error type.";
+    /// The CA has no such profile.
+    ProfileUnknown = "profile-unknown", Permanent,
+        "the CA has no profile of this name",
+        "Correct or remove `rotation.profile`; the directory's `meta` lists the CA's profiles.";
+    /// The CA did not find, or not believe, the answer to its challenge.
+    ValidationFailed = "validation-failed", Permanent,
+        "the CA could not validate that the name is yours",
+        "Look up the TXT record of `_acme-challenge.` and the name that the facts have from outside (`dig TXT`): the zone that answers must be the hosted zone that this function changes. CAs limit failed validations, so correct the zone before the next rotation.";
+    /// A CAA record forbids it.
+    CaaForbids = "caa-forbids", Permanent,
+        "a CAA record of the domain does not let this CA issue",
+        "Add the CA to the CAA records of the domain, or remove them (`dig CAA` shows them, also those of the parent domains).";
+    /// The CA offers no way that this secret may go.
+    ChallengeUnavailable = "challenge-unavailable", Permanent,
+        "the CA offers no way of validation that the secret allows",
+        "Set `rotation.challenge` to one that the CA offers: dns-01, dns-persist-01, or pre-approved where the CA needs no challenge.";
+    /// No hosted zone holds the name.
+    ZoneUnknown = "zone-unknown", Permanent,
+        "no public hosted zone of Route 53 holds the name",
+        "Name the zone in `rotation.hostedZoneId`. If the domain is elsewhere, let a CNAME at `_acme-challenge.` and the name point into a hosted zone, and put it into `rotation.delegations`.";
+    /// Route 53 refuses a call.
+    DnsRefused = "dns-refused", Permanent,
+        "Route 53 refused the call",
+        "Grant the action that the facts name to the function's role, and check the zone and its limits.";
+    /// Route 53 does not answer in time, or throttles.
+    DnsUnavailable = "dns-unavailable", Retryable,
+        "Route 53 did not carry out the change within the step's time",
+        "Nothing to do for one rotation: it is tried again. If it recurs, check the function's route to Route 53, and spread the schedules: Route 53 takes five calls a second from an account.";
+    /// The CA issues later than the step can wait.
+    OrderPending = "order-pending", Retryable,
+        "the CA had not issued the certificate when the step's time was spent",
+        "Nothing to do for one rotation: the next attempt goes on with the same order. If it recurs, raise the function's timeout.";
+    /// A rate limit of the CA.
+    CaRateLimited = "ca-rate-limited", Retryable,
+        "the CA has issued, or refused, too many certificates for these names or this account lately",
+        "Wait as long as the facts say, then rotate again. Find out what orders so often: the limits count failed validations and certificates for the same names.";
+    /// Any other refusal of the CA.
+    CaRefused = "ca-refused", Permanent,
+        "the CA refused the request",
+        "Look up the error type that the facts have in RFC 8555, section 6.7, and in the CA's documentation.";
+    /// A certificate that no client would accept.
+    CertificateUnusable = "certificate-unusable", Permanent,
+        "the certificate of the version does not serve its names",
+        "If the facts say that the issuer is unknown, put the CA's root into `rotation.roots`. Otherwise remove AWSPENDING from the version, and start a new rotation.";
+    /// What `diagnose` says of a certificate that has not been renewed in time.
+    CertificateExpires = "certificate-expires", Permanent,
+        "the current certificate is valid, and should have been renewed by now",
+        "Run `aws secretsmanager rotate-secret` for the secret, and do what the error says if that fails.";
+    /// An endpoint serves something else.
+    EndpointDiffers = "endpoint-differs", Permanent,
+        "the endpoint does not serve a certificate of this secret",
+        "Find out what answers at `rotation.endpoint`, and whether it reads this secret or the certificate in ACM.";
+    /// A warning: the superseded certificate was to be revoked.
+    CertificateNotRevoked = "certificate-not-revoked", Retryable,
+        "the superseded certificate could not be revoked and is still valid",
+        "Rotate again, or revoke it at the CA by hand, with the account's key or its own.";
 
     // ---- the function itself
     /// The step's time ran out between two calls.

@@ -14,7 +14,7 @@ use crate::protocol::observation::PreviousCredential;
 use crate::protocol::recover::{Action, Recovery};
 use crate::protocol::schedule::Late;
 use crate::protocol::store::Description;
-use crate::protocol::watch::Watched;
+use crate::protocol::watch::{Renewals, Watched};
 use serde_json::Value;
 use std::time::Duration;
 use tracing::Span;
@@ -228,6 +228,9 @@ impl Log {
         measured.put(Metric::SecretsServed, watched.served);
         measured.put(Metric::SecretsOverdue, overdue);
         measured.put(Metric::SecretsStuck, unfinished);
+        if let Some(renewals) = &watched.renewals {
+            self.renewed(renewals, measured);
+        }
         tracing::info!(
             target: TARGET,
             request = self.request,
@@ -242,6 +245,29 @@ impl Log {
     /// A question was answered from what the service, the log and the values say.
     pub(super) fn answered(&self, served: usize, late: usize, reads: usize) {
         line!(self, info, TARGET, served, late, reads, "answered");
+    }
+
+    fn renewed(&self, renewals: &Renewals, measured: &mut Line) {
+        let Renewals { days_left, expiring, begun, troubles } = renewals;
+        for secret in expiring {
+            let next = "invoke this function with {\"Step\": \"diagnose\", \"SecretId\": …} for it";
+            tracing::warn!(
+                target: telemetry::NOTICE,
+                request = self.request,
+                secret,
+                step = self.step(),
+                next,
+                "the secret's certificate expires soon"
+            );
+        }
+        for secret in begun {
+            tracing::info!(target: TARGET, request = self.request, secret, step = self.step(), "a renewal has begun");
+        }
+        self.warnings(troubles, measured);
+        if let Some(days) = days_left {
+            measured.put(Metric::CertificateDaysLeft, *days);
+        }
+        measured.put(Metric::CertificatesExpiring, expiring.len());
     }
 
     fn failure(&self, error: &Error) {

@@ -96,6 +96,10 @@ metrics! {
     SecretsOverdue: "Count", Function;
     /// Those whose rotation was begun more than a day ago and not finished.
     SecretsStuck: "Count", Function;
+    /// The whole days that are left to the certificate that expires first.
+    CertificateDaysLeft: "None", Function;
+    /// Certificates with less than a week, or a fifth of their life, left.
+    CertificatesExpiring: "Count", Function;
     /// A warning.
     PreviousPasswordNotKept: "Count", Function;
     /// The previous credential should have been ended.

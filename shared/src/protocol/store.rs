@@ -200,6 +200,12 @@ pub trait SecretStore: Send + Sync {
     /// UpdateSecretVersionStage: a label of our own moves `to` a version, `from` the one that has it.
     async fn mark(&self, secret: &str, label: &str, to: &str, from: Option<&str>, deadline: Deadline) -> Result<()>;
 
+    /// RotateSecret: the service begins a rotation. False if one is under way. A store of a function that renews nothing need not have
+    /// it.
+    async fn rotate(&self, secret: &str, _deadline: Deadline) -> Result<bool> {
+        Err(Error::new(Code::Internal).with(Fact::Secret, secret).with(Fact::What, "a store that begins no rotation"))
+    }
+
     /// ListSecrets, to its last page: the secrets that this function rotates.
     async fn served(&self, function: &str, deadline: Deadline) -> Result<Vec<RotatedSecret>>;
 }

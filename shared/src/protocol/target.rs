@@ -1,5 +1,6 @@
 //! The seam to what a credential opens.
 
+use crate::clock::Deadline;
 use crate::document::Document;
 use crate::error::{Code, Error, Result};
 use crate::protocol::context::StepContext;
@@ -22,6 +23,8 @@ pub trait Target: Send + Sync {
 
     /// Whether the daily look calls [`look_after`](Self::look_after) for each secret.
     const LOOKS_AFTER: bool = false;
+    /// Whether credentials end by themselves, and the daily look begins a rotation before that.
+    const RENEWS: bool = false;
 
     /// What `propose` hands on to `settle`.
     type Made: Send;
@@ -123,6 +126,17 @@ pub trait Target: Send + Sync {
         OlderVersion::Useless
     }
 
+    /// How long the credential of AWSCURRENT lasts by itself, and whether it is to be renewed. `None` if it does not end. Nothing is
+    /// changed. `secret` is the secret's ARN.
+    fn lifetime(
+        &self,
+        _secret: &str,
+        _current: &Document,
+        _deadline: Deadline,
+    ) -> impl Future<Output = Result<Option<Lifetime>>> + Send {
+        std::future::ready(Ok(None))
+    }
+
     /// Tries the credential in the helper secret, if the current version names one and it can be tried. Nothing is changed.
     ///
     /// # Errors
@@ -132,6 +146,25 @@ pub trait Target: Send + Sync {
         context: &StepContext<'_>,
         current: &Document,
     ) -> impl Future<Output = Result<Option<HelperSecret>>> + Send;
+}
+
+/// How long a credential lasts that ends by itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Lifetime {
+    /// The time that is left.
+    pub left: Duration,
+    /// The whole time, from its beginning to its end.
+    pub whole: Duration,
+    /// Whether it is to be renewed now.
+    pub renew: bool,
+}
+
+impl Lifetime {
+    /// Whether so little is left that a person should look: less than a week, or than a fifth of a short life.
+    pub fn is_short(self) -> bool {
+        const WEEK: Duration = Duration::from_secs(7 * 86_400);
+        self.left < WEEK.min(self.whole / 5)
+    }
 }
 
 /// What a search for a credential that works does with an older version.

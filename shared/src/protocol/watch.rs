@@ -1,4 +1,4 @@
-//! Whether the secrets that this function rotates are rotated in time.
+//! Whether the secrets that this function rotates are rotated in time, and whether a credential that ends by itself is to be renewed.
 //!
 //! A rotation that never begins invokes no function and raises no error, and a CloudWatch alarm cannot look back over the weeks
 //! between two rotations. So a schedule asks this function once a day. Where a target has something to do between rotations, it is done
@@ -12,9 +12,13 @@ use crate::protocol::context::StepContext;
 use crate::protocol::notes::StepNotes;
 use crate::protocol::schedule::{Late, RotatedSecret};
 use crate::protocol::store::{RotationState, SecretStore, VersionSelector};
-use crate::protocol::target::{Target, VersionWithAge};
-use serde_json::{Value, json};
+use crate::protocol::target::{Lifetime, Target, VersionWithAge};
+use serde_json::{Map, Value, json};
 use std::time::Duration;
+
+const DAY: Duration = Duration::from_secs(86_400);
+/// What one secret's look takes at most. Without as much time, the rest waits for the next day's look.
+const ONE_LOOK: Duration = Duration::from_secs(5);
 
 /// The state of all secrets that this function rotates.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -25,6 +29,21 @@ pub struct Watched {
     pub late: Vec<(String, Late)>,
     /// What the target noticed between rotations. Each names its secret.
     pub noticed: Vec<Error>,
+    /// What became of credentials that end by themselves. `None` if this function has none of these.
+    pub renewals: Option<Renewals>,
+}
+
+/// Credentials that end by themselves.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Renewals {
+    /// The whole days that are left to the credential that ends first.
+    pub days_left: Option<u64>,
+    /// The secrets whose credential has so little time left that a person should look.
+    pub expiring: Vec<String>,
+    /// The secrets whose rotation this look began.
+    pub begun: Vec<String>,
+    /// Why a secret could not be looked at, or its rotation not be begun.
+    pub troubles: Vec<Error>,
 }
 
 impl Watched {
@@ -36,18 +55,32 @@ impl Watched {
     /// The answer.
     pub fn to_json(&self) -> Value {
         let late = |(arn, late): &(String, Late)| json!({"secret": arn, "late": late.as_str()});
-        let mut answer =
-            json!({"step": "watch", "served": self.served, "late": self.late.iter().map(late).collect::<Vec<_>>()});
-        if let Some(answer) = answer.as_object_mut().filter(|_| !self.noticed.is_empty()) {
+        let late = self.late.iter().map(late).collect::<Vec<_>>();
+        let mut answer = Map::from_iter([
+            ("step".to_owned(), "watch".into()),
+            ("served".to_owned(), self.served.into()),
+            ("late".to_owned(), late.into()),
+        ]);
+        if let Some(Renewals { days_left, expiring, begun, troubles }) = &self.renewals {
+            let troubles: Vec<String> = troubles.iter().map(ToString::to_string).collect();
+            answer.extend([
+                ("daysLeft".to_owned(), (*days_left).into()),
+                ("expiring".to_owned(), expiring.clone().into()),
+                ("renewed".to_owned(), begun.clone().into()),
+                ("warnings".to_owned(), troubles.into()),
+            ]);
+        }
+        if !self.noticed.is_empty() {
             let noticed: Vec<_> = self.noticed.iter().map(ToString::to_string).collect();
             answer.insert("noticed".to_owned(), noticed.into());
         }
-        answer
+        answer.into()
     }
 }
 
 impl<S: SecretStore, T: Target> Rotation<S, T> {
-    /// Looks at all secrets that name this function. Secrets Manager is only read. `function` is its ARN.
+    /// Looks at all secrets that name this function. Where a target has something to do between rotations, it is done; where credentials
+    /// end by themselves, the rotations that are due begin. Otherwise Secrets Manager is only read. `function` is its ARN.
     ///
     /// # Errors
     /// Those of ListSecrets.
@@ -55,12 +88,15 @@ impl<S: SecretStore, T: Target> Rotation<S, T> {
         let served = self.store().served(function, deadline).await?;
         let late = |secret: &RotatedSecret| Some((secret.arn.clone(), secret.late(now)?));
         let mut watched =
-            Watched { served: served.len(), late: served.iter().filter_map(late).collect(), noticed: Vec::new() };
+            Watched { served: served.len(), late: served.iter().filter_map(late).collect(), ..Watched::default() };
         if T::LOOKS_AFTER {
             for secret in served.iter().filter(|secret| secret.rotation_enabled) {
                 let noticed = self.look_after(&secret.arn, deadline).await;
                 watched.noticed.extend(noticed.into_iter().map(|error| error.with_default(Fact::Secret, &secret.arn)));
             }
+        }
+        if T::RENEWS {
+            watched.renewals = Some(self.renew(&served, deadline).await);
         }
         Ok(watched)
     }
@@ -87,5 +123,54 @@ impl<S: SecretStore, T: Target> Rotation<S, T> {
         let mut noticed = notes.into_notes().warnings;
         noticed.extend(ended.err());
         noticed
+    }
+
+    async fn renew(&self, served: &[RotatedSecret], deadline: Deadline) -> Renewals {
+        let mut renewals = Renewals::default();
+        for secret in served {
+            if deadline.left() <= ONE_LOOK {
+                renewals.troubles.push(Error::new(Code::TimeSpent).with(Fact::Secret, &secret.arn));
+                break;
+            }
+            match self.looked_at(secret, deadline.within(ONE_LOOK)).await {
+                Ok(None) => {}
+                Ok(Some((lifetime, begun))) => {
+                    let days = lifetime.left.as_secs() / DAY.as_secs();
+                    renewals.days_left = Some(renewals.days_left.map_or(days, |least| least.min(days)));
+                    if lifetime.is_short() {
+                        renewals.expiring.push(secret.arn.clone());
+                    }
+                    if begun {
+                        renewals.begun.push(secret.arn.clone());
+                    }
+                }
+                Err(error) => renewals.troubles.push(error.with_default(Fact::Secret, &secret.arn)),
+            }
+        }
+        renewals
+    }
+
+    /// The lifetime of a secret's credential, and whether a rotation was begun because of it.
+    async fn looked_at(&self, secret: &RotatedSecret, deadline: Deadline) -> Result<Option<(Lifetime, bool)>> {
+        let current = self.store().value(&secret.arn, VersionSelector::Current, deadline).await?;
+        let Some(current) = current else { return Ok(None) };
+        let document = Document::parse(current.text)?;
+        let Some(lifetime) = self.target().lifetime(&secret.arn, &document, deadline).await? else { return Ok(None) };
+        // One that is under way, or was given up, is the service's and the alarms' business.
+        let may = lifetime.renew && secret.rotation_enabled && !secret.is_unfinished();
+        let begun = may && self.store().rotate(&secret.arn, deadline).await?;
+        Ok(Some((lifetime, begun)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_life_is_short_below_a_week_or_a_fifth() {
+        let short = |left: u32, whole: u32| Lifetime { left: left * DAY, whole: whole * DAY, renew: false }.is_short();
+        assert!(short(6, 90) && !short(7, 90));
+        assert!(short(1, 6) && !short(2, 6));
     }
 }

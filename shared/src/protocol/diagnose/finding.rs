@@ -11,6 +11,8 @@ pub enum Finding {
     Overdue,
     /// Consumers are served, and no rotation has made the key in the form that is stated now.
     NotGenerated,
+    /// Consumers are served, and the certificate expires soon.
+    CertificateExpires,
     /// No version is AWSCURRENT.
     CurrentMissing,
     /// A rotation began minutes ago.
@@ -44,6 +46,7 @@ impl Finding {
         Self::RotationOff,
         Self::Overdue,
         Self::NotGenerated,
+        Self::CertificateExpires,
         Self::CurrentMissing,
         Self::UnderWay,
         Self::Unfinished,
@@ -65,6 +68,7 @@ impl Finding {
             Self::RotationOff => "rotation-off",
             Self::Overdue => "rotation-overdue",
             Self::NotGenerated => "not-generated",
+            Self::CertificateExpires => "certificate-expires",
             Self::CurrentMissing => "current-missing",
             Self::UnderWay => "rotation-under-way",
             Self::Unfinished => "rotation-unfinished",
@@ -87,6 +91,7 @@ impl Finding {
             Self::RotationOff => "the current credential works, and the secret has no rotation that is turned on",
             Self::Overdue => "the current credential works, and the rotation has been due for more than a day",
             Self::NotGenerated => "the current key is in use, and was stored by hand or before its form changed",
+            Self::CertificateExpires => "the current certificate is valid, and expires soon",
             Self::CurrentMissing => "no version of the secret is AWSCURRENT",
             Self::UnderWay => "a rotation began a few minutes ago",
             Self::Unfinished => "the current credential works, and a rotation was begun and not finished",
@@ -120,6 +125,9 @@ impl Finding {
             }
             Self::NotGenerated => {
                 "Run `aws secretsmanager rotate-secret` for the secret: it draws a key of the form that is stated."
+            }
+            Self::CertificateExpires => {
+                "Run `aws secretsmanager rotate-secret` for the secret, and find out why it was not renewed in time: the log of the function has the error of each attempt."
             }
             Self::CurrentMissing => "Give the secret a value with `aws secretsmanager put-secret-value`.",
             Self::UnderWay => "Wait a few minutes and diagnose again. Do not remove AWSPENDING.",

@@ -230,6 +230,7 @@ impl Findings {
         }
         let on = self.description.rotation_enabled == Some(true);
         match self.current.credential.error() {
+            Some(error) if error.code() == Code::CertificateExpires => (Finding::CertificateExpires, Some(error)),
             _ if !on => (Finding::RotationOff, None),
             _ if self.overdue.is_some() => (Finding::Overdue, None),
             Some(error) => (Finding::NotGenerated, Some(error)),
@@ -287,9 +288,10 @@ impl Findings {
     }
 }
 
-/// Whether the key is in use although a rotation would give it another form. Nothing is wrong with it.
+/// Whether the credential is in use although a rotation would give it another form, or is due. Nothing is wrong with it.
 fn was_not_generated(tried: &Attempt) -> bool {
-    tried.error.as_ref().is_some_and(|error| error.code() == Code::KeyNotGenerated)
+    let codes = [Code::KeyNotGenerated, Code::CertificateExpires];
+    tried.error.as_ref().is_some_and(|error| codes.contains(&error.code()))
 }
 
 #[cfg(test)]

@@ -1,0 +1,305 @@
+//! What the four steps of a rotation do with a certificate, and with an account's key.
+
+mod account;
+mod certificate_secret;
+mod endpoint;
+mod issue;
+mod renewal;
+
+use crate::certificate::rfc3339;
+use crate::dns::Route53;
+use crate::http::Client;
+use crate::outlet::{Handed, Outlets};
+use crate::settings::Settings;
+use account::AccountSecret;
+use certificate_secret::{CertificateSecret, Revocation, WRITTEN, is_certificate};
+use issue::{Issuing, Orders};
+use rotation::clock::Deadline;
+use rotation::document::Document;
+use rotation::protocol::context::StepContext;
+use rotation::protocol::label::Label;
+use rotation::protocol::observation::{Attempt, Observation, PreviousCredential};
+use rotation::protocol::store::PutOutcome;
+use rotation::protocol::target::{
+    Applied, Change, Helper, HelperSecret, Lifetime, OlderVersion, Proof, Proposal, Retired, Target, VersionWithAge,
+    Versions,
+};
+use rotation::{Code, Error, Fact, Result};
+
+/// The certificates of ACME CAs and the accounts there, as a [`Target`].
+pub struct Certificates {
+    settings: Settings,
+    client: Client,
+    route53: Route53,
+    outlets: Outlets,
+    orders: Orders,
+}
+
+/// How often a certificate is handed on again. Each time another rotation has been promoted meanwhile, which takes seconds.
+const MOST_PUT_BACK: u32 = 3;
+
+impl Certificates {
+    /// A target by these settings.
+    ///
+    /// # Errors
+    /// [`Code::CaBundleInvalid`].
+    pub fn new(settings: Settings) -> Result<Self> {
+        let client = Client::new(settings.ca_bundle.as_deref())?;
+        let route53 = Route53::new(settings.route53_endpoint.as_deref());
+        let outlets = Outlets::new(settings.acm_endpoint.as_deref(), settings.s3_endpoint.as_deref());
+        Ok(Self { settings, client, route53, outlets, orders: Orders::default() })
+    }
+
+    /// The account secret that a secret names.
+    ///
+    /// **Invariant:** an account's key signs only for the directory that its own secret names. Otherwise the writer of a secret could
+    /// have it sign for another CA. Test: `an_account_serves_its_own_directory_alone`.
+    async fn account(&self, context: &StepContext<'_>, secret: &CertificateSecret) -> Result<AccountSecret> {
+        let id = &secret.account_secret;
+        if self.settings.account_secrets.as_ref().is_some_and(|allowed| !allowed.contains(id)) {
+            return Err(Error::new(Code::AccountNotAllowed).with(Fact::OtherSecret, id));
+        }
+        let document = context.other_secret(id).await?;
+        let account = AccountSecret::read(&document, &self.settings);
+        let account = account.map_err(|error| error.with_default(Fact::OtherSecret, id))?;
+        if account.directory != secret.directory {
+            let error = Error::new(Code::AccountNotAllowed).with(Fact::OtherSecret, id);
+            return Err(error.with(Fact::Field, "directory").with(Fact::Host, secret.directory.host()));
+        }
+        Ok(account)
+    }
+
+    /// Hands a version's certificate to where the secret says. True if there is such a place.
+    async fn hand_on(&self, context: &StepContext<'_>, secret: &CertificateSecret) -> Result<bool> {
+        let (chain, key) = secret.issued()?;
+        let (own, rest) = (chain.own_pem(), chain.rest_pem());
+        let handed = Handed { certificate: &own, chain: &rest, key };
+        if let Some(arn) = &secret.acm {
+            self.outlets.import(arn, &handed, context.deadline()).await?;
+        }
+        if let Some(bucket) = &secret.bucket {
+            self.outlets.put(bucket, &handed, context.deadline()).await?;
+        }
+        Ok(secret.acm.is_some() || secret.bucket.is_some())
+    }
+
+    /// Hands on the certificate of AWSCURRENT again.
+    ///
+    /// **Invariant:** an invocation that finds afterwards that it was overtaken does this. ACM has no lock, so a request that was held up
+    /// can arrive after a later rotation has handed on its own certificate.
+    /// Test: `a_certificate_that_arrives_late_is_replaced_by_the_current_one`.
+    async fn put_back(&self, context: &StepContext<'_>) -> Result<()> {
+        for _ in 0..MOST_PUT_BACK {
+            let (version, document) = context.current().await?;
+            let current = CertificateSecret::read(&document, &self.settings)?;
+            if current.is_issued() {
+                self.hand_on(context, &current).await?;
+            }
+            if context.is_current(&version).await? {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    async fn revoke(
+        &self,
+        context: &StepContext<'_>,
+        account: &AccountSecret,
+        superseded: &CertificateSecret,
+        reason: Revocation,
+    ) -> Result<()> {
+        let (chain, _) = superseded.issued()?;
+        let directory = crate::acme::Directory::read(&self.client, &account.directory, context.deadline()).await?;
+        let mut session = crate::acme::Session::new(&self.client, directory, account.key()?, context.deadline());
+        session.find_account().await?;
+        let reason = match reason {
+            Revocation::KeyCompromise => 1,
+            Revocation::Superseded => 4,
+        };
+        session.revoke(chain.own(), reason).await
+    }
+}
+
+impl Target for Certificates {
+    const RENEWS: bool = true;
+    /// The key of an account. A certificate needs no other version.
+    const SEARCHES_OLDER_VERSIONS: bool = true;
+
+    type Made = ();
+    /// Neither a CA nor ACM has a lock.
+    type Held = ();
+
+    fn throttles(&self) -> u32 {
+        self.route53.throttles().saturating_add(self.outlets.throttles())
+    }
+
+    /// setSecret needs no account.
+    fn helper_secret(&self, _: &Document) -> Option<Helper> {
+        None
+    }
+
+    async fn propose(&self, context: &StepContext<'_>, current: &Document) -> Result<Proposal<()>> {
+        if !is_certificate(current) {
+            AccountSecret::read(current, &self.settings)?;
+            return Ok(Proposal { document: account::proposed(current)?, made: () });
+        }
+        let secret = CertificateSecret::read(current, &self.settings)?;
+        let account = self.account(context, &secret).await?;
+        let issuing = Issuing {
+            client: &self.client,
+            route53: &self.route53,
+            orders: &self.orders,
+            secret: &secret,
+            account: &account,
+        };
+        let (chain, key) = issuing.issue(context).await?;
+        // A stored value never changes, so one that serves nobody would stop every later step.
+        chain.prove(&key, &secret.names, &secret.trusted(&self.settings)?)?;
+        Ok(Proposal { document: CertificateSecret::with(current, &chain, &key)?, made: () })
+    }
+
+    /// Whichever value was stored, the order for another one has done its work.
+    async fn settle(&self, reader: &StepContext<'_>, (): (), _: PutOutcome) -> Result<()> {
+        self.orders.forget(reader.token());
+        Ok(())
+    }
+
+    async fn apply(&self, context: &StepContext<'_>, versions: Versions<'_>) -> Result<Applied> {
+        if !is_certificate(versions.current) {
+            return account::apply(context, versions, &self.client, &self.settings).await;
+        }
+        versions.unedited(&WRITTEN)?;
+        let pending = CertificateSecret::read(versions.pending, &self.settings)?;
+        // What no client would accept is handed to nobody.
+        pending.prove(&self.settings)?;
+        if pending.acm.is_none() && pending.bucket.is_none() {
+            return Ok(Applied::AlreadyInEffect);
+        }
+        context.still_wanted().await?;
+        let handed = self.hand_on(context, &pending).await;
+        // A request that failed may arrive all the same.
+        if let Err(error) = context.still_wanted().await {
+            if is_overtaken(&error) {
+                self.put_back(context).await?;
+            }
+            return Err(error);
+        }
+        handed?;
+        Ok(Applied::Changed(Change { by: "current", previous: PreviousCredential::Works }))
+    }
+
+    async fn verify(&self, context: &StepContext<'_>, versions: Versions<'_>, proof: Proof) -> Result<()> {
+        if !is_certificate(versions.current) {
+            return account::verify(context, versions, &self.client, &self.settings).await;
+        }
+        versions.unedited(&WRITTEN)?;
+        let pending = CertificateSecret::read(versions.pending, &self.settings)?;
+        pending.prove(&self.settings)?;
+        if proof == Proof::Full && pending.endpoint.is_some() {
+            let current = CertificateSecret::read(versions.current, &self.settings)?;
+            endpoint::serves_one_of(context, &pending, &current, &self.settings).await?;
+        }
+        Ok(())
+    }
+
+    async fn release(&self, (): ()) {}
+
+    async fn retire(&self, context: &StepContext<'_>, versions: Versions<'_>) -> Result<Retired> {
+        if !is_certificate(versions.current) {
+            return Ok(Retired::Nothing);
+        }
+        let pending = CertificateSecret::read(versions.pending, &self.settings)?;
+        let superseded = CertificateSecret::read(versions.current, &self.settings)?;
+        let Some(reason) = pending.revocation.filter(|_| superseded.is_issued()) else { return Ok(Retired::Nothing) };
+        // Somebody may have gone back to the previous certificate since the promotion.
+        if !context.is_current(context.token()).await? {
+            return Err(Error::new(Code::WriteConflict).with(Fact::Version, context.token()));
+        }
+        let account = self.account(context, &pending).await?;
+        let revoked = self.revoke(context, &account, &superseded, reason).await;
+        revoked.map(|()| Retired::Previous).map_err(|error| error.recoded(Code::CertificateNotRevoked))
+    }
+
+    async fn check(&self, context: &StepContext<'_>, current: VersionWithAge<'_>) -> Result<Retired> {
+        if !is_certificate(current.document) {
+            let account = AccountSecret::read(current.document, &self.settings)?;
+            return account.check(&self.client, context.deadline()).await.map(|()| Retired::Nothing);
+        }
+        let secret = CertificateSecret::read(current.document, &self.settings)?;
+        let account = self.account(context, &secret).await?;
+        let tried = account.attempt(&self.client, context.deadline()).await;
+        let tried = tried.map_err(|error| error.with_default(Fact::OtherSecret, &secret.account_secret))?;
+        if let Some(error) = tried.error {
+            return Err(error.with_default(Fact::OtherSecret, &secret.account_secret));
+        }
+        // Before its first rotation, a secret has no certificate.
+        if secret.is_issued() {
+            secret.prove(&self.settings)?;
+        }
+        Ok(Retired::Nothing)
+    }
+
+    async fn attempt(&self, context: &StepContext<'_>, versions: Versions<'_>, label: Label) -> Result<Attempt> {
+        if is_certificate(versions.current) != is_certificate(versions.pending) {
+            return Err(Error::new(Code::PendingMismatch).with(Fact::Field, "names"));
+        }
+        if !is_certificate(versions.pending) {
+            return AccountSecret::read(versions.pending, &self.settings)?
+                .attempt(&self.client, context.deadline())
+                .await;
+        }
+        let secret = CertificateSecret::read(versions.pending, &self.settings)?;
+        Ok(match secret.prove(&self.settings) {
+            Ok(facts) if label == Label::Current && facts.lifetime(false).is_short() => {
+                let error = Error::new(Code::CertificateExpires).with(Fact::What, rfc3339(facts.not_after));
+                Attempt { observation: Observation::Works, error: Some(error) }
+            }
+            Ok(_) => Attempt::WORKS,
+            Err(error) => Attempt { observation: Observation::Rejected, error: Some(error) },
+        })
+    }
+
+    fn older(&self, _: &StepContext<'_>, versions: Versions<'_>) -> OlderVersion {
+        let accounts = !is_certificate(versions.current) && !is_certificate(versions.pending);
+        if accounts && account::is_worthwhile(versions, &self.settings) {
+            OlderVersion::Worthwhile
+        } else {
+            OlderVersion::Useless
+        }
+    }
+
+    async fn lifetime(&self, secret: &str, current: &Document, deadline: Deadline) -> Result<Option<Lifetime>> {
+        if !is_certificate(current) {
+            return Ok(None);
+        }
+        let version = CertificateSecret::read(current, &self.settings)?;
+        if !version.is_issued() {
+            return Ok(None);
+        }
+        renewal::lifetime(&self.client, secret, &version, deadline).await.map(Some)
+    }
+
+    async fn attempt_helper_secret(
+        &self,
+        context: &StepContext<'_>,
+        current: &Document,
+    ) -> Result<Option<HelperSecret>> {
+        if !is_certificate(current) {
+            return Ok(None);
+        }
+        let secret = CertificateSecret::read(current, &self.settings)?;
+        let tried = match self.account(context, &secret).await {
+            Ok(account) => account.attempt(&self.client, context.deadline()).await.unwrap_or_else(Attempt::unknown),
+            Err(error) => Attempt::unknown(error),
+        };
+        // Whatever became of the certificate, the account orders another one.
+        Ok(Some(HelperSecret { secret: secret.account_secret, rescues: true, tried: Some(tried) }))
+    }
+}
+
+/// Whether the labels say that the version is not to be put into effect any more.
+fn is_overtaken(error: &Error) -> bool {
+    let codes = [Code::VersionUnknown, Code::VersionNotPending, Code::WriteConflict, Code::RotationDisabled];
+    codes.contains(&error.code())
+}

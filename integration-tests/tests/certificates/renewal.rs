@@ -1,0 +1,78 @@
+//! The daily look begins the renewals that the CA suggests.
+
+use integration_tests::certificates::{Secret, World};
+use lab::servers::pebble::Options;
+use serde_json::{Value, json};
+
+async fn watched(world: &World) -> Value {
+    let outcome = world.lab.invoke(&json!({"Step": "watch"})).await;
+    serde_json::from_slice(&outcome.payload).expect("an answer")
+}
+
+async fn suggests(world: &World, secret: &Secret<'_>, start: &str, end: &str) {
+    let certificate = secret.field("AWSCURRENT", "certificate").await;
+    world.pebble.set_renewal(&certificate, start, end).await.expect("Pebble takes it");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_certificate_is_renewed_when_the_ca_suggests_it() {
+    let world = World::start(Options::default()).await;
+    // Without a profile Pebble chooses one at random.
+    let long = json!({"rotation": {"profile": "default"}});
+    let secret = world.secret(&["example.com", "*.example.com"], long.clone()).await;
+    secret.rotated().await;
+    let other = world.secret(&["example.net"], long).await;
+    other.rotated().await;
+    let first = secret.field("AWSCURRENT", "certificate").await;
+
+    let answer = watched(&world).await;
+    assert_eq!((&answer["served"], &answer["renewed"], &answer["warnings"]), (&json!(3), &json!([]), &json!([])));
+    assert_eq!((&answer["daysLeft"], &answer["expiring"]), (&json!(89), &json!([])), "{answer}");
+
+    // The window is reached.
+    suggests(&world, &secret, "2026-01-01T00:00:00Z", "2026-01-02T00:00:00Z").await;
+    let answer = watched(&world).await;
+    assert_eq!(answer["renewed"], json!([secret.arn]), "{answer}");
+    secret.settled().await;
+    assert_ne!(secret.field("AWSCURRENT", "certificate").await, first);
+    assert_eq!(secret.field("AWSPREVIOUS", "certificate").await, first);
+    // The new certificate has a window of its own.
+    assert_eq!(watched(&world).await["renewed"], json!([]));
+    // The window is far away, although a third of a life is not left: the CA knows better.
+    suggests(&world, &secret, "2099-01-01T00:00:00Z", "2099-01-02T00:00:00Z").await;
+    assert_eq!(watched(&world).await["renewed"], json!([]));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_short_life_is_not_told_as_short_and_its_order_names_what_it_replaces() {
+    let world = World::start(Options::default()).await;
+    let secret = world.secret(&["example.com"], json!({"rotation": {"profile": "shortlived"}})).await;
+    secret.rotated().await;
+    let answer = watched(&world).await;
+    assert_eq!((&answer["daysLeft"], &answer["expiring"], &answer["renewed"]), (&json!(5), &json!([]), &json!([])));
+    // Two orders replace the same certificate: the second one is refused, and made without.
+    let first = secret.at("AWSCURRENT").await;
+    secret.rotated().await;
+    secret.put(&first).await;
+    secret.rotated().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_diagnosis_tells_of_a_certificate_that_serves_nobody() {
+    let world = World::start(Options::default()).await;
+    let secret = world.secret(&["example.com"], json!({})).await;
+    secret.rotated().await;
+    let diagnosed = async || {
+        let outcome = world.lab.invoke(&json!({"Step": "diagnose", "SecretId": secret.arn})).await;
+        serde_json::from_slice::<Value>(&outcome.payload).expect("an answer")
+    };
+    assert_eq!(diagnosed().await["finding"], "healthy");
+    let mut value = secret.at("AWSCURRENT").await;
+    value["privateKey"] = "hunter2".into();
+    secret.put(&value).await;
+    let answer = diagnosed().await;
+    assert_eq!(answer["finding"], "previous-in-effect", "{answer}");
+    assert!(!answer.to_string().contains("hunter2"));
+    secret.rotated().await;
+    assert_eq!(diagnosed().await["finding"], "healthy");
+}
