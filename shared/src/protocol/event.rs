@@ -144,8 +144,12 @@ impl Request {
             Some("history") => Ok(Self::History { secret: secret()? }),
             Some("rotateNow") => Ok(Self::RotateNow { secret: secret()? }),
             // What CloudWatch sends for a custom widget. Its parameters may be left out.
-            None if payload.get("describe") == Some(&Value::Bool(true)) => Ok(Self::Help),
-            None if payload.get("widgetContext").is_some_and(Value::is_object) => wanted(payload).map(Self::Status),
+            None if payload.get("Step").is_none() && payload.get("describe") == Some(&Value::Bool(true)) => {
+                Ok(Self::Help)
+            }
+            None if payload.get("Step").is_none() && payload.get("widgetContext").is_some_and(Value::is_object) => {
+                wanted(payload).map(Self::Status)
+            }
             _ => Event::parse(payload).map(Self::Rotate),
         }
     }
