@@ -398,6 +398,12 @@ class Example(unittest.TestCase):
         arn = ALTERNATING["Resources"]["Schedule"]["Properties"]["RotationLambdaARN"]
         self.assertEqual(arn, {"Fn::GetAtt": ["Lockstep", "Outputs.PostgresFunctionArn"]})
 
+    def test_deleting_an_example_leaves_host_and_port_in_the_secret(self):
+        # Secrets Manager takes them out when the attachment is deleted.
+        for example in (EXAMPLE, ALTERNATING):
+            for it in (example["Resources"]["Secret"], example["Resources"]["Attachment"]):
+                self.assertEqual((it.get("DeletionPolicy"), it.get("UpdateReplacePolicy")), ("Retain", "Retain"))
+
     def test_the_nested_stack_gets_parameters_that_it_has(self):
         nested = ALTERNATING["Resources"]["Lockstep"]["Properties"]
         self.assertEqual((ROOT / "examples/deploy" / nested["TemplateURL"]).resolve(), ROOT / "template.yaml")

@@ -241,7 +241,8 @@ async fn a_password_that_somebody_changed_is_mended_from_the_mail() {
 /// A client that waits for a minute and sends the event again has a server refuse three times as many logins.
 #[test]
 fn no_command_sends_an_event_to_a_function_twice() {
-    let pages = ["docs/runbooks/terminal.sh", "docs/deploy.md", "events/README.md", "examples/deploy/README.md"];
+    let pages =
+        ["docs/runbooks/terminal.sh", "docs/deploy.md", "events/README.md", "examples/deploy/README.md", "README.md"];
     for page in pages {
         let text = std::fs::read_to_string(directory().join("../..").join(page)).expect("the page is there");
         let text = text.replace("\\\n", " ");
