@@ -32,7 +32,7 @@ pub struct PublishedSet {
 pub enum Change {
     /// A key of the secret is missing.
     Missing(String),
-    /// A key of the secret has another public part.
+    /// The entry of a key of the secret is another one, or is not the only one with its id.
     Replaced(String),
     /// A key that no rotation of this secret has added.
     Added(String),
@@ -70,14 +70,18 @@ impl PublishedSet {
         Value::Object(members).to_string()
     }
 
-    /// The key of this id.
-    pub fn key(&self, kid: &str) -> Option<&Value> {
-        self.keys.iter().find(|key| kid_of(key) == kid)
+    /// The entries with this id.
+    pub fn entries(&self, kid: &str) -> impl Iterator<Item = &Value> {
+        self.keys.iter().filter(move |key| kid_of(key) == kid)
     }
 
-    /// Whether it has this very key.
+    /// Whether it has this very key, and nothing else under the key's id.
+    ///
+    /// **Invariant:** an id has one entry. Some verifiers try each entry of an id, so a second one would let its owner sign tokens; others
+    /// refuse all tokens then. Test: `a_second_entry_with_a_known_id_is_noticed_and_removed`.
     pub fn has(&self, jwk: &Value) -> bool {
-        self.key(kid_of(jwk)).is_some_and(|key| Material::of(key).is_some() && Material::of(key) == Material::of(jwk))
+        let mut entries = self.entries(kid_of(jwk));
+        entries.next().is_some_and(|entry| is_same(entry, jwk)) && entries.next().is_none()
     }
 
     /// Since when the key of this id is in it. `None` if nobody noted that.
@@ -150,7 +154,7 @@ impl PublishedSet {
         let expected: Vec<_> = secret.signers().map(|key| key.jwk()).chain(previous).collect();
         let missing = expected.iter().filter(|jwk| !self.has(jwk)).map(|jwk| {
             let kid = kid_of(jwk).to_owned();
-            if self.key(&kid).is_some() { Change::Replaced(kid) } else { Change::Missing(kid) }
+            if self.entries(&kid).next().is_some() { Change::Replaced(kid) } else { Change::Missing(kid) }
         });
         let all: Vec<_> = secret.public_keys().iter().map(|jwk| kid_of(jwk).to_owned()).collect();
         let added = self.keys.iter().map(|key| kid_of(key).to_owned());
@@ -164,7 +168,9 @@ impl Change {
     pub fn warning(&self) -> Error {
         let (what, kid) = match self {
             Self::Missing(kid) => ("a key was missing, and is back", kid),
-            Self::Replaced(kid) => ("a key had another public part, and is as it was", kid),
+            Self::Replaced(kid) => {
+                ("a key's entry was changed, or was not the only one with its id, and is as it was", kid)
+            }
             Self::Added(kid) => ("a key is there that no rotation of this secret added", kid),
         };
         Error::new(Code::PublishedSetChanged).with(Fact::What, what).with(Fact::KeyId, kid)
@@ -172,7 +178,12 @@ impl Change {
 }
 
 fn secret_signs(set: &PublishedSet, secret: &SigningSecret) -> bool {
-    secret.signers().any(|key| set.has(&key.jwk()))
+    secret.signers().any(|key| set.entries(&key.kid).any(|entry| is_same(entry, &key.jwk())))
+}
+
+/// Whether the entry is this key.
+fn is_same(entry: &Value, jwk: &Value) -> bool {
+    Material::of(entry).is_some() && Material::of(entry) == Material::of(jwk)
 }
 
 fn kid_of(jwk: &Value) -> &str {
@@ -213,6 +224,10 @@ mod tests {
 
     fn owner(secret: &SigningSecret) -> Owner<'_> {
         Owner { fingerprint: "this", secret }
+    }
+
+    fn holds(set: &PublishedSet, kid: &str) -> bool {
+        set.entries(kid).next().is_some()
     }
 
     fn dates() -> Dates {
@@ -264,13 +279,13 @@ mod tests {
         set.keys.push(given_up.jwk());
         set.since.insert(given_up.kid.clone(), NOW);
         let kept = set.trimmed(owner(&secret), NOW, dates()).unwrap();
-        assert!(kept.key("old").is_some() && kept.key("foreign").is_some() && kept.key(&given_up.kid).is_none());
+        assert!(holds(&kept, "old") && holds(&kept, "foreign") && !holds(&kept, &given_up.kid));
         let later = set.trimmed(owner(&secret), NOW + 5, dates()).unwrap();
-        assert!(later.key("old").is_none() && later.has(&secret.current.as_ref().unwrap().jwk()));
+        assert!(!holds(&later, "old") && later.has(&secret.current.as_ref().unwrap().jwk()));
         assert_eq!(set.changes(owner(&secret), NOW, dates()), [Change::Added("foreign".to_owned())]);
 
         secret.revoked.push(Revoked { kid: "old".to_owned(), revoked_at: NOW });
-        assert!(set.trimmed(owner(&secret), NOW, dates()).unwrap().key("old").is_none());
+        assert!(!holds(&set.trimmed(owner(&secret), NOW, dates()).unwrap(), "old"));
         assert!(later.grown(owner(&secret), NOW, dates()).is_none(), "a leaked key is back");
     }
 
@@ -287,5 +302,23 @@ mod tests {
         let back = changed.grown(owner(&secret), NOW + 3, dates()).unwrap();
         assert_eq!(back.changes(owner(&secret), NOW + 3, dates()), []);
         assert_eq!(back.since(&current.kid), Some(NOW + 3), "it was away meanwhile");
+    }
+
+    #[test]
+    fn a_second_entry_with_a_known_id_is_noticed_and_removed() {
+        let secret = secret();
+        let set = PublishedSet::default().grown(owner(&secret), NOW, dates()).unwrap();
+        let current = secret.current.as_ref().unwrap();
+        for kid in [current.kid.as_str(), "old"] {
+            for first in [true, false] {
+                let mut doubled = set.clone();
+                let place = if first { 0 } else { doubled.keys.len() };
+                doubled.keys.insert(place, key().material().jwk(kid, Algorithm::Es256));
+                assert_eq!(doubled.changes(owner(&secret), NOW, dates()), [Change::Replaced(kid.to_owned())]);
+                let back = doubled.grown(owner(&secret), NOW, dates()).unwrap();
+                assert_eq!(back.entries(kid).count(), 1);
+                assert_eq!(back.changes(owner(&secret), NOW, dates()), []);
+            }
+        }
     }
 }

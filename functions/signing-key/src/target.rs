@@ -139,18 +139,28 @@ impl SigningKeys {
     async fn is_published(&self, context: &StepContext<'_>, secret: &SigningSecret) -> Result<()> {
         for place in &secret.places {
             let found = self.outlets.read(place, context.deadline()).await?;
-            let missing = |kid: &str| {
+            let changed = |kid: &str| {
+                let is_there = found.set.entries(kid).next().is_some();
+                let what = if is_there {
+                    "a key's entry was changed, or is not the only one with its id"
+                } else {
+                    "a key is missing"
+                };
                 let error = Error::new(Code::PublishedSetChanged).with(Fact::Field, place);
-                error.with(Fact::What, "a key is missing").with(Fact::KeyId, kid)
+                error.with(Fact::What, what).with(Fact::KeyId, kid)
             };
             for key in secret.signers() {
-                let material = found.set.key(&key.kid).and_then(Material::of).ok_or_else(|| missing(&key.kid))?;
-                verifies(key, &material)?;
+                if !found.set.has(&key.jwk()) {
+                    return Err(changed(&key.kid));
+                }
+                for published in found.set.entries(&key.kid) {
+                    verifies(key, &Material::of(published).ok_or_else(|| changed(&key.kid))?)?;
+                }
             }
             let previous = secret.previous.iter().filter(|one| one.retire_at > now() && !secret.is_revoked(&one.kid));
             for one in previous {
                 if !found.set.has(&one.public_key) {
-                    return Err(missing(&one.kid));
+                    return Err(changed(&one.kid));
                 }
             }
         }
