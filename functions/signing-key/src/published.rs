@@ -92,19 +92,18 @@ impl PublishedSet {
     /// Checks that the set is this secret's, or may become it.
     ///
     /// **Invariant:** a set belongs to one secret. Otherwise whoever may write one secret could add keys to another secret's set, and sign
-    /// tokens that its verifiers accept. Test: `a_set_of_another_secret_is_left_alone`.
+    /// tokens that its verifiers accept. A private key of the set does not make it another secret's: whoever has stolen one could take the
+    /// set over, and the emergency of its owner would be refused. Test: `a_set_of_another_secret_is_left_alone`.
     ///
     /// # Errors
     /// [`Code::OutletTaken`].
     pub fn is_of(&self, owner: Owner<'_>) -> Result<()> {
         let taken = |found: &str| Err(Error::new(Code::OutletTaken).with(Fact::Found, found));
-        // Who has the private part of a key in it may speak for it: somebody published it by hand, or the secret was copied.
-        if secret_signs(self, owner.secret) || (self.owner.is_none() && self.keys.is_empty()) {
-            return Ok(());
-        }
         match &self.owner {
             Some(fingerprint) if fingerprint == owner.fingerprint => Ok(()),
             Some(_) => taken("keys of another secret"),
+            // Somebody published a key by hand. Who has its private part may speak for it.
+            None if self.keys.is_empty() || secret_signs(self, owner.secret) => Ok(()),
             None => taken("keys of somebody else"),
         }
     }
@@ -261,7 +260,9 @@ mod tests {
         let (mine, yours) = (secret(), secret());
         let set = PublishedSet::default().grown(Owner { fingerprint: "other", secret: &yours }, NOW, dates()).unwrap();
         assert_eq!(set.is_of(owner(&mine)).unwrap_err().code(), Code::OutletTaken);
-        set.is_of(owner(&yours)).unwrap();
+        let stolen = set.is_of(Owner { fingerprint: "this", secret: &yours }).unwrap_err();
+        assert_eq!(stolen.code(), Code::OutletTaken, "a private key of the set does not make it one's own");
+        set.is_of(Owner { fingerprint: "other", secret: &mine }).unwrap();
         let by_hand = PublishedSet { owner: None, ..set };
         assert_eq!(by_hand.is_of(owner(&mine)).unwrap_err().code(), Code::OutletTaken);
         by_hand.is_of(owner(&yours)).unwrap();
