@@ -28,6 +28,7 @@
 //! **Invariant:** the next key is added to a place only once the key that is about to sign has been there for `maxCache`. Otherwise a place
 //! that was emptied, or named just now, would have a key for the first time as it signs. Test: `a_place_that_was_emptied_is_filled_first`.
 
+use crate::each::EachPlace;
 use crate::key::SigningKey;
 use crate::key::jwk::Material;
 use crate::outlet::{Found, Outlets, Written};
@@ -125,43 +126,62 @@ impl SigningKeys {
     async fn trim(&self, context: &StepContext<'_>, secret: &SigningSecret, dates: Dates) -> Result<Retired> {
         let fingerprint = fingerprint(context);
         let owner = Owner { fingerprint: &fingerprint, secret };
-        let mut retired = Retired::Nothing;
+        let (mut retired, mut each) = (Retired::Nothing, EachPlace::default());
         for place in &secret.places {
             let trimmed = |set: &PublishedSet| set.trimmed(owner, now(), dates);
-            if self.change(context, place, (owner, Guard::Promoted), &trimmed).await? {
+            if each.keep(self.change(context, place, (owner, Guard::Promoted), &trimmed).await) == Some(true) {
                 retired = Retired::Previous;
             }
         }
-        Ok(retired)
+        each.end(|warning| context.warn(warning)).map(|()| retired)
+    }
+
+    /// The daily look at one place.
+    async fn look_in(&self, context: &StepContext<'_>, place: &Place, owner: Owner<'_>, dates: Dates) -> Result<()> {
+        let found = self.outlets.read(place, context.deadline()).await?;
+        for change in found.set.changes(owner, now(), dates) {
+            context.warn(change.warning().with(Fact::Field, place));
+        }
+        let kept = |set: &PublishedSet| {
+            let grown = set.grown(owner, now(), dates);
+            let trimmed = grown.as_ref().unwrap_or(set).trimmed(owner, now(), dates);
+            trimmed.or(grown).filter(|kept| kept != set)
+        };
+        self.change(context, place, (owner, Guard::Settled), &kept).await.map(|_| ())
     }
 
     /// Checks, in every place, that verifiers find the version's keys and verify what it signs.
-    async fn is_published(&self, context: &StepContext<'_>, secret: &SigningSecret) -> Result<()> {
+    async fn is_published(&self, context: &StepContext<'_>, secret: &SigningSecret, mut each: EachPlace) -> Result<()> {
         for place in &secret.places {
-            let found = self.outlets.read(place, context.deadline()).await?;
-            let changed = |kid: &str| {
-                let is_there = found.set.entries(kid).next().is_some();
-                let what = if is_there {
-                    "a key's entry was changed, or is not the only one with its id"
-                } else {
-                    "a key is missing"
-                };
-                let error = Error::new(Code::PublishedSetChanged).with(Fact::Field, place);
-                error.with(Fact::What, what).with(Fact::KeyId, kid)
+            each.keep(self.is_published_in(context, place, secret).await);
+        }
+        each.end(|warning| context.warn(warning))
+    }
+
+    async fn is_published_in(&self, context: &StepContext<'_>, place: &Place, secret: &SigningSecret) -> Result<()> {
+        let found = self.outlets.read(place, context.deadline()).await?;
+        let changed = |kid: &str| {
+            let is_there = found.set.entries(kid).next().is_some();
+            let what = if is_there {
+                "a key's entry was changed, or is not the only one with its id"
+            } else {
+                "a key is missing"
             };
-            for key in secret.signers() {
-                if !found.set.has(&key.jwk()) {
-                    return Err(changed(&key.kid));
-                }
-                for published in found.set.entries(&key.kid) {
-                    verifies(key, &Material::of(published).ok_or_else(|| changed(&key.kid))?)?;
-                }
+            let error = Error::new(Code::PublishedSetChanged).with(Fact::Field, place);
+            error.with(Fact::What, what).with(Fact::KeyId, kid)
+        };
+        for key in secret.signers() {
+            if !found.set.has(&key.jwk()) {
+                return Err(changed(&key.kid));
             }
-            let previous = secret.previous.iter().filter(|one| one.retire_at > now() && !secret.is_revoked(&one.kid));
-            for one in previous {
-                if !found.set.has(&one.public_key) {
-                    return Err(changed(&one.kid));
-                }
+            for published in found.set.entries(&key.kid) {
+                verifies(key, &Material::of(published).ok_or_else(|| changed(&key.kid))?)?;
+            }
+        }
+        let previous = secret.previous.iter().filter(|one| one.retire_at > now() && !secret.is_revoked(&one.kid));
+        for one in previous {
+            if !found.set.has(&one.public_key) {
+                return Err(changed(&one.kid));
             }
         }
         Ok(())
@@ -214,6 +234,11 @@ impl Guard {
 /// Whether the key that signs is left because it has leaked.
 fn ends_tokens(current: &SigningSecret, pending: &SigningSecret) -> bool {
     current.current.as_ref().is_some_and(|key| pending.is_revoked(&key.kid))
+}
+
+/// Whether the pending version ends a key that has leaked.
+fn is_emergency(current: &SigningSecret, pending: &SigningSecret) -> bool {
+    pending.revoked.iter().any(|one| !current.is_revoked(&one.kid))
 }
 
 /// The two versions, once nothing but what a rotation writes differs and the pending one can follow the current one.
@@ -309,17 +334,20 @@ impl Target for SigningKeys {
 
     async fn apply(&self, context: &StepContext<'_>, versions: Versions<'_>) -> Result<Applied> {
         let (current, pending) = followed(versions)?;
+        let mut each = EachPlace::new(is_emergency(&current, &pending));
         for place in &pending.places {
-            self.opened(context, place, (&current, &pending)).await?;
+            each.keep(self.opened(context, place, (&current, &pending)).await);
         }
+        each.end(|warning| context.warn(warning))?;
         let fingerprint = fingerprint(context);
         let owner = Owner { fingerprint: &fingerprint, secret: &pending };
         // It is not promoted yet, so the key that signs now goes on until then. A key that has leaked stays for so long, too.
         let promoted_later = Dates { rotated: None, changed: Some(now()) };
-        let mut changed = false;
+        let (mut changed, mut each) = (false, EachPlace::new(is_emergency(&current, &pending)));
         for place in &pending.places {
-            changed |= self.grow(context, place, owner, promoted_later).await?;
+            changed |= each.keep(self.grow(context, place, owner, promoted_later).await) == Some(true);
         }
+        each.end(|warning| context.warn(warning))?;
         if changed {
             return Ok(Applied::Changed(Change { by: "function", previous: PreviousCredential::Works }));
         }
@@ -327,11 +355,11 @@ impl Target for SigningKeys {
     }
 
     async fn verify(&self, context: &StepContext<'_>, versions: Versions<'_>, _: Proof) -> Result<()> {
-        let (_, pending) = followed(versions)?;
+        let (current, pending) = followed(versions)?;
         for key in pending.signers() {
             verifies(key, key.material())?;
         }
-        self.is_published(context, &pending).await
+        self.is_published(context, &pending, EachPlace::new(is_emergency(&current, &pending))).await
     }
 
     async fn release(&self, (): ()) {}
@@ -352,7 +380,7 @@ impl Target for SigningKeys {
             }
             return Ok(Retired::Nothing);
         }
-        self.is_published(context, &secret).await?;
+        self.is_published(context, &secret, EachPlace::default()).await?;
         Ok(Retired::Nothing)
     }
 
@@ -365,7 +393,10 @@ impl Target for SigningKeys {
         if label != Label::Current || secret.next.is_none() {
             return Ok(Attempt::WORKS);
         }
-        Ok(self.is_published(context, &secret).await.map_or_else(Attempt::unknown, |()| Attempt::WORKS))
+        Ok(self
+            .is_published(context, &secret, EachPlace::default())
+            .await
+            .map_or_else(Attempt::unknown, |()| Attempt::WORKS))
     }
 
     async fn attempt_helper_secret(&self, _: &StepContext<'_>, _: &Document) -> Result<Option<HelperSecret>> {
@@ -379,18 +410,10 @@ impl Target for SigningKeys {
         }
         let (fingerprint, dates) = (fingerprint(context), dates(context));
         let owner = Owner { fingerprint: &fingerprint, secret: &secret };
+        let mut each = EachPlace::default();
         for place in &secret.places {
-            let found = self.outlets.read(place, context.deadline()).await?;
-            for change in found.set.changes(owner, now(), dates) {
-                context.warn(change.warning().with(Fact::Field, place));
-            }
-            let kept = |set: &PublishedSet| {
-                let grown = set.grown(owner, now(), dates);
-                let trimmed = grown.as_ref().unwrap_or(set).trimmed(owner, now(), dates);
-                trimmed.or(grown).filter(|kept| kept != set)
-            };
-            self.change(context, place, (owner, Guard::Settled), &kept).await?;
+            each.keep(self.look_in(context, place, owner, dates).await);
         }
-        Ok(())
+        each.end(|warning| context.warn(warning))
     }
 }
