@@ -36,6 +36,8 @@ pub enum Change {
     Replaced(String),
     /// A key that no rotation of this secret has added.
     Added(String),
+    /// A key that is noted as one of a rotation, but that no version of the secret names. A rotation that was given up leaves such a key.
+    Unnamed(String),
 }
 
 /// The secret that owns a set, and what its keys should be.
@@ -84,9 +86,9 @@ impl PublishedSet {
         entries.next().is_some_and(|entry| is_same(entry, jwk)) && entries.next().is_none()
     }
 
-    /// Since when the key of this id is in it. `None` if nobody noted that.
-    pub fn since(&self, kid: &str) -> Option<u64> {
-        self.since.get(kid).copied()
+    /// Since when the key of this id is in it. `None` if nobody noted that, or noted a time to come.
+    pub fn since(&self, kid: &str, now: u64) -> Option<u64> {
+        self.since.get(kid).copied().filter(|since| *since <= now)
     }
 
     /// Checks that the set is this secret's, or may become it.
@@ -121,7 +123,8 @@ impl PublishedSet {
                 set.since.insert(kid, now);
                 set.keys.push(jwk);
             } else {
-                set.since.entry(kid).or_insert(now);
+                // A time to come would hold up every rotation.
+                set.since.entry(kid).and_modify(|since| *since = (*since).min(now)).or_insert(now);
             }
         }
         (set != *self).then_some(set)
@@ -146,8 +149,11 @@ impl PublishedSet {
         (set != *self).then_some(set)
     }
 
-    /// What somebody else has changed in the set.
-    pub fn changes(&self, owner: Owner<'_>, now: u64, dates: Dates) -> Vec<Change> {
+    /// What somebody else has changed in the set. `others` are further ids that a version of the secret names.
+    ///
+    /// **Invariant:** the set's own notes excuse no key: whoever may write the set may write them. Test:
+    /// `a_key_that_the_notes_alone_name_is_told_before_it_leaves`.
+    pub fn changes(&self, owner: Owner<'_>, now: u64, dates: Dates, others: &[String]) -> Vec<Change> {
         let secret = owner.secret;
         let previous = still_public(secret, now, dates).into_iter().map(|one| one.public_key);
         let expected: Vec<_> = secret.signers().map(|key| key.jwk()).chain(previous).collect();
@@ -155,10 +161,12 @@ impl PublishedSet {
             let kid = kid_of(jwk).to_owned();
             if self.entries(&kid).next().is_some() { Change::Replaced(kid) } else { Change::Missing(kid) }
         });
-        let all: Vec<_> = secret.public_keys().iter().map(|jwk| kid_of(jwk).to_owned()).collect();
-        let added = self.keys.iter().map(|key| kid_of(key).to_owned());
-        let added = added.filter(|kid| !all.contains(kid) && !self.since.contains_key(kid) && !secret.is_revoked(kid));
-        missing.chain(added.map(Change::Added)).collect()
+        let mut all = secret.kids();
+        all.extend(others.iter().cloned());
+        let unknown = self.keys.iter().map(|key| kid_of(key).to_owned());
+        let unknown = unknown.filter(|kid| !all.contains(kid) && !secret.is_revoked(kid));
+        let noted = |kid| if self.since.contains_key(&kid) { Change::Unnamed(kid) } else { Change::Added(kid) };
+        missing.chain(unknown.map(noted)).collect()
     }
 }
 
@@ -171,6 +179,10 @@ impl Change {
                 ("a key's entry was changed, or was not the only one with its id, and is as it was", kid)
             }
             Self::Added(kid) => ("a key is there that no rotation of this secret added", kid),
+            Self::Unnamed(kid) => (
+                "a key is there that the secret does not name, and leaves: it is of a rotation that was given up, or somebody added it",
+                kid,
+            ),
         };
         Error::new(Code::PublishedSetChanged).with(Fact::What, what).with(Fact::KeyId, kid)
     }
@@ -238,10 +250,10 @@ mod tests {
         let secret = secret();
         let set = PublishedSet::default().grown(owner(&secret), NOW, dates()).unwrap();
         assert!(secret.public_keys().iter().all(|jwk| set.has(jwk)));
-        assert_eq!(set.since("old"), Some(NOW));
+        assert_eq!(set.since("old", NOW), Some(NOW));
         assert_eq!(PublishedSet::read(&set.text()), Some(set.clone()));
         assert_eq!(set.grown(owner(&secret), NOW + 3, dates()), None);
-        assert_eq!(set.changes(owner(&secret), NOW, dates()), []);
+        assert_eq!(set.changes(owner(&secret), NOW, dates(), &[]), []);
         for text in ["", "[]", "{}", r#"{"keys":1}"#] {
             assert_eq!(PublishedSet::read(text), None, "{text}");
         }
@@ -283,7 +295,9 @@ mod tests {
         assert!(holds(&kept, "old") && holds(&kept, "foreign") && !holds(&kept, &given_up.kid));
         let later = set.trimmed(owner(&secret), NOW + 5, dates()).unwrap();
         assert!(!holds(&later, "old") && later.has(&secret.current.as_ref().unwrap().jwk()));
-        assert_eq!(set.changes(owner(&secret), NOW, dates()), [Change::Added("foreign".to_owned())]);
+        let expected = [Change::Added("foreign".to_owned()), Change::Unnamed(given_up.kid.clone())];
+        assert_eq!(set.changes(owner(&secret), NOW, dates(), &[]), expected);
+        assert_eq!(set.changes(owner(&secret), NOW, dates(), std::slice::from_ref(&given_up.kid)).len(), 1);
 
         secret.revoked.push(Revoked { kid: "old".to_owned(), revoked_at: NOW });
         assert!(!holds(&set.trimmed(owner(&secret), NOW, dates()).unwrap(), "old"));
@@ -299,10 +313,10 @@ mod tests {
         changed.keys.retain(|one| kid_of(one) != current.kid && kid_of(one) != next.kid);
         changed.keys.push(key().material().jwk(&next.kid, Algorithm::Es256));
         let expected = [Change::Missing(current.kid.clone()), Change::Replaced(next.kid.clone())];
-        assert_eq!(changed.changes(owner(&secret), NOW, dates()), expected);
+        assert_eq!(changed.changes(owner(&secret), NOW, dates(), &[]), expected);
         let back = changed.grown(owner(&secret), NOW + 3, dates()).unwrap();
-        assert_eq!(back.changes(owner(&secret), NOW + 3, dates()), []);
-        assert_eq!(back.since(&current.kid), Some(NOW + 3), "it was away meanwhile");
+        assert_eq!(back.changes(owner(&secret), NOW + 3, dates(), &[]), []);
+        assert_eq!(back.since(&current.kid, NOW + 3), Some(NOW + 3), "it was away meanwhile");
     }
 
     #[test]
@@ -315,11 +329,32 @@ mod tests {
                 let mut doubled = set.clone();
                 let place = if first { 0 } else { doubled.keys.len() };
                 doubled.keys.insert(place, key().material().jwk(kid, Algorithm::Es256));
-                assert_eq!(doubled.changes(owner(&secret), NOW, dates()), [Change::Replaced(kid.to_owned())]);
+                assert_eq!(doubled.changes(owner(&secret), NOW, dates(), &[]), [Change::Replaced(kid.to_owned())]);
                 let back = doubled.grown(owner(&secret), NOW, dates()).unwrap();
                 assert_eq!(back.entries(kid).count(), 1);
-                assert_eq!(back.changes(owner(&secret), NOW, dates()), []);
+                assert_eq!(back.changes(owner(&secret), NOW, dates(), &[]), []);
             }
         }
+    }
+
+    #[test]
+    fn a_key_that_the_notes_alone_name_is_told_before_it_leaves() {
+        let secret = secret();
+        let mut set = PublishedSet::default().grown(owner(&secret), NOW, dates()).unwrap();
+        set.keys.push(key().material().jwk("evil", Algorithm::Es256));
+        set.since.insert("evil".to_owned(), NOW - 9);
+        assert_eq!(set.changes(owner(&secret), NOW, dates(), &[]), [Change::Unnamed("evil".to_owned())]);
+        assert!(!holds(&set.trimmed(owner(&secret), NOW, dates()).unwrap(), "evil"));
+    }
+
+    #[test]
+    fn a_time_to_come_holds_up_no_rotation() {
+        let secret = secret();
+        let mut set = PublishedSet::default().grown(owner(&secret), NOW, dates()).unwrap();
+        let next = secret.next.as_ref().unwrap();
+        set.since.insert(next.kid.clone(), 1 << 63);
+        assert_eq!(set.since(&next.kid, NOW), None);
+        let mended = set.grown(owner(&secret), NOW, dates()).unwrap();
+        assert_eq!(mended.since(&next.kid, NOW + 7), Some(NOW));
     }
 }

@@ -125,6 +125,12 @@ impl SigningSecret {
         own.chain(self.previous.iter().map(|one| one.public_key.clone())).collect()
     }
 
+    /// The ids of all these keys.
+    pub fn kids(&self) -> Vec<String> {
+        let own = self.signers().map(|key| key.kid.clone());
+        own.chain(self.previous.iter().map(|one| one.kid.clone())).collect()
+    }
+
     /// The set of RFC 7517, section 5.
     pub fn jwks(&self) -> Value {
         json!({"keys": self.public_keys()})

@@ -122,26 +122,45 @@ impl SigningKeys {
         self.change(context, place, (owner, Guard::Wanted), &|set| set.grown(owner, now(), dates)).await
     }
 
-    /// Takes away, everywhere, the keys whose time is over.
-    async fn trim(&self, context: &StepContext<'_>, secret: &SigningSecret, dates: Dates) -> Result<Retired> {
+    /// Takes away, everywhere, the keys whose time is over. It tells of those that neither version names.
+    async fn trim(&self, context: &StepContext<'_>, secret: &SigningSecret, others: &[String]) -> Result<Retired> {
+        // It was promoted a moment ago, so the latest of the keys that have signed counts from now.
+        let dates = Dates { rotated: Some(now()), changed: Some(now()) };
         let fingerprint = fingerprint(context);
         let owner = Owner { fingerprint: &fingerprint, secret };
         let (mut retired, mut each) = (Retired::Nothing, EachPlace::default());
         for place in &secret.places {
             let trimmed = |set: &PublishedSet| set.trimmed(owner, now(), dates);
-            if each.keep(self.change(context, place, (owner, Guard::Promoted), &trimmed).await) == Some(true) {
+            let work = async {
+                self.compare(context, place, owner, dates, others).await?;
+                self.change(context, place, (owner, Guard::Promoted), &trimmed).await
+            };
+            if each.keep(work.await) == Some(true) {
                 retired = Retired::Previous;
             }
         }
         each.end(|warning| context.warn(warning)).map(|()| retired)
     }
 
-    /// The daily look at one place.
-    async fn look_in(&self, context: &StepContext<'_>, place: &Place, owner: Owner<'_>, dates: Dates) -> Result<()> {
+    /// Tells what somebody else has changed in a place. `others` are further ids that a version of the secret names.
+    async fn compare(
+        &self,
+        context: &StepContext<'_>,
+        place: &Place,
+        owner: Owner<'_>,
+        dates: Dates,
+        others: &[String],
+    ) -> Result<()> {
         let found = self.outlets.read(place, context.deadline()).await?;
-        for change in found.set.changes(owner, now(), dates) {
+        for change in found.set.changes(owner, now(), dates, others) {
             context.warn(change.warning().with(Fact::Field, place));
         }
+        Ok(())
+    }
+
+    /// The daily look at one place.
+    async fn look_in(&self, context: &StepContext<'_>, place: &Place, owner: Owner<'_>, dates: Dates) -> Result<()> {
+        self.compare(context, place, owner, dates, &[]).await?;
         let kept = |set: &PublishedSet| {
             let grown = set.grown(owner, now(), dates);
             let trimmed = grown.as_ref().unwrap_or(set).trimmed(owner, now(), dates);
@@ -207,7 +226,7 @@ impl SigningKeys {
         let fingerprint = fingerprint(context);
         let owner = Owner { fingerprint: &fingerprint, secret: current };
         found.set.is_of(owner).map_err(|error| error.with(Fact::Field, place))?;
-        let since = found.set.since(&signs.kid).filter(|_| found.set.has(&signs.jwk()));
+        let since = found.set.since(&signs.kid, now()).filter(|_| found.set.has(&signs.jwk()));
         let since = match since {
             Some(since) => since,
             None => {
@@ -366,9 +385,7 @@ impl Target for SigningKeys {
 
     async fn retire(&self, context: &StepContext<'_>, versions: Versions<'_>) -> Result<Retired> {
         let secret = made(versions.pending)?;
-        // It was promoted a moment ago, so the latest of the keys that have signed counts from now.
-        let just_now = Dates { rotated: Some(now()), changed: Some(now()) };
-        self.trim(context, &secret, just_now).await
+        self.trim(context, &secret, &SigningSecret::read(versions.current)?.kids()).await
     }
 
     async fn check(&self, context: &StepContext<'_>, current: VersionWithAge<'_>) -> Result<Retired> {
@@ -413,6 +430,21 @@ impl Target for SigningKeys {
         let mut each = EachPlace::default();
         for place in &secret.places {
             each.keep(self.look_in(context, place, owner, dates).await);
+        }
+        each.end(|warning| context.warn(warning))
+    }
+
+    async fn look_on(&self, context: &StepContext<'_>, current: &Document, pending: Option<&Document>) -> Result<()> {
+        let secret = SigningSecret::read(current)?;
+        if secret.next.is_none() {
+            return Ok(());
+        }
+        let others = pending.map(SigningSecret::read).transpose()?.map(|pending| pending.kids()).unwrap_or_default();
+        let (fingerprint, dates) = (fingerprint(context), dates(context));
+        let owner = Owner { fingerprint: &fingerprint, secret: &secret };
+        let mut each = EachPlace::default();
+        for place in &secret.places {
+            each.keep(self.compare(context, place, owner, dates, &others).await);
         }
         each.end(|warning| context.warn(warning))
     }
