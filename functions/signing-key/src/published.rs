@@ -83,7 +83,7 @@ impl PublishedSet {
     /// refuse all tokens then. Test: `a_second_entry_with_a_known_id_is_noticed_and_removed`.
     pub fn has(&self, jwk: &Value) -> bool {
         let mut entries = self.entries(kid_of(jwk));
-        entries.next().is_some_and(|entry| is_same(entry, jwk)) && entries.next().is_none()
+        entries.next().is_some_and(|entry| is_usable(entry, jwk)) && entries.next().is_none()
     }
 
     /// Since when the key of this id is in it. `None` if nobody noted that, or noted a time to come.
@@ -190,6 +190,14 @@ impl Change {
 
 fn secret_signs(set: &PublishedSet, secret: &SigningSecret) -> bool {
     secret.signers().any(|key| set.entries(&key.kid).any(|entry| is_same(entry, &key.jwk())))
+}
+
+/// Whether verifiers take the entry for this key, and for what it signs (RFC 7517, sections 4.2 to 4.4).
+fn is_usable(entry: &Value, jwk: &Value) -> bool {
+    let verifies = entry.get("key_ops").is_none_or(|operations| {
+        operations.as_array().is_some_and(|operations| operations.iter().any(|operation| operation == "verify"))
+    });
+    is_same(entry, jwk) && verifies && ["kid", "alg", "use"].iter().all(|name| entry.get(name) == jwk.get(name))
 }
 
 /// Whether the entry is this key.
@@ -356,5 +364,34 @@ mod tests {
         assert_eq!(set.since(&next.kid, NOW), None);
         let mended = set.grown(owner(&secret), NOW, dates()).unwrap();
         assert_eq!(mended.since(&next.kid, NOW + 7), Some(NOW));
+    }
+
+    /// Verifiers go by the members beside the mathematics, too.
+    #[test]
+    fn an_entry_that_verifiers_do_not_use_is_corrected() {
+        let secret = secret();
+        let set = PublishedSet::default().grown(owner(&secret), NOW, dates()).unwrap();
+        let current = secret.current.as_ref().unwrap();
+        for (name, value) in
+            [("use", json!("enc")), ("alg", json!("ES384")), ("alg", json!(1)), ("key_ops", json!(["sign"]))]
+        {
+            let mut spoiled = set.clone();
+            spoiled.keys[0][name] = value;
+            assert!(!spoiled.has(&current.jwk()), "{name}");
+            assert_eq!(spoiled.changes(owner(&secret), NOW, dates(), &[]), [Change::Replaced(current.kid.clone())]);
+            let back = spoiled.grown(owner(&secret), NOW, dates()).unwrap();
+            assert_eq!(back.entries(&current.kid).collect::<Vec<_>>(), [&current.jwk()]);
+        }
+        let mut harmless = set.clone();
+        harmless.keys[0]["key_ops"] = json!(["verify"]);
+        assert!(harmless.has(&current.jwk()));
+    }
+
+    #[test]
+    fn a_key_that_was_published_by_hand_without_its_algorithm_shows_whose_it_is() {
+        let secret = secret();
+        let mut jwk = secret.current.as_ref().unwrap().jwk();
+        jwk.as_object_mut().unwrap().retain(|name, _| name != "alg" && name != "use");
+        PublishedSet { keys: vec![jwk], ..PublishedSet::default() }.is_of(owner(&secret)).unwrap();
     }
 }
