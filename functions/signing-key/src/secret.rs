@@ -17,7 +17,7 @@ const OPTIONS: [&str; 2] = ["publish", "emergency"];
 /// Tokens that live for more than a year, and caches that long, are mistakes.
 const LONGEST: u64 = 366 * 24 * 3600;
 /// How many leaked keys are remembered. A set that somebody published before the oldest of them leaked is long gone.
-const MOST_REVOKED: usize = 20;
+pub const MOST_REVOKED: usize = 20;
 /// More places than anybody publishes in.
 const MOST_PLACES: usize = 8;
 

@@ -29,13 +29,14 @@
 //! that was emptied, or named just now, would have a key for the first time as it signs. Test: `a_place_that_was_emptied_is_filled_first`.
 
 use crate::each::EachPlace;
+use crate::follow::{ends_tokens, followed, is_emergency, made};
 use crate::key::SigningKey;
 use crate::key::jwk::Material;
 use crate::outlet::{Found, Outlets, Written};
 use crate::place::Place;
-use crate::plan::{Dates, Plan, Source, in_time, plan};
+use crate::plan::{Dates, Plan, Source, in_time, plan, still_public_by_itself};
 use crate::published::{Owner, PublishedSet};
-use crate::secret::{SigningSecret, WRITTEN};
+use crate::secret::SigningSecret;
 use crate::settings::Settings;
 use aws_lc_rs::digest;
 use base64::Engine as _;
@@ -197,8 +198,7 @@ impl SigningKeys {
                 verifies(key, &Material::of(published).ok_or_else(|| changed(&key.kid))?)?;
             }
         }
-        let previous = secret.previous.iter().filter(|one| one.retire_at > now() && !secret.is_revoked(&one.kid));
-        for one in previous {
+        for one in still_public_by_itself(secret, now()) {
             if !found.set.has(&one.public_key) {
                 return Err(changed(&one.kid));
             }
@@ -248,41 +248,6 @@ impl Guard {
             Self::Promoted => Err(Error::new(Code::WriteConflict).with(Fact::Labels, "AWSCURRENT, AWSPENDING")),
         }
     }
-}
-
-/// Whether the key that signs is left because it has leaked.
-fn ends_tokens(current: &SigningSecret, pending: &SigningSecret) -> bool {
-    current.current.as_ref().is_some_and(|key| pending.is_revoked(&key.kid))
-}
-
-/// Whether the pending version ends a key that has leaked.
-fn is_emergency(current: &SigningSecret, pending: &SigningSecret) -> bool {
-    pending.revoked.iter().any(|one| !current.is_revoked(&one.kid))
-}
-
-/// The two versions, once nothing but what a rotation writes differs and the pending one can follow the current one.
-fn followed(versions: Versions<'_>) -> Result<(SigningSecret, SigningSecret)> {
-    versions.unedited(&WRITTEN)?;
-    let (current, pending) = (SigningSecret::read(versions.current)?, made(versions.pending)?);
-    let known = current.signers().any(|key| pending.current.as_ref().is_some_and(|signs| signs.kid == key.kid));
-    if current.current.is_none() || known || (ends_tokens(&current, &pending) && current.next.is_none()) {
-        return Ok((current, pending));
-    }
-    Err(mismatch("current"))
-}
-
-/// A version that a rotation has made: it has both keys, and its set is that of its keys.
-fn made(document: &Document) -> Result<SigningSecret> {
-    let secret = SigningSecret::read(document)?;
-    for (key, name) in [(&secret.current, "current"), (&secret.next, "next")] {
-        key.as_ref().ok_or_else(|| mismatch(name))?;
-    }
-    let jwks: Option<serde_json::Value> = document.typed("jwks", "a JWK Set")?;
-    if jwks == Some(secret.jwks()) { Ok(secret) } else { Err(mismatch("jwks")) }
-}
-
-fn mismatch(field: &'static str) -> Error {
-    Error::new(Code::PendingMismatch).with(Fact::Field, field)
 }
 
 /// Checks that a key's signature is one of the published key.
@@ -352,7 +317,7 @@ impl Target for SigningKeys {
     }
 
     async fn apply(&self, context: &StepContext<'_>, versions: Versions<'_>) -> Result<Applied> {
-        let (current, pending) = followed(versions)?;
+        let (current, pending) = followed(versions, now())?;
         let mut each = EachPlace::new(is_emergency(&current, &pending));
         for place in &pending.places {
             each.keep(self.opened(context, place, (&current, &pending)).await);
@@ -374,7 +339,7 @@ impl Target for SigningKeys {
     }
 
     async fn verify(&self, context: &StepContext<'_>, versions: Versions<'_>, _: Proof) -> Result<()> {
-        let (current, pending) = followed(versions)?;
+        let (current, pending) = followed(versions, now())?;
         for key in pending.signers() {
             verifies(key, key.material())?;
         }
