@@ -4,6 +4,7 @@
 //! since when each key is in it.
 
 use crate::key::jwk::Material;
+use crate::place::Place;
 use crate::plan::{Dates, still_public};
 use crate::secret::SigningSecret;
 use rotation::{Code, Error, Fact, Result};
@@ -70,6 +71,33 @@ impl PublishedSet {
         members.insert("keys".to_owned(), self.keys.clone().into());
         members.insert(NOTES.to_owned(), json!({"owner": self.owner, "since": self.since}));
         Value::Object(members).to_string()
+    }
+
+    /// Checks that the place can hold the set, and that this function can read it again.
+    ///
+    /// # Errors
+    /// [`Code::OutletRefused`].
+    pub fn fits(&self, place: &Place) -> Result<()> {
+        let (keys, bytes) = (self.keys.len(), self.text().len());
+        let most_bytes = place.most_bytes().unwrap_or(usize::MAX);
+        if keys <= MOST_KEYS && bytes <= most_bytes {
+            return Ok(());
+        }
+        let size = place.most_bytes().map(|most| format!(" and {most} bytes")).unwrap_or_default();
+        Err(Error::new(Code::OutletRefused)
+            .with(Fact::Field, place)
+            .with(Fact::Found, format_args!("a set of {keys} keys and {bytes} bytes"))
+            .with(
+                Fact::Expected,
+                format_args!(
+                    "at most {MOST_KEYS} keys{size}: a smaller maxTokenLifetime or maxCache, rarer rotations, or another place"
+                ),
+            ))
+    }
+
+    /// Whether the set has grown since `before`.
+    pub fn is_larger(&self, before: &Self) -> bool {
+        self.keys.len() > before.keys.len() || self.text().len() > before.text().len()
     }
 
     /// The entries with this id.
@@ -393,5 +421,30 @@ mod tests {
         let mut jwk = secret.current.as_ref().unwrap().jwk();
         jwk.as_object_mut().unwrap().retain(|name, _| name != "alg" && name != "use");
         PublishedSet { keys: vec![jwk], ..PublishedSet::default() }.is_of(owner(&secret)).unwrap();
+    }
+
+    #[test]
+    fn a_set_that_a_place_cannot_hold_is_refused_with_both_times() {
+        let (object, parameter) = (Place::read("s3://bucket/a").unwrap(), Place::read("ssm:/a").unwrap());
+        let mut secret = secret();
+        let set = |secret: &SigningSecret| PublishedSet::default().grown(owner(secret), NOW, dates()).unwrap();
+        for number in 3..MOST_KEYS {
+            let kid = format!("old-{number}");
+            let public_key = key().material().jwk(&kid, Algorithm::Es256);
+            secret.previous.push(Previous { kid, retire_at: NOW + 5, public_key });
+        }
+        set(&secret).fits(&object).unwrap();
+        assert!(PublishedSet::read(&set(&secret).text()).is_some());
+        let too_large = set(&secret).fits(&parameter).unwrap_err().to_string();
+        assert!(
+            ["maxTokenLifetime", "maxCache", "8192 bytes"].iter().all(|text| too_large.contains(text)),
+            "{too_large}"
+        );
+        let public_key = key().material().jwk("one more", Algorithm::Es256);
+        secret.previous.push(Previous { kid: "one more".to_owned(), retire_at: NOW + 5, public_key });
+        assert_eq!(set(&secret).fits(&object).unwrap_err().code(), Code::OutletRefused);
+        assert!(PublishedSet::read(&set(&secret).text()).is_none());
+        let smaller = set(&secret).trimmed(owner(&secret), NOW + 5, dates()).unwrap();
+        assert!(!smaller.is_larger(&set(&secret)) && set(&secret).is_larger(&smaller));
     }
 }

@@ -103,6 +103,9 @@ impl SigningKeys {
             if !guard.allows(context).await? {
                 return Ok(false);
             }
+            if set.is_larger(&found.set) {
+                set.fits(place)?;
+            }
             match self.outlets.write(place, &set, &found.mark, max_age, context.deadline()).await? {
                 Written::Done => return Ok(true),
                 Written::Conflict => {}
@@ -288,6 +291,17 @@ fn dates(context: &StepContext<'_>) -> Dates {
     Dates { rotated: seconds(description.last_rotated), changed: seconds(description.last_changed) }
 }
 
+/// Checks that each place can hold the keys of a version.
+fn fits(context: &StepContext<'_>, pending: &SigningSecret, mut each: EachPlace) -> Result<()> {
+    let fingerprint = fingerprint(context);
+    let owner = Owner { fingerprint: &fingerprint, secret: pending };
+    let set = PublishedSet::default().grown(owner, now(), Dates::default()).unwrap_or_default();
+    for place in &pending.places {
+        each.keep(set.fits(place));
+    }
+    each.end(|warning| context.warn(warning))
+}
+
 /// Carries a plan out: makes the keys that it asks for.
 fn carried_out(secret: SigningSecret, plan: Plan) -> Result<SigningSecret> {
     let algorithm = secret.algorithm;
@@ -327,7 +341,10 @@ impl Target for SigningKeys {
             );
             context.warn(Error::new(Code::TokensRevoked).with(Fact::KeyId, kid).with(Fact::What, tokens));
         }
-        Ok(Proposal { document: carried_out(secret, plan)?.write(current)?, made: () })
+        let is_emergency = plan.revoked.len() > secret.revoked.len();
+        let pending = carried_out(secret, plan)?;
+        fits(context, &pending, EachPlace::new(is_emergency))?;
+        Ok(Proposal { document: pending.write(current)?, made: () })
     }
 
     async fn apply(&self, context: &StepContext<'_>, versions: Versions<'_>) -> Result<Applied> {
