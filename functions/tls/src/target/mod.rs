@@ -155,7 +155,8 @@ impl Target for Certificates {
         };
         let (chain, key) = issuing.issue(context).await?;
         // A stored value never changes, so one that serves nobody would stop every later step.
-        chain.prove(&key, &secret.names, &secret.trusted(&self.settings)?)?;
+        let facts = chain.prove(&key, &secret.names, &secret.trusted(&self.settings)?)?;
+        renewal::warn_of_a_short_life(context, facts.lifetime(false));
         Ok(Proposal { document: CertificateSecret::with(current, &chain, &key)?, made: () })
     }
 
