@@ -91,9 +91,12 @@ impl Certificates {
     async fn put_back(&self, context: &StepContext<'_>) -> Result<()> {
         for _ in 0..MOST_PUT_BACK {
             let (version, document) = context.current().await?;
+            if !is_certificate(&document) {
+                break;
+            }
             let current = CertificateSecret::read(&document, &self.settings)?;
-            if current.is_issued() {
-                self.hand_on(context, &current).await?;
+            if !current.is_issued() || !self.hand_on(context, &current).await? {
+                break;
             }
             if context.is_current(&version).await? {
                 break;
@@ -179,15 +182,19 @@ impl Target for Certificates {
         }
         context.still_wanted().await?;
         let handed = self.hand_on(context, &pending).await;
-        // A request that failed may arrive all the same.
+        // A request that failed may arrive all the same. Without an answer about the labels, the safe certificate is the current one.
         if let Err(error) = context.still_wanted().await {
-            if is_overtaken(&error) {
-                self.put_back(context).await?;
+            if let Err(failed) = self.put_back(context).await {
+                context.warn(failed);
             }
             return Err(error);
         }
         handed?;
         Ok(Applied::Changed(Change { by: "current", previous: PreviousCredential::Works }))
+    }
+
+    async fn hand_on_current(&self, context: &StepContext<'_>) -> Result<()> {
+        self.put_back(context).await
     }
 
     async fn verify(&self, context: &StepContext<'_>, versions: Versions<'_>, proof: Proof) -> Result<()> {
@@ -211,6 +218,10 @@ impl Target for Certificates {
             return Ok(Retired::Nothing);
         }
         let pending = CertificateSecret::read(versions.pending, &self.settings)?;
+        // setSecret may have been left out, or AWSCURRENT have moved by hand, and nobody would look before the next rotation.
+        if pending.acm.is_some() || pending.bucket.is_some() {
+            self.put_back(context).await?;
+        }
         let superseded = CertificateSecret::read(versions.current, &self.settings)?;
         let Some(reason) = pending.revocation.filter(|_| superseded.is_issued()) else { return Ok(Retired::Nothing) };
         // Somebody may have gone back to the previous certificate since the promotion.
@@ -297,10 +308,4 @@ impl Target for Certificates {
         // Whatever became of the certificate, the account orders another one.
         Ok(Some(HelperSecret { secret: secret.account_secret, rescues: true, tried: Some(tried) }))
     }
-}
-
-/// Whether the labels say that the version is not to be put into effect any more.
-fn is_overtaken(error: &Error) -> bool {
-    let codes = [Code::VersionUnknown, Code::VersionNotPending, Code::WriteConflict, Code::RotationDisabled];
-    codes.contains(&error.code())
 }
