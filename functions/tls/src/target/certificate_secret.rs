@@ -12,7 +12,7 @@ use serde_json::Value;
 use std::collections::BTreeMap;
 
 /// The options of a secret with a certificate, under `rotation`.
-const OPTIONS: [&str; 12] = [
+const OPTIONS: [&str; 13] = [
     "accountSecretArn",
     "profile",
     "keyType",
@@ -25,6 +25,7 @@ const OPTIONS: [&str; 12] = [
     "s3Prefix",
     "endpoint",
     "revokeSuperseded",
+    "revokeSerial",
 ];
 
 /// What a rotation writes.
@@ -69,7 +70,7 @@ pub(crate) struct CertificateSecret {
     pub(crate) acm: Option<String>,
     pub(crate) bucket: Option<Bucket>,
     pub(crate) endpoint: Option<Url>,
-    pub(crate) revocation: Option<Revocation>,
+    pub(crate) revocation: Option<(Revocation, String)>,
     issued: Option<(String, SecretText)>,
 }
 
@@ -105,11 +106,7 @@ impl CertificateSecret {
             acm: option("acmCertificateArn")?,
             bucket: option("s3Bucket")?.map(|name| bucket(name, option("s3Prefix")?)).transpose()?,
             endpoint: option("endpoint")?.map(|text| endpoint(&text)).transpose()?,
-            revocation: chosen(
-                option("revokeSuperseded")?.map(Some).unwrap_or_default(),
-                "revokeSuperseded",
-                &[("keyCompromise", Some(Revocation::KeyCompromise)), ("superseded", Some(Revocation::Superseded))],
-            )?,
+            revocation: revocation(option("revokeSuperseded")?, option("revokeSerial")?)?,
             issued,
         })
     }
@@ -223,6 +220,27 @@ fn chosen<T: Copy + Default>(word: Option<String>, option: &str, choices: &[(&st
     })
 }
 
+/// Which certificate to revoke, and why.
+///
+/// **Invariant:** only a certificate that the secret names is revoked. Otherwise an option that stays in the secret would revoke each
+/// certificate that is replaced. Test: `a_revocation_names_its_certificate`.
+fn revocation(reason: Option<String>, serial: Option<String>) -> Result<Option<(Revocation, String)>> {
+    let choices = [("keyCompromise", Some(Revocation::KeyCompromise)), ("superseded", Some(Revocation::Superseded))];
+    let Some(reason) = chosen(reason, "revokeSuperseded", &choices)? else { return Ok(None) };
+    let missing = || Error::new(Code::FieldMissing).with(Fact::Field, "rotation.revokeSerial");
+    let serial = serial_number(&serial.ok_or_else(missing)?);
+    let serial = serial.ok_or_else(|| invalid("revokeSerial", "a serial number in hexadecimal digits"))?;
+    Ok(Some((reason, serial)))
+}
+
+/// A serial number as [`Facts`] has it: openssl prints it in upper case, browsers with colons.
+fn serial_number(text: &str) -> Option<String> {
+    let digits = text.replace(':', "").to_ascii_lowercase();
+    let digits = digits.trim_start_matches('0');
+    let plain = !digits.is_empty() && digits.len() <= 40 && digits.chars().all(|c| c.is_ascii_hexdigit());
+    plain.then(|| digits.to_owned())
+}
+
 /// The CNAMEs that the secret gives.
 ///
 /// **Invariant:** none leads to the challenge of a name that the deployer does not allow. Otherwise the answer to one's own challenge could
@@ -289,7 +307,7 @@ mod tests {
     #[test]
     fn a_secret_needs_little() {
         let read = read(&secret(&["example.com", "*.example.com"], json!({})), &[]).unwrap();
-        assert_eq!((read.key_type, read.way, read.revocation), (KeyType::EcdsaP256, Way::Dns, None));
+        assert_eq!((read.key_type, read.way, &read.revocation), (KeyType::EcdsaP256, Way::Dns, &None));
         assert!(!read.is_issued());
         assert_eq!(read.issued().err().unwrap().code(), Code::CertificateUnusable);
     }
@@ -330,6 +348,22 @@ mod tests {
         assert_eq!(code(&[("DIRECTORIES", "https://other.example/dir")]), Err(Code::AccountNotAllowed));
         assert_eq!(code(&[("ALLOWED_DOMAINS", "example.com")]), Ok(()));
         assert_eq!(code(&[("ALLOWED_DOMAINS", "example.org")]), Err(Code::NameNotAllowed));
+    }
+
+    #[test]
+    fn a_revocation_names_its_certificate() {
+        let revocation = |options| read(&secret(&["example.com"], options), &[]).map(|read| read.revocation);
+        let missing = revocation(json!({"revokeSuperseded": "superseded"})).unwrap_err();
+        assert_eq!(missing.fact(Fact::Field), Some("rotation.revokeSerial"));
+        for serial in ["0A:BC:01", "abc01", "000ABC01"] {
+            let named = revocation(json!({"revokeSuperseded": "keyCompromise", "revokeSerial": serial})).unwrap();
+            assert_eq!(named, Some((Revocation::KeyCompromise, "abc01".to_owned())), "{serial}");
+        }
+        for wrong in ["00", "hunter2", "x"] {
+            let error = revocation(json!({"revokeSuperseded": "superseded", "revokeSerial": wrong})).unwrap_err();
+            assert_eq!(error.code(), Code::FieldInvalid, "{wrong}");
+        }
+        assert_eq!(revocation(json!({"revokeSerial": "abc01"})), Ok(None));
     }
 
     #[test]

@@ -223,13 +223,20 @@ impl Target for Certificates {
             self.put_back(context).await?;
         }
         let superseded = CertificateSecret::read(versions.current, &self.settings)?;
-        let Some(reason) = pending.revocation.filter(|_| superseded.is_issued()) else { return Ok(Retired::Nothing) };
+        let Some((reason, serial)) = &pending.revocation else { return Ok(Retired::Nothing) };
+        if !is_to_be_revoked(serial, &superseded, &pending)? {
+            let warning = Error::new(Code::CertificateNotRevoked).with(Fact::Field, "rotation.revokeSerial");
+            let warning = warning.with(Fact::Found, "not the serial number of the certificate that was replaced");
+            let next = "Remove `rotation.revokeSuperseded` and `rotation.revokeSerial`, or correct the number and rotate again.";
+            context.warn(warning.with(Fact::NextAction, next));
+            return Ok(Retired::Nothing);
+        }
         // Somebody may have gone back to the previous certificate since the promotion.
         if !context.is_current(context.token()).await? {
             return Err(Error::new(Code::WriteConflict).with(Fact::Version, context.token()));
         }
         let account = self.account(context, &pending).await?;
-        let revoked = self.revoke(context, &account, &superseded, reason).await;
+        let revoked = self.revoke(context, &account, &superseded, *reason).await;
         revoked.map(|()| Retired::Previous).map_err(|error| error.recoded(Code::CertificateNotRevoked))
     }
 
@@ -307,5 +314,47 @@ impl Target for Certificates {
         };
         // Whatever became of the certificate, the account orders another one.
         Ok(Some(HelperSecret { secret: secret.account_secret, rescues: true, tried: Some(tried) }))
+    }
+}
+
+/// Whether the superseded certificate is the one that the secret names. A certificate that is current, too, never is.
+fn is_to_be_revoked(serial: &str, superseded: &CertificateSecret, current: &CertificateSecret) -> Result<bool> {
+    if !superseded.is_issued() {
+        return Ok(false);
+    }
+    let ((superseded, _), (current, _)) = (superseded.issued()?, current.issued()?);
+    Ok(superseded.own() != current.own() && superseded.facts()?.serial == serial)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::certificate::Chain;
+    use crate::testing::Ca;
+    use rotation::environment::Environment;
+    use rotation::secret::SecretText;
+    use serde_json::json;
+
+    fn version(issued: Option<&(Chain, SecretText)>) -> CertificateSecret {
+        let settings = Settings::read(&Environment::of(&[]).unwrap()).unwrap();
+        let mut value = json!({"directory": "https://ca.example/dir", "names": ["example.com"],
+            "rotation": {"accountSecretArn": "account"}});
+        if let Some((chain, key)) = issued {
+            value["fullChain"] = chain.own_pem().into();
+            value["privateKey"] = key.expose().into();
+        }
+        CertificateSecret::read(&Document::parse(value.to_string().into()).unwrap(), &settings).unwrap()
+    }
+
+    #[test]
+    fn a_certificate_in_use_is_never_revoked() {
+        let ca = Ca::new();
+        let [one, two] = [90, 91].map(|days| ca.issues(&["example.com"], days));
+        let serial = one.0.facts().unwrap().serial;
+        let (first, second, none) = (version(Some(&one)), version(Some(&two)), version(None));
+        assert!(is_to_be_revoked(&serial, &first, &second).unwrap());
+        assert!(!is_to_be_revoked(&serial, &second, &first).unwrap(), "it is another one");
+        assert!(!is_to_be_revoked(&serial, &first, &first).unwrap(), "both versions have it");
+        assert!(!is_to_be_revoked(&serial, &none, &first).unwrap());
     }
 }
