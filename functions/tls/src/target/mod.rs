@@ -69,6 +69,13 @@ impl Certificates {
         Ok(account)
     }
 
+    /// Proves that the rotation's certificate serves its names.
+    fn proved(&self, context: &StepContext<'_>, version: &CertificateSecret) -> Result<()> {
+        let proof = version.prove(&self.settings).map(drop);
+        let advised = |error| given_up(error, context.secret(), context.token());
+        if context.is_pending() { proof.map_err(advised) } else { proof }
+    }
+
     /// Hands a version's certificate to where the secret says. True if there is such a place.
     async fn hand_on(&self, context: &StepContext<'_>, secret: &CertificateSecret) -> Result<bool> {
         let (chain, key) = secret.issued()?;
@@ -176,7 +183,7 @@ impl Target for Certificates {
         versions.unedited(&WRITTEN)?;
         let pending = CertificateSecret::read(versions.pending, &self.settings)?;
         // What no client would accept is handed to nobody.
-        pending.prove(&self.settings)?;
+        self.proved(context, &pending)?;
         if pending.acm.is_none() && pending.bucket.is_none() {
             return Ok(Applied::AlreadyInEffect);
         }
@@ -203,7 +210,7 @@ impl Target for Certificates {
         }
         versions.unedited(&WRITTEN)?;
         let pending = CertificateSecret::read(versions.pending, &self.settings)?;
-        pending.prove(&self.settings)?;
+        self.proved(context, &pending)?;
         if proof == Proof::Full && pending.endpoint.is_some() {
             let current = CertificateSecret::read(versions.current, &self.settings)?;
             endpoint::serves_one_of(context, &pending, &current, &self.settings).await?;
@@ -317,6 +324,19 @@ impl Target for Certificates {
     }
 }
 
+/// The error of a stored certificate that serves nobody, with the way out: a version's value never changes, so its rotation fails for ever.
+fn given_up(error: Error, secret: &str, version: &str) -> Error {
+    if error.code() != Code::CertificateUnusable {
+        return error;
+    }
+    let next = format!(
+        "If the issuer is unknown, put the CA's root into `rotation.roots`. Then give this version up, and rotate again: `aws \
+         secretsmanager update-secret-version-stage --secret-id {secret} --version-stage AWSPENDING --remove-from-version-id \
+         {version}`, `aws secretsmanager rotate-secret --secret-id {secret}`."
+    );
+    error.with(Fact::NextAction, next)
+}
+
 /// Whether the superseded certificate is the one that the secret names. A certificate that is current, too, never is.
 fn is_to_be_revoked(serial: &str, superseded: &CertificateSecret, current: &CertificateSecret) -> Result<bool> {
     if !superseded.is_issued() {
@@ -344,6 +364,21 @@ mod tests {
             value["privateKey"] = key.expose().into();
         }
         CertificateSecret::read(&Document::parse(value.to_string().into()).unwrap(), &settings).unwrap()
+    }
+
+    #[test]
+    fn a_pending_certificate_that_has_expired_is_told_with_the_way_out() {
+        let ca = Ca::new();
+        let (chain, key) = ca.issues(&["example.com"], -1);
+        let error = chain.prove(&key, &["example.com".to_owned()], &ca.trusted()).err().unwrap();
+        let error = given_up(error, "arn:secret", "version-1");
+        let next = error.fact(Fact::NextAction).unwrap();
+        assert!(
+            next.contains("--secret-id arn:secret") && next.contains("--remove-from-version-id version-1"),
+            "{next}"
+        );
+        let other = given_up(Error::new(Code::PendingOutdated), "s", "v");
+        assert_eq!(other.fact(Fact::NextAction), None);
     }
 
     #[test]
