@@ -49,6 +49,7 @@ pub struct NewKey {
 }
 
 /// A chain of certificates, the own one first.
+#[derive(PartialEq, Eq)]
 pub struct Chain {
     certificates: Vec<CertificateDer<'static>>,
 }

@@ -72,6 +72,8 @@ pub(crate) struct CertificateSecret {
     pub(crate) endpoint: Option<Url>,
     pub(crate) revocation: Option<(Revocation, String)>,
     issued: Option<(String, SecretText)>,
+    /// The certificate and the rest of its chain, once more. Some servers read them instead of the whole.
+    parts: Option<String>,
 }
 
 impl CertificateSecret {
@@ -108,6 +110,7 @@ impl CertificateSecret {
             endpoint: option("endpoint")?.map(|text| endpoint(&text)).transpose()?,
             revocation: revocation(option("revokeSuperseded")?, option("revokeSerial")?)?,
             issued,
+            parts: parts(document)?,
         })
     }
 
@@ -151,6 +154,13 @@ impl CertificateSecret {
     /// Proves that the version's certificate serves its names.
     pub(crate) fn prove(&self, settings: &Settings) -> Result<Facts> {
         let (chain, key) = self.issued()?;
+        // Whoever edits one by hand may forget the other.
+        if let Some(parts) = &self.parts
+            && Chain::read(parts).ok().as_ref() != Some(&chain)
+        {
+            let what = "`certificate` and `chain` together are not `fullChain`";
+            return Err(Error::new(Code::CertificateUnusable).with(Fact::What, what));
+        }
         chain.prove(key, &self.names, &self.trusted(settings)?)
     }
 
@@ -208,6 +218,11 @@ fn names(document: &Document, settings: &Settings) -> Result<Vec<String>> {
         }
     }
     Ok(names)
+}
+
+fn parts(document: &Document) -> Result<Option<String>> {
+    let Some(own) = document.optional_string("certificate")?.filter(|own| !own.is_empty()) else { return Ok(None) };
+    Ok(Some(format!("{own}\n{}", document.optional_string("chain")?.unwrap_or_default())))
 }
 
 /// The choice that a word of the secret names, or the default one.
@@ -389,5 +404,27 @@ mod tests {
         }
         assert_eq!(code("_acme-challenge.example.org"), Err(Code::NameNotAllowed));
         assert_eq!(code("_acme-challenge.example.com"), Err(Code::NameNotAllowed));
+    }
+
+    #[test]
+    fn parts_that_were_edited_by_hand_are_found() {
+        let ca = crate::testing::Ca::new();
+        let [(one, key), (other, _)] = [90, 91].map(|days| ca.issues(&["example.com"], days));
+        let settings = Settings::read(&Environment::of(&[]).unwrap()).unwrap();
+        let proved = |changes: &[(&str, &str)]| {
+            let value = secret(&["example.com"], json!({"roots": ca.pem}));
+            let document = Document::parse(value.to_string().into()).unwrap();
+            let document = CertificateSecret::with(&document, &one, &key).unwrap();
+            let texts: Vec<_> = changes.iter().map(|(name, text)| (*name, Value::from(*text).to_string())).collect();
+            let changes: Vec<_> = texts.iter().map(|(name, text)| (*name, text.as_str())).collect();
+            let document = document.with_json(&changes).unwrap();
+            CertificateSecret::read(&document, &settings).unwrap().prove(&settings).map(drop)
+        };
+        assert_eq!(proved(&[]), Ok(()));
+        for field in ["certificate", "chain"] {
+            let error = proved(&[(field, &other.own_pem())]).unwrap_err();
+            assert!(error.fact(Fact::What).unwrap().contains("fullChain"), "{field}");
+        }
+        assert_eq!(proved(&[("certificate", "")]), Ok(()), "not every secret has them");
     }
 }
