@@ -170,7 +170,8 @@ async fn python(moto: &Moto, script: &str) -> String {
 /// trusts the CA alone is never refused. testSecret looks at it while it serves the certificate before.
 #[tokio::test(flavor = "multi_thread")]
 async fn openssl_serves_twenty_certificates_one_after_the_other() {
-    let world = World::start(Options::default().reuse(100)).await;
+    let settings = |function: lab::stack::Builder| function.env("ENDPOINT_HOSTS", "127.0.0.1");
+    let world = World::with(Options::default().reuse(100), settings).await;
     let port = lab::port::Reserved::new().unwrap();
     let address = format!("127.0.0.1:{}", port.number());
     let endpoint = json!({"rotation": {"endpoint": address}});

@@ -91,9 +91,11 @@ impl CertificateSecret {
             Some(options) => delegations(options, settings)?,
             None => BTreeMap::new(),
         };
+        let names = names(document, settings)?;
         Ok(Self {
             directory: directory(document, settings)?,
-            names: names(document, settings)?,
+            endpoint: option("endpoint")?.map(|text| endpoint(&text, &names, settings)).transpose()?,
+            names,
             account_secret: account_secret.ok_or_else(missing)?,
             profile: option("profile")?,
             key_type: chosen(option("keyType")?, "keyType", &KeyType::ALL.map(|kind| (kind.as_str(), kind)))?,
@@ -107,7 +109,6 @@ impl CertificateSecret {
             roots: option("roots")?,
             acm: option("acmCertificateArn")?,
             bucket: option("s3Bucket")?.map(|name| bucket(name, option("s3Prefix")?)).transpose()?,
-            endpoint: option("endpoint")?.map(|text| endpoint(&text)).transpose()?,
             revocation: revocation(option("revokeSuperseded")?, option("revokeSerial")?)?,
             issued,
             parts: parts(document)?,
@@ -292,9 +293,20 @@ fn bucket(name: String, prefix: Option<String>) -> Result<Bucket> {
     Ok(Bucket { name, prefix })
 }
 
-fn endpoint(text: &str) -> Result<Url> {
+/// The endpoint that serves the certificate.
+///
+/// **Invariant:** only a host that the certificate is for, or that the deployer lists, gets a connection. Otherwise the writer of a secret
+/// could find out which hosts and ports of the function's network answer. Test: `only_hosts_of_the_certificate_are_connected_to`.
+fn endpoint(text: &str, names: &[String], settings: &Settings) -> Result<Url> {
     let url = Url::parse(&format!("https://{text}")).filter(|url| url.as_str().matches('/').count() == 2);
-    url.ok_or_else(|| invalid("endpoint", "a host, or a host, a colon and a port"))
+    let url = url.ok_or_else(|| invalid("endpoint", "a host, or a host, a colon and a port"))?;
+    let host = url.host();
+    let below = host.split_once('.').map_or("", |(_, above)| above);
+    let covers = |name: &String| name == host || name.strip_prefix("*.") == Some(below);
+    if names.iter().any(covers) || settings.endpoint_hosts.iter().any(|allowed| allowed == host) {
+        return Ok(url);
+    }
+    Err(invalid("endpoint", "a host that one of the names is for, or that ENDPOINT_HOSTS lists").with(Fact::Host, host))
 }
 
 fn invalid(option: &str, expected: &str) -> Error {
@@ -404,6 +416,20 @@ mod tests {
         }
         assert_eq!(code("_acme-challenge.example.org"), Err(Code::NameNotAllowed));
         assert_eq!(code("_acme-challenge.example.com"), Err(Code::NameNotAllowed));
+    }
+
+    #[test]
+    fn only_hosts_of_the_certificate_are_connected_to() {
+        let code = |endpoint: &str| {
+            let secret = secret(&["example.com", "*.a.example.com"], json!({"endpoint": endpoint}));
+            read(&secret, &[("ENDPOINT_HOSTS", "127.0.0.1,balancer.example")]).map(drop).map_err(|error| error.code())
+        };
+        for host in ["example.com", "x.a.example.com:8443", "127.0.0.1:4433", "balancer.example"] {
+            assert_eq!(code(host), Ok(()), "{host}");
+        }
+        for host in ["169.254.169.254", "a.example.com", "y.x.a.example.com", "localhost:22", "b.example.com"] {
+            assert_eq!(code(host), Err(Code::FieldInvalid), "{host}");
+        }
     }
 
     #[test]
