@@ -49,7 +49,7 @@ EVERYTHING = {
     "PermissionsBoundaryArn": "arn:aws:iam::123456789012:policy/boundary", "RolePath": "/rotation/",
 }
 # The constructs and the module have no such parameters.
-OTHERWISE = {*FUNCTIONS.values(), "CreateKmsKey"}
+OTHERWISE = {*FUNCTIONS.values(), "CreateKmsKey", "OnCallReadsValues"}
 WORKSPACE = tomllib.loads((ROOT / "Cargo.toml").read_text(encoding="utf-8"))["workspace"]["package"]
 
 

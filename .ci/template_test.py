@@ -265,7 +265,7 @@ class Template(unittest.TestCase):
         names = {re.sub(f"^({'|'.join(SUFFIXES)})", "", it) for it in WRITTEN["Outputs"]}
         for resource in alarms(WRITTEN).values():
             name = resource["Properties"]["AlarmName"]["Fn::Sub"].removeprefix("${NamePrefix}-")
-            names.add("\n| `" + re.sub(f"^({'|'.join(SUFFIXES.values())})-", "FUNCTION-", name) + "` |")
+            names.add("\n| `PREFIX-" + re.sub(f"^({'|'.join(SUFFIXES.values())})-", "FUNCTION-", name) + "` |")
         self.assertEqual(sorted(it for it in names if it not in page), [])
 
     def test_each_alarm_has_a_page_for_the_person_who_is_woken(self):
@@ -411,6 +411,12 @@ class Example(unittest.TestCase):
         arn = ALTERNATING["Resources"]["Schedule"]["Properties"]["RotationLambdaARN"]
         self.assertEqual(arn, {"Fn::GetAtt": ["Lockstep", "Outputs.PostgresFunctionArn"]})
 
+    def test_deleting_an_example_leaves_host_and_port_in_the_secret(self):
+        # Secrets Manager takes them out when the attachment is deleted.
+        for example in (EXAMPLE, ALTERNATING):
+            for it in (example["Resources"]["Secret"], example["Resources"]["Attachment"]):
+                self.assertEqual((it.get("DeletionPolicy"), it.get("UpdateReplacePolicy")), ("Retain", "Retain"))
+
     def test_the_nested_stack_gets_parameters_that_it_has(self):
         nested = ALTERNATING["Resources"]["Lockstep"]["Properties"]
         self.assertEqual((ROOT / "examples/deploy" / nested["TemplateURL"]).resolve(), ROOT / "template.yaml")
@@ -538,6 +544,9 @@ class DeployedIntoMoto(unittest.TestCase):
             for row in re.findall(r"(?m)^\| (.*) \|.*\|.*✓.*\|$", table):
                 for action in re.findall(r"`(?:[a-z]+:)?(\w+)`", row):
                     self.assertIn(action, allowed)
+            # What the pages of alarms type. Whoever switches a rule on again needs more rights than this.
+            complete = {action for it in document["Statement"] for action in as_list(it["Action"])}
+            self.assertLessEqual(typed_on_call() - {"events:EnableRule"}, complete)
             for statement in document["Statement"]:
                 if statement["Resource"] == "*":
                     self.assertFalse([it for it in as_list(statement["Action"]) if not re.search(":(Describe|Get|List|Lookup)", it)])
@@ -560,6 +569,14 @@ class DeployedIntoMoto(unittest.TestCase):
             self.assertEqual(stack["outputs"]["DatabaseHost"], database["Endpoint"]["Address"])
             policy = json.loads(boto3.client("lambda").get_policy(FunctionName="lockstep-postgres")["Policy"])
             self.assertEqual(sum(it["Principal"]["Service"] == "secretsmanager.amazonaws.com" for it in policy["Statement"]), 2)
+
+
+def typed_on_call():
+    """The actions of the commands of the AWS CLI on the pages of alarms, and on the page of the code that is about the role."""
+    folder = ROOT / "docs/runbooks"
+    pages = [*(folder / "alarms").glob("*.md"), folder / "codes/service-denied.md"]
+    commands = {it for page in pages for it in re.findall(r"\baws ([a-z]+) ([a-z-]+)", page.read_text(encoding="utf-8"))}
+    return {f"{service}:{''.join(it.capitalize() for it in name.split('-'))}" for service, name in commands}
 
 
 def as_list(value):

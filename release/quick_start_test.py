@@ -92,6 +92,10 @@ class QuickStart(unittest.TestCase):
         with Typing("x86_64") as typing:
             self.make_what_exists(typing.url)
             self.check_what_was_made(typing.url, typing.release, typing.type("\n".join(quick_start())))
+            # Up to the invocation: the programs of this release do nothing.
+            block, = re.findall(r"<!-- first rotation -->\n```sh\n(.*?)sleep 60\n", README.read_text(encoding="utf-8"), re.DOTALL)
+            secret, = boto3.client("secretsmanager", endpoint_url=typing.url).list_secrets()["SecretList"]
+            self.assertEqual(typing.type(f'{block}echo "$secret"'), secret["ARN"] + "\n")
 
     def test_the_commands_of_the_deploy_page_deploy_another_function(self):
         block, = re.findall(r"<!-- from a release -->\n```sh\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)

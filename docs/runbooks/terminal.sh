@@ -23,7 +23,7 @@ failures() {
         --filter-pattern '?"rotation audit" ?"step started" ?StepDuration ?ERROR ?WARN' > log.json
     jq --arg code "${1:-}" '
         def steps: ["createSecret", "setSecret", "testSecret", "finishSecret", "watch"];
-        [.events[].message | fromjson? | select(type == "object") | . + (.span // {}) | .secret //= "(the daily check)"] | group_by(.secret) |
+        [.events[].message | fromjson? | select(type == "object") | . + (.span // {}) | .secret //= "(the daily look)"] | group_by(.secret) |
         map((map(select(.audit == "rotation")) | max_by(.timestamp)) as $last |
             (map(select(.StepDuration) | .request)) as $ended |
             (map(select((.level == "ERROR" or .level == "WARN") and .code)) | sort_by(.timestamp)) as $said |
@@ -40,7 +40,8 @@ failures() {
         echo "nothing in the last ${HOURS:-24} hours; for more: HOURS=72 failures ${1:-}"
         return
     fi
-    SECRET=$(jq -r '.[-1].secret' failures.json)
+    # The daily look has no secret.
+    SECRET=$(jq -r --arg secret "${SECRET:-}" '[.[].secret | select(startswith("arn:"))][-1] // $secret' failures.json)
     export SECRET
     echo "SECRET=$SECRET"
 }
@@ -54,8 +55,14 @@ late() {
     echo "SECRET=$SECRET"
 }
 
+# Whether SECRET has an ARN, which the commands about one secret need.
+named() {
+    [[ ${SECRET:-} == arn:* ]] || { echo 'name the secret first: export SECRET=ARN' >&2; return 1; }
+}
+
 # Tells what is wrong with the secret. Reads only: it is safe at any moment.
 diagnose() {
+    named || return 1
     invoke "{\"Step\": \"diagnose\", \"SecretId\": \"$SECRET\"}" diagnosis.json
     jq -r 'if .errorType then .errorMessage else
         "\(.finding): \(.what)", .error.message // empty, "next: \(.nextAction)",
@@ -64,6 +71,7 @@ diagnose() {
 
 # Does what leads out of the finding, if that is safe, or says what to do. The deployer turns it on with AllowRecover.
 recover() {
+    named || return 1
     invoke "{\"Step\": \"recover\", \"SecretId\": \"$SECRET\"}" recovery.json
     jq -r 'if .errorType then .errorMessage else "\(.outcome): \(.what)", "next: \(.nextAction)" end' recovery.json
 }
@@ -101,6 +109,7 @@ drop_pending() {
 
 # Begins a rotation, or goes on with the unfinished one, and waits up to two minutes for AWSCURRENT to move. Ends early if a step fails.
 rotate() {
+    named || return 1
     local before began described failed
     described=$(aws secretsmanager describe-secret --secret-id "$SECRET" --query ARN --output text)
     before=$(version_of AWSCURRENT)

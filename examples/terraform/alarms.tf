@@ -76,8 +76,8 @@ locals {
       statistic = "Sum"
       period    = 300
       above     = 0
-      says      = "A rotation by ${local.name}, or its look for late rotations, failed with an error that does not pass by itself."
-      first     = "${local.log} --since 1h --filter-pattern '{ $.level = \"ERROR\" }'"
+      says      = "A rotation by ${local.name}, or its daily look for late rotations, failed with an error that does not pass by itself."
+      first     = "${local.log} --since 1d --filter-pattern '{ $.level = \"ERROR\" }'"
     }
     # Crashes and time-outs write no metric of Lockstep. Secrets Manager repeats a step that failed, so a single error may be over.
     errors = {
@@ -87,7 +87,7 @@ locals {
       period    = 3600
       above     = 2
       says      = "${local.name} crashed, ran out of time or ended with an error three times within an hour."
-      first     = "${local.log} --since 2h --filter-pattern '?ERROR ?error ?timeout'"
+      first     = "${local.log} --since 1d --filter-pattern '?ERROR ?error ?timeout'"
     }
     throttled = {
       namespace = "AWS/Lambda"
@@ -95,7 +95,7 @@ locals {
       statistic = "Sum"
       period    = 300
       above     = 0
-      says      = "Lambda refused to start a function because the account's or the function's concurrency was used up. The step comes again or fails."
+      says      = "Lambda refused to start a function. The concurrency of the account or of the function was used up. Secrets Manager repeats the step, or the rotation fails."
       first     = "aws lambda get-function-concurrency --function-name ${local.name} --region ${local.region}; aws lambda get-account-settings --region ${local.region} --query AccountLimit"
     }
     step-near-timeout = {
@@ -105,7 +105,7 @@ locals {
       period    = 300
       above     = 80
       says      = "A step of a rotation took more than 80 % of its time. The log says what it waited for, and whether it failed."
-      first     = "${local.log} --since 1h --filter-pattern '{ $.StepTimeUsed > 80 }'"
+      first     = "${local.log} --since 1d --filter-pattern '{ $.StepTimeUsed > 80 }'"
     }
     journal-not-draining = {
       namespace = "Lockstep"
@@ -114,7 +114,7 @@ locals {
       period    = 300
       above     = 0
       says      = "API keys that were replaced and should have been revoked still work."
-      first     = "${local.log} --since 1h --filter-pattern '{ $.code = \"key-not-revoked\" }'"
+      first     = "${local.log} --since 1d --filter-pattern '{ $.code = \"key-not-revoked\" }'"
     }
   }
 
@@ -146,7 +146,7 @@ resource "aws_cloudwatch_metric_alarm" "overdue" {
 
   alarm_name = "${local.name}-rotation-overdue"
   alarm_description = join("\n", [
-    "A rotation is more than a day late, or has been unfinished for more than a day. Each look that finds one rings again.",
+    "A rotation is more than a day late, or has been unfinished for more than a day. The alarm rings again at each look that finds one.",
     local.log_group,
     "First command: ${local.log} --since 1d --filter-pattern '{ $.target = \"rotation::notice\" }'",
     "${local.page}/rotation-overdue.md",
@@ -188,7 +188,7 @@ resource "aws_cloudwatch_metric_alarm" "look_missing" {
 
   alarm_name = "${local.name}-look-missing"
   alarm_description = join("\n", [
-    "${local.name} has not looked for late rotations for ${var.look_missing_hours} hours. A rotation that never begins would go unnoticed.",
+    "${local.name} has not done its daily look for late rotations for ${var.look_missing_hours} hours or more. A rotation that never begins would go unnoticed.",
     local.log_group,
     "First command: aws lambda invoke --function-name ${local.name} --region ${local.region} --cli-binary-format raw-in-base64-out --payload '{\"Step\": \"watch\"}' /dev/stdout",
     "${local.page}/look-missing.md",
@@ -217,7 +217,7 @@ locals {
     }
     watch = {
       rule  = one(aws_cloudwatch_event_rule.watch[*].name)
-      says  = "EventBridge could not invoke a function to look for late rotations."
+      says  = "EventBridge could not invoke a function for the daily look for late rotations."
       log   = local.log_group
       first = "aws lambda get-policy --function-name ${local.name} --region ${local.region} --query Policy --output text"
     }

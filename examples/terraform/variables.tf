@@ -232,7 +232,7 @@ variable "runbook_url" {
 }
 
 variable "watch_schedule" {
-  description = "When the function looks for rotations that are overdue or stuck: rate() or cron(), or never."
+  description = "Schedule of the daily look for rotations that are overdue or stuck: rate() or cron(), or never."
   type        = string
   default     = "rate(1 day)"
 
@@ -243,7 +243,7 @@ variable "watch_schedule" {
 }
 
 variable "look_missing_hours" {
-  description = "Hours without a successful look after which the alarm look-missing rings, 2 to 168: more than the interval of watch_schedule."
+  description = "Hours without a successful daily look after which the alarm look-missing rings, 2 to 168: more than the interval of watch_schedule."
   type        = number
   default     = 26
 

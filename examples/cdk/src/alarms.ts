@@ -59,20 +59,20 @@ export class Alarms extends Construct {
     this.alarm('rotation-failed', {
       metric: this.own('PermanentFailures', 'Sum', MINUTES),
       above: 0,
-      says: `A rotation by ${name}, or its look for late rotations, failed with an error that does not pass by itself.`,
-      first: this.logs('1h', '{ $.level = "ERROR" }'),
+      says: `A rotation by ${name}, or its daily look for late rotations, failed with an error that does not pass by itself.`,
+      first: this.logs('{ $.level = "ERROR" }'),
     });
     // Crashes and time-outs write no metric of Lockstep. Secrets Manager repeats a step that failed, so a single error may be over.
     this.alarm('errors', {
       metric: metric('AWS/Lambda', 'Errors', 'Sum', HOUR, { FunctionName: name }),
       above: 2,
       says: `${name} crashed, ran out of time or ended with an error three times within an hour.`,
-      first: this.logs('2h', '?ERROR ?error ?timeout'),
+      first: this.logs('?ERROR ?error ?timeout'),
     });
     this.alarm('throttled', {
       metric: metric('AWS/Lambda', 'Throttles', 'Sum', MINUTES, { FunctionName: name }),
       above: 0,
-      says: "Lambda refused to start a function because the account's or the function's concurrency was used up. The step comes again or fails.",
+      says: 'Lambda refused to start a function. The concurrency of the account or of the function was used up. Secrets Manager repeats the step, or the rotation fails.',
       first:
         `aws lambda get-function-concurrency --function-name ${name} --region ${this.region}; ` +
         `aws lambda get-account-settings --region ${this.region} --query AccountLimit`,
@@ -81,14 +81,14 @@ export class Alarms extends Construct {
       metric: this.own('StepTimeUsed', 'Maximum', MINUTES),
       above: 80,
       says: 'A step of a rotation took more than 80 % of its time. The log says what it waited for, and whether it failed.',
-      first: this.logs('1h', '{ $.StepTimeUsed > 80 }'),
+      first: this.logs('{ $.StepTimeUsed > 80 }'),
     });
     if (KINDS[this.props.kind].keepsJournal) {
       this.alarm('journal-not-draining', {
         metric: this.own('JournalOverdue', 'Maximum', MINUTES),
         above: 0,
         says: 'API keys that were replaced and should have been revoked still work.',
-        first: this.logs('1h', '{ $.code = "key-not-revoked" }'),
+        first: this.logs('{ $.code = "key-not-revoked" }'),
       });
     }
   }
@@ -170,14 +170,14 @@ export class Alarms extends Construct {
         period: MINUTES,
       }),
       above: 0,
-      says: 'A rotation is more than a day late, or has been unfinished for more than a day. Each look that finds one rings again.',
-      first: this.logs('1d', '{ $.target = "rotation::notice" }'),
+      says: 'A rotation is more than a day late, or has been unfinished for more than a day. The alarm rings again at each look that finds one.',
+      first: this.logs('{ $.target = "rotation::notice" }'),
     });
     this.lookMissing();
     this.ruleBroken(
       'watch-rule-broken',
       rule,
-      'EventBridge could not invoke a function to look for late rotations.',
+      'EventBridge could not invoke a function for the daily look for late rotations.',
       `aws lambda get-policy --function-name ${name} --region ${this.region} --query Policy --output text`,
     );
   }
@@ -190,7 +190,7 @@ export class Alarms extends Construct {
     new cloudwatch.Alarm(this, 'look-missing', {
       ...this.texts(
         'look-missing',
-        `${name} has not looked for late rotations for ${hours} hours. A rotation that never begins would go unnoticed.`,
+        `${name} has not done its daily look for late rotations for ${hours} hours or more. A rotation that never begins would go unnoticed.`,
         `${look} --cli-binary-format raw-in-base64-out --payload '{"Step": "watch"}' /dev/stdout`,
       ),
       metric: this.own('SecretsServed', 'SampleCount', HOUR),
@@ -231,8 +231,8 @@ export class Alarms extends Construct {
     };
   }
 
-  private logs(since: string, pattern: string): string {
-    return `aws logs tail /aws/lambda/${this.props.name} --region ${this.region} --since ${since} --filter-pattern '${pattern}'`;
+  private logs(pattern: string): string {
+    return `aws logs tail /aws/lambda/${this.props.name} --region ${this.region} --since 1d --filter-pattern '${pattern}'`;
   }
 
   /** A metric of the function itself. */

@@ -68,10 +68,10 @@ export interface RotationFunctionProps {
   readonly alarmEmail?: string;
   /** Where the texts of alarms find the runbooks. Default: the runbooks of this project. */
   readonly runbookUrl?: string;
-  /** When the function looks for rotations that are overdue or stuck. `never` turns this off. Default: once a day. */
+  /** Schedule of the daily look for rotations that are overdue or stuck. `never` turns it off. Default: once a day. */
   readonly watchSchedule?: events.Schedule | 'never';
   /**
-   * How long no look may succeed until the alarm look-missing rings: 2 to 168 whole hours, more than the interval of `watchSchedule`.
+   * How long no daily look may succeed until the alarm look-missing rings: 2 to 168 whole hours, more than the interval of `watchSchedule`.
    * Default: 26 hours.
    */
   readonly lookMissingAfter?: Duration;
