@@ -1,9 +1,13 @@
 //! Rotates the keys that sign tokens, and publishes their public parts before and after they sign.
 //!
 //! [`key`] is a key and its form as a JWK, [`secret`] a version of a secret, [`plan`] decides which key signs next and which stay public,
-//! [`published`] is a published set, [`place`] the name of a place that it is in, [`outlet`] reads and writes there, and [`target`] is what
+//! [`follow`] checks that a pending
+//! version follows the current one, [`published`] is a published set, [`place`] the name of a place that it is in, [`outlet`] reads and writes there, [`each`] lets a bad place
+//! stop nothing in the others, and [`target`] is what
 //! the four steps of a rotation do with all of them.
 
+pub mod each;
+pub mod follow;
 pub mod key;
 pub mod outlet;
 pub mod place;

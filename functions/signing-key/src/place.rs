@@ -17,6 +17,15 @@ pub enum Place {
 }
 
 impl Place {
+    /// The most bytes that it holds. `None` if that is more than any set has.
+    pub fn most_bytes(&self) -> Option<usize> {
+        match self {
+            Self::Object { .. } => None,
+            // An advanced parameter: https://docs.aws.amazon.com/systems-manager/latest/userguide/parameter-store-advanced-parameters.html
+            Self::Parameter(_) => Some(8192),
+        }
+    }
+
     /// The place that a text names. `None` if it names none.
     pub fn read(text: &str) -> Option<Self> {
         let plain = |text: &str| {

@@ -104,6 +104,12 @@ pub fn still_public(secret: &SigningSecret, now: u64, dates: Dates) -> Vec<Previ
     all.filter(|one| one.retire_at > now && !secret.is_revoked(&one.kid)).collect()
 }
 
+/// The keys that have signed and whose stored time is not over. They are among [`still_public`], whatever the dates are, and were so at each
+/// earlier moment.
+pub fn still_public_by_itself(secret: &SigningSecret, now: u64) -> Vec<&Previous> {
+    secret.previous.iter().filter(|one| one.retire_at > now && !secret.is_revoked(&one.kid)).collect()
+}
+
 /// When a key that has signed may leave.
 ///
 /// **Invariant:** that is `maxTokenLifetime` and `maxCache` after the promotion that ended its signing. createSecret stored the time before

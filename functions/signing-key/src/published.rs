@@ -4,6 +4,7 @@
 //! since when each key is in it.
 
 use crate::key::jwk::Material;
+use crate::place::Place;
 use crate::plan::{Dates, still_public};
 use crate::secret::SigningSecret;
 use rotation::{Code, Error, Fact, Result};
@@ -32,10 +33,12 @@ pub struct PublishedSet {
 pub enum Change {
     /// A key of the secret is missing.
     Missing(String),
-    /// A key of the secret has another public part.
+    /// The entry of a key of the secret is another one, or is not the only one with its id.
     Replaced(String),
     /// A key that no rotation of this secret has added.
     Added(String),
+    /// A key that is noted as one of a rotation, but that no version of the secret names. A rotation that was given up leaves such a key.
+    Unnamed(String),
 }
 
 /// The secret that owns a set, and what its keys should be.
@@ -70,37 +73,67 @@ impl PublishedSet {
         Value::Object(members).to_string()
     }
 
-    /// The key of this id.
-    pub fn key(&self, kid: &str) -> Option<&Value> {
-        self.keys.iter().find(|key| kid_of(key) == kid)
+    /// Checks that the place can hold the set, and that this function can read it again.
+    ///
+    /// # Errors
+    /// [`Code::OutletRefused`].
+    pub fn fits(&self, place: &Place) -> Result<()> {
+        let (keys, bytes) = (self.keys.len(), self.text().len());
+        let most_bytes = place.most_bytes().unwrap_or(usize::MAX);
+        if keys <= MOST_KEYS && bytes <= most_bytes {
+            return Ok(());
+        }
+        let size = place.most_bytes().map(|most| format!(" and {most} bytes")).unwrap_or_default();
+        Err(Error::new(Code::OutletRefused)
+            .with(Fact::Field, place)
+            .with(Fact::Found, format_args!("a set of {keys} keys and {bytes} bytes"))
+            .with(
+                Fact::Expected,
+                format_args!(
+                    "at most {MOST_KEYS} keys{size}: a smaller maxTokenLifetime or maxCache, rarer rotations, or another place"
+                ),
+            ))
     }
 
-    /// Whether it has this very key.
+    /// Whether the set has grown since `before`.
+    pub fn is_larger(&self, before: &Self) -> bool {
+        self.keys.len() > before.keys.len() || self.text().len() > before.text().len()
+    }
+
+    /// The entries with this id.
+    pub fn entries(&self, kid: &str) -> impl Iterator<Item = &Value> {
+        self.keys.iter().filter(move |key| kid_of(key) == kid)
+    }
+
+    /// Whether it has this very key, and nothing else under the key's id.
+    ///
+    /// **Invariant:** an id has one entry. Some verifiers try each entry of an id, so a second one would let its owner sign tokens; others
+    /// refuse all tokens then. Test: `a_second_entry_with_a_known_id_is_noticed_and_removed`.
     pub fn has(&self, jwk: &Value) -> bool {
-        self.key(kid_of(jwk)).is_some_and(|key| Material::of(key).is_some() && Material::of(key) == Material::of(jwk))
+        let mut entries = self.entries(kid_of(jwk));
+        entries.next().is_some_and(|entry| is_usable(entry, jwk)) && entries.next().is_none()
     }
 
-    /// Since when the key of this id is in it. `None` if nobody noted that.
-    pub fn since(&self, kid: &str) -> Option<u64> {
-        self.since.get(kid).copied()
+    /// Since when the key of this id is in it. `None` if nobody noted that, or noted a time to come.
+    pub fn since(&self, kid: &str, now: u64) -> Option<u64> {
+        self.since.get(kid).copied().filter(|since| *since <= now)
     }
 
     /// Checks that the set is this secret's, or may become it.
     ///
     /// **Invariant:** a set belongs to one secret. Otherwise whoever may write one secret could add keys to another secret's set, and sign
-    /// tokens that its verifiers accept. Test: `a_set_of_another_secret_is_left_alone`.
+    /// tokens that its verifiers accept. A private key of the set does not make it another secret's: whoever has stolen one could take the
+    /// set over, and the emergency of its owner would be refused. Test: `a_set_of_another_secret_is_left_alone`.
     ///
     /// # Errors
     /// [`Code::OutletTaken`].
     pub fn is_of(&self, owner: Owner<'_>) -> Result<()> {
         let taken = |found: &str| Err(Error::new(Code::OutletTaken).with(Fact::Found, found));
-        // Who has the private part of a key in it may speak for it: somebody published it by hand, or the secret was copied.
-        if secret_signs(self, owner.secret) || (self.owner.is_none() && self.keys.is_empty()) {
-            return Ok(());
-        }
         match &self.owner {
             Some(fingerprint) if fingerprint == owner.fingerprint => Ok(()),
             Some(_) => taken("keys of another secret"),
+            // Somebody published a key by hand. Who has its private part may speak for it.
+            None if self.keys.is_empty() || secret_signs(self, owner.secret) => Ok(()),
             None => taken("keys of somebody else"),
         }
     }
@@ -118,7 +151,8 @@ impl PublishedSet {
                 set.since.insert(kid, now);
                 set.keys.push(jwk);
             } else {
-                set.since.entry(kid).or_insert(now);
+                // A time to come would hold up every rotation.
+                set.since.entry(kid).and_modify(|since| *since = (*since).min(now)).or_insert(now);
             }
         }
         (set != *self).then_some(set)
@@ -143,19 +177,24 @@ impl PublishedSet {
         (set != *self).then_some(set)
     }
 
-    /// What somebody else has changed in the set.
-    pub fn changes(&self, owner: Owner<'_>, now: u64, dates: Dates) -> Vec<Change> {
+    /// What somebody else has changed in the set. `others` are further ids that a version of the secret names.
+    ///
+    /// **Invariant:** the set's own notes excuse no key: whoever may write the set may write them. Test:
+    /// `a_key_that_the_notes_alone_name_is_told_before_it_leaves`.
+    pub fn changes(&self, owner: Owner<'_>, now: u64, dates: Dates, others: &[String]) -> Vec<Change> {
         let secret = owner.secret;
         let previous = still_public(secret, now, dates).into_iter().map(|one| one.public_key);
         let expected: Vec<_> = secret.signers().map(|key| key.jwk()).chain(previous).collect();
         let missing = expected.iter().filter(|jwk| !self.has(jwk)).map(|jwk| {
             let kid = kid_of(jwk).to_owned();
-            if self.key(&kid).is_some() { Change::Replaced(kid) } else { Change::Missing(kid) }
+            if self.entries(&kid).next().is_some() { Change::Replaced(kid) } else { Change::Missing(kid) }
         });
-        let all: Vec<_> = secret.public_keys().iter().map(|jwk| kid_of(jwk).to_owned()).collect();
-        let added = self.keys.iter().map(|key| kid_of(key).to_owned());
-        let added = added.filter(|kid| !all.contains(kid) && !self.since.contains_key(kid) && !secret.is_revoked(kid));
-        missing.chain(added.map(Change::Added)).collect()
+        let mut all = secret.kids();
+        all.extend(others.iter().cloned());
+        let unknown = self.keys.iter().map(|key| kid_of(key).to_owned());
+        let unknown = unknown.filter(|kid| !all.contains(kid) && !secret.is_revoked(kid));
+        let noted = |kid| if self.since.contains_key(&kid) { Change::Unnamed(kid) } else { Change::Added(kid) };
+        missing.chain(unknown.map(noted)).collect()
     }
 }
 
@@ -164,15 +203,34 @@ impl Change {
     pub fn warning(&self) -> Error {
         let (what, kid) = match self {
             Self::Missing(kid) => ("a key was missing, and is back", kid),
-            Self::Replaced(kid) => ("a key had another public part, and is as it was", kid),
+            Self::Replaced(kid) => {
+                ("a key's entry was changed, or was not the only one with its id, and is as it was", kid)
+            }
             Self::Added(kid) => ("a key is there that no rotation of this secret added", kid),
+            Self::Unnamed(kid) => (
+                "a key is there that the secret does not name, and leaves: it is of a rotation that was given up, or somebody added it",
+                kid,
+            ),
         };
         Error::new(Code::PublishedSetChanged).with(Fact::What, what).with(Fact::KeyId, kid)
     }
 }
 
 fn secret_signs(set: &PublishedSet, secret: &SigningSecret) -> bool {
-    secret.signers().any(|key| set.has(&key.jwk()))
+    secret.signers().any(|key| set.entries(&key.kid).any(|entry| is_same(entry, &key.jwk())))
+}
+
+/// Whether verifiers take the entry for this key, and for what it signs (RFC 7517, sections 4.2 to 4.4).
+fn is_usable(entry: &Value, jwk: &Value) -> bool {
+    let verifies = entry.get("key_ops").is_none_or(|operations| {
+        operations.as_array().is_some_and(|operations| operations.iter().any(|operation| operation == "verify"))
+    });
+    is_same(entry, jwk) && verifies && ["kid", "alg", "use"].iter().all(|name| entry.get(name) == jwk.get(name))
+}
+
+/// Whether the entry is this key.
+fn is_same(entry: &Value, jwk: &Value) -> bool {
+    Material::of(entry).is_some() && Material::of(entry) == Material::of(jwk)
 }
 
 fn kid_of(jwk: &Value) -> &str {
@@ -215,6 +273,10 @@ mod tests {
         Owner { fingerprint: "this", secret }
     }
 
+    fn holds(set: &PublishedSet, kid: &str) -> bool {
+        set.entries(kid).next().is_some()
+    }
+
     fn dates() -> Dates {
         Dates { rotated: Some(NOW - 4000), changed: Some(NOW) }
     }
@@ -224,10 +286,10 @@ mod tests {
         let secret = secret();
         let set = PublishedSet::default().grown(owner(&secret), NOW, dates()).unwrap();
         assert!(secret.public_keys().iter().all(|jwk| set.has(jwk)));
-        assert_eq!(set.since("old"), Some(NOW));
+        assert_eq!(set.since("old", NOW), Some(NOW));
         assert_eq!(PublishedSet::read(&set.text()), Some(set.clone()));
         assert_eq!(set.grown(owner(&secret), NOW + 3, dates()), None);
-        assert_eq!(set.changes(owner(&secret), NOW, dates()), []);
+        assert_eq!(set.changes(owner(&secret), NOW, dates(), &[]), []);
         for text in ["", "[]", "{}", r#"{"keys":1}"#] {
             assert_eq!(PublishedSet::read(text), None, "{text}");
         }
@@ -246,7 +308,9 @@ mod tests {
         let (mine, yours) = (secret(), secret());
         let set = PublishedSet::default().grown(Owner { fingerprint: "other", secret: &yours }, NOW, dates()).unwrap();
         assert_eq!(set.is_of(owner(&mine)).unwrap_err().code(), Code::OutletTaken);
-        set.is_of(owner(&yours)).unwrap();
+        let stolen = set.is_of(Owner { fingerprint: "this", secret: &yours }).unwrap_err();
+        assert_eq!(stolen.code(), Code::OutletTaken, "a private key of the set does not make it one's own");
+        set.is_of(Owner { fingerprint: "other", secret: &mine }).unwrap();
         let by_hand = PublishedSet { owner: None, ..set };
         assert_eq!(by_hand.is_of(owner(&mine)).unwrap_err().code(), Code::OutletTaken);
         by_hand.is_of(owner(&yours)).unwrap();
@@ -264,13 +328,15 @@ mod tests {
         set.keys.push(given_up.jwk());
         set.since.insert(given_up.kid.clone(), NOW);
         let kept = set.trimmed(owner(&secret), NOW, dates()).unwrap();
-        assert!(kept.key("old").is_some() && kept.key("foreign").is_some() && kept.key(&given_up.kid).is_none());
+        assert!(holds(&kept, "old") && holds(&kept, "foreign") && !holds(&kept, &given_up.kid));
         let later = set.trimmed(owner(&secret), NOW + 5, dates()).unwrap();
-        assert!(later.key("old").is_none() && later.has(&secret.current.as_ref().unwrap().jwk()));
-        assert_eq!(set.changes(owner(&secret), NOW, dates()), [Change::Added("foreign".to_owned())]);
+        assert!(!holds(&later, "old") && later.has(&secret.current.as_ref().unwrap().jwk()));
+        let expected = [Change::Added("foreign".to_owned()), Change::Unnamed(given_up.kid.clone())];
+        assert_eq!(set.changes(owner(&secret), NOW, dates(), &[]), expected);
+        assert_eq!(set.changes(owner(&secret), NOW, dates(), std::slice::from_ref(&given_up.kid)).len(), 1);
 
         secret.revoked.push(Revoked { kid: "old".to_owned(), revoked_at: NOW });
-        assert!(set.trimmed(owner(&secret), NOW, dates()).unwrap().key("old").is_none());
+        assert!(!holds(&set.trimmed(owner(&secret), NOW, dates()).unwrap(), "old"));
         assert!(later.grown(owner(&secret), NOW, dates()).is_none(), "a leaked key is back");
     }
 
@@ -283,9 +349,102 @@ mod tests {
         changed.keys.retain(|one| kid_of(one) != current.kid && kid_of(one) != next.kid);
         changed.keys.push(key().material().jwk(&next.kid, Algorithm::Es256));
         let expected = [Change::Missing(current.kid.clone()), Change::Replaced(next.kid.clone())];
-        assert_eq!(changed.changes(owner(&secret), NOW, dates()), expected);
+        assert_eq!(changed.changes(owner(&secret), NOW, dates(), &[]), expected);
         let back = changed.grown(owner(&secret), NOW + 3, dates()).unwrap();
-        assert_eq!(back.changes(owner(&secret), NOW + 3, dates()), []);
-        assert_eq!(back.since(&current.kid), Some(NOW + 3), "it was away meanwhile");
+        assert_eq!(back.changes(owner(&secret), NOW + 3, dates(), &[]), []);
+        assert_eq!(back.since(&current.kid, NOW + 3), Some(NOW + 3), "it was away meanwhile");
+    }
+
+    #[test]
+    fn a_second_entry_with_a_known_id_is_noticed_and_removed() {
+        let secret = secret();
+        let set = PublishedSet::default().grown(owner(&secret), NOW, dates()).unwrap();
+        let current = secret.current.as_ref().unwrap();
+        for kid in [current.kid.as_str(), "old"] {
+            for first in [true, false] {
+                let mut doubled = set.clone();
+                let place = if first { 0 } else { doubled.keys.len() };
+                doubled.keys.insert(place, key().material().jwk(kid, Algorithm::Es256));
+                assert_eq!(doubled.changes(owner(&secret), NOW, dates(), &[]), [Change::Replaced(kid.to_owned())]);
+                let back = doubled.grown(owner(&secret), NOW, dates()).unwrap();
+                assert_eq!(back.entries(kid).count(), 1);
+                assert_eq!(back.changes(owner(&secret), NOW, dates(), &[]), []);
+            }
+        }
+    }
+
+    #[test]
+    fn a_key_that_the_notes_alone_name_is_told_before_it_leaves() {
+        let secret = secret();
+        let mut set = PublishedSet::default().grown(owner(&secret), NOW, dates()).unwrap();
+        set.keys.push(key().material().jwk("evil", Algorithm::Es256));
+        set.since.insert("evil".to_owned(), NOW - 9);
+        assert_eq!(set.changes(owner(&secret), NOW, dates(), &[]), [Change::Unnamed("evil".to_owned())]);
+        assert!(!holds(&set.trimmed(owner(&secret), NOW, dates()).unwrap(), "evil"));
+    }
+
+    #[test]
+    fn a_time_to_come_holds_up_no_rotation() {
+        let secret = secret();
+        let mut set = PublishedSet::default().grown(owner(&secret), NOW, dates()).unwrap();
+        let next = secret.next.as_ref().unwrap();
+        set.since.insert(next.kid.clone(), 1 << 63);
+        assert_eq!(set.since(&next.kid, NOW), None);
+        let mended = set.grown(owner(&secret), NOW, dates()).unwrap();
+        assert_eq!(mended.since(&next.kid, NOW + 7), Some(NOW));
+    }
+
+    /// Verifiers go by the members beside the mathematics, too.
+    #[test]
+    fn an_entry_that_verifiers_do_not_use_is_corrected() {
+        let secret = secret();
+        let set = PublishedSet::default().grown(owner(&secret), NOW, dates()).unwrap();
+        let current = secret.current.as_ref().unwrap();
+        for (name, value) in
+            [("use", json!("enc")), ("alg", json!("ES384")), ("alg", json!(1)), ("key_ops", json!(["sign"]))]
+        {
+            let mut spoiled = set.clone();
+            spoiled.keys[0][name] = value;
+            assert!(!spoiled.has(&current.jwk()), "{name}");
+            assert_eq!(spoiled.changes(owner(&secret), NOW, dates(), &[]), [Change::Replaced(current.kid.clone())]);
+            let back = spoiled.grown(owner(&secret), NOW, dates()).unwrap();
+            assert_eq!(back.entries(&current.kid).collect::<Vec<_>>(), [&current.jwk()]);
+        }
+        let mut harmless = set.clone();
+        harmless.keys[0]["key_ops"] = json!(["verify"]);
+        assert!(harmless.has(&current.jwk()));
+    }
+
+    #[test]
+    fn a_key_that_was_published_by_hand_without_its_algorithm_shows_whose_it_is() {
+        let secret = secret();
+        let mut jwk = secret.current.as_ref().unwrap().jwk();
+        jwk.as_object_mut().unwrap().retain(|name, _| name != "alg" && name != "use");
+        PublishedSet { keys: vec![jwk], ..PublishedSet::default() }.is_of(owner(&secret)).unwrap();
+    }
+
+    #[test]
+    fn a_set_that_a_place_cannot_hold_is_refused_with_both_times() {
+        let (object, parameter) = (Place::read("s3://bucket/a").unwrap(), Place::read("ssm:/a").unwrap());
+        let mut secret = secret();
+        let set = |secret: &SigningSecret| PublishedSet::default().grown(owner(secret), NOW, dates()).unwrap();
+        for number in 3..MOST_KEYS {
+            let kid = format!("old-{number}");
+            let public_key = key().material().jwk(&kid, Algorithm::Es256);
+            secret.previous.push(Previous { kid, retire_at: NOW + 5, public_key });
+        }
+        set(&secret).fits(&object).unwrap();
+        assert!(PublishedSet::read(&set(&secret).text()).is_some());
+        let too_large = set(&secret).fits(&parameter).unwrap_err().to_string();
+        assert!(
+            ["maxTokenLifetime", "maxCache", "8192 bytes"].iter().all(|text| too_large.contains(text)),
+            "{too_large}"
+        );
+        let public_key = key().material().jwk("one more", Algorithm::Es256);
+        secret.previous.push(Previous { kid: "one more".to_owned(), retire_at: NOW + 5, public_key });
+        assert_eq!(set(&secret).fits(&object).unwrap_err().code(), Code::OutletRefused);
+        assert!(PublishedSet::read(&set(&secret).text()).is_none());
+        let smaller = set(&secret).trimmed(owner(&secret), NOW + 5, dates()).unwrap();
+        assert!(!smaller.is_larger(&set(&secret)) && set(&secret).is_larger(&smaller));
     }
 }

@@ -16,8 +16,10 @@ pub const WRITTEN: [&str; 5] = ["current", "next", "previous", "jwks", "revoked"
 const OPTIONS: [&str; 2] = ["publish", "emergency"];
 /// Tokens that live for more than a year, and caches that long, are mistakes.
 const LONGEST: u64 = 366 * 24 * 3600;
+/// The members of a JWK that hold private parts (RFC 7518, sections 6.2.2, 6.3.2 and 6.4.1).
+const PRIVATE: [&str; 8] = ["d", "p", "q", "dp", "dq", "qi", "oth", "k"];
 /// How many leaked keys are remembered. A set that somebody published before the oldest of them leaked is long gone.
-const MOST_REVOKED: usize = 20;
+pub const MOST_REVOKED: usize = 20;
 /// More places than anybody publishes in.
 const MOST_PLACES: usize = 8;
 
@@ -78,9 +80,9 @@ impl SigningSecret {
         let options = document.options(&OPTIONS)?;
         let written = "what this function wrote there";
         let previous: Vec<Previous> = document.typed("previous", written)?.unwrap_or_default();
-        if previous.iter().any(|one| Material::of(&one.public_key).is_none()) {
-            return Err(document.invalid("previous", "a key without a public part", written));
-        }
+        let previous = previous.into_iter().map(published);
+        let previous =
+            previous.collect::<Result<_, _>>().map_err(|found| document.invalid("previous", found, written))?;
         let secret = Self {
             algorithm,
             max_token_lifetime: seconds(document, "maxTokenLifetime")?,
@@ -95,7 +97,33 @@ impl SigningSecret {
         if secret.current.is_none() && secret.next.is_some() {
             return Err(Error::new(Code::FieldMissing).with(Fact::Field, "current"));
         }
+        secret.check_ids(document)?;
         Ok(secret)
+    }
+
+    /// Checks that each id is one, and is that of one key, which has not leaked.
+    fn check_ids(&self, document: &Document) -> Result<()> {
+        let mut known: Vec<&str> = Vec::new();
+        let signers = [("current.kid", &self.current), ("next.kid", &self.next)];
+        let signers = signers.iter().filter_map(|(field, key)| Some((*field, key.as_ref()?.kid.as_str())));
+        for (field, kid) in signers.chain(self.previous.iter().map(|one| ("previous", one.kid.as_str()))) {
+            let found = if !is_id(kid) {
+                "something else"
+            } else if known.contains(&kid) {
+                "the id of another key of the secret"
+            } else if self.is_revoked(kid) {
+                "the id of a key that has leaked, which stands in revoked"
+            } else {
+                known.push(kid);
+                continue;
+            };
+            return Err(document.invalid(
+                field,
+                found,
+                "an id of its own, of at most 128 letters, digits and ._~:/+=-",
+            ));
+        }
+        Ok(())
     }
 
     /// The document with this version's keys.
@@ -125,6 +153,12 @@ impl SigningSecret {
         own.chain(self.previous.iter().map(|one| one.public_key.clone())).collect()
     }
 
+    /// The ids of all these keys.
+    pub fn kids(&self) -> Vec<String> {
+        let own = self.signers().map(|key| key.kid.clone());
+        own.chain(self.previous.iter().map(|one| one.kid.clone())).collect()
+    }
+
     /// The set of RFC 7517, section 5.
     pub fn jwks(&self) -> Value {
         json!({"keys": self.public_keys()})
@@ -139,6 +173,29 @@ impl SigningSecret {
     pub fn is_revoked(&self, kid: &str) -> bool {
         self.revoked.iter().any(|one| one.kid == kid)
     }
+}
+
+/// The key as it is published: its public part alone, whatever stands beside it.
+///
+/// **Invariant:** nothing but what this function writes is published. Otherwise a private part that somebody pasted there would go public.
+/// Test: `a_previous_key_is_published_without_what_stands_beside_it`.
+fn published(one: Previous) -> Result<Previous, &'static str> {
+    let text = |name: &str| one.public_key.get(name).and_then(Value::as_str);
+    if PRIVATE.iter().any(|name| one.public_key.get(name).is_some()) {
+        return Err("a private part");
+    }
+    if text("kid") != Some(&one.kid) {
+        return Err("a publicKey with another kid");
+    }
+    let material = Material::of(&one.public_key).ok_or("a key without a public part")?;
+    let algorithm = text("alg").and_then(Algorithm::named).ok_or("a publicKey without its alg")?;
+    Ok(Previous { public_key: material.jwk(&one.kid, algorithm), ..one })
+}
+
+/// Whether a text is an id that may be published and printed. Thumbprints, UUIDs, dates, and ids in the form of URLs are.
+pub fn is_id(kid: &str) -> bool {
+    let fits = |character: char| character.is_ascii_alphanumeric() || "._~:/+=-".contains(character);
+    (1..=128).contains(&kid.len()) && kid.chars().all(fits)
 }
 
 fn seconds(document: &Document, name: &str) -> Result<u64> {
@@ -251,5 +308,48 @@ mod tests {
         assert_eq!(with(r#"{"emergency":{"kid":"a"}}"#).unwrap_err().code(), Code::OptionUnknown);
         assert_eq!(with(r#"{"publish":["https://a.example"]}"#).unwrap_err().code(), Code::FieldInvalid);
         assert_eq!(with(r#"{"publish":["ssm:/a"]}"#).unwrap().places.len(), 1);
+    }
+
+    #[test]
+    fn a_previous_key_is_published_without_what_stands_beside_it() {
+        let jwk = SigningKey::generate(Algorithm::Es256, 1).unwrap().jwk();
+        let with = |kid: Value, changes: Value, more: Value| {
+            let mut jwk = jwk.clone();
+            jwk.as_object_mut().unwrap().extend(changes.as_object().unwrap().clone());
+            let mut text = json!({
+                "algorithm": "ES256", "maxTokenLifetime": 60, "maxCache": 60,
+                "previous": [{"kid": kid, "retireAt": 5, "publicKey": jwk}],
+            });
+            text.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+            read(&text.to_string())
+        };
+        let kid = jwk["kid"].clone();
+        let read = with(kid.clone(), json!({"x5c": ["hunter2"]}), json!({})).unwrap();
+        assert_eq!(read.jwks(), json!({"keys": [jwk]}));
+        let own = SigningKey::generate(Algorithm::Es256, 1).unwrap();
+        let current = json!({"current": {"kid": kid, "privateKey": own.stored()["privateKey"]}});
+        let revoked = json!({"revoked": [{"kid": kid, "revokedAt": 1}]});
+        for (number, (kid, changes, more)) in [
+            (kid.clone(), json!({"d": "hunter2"}), json!({})),
+            (kid.clone(), json!({"k": "hunter2"}), json!({})),
+            (kid.clone(), json!({"kid": "another"}), json!({})),
+            (kid.clone(), json!({"alg": "HS256"}), json!({})),
+            (json!("a b"), json!({"kid": "a b"}), json!({})),
+            (json!(""), json!({"kid": ""}), json!({})),
+            (json!("a".repeat(129)), json!({"kid": "a".repeat(129)}), json!({})),
+            (kid.clone(), json!({}), current),
+            (kid, json!({}), revoked),
+        ]
+        .into_iter()
+        .enumerate()
+        {
+            let error = with(kid, changes, more).unwrap_err();
+            assert_eq!(
+                (error.code(), error.fact(Fact::Field)),
+                (Code::FieldInvalid, Some("previous")),
+                "case {number}"
+            );
+            assert!(!error.to_string().contains("hunter2"), "{error}");
+        }
     }
 }

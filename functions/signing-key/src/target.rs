@@ -22,19 +22,23 @@
 //! verify. Test: `a_rotation_that_is_given_up_takes_no_key_away`.
 //!
 //! **Invariant:** each write depends on what was read before the labels were asked. An invocation that was held up finds that it is not
-//! wanted, or that the place has changed. Otherwise it would bring back a leaked key, or take away a key of a later rotation. Test:
+//! wanted, or that the place has changed. Otherwise it would bring back a leaked key, or take away a key of a later rotation. A parameter
+//! of Systems Manager cannot refuse a late write: it stands until its writer sees, from the versions between, that it was late, and puts back
+//! what it overwrote. A writer that dies in between leaves that to the next step or to the daily look. Test:
 //! `a_writer_that_was_held_up_changes_nothing`.
 //!
 //! **Invariant:** the next key is added to a place only once the key that is about to sign has been there for `maxCache`. Otherwise a place
 //! that was emptied, or named just now, would have a key for the first time as it signs. Test: `a_place_that_was_emptied_is_filled_first`.
 
+use crate::each::EachPlace;
+use crate::follow::{ends_tokens, followed, is_emergency, made};
 use crate::key::SigningKey;
 use crate::key::jwk::Material;
 use crate::outlet::{Found, Outlets, Written};
 use crate::place::Place;
-use crate::plan::{Dates, Plan, Source, in_time, plan};
+use crate::plan::{Dates, Plan, Source, in_time, plan, still_public_by_itself};
 use crate::published::{Owner, PublishedSet};
-use crate::secret::{SigningSecret, WRITTEN};
+use crate::secret::SigningSecret;
 use crate::settings::Settings;
 use aws_lc_rs::digest;
 use base64::Engine as _;
@@ -99,6 +103,9 @@ impl SigningKeys {
             if !guard.allows(context).await? {
                 return Ok(false);
             }
+            if set.is_larger(&found.set) {
+                set.fits(place)?;
+            }
             match self.outlets.write(place, &set, &found.mark, max_age, context.deadline()).await? {
                 Written::Done => return Ok(true),
                 Written::Conflict => {}
@@ -106,11 +113,23 @@ impl SigningKeys {
                     let allowed = guard.allows(context).await;
                     if changed(&between.set).is_none() || !matches!(allowed, Ok(true)) {
                         // What they wrote is all that is needed, or more than this invocation knows.
-                        self.outlets.write(place, &between.set, &between.mark, max_age, context.deadline()).await?;
+                        self.put_back(context, place, between, max_age).await?;
                         return allowed;
                     }
                     overwritten = Some(between);
                 }
+            }
+        }
+        Err(Error::new(Code::WriteConflict).with(Fact::Field, place))
+    }
+
+    /// Writes what somebody else had written back to a place, or what a third one has written since.
+    async fn put_back(&self, context: &StepContext<'_>, place: &Place, theirs: Found, max_age: u64) -> Result<()> {
+        let mut theirs = theirs;
+        for _ in 0..MOST_WRITES {
+            match self.outlets.write(place, &theirs.set, &theirs.mark, max_age, context.deadline()).await? {
+                Written::Done | Written::Conflict => return Ok(()),
+                Written::Overwrote(later) => theirs = later,
             }
         }
         Err(Error::new(Code::WriteConflict).with(Fact::Field, place))
@@ -121,37 +140,84 @@ impl SigningKeys {
         self.change(context, place, (owner, Guard::Wanted), &|set| set.grown(owner, now(), dates)).await
     }
 
-    /// Takes away, everywhere, the keys whose time is over.
-    async fn trim(&self, context: &StepContext<'_>, secret: &SigningSecret, dates: Dates) -> Result<Retired> {
+    /// Takes away, everywhere, the keys whose time is over. It tells of those that neither version names.
+    async fn trim(&self, context: &StepContext<'_>, secret: &SigningSecret, others: &[String]) -> Result<Retired> {
+        // It was promoted a moment ago, so the latest of the keys that have signed counts from now.
+        let dates = Dates { rotated: Some(now()), changed: Some(now()) };
         let fingerprint = fingerprint(context);
         let owner = Owner { fingerprint: &fingerprint, secret };
-        let mut retired = Retired::Nothing;
+        let (mut retired, mut each) = (Retired::Nothing, EachPlace::default());
         for place in &secret.places {
             let trimmed = |set: &PublishedSet| set.trimmed(owner, now(), dates);
-            if self.change(context, place, (owner, Guard::Promoted), &trimmed).await? {
+            let work = async {
+                self.compare(context, place, owner, dates, others).await?;
+                self.change(context, place, (owner, Guard::Promoted), &trimmed).await
+            };
+            if each.keep(work.await) == Some(true) {
                 retired = Retired::Previous;
             }
         }
-        Ok(retired)
+        each.end(|warning| context.warn(warning)).map(|()| retired)
+    }
+
+    /// Tells what somebody else has changed in a place. `others` are further ids that a version of the secret names.
+    async fn compare(
+        &self,
+        context: &StepContext<'_>,
+        place: &Place,
+        owner: Owner<'_>,
+        dates: Dates,
+        others: &[String],
+    ) -> Result<()> {
+        let found = self.outlets.read(place, context.deadline()).await?;
+        for change in found.set.changes(owner, now(), dates, others) {
+            context.warn(change.warning().with(Fact::Field, place));
+        }
+        Ok(())
+    }
+
+    /// The daily look at one place.
+    async fn look_in(&self, context: &StepContext<'_>, place: &Place, owner: Owner<'_>, dates: Dates) -> Result<()> {
+        self.compare(context, place, owner, dates, &[]).await?;
+        let kept = |set: &PublishedSet| {
+            let grown = set.grown(owner, now(), dates);
+            let trimmed = grown.as_ref().unwrap_or(set).trimmed(owner, now(), dates);
+            trimmed.or(grown).filter(|kept| kept != set)
+        };
+        self.change(context, place, (owner, Guard::Settled), &kept).await.map(|_| ())
     }
 
     /// Checks, in every place, that verifiers find the version's keys and verify what it signs.
-    async fn is_published(&self, context: &StepContext<'_>, secret: &SigningSecret) -> Result<()> {
+    async fn is_published(&self, context: &StepContext<'_>, secret: &SigningSecret, mut each: EachPlace) -> Result<()> {
         for place in &secret.places {
-            let found = self.outlets.read(place, context.deadline()).await?;
-            let missing = |kid: &str| {
-                let error = Error::new(Code::PublishedSetChanged).with(Fact::Field, place);
-                error.with(Fact::What, "a key is missing").with(Fact::KeyId, kid)
+            each.keep(self.is_published_in(context, place, secret).await);
+        }
+        each.end(|warning| context.warn(warning))
+    }
+
+    async fn is_published_in(&self, context: &StepContext<'_>, place: &Place, secret: &SigningSecret) -> Result<()> {
+        let found = self.outlets.read(place, context.deadline()).await?;
+        let changed = |kid: &str| {
+            let is_there = found.set.entries(kid).next().is_some();
+            let what = if is_there {
+                "a key's entry was changed, or is not the only one with its id"
+            } else {
+                "a key is missing"
             };
-            for key in secret.signers() {
-                let material = found.set.key(&key.kid).and_then(Material::of).ok_or_else(|| missing(&key.kid))?;
-                verifies(key, &material)?;
+            let error = Error::new(Code::PublishedSetChanged).with(Fact::Field, place);
+            error.with(Fact::What, what).with(Fact::KeyId, kid)
+        };
+        for key in secret.signers() {
+            if !found.set.has(&key.jwk()) {
+                return Err(changed(&key.kid));
             }
-            let previous = secret.previous.iter().filter(|one| one.retire_at > now() && !secret.is_revoked(&one.kid));
-            for one in previous {
-                if !found.set.has(&one.public_key) {
-                    return Err(missing(&one.kid));
-                }
+            for published in found.set.entries(&key.kid) {
+                verifies(key, &Material::of(published).ok_or_else(|| changed(&key.kid))?)?;
+            }
+        }
+        for one in still_public_by_itself(secret, now()) {
+            if !found.set.has(&one.public_key) {
+                return Err(changed(&one.kid));
             }
         }
         Ok(())
@@ -177,7 +243,7 @@ impl SigningKeys {
         let fingerprint = fingerprint(context);
         let owner = Owner { fingerprint: &fingerprint, secret: current };
         found.set.is_of(owner).map_err(|error| error.with(Fact::Field, place))?;
-        let since = found.set.since(&signs.kid).filter(|_| found.set.has(&signs.jwk()));
+        let since = found.set.since(&signs.kid, now()).filter(|_| found.set.has(&signs.jwk()));
         let since = match since {
             Some(since) => since,
             None => {
@@ -199,36 +265,6 @@ impl Guard {
             Self::Promoted => Err(Error::new(Code::WriteConflict).with(Fact::Labels, "AWSCURRENT, AWSPENDING")),
         }
     }
-}
-
-/// Whether the key that signs is left because it has leaked.
-fn ends_tokens(current: &SigningSecret, pending: &SigningSecret) -> bool {
-    current.current.as_ref().is_some_and(|key| pending.is_revoked(&key.kid))
-}
-
-/// The two versions, once nothing but what a rotation writes differs and the pending one can follow the current one.
-fn followed(versions: Versions<'_>) -> Result<(SigningSecret, SigningSecret)> {
-    versions.unedited(&WRITTEN)?;
-    let (current, pending) = (SigningSecret::read(versions.current)?, made(versions.pending)?);
-    let known = current.signers().any(|key| pending.current.as_ref().is_some_and(|signs| signs.kid == key.kid));
-    if current.current.is_none() || known || (ends_tokens(&current, &pending) && current.next.is_none()) {
-        return Ok((current, pending));
-    }
-    Err(mismatch("current"))
-}
-
-/// A version that a rotation has made: it has both keys, and its set is that of its keys.
-fn made(document: &Document) -> Result<SigningSecret> {
-    let secret = SigningSecret::read(document)?;
-    for (key, name) in [(&secret.current, "current"), (&secret.next, "next")] {
-        key.as_ref().ok_or_else(|| mismatch(name))?;
-    }
-    let jwks: Option<serde_json::Value> = document.typed("jwks", "a JWK Set")?;
-    if jwks == Some(secret.jwks()) { Ok(secret) } else { Err(mismatch("jwks")) }
-}
-
-fn mismatch(field: &'static str) -> Error {
-    Error::new(Code::PendingMismatch).with(Fact::Field, field)
 }
 
 /// Checks that a key's signature is one of the published key.
@@ -253,6 +289,17 @@ fn dates(context: &StepContext<'_>) -> Dates {
     let seconds = |date: Option<std::time::Duration>| date.map(|date| date.as_secs());
     let description = context.description();
     Dates { rotated: seconds(description.last_rotated), changed: seconds(description.last_changed) }
+}
+
+/// Checks that each place can hold the keys of a version.
+fn fits(context: &StepContext<'_>, pending: &SigningSecret, mut each: EachPlace) -> Result<()> {
+    let fingerprint = fingerprint(context);
+    let owner = Owner { fingerprint: &fingerprint, secret: pending };
+    let set = PublishedSet::default().grown(owner, now(), Dates::default()).unwrap_or_default();
+    for place in &pending.places {
+        each.keep(set.fits(place));
+    }
+    each.end(|warning| context.warn(warning))
 }
 
 /// Carries a plan out: makes the keys that it asks for.
@@ -294,22 +341,28 @@ impl Target for SigningKeys {
             );
             context.warn(Error::new(Code::TokensRevoked).with(Fact::KeyId, kid).with(Fact::What, tokens));
         }
-        Ok(Proposal { document: carried_out(secret, plan)?.write(current)?, made: () })
+        let is_emergency = plan.revoked.len() > secret.revoked.len();
+        let pending = carried_out(secret, plan)?;
+        fits(context, &pending, EachPlace::new(is_emergency))?;
+        Ok(Proposal { document: pending.write(current)?, made: () })
     }
 
     async fn apply(&self, context: &StepContext<'_>, versions: Versions<'_>) -> Result<Applied> {
-        let (current, pending) = followed(versions)?;
+        let (current, pending) = followed(versions, now())?;
+        let mut each = EachPlace::new(is_emergency(&current, &pending));
         for place in &pending.places {
-            self.opened(context, place, (&current, &pending)).await?;
+            each.keep(self.opened(context, place, (&current, &pending)).await);
         }
+        each.end(|warning| context.warn(warning))?;
         let fingerprint = fingerprint(context);
         let owner = Owner { fingerprint: &fingerprint, secret: &pending };
         // It is not promoted yet, so the key that signs now goes on until then. A key that has leaked stays for so long, too.
         let promoted_later = Dates { rotated: None, changed: Some(now()) };
-        let mut changed = false;
+        let (mut changed, mut each) = (false, EachPlace::new(is_emergency(&current, &pending)));
         for place in &pending.places {
-            changed |= self.grow(context, place, owner, promoted_later).await?;
+            changed |= each.keep(self.grow(context, place, owner, promoted_later).await) == Some(true);
         }
+        each.end(|warning| context.warn(warning))?;
         if changed {
             return Ok(Applied::Changed(Change { by: "function", previous: PreviousCredential::Works }));
         }
@@ -317,20 +370,20 @@ impl Target for SigningKeys {
     }
 
     async fn verify(&self, context: &StepContext<'_>, versions: Versions<'_>, _: Proof) -> Result<()> {
-        let (_, pending) = followed(versions)?;
+        let (current, pending) = followed(versions, now())?;
         for key in pending.signers() {
             verifies(key, key.material())?;
         }
-        self.is_published(context, &pending).await
+        self.is_published(context, &pending, EachPlace::new(is_emergency(&current, &pending))).await
     }
 
     async fn release(&self, (): ()) {}
 
     async fn retire(&self, context: &StepContext<'_>, versions: Versions<'_>) -> Result<Retired> {
         let secret = made(versions.pending)?;
-        // It was promoted a moment ago, so the latest of the keys that have signed counts from now.
-        let just_now = Dates { rotated: Some(now()), changed: Some(now()) };
-        self.trim(context, &secret, just_now).await
+        // A version that cannot be read names no key. That keeps nothing published.
+        let others = SigningSecret::read(versions.current).map(|before| before.kids()).unwrap_or_default();
+        self.trim(context, &secret, &others).await
     }
 
     async fn check(&self, context: &StepContext<'_>, current: VersionWithAge<'_>) -> Result<Retired> {
@@ -342,7 +395,7 @@ impl Target for SigningKeys {
             }
             return Ok(Retired::Nothing);
         }
-        self.is_published(context, &secret).await?;
+        self.is_published(context, &secret, EachPlace::default()).await?;
         Ok(Retired::Nothing)
     }
 
@@ -355,7 +408,10 @@ impl Target for SigningKeys {
         if label != Label::Current || secret.next.is_none() {
             return Ok(Attempt::WORKS);
         }
-        Ok(self.is_published(context, &secret).await.map_or_else(Attempt::unknown, |()| Attempt::WORKS))
+        Ok(self
+            .is_published(context, &secret, EachPlace::default())
+            .await
+            .map_or_else(Attempt::unknown, |()| Attempt::WORKS))
     }
 
     async fn attempt_helper_secret(&self, _: &StepContext<'_>, _: &Document) -> Result<Option<HelperSecret>> {
@@ -369,18 +425,25 @@ impl Target for SigningKeys {
         }
         let (fingerprint, dates) = (fingerprint(context), dates(context));
         let owner = Owner { fingerprint: &fingerprint, secret: &secret };
+        let mut each = EachPlace::default();
         for place in &secret.places {
-            let found = self.outlets.read(place, context.deadline()).await?;
-            for change in found.set.changes(owner, now(), dates) {
-                context.warn(change.warning().with(Fact::Field, place));
-            }
-            let kept = |set: &PublishedSet| {
-                let grown = set.grown(owner, now(), dates);
-                let trimmed = grown.as_ref().unwrap_or(set).trimmed(owner, now(), dates);
-                trimmed.or(grown).filter(|kept| kept != set)
-            };
-            self.change(context, place, (owner, Guard::Settled), &kept).await?;
+            each.keep(self.look_in(context, place, owner, dates).await);
         }
-        Ok(())
+        each.end(|warning| context.warn(warning))
+    }
+
+    async fn look_on(&self, context: &StepContext<'_>, current: &Document, pending: Option<&Document>) -> Result<()> {
+        let secret = SigningSecret::read(current)?;
+        if secret.next.is_none() {
+            return Ok(());
+        }
+        let others = pending.map(SigningSecret::read).transpose()?.map(|pending| pending.kids()).unwrap_or_default();
+        let (fingerprint, dates) = (fingerprint(context), dates(context));
+        let owner = Owner { fingerprint: &fingerprint, secret: &secret };
+        let mut each = EachPlace::default();
+        for place in &secret.places {
+            each.keep(self.compare(context, place, owner, dates, &others).await);
+        }
+        each.end(|warning| context.warn(warning))
     }
 }

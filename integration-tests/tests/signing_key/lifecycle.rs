@@ -15,6 +15,10 @@ fn short() -> Value {
     json!({"maxTokenLifetime": 2, "maxCache": 1})
 }
 
+fn rotation_time() -> u64 {
+    std::time::SystemTime::UNIX_EPOCH.elapsed().expect("after 1970").as_secs()
+}
+
 async fn cache() {
     sleep(Duration::from_millis(2100)).await;
 }
@@ -171,10 +175,11 @@ async fn a_rotation_that_is_given_up_takes_no_key_away() {
     assert_eq!(ids(&grown).len(), 3);
     let request = json!({"SecretId": secret.arn, "VersionStage": "AWSPENDING", "RemoveFromVersionId": token});
     world.lab.call("UpdateSecretVersionStage", request).await.unwrap();
-    // The key that was never promoted leaves with the next look. All others stay.
+    // The key that was never promoted leaves with the next look, which says so. All others stay.
     secret.attached().await;
     let looked = world.look().await;
-    assert_eq!(looked["noticed"], Value::Null);
+    let noticed = looked["noticed"].as_array().expect("a list");
+    assert!(noticed.len() == 1 && looked.to_string().contains("given up"), "{looked}");
     assert_eq!(ids(&world.object(OBJECT).await.1), ids(&before["jwks"]));
     secret.rotated().await;
 }
@@ -191,8 +196,11 @@ async fn a_pending_version_that_no_rotation_made_is_not_published() {
     let token = secret.registered().await;
     // It is sound in itself, but its key was never the next one of this secret.
     let (own, foreign) = (secret.at("AWSCURRENT").await, other.at("AWSCURRENT").await);
-    let jwks = json!({"keys": [foreign["jwks"]["keys"][0], own["jwks"]["keys"][1]]});
-    let forged = integration_tests::merged(own, json!({"current": foreign["current"], "jwks": jwks}));
+    let (signs, next) = (&own["jwks"]["keys"][0], &own["jwks"]["keys"][1]);
+    let jwks = json!({"keys": [foreign["jwks"]["keys"][0], next, signs]});
+    let previous = json!([{"kid": signs["kid"], "retireAt": rotation_time() + 9, "publicKey": signs}]);
+    let changes = json!({"current": foreign["current"], "previous": previous, "jwks": jwks});
+    let forged = integration_tests::merged(own, changes);
     let put = json!({
         "SecretId": secret.arn, "SecretString": forged.to_string(), "ClientRequestToken": token, "VersionStages": ["AWSPENDING"],
     });

@@ -90,6 +90,53 @@ async fn a_place_that_refuses_is_named_and_nothing_is_promoted() {
     assert_eq!(secret.refused().await.error_type, "outlet-unavailable");
 }
 
+/// A rotation that stays unfinished must not blind the daily look.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_key_that_somebody_added_is_told_during_a_rotation_and_whatever_the_notes_say() {
+    let world = World::start().await;
+    let secret = world.secret(&[PLACE], json!({"maxTokenLifetime": 9, "maxCache": 1})).await;
+    secret.rotated().await;
+    cache().await;
+    let token = secret.registered().await;
+    secret.steps(&["createSecret", "setSecret"], &token).await;
+    assert_eq!(world.look().await["noticed"], Value::Null, "the keys of AWSPENDING are known");
+    let (_, set) = world.object(OBJECT).await;
+    let mut changed = set.clone();
+    let evil =
+        json!({"kty": "OKP", "crv": "Ed25519", "kid": "evil", "x": "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"});
+    changed["keys"].as_array_mut().expect("a list").push(evil);
+    changed["lockstep"]["since"]["evil"] = json!(5);
+    world.write(OBJECT, &changed).await;
+    let looked = world.look().await;
+    let noticed = looked["noticed"].as_array().expect("a list");
+    assert!(noticed.len() == 1 && looked.to_string().contains("evil"), "{looked}");
+    assert_eq!(ids(&world.object(OBJECT).await.1), ids(&changed), "nothing is changed during a rotation");
+}
+
+/// Whoever can spoil one place must not keep a leaked key in the others.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_bad_place_stops_nothing_in_the_others() {
+    let world = World::start().await;
+    let secret = world.secret(&[PLACE, PARAMETER], json!({"maxTokenLifetime": 1, "maxCache": 1})).await;
+    secret.rotated().await;
+    cache().await;
+    secret.rotated().await;
+    world.write(OBJECT, &json!({"not": "keys"})).await;
+    cache().await;
+    let looked = world.look().await;
+    assert!(looked["noticed"][0].as_str().is_some_and(|one| one.starts_with("[outlet-taken]")), "{looked}");
+    assert_eq!(ids(&world.parameter("/app/jwks").await).len(), 2, "the look goes on to the next place");
+
+    assert_eq!(secret.refused().await.error_type, "outlet-taken");
+    let before = secret.at("AWSCURRENT").await;
+    let leaked = id(&before, "current");
+    let rotation = json!({"publish": [PLACE, PARAMETER], "emergency": {"leaked": leaked}});
+    secret.put(&merged(before, json!({"rotation": rotation}))).await;
+    secret.rotated().await;
+    assert!(!ids(&world.parameter("/app/jwks").await).contains(&leaked));
+    assert!(world.lab.function_output().contains("the emergency goes on without this place"));
+}
+
 /// A setSecret that is held up at one of its calls, while its rotation is given up and the next one takes a leaked key away.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_writer_that_was_held_up_changes_nothing() {

@@ -120,6 +120,18 @@ pub trait Target: Send + Sync {
         std::future::ready(Ok(()))
     }
 
+    /// What has to be looked at while a rotation is unfinished: the daily look calls it then, instead of
+    /// [`look_after`](Self::look_after). `current` is AWSCURRENT, `pending` AWSPENDING if that has a value. Nothing may be changed. What a
+    /// person should know is a [warning](StepContext::warn).
+    fn look_on(
+        &self,
+        _context: &StepContext<'_>,
+        _current: &Document,
+        _pending: Option<&Document>,
+    ) -> impl Future<Output = Result<()>> + Send {
+        std::future::ready(Ok(()))
+    }
+
     /// What a rotation would do with the credential of an older version, `versions.pending`, after it was refused all newer ones.
     /// Nothing is sent to the target.
     fn older(&self, _context: &StepContext<'_>, _versions: Versions<'_>) -> OlderVersion {

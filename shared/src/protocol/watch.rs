@@ -110,11 +110,20 @@ impl<S: SecretStore, T: Target> Rotation<S, T> {
                 self.store().value(secret, VersionSelector::Current, deadline),
             );
             let (description, current) = (description?, current?.ok_or_else(|| Error::new(Code::CurrentMissing))?);
-            // A rotation is under way, or the answers are of different moments. The next look comes in a day.
-            if description.is_unfinished() || description.current_version() != Some(&current.id) {
+            // The answers are of different moments. The next look comes in a day.
+            if description.current_version() != Some(&current.id) {
                 return Ok(());
             }
             let document = Document::parse(current.text)?;
+            // A rotation may stay unfinished for long, and nobody else looks meanwhile.
+            if description.is_unfinished() {
+                let pending = description.pending_version().map(str::to_owned).unwrap_or_default();
+                let pending = self.store().value(secret, VersionSelector::Pending(&pending), deadline).await?;
+                let pending = pending.map(|pending| Document::parse(pending.text)).transpose()?;
+                let context = StepContext::new(self.store(), secret, &current.id, description, &notes, deadline);
+                let context = context.expecting(RotationState::Current);
+                return self.target().look_on(&context, &document, pending.as_ref()).await;
+            }
             let context = StepContext::new(self.store(), secret, &current.id, description, &notes, deadline);
             let context = context.expecting(RotationState::Current);
             self.target().look_after(&context, VersionWithAge { document: &document, age: current.age }).await

@@ -1,5 +1,9 @@
 //! A parameter of Systems Manager. It has no conditional write, but each write has a number: a number that is not the next one tells that
-//! somebody else wrote in between, and the earlier version is still there to be read.
+//! somebody else wrote in between, and the earlier versions are still there to be read (the last hundred of them).
+//!
+//! **Invariant:** after a write, all versions since the read are looked at. The answer to a write may be lost and the write repeated, so the
+//! version before may be one's own. Otherwise the write of somebody else between the two would be undone, a leaked key's removal, for
+//! example. Test: `a_write_by_somebody_else_is_found_behind_ones_own`.
 //!
 //! <https://docs.aws.amazon.com/systems-manager/latest/APIReference/API_PutParameter.html>
 
@@ -13,15 +17,21 @@ use serde_json::{Value, json};
 const MEDIA: &str = "application/x-amz-json-1.1";
 
 pub(super) async fn read(ssm: &Service, name: &str, deadline: Deadline) -> Result<Found> {
+    match value(ssm, name, deadline).await? {
+        Some((text, version)) => Ok(Found { set: set_of(&text)?, mark: Mark::Version(version) }),
+        None => Ok(Found { set: PublishedSet::default(), mark: Mark::Nothing }),
+    }
+}
+
+/// A parameter's text and its version. `None` if it is not there.
+async fn value(ssm: &Service, name: &str, deadline: Deadline) -> Result<Option<(String, u64)>> {
     let answer = call(ssm, "AmazonSSM.GetParameter", "GetParameter", &json!({"Name": name}), deadline).await?;
     let body: Value = serde_json::from_slice(&answer.body).unwrap_or_default();
     let value = body.pointer("/Parameter/Value").and_then(Value::as_str);
     let version = body.pointer("/Parameter/Version").and_then(Value::as_u64);
-    match (answer.status, value.zip(version)) {
-        (200, Some((value, version))) => Ok(Found { set: set_of(value)?, mark: Mark::Version(version) }),
-        (400, _) if answer.error_name().as_deref() == Some("ParameterNotFound") => {
-            Ok(Found { set: PublishedSet::default(), mark: Mark::Nothing })
-        }
+    match (answer.status, value.zip(version), answer.error_name().as_deref()) {
+        (200, Some((value, version)), _) => Ok(Some((value.to_owned(), version))),
+        (400, _, Some("ParameterNotFound" | "ParameterVersionNotFound")) => Ok(None),
         _ => Err(refused("GetParameter", &answer)),
     }
 }
@@ -37,27 +47,62 @@ pub(super) async fn write(
         Mark::Version(version) => Some(*version),
         Mark::Nothing | Mark::Tag(_) => None,
     };
+    let ours = set.text();
     // A standard parameter holds 4 KB, which RSA keys may exceed.
     let body = json!({
-        "Name": name, "Value": set.text(), "Type": "String", "Overwrite": before.is_some(), "Tier": "Intelligent-Tiering",
+        "Name": name, "Value": ours, "Type": "String", "Overwrite": before.is_some(), "Tier": "Intelligent-Tiering",
     });
-    let answer = call(ssm, "AmazonSSM.PutParameter", "PutParameter", &body, deadline).await?;
-    if answer.status != 200 {
-        return match answer.error_name().as_deref() {
-            // It was not there when it was read.
-            Some("ParameterAlreadyExists") => Ok(Written::Conflict),
-            _ => Err(refused("PutParameter", &answer)),
-        };
-    }
-    let body: Value = serde_json::from_slice(&answer.body).unwrap_or_default();
-    let version = body.get("Version").and_then(Value::as_u64).ok_or_else(|| refused("PutParameter", &answer))?;
-    match version.checked_sub(1) {
-        Some(previous) if Some(previous) != before && previous > 0 => {
-            let between = read(ssm, &format!("{name}:{previous}"), deadline).await?;
-            Ok(Written::Overwrote(Found { set: between.set, mark: Mark::Version(version) }))
+    let version = match call(ssm, "AmazonSSM.PutParameter", "PutParameter", &body, deadline).await {
+        Ok(answer) if answer.status == 200 => {
+            let body: Value = serde_json::from_slice(&answer.body).unwrap_or_default();
+            body.get("Version").and_then(Value::as_u64).ok_or_else(|| refused("PutParameter", &answer))?
         }
-        _ => Ok(Written::Done),
+        // It was not there when it was read.
+        Ok(answer) if answer.error_name().as_deref() == Some("ParameterAlreadyExists") => return Ok(Written::Conflict),
+        Ok(answer) => return Err(refused("PutParameter", &answer)),
+        // It may have been written all the same.
+        Err(error) => match value(ssm, name, deadline).await {
+            Ok(Some((there, version))) if there == ours && Some(version) != before => version,
+            _ => return Err(error),
+        },
+    };
+    let history = Parameter { ssm, name, deadline };
+    match others(before, version, &ours, &history).await? {
+        Some(text) => Ok(Written::Overwrote(Found { set: set_of(&text)?, mark: Mark::Version(version) })),
+        None => Ok(Written::Done),
     }
+}
+
+/// The versions of a parameter.
+trait History {
+    /// The text of a version. `None` if it is gone.
+    fn text(&self, version: u64) -> impl Future<Output = Result<Option<String>>> + Send;
+}
+
+struct Parameter<'a> {
+    ssm: &'a Service,
+    name: &'a str,
+    deadline: Deadline,
+}
+
+impl History for Parameter<'_> {
+    async fn text(&self, version: u64) -> Result<Option<String>> {
+        let found = value(self.ssm, &format!("{}:{version}", self.name), self.deadline).await?;
+        Ok(found.map(|(text, _)| text))
+    }
+}
+
+/// The newest text that somebody else wrote after the version `before` and before the version `written`.
+async fn others(before: Option<u64>, written: u64, ours: &str, history: &impl History) -> Result<Option<String>> {
+    // A smaller number is that of a parameter that was deleted and made anew.
+    let first = before.filter(|before| *before < written).map_or(1, |before| before + 1);
+    for version in (first..written).rev() {
+        match history.text(version).await? {
+            Some(text) if text != ours => return Ok(Some(text)),
+            _ => {}
+        }
+    }
+    Ok(None)
 }
 
 async fn call(
@@ -69,4 +114,33 @@ async fn call(
 ) -> Result<Answer> {
     let request = Request::post(MEDIA, &[("x-amz-target", target)], body.to_string());
     ssm.call(&request, deadline).await.map_err(|failure| unanswered(name, failure))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    impl History for &[&str] {
+        async fn text(&self, version: u64) -> Result<Option<String>> {
+            Ok(self.get(usize::try_from(version).unwrap() - 1).map(|text| (*text).to_owned()))
+        }
+    }
+
+    /// What is found by a writer of "ours" that read the version `before` and has the answer `written`.
+    async fn found(before: Option<u64>, written: u64, history: &[&str]) -> Option<String> {
+        others(before, written, "ours", &history).await.unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_write_by_somebody_else_is_found_behind_ones_own() {
+        assert_eq!(found(Some(1), 2, &["read", "ours"]).await, None);
+        assert_eq!(found(Some(1), 3, &["read", "theirs", "ours"]).await.as_deref(), Some("theirs"));
+        // The answer to a write was lost, and it was repeated.
+        assert_eq!(found(Some(1), 3, &["read", "ours", "ours"]).await, None);
+        assert_eq!(found(Some(1), 4, &["read", "theirs", "ours", "ours"]).await.as_deref(), Some("theirs"));
+        assert_eq!(found(Some(1), 5, &["read", "old", "ours", "new", "ours"]).await.as_deref(), Some("new"));
+        // It was deleted and made anew.
+        assert_eq!(found(Some(7), 2, &["theirs", "ours"]).await.as_deref(), Some("theirs"));
+        assert_eq!(found(None, 1, &["ours"]).await, None);
+    }
 }
