@@ -15,6 +15,13 @@ pub fn ends_tokens(current: &SigningSecret, pending: &SigningSecret) -> bool {
     current.current.as_ref().is_some_and(|key| pending.is_revoked(&key.kid))
 }
 
+/// The ids of the keys that have signed and that the pending version ends. Living tokens end with them.
+pub fn ended<'a>(current: &'a SigningSecret, pending: &'a SigningSecret) -> impl Iterator<Item = &'a str> {
+    let signed = current.current.iter().map(|key| key.kid.as_str());
+    let signed = signed.chain(current.previous.iter().map(|one| one.kid.as_str()));
+    signed.filter(|kid| pending.is_revoked(kid))
+}
+
 /// Whether the pending version ends a key that has leaked.
 pub fn is_emergency(current: &SigningSecret, pending: &SigningSecret) -> bool {
     pending.revoked.iter().any(|one| !current.is_revoked(&one.kid))
@@ -173,5 +180,10 @@ mod tests {
         pending.revoked.push(Revoked { kid: leaked.kid, revoked_at: NOW });
         assert_eq!(refused(&current, &pending, NOW), None);
         assert!(is_emergency(&current, &pending) && ends_tokens(&current, &pending));
+        let signed = current.current.as_ref().unwrap().kid.as_str();
+        assert_eq!(ended(&current, &pending).collect::<Vec<_>>(), [signed]);
+        pending.revoked.clear();
+        pending.revoked.push(Revoked { kid: current.next.as_ref().unwrap().kid.clone(), revoked_at: NOW });
+        assert_eq!(ended(&current, &pending).count(), 0, "it never signed");
     }
 }

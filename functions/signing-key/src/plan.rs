@@ -26,8 +26,6 @@ pub struct Plan {
     pub previous: Vec<Previous>,
     /// Keys that have leaked.
     pub revoked: Vec<Revoked>,
-    /// Whether tokens die that would live on otherwise.
-    pub ends_tokens: bool,
 }
 
 /// What Secrets Manager says about AWSCURRENT.
@@ -50,35 +48,35 @@ pub fn plan(secret: &SigningSecret, now: u64, dates: Dates) -> Result<Plan> {
     let mut previous = still_public(secret, now, dates);
     let mut revoked = secret.revoked.clone();
     let Some(current) = &secret.current else {
-        return Ok(Plan { current: Source::New, next: Source::New, previous, revoked, ends_tokens: false });
+        return Ok(Plan { current: Source::New, next: Source::New, previous, revoked });
     };
     if let Some(kid) = secret.leaked.as_ref().filter(|kid| !secret.is_revoked(kid)) {
         revoked.push(Revoked { kid: kid.clone(), revoked_at: now });
         let steps_in = if secret.next.is_some() { Source::Next } else { Source::New };
-        let (signs, follows, ends_tokens) = if current.kid == *kid {
-            (steps_in, Source::New, true)
+        let (signs, follows) = if current.kid == *kid {
+            (steps_in, Source::New)
         } else if secret.next.as_ref().is_some_and(|next| next.kid == *kid) {
-            (Source::Current, Source::New, false)
+            (Source::Current, Source::New)
         } else if secret.previous.iter().any(|one| one.kid == *kid) {
             previous.retain(|one| one.kid != *kid);
-            (Source::Current, if secret.next.is_some() { Source::Next } else { Source::New }, true)
+            (Source::Current, if secret.next.is_some() { Source::Next } else { Source::New })
         } else {
             return Err(Error::new(Code::FieldInvalid)
                 .with(Fact::Field, "rotation.emergency.leaked")
                 .with(Fact::Found, "an id that no key of the secret has")
                 .with(Fact::Expected, "the `kid` of current, next or one of previous"));
         };
-        return Ok(Plan { current: signs, next: follows, previous, revoked, ends_tokens });
+        return Ok(Plan { current: signs, next: follows, previous, revoked });
     }
     // Somebody has brought the key that signs. Nobody knows the next one yet.
     let Some(next) = &secret.next else {
-        return Ok(Plan { current: Source::Current, next: Source::New, previous, revoked, ends_tokens: false });
+        return Ok(Plan { current: Source::Current, next: Source::New, previous, revoked });
     };
     let public_since = dates.rotated.unwrap_or_default().max(next.created_at);
     in_time(public_since, secret.max_cache, now, &next.kid)?;
     let retire_at = now + secret.max_token_lifetime + secret.max_cache;
     previous.insert(0, Previous { kid: current.kid.clone(), retire_at, public_key: current.jwk() });
-    Ok(Plan { current: Source::Next, next: Source::New, previous, revoked, ends_tokens: false })
+    Ok(Plan { current: Source::Next, next: Source::New, previous, revoked })
 }
 
 /// Whether a key was public for `maxCache`.
@@ -176,7 +174,6 @@ mod tests {
         assert_eq!(sources(&plan), (Source::Next, Source::New));
         let retired: Vec<_> = plan.previous.iter().map(|one| (one.kid.as_str(), one.retire_at)).collect();
         assert_eq!(retired, [(full.current.unwrap().kid.as_str(), NOW + LIFETIME + CACHE)]);
-        assert!(!plan.ends_tokens);
     }
 
     #[test]
@@ -206,12 +203,12 @@ mod tests {
         };
         let (current, full) = leak(&|full| full.current.as_ref().unwrap().kid.clone());
         let current = current.unwrap();
-        assert_eq!((sources(&current), current.ends_tokens), ((Source::Next, Source::New), true));
+        assert_eq!(sources(&current), (Source::Next, Source::New));
         assert_eq!(current.previous.len(), 1, "the leaked key is not kept: {:?}", current.previous);
         assert_eq!(current.revoked, [Revoked { kid: full.leaked.unwrap(), revoked_at: NOW }]);
 
         let next = leak(&|full| full.next.as_ref().unwrap().kid.clone()).0.unwrap();
-        assert_eq!((sources(&next), next.ends_tokens), ((Source::Current, Source::New), false));
+        assert_eq!(sources(&next), (Source::Current, Source::New));
 
         let previous = leak(&|_| "old".to_owned()).0.unwrap();
         assert_eq!((sources(&previous), previous.previous.len()), ((Source::Current, Source::Next), 0));

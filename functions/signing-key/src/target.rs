@@ -31,7 +31,7 @@
 //! that was emptied, or named just now, would have a key for the first time as it signs. Test: `a_place_that_was_emptied_is_filled_first`.
 
 use crate::each::EachPlace;
-use crate::follow::{ends_tokens, followed, is_emergency, made};
+use crate::follow::{ended, ends_tokens, followed, is_emergency, made};
 use crate::key::SigningKey;
 use crate::key::jwk::Material;
 use crate::outlet::{Found, Outlets, Written};
@@ -332,15 +332,6 @@ impl Target for SigningKeys {
     async fn propose(&self, context: &StepContext<'_>, current: &Document) -> Result<Proposal<()>> {
         let secret = SigningSecret::read(current)?;
         let plan = plan(&secret, now(), dates(context))?;
-        if plan.ends_tokens
-            && let Some(kid) = &secret.leaked
-        {
-            let tokens = format_args!(
-                "all tokens whose header names this key, the last of which would live for {} s from now",
-                secret.max_token_lifetime
-            );
-            context.warn(Error::new(Code::TokensRevoked).with(Fact::KeyId, kid).with(Fact::What, tokens));
-        }
         let is_emergency = plan.revoked.len() > secret.revoked.len();
         let pending = carried_out(secret, plan)?;
         fits(context, &pending, EachPlace::new(is_emergency))?;
@@ -382,8 +373,17 @@ impl Target for SigningKeys {
     async fn retire(&self, context: &StepContext<'_>, versions: Versions<'_>) -> Result<Retired> {
         let secret = made(versions.pending)?;
         // A version that cannot be read names no key. That keeps nothing published.
-        let others = SigningSecret::read(versions.current).map(|before| before.kids()).unwrap_or_default();
-        self.trim(context, &secret, &others).await
+        let before = SigningSecret::read(versions.current).ok();
+        let others = before.as_ref().map(SigningSecret::kids).unwrap_or_default();
+        let retired = self.trim(context, &secret, &others).await?;
+        for kid in before.iter().flat_map(|before| ended(before, &secret)) {
+            let tokens = format_args!(
+                "all tokens whose header names this key, the last of which would live for {} s from now",
+                secret.max_token_lifetime
+            );
+            context.warn(Error::new(Code::TokensRevoked).with(Fact::KeyId, kid).with(Fact::What, tokens));
+        }
+        Ok(retired)
     }
 
     async fn check(&self, context: &StepContext<'_>, current: VersionWithAge<'_>) -> Result<Retired> {

@@ -49,6 +49,7 @@ pub struct NewKey {
 }
 
 /// A chain of certificates, the own one first.
+#[derive(PartialEq, Eq)]
 pub struct Chain {
     certificates: Vec<CertificateDer<'static>>,
 }
@@ -58,6 +59,8 @@ pub struct Chain {
 pub struct Facts {
     /// The names in lower case.
     pub names: BTreeSet<String>,
+    /// The serial number in hexadecimal digits, in lower case and without zeros in front.
+    pub serial: String,
     /// The first moment of validity, as the time since the Unix epoch.
     pub not_before: Duration,
     /// The last moment of validity, as the time since the Unix epoch.
@@ -188,8 +191,10 @@ impl Chain {
         // serial number has at most 20 (RFC 5280, section 4.1.2.2).
         let serial = body.serial_number.to_der().map_err(|_| unreadable())?;
         let serial = serial.get(2..).unwrap_or_default();
+        let hexadecimal: String = serial.iter().map(|byte| format!("{byte:02x}")).collect();
         Ok(Facts {
             names: names.collect(),
+            serial: hexadecimal.trim_start_matches('0').to_owned(),
             not_before: body.validity.not_before.to_unix_duration(),
             not_after: body.validity.not_after.to_unix_duration(),
             renewal_id: authority.map(|key| format!("{}.{}", encoded(key.as_bytes()), encoded(serial))),
@@ -370,5 +375,6 @@ mod tests {
         let certificate = params.signed_by(&KeyPair::generate().unwrap(), &issuer).unwrap();
         let facts = Chain::read(&certificate.pem()).unwrap().facts().unwrap();
         assert_eq!(facts.renewal_id.as_deref(), Some("aYhba4dGQEHhs3uEe6CuLN4ByNQ.AIdlQyE"));
+        assert_eq!(facts.serial, "87654321");
     }
 }

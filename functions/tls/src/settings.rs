@@ -15,6 +15,8 @@ pub struct Settings {
     pub(crate) directories: Option<Vec<String>>,
     /// `ALLOWED_DOMAINS`: a certificate is only for these domains and what is below them. `None`: for any.
     pub(crate) domains: Option<Vec<String>>,
+    /// `ENDPOINT_HOSTS`: the hosts that `rotation.endpoint` may name beside those that the certificate is for.
+    pub(crate) endpoint_hosts: Vec<String>,
     /// `AWS_ENDPOINT_URL_ROUTE_53`: where Route 53 is, if not at its usual place.
     pub(crate) route53_endpoint: Option<String>,
     /// `AWS_ENDPOINT_URL_ACM`: where AWS Certificate Manager is, if not at its usual place.
@@ -41,6 +43,7 @@ impl Settings {
             account_secrets: environment.list("ACCOUNT_SECRET_ARNS")?,
             directories: limit("DIRECTORIES")?,
             domains,
+            endpoint_hosts: environment.list("ENDPOINT_HOSTS")?.unwrap_or_default(),
             route53_endpoint: environment.text("AWS_ENDPOINT_URL_ROUTE_53")?,
             acm_endpoint: environment.text("AWS_ENDPOINT_URL_ACM")?,
             s3_endpoint: environment.text("AWS_ENDPOINT_URL_S3")?,

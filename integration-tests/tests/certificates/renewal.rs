@@ -14,6 +14,13 @@ async fn suggests(world: &World, secret: &Secret<'_>, start: &str, end: &str) {
     world.pebble.set_renewal(&certificate, start, end).await.expect("Pebble takes it");
 }
 
+/// A moment in RFC 3339.
+fn moment(words: &str) -> String {
+    let mut date = std::process::Command::new("date");
+    let output = date.args(["-u", "-d", words, "+%Y-%m-%dT%H:%M:%SZ"]).output().expect("date runs");
+    String::from_utf8(output.stdout).expect("a date").trim().to_owned()
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_certificate_is_renewed_when_the_ca_suggests_it() {
     let world = World::start(Options::default()).await;
@@ -29,8 +36,11 @@ async fn a_certificate_is_renewed_when_the_ca_suggests_it() {
     assert_eq!((&answer["served"], &answer["renewed"], &answer["warnings"]), (&json!(3), &json!([]), &json!([])));
     assert_eq!((&answer["daysLeft"], &answer["expiring"]), (&json!(89), &json!([])), "{answer}");
 
-    // The window is reached.
+    // The CA always answers with the past: a certificate that is new stays.
     suggests(&world, &secret, "2026-01-01T00:00:00Z", "2026-01-02T00:00:00Z").await;
+    assert_eq!(watched(&world).await["renewed"], json!([]));
+    // The window is reached.
+    suggests(&world, &secret, &moment("now"), &moment("+1 hour")).await;
     let answer = watched(&world).await;
     assert_eq!(answer["renewed"], json!([secret.arn]), "{answer}");
     secret.settled().await;

@@ -108,6 +108,8 @@ fn printable(fact: Fact, text: &str) -> &str {
     let looks_right = match fact {
         Fact::User | Fact::Partner | Fact::Database => shown::is_name(text),
         Fact::Host => is_host(text),
+        // Some are those of others, who may write what they like.
+        Fact::KeyId => shown::is_key_id(text),
         Fact::Issuer => text.len() <= 64 && shown::has_only(text, "-_."),
         Fact::Secret | Fact::OtherSecret => secret_name(text) == text,
         _ => true,
@@ -287,6 +289,15 @@ mod tests {
                 Fact::Host,
                 &["db", "db.example.com.", "my_db-1", "10.0.0.1", "::1", "[::1]"],
                 &["db:5432", "https://db", "app:hunter2@db", "app@db", "db/orders", "", "d b", "jdbc:mysql://db"],
+            ),
+            (
+                Fact::KeyId,
+                &[
+                    "NzbLsXh8uDCcd-6MNwXF4W_7noWXFZAfHkxZsRGC9Xs",
+                    "https://a.example/keys/1",
+                    "projects/p/a@b.example/1",
+                ],
+                &["postgres://app:hunter2@db", "hunter 2", "{\"k\"}", &"a".repeat(129)],
             ),
             (Fact::Issuer, &["new-relic"], &["Bearer hunter2", "https://x"]),
             (

@@ -51,6 +51,12 @@ pub fn is_host(text: &str) -> bool {
     address.parse::<IpAddr>().is_ok() || (!text.is_empty() && text.len() <= LONGEST_HOST + 1 && has_only(text, ".-_"))
 }
 
+/// Whether a text looks like the id of a key, and not like an address with a password. Some ids are paths with an address of mail.
+pub(super) fn is_key_id(text: &str) -> bool {
+    let is_address = text.contains("://") && text.contains('@');
+    text.len() <= 128 && has_only(text, "._~:/+=@|-") && !is_address
+}
+
 pub(super) fn has_only(text: &str, marks: &str) -> bool {
     text.chars().all(|character| character.is_ascii_alphanumeric() || marks.contains(character))
 }

@@ -246,7 +246,7 @@ impl<S: SecretStore, T: Target> Rotation<S, T> {
         let context = context.with_refused(refused).with_ahead(ahead).with_fresh(fresh.is_some());
         if now.state == RotationState::Current {
             return match self.current_works(&context, &now.document).await {
-                Ok(()) => Ok(Outcome::AlreadyCurrent),
+                Ok(()) => told(&context, self.target.hand_on_current(&context)).await.map(|()| Outcome::AlreadyCurrent),
                 Err(error) => self.put_into_effect(&context, &now.document, error).await,
             };
         }

@@ -8,6 +8,8 @@ const HOUR: Duration = Duration::from_secs(3_600);
 const DAY: Duration = Duration::from_secs(24 * 3_600);
 /// How long after the due time a rotation may begin: its window is at most a day long.
 const LENIENCE: Duration = DAY;
+/// The service repeats a failed step within minutes, a few times. Less than the time between two daily looks.
+const GIVEN_UP_AFTER: Duration = Duration::from_secs(6 * 3_600);
 
 /// A secret that this function rotates, from ListSecrets or DescribeSecret. Moments are times since the Unix epoch.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -105,6 +107,12 @@ impl RotatedSecret {
         if self.is_unfinished() { self.last_changed } else { None }
     }
 
+    /// Whether a rotation is perhaps going on. The service has given up one that has changed nothing for hours. RotateSecret goes on
+    /// with that one; without it, a failed renewal would be the last one.
+    pub(crate) fn is_under_way(&self, now: Duration) -> bool {
+        self.unfinished_since().is_some_and(|since| now < since + GIVEN_UP_AFTER)
+    }
+
     /// Whether a rotation of the secret was begun and not finished.
     pub fn is_unfinished(&self) -> bool {
         let has = |labels: &[String], label: &str| labels.iter().any(|known| known == label);
@@ -178,6 +186,19 @@ mod tests {
         ] {
             assert_eq!(interval(days, expression), expected, "{days:?} {expression:?}");
         }
+    }
+
+    #[test]
+    fn a_rotation_is_under_way_until_the_service_gives_it_up() {
+        let pending = HashMap::from([("v".to_owned(), vec![PENDING.to_owned()])]);
+        let at = |labels: &HashMap<_, _>, hours| {
+            let secret = RotatedSecret { labels: labels.clone(), last_changed: ago(hours * HOUR), ..monthly() };
+            secret.is_under_way(NOW)
+        };
+        assert!(at(&pending, 0) && at(&pending, 5));
+        assert!(!at(&pending, 7), "a failed renewal is not the last one");
+        let finished = HashMap::from([("v".to_owned(), vec![PENDING.to_owned(), CURRENT.to_owned()])]);
+        assert!(!at(&finished, 0));
     }
 
     #[test]

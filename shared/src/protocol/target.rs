@@ -72,6 +72,12 @@ pub trait Target: Send + Sync {
     /// Puts the pending credential into effect, or finds that it is in effect already.
     fn apply(&self, context: &StepContext<'_>, versions: Versions<'_>) -> impl Future<Output = Result<Applied>> + Send;
 
+    /// setSecret has found that AWSCURRENT is the rotation's version and works. A target that hands its credential on to other places does
+    /// so again here: they may have another one, if somebody has moved AWSCURRENT by hand.
+    fn hand_on_current(&self, _context: &StepContext<'_>) -> impl Future<Output = Result<()>> + Send {
+        std::future::ready(Ok(()))
+    }
+
     /// Proves by use that the pending credential is in effect. Where the target has a lock, it stays so until the release.
     fn verify(
         &self,

@@ -96,7 +96,7 @@ impl<S: SecretStore, T: Target> Rotation<S, T> {
             }
         }
         if T::RENEWS {
-            watched.renewals = Some(self.renew(&served, deadline).await);
+            watched.renewals = Some(self.renew(&served, now, deadline).await);
         }
         Ok(watched)
     }
@@ -134,14 +134,14 @@ impl<S: SecretStore, T: Target> Rotation<S, T> {
         noticed
     }
 
-    async fn renew(&self, served: &[RotatedSecret], deadline: Deadline) -> Renewals {
+    async fn renew(&self, served: &[RotatedSecret], now: Duration, deadline: Deadline) -> Renewals {
         let mut renewals = Renewals::default();
         for secret in served {
             if deadline.left() <= ONE_LOOK {
                 renewals.troubles.push(Error::new(Code::TimeSpent).with(Fact::Secret, &secret.arn));
                 break;
             }
-            match self.looked_at(secret, deadline.within(ONE_LOOK)).await {
+            match self.looked_at(secret, now, deadline.within(ONE_LOOK)).await {
                 Ok(None) => {}
                 Ok(Some((lifetime, begun))) => {
                     let days = lifetime.left.as_secs() / DAY.as_secs();
@@ -160,13 +160,17 @@ impl<S: SecretStore, T: Target> Rotation<S, T> {
     }
 
     /// The lifetime of a secret's credential, and whether a rotation was begun because of it.
-    async fn looked_at(&self, secret: &RotatedSecret, deadline: Deadline) -> Result<Option<(Lifetime, bool)>> {
+    async fn looked_at(
+        &self,
+        secret: &RotatedSecret,
+        now: Duration,
+        deadline: Deadline,
+    ) -> Result<Option<(Lifetime, bool)>> {
         let current = self.store().value(&secret.arn, VersionSelector::Current, deadline).await?;
         let Some(current) = current else { return Ok(None) };
         let document = Document::parse(current.text)?;
         let Some(lifetime) = self.target().lifetime(&secret.arn, &document, deadline).await? else { return Ok(None) };
-        // One that is under way, or was given up, is the service's and the alarms' business.
-        let may = lifetime.renew && secret.rotation_enabled && !secret.is_unfinished();
+        let may = lifetime.renew && secret.rotation_enabled && !secret.is_under_way(now);
         let begun = may && self.store().rotate(&secret.arn, deadline).await?;
         Ok(Some((lifetime, begun)))
     }

@@ -27,6 +27,12 @@ const JOSE: &str = "application/jose+json";
 /// row are no accident.
 const MOST_NONCES: u32 = 8;
 
+/// How many profiles of a CA are shown. Public CAs have three or four.
+const MOST_SHOWN: usize = 10;
+/// What to do about a CA that does not speak as RFC 8555 says.
+const NO_ACME: &str = "Check `directory` in the secret: it has to be the URL of an ACME directory (RFC 8555). If it is, tell the CA's \
+                       operator what was unexpected.";
+
 /// A CA's resources (RFC 8555, section 7.1.1).
 #[derive(Clone)]
 pub struct Directory {
@@ -99,12 +105,18 @@ impl Directory {
     /// # Errors
     /// [`Code::ProfileUnknown`].
     pub fn has_profile(&self, profile: &str) -> Result<()> {
-        let profiles = self.profiles.clone().unwrap_or_default();
+        let profiles = self.profiles.as_deref().unwrap_or_default();
         if profiles.iter().any(|known| known == profile) {
             return Ok(());
         }
-        let expected =
-            if profiles.is_empty() { "none: the CA has no profiles".to_owned() } else { profiles.join(", ") };
+        // The names are the CA's own text.
+        let shown = profiles.iter().filter(|name| is_short_name(name)).take(MOST_SHOWN).cloned();
+        let shown: Vec<String> = shown.collect();
+        let expected = match (profiles.is_empty(), shown.is_empty()) {
+            (true, _) => "none: the CA has no profiles".to_owned(),
+            (false, true) => "what the CA's documentation says".to_owned(),
+            (false, false) => shown.join(", "),
+        };
         Err(Error::new(Code::ProfileUnknown).with(Fact::Field, "rotation.profile").with(Fact::Expected, expected))
     }
 
@@ -231,7 +243,7 @@ impl<'a> Session<'a> {
                 return Ok(Ok(answer));
             }
             if (300..400).contains(&answer.status) {
-                return Err(Error::new(Code::RedirectRefused).with(Fact::Status, answer.status));
+                return Err(redirected(answer.status));
             }
             let document = serde_json::from_slice(&answer.body).unwrap_or_default();
             let problem = Problem::read(answer.status, &document, answer.retry_after());
@@ -277,7 +289,12 @@ fn at(directory: &Url, text: &str) -> Result<Url> {
     if url.same_place(directory) {
         return Ok(url);
     }
-    let error = Error::new(Code::HostDenied).with(Fact::Host, url.host()).with(Fact::Port, url.port());
+    // The host is the CA's own text.
+    let shown = if crate::settings::is_domain(url.host()) { url.host() } else { "another one" };
+    let error = Error::new(Code::HostDenied).with(Fact::Host, shown).with(Fact::Port, url.port());
+    let next = "Check `directory` in the secret. A CA whose directory names URLs at another host or port cannot be used: have its \
+                operator set the server's external URL.";
+    let error = error.with(Fact::NextAction, next);
     Err(error.with(Fact::Expected, format_args!("the directory's own: {}:{}", directory.host(), directory.port())))
 }
 
@@ -287,7 +304,19 @@ pub(crate) fn text<'a>(body: &'a Value, pointer: &str) -> Option<&'a str> {
 }
 
 fn unexpected(what: &str) -> Error {
-    Error::new(Code::AnswerUnexpected).with(Fact::What, what)
+    Error::new(Code::AnswerUnexpected).with(Fact::What, what).with(Fact::NextAction, NO_ACME)
+}
+
+/// Whether a name of the CA's is as RFCs and public CAs have them, and so may be shown.
+fn is_short_name(name: &str) -> bool {
+    let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '.' || c == '-';
+    (1..=32).contains(&name.len()) && name.chars().all(plain)
+}
+
+/// A redirect, which is never followed.
+fn redirected(status: u16) -> Error {
+    let next = "Put the URL that the CA's documentation names into `directory`. A redirect is never followed.";
+    Error::new(Code::RedirectRefused).with(Fact::Status, status).with(Fact::NextAction, next)
 }
 
 /// The error of an answer that is no success and no problem document.
@@ -295,8 +324,8 @@ fn unexpected_status(answer: &Answer, what: &str) -> Error {
     let code = match answer.status {
         429 => Code::CaRateLimited,
         500.. => Code::IssuerUnavailable,
-        300..400 => Code::RedirectRefused,
-        _ => Code::AnswerUnexpected,
+        300..400 => return redirected(answer.status).with(Fact::What, what),
+        _ => return unexpected(what).with(Fact::Status, answer.status),
     };
     Error::new(code).with(Fact::What, what).with(Fact::Status, answer.status)
 }
@@ -320,5 +349,40 @@ mod tests {
             assert_eq!(at(&directory, elsewhere).unwrap_err().code(), Code::HostDenied, "{elsewhere}");
         }
         assert_eq!(at(&directory, "http://ca.example/a").unwrap_err().code(), Code::AnswerUnexpected);
+    }
+
+    #[test]
+    fn little_of_a_cas_own_text_is_shown() {
+        let url = || Url::parse("https://ca.example/dir").unwrap();
+        let offers = |profiles: Vec<String>| {
+            let profiles = Some(profiles);
+            let (new_nonce, new_account, new_order) = (url(), url(), url());
+            let (revoke_cert, key_change, renewal_info, binding_required) = (None, None, None, false);
+            let place = url();
+            let directory = Directory {
+                place,
+                new_nonce,
+                new_account,
+                new_order,
+                revoke_cert,
+                key_change,
+                renewal_info,
+                binding_required,
+                profiles,
+            };
+            let error = directory.has_profile("eternal").unwrap_err();
+            error.fact(Fact::Expected).unwrap().to_owned()
+        };
+        let texts = |names: &[&str]| names.iter().map(|&name| name.to_owned()).collect();
+        assert_eq!(offers(texts(&["shortlived", "Hunter 2", &"a".repeat(33), ""])), "shortlived");
+        assert_eq!(offers(texts(&["hunter2!"])), "what the CA's documentation says");
+        assert_eq!(offers((0..20).map(|number| format!("p{number}")).collect()).split(", ").count(), 10);
+        let host = format!("https://{}/", "hunter2".repeat(20));
+        let error = at(&url(), &host).unwrap_err();
+        assert!(!format!("{error} {error:?}").contains("hunter2"), "{error:?}");
+        // What the next action advises is something that this function has.
+        for error in [error, unexpected("order"), redirected(302)] {
+            assert!(error.fact(Fact::NextAction).is_some_and(|next| next.contains("`directory`")), "{error:?}");
+        }
     }
 }

@@ -262,7 +262,8 @@ impl Authorization {
             Some(problem) => problem.error(Doing::Validation),
             None => Error::new(Code::ValidationFailed),
         };
-        error.with_default(Fact::Host, &self.name)
+        // The name is the CA's own text.
+        if crate::settings::is_domain(&self.name) { error.with_default(Fact::Host, &self.name) } else { error }
     }
 }
 

@@ -115,8 +115,7 @@ impl Route53 {
             let call = "route53:ChangeResourceRecordSets";
             match self.call("POST", path, body, call, deadline).await? {
                 Ok(answer) => return Ok(answer.text_of("Id").map(bare_id)),
-                // Another rotation changed the name meanwhile, or its change is not done yet.
-                Err(refusal) if matches!(refusal.kind(), "InvalidChangeBatch" | "PriorRequestNotComplete") => {}
+                Err(refusal) if refusal.passes() => {}
                 Err(refusal) => return Err(refusal.error(call, zone)),
             }
             if deadline.left() <= AGAIN_AFTER {
@@ -234,10 +233,49 @@ impl Refusal {
         }
     }
 
+    /// Whether another rotation changed the name meanwhile, or its change is not done yet.
+    fn passes(&self) -> bool {
+        match self.kind() {
+            "PriorRequestNotComplete" => true,
+            "InvalidChangeBatch" => ["already exists", "was not found", "do not match the current values"]
+                .iter()
+                .any(|part| self.says("Tried to ") && self.says(part)),
+            _ => false,
+        }
+    }
+
+    /// Whether the service's message has this part. The message itself is shown nowhere.
+    fn says(&self, part: &str) -> bool {
+        self.read.as_ref().and_then(|read| read.text_of("Message")).is_some_and(|message| message.contains(part))
+    }
+
+    /// Why a batch can never be carried out, as far as the message is known.
+    fn reason(&self) -> Option<(&'static str, &'static str)> {
+        if self.kind() != "InvalidChangeBatch" {
+            return None;
+        }
+        if self.says("is not permitted in zone") {
+            let next =
+                "Correct `rotation.hostedZoneId` or `rotation.delegations`: the name has to be the zone's or below it.";
+            return Some(("the name is not below the hosted zone", next));
+        }
+        if self.says("conflict") {
+            let next = "Remove the other record, or make it a CNAME into a zone for challenges.";
+            return Some(("a record of another type stands at the name", next));
+        }
+        None
+    }
+
     fn error(&self, call: &'static str, about: &str) -> Error {
         let kind: String = self.kind().chars().filter(char::is_ascii_alphanumeric).take(64).collect();
         let error = Error::new(Code::DnsRefused).with(Fact::Call, call).with(Fact::Status, self.status);
-        error.with(Fact::ServiceCode, kind).with(Fact::What, about)
+        let error = error.with(Fact::ServiceCode, kind);
+        match self.reason() {
+            Some((reason, next)) => {
+                error.with(Fact::What, format_args!("{about}: {reason}")).with(Fact::NextAction, next)
+            }
+            None => error.with(Fact::What, about),
+        }
     }
 }
 
@@ -286,6 +324,41 @@ fn unanswered(call: &'static str, failure: Failure) -> Error {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn batch_refused(message: &str) -> Refusal {
+        let text =
+            format!("<InvalidChangeBatch><Messages><Message>{message}</Message></Messages></InvalidChangeBatch>");
+        Refusal { status: 400, read: xml::parsed(text.as_bytes()) }
+    }
+
+    /// The messages are the service's own, with other names.
+    #[test]
+    fn only_a_race_is_tried_again() {
+        for message in [
+            "Tried to create resource record set [name='a.example.com.', type='TXT'] but it already exists",
+            "Tried to delete resource record set [name='a.example.com.', type='TXT'] but it was not found",
+            "Tried to delete resource record set [name='a.example.com.', type='TXT'] but the values provided do not match the \
+             current values",
+        ] {
+            assert!(batch_refused(message).passes(), "{message}");
+        }
+        for (message, what) in [
+            ("RRSet with DNS name a.example.org. is not permitted in zone example.com.", "not below the hosted zone"),
+            (
+                "RRSet of type TXT with DNS name a.example.com. is not permitted because a conflicting RRSet of type  CNAME \
+                 with the same DNS name already exists in zone example.com.",
+                "a record of another type",
+            ),
+            ("hunter2", "Z1"),
+        ] {
+            let refusal = batch_refused(message);
+            assert!(!refusal.passes(), "{message}");
+            let error = refusal.error("route53:ChangeResourceRecordSets", "Z1");
+            assert_eq!((error.code(), error.fact(Fact::ServiceCode)), (Code::DnsRefused, Some("InvalidChangeBatch")));
+            assert!(error.fact(Fact::What).unwrap().contains(what), "{error:?}");
+            assert!(!format!("{error} {error:?}").contains("hunter2"));
+        }
+    }
 
     #[test]
     fn a_name_adds_nothing_to_a_query() {

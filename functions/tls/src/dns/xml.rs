@@ -38,7 +38,8 @@ fn element(decoder: &mut ScopedDecoder<'_, '_>, depth: usize) -> Option<Element>
 }
 
 /// The elements whose text is read.
-const LEAVES: [&str; 9] = ["Id", "Name", "PrivateZone", "Type", "TTL", "Value", "Status", "Code", "IsTruncated"];
+const LEAVES: [&str; 10] =
+    ["Id", "Name", "PrivateZone", "Type", "TTL", "Value", "Status", "Code", "IsTruncated", "Message"];
 
 impl Element {
     /// The first element of this name, however deep.

@@ -12,7 +12,7 @@ use serde_json::Value;
 use std::collections::BTreeMap;
 
 /// The options of a secret with a certificate, under `rotation`.
-const OPTIONS: [&str; 12] = [
+const OPTIONS: [&str; 13] = [
     "accountSecretArn",
     "profile",
     "keyType",
@@ -25,6 +25,7 @@ const OPTIONS: [&str; 12] = [
     "s3Prefix",
     "endpoint",
     "revokeSuperseded",
+    "revokeSerial",
 ];
 
 /// What a rotation writes.
@@ -69,8 +70,10 @@ pub(crate) struct CertificateSecret {
     pub(crate) acm: Option<String>,
     pub(crate) bucket: Option<Bucket>,
     pub(crate) endpoint: Option<Url>,
-    pub(crate) revocation: Option<Revocation>,
+    pub(crate) revocation: Option<(Revocation, String)>,
     issued: Option<(String, SecretText)>,
+    /// The certificate and the rest of its chain, once more. Some servers read them instead of the whole.
+    parts: Option<String>,
 }
 
 impl CertificateSecret {
@@ -88,9 +91,11 @@ impl CertificateSecret {
             Some(options) => delegations(options, settings)?,
             None => BTreeMap::new(),
         };
+        let names = names(document, settings)?;
         Ok(Self {
             directory: directory(document, settings)?,
-            names: names(document, settings)?,
+            endpoint: option("endpoint")?.map(|text| endpoint(&text, &names, settings)).transpose()?,
+            names,
             account_secret: account_secret.ok_or_else(missing)?,
             profile: option("profile")?,
             key_type: chosen(option("keyType")?, "keyType", &KeyType::ALL.map(|kind| (kind.as_str(), kind)))?,
@@ -104,13 +109,9 @@ impl CertificateSecret {
             roots: option("roots")?,
             acm: option("acmCertificateArn")?,
             bucket: option("s3Bucket")?.map(|name| bucket(name, option("s3Prefix")?)).transpose()?,
-            endpoint: option("endpoint")?.map(|text| endpoint(&text)).transpose()?,
-            revocation: chosen(
-                option("revokeSuperseded")?.map(Some).unwrap_or_default(),
-                "revokeSuperseded",
-                &[("keyCompromise", Some(Revocation::KeyCompromise)), ("superseded", Some(Revocation::Superseded))],
-            )?,
+            revocation: revocation(option("revokeSuperseded")?, option("revokeSerial")?)?,
             issued,
+            parts: parts(document)?,
         })
     }
 
@@ -154,6 +155,13 @@ impl CertificateSecret {
     /// Proves that the version's certificate serves its names.
     pub(crate) fn prove(&self, settings: &Settings) -> Result<Facts> {
         let (chain, key) = self.issued()?;
+        // Whoever edits one by hand may forget the other.
+        if let Some(parts) = &self.parts
+            && Chain::read(parts).ok().as_ref() != Some(&chain)
+        {
+            let what = "`certificate` and `chain` together are not `fullChain`";
+            return Err(Error::new(Code::CertificateUnusable).with(Fact::What, what));
+        }
         chain.prove(key, &self.names, &self.trusted(settings)?)
     }
 
@@ -213,6 +221,11 @@ fn names(document: &Document, settings: &Settings) -> Result<Vec<String>> {
     Ok(names)
 }
 
+fn parts(document: &Document) -> Result<Option<String>> {
+    let Some(own) = document.optional_string("certificate")?.filter(|own| !own.is_empty()) else { return Ok(None) };
+    Ok(Some(format!("{own}\n{}", document.optional_string("chain")?.unwrap_or_default())))
+}
+
 /// The choice that a word of the secret names, or the default one.
 fn chosen<T: Copy + Default>(word: Option<String>, option: &str, choices: &[(&str, T)]) -> Result<T> {
     let Some(word) = word else { return Ok(T::default()) };
@@ -221,6 +234,27 @@ fn chosen<T: Copy + Default>(word: Option<String>, option: &str, choices: &[(&st
         let expected: Vec<&str> = choices.iter().map(|(name, _)| *name).collect();
         invalid(option, &expected.join(", "))
     })
+}
+
+/// Which certificate to revoke, and why.
+///
+/// **Invariant:** only a certificate that the secret names is revoked. Otherwise an option that stays in the secret would revoke each
+/// certificate that is replaced. Test: `a_revocation_names_its_certificate`.
+fn revocation(reason: Option<String>, serial: Option<String>) -> Result<Option<(Revocation, String)>> {
+    let choices = [("keyCompromise", Some(Revocation::KeyCompromise)), ("superseded", Some(Revocation::Superseded))];
+    let Some(reason) = chosen(reason, "revokeSuperseded", &choices)? else { return Ok(None) };
+    let missing = || Error::new(Code::FieldMissing).with(Fact::Field, "rotation.revokeSerial");
+    let serial = serial_number(&serial.ok_or_else(missing)?);
+    let serial = serial.ok_or_else(|| invalid("revokeSerial", "a serial number in hexadecimal digits"))?;
+    Ok(Some((reason, serial)))
+}
+
+/// A serial number as [`Facts`] has it: openssl prints it in upper case, browsers with colons.
+fn serial_number(text: &str) -> Option<String> {
+    let digits = text.replace(':', "").to_ascii_lowercase();
+    let digits = digits.trim_start_matches('0');
+    let plain = !digits.is_empty() && digits.len() <= 40 && digits.chars().all(|c| c.is_ascii_hexdigit());
+    plain.then(|| digits.to_owned())
 }
 
 /// The CNAMEs that the secret gives.
@@ -259,9 +293,20 @@ fn bucket(name: String, prefix: Option<String>) -> Result<Bucket> {
     Ok(Bucket { name, prefix })
 }
 
-fn endpoint(text: &str) -> Result<Url> {
+/// The endpoint that serves the certificate.
+///
+/// **Invariant:** only a host that the certificate is for, or that the deployer lists, gets a connection. Otherwise the writer of a secret
+/// could find out which hosts and ports of the function's network answer. Test: `only_hosts_of_the_certificate_are_connected_to`.
+fn endpoint(text: &str, names: &[String], settings: &Settings) -> Result<Url> {
     let url = Url::parse(&format!("https://{text}")).filter(|url| url.as_str().matches('/').count() == 2);
-    url.ok_or_else(|| invalid("endpoint", "a host, or a host, a colon and a port"))
+    let url = url.ok_or_else(|| invalid("endpoint", "a host, or a host, a colon and a port"))?;
+    let host = url.host();
+    let below = host.split_once('.').map_or("", |(_, above)| above);
+    let covers = |name: &String| name == host || name.strip_prefix("*.") == Some(below);
+    if names.iter().any(covers) || settings.endpoint_hosts.iter().any(|allowed| allowed == host) {
+        return Ok(url);
+    }
+    Err(invalid("endpoint", "a host that one of the names is for, or that ENDPOINT_HOSTS lists").with(Fact::Host, host))
 }
 
 fn invalid(option: &str, expected: &str) -> Error {
@@ -289,7 +334,7 @@ mod tests {
     #[test]
     fn a_secret_needs_little() {
         let read = read(&secret(&["example.com", "*.example.com"], json!({})), &[]).unwrap();
-        assert_eq!((read.key_type, read.way, read.revocation), (KeyType::EcdsaP256, Way::Dns, None));
+        assert_eq!((read.key_type, read.way, &read.revocation), (KeyType::EcdsaP256, Way::Dns, &None));
         assert!(!read.is_issued());
         assert_eq!(read.issued().err().unwrap().code(), Code::CertificateUnusable);
     }
@@ -333,6 +378,22 @@ mod tests {
     }
 
     #[test]
+    fn a_revocation_names_its_certificate() {
+        let revocation = |options| read(&secret(&["example.com"], options), &[]).map(|read| read.revocation);
+        let missing = revocation(json!({"revokeSuperseded": "superseded"})).unwrap_err();
+        assert_eq!(missing.fact(Fact::Field), Some("rotation.revokeSerial"));
+        for serial in ["0A:BC:01", "abc01", "000ABC01"] {
+            let named = revocation(json!({"revokeSuperseded": "keyCompromise", "revokeSerial": serial})).unwrap();
+            assert_eq!(named, Some((Revocation::KeyCompromise, "abc01".to_owned())), "{serial}");
+        }
+        for wrong in ["00", "hunter2", "x"] {
+            let error = revocation(json!({"revokeSuperseded": "superseded", "revokeSerial": wrong})).unwrap_err();
+            assert_eq!(error.code(), Code::FieldInvalid, "{wrong}");
+        }
+        assert_eq!(revocation(json!({"revokeSerial": "abc01"})), Ok(None));
+    }
+
+    #[test]
     fn only_names_of_the_secret_are_validated() {
         let read = read(&secret(&["example.com", "*.a.example.com"], json!({})), &[]).unwrap();
         for name in ["example.com", "a.example.com"] {
@@ -355,5 +416,41 @@ mod tests {
         }
         assert_eq!(code("_acme-challenge.example.org"), Err(Code::NameNotAllowed));
         assert_eq!(code("_acme-challenge.example.com"), Err(Code::NameNotAllowed));
+    }
+
+    #[test]
+    fn only_hosts_of_the_certificate_are_connected_to() {
+        let code = |endpoint: &str| {
+            let secret = secret(&["example.com", "*.a.example.com"], json!({"endpoint": endpoint}));
+            read(&secret, &[("ENDPOINT_HOSTS", "127.0.0.1,balancer.example")]).map(drop).map_err(|error| error.code())
+        };
+        for host in ["example.com", "x.a.example.com:8443", "127.0.0.1:4433", "balancer.example"] {
+            assert_eq!(code(host), Ok(()), "{host}");
+        }
+        for host in ["169.254.169.254", "a.example.com", "y.x.a.example.com", "localhost:22", "b.example.com"] {
+            assert_eq!(code(host), Err(Code::FieldInvalid), "{host}");
+        }
+    }
+
+    #[test]
+    fn parts_that_were_edited_by_hand_are_found() {
+        let ca = crate::testing::Ca::new();
+        let [(one, key), (other, _)] = [90, 91].map(|days| ca.issues(&["example.com"], days));
+        let settings = Settings::read(&Environment::of(&[]).unwrap()).unwrap();
+        let proved = |changes: &[(&str, &str)]| {
+            let value = secret(&["example.com"], json!({"roots": ca.pem}));
+            let document = Document::parse(value.to_string().into()).unwrap();
+            let document = CertificateSecret::with(&document, &one, &key).unwrap();
+            let texts: Vec<_> = changes.iter().map(|(name, text)| (*name, Value::from(*text).to_string())).collect();
+            let changes: Vec<_> = texts.iter().map(|(name, text)| (*name, text.as_str())).collect();
+            let document = document.with_json(&changes).unwrap();
+            CertificateSecret::read(&document, &settings).unwrap().prove(&settings).map(drop)
+        };
+        assert_eq!(proved(&[]), Ok(()));
+        for field in ["certificate", "chain"] {
+            let error = proved(&[(field, &other.own_pem())]).unwrap_err();
+            assert!(error.fact(Fact::What).unwrap().contains("fullChain"), "{field}");
+        }
+        assert_eq!(proved(&[("certificate", "")]), Ok(()), "not every secret has them");
     }
 }

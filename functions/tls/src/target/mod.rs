@@ -69,6 +69,13 @@ impl Certificates {
         Ok(account)
     }
 
+    /// Proves that the rotation's certificate serves its names.
+    fn proved(&self, context: &StepContext<'_>, version: &CertificateSecret) -> Result<()> {
+        let proof = version.prove(&self.settings).map(drop);
+        let advised = |error| given_up(error, context.secret(), context.token());
+        if context.is_pending() { proof.map_err(advised) } else { proof }
+    }
+
     /// Hands a version's certificate to where the secret says. True if there is such a place.
     async fn hand_on(&self, context: &StepContext<'_>, secret: &CertificateSecret) -> Result<bool> {
         let (chain, key) = secret.issued()?;
@@ -91,9 +98,12 @@ impl Certificates {
     async fn put_back(&self, context: &StepContext<'_>) -> Result<()> {
         for _ in 0..MOST_PUT_BACK {
             let (version, document) = context.current().await?;
+            if !is_certificate(&document) {
+                break;
+            }
             let current = CertificateSecret::read(&document, &self.settings)?;
-            if current.is_issued() {
-                self.hand_on(context, &current).await?;
+            if !current.is_issued() || !self.hand_on(context, &current).await? {
+                break;
             }
             if context.is_current(&version).await? {
                 break;
@@ -155,7 +165,8 @@ impl Target for Certificates {
         };
         let (chain, key) = issuing.issue(context).await?;
         // A stored value never changes, so one that serves nobody would stop every later step.
-        chain.prove(&key, &secret.names, &secret.trusted(&self.settings)?)?;
+        let facts = chain.prove(&key, &secret.names, &secret.trusted(&self.settings)?)?;
+        renewal::warn_of_a_short_life(context, facts.lifetime(false));
         Ok(Proposal { document: CertificateSecret::with(current, &chain, &key)?, made: () })
     }
 
@@ -172,21 +183,25 @@ impl Target for Certificates {
         versions.unedited(&WRITTEN)?;
         let pending = CertificateSecret::read(versions.pending, &self.settings)?;
         // What no client would accept is handed to nobody.
-        pending.prove(&self.settings)?;
+        self.proved(context, &pending)?;
         if pending.acm.is_none() && pending.bucket.is_none() {
             return Ok(Applied::AlreadyInEffect);
         }
         context.still_wanted().await?;
         let handed = self.hand_on(context, &pending).await;
-        // A request that failed may arrive all the same.
+        // A request that failed may arrive all the same. Without an answer about the labels, the safe certificate is the current one.
         if let Err(error) = context.still_wanted().await {
-            if is_overtaken(&error) {
-                self.put_back(context).await?;
+            if let Err(failed) = self.put_back(context).await {
+                context.warn(failed);
             }
             return Err(error);
         }
         handed?;
         Ok(Applied::Changed(Change { by: "current", previous: PreviousCredential::Works }))
+    }
+
+    async fn hand_on_current(&self, context: &StepContext<'_>) -> Result<()> {
+        self.put_back(context).await
     }
 
     async fn verify(&self, context: &StepContext<'_>, versions: Versions<'_>, proof: Proof) -> Result<()> {
@@ -195,7 +210,7 @@ impl Target for Certificates {
         }
         versions.unedited(&WRITTEN)?;
         let pending = CertificateSecret::read(versions.pending, &self.settings)?;
-        pending.prove(&self.settings)?;
+        self.proved(context, &pending)?;
         if proof == Proof::Full && pending.endpoint.is_some() {
             let current = CertificateSecret::read(versions.current, &self.settings)?;
             endpoint::serves_one_of(context, &pending, &current, &self.settings).await?;
@@ -210,14 +225,25 @@ impl Target for Certificates {
             return Ok(Retired::Nothing);
         }
         let pending = CertificateSecret::read(versions.pending, &self.settings)?;
+        // setSecret may have been left out, or AWSCURRENT have moved by hand, and nobody would look before the next rotation.
+        if pending.acm.is_some() || pending.bucket.is_some() {
+            self.put_back(context).await?;
+        }
         let superseded = CertificateSecret::read(versions.current, &self.settings)?;
-        let Some(reason) = pending.revocation.filter(|_| superseded.is_issued()) else { return Ok(Retired::Nothing) };
+        let Some((reason, serial)) = &pending.revocation else { return Ok(Retired::Nothing) };
+        if !is_to_be_revoked(serial, &superseded, &pending)? {
+            let warning = Error::new(Code::CertificateNotRevoked).with(Fact::Field, "rotation.revokeSerial");
+            let warning = warning.with(Fact::Found, "not the serial number of the certificate that was replaced");
+            let next = "Remove `rotation.revokeSuperseded` and `rotation.revokeSerial`, or correct the number and rotate again.";
+            context.warn(warning.with(Fact::NextAction, next));
+            return Ok(Retired::Nothing);
+        }
         // Somebody may have gone back to the previous certificate since the promotion.
         if !context.is_current(context.token()).await? {
             return Err(Error::new(Code::WriteConflict).with(Fact::Version, context.token()));
         }
         let account = self.account(context, &pending).await?;
-        let revoked = self.revoke(context, &account, &superseded, reason).await;
+        let revoked = self.revoke(context, &account, &superseded, *reason).await;
         revoked.map(|()| Retired::Previous).map_err(|error| error.recoded(Code::CertificateNotRevoked))
     }
 
@@ -298,8 +324,72 @@ impl Target for Certificates {
     }
 }
 
-/// Whether the labels say that the version is not to be put into effect any more.
-fn is_overtaken(error: &Error) -> bool {
-    let codes = [Code::VersionUnknown, Code::VersionNotPending, Code::WriteConflict, Code::RotationDisabled];
-    codes.contains(&error.code())
+/// The error of a stored certificate that serves nobody, with the way out: a version's value never changes, so its rotation fails for ever.
+fn given_up(error: Error, secret: &str, version: &str) -> Error {
+    if error.code() != Code::CertificateUnusable {
+        return error;
+    }
+    let next = format!(
+        "If the issuer is unknown, put the CA's root into `rotation.roots`. Then give this version up, and rotate again: `aws \
+         secretsmanager update-secret-version-stage --secret-id {secret} --version-stage AWSPENDING --remove-from-version-id \
+         {version}`, `aws secretsmanager rotate-secret --secret-id {secret}`."
+    );
+    error.with(Fact::NextAction, next)
+}
+
+/// Whether the superseded certificate is the one that the secret names. A certificate that is current, too, never is.
+fn is_to_be_revoked(serial: &str, superseded: &CertificateSecret, current: &CertificateSecret) -> Result<bool> {
+    if !superseded.is_issued() {
+        return Ok(false);
+    }
+    let ((superseded, _), (current, _)) = (superseded.issued()?, current.issued()?);
+    Ok(superseded.own() != current.own() && superseded.facts()?.serial == serial)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::certificate::Chain;
+    use crate::testing::Ca;
+    use rotation::environment::Environment;
+    use rotation::secret::SecretText;
+    use serde_json::json;
+
+    fn version(issued: Option<&(Chain, SecretText)>) -> CertificateSecret {
+        let settings = Settings::read(&Environment::of(&[]).unwrap()).unwrap();
+        let mut value = json!({"directory": "https://ca.example/dir", "names": ["example.com"],
+            "rotation": {"accountSecretArn": "account"}});
+        if let Some((chain, key)) = issued {
+            value["fullChain"] = chain.own_pem().into();
+            value["privateKey"] = key.expose().into();
+        }
+        CertificateSecret::read(&Document::parse(value.to_string().into()).unwrap(), &settings).unwrap()
+    }
+
+    #[test]
+    fn a_pending_certificate_that_has_expired_is_told_with_the_way_out() {
+        let ca = Ca::new();
+        let (chain, key) = ca.issues(&["example.com"], -1);
+        let error = chain.prove(&key, &["example.com".to_owned()], &ca.trusted()).err().unwrap();
+        let error = given_up(error, "arn:secret", "version-1");
+        let next = error.fact(Fact::NextAction).unwrap();
+        assert!(
+            next.contains("--secret-id arn:secret") && next.contains("--remove-from-version-id version-1"),
+            "{next}"
+        );
+        let other = given_up(Error::new(Code::PendingOutdated), "s", "v");
+        assert_eq!(other.fact(Fact::NextAction), None);
+    }
+
+    #[test]
+    fn a_certificate_in_use_is_never_revoked() {
+        let ca = Ca::new();
+        let [one, two] = [90, 91].map(|days| ca.issues(&["example.com"], days));
+        let serial = one.0.facts().unwrap().serial;
+        let (first, second, none) = (version(Some(&one)), version(Some(&two)), version(None));
+        assert!(is_to_be_revoked(&serial, &first, &second).unwrap());
+        assert!(!is_to_be_revoked(&serial, &second, &first).unwrap(), "it is another one");
+        assert!(!is_to_be_revoked(&serial, &first, &first).unwrap(), "both versions have it");
+        assert!(!is_to_be_revoked(&serial, &none, &first).unwrap());
+    }
 }

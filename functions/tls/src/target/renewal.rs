@@ -5,15 +5,21 @@ use super::certificate_secret::CertificateSecret;
 use crate::acme::{Directory, Renewal};
 use crate::http::Client;
 use aws_lc_rs::digest::{SHA256, digest};
-use rotation::Result;
 use rotation::clock::{Deadline, since_epoch};
+use rotation::protocol::context::StepContext;
 use rotation::protocol::target::Lifetime;
+use rotation::{Code, Error, Fact, Result};
 use std::time::Duration;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
+const DAY: Duration = Duration::from_secs(86_400);
 /// The daily look comes again after this time. A moment before that is now (RFC 9773, section 4.2).
-const NEXT_LOOK: Duration = Duration::from_secs(86_400);
+const NEXT_LOOK: Duration = DAY;
+/// What a rotation needs, with a few attempts that fail and a person who looks.
+const MARGIN: Duration = Duration::from_secs(12 * 3_600);
+/// A daily look cannot keep certificates alive for sure that live shorter than this.
+const SHORTEST_LIFE: Duration = Duration::from_secs(2 * 86_400);
 
 /// How long a version's certificate lasts, and whether it is to be renewed now.
 pub(super) async fn lifetime(
@@ -30,12 +36,34 @@ pub(super) async fn lifetime(
         Some(id) => suggestion(client, version, id, deadline).await.ok().flatten(),
         None => None,
     };
-    let now = since_epoch();
-    let renew = match suggested.and_then(|suggested| moment(&suggested, secret)) {
-        Some(moment) => moment <= now + NEXT_LOOK,
-        None => lasts.left <= lasts.whole / 3,
-    };
-    Ok(Lifetime { renew, ..lasts })
+    let window = suggested.and_then(|suggested| Window::of(&suggested, secret));
+    Ok(Lifetime { renew: is_due(lasts, window, since_epoch()), ..lasts })
+}
+
+/// Whether a certificate is to be renewed at this look.
+///
+/// **Invariant:** whatever a CA suggests, one that may end before the look after the next is renewed. A window can be wrong, or be moved
+/// away for ever. Test: `no_window_lets_a_certificate_end`.
+fn is_due(lasts: Lifetime, window: Option<Window>, now: Duration) -> bool {
+    let least = NEXT_LOOK + MARGIN;
+    let Some(window) = window else { return lasts.left <= least.max(lasts.whole / 3) };
+    if lasts.left <= least.max(lasts.whole / 6) {
+        return true;
+    }
+    // A CA that always answers with the past would have each look order another certificate.
+    let is_new = lasts.whole.saturating_sub(lasts.left) < DAY;
+    let is_past = window.end < now;
+    window.moment <= now + NEXT_LOOK && !(is_new && is_past)
+}
+
+/// Warns of a life that is too short for a daily look.
+pub(super) fn warn_of_a_short_life(context: &StepContext<'_>, lasts: Lifetime) {
+    if lasts.whole < SHORTEST_LIFE {
+        let what = "it lives for less than two days, and the daily look may renew it too late";
+        let warning = Error::new(Code::CertificateExpires).with(Fact::What, what);
+        let next = "Choose a profile of the CA with a longer life, or rotate by a schedule of hours.";
+        context.warn(warning.with(Fact::NextAction, next));
+    }
 }
 
 async fn suggestion(
@@ -47,18 +75,28 @@ async fn suggestion(
     Directory::read(client, &version.directory, deadline).await?.renewal(client, id, deadline).await
 }
 
-/// A moment within the window, as the time since the Unix epoch. It is the same for a secret at each look, and another one for each
-/// secret, so that not all renew at once. `None` if the window is none.
-fn moment(window: &Renewal, secret: &str) -> Option<Duration> {
-    let parsed = |text: &str| {
-        let seconds = OffsetDateTime::parse(text, &Rfc3339).ok()?.unix_timestamp();
-        u64::try_from(seconds).ok().map(Duration::from_secs)
-    };
-    let (start, end) = (parsed(&window.start)?, parsed(&window.end)?);
-    let length = end.checked_sub(start)?;
-    let hash = digest(&SHA256, secret.as_bytes());
-    let share = hash.as_ref().first().map_or(0, |byte| u32::from(*byte));
-    Some(start + length * share / 256)
+/// When to renew, as the time since the Unix epoch.
+#[derive(Clone, Copy, Debug)]
+struct Window {
+    /// A moment within the window. It is the same for a secret at each look, and another one for each secret, so that not all renew at
+    /// once.
+    moment: Duration,
+    end: Duration,
+}
+
+impl Window {
+    /// `None` if the window is none.
+    fn of(window: &Renewal, secret: &str) -> Option<Self> {
+        let parsed = |text: &str| {
+            let seconds = OffsetDateTime::parse(text, &Rfc3339).ok()?.unix_timestamp();
+            u64::try_from(seconds).ok().map(Duration::from_secs)
+        };
+        let (start, end) = (parsed(&window.start)?, parsed(&window.end)?);
+        let length = end.checked_sub(start)?;
+        let hash = digest(&SHA256, secret.as_bytes());
+        let share = hash.as_ref().first().map_or(0, |byte| u32::from(*byte));
+        Some(Self { moment: start + length * share / 256, end })
+    }
 }
 
 #[cfg(test)]
@@ -67,7 +105,7 @@ mod tests {
 
     fn at(start: &str, end: &str, secret: &str) -> Option<u64> {
         let window = Renewal { start: start.to_owned(), end: end.to_owned() };
-        moment(&window, secret).map(|moment| moment.as_secs())
+        Window::of(&window, secret).map(|window| window.moment.as_secs())
     }
 
     #[test]
@@ -85,5 +123,48 @@ mod tests {
         for (start, end) in [("soon", "later"), ("2026-01-03T00:00:00Z", "2026-01-01T00:00:00Z"), ("", "")] {
             assert_eq!(at(start, end, "a"), None, "{start}");
         }
+    }
+
+    const HOUR: Duration = Duration::from_secs(3_600);
+    const NOW: Duration = Duration::from_secs(1_800_000_000);
+
+    /// Whether one of which so many hours are left of so many is due, with a window of an hour that begins in so many hours.
+    fn due(left: u32, whole: u32, window: Option<i32>) -> bool {
+        let lasts = Lifetime { left: left * HOUR, whole: whole * HOUR, renew: false };
+        let window = window.map(|hours| {
+            let distance = hours.unsigned_abs() * HOUR;
+            let moment = if hours < 0 { NOW - distance } else { NOW + distance };
+            Window { moment, end: moment + HOUR }
+        });
+        is_due(lasts, window, NOW)
+    }
+
+    #[test]
+    fn no_window_lets_a_certificate_end() {
+        let (days, years) = (|days: u32| days * 24, 365 * 24 * 10);
+        assert!(!due(days(60), days(90), Some(years)));
+        for left in [0, 1, 24, 36, days(15)] {
+            assert!(due(left, days(90), Some(years)), "{left}");
+        }
+        assert!(due(36, days(6), Some(years)) && !due(37, days(6), Some(years)));
+        assert!(due(days(60), days(90), Some(23)) && !due(days(60), days(90), Some(25)));
+    }
+
+    #[test]
+    fn a_short_life_is_renewed_before_the_look_after_the_next() {
+        for whole in [24, 48, 72, 6 * 24] {
+            assert!(due(36, whole, None), "{whole}");
+        }
+        assert!(!due(4 * 24, 6 * 24, None) && due(2 * 24, 6 * 24, None));
+        assert!(due(30 * 24, 90 * 24, None) && !due(31 * 24, 90 * 24, None));
+    }
+
+    #[test]
+    fn a_window_in_the_past_does_not_order_a_certificate_each_day() {
+        let whole = 90 * 24;
+        assert!(!due(whole - 23, whole, Some(-1_000)), "it is new");
+        assert!(due(whole - 25, whole, Some(-1_000)));
+        assert!(due(whole - 1, whole, Some(0)), "the window is now");
+        assert!(due(20, 24, Some(-1_000)), "little is left");
     }
 }
