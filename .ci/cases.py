@@ -40,7 +40,7 @@ EVERYTHING = {
     "PublishedParameterArns": "arn:aws:ssm:eu-central-1:123456789012:parameter/keys/jwks", "AccountSecretArns": SECRET.format("account"),
     "HostedZoneArns": "arn:aws:route53:::hostedzone/Z1D633PJN98FT9,arn:aws:route53:::hostedzone/Z2FDTNDATAQYW2",
     "ChallengeNames": "_acme-challenge.*,*.validation.example", "AllowedDomains": "example.com,example.org",
-    "Directories": "https://acme.example/directory", "AcmCertificateArns": "arn:aws:acm:eu-central-1:123456789012:certificate/1234abcd",
+    "Directories": "https://acme.example/directory", "EndpointHosts": "lb.example.com,10.0.0.7", "AcmCertificateArns": "arn:aws:acm:eu-central-1:123456789012:certificate/1234abcd",
     "CertificateObjectArns": "arn:aws:s3:::certificates/prod/*", "S3Endpoint": "https://s3.example", "Route53Endpoint": "https://route53.example",
     "AcmEndpoint": "https://acm.example",
     "VpcSubnetIds": "subnet-0a1b,subnet-2c3d", "VpcSecurityGroupIds": "sg-0a1b,sg-2c3d",

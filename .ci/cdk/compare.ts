@@ -70,6 +70,7 @@ function converted(stack: Stack, name: string, text: string): unknown {
     case 'challengeNames':
     case 'allowedDomains':
     case 'directories':
+    case 'endpointHosts':
     case 'acmCertificateArns':
     case 'certificateObjectArns':
       return text.split(',');

@@ -44,7 +44,7 @@ locals {
       rotates           = "keys that sign tokens, and publishes their public parts"
       reads             = "nothing else"
       labels            = ["AWSCURRENT"]
-      searches_versions = false
+      searches_versions = true
       keeps_journal     = false
       renews            = false
     }

@@ -126,6 +126,12 @@ variable "directories" {
   default     = []
 }
 
+variable "endpoint_hosts" {
+  description = "Certificates: hosts that `rotation.endpoint` of a secret may name beside those that its certificate is for."
+  type        = list(string)
+  default     = []
+}
+
 locals {
   all          = keys(local.kinds)
   databases    = [for kind, it in local.kinds : kind if it.reads == "superusers"]
@@ -163,6 +169,7 @@ locals {
     AWS_ENDPOINT_URL_ACM       = { readers = local.certificates, value = var.acm_endpoint, unset = "" }
     ALLOWED_DOMAINS            = { readers = local.certificates, value = join(",", var.allowed_domains), unset = "" }
     DIRECTORIES                = { readers = local.certificates, value = join(",", var.directories), unset = "" }
+    ENDPOINT_HOSTS             = { readers = local.certificates, value = join(",", var.endpoint_hosts), unset = "" }
     # Set but empty means none. If the variable were absent, every secret that the role can read would be allowed.
     SUPERUSER_SECRET_ARNS = { readers = local.databases, value = join(",", local.superusers), unset = "" }
     ADMIN_SECRET_ARNS     = { readers = local.api_keys, value = join(",", local.admins), unset = "" }

@@ -41,6 +41,7 @@ const VARIABLES = {
   acmEndpoint: ['AWS_ENDPOINT_URL_ACM', CERTIFICATES],
   allowedDomains: ['ALLOWED_DOMAINS', CERTIFICATES],
   directories: ['DIRECTORIES', CERTIFICATES],
+  endpointHosts: ['ENDPOINT_HOSTS', CERTIFICATES],
 } satisfies Partial<Record<keyof RotationFunctionProps, Variable>>;
 
 /** Properties that set no variable of their own, and that only some kinds have. */

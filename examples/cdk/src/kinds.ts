@@ -9,7 +9,7 @@ export interface KindFacts {
   readonly reads: 'superuser secrets' | 'admin secrets and descriptions of issuers' | 'account secrets' | 'nothing else';
   /** The labels that the function moves with UpdateSecretVersionStage. */
   readonly labels: string[];
-  /** Whether the function looks for passwords in versions without a label. */
+  /** Whether the function lists versions without a label, for a secret's history and to find passwords in them. */
   readonly searchesVersions: boolean;
   /** Whether the function keeps a journal of keys that it still has to revoke. */
   readonly keepsJournal: boolean;
@@ -46,7 +46,7 @@ export const KINDS: Record<Kind, KindFacts> = {
     rotates: 'keys that sign tokens, and publishes their public parts',
     reads: 'nothing else',
     labels: ['AWSCURRENT'],
-    searchesVersions: false,
+    searchesVersions: true,
     keepsJournal: false,
     renewsCertificates: false,
   },

@@ -181,4 +181,6 @@ export interface RotationFunctionProps {
   readonly allowedDomains?: string[];
   /** Certificates: URLs of the only directories of CAs that secrets may name. Default: any. */
   readonly directories?: string[];
+  /** Certificates: hosts that `rotation.endpoint` of a secret may name beside those that its certificate is for. Default: none. */
+  readonly endpointHosts?: string[];
 }
