@@ -124,6 +124,7 @@ class Cdk(Same):
         for case, words in {
             "a property of another kind": "allowMd5 is not for a function of the kind mysql, but for postgres",
             "admin secrets of a database": "adminSecrets is not for a function of the kind postgres",
+            "hosted zones of a database": "hostedZones is not for a function of the kind postgres, but for tls",
             "a name that is too long": "at most 63 letters",
             "a short timeout": "15 to 900 seconds",
             "groups without a VPC": "need vpc",

@@ -74,6 +74,20 @@ class Permissions(unittest.TestCase):
             "lockstep-postgres calls ssm:GetParameter, which its role does not allow",
         ])
 
+    def test_an_event_of_the_common_crate_has_to_be_tried_with_one_function(self):
+        calls = perfect_calls()
+        for called in calls.values():
+            called.discard("secretsmanager:RotateSecret")
+        found = permissions.differences(permissions.allowed(TEMPLATE), calls)
+        self.assertEqual(found, [f"{it} may call secretsmanager:RotateSecret, but no test called it" for it in sorted(calls)])
+        calls["lockstep-postgres"].add("secretsmanager:RotateSecret")
+        self.assertEqual(permissions.differences(permissions.allowed(TEMPLATE), calls), [])
+
+    def test_only_actions_of_the_template_are_past_the_lab(self):
+        allows = permissions.allowed(TEMPLATE)
+        for function, actions in permissions.PAST_THE_LAB.items():
+            self.assertEqual(set(actions) - allows[function], set(), function)
+
     def test_a_label_that_the_role_may_not_move_is_reported(self):
         calls = perfect_calls()
         calls["lockstep-api-key"].add("secretsmanager:UpdateSecretVersionStage AWSPREVIOUS")

@@ -40,12 +40,17 @@ no_pivot_root = true
 # What each function answers to each event, in this order: first those that change nothing, then the rotation, and then what is left.
 ANSWERS = [
     ("watch", "served"),
+    ("status", "served"),
+    ("report", "served"),
+    # A rotation of the secret has begun.
+    ("rotateNow", "rotate-now-refused"),
     ("createSecret-with-RotationToken", "service-denied"),
     ("createSecret", "proposed"),
     ("setSecret", "changed"),
     ("testSecret", "verified"),
     ("finishSecret", "promoted"),
     ("diagnose", "healthy"),
+    ("history", "versions"),
     ("recover", "nothing-to-do"),
     ("create_secret", "already-current"),
     ("set_secret", "already-current"),
@@ -244,7 +249,7 @@ def outcome(answer):
     for key in ("errorType", "outcome", "finding"):
         if answer.get(key):
             return answer[key]
-    return "served" if "served" in answer else None
+    return next((it for it in ("served", "versions") if it in answer), None)
 
 
 def commands():

@@ -26,6 +26,17 @@ ENTRIES = {
     "KmsKeyArns": f"arn:aws:kms:{REGION_AND_ACCOUNT}:key/{{:08}}-12ab-34cd-56ef-1234567890ab",
     "AllowedHosts": "issuer{:04}=host{:04}.example.com",
     "AllowedPrivateHosts": "issuer{:04}=host{:04}.example.com",
+    "PublishedObjectArns": "arn:aws:s3:::public-keys-of-the-company/issuer-{:08}/jwks.json",
+    "PublishedBucketArns": "arn:aws:s3:::public-keys-of-the-company-{:08}",
+    "PublishedParameterArns": f"arn:aws:ssm:{REGION_AND_ACCOUNT}:parameter/lockstep/keys/issuer-{{:08}}",
+    "AccountSecretArns": f"arn:aws:secretsmanager:{REGION_AND_ACCOUNT}:secret:acme/accounts/account-{{:08}}-AbCdEf",
+    "HostedZoneArns": "arn:aws:route53:::hostedzone/Z{:020}",
+    "ChallengeNames": "_acme-challenge.host{:04}.example.com",
+    "AllowedDomains": "host{:04}.example.com",
+    "Directories": "https://acme.host{:04}.example.com/directory",
+    "EndpointHosts": "host{:04}.example.com",
+    "AcmCertificateArns": f"arn:aws:acm:{REGION_AND_ACCOUNT}:certificate/{{:08}}-12ab-34cd-56ef-1234567890ab",
+    "CertificateObjectArns": "arn:aws:s3:::certificates-of-the-company/host{:04}.example.com/*",
 }
 # Lambda quotas and API: entries of VpcConfig and Layers.
 FIXED = {"VpcSubnetIds": 16, "VpcSecurityGroupIds": 5, "LayerArns": 5}

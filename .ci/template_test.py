@@ -244,7 +244,7 @@ class Template(unittest.TestCase):
             for kind, document in policy_documents(Deployment(TEMPLATE, **parameters)):
                 if kind in ("AWS::IAM::Role", "AWS::IAM::ManagedPolicy"):
                     anything |= {it["Sid"] for it in document["Statement"] if it["Resource"] == "*" and it["Effect"] == "Allow"}
-        self.assertEqual(anything, {"FindOverdueRotations", "FindSecretsAlarmsAndCalls", "NetworkInterfacesForLambda", "Traces"})
+        self.assertEqual(anything, {"FindHostedZones", "FindOverdueRotations", "FindSecretsAlarmsAndCalls", "NetworkInterfacesForLambda", "Traces"})
 
     def test_keys_are_used_through_secrets_manager_in_every_partition(self):
         # AWS's pages have both names for China.
@@ -324,6 +324,7 @@ class Template(unittest.TestCase):
             expected = {"throttled", "step-near-timeout", "failure-rule-broken"}
             expected |= {"rotation-overdue", "watch-rule-broken"} if watched else set()
             expected |= {"journal-not-draining"} if parameters["DeployApiKey"] == "true" else set()
+            expected |= {"tls-certificate-expires"} if watched and parameters["DeployTls"] == "true" else set()
             for function in deployed(parameters):
                 own = {"rotation-failed", "errors"} | ({"look-missing"} if watched else set())
                 expected |= {f"{SUFFIXES[function]}-{it}" for it in own}

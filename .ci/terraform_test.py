@@ -191,6 +191,7 @@ class Terraform(Same):
         for (kind, arguments), words in {
             ("mysql", "allow_md5 = true"): "of the kind mysql does not read ALLOW_MD5",
             ("postgres", 'admin_secret_arns = ["arn:aws:secretsmanager:eu-central-1:123456789012:secret:a-AbCdEf"]'): "does not read ADMIN_SECRET_ARNS",
+            ("postgres", 'hosted_zone_arns = ["arn:aws:route53:::hostedzone/Z1D633PJN98FT9"]'): "does not read hosted_zone_arns",
             ("postgres", 's3_bucket = "zips"'): "either in `package`, or in `s3_bucket`",
             ("postgres", 'secret_tag_value = "orders"'): "secret_tag_value needs secret_tag_key",
             ("postgres", "timeout = 5"): "15 to 900 seconds",

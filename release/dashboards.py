@@ -29,8 +29,11 @@ def dashboards(template=None, prefix="lockstep", region="us-east-1"):
     found = {}
     for name, resource in resources.items():
         if resource["Type"] == "AWS::CloudWatch::Dashboard":
-            text = resource["Properties"]["DashboardBody"]["Fn::Sub"][0]
-            # What the functions of one stack are called is all that a widget fills in, besides a page's widget of the function itself.
+            text, own = resource["Properties"]["DashboardBody"]["Fn::Sub"]
+            # The page's widget of each function, as if all were deployed.
+            pages = own["Pages"]["Fn::Join"][1] if "Pages" in own else []
+            text = text.replace("${Pages}", "".join(it["Fn::If"][1]["Fn::Sub"] for it in pages))
+            # What the functions of one stack are called is all else that a widget fills in.
             text = re.sub(r"\$\{([\w:.]+)\}", lambda key: values.get(key[1], key[1]), text)
             found[name] = json.loads(text)
     return found

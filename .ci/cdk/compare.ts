@@ -7,6 +7,7 @@ import { Schedule } from 'aws-cdk-lib/aws-events';
 import { ManagedPolicy } from 'aws-cdk-lib/aws-iam';
 import { Key } from 'aws-cdk-lib/aws-kms';
 import * as lambda from 'aws-cdk-lib/aws-lambda';
+import { HostedZone } from 'aws-cdk-lib/aws-route53';
 import { Secret } from 'aws-cdk-lib/aws-secretsmanager';
 import { RotationFunction, RotationFunctionProps } from 'lockstep-cdk';
 
@@ -31,7 +32,10 @@ function converted(stack: Stack, name: string, text: string): unknown {
   switch (name) {
     case 'superuserSecrets':
     case 'adminSecrets':
+    case 'accountSecrets':
       return each((arn, id) => Secret.fromSecretCompleteArn(stack, id, arn));
+    case 'hostedZones':
+      return each((arn, id) => HostedZone.fromHostedZoneId(stack, id, arn.split('/')[1] ?? ''));
     case 'encryptionKeys':
       return each((arn, id) => Key.fromKeyArn(stack, id, arn));
     case 'logEncryptionKey':
@@ -60,6 +64,15 @@ function converted(stack: Stack, name: string, text: string): unknown {
     case 'issuerSourceArns':
     case 'allowedHosts':
     case 'allowedPrivateHosts':
+    case 'publishedObjectArns':
+    case 'publishedBucketArns':
+    case 'publishedParameterArns':
+    case 'challengeNames':
+    case 'allowedDomains':
+    case 'directories':
+    case 'endpointHosts':
+    case 'acmCertificateArns':
+    case 'certificateObjectArns':
       return text.split(',');
     case 'excludeCharacters':
       return text;

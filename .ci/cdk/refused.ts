@@ -2,6 +2,7 @@
 import { App, Duration, Stack } from 'aws-cdk-lib';
 import * as ec2 from 'aws-cdk-lib/aws-ec2';
 import { Schedule } from 'aws-cdk-lib/aws-events';
+import { HostedZone } from 'aws-cdk-lib/aws-route53';
 import { Secret } from 'aws-cdk-lib/aws-secretsmanager';
 import { RotationFunction, RotationFunctionProps } from 'lockstep-cdk';
 
@@ -13,6 +14,8 @@ const ofKind = (kind: RotationFunctionProps['kind'], more: object) => (stack: St
 const cases: Record<string, (stack: Stack) => void> = {
   'a property of another kind': ofKind('mysql', { allowMd5: true }),
   'admin secrets of a database': (stack) => ofKind('postgres', { adminSecrets: [secret(stack, 'admin')] })(stack),
+  'hosted zones of a database': (stack) =>
+    ofKind('postgres', { hostedZones: [HostedZone.fromHostedZoneId(stack, 'Zone', 'Z1D633PJN98FT9')] })(stack),
   'a name that is too long': ofKind('postgres', { namePrefix: 'a'.repeat(56) }),
   'a short timeout': ofKind('postgres', { timeout: Duration.seconds(5) }),
   'groups without a VPC': ofKind('postgres', { vpcSubnets: { subnetType: ec2.SubnetType.PRIVATE_ISOLATED } }),

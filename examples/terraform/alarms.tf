@@ -116,6 +116,21 @@ locals {
       says      = "API keys that were replaced and should have been revoked still work."
       first     = "${local.log} --since 1d --filter-pattern '{ $.code = \"key-not-revoked\" }'"
     }
+    certificate-expires = {
+      namespace = "Lockstep"
+      metric    = "CertificatesExpiring"
+      statistic = "Maximum"
+      period    = 300
+      above     = 0
+      says      = "A certificate has less than 7 days left, or less than a fifth of a short life. It should have been renewed before. The alarm rings again at each look that finds one."
+      first     = "${local.log} --since 1d --filter-pattern '{ $.message = \"the secret*s certificate expires soon\" }'"
+    }
+  }
+
+  # Alarms on metrics that not every function writes.
+  of_some = {
+    journal-not-draining = local.is.keeps_journal
+    certificate-expires  = local.is.renews && local.watches
   }
 
   # What each mail says besides what has happened: where the log is, what to type first, and where the page is.
@@ -124,7 +139,7 @@ locals {
 }
 
 resource "aws_cloudwatch_metric_alarm" "of_the_function" {
-  for_each = { for suffix, it in local.alarms : suffix => it if suffix != "journal-not-draining" || local.is.keeps_journal }
+  for_each = { for suffix, it in local.alarms : suffix => it if lookup(local.of_some, suffix, true) }
 
   alarm_name          = "${local.name}-${each.key}"
   alarm_description   = "${each.value.says}\n${local.log_group}\nFirst command: ${each.value.first}\n${local.page}/${each.key}.md"

@@ -22,6 +22,7 @@ locals {
       labels            = ["AWSCURRENT"]
       searches_versions = true
       keeps_journal     = false
+      renews            = false
     }
     mysql = {
       rotates           = "the passwords of MySQL and MariaDB users"
@@ -29,6 +30,7 @@ locals {
       labels            = ["AWSCURRENT", "LockstepRefused"]
       searches_versions = true
       keeps_journal     = false
+      renews            = false
     }
     api-key = {
       rotates           = "API keys over HTTP"
@@ -36,6 +38,23 @@ locals {
       labels            = ["AWSCURRENT"]
       searches_versions = true
       keeps_journal     = true
+      renews            = false
+    }
+    signing-key = {
+      rotates           = "keys that sign tokens, and publishes their public parts"
+      reads             = "nothing else"
+      labels            = ["AWSCURRENT"]
+      searches_versions = true
+      keeps_journal     = false
+      renews            = false
+    }
+    tls = {
+      rotates           = "TLS certificates of ACME CAs, and the keys of accounts there"
+      reads             = "accounts"
+      labels            = ["AWSCURRENT"]
+      searches_versions = true
+      keeps_journal     = false
+      renews            = true
     }
   }
   is   = local.kinds[var.kind]

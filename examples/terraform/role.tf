@@ -223,6 +223,72 @@ data "aws_iam_policy_document" "rotation" {
   }
 
   dynamic "statement" {
+    for_each = local.place_statements
+
+    content {
+      sid       = statement.value.sid
+      actions   = statement.value.actions
+      resources = statement.value.resources
+    }
+  }
+
+  dynamic "statement" {
+    for_each = length(var.account_secret_arns) > 0 ? [1] : []
+
+    content {
+      sid       = "AccountKeys"
+      actions   = ["secretsmanager:GetSecretValue"]
+      resources = var.account_secret_arns
+
+      condition {
+        test     = "ForAnyValue:StringEquals"
+        variable = "secretsmanager:VersionStage"
+        values   = ["AWSCURRENT"]
+      }
+    }
+  }
+
+  dynamic "statement" {
+    for_each = local.answers ? [1] : []
+
+    content {
+      sid       = "ChallengesInHostedZones"
+      actions   = ["route53:ChangeResourceRecordSets"]
+      resources = var.hosted_zone_arns
+
+      condition {
+        test     = "ForAllValues:StringEquals"
+        variable = "route53:ChangeResourceRecordSetsRecordTypes"
+        values   = ["TXT"]
+      }
+
+      # A delegation may lead to a name of any form.
+      condition {
+        test     = "ForAllValues:StringLike"
+        variable = "route53:ChangeResourceRecordSetsNormalizedRecordNames"
+        values   = var.challenge_names
+      }
+    }
+  }
+
+  # The daily look begins a rotation once the CA suggests it.
+  dynamic "statement" {
+    for_each = local.is.renews ? [1] : []
+
+    content {
+      sid       = "RenewCertificates"
+      actions   = ["secretsmanager:RotateSecret"]
+      resources = ["${local.served}*"]
+
+      condition {
+        test     = "StringEquals"
+        variable = "secretsmanager:resource/AllowRotationLambdaArn"
+        values   = [local.function_arn]
+      }
+    }
+  }
+
+  dynamic "statement" {
     for_each = length(var.kms_key_arns) > 0 ? [1] : []
 
     content {

@@ -114,10 +114,30 @@ variable "issuer_endpoint_url" {
   default     = ""
 }
 
+variable "allowed_domains" {
+  description = "Certificates: the only domains, with all names below them, that certificates are for. Empty: all names in the hosted zones."
+  type        = list(string)
+  default     = []
+}
+
+variable "directories" {
+  description = "Certificates: URLs of the only directories of CAs that secrets may name. Empty: any."
+  type        = list(string)
+  default     = []
+}
+
+variable "endpoint_hosts" {
+  description = "Certificates: hosts that `rotation.endpoint` of a secret may name beside those that its certificate is for."
+  type        = list(string)
+  default     = []
+}
+
 locals {
-  all       = keys(local.kinds)
-  databases = [for kind, it in local.kinds : kind if it.reads == "superusers"]
-  api_keys  = [for kind, it in local.kinds : kind if it.reads == "admins"]
+  all          = keys(local.kinds)
+  databases    = [for kind, it in local.kinds : kind if it.reads == "superusers"]
+  api_keys     = [for kind, it in local.kinds : kind if it.reads == "admins"]
+  signing_keys = ["signing-key"]
+  certificates = [for kind, it in local.kinds : kind if it.renews]
 
   # The environment variable of each setting, the kinds that read it, and what it is when nobody sets it.
   settings = {
@@ -138,22 +158,32 @@ locals {
     ALLOW_POWERFUL_ROLES       = { readers = local.databases, value = tostring(var.allow_powerful_roles), unset = "false" }
     ALLOW_MD5                  = { readers = ["postgres"], value = tostring(var.allow_md5), unset = "false" }
     USERNAME_CHARACTER_LIMIT   = { readers = ["mysql"], value = var.username_character_limit == null ? "" : tostring(var.username_character_limit), unset = "" }
-    AWS_ENDPOINT_URL_SSM       = { readers = local.api_keys, value = var.ssm_endpoint, unset = "" }
+    AWS_ENDPOINT_URL_SSM       = { readers = concat(local.api_keys, local.signing_keys), value = var.ssm_endpoint, unset = "" }
     ISSUERS                    = { readers = local.api_keys, value = join(",", var.issuers), unset = "" }
     ALLOWED_HOSTS              = { readers = local.api_keys, value = join(",", var.allowed_hosts), unset = "" }
     ALLOWED_PRIVATE_HOSTS      = { readers = local.api_keys, value = join(",", var.allowed_private_hosts), unset = "" }
     ALLOW_UNPROVEN_KEYS        = { readers = local.api_keys, value = tostring(var.allow_unproven_keys), unset = "false" }
     ISSUER_ENDPOINT_URL        = { readers = local.api_keys, value = var.issuer_endpoint_url, unset = "" }
+    AWS_ENDPOINT_URL_S3        = { readers = concat(local.signing_keys, local.certificates), value = var.s3_endpoint, unset = "" }
+    AWS_ENDPOINT_URL_ROUTE_53  = { readers = local.certificates, value = var.route53_endpoint, unset = "" }
+    AWS_ENDPOINT_URL_ACM       = { readers = local.certificates, value = var.acm_endpoint, unset = "" }
+    ALLOWED_DOMAINS            = { readers = local.certificates, value = join(",", var.allowed_domains), unset = "" }
+    DIRECTORIES                = { readers = local.certificates, value = join(",", var.directories), unset = "" }
+    ENDPOINT_HOSTS             = { readers = local.certificates, value = join(",", var.endpoint_hosts), unset = "" }
     # Set but empty means none. If the variable were absent, every secret that the role can read would be allowed.
     SUPERUSER_SECRET_ARNS = { readers = local.databases, value = join(",", local.superusers), unset = "" }
     ADMIN_SECRET_ARNS     = { readers = local.api_keys, value = join(",", local.admins), unset = "" }
+    ACCOUNT_SECRET_ARNS   = { readers = local.certificates, value = join(",", var.account_secret_arns), unset = "" }
   }
 
-  always = ["EXCLUDE_CHARACTERS", "SUPERUSER_SECRET_ARNS", "ADMIN_SECRET_ARNS"]
+  always = ["EXCLUDE_CHARACTERS", "SUPERUSER_SECRET_ARNS", "ADMIN_SECRET_ARNS", "ACCOUNT_SECRET_ARNS"]
   variables = {
     for name, it in local.settings : name => it.value
     if contains(it.readers, var.kind) && (it.value != "" || contains(local.always, name))
   }
   # A setting that the function does not read would do nothing, and nobody would see it.
-  misplaced = sort([for name, it in local.settings : name if !contains(it.readers, var.kind) && it.value != it.unset])
+  misplaced = sort(concat(
+    [for name, it in local.settings : name if !contains(it.readers, var.kind) && it.value != it.unset],
+    [for name, it in local.places : name if !contains(it.readers, var.kind) && length(it.arns) > 0],
+  ))
 }

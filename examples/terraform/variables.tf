@@ -1,10 +1,10 @@
 variable "kind" {
-  description = "The kind of credential that the function rotates: postgres, mysql (also MariaDB) or api-key."
+  description = "The kind of credential that the function rotates: postgres, mysql (also MariaDB), api-key, signing-key or tls."
   type        = string
 
   validation {
-    condition     = contains(["postgres", "mysql", "api-key"], var.kind)
-    error_message = "The kind is postgres, mysql or api-key."
+    condition     = contains(["postgres", "mysql", "api-key", "signing-key", "tls"], var.kind)
+    error_message = "The kind is postgres, mysql, api-key, signing-key or tls."
   }
 }
 
@@ -173,6 +173,12 @@ variable "issuer_source_arns" {
   default     = []
 }
 
+variable "account_secret_arns" {
+  description = "Certificates: the full ARNs of the secrets with keys of accounts at CAs that `rotation.accountSecretArn` may name."
+  type        = list(string)
+  default     = []
+}
+
 variable "kms_key_arns" {
   description = "Customer managed keys that encrypt the secrets. Empty: the AWS managed key aws/secretsmanager, which needs no permission."
   type        = list(string)
@@ -206,7 +212,25 @@ variable "rds_endpoint" {
 }
 
 variable "ssm_endpoint" {
-  description = "API keys: URL of Systems Manager. Empty: the region's."
+  description = "API keys, signing keys: URL of Systems Manager. Empty: the region's."
+  type        = string
+  default     = ""
+}
+
+variable "s3_endpoint" {
+  description = "Signing keys, certificates: URL of S3. Empty: the region's."
+  type        = string
+  default     = ""
+}
+
+variable "route53_endpoint" {
+  description = "Certificates: URL of Route 53. Empty: the usual one."
+  type        = string
+  default     = ""
+}
+
+variable "acm_endpoint" {
+  description = "Certificates: URL of ACM. Empty: the usual one."
   type        = string
   default     = ""
 }

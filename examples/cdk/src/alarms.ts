@@ -173,6 +173,14 @@ export class Alarms extends Construct {
       says: 'A rotation is more than a day late, or has been unfinished for more than a day. The alarm rings again at each look that finds one.',
       first: this.logs('{ $.target = "rotation::notice" }'),
     });
+    if (KINDS[this.props.kind].renewsCertificates) {
+      this.alarm('certificate-expires', {
+        metric: this.own('CertificatesExpiring', 'Maximum', MINUTES),
+        above: 0,
+        says: 'A certificate has less than 7 days left, or less than a fifth of a short life. It should have been renewed before. The alarm rings again at each look that finds one.',
+        first: this.logs('{ $.message = "the secret*s certificate expires soon" }'),
+      });
+    }
     this.lookMissing();
     this.ruleBroken(
       'watch-rule-broken',

@@ -4,6 +4,8 @@ import { RotationFunctionProps } from './props';
 const ALL = Object.keys(KINDS) as Kind[];
 const DATABASES = ALL.filter((kind) => KINDS[kind].reads === 'superuser secrets');
 const API_KEYS = ALL.filter((kind) => KINDS[kind].reads === 'admin secrets and descriptions of issuers');
+const SIGNING_KEYS: Kind[] = ['signing-key'];
+const CERTIFICATES = ALL.filter((kind) => KINDS[kind].renewsCertificates);
 
 type Value = string | number | boolean;
 /** A variable: the kinds that read it, and its default, if it is set without the property. */
@@ -28,12 +30,18 @@ const VARIABLES = {
   allowPowerfulRoles: ['ALLOW_POWERFUL_ROLES', DATABASES, false],
   allowMd5: ['ALLOW_MD5', ['postgres'], false],
   usernameCharacterLimit: ['USERNAME_CHARACTER_LIMIT', ['mysql']],
-  ssmEndpoint: ['AWS_ENDPOINT_URL_SSM', API_KEYS],
+  ssmEndpoint: ['AWS_ENDPOINT_URL_SSM', [...API_KEYS, ...SIGNING_KEYS]],
   issuers: ['ISSUERS', API_KEYS],
   allowedHosts: ['ALLOWED_HOSTS', API_KEYS],
   allowedPrivateHosts: ['ALLOWED_PRIVATE_HOSTS', API_KEYS],
   allowUnprovenKeys: ['ALLOW_UNPROVEN_KEYS', API_KEYS, false],
   issuerEndpointUrl: ['ISSUER_ENDPOINT_URL', API_KEYS],
+  s3Endpoint: ['AWS_ENDPOINT_URL_S3', [...SIGNING_KEYS, ...CERTIFICATES]],
+  route53Endpoint: ['AWS_ENDPOINT_URL_ROUTE_53', CERTIFICATES],
+  acmEndpoint: ['AWS_ENDPOINT_URL_ACM', CERTIFICATES],
+  allowedDomains: ['ALLOWED_DOMAINS', CERTIFICATES],
+  directories: ['DIRECTORIES', CERTIFICATES],
+  endpointHosts: ['ENDPOINT_HOSTS', CERTIFICATES],
 } satisfies Partial<Record<keyof RotationFunctionProps, Variable>>;
 
 /** Properties that set no variable of their own, and that only some kinds have. */
@@ -43,6 +51,14 @@ const OF_SOME_KINDS: Partial<Record<keyof RotationFunctionProps, Kind[]>> = {
   adminSecrets: API_KEYS,
   adminSecretNamePrefix: API_KEYS,
   issuerSourceArns: API_KEYS,
+  publishedObjectArns: SIGNING_KEYS,
+  publishedBucketArns: SIGNING_KEYS,
+  publishedParameterArns: SIGNING_KEYS,
+  accountSecrets: CERTIFICATES,
+  hostedZones: CERTIFICATES,
+  challengeNames: CERTIFICATES,
+  acmCertificateArns: CERTIFICATES,
+  certificateObjectArns: CERTIFICATES,
 };
 
 /** The variables that properties set, without those that limit which secrets a function reads. */

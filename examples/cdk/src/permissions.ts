@@ -26,7 +26,9 @@ export class Permissions {
     this.allow('OwnLogs', ['logs:CreateLogStream', 'logs:PutLogEvents', 'logs:FilterLogEvents'], [logGroupArn]);
     this.servedSecrets();
     this.otherSecrets();
-    const read = [...(props.superuserSecrets ?? []), ...(props.adminSecrets ?? [])];
+    this.publishedKeys();
+    if (KINDS[props.kind].renewsCertificates) this.certificates();
+    const read = [...(props.superuserSecrets ?? []), ...(props.adminSecrets ?? []), ...(props.accountSecrets ?? [])];
     for (const key of [...(props.encryptionKeys ?? []), ...read.map((it) => madeFrom(it).encryptionKey)]) {
       if (key) this.allowKey(key);
     }
@@ -52,7 +54,7 @@ export class Permissions {
 
   private servedSecrets() {
     const { kind, secretTag } = this.props;
-    const namesThisFunction = { 'secretsmanager:resource/AllowRotationLambdaArn': this.functionArn };
+    const namesThisFunction = this.namesThisFunction();
     const read = ['secretsmanager:DescribeSecret', 'secretsmanager:GetSecretValue', 'secretsmanager:PutSecretValue'];
     this.allow('SecretsThatNameThisFunction', read, [this.served], { StringEquals: namesThisFunction });
     // PutSecretValue moves AWSPENDING. IAM cannot limit the labels of that call.
@@ -91,6 +93,9 @@ export class Permissions {
       // Finds the server of a superuser's secret that RDS manages.
       const servers = ['db', 'cluster'].map((it) => arn(this.stack, 'rds', `${it}:*`));
       this.allow('ServersOfSuperusers', ['rds:DescribeDBInstances', 'rds:DescribeDBClusters'], servers);
+    } else if (sources.length > 0 && KINDS[kind].reads === 'account secrets') {
+      this.allow('AccountSecrets', ['secretsmanager:DescribeSecret'], sources);
+      this.allow('AccountKeys', ['secretsmanager:GetSecretValue'], sources, current(['AWSCURRENT']));
     } else if (sources.length > 0) {
       this.allow('AdminSecrets', ['secretsmanager:DescribeSecret'], sources);
       this.allow('AdminCredentials', ['secretsmanager:GetSecretValue'], sources, current(['AWSCURRENT', 'AWSPREVIOUS']));
@@ -99,6 +104,41 @@ export class Permissions {
       const actions = ['ssm:GetParameter', 'secretsmanager:DescribeSecret', 'secretsmanager:GetSecretValue'];
       this.allow('DescriptionsOfIssuers', actions, issuerSourceArns);
     }
+  }
+
+  /** Where the public parts of keys that sign tokens are published. */
+  private publishedKeys() {
+    const { publishedObjectArns = [], publishedBucketArns = [], publishedParameterArns = [] } = this.props;
+    this.allowAt('PublishedKeysInObjects', ['s3:GetObject', 's3:PutObject'], publishedObjectArns);
+    // Without it, S3 answers that an object which is not there may not be read.
+    this.allowAt('ObjectsThatAreNotThere', ['s3:ListBucket'], publishedBucketArns);
+    this.allowAt('PublishedKeysInParameters', ['ssm:GetParameter', 'ssm:PutParameter'], publishedParameterArns);
+  }
+
+  /** Where challenges of CAs are answered, and where certificates go. */
+  private certificates() {
+    const { challengeNames = ['_acme-challenge.*'], acmCertificateArns = [], certificateObjectArns = [] } = this.props;
+    const zones = (this.props.hostedZones ?? []).map((it) => it.hostedZoneArn);
+    if (zones.length > 0) {
+      this.allow('ChallengesInHostedZones', ['route53:ChangeResourceRecordSets'], zones, {
+        'ForAllValues:StringEquals': { 'route53:ChangeResourceRecordSetsRecordTypes': ['TXT'] },
+        // A delegation may lead to a name of any form.
+        'ForAllValues:StringLike': { 'route53:ChangeResourceRecordSetsNormalizedRecordNames': challengeNames },
+      });
+      this.allow('RecordsOfHostedZones', ['route53:ListResourceRecordSets'], zones);
+      // IAM supports no narrower resource for ListHostedZonesByName. The answer has names of zones and no records.
+      this.allow('FindHostedZones', ['route53:ListHostedZonesByName'], ['*']);
+      this.allow('ChangesInSync', ['route53:GetChange'], [`arn:${this.stack.partition}:route53:::change/*`]);
+    }
+    this.allowAt('CertificatesInAcm', ['acm:ImportCertificate'], acmCertificateArns);
+    this.allowAt('CertificatesInS3', ['s3:PutObject'], certificateObjectArns);
+    // The daily look begins a rotation once the CA suggests it.
+    this.allow('RenewCertificates', ['secretsmanager:RotateSecret'], [this.served], { StringEquals: this.namesThisFunction() });
+  }
+
+  /** The condition that a secret names this function as the one that rotates it. */
+  private namesThisFunction() {
+    return { 'secretsmanager:resource/AllowRotationLambdaArn': this.functionArn };
   }
 
   /** Lambda needs these to attach the function to subnets. The second statement denies them to the function's code. */
@@ -121,6 +161,11 @@ export class Permissions {
     return statement;
   }
 
+  /** Like `allow`, but nothing if there are no resources. */
+  private allowAt(sid: string, actions: string[], resources: string[]) {
+    if (resources.length > 0) this.allow(sid, actions, resources);
+  }
+
   private deny(sid: string, actions: string[], conditions: iam.Conditions) {
     this.document.addStatements(
       new iam.PolicyStatement({ sid, effect: iam.Effect.DENY, actions, resources: ['*'], conditions }),
@@ -128,11 +173,11 @@ export class Permissions {
   }
 }
 
-/** The secrets, and patterns of secrets, that a rotated secret may name as its superuser or admin. */
+/** The secrets, and patterns of secrets, that a rotated secret may name as its superuser, admin or account. */
 export function allowedSources(stack: Stack, props: RotationFunctionProps): string[] {
-  const { superuserSecrets = [], adminSecrets = [], superuserSecretNamePrefix, adminSecretNamePrefix } = props;
+  const { superuserSecrets = [], adminSecrets = [], accountSecrets = [], superuserSecretNamePrefix, adminSecretNamePrefix } = props;
   const prefixes = [superuserSecretNamePrefix, adminSecretNamePrefix].filter((it) => it !== undefined && it !== '');
-  return [...[...superuserSecrets, ...adminSecrets].map(fullArn), ...prefixes.map((it) => `${secretArn(stack, it ?? '')}*`)];
+  return [...[...superuserSecrets, ...adminSecrets, ...accountSecrets].map(fullArn), ...prefixes.map((it) => `${secretArn(stack, it ?? '')}*`)];
 }
 
 /** What `secret.attach(database)` returns is a part of the secret, and knows neither its name nor its key. */

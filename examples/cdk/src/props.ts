@@ -5,6 +5,7 @@ import * as iam from 'aws-cdk-lib/aws-iam';
 import * as kms from 'aws-cdk-lib/aws-kms';
 import * as lambda from 'aws-cdk-lib/aws-lambda';
 import * as logs from 'aws-cdk-lib/aws-logs';
+import * as route53 from 'aws-cdk-lib/aws-route53';
 import * as secretsmanager from 'aws-cdk-lib/aws-secretsmanager';
 import * as sns from 'aws-cdk-lib/aws-sns';
 import { Kind } from './kinds';
@@ -52,6 +53,31 @@ export interface RotationFunctionProps {
   readonly adminSecretNamePrefix?: string;
   /** API keys: ARNs of the parameters and secrets in `issuers`. The function gets permission to read them. Default: none. */
   readonly issuerSourceArns?: string[];
+  /** Signing keys: ARNs of the S3 objects that `rotation.publish` may name. The function may read and write them. Default: none. */
+  readonly publishedObjectArns?: string[];
+  /**
+   * Signing keys: ARNs of the buckets of `publishedObjectArns`. The function may list them, so that it can tell an object that is not there
+   * from one that it may not read. Default: none.
+   */
+  readonly publishedBucketArns?: string[];
+  /**
+   * Signing keys: ARNs of the Systems Manager parameters that `rotation.publish` may name. The function may read and write them. Default:
+   * none.
+   */
+  readonly publishedParameterArns?: string[];
+  /** Certificates: the secrets with keys of accounts at CAs that `rotation.accountSecretArn` may name. Default: none. */
+  readonly accountSecrets?: secretsmanager.ISecret[];
+  /** Certificates: the hosted zones in which the function answers the challenges of CAs with TXT records. Default: none. */
+  readonly hostedZones?: route53.IHostedZone[];
+  /**
+   * Certificates: the names of TXT records that the function may change in these zones. Add those that delegations of other domains lead to.
+   * Default: `_acme-challenge.*`.
+   */
+  readonly challengeNames?: string[];
+  /** Certificates: ARNs of the imported certificates in ACM that the function may replace. Default: none. */
+  readonly acmCertificateArns?: string[];
+  /** Certificates: ARNs of the objects in S3 that the function may write. Default: none. */
+  readonly certificateObjectArns?: string[];
   /** Rotate only secrets whose names begin with this. Default: all secrets that name this function. */
   readonly secretNamePrefix?: string;
   /** Rotate only secrets with this tag. `attach` gives it to a secret of this app. Default: no tag is required. */
@@ -125,8 +151,14 @@ export interface RotationFunctionProps {
   readonly secretsManagerEndpoint?: string;
   /** Databases: URL of the RDS API. Default: the region's. */
   readonly rdsEndpoint?: string;
-  /** API keys: URL of Systems Manager. Default: the region's. */
+  /** API keys, signing keys: URL of Systems Manager. Default: the region's. */
   readonly ssmEndpoint?: string;
+  /** Signing keys, certificates: URL of S3. Default: the region's. */
+  readonly s3Endpoint?: string;
+  /** Certificates: URL of Route 53. Default: the usual one. */
+  readonly route53Endpoint?: string;
+  /** Certificates: URL of ACM. Default: the usual one. */
+  readonly acmEndpoint?: string;
   /** Databases: how many refused logins end the search for a password that works, 0 to 10. Default: depends on the server. */
   readonly maxRefusedLogins?: number;
   /** Databases: let the superuser change the passwords of other superusers, and of users who can become one. Default: false. */
@@ -145,4 +177,10 @@ export interface RotationFunctionProps {
   readonly allowUnprovenKeys?: boolean;
   /** API keys: URL of a proxy that ends TLS and receives all requests to issuers. Default: none. */
   readonly issuerEndpointUrl?: string;
+  /** Certificates: the only domains, with all names below them, that certificates are for. Default: all names in the hosted zones. */
+  readonly allowedDomains?: string[];
+  /** Certificates: URLs of the only directories of CAs that secrets may name. Default: any. */
+  readonly directories?: string[];
+  /** Certificates: hosts that `rotation.endpoint` of a secret may name beside those that its certificate is for. Default: none. */
+  readonly endpointHosts?: string[];
 }

@@ -150,7 +150,12 @@ export class RotationFunction extends Construct implements ec2.IConnectable {
   }
 
   private environment(): Record<string, string> {
-    const limits = { 'superuser secrets': 'SUPERUSER_SECRET_ARNS', 'admin secrets and descriptions of issuers': 'ADMIN_SECRET_ARNS', 'nothing else': '' };
+    const limits = {
+      'superuser secrets': 'SUPERUSER_SECRET_ARNS',
+      'admin secrets and descriptions of issuers': 'ADMIN_SECRET_ARNS',
+      'account secrets': 'ACCOUNT_SECRET_ARNS',
+      'nothing else': '',
+    };
     const limit = limits[KINDS[this.props.kind].reads];
     return {
       ...variables(this.props),
