@@ -8,7 +8,7 @@ const LONGEST: usize = 2_000;
 /// A piece of a page.
 ///
 /// **Invariant:** a text that is not in the source enters HTML through [`text`](Self::text) or [`attribute`](Self::attribute)
-/// alone, and both escape it in [`escape`]. Otherwise a secret's name could run a script in the browser of whoever looks at a
+/// alone, and both escape it in `escape`. Otherwise a secret's name could run a script in the browser of whoever looks at a
 /// dashboard. Test: `whatever_a_text_holds_it_stays_text`.
 #[derive(Clone, Debug, Default)]
 pub struct Html(String);
