@@ -82,7 +82,7 @@ async fn a_run_that_is_killed_goes_on_and_rotates_nothing_twice() {
     let fleet = fleet(16, &[POSTGRES, MYSQL], 50, &[]).await;
     let order = order(
         "killed",
-        json!({"waves": {"canary": 2, "growth": 3, "pauseSeconds": 0}, "pace": {"perHost": 2, "perSecond": 4}}),
+        json!({"waves": {"canary": 2, "growth": 3, "pauseSeconds": 0}, "pace": {"perHost": 2, "perSecond": 1}}),
     );
     let execution = fleet.execute("one", &order).await.unwrap();
     tokio::time::sleep(Duration::from_secs(6)).await;

@@ -198,7 +198,7 @@ pages! {
 }
 
 /// Blocks that no lab can run: they ask a person, wait, or call what the lab is not. Whoever adds one says so here.
-const NOT_RUN: usize = 43;
+const NOT_RUN: usize = 44;
 
 async fn works(page: &str) {
     let (read, readme) = (Page::read(&directory().join(page)), Page::read(&directory().join("README.md")));
@@ -219,7 +219,8 @@ fn terminal(readme: &Page) -> &Session {
 #[test]
 fn every_page_has_a_test_and_every_situation_is_used_once() {
     let mut files: BTreeSet<_> = ["", "alarms/", "codes/"].iter().flat_map(|folder| files(folder)).collect();
-    for without_a_lab in ["terminal.sh", "vpc-shell.md"] {
+    // A certificate of the lab does not expire while a test waits; the page has the commands of the other alarms.
+    for without_a_lab in ["terminal.sh", "vpc-shell.md", "alarms/certificate-expires.md"] {
         assert!(files.remove(without_a_lab));
     }
     // Most codes share their commands with a page that is played; `on_call` looks at the rest.
