@@ -1,7 +1,7 @@
 //! What `status`, `history`, `report` and `rotateNow` answer.
 
 use integration_tests::issuer::{World as Issuers, lab_description};
-use integration_tests::{STEPS, World, uuid};
+use integration_tests::{STEPS, World};
 use lab::Lab;
 use lab::disturb::Fault;
 use lab::issuer::Options as IssuerOptions;
@@ -244,7 +244,7 @@ async fn a_person_rotates_only_what_is_this_functions_and_only_if_the_deployer_a
 }
 
 async fn other(lab: &Lab) -> String {
-    lab.deploy(Lab::builder(integration_tests::function().await).name(&format!("other-{}", uuid())))
+    lab.deploy(Lab::builder(integration_tests::function().await).name("mine"))
 }
 
 #[tokio::test]

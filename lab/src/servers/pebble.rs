@@ -297,12 +297,15 @@ mod tests {
     #[tokio::test(flavor = "multi_thread")]
     async fn it_has_a_directory_with_renewal_information_and_profiles() {
         let server = Pebble::start(Options::default()).await.unwrap();
-        let (status, directory) = server.web().call("GET", Pebble::DIRECTORY, &[], &Value::Null).await.unwrap();
+        let (status, directory) =
+            server.web().call("GET", Pebble::DIRECTORY, &[("user-agent", "lockstep")], &Value::Null).await.unwrap();
         assert_eq!(status, 200);
         assert!(directory["renewalInfo"].is_string(), "{directory}");
         assert!(directory["meta"]["profiles"]["shortlived"].is_string(), "{directory}");
         assert!(server.root().await.unwrap().starts_with("-----BEGIN CERTIFICATE-----"));
         server.stop().unwrap();
-        assert!(server.web().call("GET", Pebble::DIRECTORY, &[], &Value::Null).await.is_err());
+        assert!(
+            server.web().call("GET", Pebble::DIRECTORY, &[("user-agent", "lockstep")], &Value::Null).await.is_err()
+        );
     }
 }
