@@ -55,8 +55,10 @@ class Picture:
         self.end = log.events[-1]["@timestamp"] // 1000 // DAY * DAY + DAY
 
     def drawn(self, body):
-        height = max(it["y"] + it["height"] for it in body["widgets"]) * ROW
-        parts = "\n".join(self.widget(it) for it in body["widgets"])
+        # What a function answers for its page has pictures of its own: docs/page.md.
+        widgets = [it for it in body["widgets"] if it["type"] != "custom"]
+        height = max(it["y"] + it["height"] for it in widgets) * ROW
+        parts = "\n".join(self.widget(it) for it in widgets)
         return (
             f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {24 * COLUMN} {height}" width="{24 * COLUMN}" height="{height}">'
             f'<style>{STYLE}</style><rect width="100%" height="100%" fill="#f2f3f3"/>\n{parts}\n</svg>\n'
