@@ -1,6 +1,6 @@
 """Stands in for Terraform's AWS provider, so that `terraform plan` computes every value of a module without AWS and without a download.
 
-It speaks version 5 of the provider protocol (docs/plugin-protocol in the sources of Terraform), of which it needs few messages. The types
+The stand-in speaks version 5 of the provider protocol (docs/plugin-protocol in the sources of Terraform). It needs few of the messages. The types
 of attributes are those of the real provider (terraform_types.json): a name or a type that the provider does not have fails here as well.
 What the real provider would only know from AWS, such as the ARN of a function, is made up from names. It calls nothing."""
 

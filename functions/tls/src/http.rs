@@ -5,6 +5,7 @@ use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::Bytes;
 use hyper_util::rt::TokioIo;
 use rotation::clock::{Deadline, since_epoch};
+use rotation::net::tcp;
 use rotation::net::tls::{self, Verifier};
 use rotation::{Code, Error, Fact, Result};
 use std::fmt;
@@ -159,21 +160,7 @@ pub(crate) async fn connect(url: &Url, deadline: Deadline) -> Result<TcpStream> 
     let host = url.host.trim_start_matches('[').trim_end_matches(']');
     let unresolved = || Error::new(Code::HostUnresolved);
     let looked_up = deadline.limit(tokio::net::lookup_host((host, url.port))).await.map_err(|_| unresolved())?;
-    let mut failure = unresolved();
-    for address in looked_up.map_err(|_| unresolved())? {
-        match deadline.within(CONNECT_TIMEOUT).limit(TcpStream::connect(address)).await {
-            Ok(Ok(tcp)) => {
-                // A request is small, and nothing follows it.
-                let _ = tcp.set_nodelay(true);
-                return Ok(tcp);
-            }
-            Ok(Err(error)) if error.kind() == std::io::ErrorKind::ConnectionRefused => {
-                failure = Error::new(Code::ConnectionRefused);
-            }
-            Ok(Err(_)) | Err(_) => failure = Error::new(Code::ConnectTimeout),
-        }
-    }
-    Err(failure)
+    tcp::connect(looked_up.map_err(|_| unresolved())?, CONNECT_TIMEOUT, deadline).await
 }
 
 async fn converse(

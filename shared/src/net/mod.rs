@@ -2,5 +2,6 @@
 
 pub mod client_certificate;
 pub mod connection;
+pub mod tcp;
 pub mod tls;
 pub mod weight;

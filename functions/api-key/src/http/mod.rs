@@ -14,6 +14,7 @@ use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::Bytes;
 use hyper_util::rt::TokioIo;
 use rotation::clock::{Deadline, age_of, since_epoch};
+use rotation::net::tcp;
 use rotation::net::tls::{self, Verifier};
 use rotation::net::weight::Weight;
 use rotation::{Code, Error, Fact, Result};
@@ -149,22 +150,7 @@ impl Client {
     }
 
     async fn connect(&self, host: &address::Host, deadline: Deadline) -> Result<TcpStream> {
-        let addresses = self.policy.resolve(host, deadline).await?;
-        let mut failure = Error::new(Code::HostUnresolved);
-        for address in addresses {
-            match deadline.within(CONNECT_TIMEOUT).limit(TcpStream::connect(address)).await {
-                Ok(Ok(tcp)) => {
-                    // A request is small, and nothing follows it.
-                    let _ = tcp.set_nodelay(true);
-                    return Ok(tcp);
-                }
-                Ok(Err(error)) if error.kind() == std::io::ErrorKind::ConnectionRefused => {
-                    failure = Error::new(Code::ConnectionRefused);
-                }
-                Ok(Err(_)) | Err(_) => failure = Error::new(Code::ConnectTimeout),
-            }
-        }
-        Err(failure)
+        tcp::connect(self.policy.resolve(host, deadline).await?, CONNECT_TIMEOUT, deadline).await
     }
 
     async fn secured(

@@ -64,7 +64,8 @@ pub struct Order {
     /// `true`: do it. Otherwise the answer is the plan, and nothing else happens.
     #[serde(default)]
     pub run: bool,
-    /// The run's name. The same name again continues the run: what it has done is not done twice. Without one, the execution's name.
+    /// The run's name; by default the name of the execution. A second execution with the same name continues the run, and does nothing
+    /// twice.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub name: String,
     /// What is done.

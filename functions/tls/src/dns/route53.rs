@@ -152,7 +152,7 @@ impl Route53 {
     /// The public zone with the longest name that holds this one.
     async fn zone_of(&self, name: &str, deadline: Deadline) -> Result<Option<Zone>> {
         let mut candidate = Some(name);
-        // A top-level domain is nobody's zone here.
+        // Nobody who rotates a certificate has a top-level domain as a hosted zone.
         while let Some(domain) = candidate.filter(|domain| domain.contains('.')) {
             let path = format!("{VERSION}/hostedzonesbyname?dnsname={}.&maxitems=10", escaped(domain));
             let call = "route53:ListHostedZonesByName";

@@ -1,8 +1,8 @@
 //! What the four steps do with an account's key.
 //!
 //! A rotation gives the account another key; the first one registers the account. In both cases the new key is stored before the CA
-//! hears of it: an answer that is lost, or a step that is killed, loses no account and no external account binding, of which some CAs
-//! accept each only once.
+//! hears of it. So a lost answer, or a killed step, loses no account. It loses no external account binding either: some CAs accept a
+//! binding only once.
 
 use super::certificate_secret::directory;
 use crate::acme::{AccountKey, Binding, Directory, Session};

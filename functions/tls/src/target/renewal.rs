@@ -128,7 +128,8 @@ mod tests {
     const HOUR: Duration = Duration::from_secs(3_600);
     const NOW: Duration = Duration::from_secs(1_800_000_000);
 
-    /// Whether one of which so many hours are left of so many is due, with a window of an hour that begins in so many hours.
+    /// Whether a certificate is due. `left` and `whole` are hours of its life; `window` is the hours until the window that the CA suggests,
+    /// which is one hour long.
     fn due(left: u32, whole: u32, window: Option<i32>) -> bool {
         let lasts = Lifetime { left: left * HOUR, whole: whole * HOUR, renew: false };
         let window = window.map(|hours| {
