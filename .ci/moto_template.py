@@ -1,12 +1,18 @@
 """Prepares a template for moto's CloudFormation, which does not create every type of resource, and takes no text for a policy."""
 
 import json
+import re
 
 from template import PLACEHOLDER, walk
 
 # Resource types that moto's CloudFormation does not create (version 5.2.1). It has to create all others.
 NOT_IN_MOTO = {
+    "AWS::ApiGatewayV2::Api",
+    "AWS::ApiGatewayV2::Integration",
+    "AWS::ApiGatewayV2::Route",
+    "AWS::ApiGatewayV2::Stage",
     "AWS::CloudWatch::Alarm",
+    "AWS::Logs::MetricFilter",
     "AWS::SNS::Subscription",
     "AWS::SNS::TopicPolicy",
     "AWS::SecretsManager::RotationSchedule",
@@ -40,7 +46,7 @@ def with_texts(body, unknown, parameters):
             part["Fn::Sub"] = f"ref-of-{part.pop('Ref')}"
         if isinstance(part.get("Fn::Sub"), str):
             for name in unknown:
-                part["Fn::Sub"] = part["Fn::Sub"].replace(f"${{{name}.Arn}}", f"arn-of-{name}").replace(f"${{{name}}}", f"ref-of-{name}")
+                part["Fn::Sub"] = re.sub(rf"\$\{{{name}\.\w+\}}", f"arn-of-{name}", part["Fn::Sub"]).replace(f"${{{name}}}", f"ref-of-{name}")
         if "Fn::Sub" in part.get("PolicyDocument", {}):
             part["PolicyDocument"] = json.loads(filled_in(part["PolicyDocument"]["Fn::Sub"], parameters))
     return body

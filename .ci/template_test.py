@@ -36,6 +36,8 @@ DEPLOY_PAGE = ROOT / "docs/deploy.md"
 # Ids begin the names of a function's resources, and names are in what AWS shows.
 SUFFIXES = {it["id"]: it["name"] for it in make_template.functions()}
 FUNCTIONS = {f"Deploy{it}": it for it in SUFFIXES}
+# The fleet's functions rotate nothing themselves: .ci/fleet_test.py looks at what only they have.
+FLEET = {"Fleet": "fleet", "Leaks": "fleet-leaks"}
 SECRET = "arn:aws:secretsmanager:eu-central-1:123456789012:secret:{}-AbCdEf"
 KEY = "arn:aws:kms:eu-central-1:123456789012:key/1234abcd-12ab-34cd-56ef-1234567890ab"
 # Turns on everything that is off by default.
@@ -76,7 +78,19 @@ EVERYTHING = {
     "ReservedConcurrency": "5",
     "PermissionsBoundaryArn": "arn:aws:iam::123456789012:policy/boundary",
     "RolePath": "/rotation/",
+    "DeployFleet": "true",
+    "FleetFunctionArns": "arn:aws:lambda:eu-central-1:123456789012:function:orders-postgres",
+    "FleetInVpc": "true",
+    "RekeyKmsKeyArns": KEY,
+    "FingerprintKeySecretArn": SECRET.format("fingerprints"),
+    "WebhookSecretArn": SECRET.format("webhook"),
+    "WebhookRequestsPerSecond": "9",
+    "HearAwsFindings": "true",
+    "StartOnLeak": "true",
+    "StepFunctionsEndpoint": "https://vpce-1.states.eu-central-1.vpce.amazonaws.com",
 }
+# The fleet with nothing but what it is without other parameters.
+PLAIN_FLEET = {"DeployFleet": "true"}
 NOTHING = {"WatchSchedule": "never"}
 
 
@@ -85,13 +99,19 @@ def combinations():
     count = len(FUNCTIONS)
     for size in sorted({1, count - 1, count}):
         for chosen in itertools.combinations(FUNCTIONS, size):
-            for more in (NOTHING, {}, EVERYTHING):
+            for more in (NOTHING, {}, EVERYTHING, *([PLAIN_FLEET] if size == count else [])):
                 yield {flag: "true" if flag in chosen else "false" for flag in FUNCTIONS} | more
 
 
 def deployed(parameters):
     """The names of the functions of such a combination, as in logical ids."""
     return [name for flag, name in FUNCTIONS.items() if parameters[flag] == "true"]
+
+
+def fleet(parameters):
+    """The same, of the fleet's functions."""
+    leaks = {"Leaks"} if parameters.get("FingerprintKeySecretArn") else set()
+    return sorted({"Fleet"} | leaks) if parameters.get("DeployFleet") == "true" else []
 
 
 def groups(template):
@@ -223,18 +243,19 @@ class Template(unittest.TestCase):
                 self.assertEqual(deployment.dangling(), [])
                 self.assertEqual(deployment.missing_dependencies(), [])
                 functions = [name for name, it in deployment.resources.items() if it["Type"] == "AWS::Lambda::Function"]
-                self.assertEqual(sorted(functions), sorted(f"{it}Function" for it in deployed(parameters)))
+                self.assertEqual(sorted(functions), sorted(f"{it}Function" for it in (*deployed(parameters), *fleet(parameters))))
                 for name in deployed(parameters):
                     self.assertTrue({f"{name}FunctionArn", f"{name}RoleArn", f"{name}AttachCommand"} <= set(deployment.outputs))
 
     def test_each_variable_is_one_that_the_function_reads(self):
-        documented = {name: set() for name in SUFFIXES.values()}
+        names = SUFFIXES | FLEET
+        documented = {name: set() for name in names.values()}
         page = (ROOT / "docs/configuration.md").read_text(encoding="utf-8")
         for variable, whose in re.findall(r"^\| `([A-Z_0-9]+)` \| ([^|]+) \|", page, re.MULTILINE):
-            readers = SUFFIXES.values() if whose == "all" else whose.split(", ")
-            for function in readers:
-                documented[function].add(variable)
-        for name, suffix in SUFFIXES.items():
+            for reader in whose.split(", "):
+                for function in SUFFIXES.values() if reader == "all" else [reader]:
+                    documented[function].add(variable)
+        for name, suffix in names.items():
             given = set(TEMPLATE["Resources"][f"{name}Function"]["Properties"]["Environment"]["Variables"])
             self.assertEqual(given, documented[suffix], suffix)
 
@@ -277,17 +298,20 @@ class Template(unittest.TestCase):
 
     def test_lambda_drops_no_line_of_the_log(self):
         # Lambda treats lines without a level, such as metrics, as INFO.
-        for name in SUFFIXES:
+        for name in (*SUFFIXES, *FLEET):
             properties = TEMPLATE["Resources"][f"{name}Function"]["Properties"]
             self.assertEqual(properties["LoggingConfig"]["ApplicationLogLevel"], "TRACE", name)
             self.assertEqual(properties["Environment"]["Variables"]["LOG_LEVEL"], {"Ref": "LogLevel"}, name)
 
     def test_services_may_invoke_functions_only_for_this_account(self):
         permissions = [it["Properties"] for it in TEMPLATE["Resources"].values() if it["Type"] == "AWS::Lambda::Permission"]
-        self.assertEqual(len(permissions), 2 * len(FUNCTIONS))
+        # Of the fleet: a schedule, two rules, and the webhook's API.
+        self.assertEqual(len(permissions), 2 * len(FUNCTIONS) + 4)
         for permission in permissions:
             if permission["Principal"] == "secretsmanager.amazonaws.com":
                 self.assertEqual(permission["SourceAccount"], {"Ref": "AWS::AccountId"})
+            elif permission["Principal"] == "apigateway.amazonaws.com":
+                self.assertIn("${AWS::AccountId}:${LeakWebhook}/$default/POST/github", permission["SourceArn"]["Fn::Sub"])
             else:
                 self.assertEqual(permission["Principal"], "events.amazonaws.com")
                 self.assertIn("Fn::GetAtt", permission["SourceArn"])
@@ -325,6 +349,10 @@ class Template(unittest.TestCase):
             expected |= {"rotation-overdue", "watch-rule-broken"} if watched else set()
             expected |= {"journal-not-draining"} if parameters["DeployApiKey"] == "true" else set()
             expected |= {"tls-certificate-expires"} if watched and parameters["DeployTls"] == "true" else set()
+            if fleet(parameters):
+                expected |= {"fleet-run-failed", "fleet-errors", "fleet-throttled"}
+            if "Leaks" in fleet(parameters):
+                expected |= {"fleet-credential-leaked", "fleet-rule-broken", "fleet-webhook-refused"}
             for function in deployed(parameters):
                 own = {"rotation-failed", "errors"} | ({"look-missing"} if watched else set())
                 expected |= {f"{SUFFIXES[function]}-{it}" for it in own}
@@ -333,7 +361,8 @@ class Template(unittest.TestCase):
             self.assertEqual(names, expected)
 
     def test_a_mail_names_the_log_the_first_command_and_the_page(self):
-        deployment = Deployment(TEMPLATE, **dict.fromkeys(FUNCTIONS, "true"), NamePrefix="p" * longest_prefix())
+        every = EVERYTHING | dict.fromkeys(FUNCTIONS, "true") | {"NamePrefix": "p" * longest_prefix(), "RunbookUrl": WRITTEN["Parameters"]["RunbookUrl"]["Default"]}
+        deployment = Deployment(TEMPLATE, **every)
         failure, = (it["InputTransformer"]["InputTemplate"] for it in deployment.resources["FailureRule"]["Properties"]["Targets"])
         mails = {"rotation-failed": failure}
         for resource in alarms(deployment).values():
@@ -344,6 +373,7 @@ class Template(unittest.TestCase):
                 text, own = sub_parts(text["Fn::Sub"])
                 own = {key: " ".join(value["Fn::Join"][1]) for key, value in own.items()}
                 own |= {"AWS::Region": "ap-southeast-7", "AlarmTopic": "arn:aws:sns:ap-southeast-7:123456789012:lockstep-" + "t" * 60}
+                own |= {"FleetMachine": f"arn:aws:states:ap-southeast-7:123456789012:stateMachine:{'p' * longest_prefix()}-fleet"}
                 text = PLACEHOLDER.sub(lambda key: str((deployment.parameters | own)[key[1]]), text)
                 # "AlarmDescription", PutMetricAlarm.
                 self.assertLessEqual(len(text), 1024)
@@ -375,7 +405,7 @@ class LocalInvocation(unittest.TestCase):
 
     def test_every_function_is_found_with_its_settings(self):
         functions = functions_for_local_invocation({"Architecture": "arm64", "SuperuserSecretArns": SECRET.format("superuser")})
-        self.assertEqual(sorted(functions), sorted(f"{name}Function" for name in SUFFIXES))
+        self.assertEqual(sorted(functions), sorted(f"{name}Function" for name in (*SUFFIXES, *FLEET)))
         for name, suffix in SUFFIXES.items():
             function = functions[f"{name}Function"]
             found = (function.functionname, function.runtime, function.handler, function.architectures)
@@ -445,10 +475,13 @@ class DeployedIntoMoto(unittest.TestCase):
 
     def check_functions(self, stack, parameters):
         found = {it["FunctionName"]: it for it in boto3.client("lambda").list_functions()["Functions"]}
-        self.assertEqual(sorted(found), sorted(f"lockstep-{SUFFIXES[it]}" for it in deployed(parameters)))
+        fleets = {f"lockstep-{FLEET[it]}" for it in fleet(parameters)}
+        self.assertEqual(sorted(found), sorted({f"lockstep-{SUFFIXES[it]}" for it in deployed(parameters)} | fleets))
         roles = {it["Arn"] for it in boto3.client("iam").list_roles()["Roles"]}
         for function in found.values():
             self.assertIn(function["Role"], roles)
+            if function["FunctionName"] in fleets:
+                continue
             self.assertEqual(function["Timeout"], 60)
             self.assertEqual(function["Environment"]["Variables"]["EXCLUDE_CHARACTERS"], "\\:/@\"'")
             policy = json.loads(boto3.client("lambda").get_policy(FunctionName=function["FunctionName"])["Policy"])
@@ -494,6 +527,8 @@ class DeployedIntoMoto(unittest.TestCase):
         events = boto3.client("events")
         targets = {}
         for rule in events.list_rules()["Rules"]:
+            if any(it in rule["Name"] for it in ("Fingerprint", "Health", "GuardDuty")):
+                continue
             key = "schedule" if rule.get("ScheduleExpression") else "pattern"
             if key == "pattern":
                 filtered = "additionalEventData" in json.loads(rule["EventPattern"])["detail"]
@@ -534,10 +569,13 @@ class DeployedIntoMoto(unittest.TestCase):
         table = page.split("| permission | on | for |")[1].split("\n\n")[0]
         for reads in ("false", "true"):
             with mock_aws():
-                deploy("lockstep", TEMPLATE, {"OnCallReadsValues": reads})
+                deploy("lockstep", TEMPLATE, PLAIN_FLEET | {"OnCallReadsValues": reads})
                 iam = boto3.client("iam")
-                policy, = (it for it in iam.list_policies(Scope="Local")["Policies"] if "OnCallPolicy" in it["PolicyName"])
-                document = iam.get_policy_version(PolicyArn=policy["Arn"], VersionId=policy["DefaultVersionId"])["PolicyVersion"]["Document"]
+                documents = {}
+                for policy in iam.list_policies(Scope="Local")["Policies"]:
+                    version = iam.get_policy_version(PolicyArn=policy["Arn"], VersionId=policy["DefaultVersionId"])["PolicyVersion"]
+                    documents |= {it: version["Document"] for it in ("FleetOnCallPolicy", "OnCallPolicy") if f"-{it}-" in policy["PolicyName"]}
+            document = documents["OnCallPolicy"]
             allowed = {action.split(":")[1] for it in document["Statement"] for action in as_list(it["Action"])}
             values = {"GetSecretValue", "PutSecretValue"}
             self.assertEqual(values & allowed, values if reads == "true" else set())
@@ -546,7 +584,7 @@ class DeployedIntoMoto(unittest.TestCase):
                 for action in re.findall(r"`(?:[a-z]+:)?(\w+)`", row):
                     self.assertIn(action, allowed)
             # What the pages of alarms type. Whoever switches a rule on again needs more rights than this.
-            complete = {action for it in document["Statement"] for action in as_list(it["Action"])}
+            complete = {action for those in documents.values() for it in those["Statement"] for action in as_list(it["Action"])}
             self.assertLessEqual(typed_on_call() - {"events:EnableRule"}, complete)
             for statement in document["Statement"]:
                 if statement["Resource"] == "*":
@@ -577,7 +615,8 @@ def typed_on_call():
     folder = ROOT / "docs/runbooks"
     pages = [*(folder / "alarms").glob("*.md"), folder / "codes/service-denied.md"]
     commands = {it for page in pages for it in re.findall(r"\baws ([a-z]+) ([a-z-]+)", page.read_text(encoding="utf-8"))}
-    return {f"{service}:{''.join(it.capitalize() for it in name.split('-'))}" for service, name in commands}
+    services = {"stepfunctions": "states"}
+    return {f"{services.get(service, service)}:{''.join(it.capitalize() for it in name.split('-'))}" for service, name in commands}
 
 
 def as_list(value):

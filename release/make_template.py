@@ -14,11 +14,15 @@ import yaml
 
 ROOT = Path(__file__).resolve().parent.parent
 SOURCES = ROOT / "release/template"
+# The fleet is no rotation function: its parts are in release/template/fleet/.
+FLEET = ("fleet/function.yaml", "fleet/machine.yaml", "fleet/leaks.yaml", "fleet/on-call.yaml", "fleet/alarms.yaml")
+FLEET_NAMES = ("fleet", "fleet-leaks")
+DEFINITION = ROOT / "functions/fleet/state-machine.asl.json"
 TEMPLATE = ROOT / "template.yaml"
 # The groups of parameters in the console, in this order.
 GROUPS = (
     "Functions to deploy", "Secrets", "Network", "Alarms and logs", "New passwords", "Databases", "API key issuers",
-    "Certificates", "Function and role settings",
+    "Certificates", "Fleet", "Function and role settings",
 )
 # "Function name": Lambda API, CreateFunction.
 LONGEST_FUNCTION_NAME = 64
@@ -96,7 +100,8 @@ class Sources:
         return template.render(
             secrets=self.environment.get_template("secrets.yaml").module,
             functions=self.functions, each=self.each, listed=self.listed,
-            longest_prefix=LONGEST_FUNCTION_NAME - max(len(f"-{it['name']}") for it in self.functions), **more,
+            longest_prefix=LONGEST_FUNCTION_NAME - max(len(f"-{it}") for it in (*(it["name"] for it in self.functions), *FLEET_NAMES)),
+            fleet_names=FLEET_NAMES, definition=DEFINITION.read_text(encoding="utf-8").strip(), **more,
         )
 
     def each(self, pattern, between=", "):
@@ -119,13 +124,14 @@ def made(described=None):
     sources = Sources(described)
     sources.functions = described = [sources.function(it) for it in described]
     deploy = "".join(DEPLOY.format_map(it | {"default": str(it["default"]).lower()}) for it in described)
-    declared = parameters(deploy + sources.render("parameters.yaml") + "".join(it["parameters"] for it in described))
+    declared = parameters(deploy + sources.render("fleet/parameters.yaml") + sources.render("parameters.yaml") + "".join(it["parameters"] for it in described))
     groups = [{"label": it, "parameters": [p["name"] for p in declared if p["group"] == it]} for it in GROUPS]
     parts = [
         sources.render("head.yaml", parameters=declared, groups=groups),
         sources.render("conditions.yaml"),
         sources.render("globals.yaml"),
         *(sources.render("function.yaml", f=it) for it in described),
+        *(sources.render(it) for it in FLEET),
         *(sources.render(it) for it in ("policies.yaml", "on-call.yaml", "topic.yaml", "alarms.yaml", "watch.yaml", "dashboard.yaml", "dashboard-owner.yaml",
                                             "dashboard-debug.yaml", "outputs.yaml")),
     ]

@@ -55,8 +55,9 @@ class Made(unittest.TestCase):
         outputs = {name.removeprefix("MySql") for name in before["Outputs"] if name.startswith("MySql")}
         self.assertEqual({it.removeprefix("Redis") for it in set(after["Outputs"]) - set(before["Outputs"])}, outputs)
         self.assertEqual(set(after["Parameters"]) - set(before["Parameters"]), {"DeployRedis", "RedisTimeout"})
-        variables = after["Resources"]["RedisFunction"]["Properties"]["Environment"]["Variables"]
-        self.assertEqual(variables, {"REDIS_TIMEOUT": {"Ref": "RedisTimeout"}})
+        variables = lambda name: after["Resources"][f"{name}Function"]["Properties"]["Environment"]["Variables"]  # noqa: E731
+        own = {name: value for name, value in variables("Redis").items() if name not in variables("MySql")}
+        self.assertEqual(own, {"REDIS_TIMEOUT": {"Ref": "RedisTimeout"}})
         self.assertEqual(len(after["Resources"]["WatchRule"]["Properties"]["Targets"]), len(described) + 1)
         self.assertIn("${NamePrefix}-redis", str(after["Resources"]["Dashboard"]))
         self.assertIn("${NamePrefix}-redis", str(after["Resources"]["TagPolicy"]))

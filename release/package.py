@@ -18,7 +18,10 @@ from pathlib import Path
 import make_template
 from elftools.elf.elffile import ELFFile
 
-FUNCTIONS = tuple(it["name"] for it in make_template.functions())
+ROTATION = tuple(it["name"] for it in make_template.functions())
+# The fleet's program is two functions of the template.
+FUNCTIONS = (*ROTATION, "fleet")
+USES = dict.fromkeys(ROTATION, 1) | {"fleet": len(make_template.FLEET_NAMES)}
 MACHINES = {"x86_64": "EM_X86_64", "arm64": "EM_AARCH64"}
 EXAMPLE = make_template.ROOT / "examples/deploy/alternating.yaml"
 # The earliest date that a zip can have.
@@ -50,11 +53,11 @@ def write_zip(program, path):
 def packaged(template, architecture):
     """The text of the template, with the zips in place of the sources."""
     for function in FUNCTIONS:
-        template = replaced(template, rf"CodeUri: functions/{function}\n", f"CodeUri: {zip_name(function, architecture)}\n", 1)
+        template = replaced(template, rf"CodeUri: functions/{function}\n", f"CodeUri: {zip_name(function, architecture)}\n", USES[function])
     # There is nothing to build.
     build = r"    Metadata:\n      BuildMethod: rust-cargolambda\n      BuildProperties:\n        Binary: [a-z-]+\n"
-    template = replaced(template, build, "", len(FUNCTIONS))
-    template = replaced(template, r"(?m)^ +# CodeUri is (.*\n +# )*.*\n", "", len(FUNCTIONS))
+    template = replaced(template, build, "", sum(USES.values()))
+    template = replaced(template, r"(?m)^ +# CodeUri is (.*\n +# )*.*\n", "", len(ROTATION))
     template = replaced(template, r"\A# Made by .*\n", "", 1)
     template = replaced(template, "Build with `sam build`, deploy with", "Deploy with", 1)
     template = replaced(template, "  Lockstep: ", f"  Lockstep {version(template)}: ", 1)

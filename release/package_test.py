@@ -20,7 +20,7 @@ from samcli.yamlhelper import yaml_parse
 from template import ROOT, load
 
 TEXT = (ROOT / "template.yaml").read_text(encoding="utf-8")
-FUNCTIONS = {f"{it['id']}Function": it["name"] for it in make_template.functions()}
+FUNCTIONS = {f"{it['id']}Function": it["name"] for it in make_template.functions()} | {"FleetFunction": "fleet", "LeaksFunction": "fleet"}
 
 
 def elf_machine(name):
@@ -105,7 +105,7 @@ class Files(unittest.TestCase):
                 program.touch()
                 program.chmod(0o600)
         self.assertEqual(*contents)
-        self.assertEqual(len(contents[0]), len(FUNCTIONS) + 2)
+        self.assertEqual(len(contents[0]), len(package.FUNCTIONS) + 2)
 
     def test_a_program_for_another_architecture_is_refused(self):
         self.build("EM_X86_64")
