@@ -65,6 +65,10 @@ class Resolver:
                 return "TOPIC"
             case "AWS::IAM::ManagedPolicy":
                 return f"policy {name}"
+            case "AWS::StepFunctions::StateMachine":
+                return f"arn:aws:states:{REGION}:{ACCOUNT}:stateMachine:{properties['StateMachineName']}"
+            case "AWS::SSM::Parameter":
+                return properties["Name"]
         return name
 
     def attribute(self, name, attribute):
@@ -81,6 +85,10 @@ class Resolver:
                 return "KEY" if "alarms" in properties().get("Description", "") else f"key {name}"
             case ("AWS::IAM::Role", "Arn") | ("AWS::EC2::SecurityGroup", "GroupId"):
                 return f"{kind} {name}"
+            case "AWS::ApiGatewayV2::Api", "ApiEndpoint":
+                return "https://api"
+            case "AWS::CloudWatch::Alarm", "Arn":
+                return f"alarm {name}"
         raise ValueError(f"the attribute {attribute} of a {kind}")
 
 

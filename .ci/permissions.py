@@ -40,6 +40,10 @@ PAST_THE_LAB = {
         "acm:ImportCertificate": "tests import into an ACM of their own",
         "s3:PutObject": "tests write to an S3 of their own",
     },
+    "lockstep-fleet": {
+        "states:StartExecution": "the lab's Step Functions is moto's",
+        "secretsmanager:UpdateSecret": "tests of a rekey ask moto",
+    },
 }
 
 # Actions that only the common crate calls, for an event that each function answers alike: the call of one function is enough.
@@ -47,8 +51,8 @@ COMMON = {"secretsmanager:ListSecretVersionIds": "the event history", "secretsma
 
 MOVES = "secretsmanager:UpdateSecretVersionStage"
 
-# What tests run that is no function of the template. It does not deploy the fleet yet (docs/fleet.md lists what that may do).
-SCRIPTS = {"scripted-function", "mine", "lockstep-fleet"}
+# What tests run that is no function of the template.
+SCRIPTS = {"scripted-function", "mine"}
 
 
 def policies(role, resources):
@@ -86,7 +90,8 @@ def granted_by(statement):
 
 
 def allowed(template):
-    """For each function, by its default name, every action that its role allows with any parameters."""
+    """For each function, by its default name, every action that its role allows with any parameters. The two functions of the fleet are one program,
+    which the tests run as one function."""
     prefix = template["Parameters"]["NamePrefix"]["Default"]
     resources = template["Resources"]
     result = {}
@@ -94,11 +99,11 @@ def allowed(template):
         if resource["Type"] != "AWS::Serverless::Function":
             continue
         properties = resource["Properties"]
-        name = properties["FunctionName"]["Fn::Sub"].replace("${NamePrefix}", prefix)
+        name = f"{prefix}-{properties['CodeUri'].removeprefix('functions/')}"
         role = properties["Role"]["Fn::GetAtt"]
         role = resources[role.split(".")[0] if isinstance(role, str) else role[0]]
         granted = [it for document in policies(role, resources) for it in statements(document) if it["Effect"] == "Allow"]
-        result[name] = {action for statement in granted for action in granted_by(statement)}
+        result.setdefault(name, set()).update(action for statement in granted for action in granted_by(statement))
     return result
 
 

@@ -27,11 +27,12 @@ def policy_of(template, role):
 class Permissions(unittest.TestCase):
     def test_every_function_is_compared(self):
         allows = permissions.allowed(TEMPLATE)
-        self.assertEqual(sorted(allows), sorted(f"lockstep-{it['name']}" for it in make_template.functions()))
+        self.assertEqual(sorted(allows), sorted(["lockstep-fleet", *(f"lockstep-{it['name']}" for it in make_template.functions())]))
         for function, actions in allows.items():
-            self.assertIn("secretsmanager:PutSecretValue", actions, function)
+            self.assertEqual("secretsmanager:PutSecretValue" in actions, function != "lockstep-fleet")
+            self.assertEqual("states:StartExecution" in actions, function == "lockstep-fleet")
             self.assertIn("secretsmanager:ListSecrets", actions, f"{function}: CommonPolicy")
-            self.assertEqual("ssm:GetParameter" in actions, function in ("lockstep-api-key", "lockstep-signing-key"))
+            self.assertEqual("ssm:GetParameter" in actions, function in ("lockstep-api-key", "lockstep-signing-key", "lockstep-fleet"))
             self.assertEqual("ssm:PutParameter" in actions, function == "lockstep-signing-key")
             self.assertEqual("rds:DescribeDBInstances" in actions, function in ("lockstep-postgres", "lockstep-mysql"))
 
@@ -61,7 +62,7 @@ class Permissions(unittest.TestCase):
         template = copy.deepcopy(TEMPLATE)
         template["Resources"]["CommonPolicy"]["Properties"]["PolicyDocument"]["Statement"].pop(0)
         found = permissions.differences(permissions.allowed(template), perfect_calls())
-        self.assertEqual(len(found), len(make_template.functions()))
+        self.assertEqual(len(found), len(make_template.functions()) + 1)
         self.assertTrue(all("secretsmanager:ListSecrets" in it for it in found), found)
 
     def test_each_function_is_compared_with_its_own_calls(self):
