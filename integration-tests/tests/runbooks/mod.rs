@@ -223,6 +223,8 @@ fn every_page_has_a_test_and_every_situation_is_used_once() {
     for without_a_lab in ["terminal.sh", "vpc-shell.md", "alarms/certificate-expires.md"] {
         assert!(files.remove(without_a_lab));
     }
+    // The lab's terminal has no Step Functions; `fleet` runs what these pages are about.
+    files.retain(|file| !file.starts_with("alarms/fleet-"));
     // Most codes share their commands with a page that is played; `on_call` looks at the rest.
     files.retain(|file| !file.starts_with("codes/") || read(file).contains("<!-- lab: "));
     assert_eq!(files, PAGES.iter().map(|page| (*page).to_owned()).collect());
