@@ -57,18 +57,19 @@ EVERYTHING = {
 }
 # The constructs and the module have no such parameters.
 OTHERWISE = {*FUNCTIONS.values(), "CreateKmsKey", "OnCallReadsValues"}
-WORKSPACE = tomllib.loads((ROOT / "Cargo.toml").read_text(encoding="utf-8"))["workspace"]["package"]
 
 
-def table():
-    """The rows of the table of settings: parameters, properties, variables, and what differs."""
-    for line in (ROOT / "docs/settings.md").read_text(encoding="utf-8").splitlines():
+def table(part):
+    """The rows of a table of settings: parameters, properties, variables, and what differs."""
+    for line in (ROOT / "docs/settings.md").read_text(encoding="utf-8").split("## The fleet")[part].splitlines():
         if line.startswith("| ") and not line.startswith("| SAM"):
             *cells, differs = [it.strip() for it in line.strip("|").split("|")]
             yield (*(re.findall(r"`([\w.]+)`", it) for it in cells), differs)
 
 
-ROWS = list(table())
+ROWS, FLEET_ROWS = list(table(0)), list(table(1))
+# .ci/fleet_tools_test.py compares what these do.
+OF_THE_FLEET = {it for parameters, *_ in FLEET_ROWS for it in parameters}
 PROPERTY = {parameters[0]: properties[0] for parameters, properties, *_ in ROWS if len(parameters) == 1 and properties}
 VARIABLE = {parameters[0]: variables[0] for parameters, _, variables, _ in ROWS if len(parameters) == 1 and variables}
 
@@ -113,7 +114,7 @@ def of_template(kind, values):
 
 
 def zips_of_a_release(directory):
-    for kind in FUNCTIONS:
+    for kind in (*FUNCTIONS, "fleet"):
         for architecture in ("x86_64", "arm64"):
             path = Path(directory, f"lockstep-{kind}-{architecture}.zip")
             with zipfile.ZipFile(path, "w") as archive:

@@ -85,6 +85,8 @@ class Resolver:
                 return "KEY" if "alarms" in properties().get("Description", "") else f"key {name}"
             case ("AWS::IAM::Role", "Arn") | ("AWS::EC2::SecurityGroup", "GroupId"):
                 return f"{kind} {name}"
+            case "AWS::StepFunctions::StateMachine", "Arn":
+                return self.ref(name)
             case "AWS::ApiGatewayV2::Api", "ApiEndpoint":
                 return "https://api"
             case "AWS::CloudWatch::Alarm", "Arn":

@@ -9,14 +9,14 @@ from unittest import mock
 import cdk_test
 import deployed
 import terraform_test
-from cases import EVERYTHING, OTHERWISE, PARAMETERS, PROPERTY, ROOT, ROWS, VARIABLE, of_sam, of_template
+from cases import EVERYTHING, FLEET_ROWS, OF_THE_FLEET, OTHERWISE, PARAMETERS, PROPERTY, ROOT, ROWS, VARIABLE, of_sam, of_template
 
 
 class Table(unittest.TestCase):
     """docs/settings.md has every setting of each tool once."""
 
     def test_every_parameter_has_a_row(self):
-        self.once([it for parameters, *_ in ROWS for it in parameters], PARAMETERS)
+        self.once([it for parameters, *_ in ROWS + FLEET_ROWS for it in parameters], PARAMETERS)
 
     def test_every_property_has_a_row(self):
         text = (ROOT / "examples/cdk/src/props.ts").read_text(encoding="utf-8")
@@ -30,13 +30,24 @@ class Table(unittest.TestCase):
     def test_every_variable_has_a_row(self):
         self.once([it for _, _, variables, _ in ROWS for it in variables], terraform_test.variables_of_the_module())
 
+    def test_every_setting_of_the_fleet_has_a_row(self):
+        text = (ROOT / "examples/cdk/src/fleet-props.ts").read_text(encoding="utf-8")
+        shared, own = text.split("export interface FleetProps")
+        self.once([it for _, those, *_ in FLEET_ROWS for it in those], re.findall(r"(?m)^  readonly (\w+)\??:", own))
+        self.assertEqual(len(re.findall(r"/\*\*.*\*/\s+readonly (\w+)\??:", own)), len(re.findall(r"readonly \w", own)))
+        above = {it.split(".")[0] for _, those, *_ in ROWS for it in those}
+        self.assertLessEqual(set(re.findall(r"\| '(\w+)'", shared)), above)
+        variables = set(terraform_test.variables_of_the_module("examples/terraform/fleet"))
+        self.assertEqual({it for *_, those, _ in FLEET_ROWS for it in those} - variables, set())
+        self.assertLessEqual(variables, {it for *_, those, _ in ROWS + FLEET_ROWS for it in those})
+
     def test_what_a_tool_lacks_has_a_reason(self):
-        for parameters, properties, variables, differs in ROWS:
+        for parameters, properties, variables, differs in ROWS + FLEET_ROWS:
             if not (parameters and properties and variables):
                 self.assertGreater(len(differs), 10, (parameters, properties, variables))
 
     def test_every_parameter_is_compared(self):
-        self.assertEqual(set(EVERYTHING), set(PARAMETERS) - OTHERWISE)
+        self.assertEqual(set(EVERYTHING), set(PARAMETERS) - OTHERWISE - OF_THE_FLEET)
         self.assertEqual(set(PROPERTY), set(EVERYTHING))
         self.assertEqual(set(VARIABLE), set(EVERYTHING))
         for name in EVERYTHING:

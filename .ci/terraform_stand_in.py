@@ -24,10 +24,13 @@ ARNS = {
     "aws_sns_topic": "sns:{region}:{account}:{name}",
     "aws_cloudwatch_event_rule": "events:{region}:{account}:rule/{name}",
     "aws_cloudwatch_metric_alarm": "cloudwatch:{region}:{account}:alarm:{alarm_name}",
+    "aws_iam_policy": "iam::{account}:policy{path}{name}",
+    "aws_sfn_state_machine": "states:{region}:{account}:stateMachine:{name}",
+    "aws_ssm_parameter": "ssm:{region}:{account}:parameter{name}",
     "aws_kms_key": "kms:{region}:{account}:key/1234abcd-12ab-34cd-56ef-1234567890ab",
 }
 # What the real provider takes where the configuration says nothing.
-DEFAULTS = {"aws_iam_role": {"path": "/"}, "aws_lambda_function": {"package_type": "Zip"}}
+DEFAULTS = {"aws_iam_role": {"path": "/"}, "aws_iam_policy": {"path": "/"}, "aws_apigatewayv2_api": {"api_endpoint": "https://api"}, "aws_lambda_function": {"package_type": "Zip"}}
 
 
 # ---- Protocol buffers: a message as a list of fields, because the protocol's own definitions are not needed for so little ----

@@ -89,9 +89,9 @@ def call(name, kind, values):
 
 
 @functools.cache
-def variables_of_the_module():
+def variables_of_the_module(directory="examples/terraform"):
     found = {}
-    for file in sorted((ROOT / "examples/terraform").glob("*.tf")):
+    for file in sorted((ROOT / directory).glob("*.tf")):
         for block in hcl2.loads(file.read_text(encoding="utf-8")).get("variable", []):
             (name, body), = block.items()
             found[unquoted(name)] = body
@@ -137,7 +137,7 @@ class Terraform(Same):
         self.check(of_terraform())
 
     def test_it_is_formatted(self):
-        done = subprocess.run([terraform(), "fmt", "-check", "-diff", str(ROOT / "examples/terraform")], capture_output=True, text=True, check=False)
+        done = subprocess.run([terraform(), "fmt", "-check", "-diff", "-recursive", str(ROOT / "examples/terraform")], capture_output=True, text=True, check=False)
         self.assertEqual((done.returncode, done.stdout), (0, ""))
 
     def test_the_configuration_of_the_page_can_be_planned(self):

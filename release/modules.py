@@ -17,6 +17,8 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 SOURCES = ROOT / "examples/cdk"
 MODULE = ROOT / "examples/terraform"
+# Of the fleet's state machine, which the package and the module have beside the zips.
+DEFINITION = ROOT / "functions/fleet/state-machine.asl.json"
 WORK = ROOT / "target/ci/cdk"
 # The earliest date that a zip can have.
 DATE = (1980, 1, 1, 0, 0, 0)
@@ -61,7 +63,7 @@ def packed(zips, output):
     shutil.copytree(SOURCES, package, ignore=shutil.ignore_patterns("node_modules", "cdk.out", "dist", "functions", "package-lock.json"))
     shutil.copy(ROOT / "LICENSE", package)
     (package / "functions").mkdir()
-    for it in zips:
+    for it in (*zips, DEFINITION):
         shutil.copy(it, package / "functions")
     node("npm", "run", "--silent", "build", directory=package)
     node("tsc", "--project", "tsconfig.app.json", directory=package)
@@ -73,7 +75,9 @@ def packed(zips, output):
 def module(zips, output, version):
     """Writes the Terraform module with the zips. The same files always make the same archive."""
     path = Path(output) / f"lockstep-terraform-{version}.zip"
-    files = [(it.name, it) for it in (ROOT / "LICENSE", *sorted(MODULE.glob("*.tf")))] + [(f"functions/{it.name}", it) for it in sorted(map(Path, zips))]
+    files = [(it.name, it) for it in (ROOT / "LICENSE", *sorted(MODULE.glob("*.tf")))]
+    files += [(f"fleet/{it.name}", it) for it in sorted((MODULE / "fleet").glob("*.tf"))]
+    files += [(f"functions/{it.name}", it) for it in (DEFINITION, *sorted(map(Path, zips)))]
     with zipfile.ZipFile(path, "w") as archive:
         for name, file in files:
             entry = zipfile.ZipInfo(name, DATE)

@@ -131,6 +131,8 @@ data "aws_iam_policy_document" "rotation" {
         "secretsmanager:GetSecretValue",
         "secretsmanager:PutSecretValue",
         "secretsmanager:RotateSecret",
+        "secretsmanager:TagResource",
+        "secretsmanager:UpdateSecret",
         "secretsmanager:UpdateSecretVersionStage",
       ]
       resources = ["*"]

@@ -13,7 +13,7 @@ import { arn, secretArn } from './permissions';
 import { RotationFunctionProps } from './props';
 
 const [MINUTES, HOUR, DAY] = [Duration.minutes(5), Duration.hours(1), Duration.days(1)];
-const RUNBOOKS = 'https://github.com/lockstep-rotation/lockstep/blob/main/docs/runbooks';
+export const RUNBOOKS = 'https://github.com/lockstep-rotation/lockstep/blob/main/docs/runbooks';
 
 export interface AlarmsProps extends RotationFunctionProps {
   readonly function: lambda.IFunction;

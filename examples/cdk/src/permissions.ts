@@ -74,7 +74,9 @@ export class Permissions {
     if (secretTag) {
       // A condition on the statements above would also require the tag on superuser and admin secrets.
       const labels = ['secretsmanager:ListSecretVersionIds', 'secretsmanager:UpdateSecretVersionStage'];
-      const actions = [...read, ...labels, 'secretsmanager:RotateSecret'];
+      // Some of these are calls of a fleet, whose role denies the same.
+      const more = ['RotateSecret', 'TagResource', 'UpdateSecret'].map((it) => `secretsmanager:${it}`);
+      const actions = [...read, ...labels, ...more];
       this.deny('SecretsWithoutTheTag', actions, {
         StringEquals: namesThisFunction,
         StringNotEquals: { [`secretsmanager:ResourceTag/${secretTag.key}`]: secretTag.value },

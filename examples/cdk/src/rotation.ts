@@ -198,7 +198,7 @@ function functionName({ namePrefix = 'lockstep', kind }: RotationFunctionProps):
 }
 
 /** Private subnets with a NAT, or isolated ones. Those need an interface endpoint for Secrets Manager. */
-function reachable(vpc: ec2.IVpc): ec2.SubnetSelection {
+export function reachable(vpc: ec2.IVpc): ec2.SubnetSelection {
   return vpc.privateSubnets.length > 0
     ? { subnetType: ec2.SubnetType.PRIVATE_WITH_EGRESS }
     : { subnetType: ec2.SubnetType.PRIVATE_ISOLATED };
@@ -210,7 +210,7 @@ function checkedTimeout(timeout: Duration): Duration {
 }
 
 /** The zip in this package, or the one that `cargo lambda build` has made in this repository. */
-function releasedCode(kind: Kind, architecture: lambda.Architecture): lambda.Code {
+export function releasedCode(kind: Kind | 'fleet', architecture: lambda.Architecture): lambda.Code {
   const places = [`../functions/lockstep-${kind}-${architecture.name}.zip`, `../../../target/lambda/lockstep-${kind}/bootstrap.zip`];
   const found = places.map((it) => path.join(__dirname, it)).find((it) => fs.existsSync(it));
   if (found === undefined) {

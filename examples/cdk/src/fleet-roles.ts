@@ -1,0 +1,165 @@
+import { Stack } from 'aws-cdk-lib';
+import * as lambda from 'aws-cdk-lib/aws-lambda';
+import { FleetProps } from './fleet-props';
+import { arn, secretArn } from './permissions';
+
+/** A statement of a policy, as IAM writes it. */
+export type Statement = Record<string, unknown>;
+
+/** What the roles of a fleet allow. docs/deploy.md#permissions explains each statement. */
+export class FleetRoles {
+  readonly machineArn: string;
+  readonly stopParameter: string;
+  private readonly functions: string[];
+  private readonly served: string;
+
+  constructor(
+    private readonly stack: Stack,
+    private readonly name: string,
+    private readonly props: FleetProps,
+  ) {
+    this.functions = props.functions.map((it) => it.functionArn);
+    this.served = `${secretArn(stack, props.secretNamePrefix ?? '')}*`;
+    // By its name, because its own role needs it.
+    this.machineArn = arn(stack, 'states', `stateMachine:${name}`);
+    this.stopParameter = `/${props.namePrefix ?? 'lockstep'}/fleet/stop`;
+  }
+
+  /** Of the function that plans, and takes each step. */
+  fleet(logGroupArn: string): Statement[] {
+    const { fingerprintKeySecret, rekeyKeys = [], secretTag } = this.props;
+    const served = { 'secretsmanager:resource/AllowRotationLambdaArn': this.functions };
+    const read = ['DescribeSecret', 'GetSecretValue', 'ListSecretVersionIds', 'RotateSecret'].map((it) => `secretsmanager:${it}`);
+    const statements = [
+      ...this.common(),
+      // RotateSecret may not give a secret to another function.
+      allow('SecretsOfTheFleet', read, this.served, { StringEquals: served, Null: { 'secretsmanager:RotationLambdaARN': 'true' } }),
+      allow('RotateBySecretsManager', 'lambda:InvokeFunction', this.functions),
+      allow('RollBack', 'secretsmanager:UpdateSecretVersionStage', this.served, {
+        StringEquals: served,
+        'ForAnyValue:StringEquals': { 'secretsmanager:VersionStage': 'AWSCURRENT' },
+      }),
+      allow('StopFlag', 'ssm:GetParameter', arn(this.stack, 'ssm', `parameter${this.stopParameter}`)),
+      ownLogs(logGroupArn),
+    ];
+    if (fingerprintKeySecret) {
+      statements.push(
+        this.fingerprintKey(),
+        // No other tag: one could allow an emergency, or access.
+        allow('TagsWithFingerprints', 'secretsmanager:TagResource', this.served, {
+          StringEquals: served,
+          'ForAllValues:StringEquals': { 'aws:TagKeys': 'lockstep:fingerprints' },
+        }),
+      );
+    }
+    if (rekeyKeys.length > 0) {
+      const keys = rekeyKeys.map((it) => it.keyArn);
+      statements.push(
+        // It could also write a value: IAM cannot allow the key alone.
+        allow('RekeyTheFleet', 'secretsmanager:UpdateSecret', this.served, {
+          StringEquals: served,
+          ArnEquals: { 'secretsmanager:KmsKeyArn': keys },
+        }),
+        allow('NewKeys', ['kms:Decrypt', 'kms:Encrypt', 'kms:GenerateDataKey'], keys, this.throughSecretsManager()),
+        allow('WhetherAKeyCanBeUsed', 'kms:DescribeKey', keys),
+      );
+    }
+    if (secretTag) {
+      const calls = ['DescribeSecret', 'ListSecretVersionIds', 'GetSecretValue', 'PutSecretValue', 'RotateSecret', 'TagResource', 'UpdateSecret'];
+      statements.push({
+        ...allow('SecretsWithoutTheTag', [...calls, 'UpdateSecretVersionStage'].map((it) => `secretsmanager:${it}`), '*', {
+          StringEquals: served,
+          StringNotEquals: { [`secretsmanager:ResourceTag/${secretTag.key}`]: secretTag.value },
+        }),
+        Effect: 'Deny',
+      });
+    }
+    return statements;
+  }
+
+  /** Of the function that strangers can send requests to. */
+  leaks(logGroupArn: string): Statement[] {
+    const { webhookSecret, startOnLeak } = this.props;
+    return [
+      ...this.common(),
+      this.fingerprintKey(),
+      ...(webhookSecret ? [allow('SecretOfTheWebhook', 'secretsmanager:GetSecretValue', webhookSecret.secretArn)] : []),
+      ...(startOnLeak ? [allow('StartAnEmergency', 'states:StartExecution', this.machineArn)] : []),
+      ownLogs(logGroupArn),
+    ];
+  }
+
+  /** Of the state machine. */
+  machine(): Statement[] {
+    const executions = [':*', '/*'].map((it) => arn(this.stack, 'states', `execution:${this.name}${it}`));
+    const traces = ['PutTraceSegments', 'PutTelemetryRecords', 'GetSamplingRules', 'GetSamplingTargets'].map((it) => `xray:${it}`);
+    return [
+      allow('TakeEachStep', 'lambda:InvokeFunction', arn(this.stack, 'lambda', `function:${this.name}`)),
+      allow('AskWhetherASecretIsWell', 'lambda:InvokeFunction', this.functions),
+      // A distributed Map runs each lane as an execution of the same machine.
+      allow('BeginLanes', 'states:StartExecution', this.machineArn),
+      allow('FollowLanes', ['states:DescribeExecution', 'states:StopExecution'], executions),
+      ...(this.traced() ? [allow('Traces', traces, '*')] : []),
+    ];
+  }
+
+  /** Of the people who may begin and stop runs. */
+  onCall(): Statement[] {
+    const states = ['StartExecution', 'StopExecution', 'ListExecutions', 'DescribeExecution', 'GetExecutionHistory'];
+    const names = [this.name, `${this.name}-leaks`];
+    const ask = ['InvokeFunction', 'GetFunctionConfiguration', 'GetFunctionConcurrency', 'GetPolicy'];
+    return [
+      // An emergency after a leak, and any other order: IAM does not see what is in it.
+      allow('RunTheFleet', states.map((it) => `states:${it}`), [this.machineArn, arn(this.stack, 'states', `execution:${this.name}:*`)]),
+      allow('StopTheFleet', ['ssm:GetParameter', 'ssm:PutParameter'], arn(this.stack, 'ssm', `parameter${this.stopParameter}`)),
+      allow('AskTheFleet', ask.map((it) => `lambda:${it}`), names.map((it) => arn(this.stack, 'lambda', `function:${it}`))),
+      allow('ReadTheFleetsLogs', ['logs:FilterLogEvents', 'logs:StartQuery'], names.map((it) => arn(this.stack, 'logs', `log-group:/aws/lambda/${it}:*`))),
+    ];
+  }
+
+  traced(): boolean {
+    return this.props.tracing === lambda.Tracing.ACTIVE;
+  }
+
+  /** What both functions may do. */
+  private common(): Statement[] {
+    const { encryptionKeys = [], vpc } = this.props;
+    const statements = [allow('FindOverdueRotations', 'secretsmanager:ListSecrets', '*')];
+    if (encryptionKeys.length > 0) {
+      const keys = encryptionKeys.map((it) => it.keyArn);
+      statements.push(allow('KeysOfTheSecrets', ['kms:Decrypt', 'kms:GenerateDataKey'], keys, this.throughSecretsManager()));
+    }
+    if (this.traced()) statements.push(allow('Traces', ['xray:PutTraceSegments', 'xray:PutTelemetryRecords'], '*'));
+    if (vpc) {
+      const calls = ['CreateNetworkInterface', 'DeleteNetworkInterface', 'DescribeNetworkInterfaces', 'DescribeSubnets'];
+      const actions = [...calls, 'AssignPrivateIpAddresses', 'UnassignPrivateIpAddresses'].map((it) => `ec2:${it}`);
+      const own = [this.name, `${this.name}-leaks`].map((it) => arn(this.stack, 'lambda', `function:${it}`));
+      statements.push(allow('NetworkInterfacesForLambda', actions, '*'), {
+        ...allow('NetworkInterfacesNotForTheCode', actions, '*', { ArnEquals: { 'lambda:SourceFunctionArn': own } }),
+        Effect: 'Deny',
+      });
+    }
+    return statements;
+  }
+
+  private fingerprintKey(): Statement {
+    return allow('KeyOfTheFingerprints', 'secretsmanager:GetSecretValue', this.props.fingerprintKeySecret?.secretArn ?? '');
+  }
+
+  private throughSecretsManager() {
+    const { region, urlSuffix } = this.stack;
+    return {
+      // In China the service's name may end in either.
+      StringEquals: { 'kms:ViaService': [`secretsmanager.${region}.amazonaws.com`, `secretsmanager.${region}.${urlSuffix}`] },
+      StringLike: { 'kms:EncryptionContext:SecretARN': `${secretArn(this.stack, '')}*` },
+    };
+  }
+}
+
+function ownLogs(logGroupArn: string): Statement {
+  return allow('OwnLogs', ['logs:CreateLogStream', 'logs:PutLogEvents'], logGroupArn);
+}
+
+function allow(Sid: string, Action: string | string[], Resource: string | string[], Condition?: object): Statement {
+  return { Sid, Effect: 'Allow', Action, Resource, ...(Condition && { Condition }) };
+}
