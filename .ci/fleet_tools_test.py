@@ -261,6 +261,16 @@ class Same(unittest.TestCase):
         for case, values in CASES.items():
             self.check(case, of_plan(plans[case], values.get("NamePrefix", "lockstep")))
 
+    def test_the_call_of_the_page_can_be_planned(self):
+        page = terraform_test.PAGE.read_text(encoding="utf-8")
+        rotation, fleet = (re.findall(rf"(?ms)^```{language}\n(.*?)^```$", page)[0] for language in ("hcl", "terraform"))
+        source = re.search(r'source += "(https://\S+)"', rotation)[1]
+        with terraform_test.configuration() as plan:
+            text = (rotation + fleet).replace(f"{source}//fleet", "./lockstep/fleet").replace(source, "./lockstep")
+            self.assertIn('source = "./lockstep/fleet"', text)
+            outputs = plan(text)["planned_values"]["outputs"]
+        self.assertEqual(outputs["fleet"]["value"], f"arn:aws:states:{REGION}:{ACCOUNT}:stateMachine:lockstep-fleet")
+
     def test_every_setting_of_the_fleet_is_compared(self):
         own = {row[0][0] for row in FLEET_ROWS if row[0]} - {"DeployFleet"}
         self.assertEqual(set(OWN), own)
