@@ -57,6 +57,16 @@ ANSWERS = [
     ("test_secret", "already-current"),
     ("finish_secret", "already-current"),
 ]
+# The same for the fleet's function, which has no secret with a key and none of a webhook here. A word that is no code is a field of the answer.
+FLEET_ANSWERS = [
+    ("plan", "items"),
+    ("spread", "schedules"),
+    ("fingerprints", "configuration-invalid"),
+    ("gitleaks", "configuration-invalid"),
+    ("health", "configuration-invalid"),
+    ("guardduty", "configuration-invalid"),
+    ("webhook-unsigned", "statusCode"),
+]
 KINDS = [("postgres", "PostgresFunction"), ("mysql", "MySqlFunction"), ("api-key", "ApiKeyFunction")]
 
 
@@ -249,7 +259,7 @@ def outcome(answer):
     for key in ("errorType", "outcome", "finding"):
         if answer.get(key):
             return answer[key]
-    return next((it for it in ("served", "versions") if it in answer), None)
+    return next((it for it in ("served", "versions", "items", "schedules", "statusCode") if it in answer), None)
 
 
 def commands():
@@ -269,6 +279,8 @@ def send_all(terminal):
     files = {it.stem for it in (ROOT / "events").glob("*.json")}
     if known != files or {name for name, _ in malformed()} != {it.stem for it in (ROOT / "events/malformed").glob("*.json")}:
         refuse("This does not know each file of events/.")
+    if {name for name, _ in FLEET_ANSWERS} != {it.stem for it in (ROOT / "events/fleet").glob("*.json")}:
+        refuse("This does not know each file of events/fleet/.")
     sent = 0
     for kind, function in KINDS:
         terminal.type(f"cargo lab serve --for-containers --with {kind}")
@@ -278,6 +290,9 @@ def send_all(terminal):
                 # The issuer has made the key in createSecret.
                 expected = "already-in-effect"
             terminal.type(f"sam local invoke {function} --config-file target/lab/sam.toml --event events/{name}.json # {expected}")
+            sent += 1
+        for name, expected in FLEET_ANSWERS if kind == "postgres" else []:
+            terminal.type(f"sam local invoke FleetFunction --config-file target/lab/sam.toml --event events/fleet/{name}.json # {expected}")
             sent += 1
         for line in ("sam local start-lambda --config-file target/lab/sam.toml",
                      f"aws secretsmanager rotate-secret --secret-id lab/{kind}", f"cargo lab diagnose lab/{kind}"):

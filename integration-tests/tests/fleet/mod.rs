@@ -1,6 +1,7 @@
 //! A fleet of secrets, by the state machine that the template deploys.
 
 mod emergency;
+mod events;
 mod leak;
 mod support;
 mod together;
