@@ -177,6 +177,17 @@ class Parameters(unittest.TestCase):
         saved = " ".join(f"{name}={GuidedConfig.quote_parameter_values(value)}" for name, value in defaults.items())
         self.assertEqual(CfnParameterOverridesType().convert((saved,), None, None), defaults)
 
+    def test_the_pages_of_functions_deploy_with_parameters_that_exist(self):
+        for page, function in ("certificates", "acme-tls"), ("signing-keys", "tokens-signing-key"):
+            text = (ROOT / f"docs/{page}.md").read_text(encoding="utf-8").replace("ACCOUNT-ARN", SECRET.format("account"))
+            self.assertIn(f"`{function}`", text, page)
+            given = dict(re.findall(r"(\w+)=(\S+)", text.split("--parameter-overrides")[1].split("```")[0]))
+            for name, value in given.items():
+                self.assertTrue(accepts(WRITTEN["Parameters"][name], value), name)
+            made = [it for it in Deployment(TEMPLATE, **given).resources.values() if it["Type"] == "AWS::Lambda::Function"]
+            names = [it["Properties"]["FunctionName"]["Fn::Sub"].replace("${NamePrefix}", given["NamePrefix"]) for it in made]
+            self.assertEqual(names, [function])
+
     def test_the_page_has_a_table_of_them(self):
         text = DEPLOY_PAGE.read_text(encoding="utf-8")
         begin, end = "<!-- parameters -->\n", "<!-- end of parameters -->\n"
