@@ -197,6 +197,17 @@ class Parameters(unittest.TestCase):
         saved = " ".join(f"{name}={GuidedConfig.quote_parameter_values(value)}" for name, value in defaults.items())
         self.assertEqual(CfnParameterOverridesType().convert((saved,), None, None), defaults)
 
+    def test_the_pages_of_functions_deploy_with_parameters_that_exist(self):
+        for page, function in ("certificates", "acme-tls"), ("signing-keys", "tokens-signing-key"):
+            text = (ROOT / f"docs/{page}.md").read_text(encoding="utf-8").replace("ACCOUNT-ARN", SECRET.format("account"))
+            self.assertIn(f"`{function}`", text, page)
+            given = dict(re.findall(r"(\w+)=(\S+)", text.split("--parameter-overrides")[1].split("```")[0]))
+            for name, value in given.items():
+                self.assertTrue(accepts(WRITTEN["Parameters"][name], value), name)
+            made = [it for it in Deployment(TEMPLATE, **given).resources.values() if it["Type"] == "AWS::Lambda::Function"]
+            names = [it["Properties"]["FunctionName"]["Fn::Sub"].replace("${NamePrefix}", given["NamePrefix"]) for it in made]
+            self.assertEqual(names, [function])
+
     def test_the_page_has_a_table_of_them(self):
         text = DEPLOY_PAGE.read_text(encoding="utf-8")
         begin, end = "<!-- parameters -->\n", "<!-- end of parameters -->\n"
@@ -267,6 +278,18 @@ class Template(unittest.TestCase):
                     anything |= {it["Sid"] for it in document["Statement"] if it["Resource"] == "*" and it["Effect"] == "Allow"}
         self.assertEqual(anything, {"FindHostedZones", "FindOverdueRotations", "FindSecretsAlarmsAndCalls", "NetworkInterfacesForLambda", "Traces"})
 
+    def test_who_may_begin_a_rotation_may_invoke_the_function_that_carries_it_out(self):
+        """Secrets Manager refuses RotateSecret otherwise:
+        https://docs.aws.amazon.com/secretsmanager/latest/apireference/API_RotateSecret.html. The lab's Secrets Manager does not ask."""
+        for parameters in combinations():
+            for _, document in policy_documents(Deployment(TEMPLATE, **parameters)):
+                allowed = [it for it in document["Statement"] if it["Effect"] == "Allow"]
+                invoked = [resource for it in allowed if "lambda:InvokeFunction" in as_list(it["Action"]) for resource in as_list(it["Resource"])]
+                for statement in allowed:
+                    if "secretsmanager:RotateSecret" in as_list(statement["Action"]):
+                        served = statement["Condition"]["StringEquals"]["secretsmanager:resource/AllowRotationLambdaArn"]
+                        self.assertEqual([it for it in as_list(served) if it not in invoked], [], statement["Sid"])
+
     def test_keys_are_used_through_secrets_manager_in_every_partition(self):
         # AWS's pages have both names for China.
         services = [{"Fn::Sub": f"secretsmanager.${{AWS::Region}}.{it}"} for it in ("amazonaws.com", "${AWS::URLSuffix}")]
@@ -292,9 +315,13 @@ class Template(unittest.TestCase):
     def test_each_alarm_has_a_page_for_the_person_who_is_woken(self):
         alarms = [it["Properties"]["AlarmName"]["Fn::Sub"] for it in WRITTEN["Resources"].values() if it["Type"] == "AWS::CloudWatch::Alarm"]
         self.assertGreater(len(alarms), 5)
+        page = (ROOT / "docs/runbooks/README.md").read_text(encoding="utf-8")
+        table = page.split("| alarm | consumers | page |")[1].split("\n\n")[0]
         for name in alarms:
             suffix = re.sub(rf"^\$\{{NamePrefix\}}-(({'|'.join(SUFFIXES.values())})-)?", "", name)
             self.assertTrue((ROOT / f"docs/runbooks/alarms/{suffix}.md").is_file(), name)
+            self.assertIn(f"-{suffix}`", table, name)
+            self.assertIn(f"(alarms/{suffix}.md)", table, name)
 
     def test_lambda_drops_no_line_of_the_log(self):
         # Lambda treats lines without a level, such as metrics, as INFO.

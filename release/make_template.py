@@ -28,9 +28,9 @@ GROUPS = (
 LONGEST_FUNCTION_NAME = 64
 KEYS = {
     "name": str, "id": str, "title": str, "graph": str, "what": str, "rotates": str, "default": bool, "superusers": bool,
-    "older_versions": bool, "journal": bool, "certificates": bool, "labels": list, "environment": str, "statements": str, "conditions": str, "parameters": str,
+    "older_versions": bool, "journal": bool, "certificates": bool, "makes_first_value": bool, "labels": list, "environment": str, "statements": str, "conditions": str, "parameters": str,
 }
-OPTIONAL = {"superusers", "older_versions", "journal", "certificates", "environment", "statements", "conditions", "parameters"}
+OPTIONAL = {"superusers", "older_versions", "journal", "certificates", "makes_first_value", "environment", "statements", "conditions", "parameters"}
 DEPLOY = """Deploy{id}:
   Group: Functions to deploy
   Label: {title}

@@ -69,6 +69,15 @@ diagnose() {
         (.versions[] | "\(.labels | join("+")) \(.credential) \(.version)", .error.message // empty) end' diagnosis.json
 }
 
+# Tries the credential of one version, such as a leaked one, whatever label it has: works, rejected, or another word that
+# docs/runbooks/README.md explains. It is one refused login, if it is refused.
+try_version() {
+    named || return 1
+    invoke "{\"Step\": \"diagnose\", \"SecretId\": \"$SECRET\", \"VersionId\": \"$1\"}" diagnosis.json
+    jq -r --arg version "$1" 'if .errorType then .errorMessage else
+        [.versions[] | select(.version == $version).credential][0] // "unknown" end' diagnosis.json
+}
+
 # Does what leads out of the finding, if that is safe, or says what to do. The deployer turns it on with AllowRecover.
 recover() {
     named || return 1
@@ -90,7 +99,8 @@ value_of() {
 # AWSCURRENT's value without anything that is secret.
 fields() {
     value_of AWSCURRENT | jq 'with_entries(if .key == "rotation" then .value |= del(.clientCertificate?, .fields?, .journal?)
-        elif .key | IN("engine", "host", "port", "dbname", "username", "ssl", "masterarn", "issuer") then . else .value = "…" end)'
+        elif .key | IN("engine", "host", "port", "dbname", "username", "ssl", "masterarn", "issuer", "directory", "contact", "names",
+            "notAfter", "algorithm", "maxTokenLifetime", "maxCache", "revoked") then . else .value = "…" end)'
 }
 
 # Stores AWSCURRENT's value again, changed by a filter of jq. An unfinished rotation ends with it, and the next one begins anew.

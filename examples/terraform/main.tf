@@ -23,6 +23,7 @@ locals {
       searches_versions = true
       keeps_journal     = false
       renews            = false
+      makes_first_value = false
     }
     mysql = {
       rotates           = "the passwords of MySQL and MariaDB users"
@@ -31,6 +32,7 @@ locals {
       searches_versions = true
       keeps_journal     = false
       renews            = false
+      makes_first_value = false
     }
     api-key = {
       rotates           = "API keys over HTTP"
@@ -39,6 +41,7 @@ locals {
       searches_versions = true
       keeps_journal     = true
       renews            = false
+      makes_first_value = false
     }
     signing-key = {
       rotates           = "keys that sign tokens, and publishes their public parts"
@@ -47,6 +50,7 @@ locals {
       searches_versions = true
       keeps_journal     = false
       renews            = false
+      makes_first_value = true
     }
     tls = {
       rotates           = "TLS certificates of ACME CAs, and the keys of accounts there"
@@ -55,6 +59,7 @@ locals {
       searches_versions = true
       keeps_journal     = false
       renews            = true
+      makes_first_value = true
     }
   }
   is   = local.kinds[var.kind]

@@ -9,8 +9,8 @@ output "role_arn" {
 }
 
 output "attach_command" {
-  description = "The command that attaches a secret that is not in `secrets`. Omit --no-rotate-immediately to rotate now."
-  value       = "aws secretsmanager rotate-secret --region ${local.region} --secret-id YOUR-SECRET --rotation-lambda-arn ${aws_lambda_function.rotation.arn} --rotation-rules AutomaticallyAfterDays=30 --no-rotate-immediately"
+  description = "The command that attaches a secret that is not in `secrets`. With --no-rotate-immediately it does not rotate yet."
+  value       = "aws secretsmanager rotate-secret --region ${local.region} --secret-id YOUR-SECRET --rotation-lambda-arn ${aws_lambda_function.rotation.arn} --rotation-rules AutomaticallyAfterDays=30${local.is.makes_first_value ? "" : " --no-rotate-immediately"}"
 }
 
 output "alarm_topic_arn" {

@@ -109,7 +109,7 @@ data "aws_iam_policy_document" "rotation" {
 
   # RotateSecret requires that its caller may invoke the function that rotates the secret.
   dynamic "statement" {
-    for_each = var.allow_rotate_now ? [1] : []
+    for_each = var.allow_rotate_now || local.is.renews ? [1] : []
 
     content {
       sid       = "RotateBySecretsManager"

@@ -15,6 +15,8 @@ export interface KindFacts {
   readonly keepsJournal: boolean;
   /** Whether the function renews certificates, and so may begin rotations, and reports certificates that expire. */
   readonly renewsCertificates: boolean;
+  /** Whether the first rotation makes what is in the secret, so that a secret is rotated once it is attached. */
+  readonly makesFirstValue: boolean;
 }
 
 export const KINDS: Record<Kind, KindFacts> = {
@@ -25,6 +27,7 @@ export const KINDS: Record<Kind, KindFacts> = {
     searchesVersions: true,
     keepsJournal: false,
     renewsCertificates: false,
+    makesFirstValue: false,
   },
   mysql: {
     rotates: 'the passwords of MySQL and MariaDB users',
@@ -33,6 +36,7 @@ export const KINDS: Record<Kind, KindFacts> = {
     searchesVersions: true,
     keepsJournal: false,
     renewsCertificates: false,
+    makesFirstValue: false,
   },
   'api-key': {
     rotates: 'API keys over HTTP',
@@ -41,6 +45,7 @@ export const KINDS: Record<Kind, KindFacts> = {
     searchesVersions: true,
     keepsJournal: true,
     renewsCertificates: false,
+    makesFirstValue: false,
   },
   'signing-key': {
     rotates: 'keys that sign tokens, and publishes their public parts',
@@ -49,6 +54,7 @@ export const KINDS: Record<Kind, KindFacts> = {
     searchesVersions: true,
     keepsJournal: false,
     renewsCertificates: false,
+    makesFirstValue: true,
   },
   tls: {
     rotates: 'TLS certificates of ACME CAs, and the keys of accounts there',
@@ -57,5 +63,6 @@ export const KINDS: Record<Kind, KindFacts> = {
     searchesVersions: true,
     keepsJournal: false,
     renewsCertificates: true,
+    makesFirstValue: true,
   },
 };

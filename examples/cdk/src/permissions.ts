@@ -68,6 +68,8 @@ export class Permissions {
     }
     if (this.props.allowRotateNow) {
       this.allow('RotateNow', ['secretsmanager:RotateSecret'], [this.served], { StringEquals: namesThisFunction });
+    }
+    if (this.props.allowRotateNow || KINDS[kind].renewsCertificates) {
       // RotateSecret requires that its caller may invoke the function that rotates the secret.
       this.allow('RotateBySecretsManager', ['lambda:InvokeFunction'], [this.functionArn]);
     }

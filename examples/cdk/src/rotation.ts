@@ -52,7 +52,7 @@ export class RotationFunction extends Construct implements ec2.IConnectable {
     super(scope, id);
     checkKind(props);
     const name = functionName(props);
-    const rotates = KINDS[props.kind].rotates;
+    const { rotates, makesFirstValue } = KINDS[props.kind];
 
     this.logGroup = new logs.LogGroup(this, 'Logs', {
       logGroupName: `/aws/lambda/${name}`,
@@ -106,10 +106,11 @@ export class RotationFunction extends Construct implements ec2.IConnectable {
     output('AlarmTopicArn', 'SNS topic that receives the alarms', this.alarmTopic.topicArn);
     output(
       'AttachCommand',
-      'Attaches a secret that this app does not attach. Omit --no-rotate-immediately to rotate now.',
+      'Attaches a secret that this app does not attach. With --no-rotate-immediately it does not rotate yet.',
       `aws secretsmanager rotate-secret --region ${Stack.of(this).region} --secret-id YOUR-SECRET` +
         ` --rotation-lambda-arn ${this.function.functionArn}` +
-        ' --rotation-rules AutomaticallyAfterDays=30 --no-rotate-immediately',
+        ' --rotation-rules AutomaticallyAfterDays=30' +
+        (makesFirstValue ? '' : ' --no-rotate-immediately'),
     );
   }
 

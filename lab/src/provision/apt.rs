@@ -73,12 +73,51 @@ impl Unpacked {
     /// The path is set as RPATH and not RUNPATH: that one also holds for the libraries' own dependencies and for modules
     /// loaded later, so only programs have to be changed.
     pub(super) fn bind(&self, program: &Path) -> Result<()> {
-        let mut patchelf = Command::new(&self.loader);
-        patchelf.args(["--library-path", &self.libraries]).arg(self.root.join("usr/bin/patchelf"));
+        let mut patchelf = self.patchelf();
         patchelf.arg("--set-interpreter").arg(&self.loader);
         patchelf.args(["--force-rpath", "--set-rpath", &self.libraries]).arg(program);
         run(&mut patchelf, LOCAL_LIMIT).map(drop)
     }
+
+    /// Makes libraries that name a directory of the system for their own dependencies look into the unpacked one.
+    ///
+    /// Such a library ignores the path of the program that loads it. libpulse finds libpulsecommon in this way.
+    pub(super) fn bind_libraries(&self) -> Result<()> {
+        for directory in self.libraries.split(':').map(Path::new).filter(|directory| directory.is_dir()) {
+            for entry in fs::read_dir(directory).map_err(Error::io("list", directory))? {
+                let entry = entry.map_err(Error::io("list", directory))?;
+                let is_file = entry.file_type().is_ok_and(|kind| kind.is_file());
+                if !is_file || !entry.file_name().to_string_lossy().contains(".so") {
+                    continue;
+                }
+                // What is no ELF file, such as a linker script, has no path.
+                let Ok(named) = run(self.patchelf().arg("--print-rpath").arg(entry.path()), LOCAL_LIMIT) else {
+                    continue;
+                };
+                if let Some(paths) = within(&self.root, named.trim()) {
+                    let paths = format!("{paths}:{}", self.libraries);
+                    let mut patchelf = self.patchelf();
+                    patchelf.args(["--force-rpath", "--set-rpath", &paths]).arg(entry.path());
+                    run(&mut patchelf, LOCAL_LIMIT)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn patchelf(&self) -> Command {
+        let mut patchelf = Command::new(&self.loader);
+        patchelf.args(["--library-path", &self.libraries]).arg(self.root.join("usr/bin/patchelf"));
+        patchelf
+    }
+}
+
+/// A library's search path with the directories of the system moved below `root`; none if it names none of them.
+fn within(root: &Path, path: &str) -> Option<String> {
+    let moved = |one: &str| one.strip_prefix('/').map(|one| root.join(one).display().to_string());
+    let any = path.split(':').any(|one| moved(one).is_some());
+    let all = path.split(':').map(|one| moved(one).unwrap_or_else(|| one.to_owned()));
+    any.then(|| all.collect::<Vec<_>>().join(":"))
 }
 
 /// A private apt state in a directory.
@@ -193,6 +232,15 @@ APT::Update::Error-Mode "any";
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_library_looks_for_its_own_below_the_root() {
+        let root = Path::new("/lab/chromium");
+        let moved = within(root, "/usr/lib/pulseaudio:$ORIGIN/private");
+        assert_eq!(moved.as_deref(), Some("/lab/chromium/usr/lib/pulseaudio:$ORIGIN/private"));
+        assert_eq!(within(root, "$ORIGIN"), None);
+        assert_eq!(within(root, ""), None);
+    }
 
     #[test]
     fn the_closure_is_read_from_a_simulation_and_cut_to_libraries() {

@@ -43,7 +43,7 @@ fn obtain(store: &Store) -> Result<Chromium> {
     let item = Item {
         name: "chromium",
         title: "Chromium",
-        recipe: &format!("chromium chromium-common fonts-dejavu-core of {SUITE} 1"),
+        recipe: &format!("chromium chromium-common fonts-dejavu-core of {SUITE} 2"),
         product: PROGRAM,
     };
     let directory = store.obtain(&item, |directory| {
@@ -51,6 +51,7 @@ fn obtain(store: &Store) -> Result<Chromium> {
         let remedy = "Install Chromium, or set LOCKSTEP_CHROMIUM to its program";
         let unpacked = Unpacked::new(directory, SUITE, &packages, remedy)?;
         unpacked.bind(&directory.join(PROGRAM))?;
+        unpacked.bind_libraries()?;
         let fonts = directory.join(FONTS);
         let found = directory.join("usr/share/fonts");
         let configuration = format!(

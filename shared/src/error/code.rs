@@ -117,7 +117,7 @@ codes! {
     /// `SecretString` is not a JSON object, or the value is binary.
     SecretNotJson = "secret-not-json", Permanent,
         "the secret's value is not a JSON object",
-        "Store the secret as a JSON object: engine, host, username and password for a database, issuer and the key for an API.";
+        "Store the secret as a JSON object: engine, host, username and password for a database, issuer and the key for an API, directory and names for a certificate, algorithm, maxTokenLifetime and maxCache for keys that sign tokens.";
     /// A required key is absent.
     FieldMissing = "field-missing", Permanent,
         "the secret lacks a required field",
@@ -133,7 +133,7 @@ codes! {
     /// A key under `rotation` that no version of this function knows.
     OptionUnknown = "option-unknown", Permanent,
         "the secret's `rotation` object has an option that does not exist",
-        "Remove or correct the option; docs/secrets.md lists them all.";
+        "Remove or correct the option; docs/secrets.md lists them, docs/certificates.md those of certificates, and docs/signing-keys.md those of keys that sign tokens.";
     /// A new document would exceed 65,536 bytes.
     SecretTooLarge = "secret-too-large", Permanent,
         "the secret would be larger than Secrets Manager allows",
@@ -147,7 +147,7 @@ codes! {
     /// The password policy excludes everything, or requires more classes than the length has room for.
     PolicyImpossible = "policy-impossible", Permanent,
         "no password can satisfy the password policy",
-        "Relax EXCLUDE_CHARACTERS, the other EXCLUDE_ variables or PASSWORD_LENGTH.";
+        "Relax the template's parameters ExcludeCharacters, the other Exclude parameters or PasswordLength (EXCLUDE_CHARACTERS and the like in the function's environment).";
     /// A setting would make the SDK print secret values.
     UnsafeLogging = "unsafe-logging", Permanent,
         "LOG_SENSITIVE_BODIES would make the AWS SDK print secret values",
@@ -235,7 +235,7 @@ codes! {
     /// The chain ends in a root that is not trusted.
     TlsUnknownIssuer = "tls-unknown-issuer", Permanent,
         "the server's certificate is not issued by a CA that this function trusts",
-        "Trust your CA with CA_BUNDLE in the function's environment, or with `rotation.caBundle` in the secret of the user that the facts name. A superuser's login does not use the rotated secret's.";
+        "Trust your CA with the template's parameter CaBundle (CA_BUNDLE in the function's environment), or with `rotation.caBundle` in the secret of the user that the facts name. A superuser's login does not use the rotated secret's.";
     /// The certificate is for another name.
     TlsNameMismatch = "tls-name-mismatch", Permanent,
         "the server's certificate is for another name",
@@ -268,12 +268,12 @@ codes! {
         "Correct the secret that `masterarn` names.";
     /// A superuser or admin refused, in the middle of a rotation of its own secret.
     CompanionRotating = "companion-rotating", Retryable,
-        "the superuser's or admin's credential is refused, and its own secret is being rotated at this moment",
+        "the credential of the superuser, the admin or the CA account is refused, and its own secret is being rotated at this moment",
         "Nothing to do: the rotation is tried again, with the new value of that secret. If it recurs, finish the rotation of the secret that the facts name as otherSecret.";
     /// The current credential is refused where only a test was asked for.
     CurrentRejected = "current-rejected", Permanent,
         "the server refuses the current credential",
-        "Correct the password in the secret's AWSCURRENT version.";
+        "Correct the credential in the secret's AWSCURRENT version. If it is the key of an account at a CA, see whether `directory` was changed: docs/certificates.md, under \"The account\".";
     /// A login is refused for a reason other than the password.
     LoginForbidden = "login-forbidden", Permanent,
         "the server does not let this user log in, whatever the password",
@@ -301,7 +301,7 @@ codes! {
     /// A server that takes a SCRAM verifier for a password in clear text.
     ServerTooOld = "server-too-old", Permanent,
         "the server is older than PostgreSQL 10 and does not know SCRAM verifiers",
-        "Nothing was changed. Upgrade the server; until then set ALLOW_MD5=true in the function's environment, if the server's `password_encryption` is `on`.";
+        "Nothing was changed. Upgrade the server; until then set the template's parameter AllowMd5 to true (ALLOW_MD5=true in the function's environment), if the server's `password_encryption` is `on`.";
     /// A lock was not granted in time.
     LockTimeout = "lock-timeout", Retryable,
         "another session holds a lock on the user",
@@ -325,7 +325,7 @@ codes! {
     /// A role that a rotation must not touch.
     RoleProtected = "role-protected", Permanent,
         "the user is too powerful to be rotated through a superuser secret",
-        "Rotate it without `masterarn`, so that it changes its own password, or set ALLOW_POWERFUL_ROLES=true in the function's environment.";
+        "Rotate it without `masterarn`, so that it changes its own password, or set the template's parameter AllowPowerfulRoles to true (ALLOW_POWERFUL_ROLES=true in the function's environment).";
     /// Two names that cannot be proven to be a pair.
     PairUnproven = "pair-unproven", Permanent,
         "nothing proves that the two users belong together, so the partner may be another application's user",
@@ -399,7 +399,7 @@ codes! {
     /// No description goes by the name that the secret has under `issuer`.
     IssuerUnknown = "issuer-unknown", Permanent,
         "no description has this issuer's name",
-        "Correct `issuer` in the secret (docs/issuers.md lists the built-in ones), or add a description with ISSUERS.";
+        "Correct `issuer` in the secret (docs/issuers.md lists the built-in ones), or add a description with the template's parameter Issuers (ISSUERS).";
     /// A description of an issuer cannot be used.
     DescriptionInvalid = "description-invalid", Permanent,
         "the description of an issuer has a mistake",
@@ -407,7 +407,7 @@ codes! {
     /// A description's source cannot be read.
     DescriptionUnreadable = "description-unreadable", Permanent,
         "a description of an issuer cannot be read",
-        "Check the source that ISSUERS names, and the function's permission to read it.";
+        "Check the source that the template's parameter Issuers (ISSUERS) names, and the function's permission to read it.";
     /// A description's source did not answer, or asked to slow down.
     DescriptionUnavailable = "description-unavailable", Retryable,
         "the source of an issuer's description could not be asked within the step's time",
@@ -415,7 +415,7 @@ codes! {
     /// A request would go to a host, or an address, that nobody allowed.
     HostDenied = "host-denied", Permanent,
         "requests to this host or address are not allowed",
-        "If the host is right, allow it for this issuer, as `issuer=host`: a public host in ALLOWED_HOSTS, a host in a private network in ALLOWED_PRIVATE_HOSTS.";
+        "If the host is right, allow it for this issuer, as `issuer=host`: a public host in the template's parameter AllowedHosts (ALLOWED_HOSTS), a host in a private network in AllowedPrivateHosts (ALLOWED_PRIVATE_HOSTS).";
     /// The issuer kept asking to slow down.
     IssuerThrottled = "issuer-throttled", Retryable,
         "the issuer kept asking to slow down until the step's time was spent",
@@ -435,7 +435,7 @@ codes! {
     /// The deployer's list does not have the admin secret.
     AdminNotAllowed = "admin-not-allowed", Permanent,
         "`rotation.adminSecretArn` names a secret that the deployer has not listed as an admin secret, or that is for another issuer",
-        "Correct `rotation.adminSecretArn` or `issuer`. If both are right, add the ARN to ADMIN_SECRET_ARNS, or the issuer to the admin secret (`issuer`, or `issuers` for more than one).";
+        "Correct `rotation.adminSecretArn` or `issuer`. If both are right, add the ARN to ADMIN_SECRET_ARNS (the template's parameter AdminSecretArns), or the issuer to the admin secret (`issuer`, or `issuers` for more than one).";
     /// The issuer allows no further key.
     KeyLimitReached = "key-limit-reached", Permanent,
         "the issuer allows no further key",
@@ -467,7 +467,7 @@ codes! {
     /// A key that neither works nor was left by an earlier rotation.
     KeyUnproven = "key-unproven", Permanent,
         "the current key does not work, and nothing proves that it belongs to this secret",
-        "Store a key that works in the secret. If nobody but you may write the secret, you can let the rotation replace the key without proof: set ALLOW_UNPROVEN_KEYS=true in the function's environment.";
+        "Store a key that works in the secret. If nobody but you may write the secret, you can let the rotation replace the key without proof: set the template's parameter AllowUnprovenKeys to true (ALLOW_UNPROVEN_KEYS=true in the function's environment).";
     /// What `diagnose` says of a generated key that was stored by hand.
     KeyNotGenerated = "key-not-generated", Permanent,
         "the current key does not have the form that the secret or the issuer's description states",
@@ -526,7 +526,7 @@ codes! {
     /// The account secret is for another directory, or the deployer did not list one of the two.
     AccountNotAllowed = "account-not-allowed", Permanent,
         "the secret may not use this account or this directory",
-        "Let `directory` be the same in this secret and in the account secret. Then add the account secret's ARN to ACCOUNT_SECRET_ARNS and the directory to DIRECTORIES, where the deployer has set these.";
+        "Let `directory` be the same in this secret and in the account secret. Then add the account secret's ARN to the template's parameter AccountSecretArns (ACCOUNT_SECRET_ARNS), which allows no account while it is empty, and the directory to Directories (DIRECTORIES), if that is set.";
     /// The deployer's list does not have a name.
     NameNotAllowed = "name-not-allowed", Permanent,
         "the deployer does not allow certificates for this name",
@@ -594,7 +594,7 @@ codes! {
     /// A warning: the superseded certificate was to be revoked.
     CertificateNotRevoked = "certificate-not-revoked", Retryable,
         "the superseded certificate could not be revoked and is still valid",
-        "Rotate again, or revoke it at the CA by hand, with the account's key or its own.";
+        "A later rotation does not revoke it. If its key has leaked, revoke it by hand: docs/certificates.md, under \"A private key leaked\".";
 
     // ---- the function itself
     /// The step's time ran out between two calls.

@@ -188,14 +188,15 @@ impl<S: SecretStore, T: Target> Rotation<S, T> {
     }
 
     async fn step(&self, event: &Event, notes: &StepNotes, deadline: Deadline) -> Result<Outcome> {
-        let step = async {
+        // Boxed, because the limit would move its many kilobytes several times.
+        let step = Box::pin(async {
             match event.step {
                 Step::Create => self.create(event, notes, deadline).await,
                 Step::Set => self.set(event, notes, &RefusedLogins::default(), deadline).await,
                 Step::Test => self.test(event, notes, deadline).await,
                 Step::Finish => self.finish(event, notes, deadline).await,
             }
-        };
+        });
         // Every wait inside has its own limit, whose error names what it waited for. This limit catches what they leave out.
         let outcome = deadline.limit(step).await.unwrap_or_else(|_| Err(Error::new(Code::TimeSpent)));
         outcome.map_err(|error| error.with_default(Fact::Secret, &event.secret))

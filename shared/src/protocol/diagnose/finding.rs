@@ -25,7 +25,7 @@ pub enum Finding {
     PreviousInEffect,
     /// AWSCURRENT, AWSPENDING and AWSPREVIOUS are refused, and an older version's credential works.
     OlderInEffect,
-    /// All credentials are refused, and the superuser's or admin's credential can repair the secret.
+    /// All credentials are refused, and the credential of the superuser, the admin or the CA account can repair the secret.
     RescuePossible,
     /// AWSCURRENT is refused, and the credential that a rotation would use next could not be tried or used.
     CurrentRefused,
@@ -35,7 +35,7 @@ pub enum Finding {
     LockedOut,
     /// It could not be found out whether AWSCURRENT works.
     Unclear,
-    /// AWSCURRENT works, and the superuser's or admin's credential does not.
+    /// AWSCURRENT works, and the credential of the superuser, the admin or the CA account does not.
     CompanionFails,
 }
 
@@ -99,7 +99,7 @@ impl Finding {
             Self::PreviousInEffect => "the current credential is refused; the previous one still works",
             Self::OlderInEffect => "the current credential is refused; the credential of an older version still works",
             Self::RescuePossible => {
-                "the secret's own credentials are refused; the superuser's or admin's credential works"
+                "the secret's own credentials are refused; the credential of the superuser, the admin or the CA account works"
             }
             Self::CurrentRefused => {
                 "the current credential is refused, and it could not be found out whether another one sets it right"
@@ -110,7 +110,7 @@ impl Finding {
             Self::LockedOut => "every credential of the secret is refused, and nothing else may set it right",
             Self::Unclear => "the current credential could not be tried to the end",
             Self::CompanionFails => {
-                "the current credential works, and the superuser's or admin's credential could not be used"
+                "the current credential works, and the credential of the superuser, the admin or the CA account could not be used"
             }
         }
     }
@@ -144,7 +144,7 @@ impl Finding {
                 "Run `aws secretsmanager rotate-secret` for the secret: it begins with the older version, whose credential works."
             }
             Self::RescuePossible => {
-                "Run `aws secretsmanager rotate-secret` for the secret: it sets a new credential with the superuser's or admin's rights."
+                "Run `aws secretsmanager rotate-secret` for the secret: it sets a new credential with the rights of the superuser or the admin, or orders another certificate."
             }
             Self::CurrentRefused => {
                 "Do what the error says, and diagnose again. Without an error, run `aws secretsmanager rotate-secret` for the secret: it tries what cannot be tried without a change."
