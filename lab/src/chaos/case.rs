@@ -1,8 +1,9 @@
 //! The targets and strategies, and the secrets that a history begins with.
 
 use serde_json::{Value, json};
+use std::time::Duration;
 
-/// A kind of database server, or an issuer of API keys.
+/// A kind of database server, an issuer of API keys, or the places that signing keys are published in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Target {
     /// A change is a transaction.
@@ -13,6 +14,8 @@ pub enum Target {
     Mariadb,
     /// An issuer of API keys.
     Issuer,
+    /// Verifiers of tokens, who read published keys.
+    SigningKey,
 }
 
 /// How a credential is replaced.
@@ -47,6 +50,12 @@ pub enum Strategy {
     SetValue,
     /// The function draws a value, and no issuer is asked (`generate`).
     Generate,
+    /// Keys are published in S3.
+    Object,
+    /// Keys are published in a parameter of Systems Manager.
+    Parameter,
+    /// Keys are published in both.
+    TwoPlaces,
 }
 
 /// An API key with its id. Not `Debug`.
@@ -80,10 +89,19 @@ pub(super) const ADMIN_CLIENT: &str = "lockstep";
 pub(super) const SECRET: &str = "app";
 pub(super) const SUPERUSER_SECRET: &str = "root";
 pub(super) const SECOND_SECRET: &str = "second";
+/// Where signing keys are published: bucket and key, and a parameter's name.
+pub(super) const OBJECT: &str = "keys/jwks.json";
+pub(super) const PARAMETER: &str = "/app/jwks";
+/// `maxTokenLifetime` and `maxCache` of signing keys.
+pub(super) const LIFETIME: Duration = Duration::from_secs(500);
+pub(super) const MAX_CACHE: Duration = Duration::from_secs(100);
+/// From one rotation of signing keys to the next. It is longer than `maxCache`, and shorter than the time for which a previous key
+/// stays public.
+pub(super) const INTERVAL: Duration = Duration::from_secs(400);
 
 impl Target {
     /// All of them.
-    pub const ALL: [Self; 4] = [Self::Postgres, Self::Mysql, Self::Mariadb, Self::Issuer];
+    pub const ALL: [Self; 5] = [Self::Postgres, Self::Mysql, Self::Mariadb, Self::Issuer, Self::SigningKey];
 
     /// The name in a secret, in a history and on the command line.
     #[must_use]
@@ -93,6 +111,7 @@ impl Target {
             Self::Mysql => "mysql",
             Self::Mariadb => "mariadb",
             Self::Issuer => "issuer",
+            Self::SigningKey => "signing-key",
         }
     }
 
@@ -101,7 +120,8 @@ impl Target {
     pub fn strategies(self) -> &'static [Strategy] {
         use Strategy::{
             AlternatingUsers, CreateRevoke, CreateRevokeNow, CreateStored, DualPassword, DualPasswordDiscard, Generate,
-            NamedUsers, Roll, SetValue, SingleUser, SuperuserRescue, SuperuserSets, SuperuserSetsDiscard,
+            NamedUsers, Object, Parameter, Roll, SetValue, SingleUser, SuperuserRescue, SuperuserSets,
+            SuperuserSetsDiscard, TwoPlaces,
         };
         match self {
             Self::Postgres => &[SingleUser, SuperuserRescue, SuperuserSets, AlternatingUsers, NamedUsers],
@@ -110,13 +130,14 @@ impl Target {
             }
             Self::Mariadb => &[SingleUser, SuperuserRescue, SuperuserSets, AlternatingUsers],
             Self::Issuer => &[CreateRevoke, CreateRevokeNow, CreateStored, Roll, SetValue, Generate],
+            Self::SigningKey => &[Object, Parameter, TwoPlaces],
         }
     }
 }
 
 impl Strategy {
     /// All of them.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 17] = [
         Self::SingleUser,
         Self::SuperuserRescue,
         Self::SuperuserSets,
@@ -131,6 +152,9 @@ impl Strategy {
         Self::Roll,
         Self::SetValue,
         Self::Generate,
+        Self::Object,
+        Self::Parameter,
+        Self::TwoPlaces,
     ];
 
     /// The name in a history and on the command line.
@@ -151,6 +175,9 @@ impl Strategy {
             Self::Roll => "roll",
             Self::SetValue => "set-value",
             Self::Generate => "generate",
+            Self::Object => "s3-object",
+            Self::Parameter => "parameter",
+            Self::TwoPlaces => "two-places",
         }
     }
 
@@ -168,14 +195,25 @@ impl Strategy {
         matches!(self, Self::CreateRevoke | Self::CreateRevokeNow | Self::CreateStored)
     }
 
-    /// Where a secret has its user or the id of its key, and its password or its key. There may be no id.
+    /// Where keys are published, as the secret names it.
+    fn places(self) -> Vec<String> {
+        let (object, parameter) = (format!("s3://{OBJECT}"), format!("ssm:{PARAMETER}"));
+        match self {
+            Self::Object => vec![object],
+            Self::Parameter => vec![parameter],
+            _ => vec![object, parameter],
+        }
+    }
+
+    /// Where a secret has its user or the id of its key, and its password or its key, as JSON pointers. There may be no id.
     pub(super) fn fields(self) -> (&'static str, &'static str) {
         match self {
-            Self::CreateRevoke | Self::CreateRevokeNow | Self::CreateStored => ("apiKeyId", "apiKey"),
-            Self::Roll => ("apiTokenId", "apiToken"),
-            Self::SetValue => ("clientId", "clientSecret"),
-            Self::Generate => ("", "apiKey"),
-            _ => ("username", "password"),
+            Self::CreateRevoke | Self::CreateRevokeNow | Self::CreateStored => ("/apiKeyId", "/apiKey"),
+            Self::Roll => ("/apiTokenId", "/apiToken"),
+            Self::SetValue => ("/clientId", "/clientSecret"),
+            Self::Generate => ("/", "/apiKey"),
+            Self::Object | Self::Parameter | Self::TwoPlaces => ("/current/kid", "/current/privateKey"),
+            _ => ("/username", "/password"),
         }
     }
 
@@ -189,9 +227,15 @@ impl Case {
     pub(super) fn never_interrupts(self) -> bool {
         match self.strategy {
             Strategy::DualPassword | Strategy::DualPasswordDiscard | Strategy::Generate => true,
+            _ if self.target == Target::SigningKey => true,
             Strategy::SuperuserSets | Strategy::SuperuserSetsDiscard => self.target == Target::Mysql,
             strategy => strategy.is_pair() || strategy.mints(),
         }
+    }
+
+    /// Whether the product acts by the clock, and so has to know the simulated one.
+    pub(super) fn keeps_time(self) -> bool {
+        self.target == Target::SigningKey
     }
 
     /// The case that a text such as `mysql/dual-password+1` names.
@@ -221,6 +265,10 @@ impl Case {
                 json!({"issuer": "auth0", "clientId": id, "clientSecret": secret, "rotation": admin})
             }
             Strategy::Generate => json!({"issuer": "generate", "apiKey": secret}),
+            Strategy::Object | Strategy::Parameter | Strategy::TwoPlaces => json!({
+                "algorithm": "EdDSA", "maxTokenLifetime": LIFETIME.as_secs(), "maxCache": MAX_CACHE.as_secs(),
+                "rotation": {"publish": self.strategy.places()},
+            }),
             _ => self.database_secret(),
         }
     }

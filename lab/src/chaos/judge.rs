@@ -6,6 +6,7 @@ use super::case::{
 use super::history::Act;
 use super::issuer::Issuer;
 use super::labels::Labels;
+use super::places::Places;
 use super::server::{Server, User, Users};
 
 use crate::secretsmanager::Service;
@@ -34,6 +35,7 @@ struct Credential {
 pub(super) enum Outside<'a> {
     Server(&'a Server),
     Issuer(&'a Issuer),
+    Places(&'a Places),
 }
 
 /// Who is there besides what belongs to the tested secret.
@@ -44,8 +46,12 @@ enum Others {
 }
 
 impl<'a> Outside<'a> {
-    pub(super) fn of(case: Case, server: &'a Server, issuer: &'a Issuer) -> Self {
-        if case.target == Target::Issuer { Self::Issuer(issuer) } else { Self::Server(server) }
+    pub(super) fn of(case: Case, (server, issuer, places): (&'a Server, &'a Issuer, &'a Places)) -> Self {
+        match case.target {
+            Target::Postgres | Target::Mysql | Target::Mariadb => Self::Server(server),
+            Target::Issuer => Self::Issuer(issuer),
+            Target::SigningKey => Self::Places(places),
+        }
     }
 
     /// Whether the credential works.
@@ -53,6 +59,7 @@ impl<'a> Outside<'a> {
         match self {
             Self::Server(server) => server.opens(user, password),
             Self::Issuer(issuer) => issuer.opens(user, password),
+            Self::Places(places) => places.open(user),
         }
     }
 
@@ -60,6 +67,7 @@ impl<'a> Outside<'a> {
         match self {
             Self::Server(server) => server.changes,
             Self::Issuer(issuer) => issuer.changes(),
+            Self::Places(places) => places.changes(),
         }
     }
 
@@ -70,6 +78,7 @@ impl<'a> Outside<'a> {
                 Others::Users(others.map(|(name, user)| (name.clone(), user.clone())).collect())
             }
             Self::Issuer(issuer) => Others::Keys(issuer.living().1),
+            Self::Places(places) => Others::Keys(places.strangers()),
         }
     }
 }
@@ -203,6 +212,11 @@ impl Judge {
         }
     }
 
+    /// Whether a person has done something since then.
+    pub(super) fn acted_since(&self, began: u32) -> bool {
+        self.acted_at.is_some_and(|at| at >= began)
+    }
+
     /// The next answer is outdated. After a person's act it may hide that.
     pub(super) fn answered_late(&mut self, call: u32) {
         self.misled_at = self.acted_at.map(|_| call).or(self.misled_at);
@@ -220,7 +234,7 @@ impl Judge {
         // A version without a value can get one later.
         let Some(bytes) = service.value(secret, id) else { return Credential::default() };
         let value: Value = serde_json::from_slice(&bytes).unwrap_or_default();
-        let text = |key: &str| value.get(key).and_then(Value::as_str).unwrap_or_default().to_owned();
+        let text = |key: &str| value.pointer(key).and_then(Value::as_str).unwrap_or_default().to_owned();
         let (user, password) = self.case.strategy.fields();
         let read = Credential { user: text(user), password: text(password), note: value.get("note").is_some() };
         self.versions.insert(id.to_owned(), read.clone());
@@ -320,7 +334,7 @@ impl Judge {
             Outside::Issuer(issuer) if self.case.strategy == Strategy::SetValue => {
                 issuer.living().0.into_iter().map(|Owned { id, secret }| (id, secret)).collect()
             }
-            Outside::Issuer(_) => Vec::new(),
+            Outside::Issuer(_) | Outside::Places(_) => Vec::new(),
         }
     }
 
@@ -330,7 +344,7 @@ impl Judge {
         labels.keys().any(|id| {
             let bytes = service.value(SECOND_SECRET, id).unwrap_or_default();
             let value: Value = serde_json::from_slice(&bytes).unwrap_or_default();
-            let is = |field: &str, wanted: &str| value.get(field).is_some_and(|it| it == wanted);
+            let is = |field: &str, wanted: &str| value.pointer(field).is_some_and(|it| it == wanted);
             is(user_field, user) && is(password_field, password)
         })
     }
@@ -352,6 +366,11 @@ impl Judge {
             Ok(_) => format!("{report:?}"),
             Err(error) => format!("{report:?} {error}"),
         };
+        self.printed(&text);
+    }
+
+    /// The same in a text.
+    pub(super) fn printed(&mut self, text: &str) {
         let fixed = [FIRST_PASSWORD, SUPERUSER_PASSWORD, STRANGER_PASSWORD];
         let made = self.versions.values().map(|version| version.password.as_str());
         let given = self.secrets.iter().map(String::as_str);

@@ -2,16 +2,20 @@
 
 use super::case::{Case, Target};
 use super::engine::{MySqlLike, PostgresLike};
+use super::line::{Aws, AwsLine};
 use super::sender::Line;
 use super::settings::Settings;
 use super::store::Store;
-use super::world::{Process, Steps};
+use super::world::{FUNCTION, Looked, Process, Steps};
 use api_key::target::ApiKey;
-use rotation::clock::Deadline;
+use rotation::aws::service::Service;
+use rotation::clock::{Deadline, since_epoch};
 use rotation::database::DatabaseTarget;
 use rotation::protocol::event::Event;
 use rotation::protocol::target;
 use rotation::protocol::{Rotation, StepReport};
+use signing_key::outlet::Outlets;
+use signing_key::target::SigningKeys;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -25,6 +29,10 @@ impl<T: target::Target> Steps for Function<T> {
         deadline: Deadline,
     ) -> Pin<Box<dyn Future<Output = StepReport> + Send + 'a>> {
         Box::pin(self.0.run(event, deadline))
+    }
+
+    fn look<'a>(&'a self, deadline: Deadline) -> Pin<Box<dyn Future<Output = Looked> + Send + 'a>> {
+        Box::pin(self.0.watch(FUNCTION, since_epoch(), deadline))
     }
 }
 
@@ -43,6 +51,11 @@ pub(super) fn steps(process: Arc<Process>, case: Case, settings: &Settings) -> B
             let sender = Box::new(Line(process));
             let target = ApiKey::over(settings.api_key.clone(), settings.sources.clone(), sender);
             Box::new(Function(Rotation::new(store, target)))
+        }
+        Target::SigningKey => {
+            let service = |name, aws| Service::over(name, Box::new(AwsLine(process.clone(), aws)));
+            let outlets = Outlets::over(service("s3", Aws::S3), service("ssm", Aws::Ssm));
+            Box::new(Function(Rotation::new(store, SigningKeys::over(outlets))))
         }
     }
 }
