@@ -12,10 +12,8 @@ use x509_cert::der::Decode as _;
 
 /// Where it is.
 const PLACE: &str = "https://ca.example";
-/// The directory.
-pub(super) const DIRECTORY: &str = "https://ca.example/dir";
-/// How long its certificates live.
-const LIFE: Duration = Duration::from_secs(90 * 86_400);
+/// How long its certificates live. A handshake looks at the system's clock, which histories must not depend on.
+const LIFE: Duration = Duration::from_secs(50 * 365 * 86_400);
 const HOUR: Duration = Duration::from_secs(3600);
 
 /// What it answers.
@@ -102,11 +100,12 @@ impl Ca {
         &self.accounts
     }
 
-    /// Gives the account another key by hand.
+    /// Gives the first account another key by hand, or makes it.
     pub(super) fn replace(&mut self, by: Value) {
         self.changes += 1;
-        if let Some(account) = self.accounts.first_mut() {
-            *account = by;
+        match self.accounts.first_mut() {
+            Some(account) => *account = by,
+            None => self.accounts.push(by),
         }
     }
 
@@ -118,7 +117,14 @@ impl Ca {
     }
 
     /// Answers a request. `names` is where TXT records are looked for.
-    pub(super) fn answer(&mut self, method: &str, path: &str, body: Option<&[u8]>, names: &Route53, now: Duration) -> Reply {
+    pub(super) fn answer(
+        &mut self,
+        method: &str,
+        path: &str,
+        body: Option<&[u8]>,
+        names: &Route53,
+        now: Duration,
+    ) -> Reply {
         if method == "GET" {
             let at = |path: &str| format!("{PLACE}/{path}");
             let directory = json!({"newNonce": at("nonce"), "newAccount": at("account"), "newOrder": at("order"),
@@ -164,7 +170,8 @@ impl Ca {
             ("revoke", ..) => Ok(reply(200, &json!({}))),
             (_, Some(order), place) => {
                 let at = order;
-                let order = self.orders.get_mut(at).filter(|order| order.account == account).ok_or((404, "malformed"))?;
+                let order =
+                    self.orders.get_mut(at).filter(|order| order.account == account).ok_or((404, "malformed"))?;
                 match (kind, place) {
                     ("ord", _) => Ok(order.shown(at, 200)),
                     ("authz", Some(place)) => order.authorization(at, place),
@@ -204,7 +211,8 @@ impl Ca {
     }
 
     fn order(&mut self, account: usize, payload: Option<&Value>) -> Result<Reply, Refusal> {
-        let identifiers = payload.and_then(|payload| payload.get("identifiers")?.as_array()).ok_or((400, "malformed"))?;
+        let identifiers =
+            payload.and_then(|payload| payload.get("identifiers")?.as_array()).ok_or((400, "malformed"))?;
         let names = identifiers.iter().filter_map(|one| one.get("value")?.as_str().map(str::to_owned));
         let names: Vec<String> = names.collect();
         let validated = vec![false; names.len()];
@@ -259,7 +267,13 @@ impl Order {
         let missing = (404, "malformed");
         let name = self.names.get(place).ok_or(missing)?.trim_start_matches("*.");
         let valid = *self.validated.get(place).ok_or(missing)?;
-        let status = if self.invalid && !valid { "invalid" } else if valid { "valid" } else { "pending" };
+        let status = if self.invalid && !valid {
+            "invalid"
+        } else if valid {
+            "valid"
+        } else {
+            "pending"
+        };
         let challenge = json!({"type": "dns-01", "url": format!("{PLACE}/chal/{at}/{place}"), "token": token(at, place),
             "status": status});
         let identifier = json!({"type": "dns", "value": name});

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 use std::time::Duration;
 
-/// A kind of database server, an issuer of API keys, or the places that signing keys are published in.
+/// A kind of database server, an issuer of API keys, the places that signing keys are published in, or a CA.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Target {
     /// A change is a transaction.
@@ -16,6 +16,8 @@ pub enum Target {
     Issuer,
     /// Verifiers of tokens, who read published keys.
     SigningKey,
+    /// Clients of servers with certificates, and the CA that knows an account.
+    Tls,
 }
 
 /// How a credential is replaced.
@@ -56,6 +58,10 @@ pub enum Strategy {
     Parameter,
     /// Keys are published in both.
     TwoPlaces,
+    /// A CA certifies a new key, and ACM gets the certificate.
+    Certificate,
+    /// An account at a CA gets another key.
+    Account,
 }
 
 /// An API key with its id. Not `Debug`.
@@ -92,6 +98,11 @@ pub(super) const SECOND_SECRET: &str = "second";
 /// Where signing keys are published: bucket and key, and a parameter's name.
 pub(super) const OBJECT: &str = "keys/jwks.json";
 pub(super) const PARAMETER: &str = "/app/jwks";
+/// The ACME directory, the hosted zone, the certificate's names, and what ACM calls it.
+pub(super) const DIRECTORY: &str = "https://ca.example/dir";
+pub(super) const ZONE: &str = "Z0LAB";
+pub(super) const TLS_NAMES: [&str; 2] = ["app.example.com", "*.app.example.com"];
+pub(super) const ACM: &str = "arn:aws:acm:us-east-1:000000000000:certificate/lab";
 /// `maxTokenLifetime` and `maxCache` of signing keys.
 pub(super) const LIFETIME: Duration = Duration::from_secs(500);
 pub(super) const MAX_CACHE: Duration = Duration::from_secs(100);
@@ -101,7 +112,7 @@ pub(super) const INTERVAL: Duration = Duration::from_secs(400);
 
 impl Target {
     /// All of them.
-    pub const ALL: [Self; 5] = [Self::Postgres, Self::Mysql, Self::Mariadb, Self::Issuer, Self::SigningKey];
+    pub const ALL: [Self; 6] = [Self::Postgres, Self::Mysql, Self::Mariadb, Self::Issuer, Self::SigningKey, Self::Tls];
 
     /// The name in a secret, in a history and on the command line.
     #[must_use]
@@ -112,6 +123,7 @@ impl Target {
             Self::Mariadb => "mariadb",
             Self::Issuer => "issuer",
             Self::SigningKey => "signing-key",
+            Self::Tls => "tls",
         }
     }
 
@@ -119,9 +131,9 @@ impl Target {
     #[must_use]
     pub fn strategies(self) -> &'static [Strategy] {
         use Strategy::{
-            AlternatingUsers, CreateRevoke, CreateRevokeNow, CreateStored, DualPassword, DualPasswordDiscard, Generate,
-            NamedUsers, Object, Parameter, Roll, SetValue, SingleUser, SuperuserRescue, SuperuserSets,
-            SuperuserSetsDiscard, TwoPlaces,
+            Account, AlternatingUsers, Certificate, CreateRevoke, CreateRevokeNow, CreateStored, DualPassword,
+            DualPasswordDiscard, Generate, NamedUsers, Object, Parameter, Roll, SetValue, SingleUser, SuperuserRescue,
+            SuperuserSets, SuperuserSetsDiscard, TwoPlaces,
         };
         match self {
             Self::Postgres => &[SingleUser, SuperuserRescue, SuperuserSets, AlternatingUsers, NamedUsers],
@@ -131,13 +143,14 @@ impl Target {
             Self::Mariadb => &[SingleUser, SuperuserRescue, SuperuserSets, AlternatingUsers],
             Self::Issuer => &[CreateRevoke, CreateRevokeNow, CreateStored, Roll, SetValue, Generate],
             Self::SigningKey => &[Object, Parameter, TwoPlaces],
+            Self::Tls => &[Certificate, Account],
         }
     }
 }
 
 impl Strategy {
     /// All of them.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 19] = [
         Self::SingleUser,
         Self::SuperuserRescue,
         Self::SuperuserSets,
@@ -155,6 +168,8 @@ impl Strategy {
         Self::Object,
         Self::Parameter,
         Self::TwoPlaces,
+        Self::Certificate,
+        Self::Account,
     ];
 
     /// The name in a history and on the command line.
@@ -178,6 +193,8 @@ impl Strategy {
             Self::Object => "s3-object",
             Self::Parameter => "parameter",
             Self::TwoPlaces => "two-places",
+            Self::Certificate => "certificate",
+            Self::Account => "account",
         }
     }
 
@@ -213,6 +230,8 @@ impl Strategy {
             Self::SetValue => ("/clientId", "/clientSecret"),
             Self::Generate => ("/", "/apiKey"),
             Self::Object | Self::Parameter | Self::TwoPlaces => ("/current/kid", "/current/privateKey"),
+            Self::Certificate => ("/fullChain", "/privateKey"),
+            Self::Account => ("/", "/accountKey"),
             _ => ("/username", "/password"),
         }
     }
@@ -227,6 +246,7 @@ impl Case {
     pub(super) fn never_interrupts(self) -> bool {
         match self.strategy {
             Strategy::DualPassword | Strategy::DualPasswordDiscard | Strategy::Generate => true,
+            Strategy::Certificate => true,
             _ if self.target == Target::SigningKey => true,
             Strategy::SuperuserSets | Strategy::SuperuserSetsDiscard => self.target == Target::Mysql,
             strategy => strategy.is_pair() || strategy.mints(),
@@ -235,7 +255,7 @@ impl Case {
 
     /// Whether the product acts by the clock, and so has to know the simulated one.
     pub(super) fn keeps_time(self) -> bool {
-        self.target == Target::SigningKey
+        matches!(self.target, Target::SigningKey | Target::Tls)
     }
 
     /// The case that a text such as `mysql/dual-password+1` names.
@@ -249,7 +269,8 @@ impl Case {
     }
 
     /// The value of the secret before the first rotation. `key` is the key that a person has made at the issuer.
-    pub(super) fn secret(self, key: &Owned) -> Value {
+    /// `roots` are those of the CA, as PEM text.
+    pub(super) fn secret(self, key: &Owned, roots: &str) -> Value {
         let Owned { id, secret } = key;
         let admin = json!({"adminSecretArn": SUPERUSER_SECRET});
         match self.strategy {
@@ -269,6 +290,12 @@ impl Case {
                 "algorithm": "EdDSA", "maxTokenLifetime": LIFETIME.as_secs(), "maxCache": MAX_CACHE.as_secs(),
                 "rotation": {"publish": self.strategy.places()},
             }),
+            Strategy::Certificate => json!({
+                "directory": DIRECTORY, "names": TLS_NAMES,
+                "rotation": {"accountSecretArn": SUPERUSER_SECRET, "roots": roots, "hostedZoneId": ZONE,
+                    "acmCertificateArn": ACM},
+            }),
+            Strategy::Account => json!({"directory": DIRECTORY}),
             _ => self.database_secret(),
         }
     }
@@ -308,6 +335,7 @@ impl Case {
             Strategy::SetValue => {
                 return json!({"issuer": "auth0", "domain": DOMAIN, "clientId": ADMIN_CLIENT, "clientSecret": password});
             }
+            Strategy::Certificate => return json!({"directory": DIRECTORY, "accountKey": password}),
             _ => {}
         }
         json!({

@@ -201,7 +201,9 @@ fn is_possible(history: &History, act: Act) -> bool {
         Act::Restore => history.events.iter().any(|event| event.what == What::Act(Act::Delete)),
         Act::RevokeKey | Act::RevokePendingKey => strategy.mints() || strategy == Strategy::Roll,
         Act::ChangeKey => matches!(strategy, Strategy::Roll | Strategy::SetValue),
-        Act::RotateAdmin => case.target == Target::Issuer && strategy != Strategy::Generate,
+        Act::RotateAdmin => {
+            strategy == Strategy::Certificate || case.target == Target::Issuer && strategy != Strategy::Generate
+        }
         Act::RestoreDatabase | Act::ChangePassword | Act::DropCurrentUser => is_database,
         Act::DropBase | Act::DropClone => strategy.is_pair(),
         Act::RotateSuperuser => strategy.has_superuser(),
@@ -211,8 +213,9 @@ fn is_possible(history: &History, act: Act) -> bool {
         | Act::DropPublished
         | Act::EmptyPublished
         | Act::DeletePublished
-        | Act::AddPublished
-        | Act::DailyLook => case.target == Target::SigningKey,
+        | Act::AddPublished => case.target == Target::SigningKey,
+        Act::ClearTxt => strategy == Strategy::Certificate,
+        Act::DailyLook => matches!(case.target, Target::SigningKey | Target::Tls),
         _ => true,
     }
 }

@@ -96,6 +96,8 @@ pub enum Act {
     DeletePublished,
     /// A key of somebody else is added to the first place.
     AddPublished,
+    /// All TXT values at the names are removed.
+    ClearTxt,
     /// The daily look comes. A schedule does that, and no person.
     DailyLook,
 }
@@ -142,7 +144,7 @@ const FAULTS: [(Fault, &str); 12] = [
     (Fault::HeldUp, "held-up"),
 ];
 
-const ACTS: [(Act, &str); 30] = [
+const ACTS: [(Act, &str); 31] = [
     (Act::StripPending, "strip-pending"),
     (Act::Cancel, "cancel"),
     (Act::Rotate, "rotate"),
@@ -172,6 +174,7 @@ const ACTS: [(Act, &str); 30] = [
     (Act::EmptyPublished, "empty-published"),
     (Act::DeletePublished, "delete-published"),
     (Act::AddPublished, "add-published"),
+    (Act::ClearTxt, "clear-txt"),
     (Act::DailyLook, "daily-look"),
 ];
 

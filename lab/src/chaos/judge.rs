@@ -6,6 +6,7 @@ use super::case::{
 use super::history::Act;
 use super::issuer::Issuer;
 use super::labels::Labels;
+use super::pki::Pki;
 use super::places::Places;
 use super::server::{Server, User, Users};
 
@@ -36,7 +37,11 @@ pub(super) enum Outside<'a> {
     Server(&'a Server),
     Issuer(&'a Issuer),
     Places(&'a Places),
+    Pki(&'a Pki),
 }
+
+/// Everything that credentials open.
+pub(super) type All<'a> = (&'a Server, &'a Issuer, &'a Places, &'a Pki);
 
 /// Who is there besides what belongs to the tested secret.
 #[derive(PartialEq, Eq)]
@@ -46,11 +51,12 @@ enum Others {
 }
 
 impl<'a> Outside<'a> {
-    pub(super) fn of(case: Case, (server, issuer, places): (&'a Server, &'a Issuer, &'a Places)) -> Self {
+    pub(super) fn of(case: Case, (server, issuer, places, pki): All<'a>) -> Self {
         match case.target {
             Target::Postgres | Target::Mysql | Target::Mariadb => Self::Server(server),
             Target::Issuer => Self::Issuer(issuer),
             Target::SigningKey => Self::Places(places),
+            Target::Tls => Self::Pki(pki),
         }
     }
 
@@ -60,6 +66,7 @@ impl<'a> Outside<'a> {
             Self::Server(server) => server.opens(user, password),
             Self::Issuer(issuer) => issuer.opens(user, password),
             Self::Places(places) => places.open(user),
+            Self::Pki(pki) => pki.open(user, password),
         }
     }
 
@@ -68,6 +75,7 @@ impl<'a> Outside<'a> {
             Self::Server(server) => server.changes,
             Self::Issuer(issuer) => issuer.changes(),
             Self::Places(places) => places.changes(),
+            Self::Pki(pki) => pki.changes(),
         }
     }
 
@@ -79,6 +87,7 @@ impl<'a> Outside<'a> {
             }
             Self::Issuer(issuer) => Others::Keys(issuer.living().1),
             Self::Places(places) => Others::Keys(places.strangers()),
+            Self::Pki(pki) => Others::Keys(pki.strangers()),
         }
     }
 }
@@ -150,6 +159,8 @@ pub(super) struct Judge {
     /// Whether the last step that called the rotation done said that old credentials have ended.
     retired: bool,
     seen: Option<(u64, Labels)>,
+    /// The user, or the chain of a certificate, in AWSCURRENT.
+    current_user: String,
     versions: BTreeMap<String, Credential>,
     lost: BTreeSet<String>,
     strangers: Option<Others>,
@@ -181,6 +192,7 @@ impl Judge {
             late: false,
             retired: true,
             seen: None,
+            current_user: String::new(),
             versions: BTreeMap::new(),
             lost: BTreeSet::new(),
             strangers: None,
@@ -241,6 +253,11 @@ impl Judge {
         read
     }
 
+    /// The user in AWSCURRENT at the last look, or the chain of its certificate.
+    pub(super) fn current_user(&self) -> String {
+        self.current_user.clone()
+    }
+
     /// Whether the target has changed since the last look.
     pub(super) fn is_behind(&self, outside: Outside<'_>) -> bool {
         self.seen.as_ref().is_none_or(|(changes, _)| *changes != outside.changes())
@@ -256,9 +273,12 @@ impl Judge {
         self.seen = Some((outside.changes(), labels.clone()));
         labels.filled.iter().for_each(|id| drop(self.credential(service, SECRET, id)));
         let current = labels.holder(CURRENT).map(|id| self.credential(service, SECRET, id)).unwrap_or_default();
+        current.user.clone_into(&mut self.current_user);
         let pending = labels.holder(PENDING).filter(|id| labels.filled.contains(*id));
         let pending = pending.map(|id| self.credential(service, SECRET, id));
-        let open = outside.opens(&current.user, &current.password);
+        // A person may make a version current that has no value yet.
+        let is_filled = labels.holder(CURRENT).is_some_and(|id| labels.filled.contains(id));
+        let open = is_filled && outside.opens(&current.user, &current.password);
         if self.open && !open && !by_person && !self.raced(began) {
             // The value that a roll makes exists before it is stored.
             let covered = self.case.strategy == Strategy::Roll
@@ -317,6 +337,11 @@ impl Judge {
                 lost.insert(password);
             }
         }
+        if let Outside::Pki(pki) = outside
+            && pki.has_lost(self.versions.values().map(|version| version.password.as_str()))
+        {
+            lost.insert("an account's key".to_owned());
+        }
         if !by_person && lost.iter().any(|password| !self.lost.contains(password)) {
             self.violated("lost", "a credential that opens the target is in no version");
         }
@@ -334,7 +359,7 @@ impl Judge {
             Outside::Issuer(issuer) if self.case.strategy == Strategy::SetValue => {
                 issuer.living().0.into_iter().map(|Owned { id, secret }| (id, secret)).collect()
             }
-            Outside::Issuer(_) | Outside::Places(_) => Vec::new(),
+            Outside::Issuer(_) | Outside::Places(_) | Outside::Pki(_) => Vec::new(),
         }
     }
 

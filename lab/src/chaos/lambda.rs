@@ -1,5 +1,6 @@
 //! The product's four steps over the simulated seams.
 
+use super::acme_line::AcmeLine;
 use super::case::{Case, Target};
 use super::engine::{MySqlLike, PostgresLike};
 use super::line::{Aws, AwsLine};
@@ -19,6 +20,7 @@ use signing_key::target::SigningKeys;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
+use tls::target::Certificates;
 
 struct Function<T>(Rotation<Store, T>);
 
@@ -56,6 +58,14 @@ pub(super) fn steps(process: Arc<Process>, case: Case, settings: &Settings) -> B
             let service = |name, aws| Service::over(name, Box::new(AwsLine(process.clone(), aws)));
             let outlets = Outlets::over(service("s3", Aws::S3), service("ssm", Aws::Ssm));
             Box::new(Function(Rotation::new(store, SigningKeys::over(outlets))))
+        }
+        Target::Tls => {
+            let service = |name, aws| Service::over(name, Box::new(AwsLine(process.clone(), aws)));
+            let client = tls::http::Client::over(Arc::new(AcmeLine(process.clone())));
+            let route53 = tls::dns::Route53::over(service("route53", Aws::Route53));
+            let outlets = tls::outlet::Outlets::over(service("acm", Aws::Acm), service("s3", Aws::S3));
+            let target = Certificates::over(settings.tls.clone(), client, route53, outlets);
+            Box::new(Function(Rotation::new(store, target)))
         }
     }
 }

@@ -14,7 +14,10 @@
 //! | `issuer` | an issuer of API keys: the lab's own, and doubles of other APIs over the same keys |
 //! | `sender` | the product's requests to that issuer, behind the product's own seam |
 //! | `places` | S3 and Systems Manager, where public keys are published |
-//! | `line` | the product's requests to these, behind the product's own seam |
+//! | `ca`, `jose` | a CA that speaks ACME, and the signatures of requests to it |
+//! | `pki` | what certificates and accounts are judged by: the CA, a hosted zone, ACM |
+//! | `acme_line` | the product's requests to a CA, behind the product's own seam |
+//! | `line` | the product's requests to AWS's services, behind the product's own seam |
 //! | `time` | the date, where the product acts by it |
 //! | `settings` | the settings of the simulated functions |
 //! | `lambda` | the product's four steps over these seams |
@@ -28,18 +31,22 @@
 //! | `simulated` | a simulated server by itself, to be compared with a real one |
 //! | `explore` | all histories of a depth, or a sample of them |
 
+mod acme_line;
 mod by_hand;
+mod ca;
 mod case;
 mod engine;
 mod explore;
 mod history;
 mod issuer;
+mod jose;
 mod judge;
 mod labels;
 mod lambda;
 mod line;
 mod person;
 mod person_keys;
+mod pki;
 mod places;
 mod run;
 mod sender;

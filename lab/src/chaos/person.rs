@@ -63,6 +63,7 @@ pub(super) async fn act(world: &Arc<World>, act: Act) {
         Act::EmptyPublished => person_keys::empty_published(world),
         Act::DeletePublished => person_keys::delete_published(world),
         Act::AddPublished => person_keys::add_published(world),
+        Act::ClearTxt => world.inner().pki.clear_values(),
         Act::DailyLook => {}
     }
     world.judge(true);
@@ -116,6 +117,10 @@ fn change_key(world: &World) -> Option<String> {
 }
 
 async fn rotate_admin(world: &World) {
+    if world.case.target == Target::Tls {
+        let key = world.inner().pki.register();
+        return store_superuser(world, &key).await;
+    }
     let credential = format!("labadmin_{}", world.token());
     world.inner().issuer.replace_admin(&credential);
     store_superuser(world, &credential).await;
@@ -177,6 +182,10 @@ pub(super) async fn follow(world: &Arc<World>, error: &Error) -> Option<&'static
             let admin = world.inner().issuer.admin();
             store_superuser(world, &admin).await;
             Some("the admin's secret is corrected")
+        }
+        Code::LockedOut | Code::CurrentRejected if world.case.strategy == Strategy::Account => {
+            put(world, CURRENT, |document| drop(document.remove("accountKey"))).await;
+            Some("accountKey is removed, and the next rotation registers another account")
         }
         Code::LockedOut | Code::CurrentRejected if world.case.target == Target::Issuer => {
             store_working_key(world).await

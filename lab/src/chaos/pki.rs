@@ -1,10 +1,11 @@
 //! What certificates and accounts at a CA are judged by: the CA, the zone with TXT records, and ACM, which certificates are handed to.
 
 use super::ca::Ca;
-use super::case::{ACM, Owned, Strategy, TLS_NAMES};
+use super::case::{ACM, Owned, Strategy, TLS_NAMES, ZONE};
 use super::jose::jwk_of;
 use super::time::Time;
 use crate::route53::Route53;
+use axum::Router;
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use rotation::aws::service::{Answer, Request};
@@ -14,10 +15,9 @@ use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
+use tls::acme::AccountKey;
 use tls::certificate::Chain;
 
-/// The hosted zone.
-pub(super) const ZONE: &str = "Z0LAB";
 /// Where the answers to the challenges for all names are.
 const CHALLENGES: &str = "_acme-challenge.app.example.com";
 /// The value that another secret's rotation has there.
@@ -31,6 +31,8 @@ pub(super) struct Pki {
     strategy: Strategy,
     pub(super) ca: Ca,
     pub(super) route53: Route53,
+    /// Its API.
+    pub(super) router: Router,
     time: Arc<Time>,
     /// The certificate in ACM.
     imported: Option<String>,
@@ -56,6 +58,7 @@ impl Pki {
         Self {
             strategy,
             ca: Ca::default(),
+            router: route53.router(),
             route53,
             time,
             imported: None,
@@ -67,6 +70,15 @@ impl Pki {
 
     pub(super) fn changes(&self) -> u64 {
         self.ca.changes() + u64::from(self.route53.batches()) + self.imports
+    }
+
+    /// Registers an account by hand, or gives it another key. Returns the key.
+    pub(super) fn register(&mut self) -> String {
+        let key = AccountKey::generate().map(|key| key.expose().to_owned()).unwrap_or_default();
+        if let Some(jwk) = jwk_of(&key) {
+            self.ca.replace(jwk);
+        }
+        key
     }
 
     fn values(&self) -> Vec<String> {
@@ -144,7 +156,10 @@ impl Pki {
         if same || self.strategy != Strategy::Certificate {
             return Vec::new();
         }
-        vec![("handed-on-differs", "a step called the rotation done, and ACM has another certificate than AWSCURRENT".to_owned())]
+        vec![(
+            "handed-on-differs",
+            "a step called the rotation done, and ACM has another certificate than AWSCURRENT".to_owned(),
+        )]
     }
 
     /// What ACM answers.

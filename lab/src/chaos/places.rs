@@ -30,6 +30,8 @@ pub(super) struct Places {
     changes: u64,
     /// The ids of the published keys, in each place.
     kids: Vec<Vec<String>>,
+    /// The keys that people have left in the first place when they last edited it.
+    added: Vec<String>,
 }
 
 impl Places {
@@ -42,7 +44,7 @@ impl Places {
             _ => Vec::new(),
         };
         let kids = kinds.iter().map(|_| Vec::new()).collect();
-        Self { kinds, object: None, parameter: Vec::new(), changes: 0, kids }
+        Self { kinds, object: None, parameter: Vec::new(), changes: 0, kids, added: Vec::new() }
     }
 
     pub(super) fn changes(&self) -> u64 {
@@ -87,9 +89,15 @@ impl Places {
         kid.is_empty() || self.kids().iter().all(has)
     }
 
-    /// The keys that people have added.
+    /// The keys that people have added to an object. A parameter may lack one for the moment between two writes.
     pub(super) fn strangers(&self) -> Vec<Owned> {
-        self.living().into_iter().filter(|key| key.secret.starts_with(STRANGER)).collect()
+        let is_object = |key: &Owned| self.kinds.first() == Some(&Kept::Object) && key.id == "0";
+        self.living().into_iter().filter(|key| key.secret.starts_with(STRANGER) && is_object(key)).collect()
+    }
+
+    /// Whether a key is gone that people have added to the first place and not removed.
+    pub(super) fn has_lost_strangers(&self) -> bool {
+        self.added.iter().any(|kid| !self.kids.first().is_some_and(|kids| kids.contains(kid)))
     }
 
     /// All keys: each has its place as its id.
@@ -109,6 +117,8 @@ impl Places {
             (Kept::Parameter, None) => self.parameter.clear(),
         }
         self.changed();
+        let kids = self.kids.first().into_iter().flatten();
+        self.added = kids.filter(|kid| kid.starts_with(STRANGER)).cloned().collect();
     }
 
     /// What S3 answers.

@@ -1,5 +1,6 @@
 //! One history from its beginning to its judgement.
 
+use super::ca::Ca;
 use super::case::{Case, LIFETIME, MAX_CACHE, Owned, SECRET, SUPERUSER_PASSWORD, SUPERUSER_SECRET, Strategy, Target};
 use super::history::History;
 use super::judge::{Outside, Violation};
@@ -84,8 +85,13 @@ fn broken(what: &str) -> Judged {
 /// Makes the secrets, and completes the rotations before the tested one.
 async fn begin(world: &Arc<World>, case: Case) -> Result<(), String> {
     let issuer = world.inner().issuer.clone();
-    let admin = if case.target == Target::Issuer { issuer.admin() } else { SUPERUSER_PASSWORD.to_owned() };
-    for (name, value) in [(SUPERUSER_SECRET, case.superuser(&admin)), (SECRET, case.secret(issuer.first()))] {
+    let admin = match (case.target, case.strategy) {
+        (Target::Issuer, _) => issuer.admin(),
+        (_, Strategy::Certificate) => world.inner().pki.register(),
+        _ => SUPERUSER_PASSWORD.to_owned(),
+    };
+    let secret = case.secret(issuer.first(), &Ca::root());
+    for (name, value) in [(SUPERUSER_SECRET, case.superuser(&admin)), (SECRET, secret)] {
         let body = json!({"Name": name, "SecretString": value.to_string(), "ClientRequestToken": world.token()});
         world.service("CreateSecret", body).await?;
     }
@@ -171,8 +177,8 @@ async fn repeat(world: &Arc<World>) {
 fn look_for_survivors(world: &World) {
     let labels = world.labels(SECRET);
     let mut inner = world.inner();
-    let Inner { judge, server, issuer, places, .. } = &mut *inner;
-    judge.look_for_survivors(Outside::of(world.case, (server, issuer, places)), &labels);
+    let Inner { judge, server, issuer, places, pki, .. } = &mut *inner;
+    judge.look_for_survivors(Outside::of(world.case, (server, issuer, places, pki)), &labels);
 }
 
 /// Follows the advice of the errors that rotations end in.
@@ -253,6 +259,7 @@ impl State {
         let inner = world.inner();
         let mut keys = inner.issuer.living().0;
         keys.extend(inner.places.living());
+        keys.extend(inner.pki.living());
         Self { users: inner.server.users.clone(), keys, labels }
     }
 

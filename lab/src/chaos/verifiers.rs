@@ -58,6 +58,8 @@ pub(super) struct Verifiers {
     /// Leaked keys that have left a place.
     gone: BTreeSet<(usize, String)>,
     doubts: BTreeMap<(usize, String), Doubt>,
+    /// Since when a key was public that a person has taken out of a place.
+    taken: BTreeMap<(usize, String), Duration>,
     /// Whether a person has published or signed what no rotation had.
     pub(super) at_limit: bool,
 }
@@ -89,12 +91,24 @@ impl Verifiers {
         self.note_leaked(places, published, &keys, moment, &mut seen);
         for (place, kids) in published.iter().enumerate() {
             for kid in kids {
-                let doubt = self.doubts.remove(&(place, kid.clone()));
-                let since = doubt.and_then(|doubt| doubt.since).unwrap_or(moment.now);
+                let at = (place, kid.clone());
+                let doubt = self.doubts.remove(&at);
+                // What a person takes away while a parameter is about to be written is back at once, and nobody can tell.
+                let is_parameter = places.kinds().get(place) == Some(&Kept::Parameter);
+                let taken = self.taken.remove(&at).filter(|_| moment.acted && is_parameter);
+                self.at_limit |= taken.is_some();
+                let since = doubt.and_then(|doubt| doubt.since).or(taken).unwrap_or(moment.now);
                 self.public.entry((place, kid.clone())).or_insert(since);
             }
         }
-        self.public.retain(|(place, kid), _| published.get(*place).is_some_and(|kids| kids.contains(kid)));
+        let taken = &mut self.taken;
+        self.public.retain(|(place, kid), since| {
+            let is_there = published.get(*place).is_some_and(|kids| kids.contains(kid));
+            if !is_there && moment.by_person {
+                taken.insert((*place, kid.clone()), *since);
+            }
+            is_there
+        });
         if keys.signs != self.signs {
             self.note_signer(places, &keys, moment, &mut seen);
         }
@@ -145,7 +159,7 @@ impl Verifiers {
                 let is_there = published.get(place).is_some_and(|kids| kids.contains(kid));
                 // What a person takes away is the new beginning, until it is back.
                 let Some(since) = self.public.get(&at).filter(|_| !is_there) else { continue };
-                if moment.by_person {
+                if moment.by_person || moment.acted {
                     continue;
                 }
                 let what =
@@ -243,6 +257,9 @@ impl Verifiers {
     pub(super) fn at_the_end(&self, places: &Places) -> Vec<Seen> {
         let Some(keys) = self.current.as_ref().and_then(|id| self.versions.get(id)) else { return Vec::new() };
         let mut seen = Vec::new();
+        if places.has_lost_strangers() {
+            seen.push(("stranger-touched", "a key of somebody else is gone from a published set".to_owned()));
+        }
         for kids in places.kids() {
             if keys.signs.iter().chain(&keys.next).any(|kid| !kids.contains(kid)) {
                 seen.push(("key-missing", "after the daily look, a key of AWSCURRENT is not published".to_owned()));

@@ -3,11 +3,12 @@
 //! One thread runs it in virtual time, so each run of a history takes the same course. Passwords come from the product's own
 //! generator. Nothing is decided by them.
 
-use super::case::{Case, INTERVAL, SECRET, Target};
+use super::case::{Case, INTERVAL, SECRET, Strategy, Target};
 use super::history::{Act, Event as Planned, Fault, What};
 use super::issuer::Issuer;
-use super::judge::{At, Judge, Outside};
+use super::judge::{All, At, Judge, Outside};
 use super::labels::Labels;
+use super::pki::Pki;
 use super::places::Places;
 use super::server::{Server, Users};
 use super::settings::Settings;
@@ -73,6 +74,7 @@ pub(super) struct Inner {
     pub(super) server: Server,
     pub(super) issuer: Issuer,
     pub(super) places: Places,
+    pub(super) pki: Pki,
     pub(super) verifiers: Verifiers,
     /// The server as it was before the tested rotation, and before the one before that.
     pub(super) snapshots: Vec<Users>,
@@ -110,6 +112,8 @@ pub(super) enum Kind {
     Get,
     /// A write to an AWS service that is strongly consistent.
     Put,
+    /// A signed request to a CA that may change something. Its nonce lets it arrive once only.
+    Signed,
 }
 
 impl Kind {
@@ -119,9 +123,9 @@ impl Kind {
             Fault::CrashBefore | Fault::TimeOut | Fault::HeldUp | Fault::AtOnce => true,
             // A read without a reply is a read that timed out, and after it nothing has changed.
             Fault::CrashAfter | Fault::ReplyLost => {
-                matches!(self, Self::Write | Self::Session | Self::Order | Self::Put)
+                matches!(self, Self::Write | Self::Session | Self::Order | Self::Put | Self::Signed)
             }
-            Fault::BadGateway => matches!(self, Self::Ask | Self::Order),
+            Fault::BadGateway => matches!(self, Self::Ask | Self::Order | Self::Signed),
             Fault::Throttle => !matches!(self, Self::Connect | Self::Session),
             Fault::ReadOnly => self == Self::Session,
             Fault::StaleRead => matches!(self, Self::Read | Self::Ask),
@@ -266,6 +270,7 @@ impl World {
             judge: Judge::new(case, [issuer.admin(), issuer.first().secret.clone()]),
             issuer,
             places: Places::new(case.strategy),
+            pki: Pki::new(case.strategy, time.clone()),
             verifiers: Verifiers::default(),
             last_error: None,
             tested: None,
@@ -347,10 +352,13 @@ impl World {
     fn judge_call(&self, by_person: bool, call: Option<u32>, began: u32, asked: u32) {
         let labels = self.labels(SECRET);
         let mut inner = self.inner();
-        let Inner { judge, server, issuer, places, verifiers, calls, .. } = &mut *inner;
-        let outside = Outside::of(self.case, (server, issuer, places));
+        let Inner { judge, server, issuer, places, pki, verifiers, calls, .. } = &mut *inner;
+        let outside = Outside::of(self.case, (server, issuer, places, pki));
         let at = At { calls: *calls, call: call.unwrap_or(*calls), began, asked, by_person };
         judge.look(&self.service, outside, &labels, at);
+        if self.case.strategy == Strategy::Certificate {
+            pki.look(began);
+        }
         if self.case.target == Target::SigningKey {
             let current = labels.holder(CURRENT);
             let value = current.and_then(|id| self.service.value(SECRET, id));
@@ -515,6 +523,20 @@ impl World {
         inner.judge.printed(&format!("{looked:?}"));
     }
 
+    /// What must hold of a certificate after a step.
+    fn certified(&self, report: &StepReport, began: u32) {
+        let told = report.notes.warnings.iter().chain(report.outcome.as_ref().err());
+        let told = told.map(Error::code).any(|code| matches!(code, Code::DnsUnavailable | Code::DnsRefused));
+        let done = matches!(&report.outcome, Ok(Outcome::Promoted(Ok(_)) | Outcome::AlreadyPromoted(Ok(_))));
+        let mut inner = self.inner();
+        let Inner { judge, pki, .. } = &mut *inner;
+        let mut seen = pki.ended(began, told);
+        if done {
+            seen.extend(pki.done(&judge.current_user()));
+        }
+        seen.into_iter().for_each(|(kind, what)| judge.violated(kind, what));
+    }
+
     fn ended(&self, began: u32, failed: bool) {
         let mut inner = self.inner();
         let Inner { judge, verifiers, .. } = &mut *inner;
@@ -524,6 +546,7 @@ impl World {
     fn reported(&self, event: &Event, report: &StepReport, began: u32) {
         self.judge_call(false, None, began, began);
         self.ended(began, report.outcome.is_err());
+        self.certified(report, began);
         let mut inner = self.inner();
         let word = match &report.outcome {
             Ok(outcome) => outcome.as_str().to_owned(),
@@ -579,8 +602,8 @@ impl World {
 
 impl Inner {
     /// What credentials open.
-    pub(super) fn outside(&self) -> (&Server, &Issuer, &Places) {
-        (&self.server, &self.issuer, &self.places)
+    pub(super) fn outside(&self) -> All<'_> {
+        (&self.server, &self.issuer, &self.places, &self.pki)
     }
 }
 
@@ -703,7 +726,7 @@ impl Process {
             let changed = match pass.kind {
                 Kind::Read | Kind::Connect | Kind::Ask | Kind::Get => false,
                 Kind::Write => true,
-                Kind::Session | Kind::Order | Kind::Put => {
+                Kind::Session | Kind::Order | Kind::Put | Kind::Signed => {
                     let inner = world.inner();
                     inner.judge.is_behind(Outside::of(world.case, inner.outside()))
                 }
