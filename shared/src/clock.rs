@@ -16,7 +16,31 @@ pub fn age_of(moment: Duration) -> Duration {
 
 /// The time since the Unix epoch, by the system's clock.
 pub fn since_epoch() -> Duration {
+    #[cfg(feature = "simulated-time")]
+    if let Some(simulated) = simulated::now() {
+        return simulated;
+    }
     SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default()
+}
+
+/// A clock that stands still until it is set, for simulations that run for simulated days. No function is deployed with it.
+#[cfg(feature = "simulated-time")]
+pub mod simulated {
+    use std::cell::Cell;
+    use std::time::Duration;
+
+    thread_local! {
+        static NOW: Cell<Option<Duration>> = const { Cell::new(None) };
+    }
+
+    /// From now on, [`since_epoch`](super::since_epoch) returns this in the calling thread. `None`: the system's clock is read again.
+    pub fn set(now: Option<Duration>) {
+        NOW.set(now);
+    }
+
+    pub(super) fn now() -> Option<Duration> {
+        NOW.get()
+    }
 }
 
 /// A moment since the Unix epoch as RFC 3339 has it.

@@ -48,6 +48,7 @@ use rotation::document::Document;
 use rotation::protocol::context::StepContext;
 use rotation::protocol::label::Label;
 use rotation::protocol::observation::{Attempt, PreviousCredential};
+use rotation::protocol::portrait::Portrait;
 use rotation::protocol::target::{
     Applied, Change, Helper, HelperSecret, Proof, Proposal, Retired, Target, VersionWithAge, Versions,
 };
@@ -79,6 +80,11 @@ impl SigningKeys {
     /// A target by these settings.
     pub fn new(settings: &Settings) -> Self {
         Self { outlets: Outlets::new(settings) }
+    }
+
+    /// A target over these places.
+    pub fn over(outlets: Outlets) -> Self {
+        Self { outlets }
     }
 
     /// Changes the set in a place, whoever else writes there. False if nothing had to change, or nobody may change it now.
@@ -230,11 +236,7 @@ impl SigningKeys {
         place: &Place,
         (current, pending): (&SigningSecret, &SigningSecret),
     ) -> Result<()> {
-        let (Some(signs), Some(next)) = (&pending.current, &pending.next) else { return Ok(()) };
-        let is_promoted = current.next.as_ref().is_some_and(|next| next.kid == signs.kid);
-        if !is_promoted || ends_tokens(current, pending) {
-            return Ok(());
-        }
+        let (Some(signs), Some(next)) = (awaited(current, pending), &pending.next) else { return Ok(()) };
         let found = self.outlets.read(place, context.deadline()).await?;
         // An earlier run has passed this check.
         if found.set.has(&next.jwk()) {
@@ -265,6 +267,13 @@ impl Guard {
             Self::Promoted => Err(Error::new(Code::WriteConflict).with(Fact::Labels, "AWSCURRENT, AWSPENDING")),
         }
     }
+}
+
+/// The key that is about to sign, if verifiers have to know it before.
+fn awaited<'a>(current: &SigningSecret, pending: &'a SigningSecret) -> Option<&'a Arc<SigningKey>> {
+    let signs = pending.current.as_ref()?;
+    let is_promoted = current.next.as_ref().is_some_and(|next| next.kid == signs.kid);
+    (is_promoted && !ends_tokens(current, pending)).then_some(signs)
 }
 
 /// Checks that a key's signature is one of the published key.
@@ -325,6 +334,15 @@ impl Target for SigningKeys {
         self.outlets.throttles()
     }
 
+    fn portrait(&self, current: &Document) -> Result<Portrait> {
+        let secret = SigningSecret::read(current)?;
+        let signs = secret.current.as_ref().map(|key| key.kid.as_str());
+        let strategy = format!("signing key, {}", secret.algorithm.as_str());
+        let places: Vec<String> = secret.places.iter().map(ToString::to_string).collect();
+        let opens = if places.is_empty() { "published by nobody".to_owned() } else { places.join(", ") };
+        Ok(Portrait::new(signs, &strategy, &opens))
+    }
+
     fn helper_secret(&self, _: &Document) -> Option<Helper> {
         None
     }
@@ -350,8 +368,14 @@ impl Target for SigningKeys {
         // It is not promoted yet, so the key that signs now goes on until then. A key that has leaked stays for so long, too.
         let promoted_later = Dates { rotated: None, changed: Some(now()) };
         let (mut changed, mut each) = (false, EachPlace::new(is_emergency(&current, &pending)));
+        // Somebody may empty a place after `opened` has looked. Then testSecret finds it so, and the next run begins there again.
+        let awaited = awaited(&current, &pending).map(|key| key.jwk());
+        let grown = |set: &PublishedSet| {
+            let is_known = awaited.as_ref().is_none_or(|jwk| set.has(jwk));
+            is_known.then(|| set.grown(owner, now(), promoted_later)).flatten()
+        };
         for place in &pending.places {
-            changed |= each.keep(self.grow(context, place, owner, promoted_later).await) == Some(true);
+            changed |= each.keep(self.change(context, place, (owner, Guard::Wanted), &grown).await) == Some(true);
         }
         each.end(|warning| context.warn(warning))?;
         if changed {

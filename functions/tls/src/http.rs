@@ -9,6 +9,8 @@ use rotation::net::tcp;
 use rotation::net::tls::{self, Verifier};
 use rotation::{Code, Error, Fact, Result};
 use std::fmt;
+use std::pin::Pin;
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
@@ -22,10 +24,25 @@ const ANSWER_TIMEOUT: Duration = Duration::from_secs(15);
 /// The longest `Retry-After` that is told: rate limits of CAs last a week.
 const LONGEST_WAIT: Duration = Duration::from_secs(30 * 86_400);
 
+/// A request that is under way.
+pub type Sending<'a> = Pin<Box<dyn Future<Output = Result<Answer>> + Send + 'a>>;
+
+/// What carries requests in place of the network: a simulation of a CA.
+pub trait Sender: Send + Sync {
+    /// Carries a request with this body, if there is one.
+    fn send<'a>(&'a self, method: Method, url: &'a Url, body: Option<Vec<u8>>, deadline: Deadline) -> Sending<'a>;
+}
+
 /// Sends requests over TLS.
 #[derive(Clone)]
 pub struct Client {
-    tls: TlsConnector,
+    way: Way,
+}
+
+#[derive(Clone)]
+enum Way {
+    Network(TlsConnector),
+    Over(Arc<dyn Sender>),
 }
 
 /// An `https` URL, in the parts that a request needs.
@@ -73,6 +90,11 @@ impl Url {
         &self.host
     }
 
+    /// Path and query.
+    pub fn path(&self) -> &str {
+        &self.path
+    }
+
     /// The port.
     pub fn port(&self) -> u16 {
         self.port
@@ -113,7 +135,12 @@ impl Client {
     pub fn new(ca_bundle: Option<&str>) -> Result<Self> {
         let extra: Vec<_> = ca_bundle.iter().map(|pem| ("CA_BUNDLE", *pem)).collect();
         let verifier = Verifier::with_roots(webpki_roots::TLS_SERVER_ROOTS, &extra)?;
-        Ok(Self { tls: TlsConnector::from(verifier.config()) })
+        Ok(Self { way: Way::Network(TlsConnector::from(verifier.config())) })
+    }
+
+    /// A client that is not on the network: `sender` answers.
+    pub fn over(sender: Arc<dyn Sender>) -> Self {
+        Self { way: Way::Over(sender) }
     }
 
     /// Sends a request with a body of this media type, or without one.
@@ -139,10 +166,14 @@ impl Client {
         body: Option<(&str, Vec<u8>)>,
         deadline: Deadline,
     ) -> Result<Answer> {
+        let connector = match &self.way {
+            Way::Network(connector) => connector,
+            Way::Over(sender) => return sender.send(method, url, body.map(|(_, body)| body), deadline).await,
+        };
         let message = message(method, url, body)?;
         let tcp = connect(url, deadline).await?;
         let name = tls::server_name(url.host.trim_start_matches('[').trim_end_matches(']'))?;
-        let stream = match deadline.limit(self.tls.connect(name, tcp)).await {
+        let stream = match deadline.limit(connector.connect(name, tcp)).await {
             Ok(Ok(stream)) => stream,
             Ok(Err(error)) => return Err(tls::failure(&error).unwrap_or_else(|| Error::new(Code::ConnectionLost))),
             Err(_) => return Err(Error::new(Code::ServerSilent)),

@@ -41,6 +41,11 @@ impl Outlets {
         Self { acm: Service::new("acm", acm), s3: Service::new("s3", s3) }
     }
 
+    /// Over these services.
+    pub fn over(acm: Service, s3: Service) -> Self {
+        Self { acm, s3 }
+    }
+
     /// The number of throttled calls since the process began.
     pub fn throttles(&self) -> u32 {
         self.acm.throttles().saturating_add(self.s3.throttles())

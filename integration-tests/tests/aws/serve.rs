@@ -119,8 +119,7 @@ async fn secrets_of_three_kinds_rotate_and_so_does_one_of_the_persons_own() {
     }
 
     // All at once: the steps of one are carried out between those of another.
-    let rotate = |secret: &str| format!("aws secretsmanager rotate-secret --secret-id {secret}");
-    lab.shell(&secrets.map(rotate)).await;
+    lab.shell(&secrets.map(rotate_secret)).await;
     let shown = lab.rotations(3);
     assert_eq!((shown.matches('✓').count(), shown.matches("Rotation of lab/").count()), (12, 3), "{shown}");
     for (secret, before) in secrets.iter().zip(&before) {
@@ -161,6 +160,40 @@ async fn secrets_of_three_kinds_rotate_and_so_does_one_of_the_persons_own() {
     }
     lab.serve.interrupt();
     assert!(!lab.ca.exists(), "the CA's file is left");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn certificates_and_signing_keys_are_served_and_so_are_those_of_the_persons_own() {
+    let mut lab = Lab::start(&["--with", "signing-key,tls"]).await;
+    lab.shell(&["lab/signing-key", "lab/certificate"].map(rotate_secret)).await;
+    let shown = lab.rotations(2);
+    assert_eq!(shown.matches('✓').count(), 8, "{shown}");
+    let shown_by = |program: &str| {
+        let at = lab.typed.iter().position(|line| line.contains(program)).expect("a line with the program");
+        lab.typed[at..=at].to_vec()
+    };
+    let published: Value = serde_json::from_str(&lab.shell(&shown_by("curl ")).await).expect("JSON");
+    let keys = lab.value("lab/signing-key", "AWSCURRENT").await;
+    assert_eq!(published["keys"][0]["kid"], keys["current"]["kid"], "{published}");
+    let certificate = lab.shell(&shown_by("openssl ")).await;
+    assert!(certificate.contains("DNS:*.app.example.com"), "{certificate}");
+
+    // What the page says about secrets of one's own is typed.
+    lab.documented("tls").await;
+    lab.documented("signing-key").await;
+    let shown = lab.rotations(2);
+    assert_eq!(shown.matches('✓').count(), 8, "{shown}");
+    assert!(lab.value("my-certificate", "AWSCURRENT").await["fullChain"].is_string());
+    assert!(lab.value("my-signing-key", "AWSCURRENT").await["next"]["kid"].is_string());
+    for secret in ["lab/signing-key", "lab/certificate", "lab/ca-account", "my-certificate", "my-signing-key"] {
+        let (code, answer, said) = cargo_lab(&lab.url, &["diagnose", secret]).await;
+        assert_eq!((code, &answer["finding"]), (Some(0), &json!("healthy")), "{secret}: {said}");
+    }
+    lab.serve.interrupt();
+}
+
+fn rotate_secret(secret: &str) -> String {
+    format!("aws secretsmanager rotate-secret --secret-id {secret}")
 }
 
 /// What the screen shows for PostgreSQL and the API key is typed. There is no client of MySQL to type for, so a driver logs in.

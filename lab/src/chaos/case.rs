@@ -1,8 +1,9 @@
 //! The targets and strategies, and the secrets that a history begins with.
 
 use serde_json::{Value, json};
+use std::time::Duration;
 
-/// A kind of database server, or an issuer of API keys.
+/// A kind of database server, an issuer of API keys, the places that signing keys are published in, or a CA.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Target {
     /// A change is a transaction.
@@ -13,6 +14,10 @@ pub enum Target {
     Mariadb,
     /// An issuer of API keys.
     Issuer,
+    /// Verifiers of tokens, who read published keys.
+    SigningKey,
+    /// Clients of servers with certificates, and the CA that knows an account.
+    Tls,
 }
 
 /// How a credential is replaced.
@@ -47,6 +52,16 @@ pub enum Strategy {
     SetValue,
     /// The function draws a value, and no issuer is asked (`generate`).
     Generate,
+    /// Keys are published in S3.
+    Object,
+    /// Keys are published in a parameter of Systems Manager.
+    Parameter,
+    /// Keys are published in both.
+    TwoPlaces,
+    /// A CA certifies a new key, and ACM gets the certificate.
+    Certificate,
+    /// An account at a CA gets another key.
+    Account,
 }
 
 /// An API key with its id. Not `Debug`.
@@ -80,10 +95,24 @@ pub(super) const ADMIN_CLIENT: &str = "lockstep";
 pub(super) const SECRET: &str = "app";
 pub(super) const SUPERUSER_SECRET: &str = "root";
 pub(super) const SECOND_SECRET: &str = "second";
+/// Where signing keys are published: bucket and key, and a parameter's name.
+pub(super) const OBJECT: &str = "keys/jwks.json";
+pub(super) const PARAMETER: &str = "/app/jwks";
+/// The ACME directory, the hosted zone, the certificate's names, and what ACM calls it.
+pub(super) const DIRECTORY: &str = "https://ca.example/dir";
+pub(super) const ZONE: &str = "Z0LAB";
+pub(super) const TLS_NAMES: [&str; 2] = ["app.example.com", "*.app.example.com"];
+pub(super) const ACM: &str = "arn:aws:acm:us-east-1:000000000000:certificate/lab";
+/// `maxTokenLifetime` and `maxCache` of signing keys.
+pub(super) const LIFETIME: Duration = Duration::from_secs(500);
+pub(super) const MAX_CACHE: Duration = Duration::from_secs(100);
+/// From one rotation of signing keys to the next. It is longer than `maxCache`, and shorter than the time for which a previous key
+/// stays public.
+pub(super) const INTERVAL: Duration = Duration::from_secs(400);
 
 impl Target {
     /// All of them.
-    pub const ALL: [Self; 4] = [Self::Postgres, Self::Mysql, Self::Mariadb, Self::Issuer];
+    pub const ALL: [Self; 6] = [Self::Postgres, Self::Mysql, Self::Mariadb, Self::Issuer, Self::SigningKey, Self::Tls];
 
     /// The name in a secret, in a history and on the command line.
     #[must_use]
@@ -93,6 +122,8 @@ impl Target {
             Self::Mysql => "mysql",
             Self::Mariadb => "mariadb",
             Self::Issuer => "issuer",
+            Self::SigningKey => "signing-key",
+            Self::Tls => "tls",
         }
     }
 
@@ -100,8 +131,9 @@ impl Target {
     #[must_use]
     pub fn strategies(self) -> &'static [Strategy] {
         use Strategy::{
-            AlternatingUsers, CreateRevoke, CreateRevokeNow, CreateStored, DualPassword, DualPasswordDiscard, Generate,
-            NamedUsers, Roll, SetValue, SingleUser, SuperuserRescue, SuperuserSets, SuperuserSetsDiscard,
+            Account, AlternatingUsers, Certificate, CreateRevoke, CreateRevokeNow, CreateStored, DualPassword,
+            DualPasswordDiscard, Generate, NamedUsers, Object, Parameter, Roll, SetValue, SingleUser, SuperuserRescue,
+            SuperuserSets, SuperuserSetsDiscard, TwoPlaces,
         };
         match self {
             Self::Postgres => &[SingleUser, SuperuserRescue, SuperuserSets, AlternatingUsers, NamedUsers],
@@ -110,13 +142,15 @@ impl Target {
             }
             Self::Mariadb => &[SingleUser, SuperuserRescue, SuperuserSets, AlternatingUsers],
             Self::Issuer => &[CreateRevoke, CreateRevokeNow, CreateStored, Roll, SetValue, Generate],
+            Self::SigningKey => &[Object, Parameter, TwoPlaces],
+            Self::Tls => &[Certificate, Account],
         }
     }
 }
 
 impl Strategy {
     /// All of them.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 19] = [
         Self::SingleUser,
         Self::SuperuserRescue,
         Self::SuperuserSets,
@@ -131,6 +165,11 @@ impl Strategy {
         Self::Roll,
         Self::SetValue,
         Self::Generate,
+        Self::Object,
+        Self::Parameter,
+        Self::TwoPlaces,
+        Self::Certificate,
+        Self::Account,
     ];
 
     /// The name in a history and on the command line.
@@ -151,6 +190,11 @@ impl Strategy {
             Self::Roll => "roll",
             Self::SetValue => "set-value",
             Self::Generate => "generate",
+            Self::Object => "s3-object",
+            Self::Parameter => "parameter",
+            Self::TwoPlaces => "two-places",
+            Self::Certificate => "certificate",
+            Self::Account => "account",
         }
     }
 
@@ -168,14 +212,27 @@ impl Strategy {
         matches!(self, Self::CreateRevoke | Self::CreateRevokeNow | Self::CreateStored)
     }
 
-    /// Where a secret has its user or the id of its key, and its password or its key. There may be no id.
+    /// Where keys are published, as the secret names it.
+    fn places(self) -> Vec<String> {
+        let (object, parameter) = (format!("s3://{OBJECT}"), format!("ssm:{PARAMETER}"));
+        match self {
+            Self::Object => vec![object],
+            Self::Parameter => vec![parameter],
+            _ => vec![object, parameter],
+        }
+    }
+
+    /// Where a secret has its user or the id of its key, and its password or its key, as JSON pointers. There may be no id.
     pub(super) fn fields(self) -> (&'static str, &'static str) {
         match self {
-            Self::CreateRevoke | Self::CreateRevokeNow | Self::CreateStored => ("apiKeyId", "apiKey"),
-            Self::Roll => ("apiTokenId", "apiToken"),
-            Self::SetValue => ("clientId", "clientSecret"),
-            Self::Generate => ("", "apiKey"),
-            _ => ("username", "password"),
+            Self::CreateRevoke | Self::CreateRevokeNow | Self::CreateStored => ("/apiKeyId", "/apiKey"),
+            Self::Roll => ("/apiTokenId", "/apiToken"),
+            Self::SetValue => ("/clientId", "/clientSecret"),
+            Self::Generate => ("/", "/apiKey"),
+            Self::Object | Self::Parameter | Self::TwoPlaces => ("/current/kid", "/current/privateKey"),
+            Self::Certificate => ("/fullChain", "/privateKey"),
+            Self::Account => ("/", "/accountKey"),
+            _ => ("/username", "/password"),
         }
     }
 
@@ -189,9 +246,16 @@ impl Case {
     pub(super) fn never_interrupts(self) -> bool {
         match self.strategy {
             Strategy::DualPassword | Strategy::DualPasswordDiscard | Strategy::Generate => true,
+            Strategy::Certificate => true,
+            _ if self.target == Target::SigningKey => true,
             Strategy::SuperuserSets | Strategy::SuperuserSetsDiscard => self.target == Target::Mysql,
             strategy => strategy.is_pair() || strategy.mints(),
         }
+    }
+
+    /// Whether the product acts by the clock, and so has to know the simulated one.
+    pub(super) fn keeps_time(self) -> bool {
+        matches!(self.target, Target::SigningKey | Target::Tls)
     }
 
     /// The case that a text such as `mysql/dual-password+1` names.
@@ -205,7 +269,8 @@ impl Case {
     }
 
     /// The value of the secret before the first rotation. `key` is the key that a person has made at the issuer.
-    pub(super) fn secret(self, key: &Owned) -> Value {
+    /// `roots` are those of the CA, as PEM text.
+    pub(super) fn secret(self, key: &Owned, roots: &str) -> Value {
         let Owned { id, secret } = key;
         let admin = json!({"adminSecretArn": SUPERUSER_SECRET});
         match self.strategy {
@@ -221,6 +286,16 @@ impl Case {
                 json!({"issuer": "auth0", "clientId": id, "clientSecret": secret, "rotation": admin})
             }
             Strategy::Generate => json!({"issuer": "generate", "apiKey": secret}),
+            Strategy::Object | Strategy::Parameter | Strategy::TwoPlaces => json!({
+                "algorithm": "EdDSA", "maxTokenLifetime": LIFETIME.as_secs(), "maxCache": MAX_CACHE.as_secs(),
+                "rotation": {"publish": self.strategy.places()},
+            }),
+            Strategy::Certificate => json!({
+                "directory": DIRECTORY, "names": TLS_NAMES,
+                "rotation": {"accountSecretArn": SUPERUSER_SECRET, "roots": roots, "hostedZoneId": ZONE,
+                    "acmCertificateArn": ACM},
+            }),
+            Strategy::Account => json!({"directory": DIRECTORY}),
             _ => self.database_secret(),
         }
     }
@@ -260,6 +335,7 @@ impl Case {
             Strategy::SetValue => {
                 return json!({"issuer": "auth0", "domain": DOMAIN, "clientId": ADMIN_CLIENT, "clientSecret": password});
             }
+            Strategy::Certificate => return json!({"directory": DIRECTORY, "accountKey": password}),
             _ => {}
         }
         json!({

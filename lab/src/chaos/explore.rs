@@ -196,15 +196,26 @@ fn suffers(kind: Kind, fault: Fault, first: u32) -> bool {
 fn is_possible(history: &History, act: Act) -> bool {
     let case = history.case;
     let strategy = case.strategy;
+    let is_database = matches!(case.target, Target::Postgres | Target::Mysql | Target::Mariadb);
     match act {
         Act::Restore => history.events.iter().any(|event| event.what == What::Act(Act::Delete)),
         Act::RevokeKey | Act::RevokePendingKey => strategy.mints() || strategy == Strategy::Roll,
         Act::ChangeKey => matches!(strategy, Strategy::Roll | Strategy::SetValue),
-        Act::RotateAdmin => case.target == Target::Issuer && strategy != Strategy::Generate,
-        Act::RestoreDatabase | Act::ChangePassword | Act::DropCurrentUser => case.target != Target::Issuer,
+        Act::RotateAdmin => {
+            strategy == Strategy::Certificate || case.target == Target::Issuer && strategy != Strategy::Generate
+        }
+        Act::RestoreDatabase | Act::ChangePassword | Act::DropCurrentUser => is_database,
         Act::DropBase | Act::DropClone => strategy.is_pair(),
         Act::RotateSuperuser => strategy.has_superuser(),
-        Act::RestoreOlderDatabase => case.target != Target::Issuer && case.before > 0,
+        Act::RestoreOlderDatabase => is_database && case.before > 0,
+        Act::LeakCurrent
+        | Act::LeakNext
+        | Act::DropPublished
+        | Act::EmptyPublished
+        | Act::DeletePublished
+        | Act::AddPublished => case.target == Target::SigningKey,
+        Act::ClearTxt => strategy == Strategy::Certificate,
+        Act::DailyLook => matches!(case.target, Target::SigningKey | Target::Tls),
         _ => true,
     }
 }

@@ -84,6 +84,22 @@ pub enum Act {
     ChangeKey,
     /// The issuer's administrator gets another credential, in its secret, too.
     RotateAdmin,
+    /// The key that signs has leaked, and the secret says so.
+    LeakCurrent,
+    /// The next key has leaked, and the secret says so.
+    LeakNext,
+    /// The key that signs is removed from the first place.
+    DropPublished,
+    /// All keys are removed from the first place.
+    EmptyPublished,
+    /// The first place's set is deleted.
+    DeletePublished,
+    /// A key of somebody else is added to the first place.
+    AddPublished,
+    /// All TXT values at the names are removed.
+    ClearTxt,
+    /// The daily look comes. A schedule does that, and no person.
+    DailyLook,
 }
 
 /// A fault or an act.
@@ -128,7 +144,7 @@ const FAULTS: [(Fault, &str); 12] = [
     (Fault::HeldUp, "held-up"),
 ];
 
-const ACTS: [(Act, &str); 23] = [
+const ACTS: [(Act, &str); 31] = [
     (Act::StripPending, "strip-pending"),
     (Act::Cancel, "cancel"),
     (Act::Rotate, "rotate"),
@@ -152,6 +168,14 @@ const ACTS: [(Act, &str); 23] = [
     (Act::RevokePendingKey, "revoke-pending-key"),
     (Act::ChangeKey, "change-key"),
     (Act::RotateAdmin, "rotate-admin"),
+    (Act::LeakCurrent, "leak-current"),
+    (Act::LeakNext, "leak-next"),
+    (Act::DropPublished, "drop-published"),
+    (Act::EmptyPublished, "empty-published"),
+    (Act::DeletePublished, "delete-published"),
+    (Act::AddPublished, "add-published"),
+    (Act::ClearTxt, "clear-txt"),
+    (Act::DailyLook, "daily-look"),
 ];
 
 impl Fault {
@@ -179,6 +203,9 @@ impl Act {
                 | Self::RevokeKey
                 | Self::RevokePendingKey
                 | Self::ChangeKey
+                | Self::DropPublished
+                | Self::EmptyPublished
+                | Self::DeletePublished
         )
     }
 }

@@ -6,6 +6,8 @@ use super::case::{
 use super::history::Act;
 use super::issuer::Issuer;
 use super::labels::Labels;
+use super::pki::Pki;
+use super::places::Places;
 use super::server::{Server, User, Users};
 
 use crate::secretsmanager::Service;
@@ -34,7 +36,12 @@ struct Credential {
 pub(super) enum Outside<'a> {
     Server(&'a Server),
     Issuer(&'a Issuer),
+    Places(&'a Places),
+    Pki(&'a Pki),
 }
+
+/// Everything that credentials open.
+pub(super) type All<'a> = (&'a Server, &'a Issuer, &'a Places, &'a Pki);
 
 /// Who is there besides what belongs to the tested secret.
 #[derive(PartialEq, Eq)]
@@ -44,8 +51,13 @@ enum Others {
 }
 
 impl<'a> Outside<'a> {
-    pub(super) fn of(case: Case, server: &'a Server, issuer: &'a Issuer) -> Self {
-        if case.target == Target::Issuer { Self::Issuer(issuer) } else { Self::Server(server) }
+    pub(super) fn of(case: Case, (server, issuer, places, pki): All<'a>) -> Self {
+        match case.target {
+            Target::Postgres | Target::Mysql | Target::Mariadb => Self::Server(server),
+            Target::Issuer => Self::Issuer(issuer),
+            Target::SigningKey => Self::Places(places),
+            Target::Tls => Self::Pki(pki),
+        }
     }
 
     /// Whether the credential works.
@@ -53,6 +65,8 @@ impl<'a> Outside<'a> {
         match self {
             Self::Server(server) => server.opens(user, password),
             Self::Issuer(issuer) => issuer.opens(user, password),
+            Self::Places(places) => places.open(user),
+            Self::Pki(pki) => pki.open(user, password),
         }
     }
 
@@ -60,6 +74,8 @@ impl<'a> Outside<'a> {
         match self {
             Self::Server(server) => server.changes,
             Self::Issuer(issuer) => issuer.changes(),
+            Self::Places(places) => places.changes(),
+            Self::Pki(pki) => pki.changes(),
         }
     }
 
@@ -70,6 +86,8 @@ impl<'a> Outside<'a> {
                 Others::Users(others.map(|(name, user)| (name.clone(), user.clone())).collect())
             }
             Self::Issuer(issuer) => Others::Keys(issuer.living().1),
+            Self::Places(places) => Others::Keys(places.strangers()),
+            Self::Pki(pki) => Others::Keys(pki.strangers()),
         }
     }
 }
@@ -141,6 +159,8 @@ pub(super) struct Judge {
     /// Whether the last step that called the rotation done said that old credentials have ended.
     retired: bool,
     seen: Option<(u64, Labels)>,
+    /// The user, or the chain of a certificate, in AWSCURRENT.
+    current_user: String,
     versions: BTreeMap<String, Credential>,
     lost: BTreeSet<String>,
     strangers: Option<Others>,
@@ -172,6 +192,7 @@ impl Judge {
             late: false,
             retired: true,
             seen: None,
+            current_user: String::new(),
             versions: BTreeMap::new(),
             lost: BTreeSet::new(),
             strangers: None,
@@ -203,6 +224,11 @@ impl Judge {
         }
     }
 
+    /// Whether a person has done something since then.
+    pub(super) fn acted_since(&self, began: u32) -> bool {
+        self.acted_at.is_some_and(|at| at >= began)
+    }
+
     /// The next answer is outdated. After a person's act it may hide that.
     pub(super) fn answered_late(&mut self, call: u32) {
         self.misled_at = self.acted_at.map(|_| call).or(self.misled_at);
@@ -220,11 +246,16 @@ impl Judge {
         // A version without a value can get one later.
         let Some(bytes) = service.value(secret, id) else { return Credential::default() };
         let value: Value = serde_json::from_slice(&bytes).unwrap_or_default();
-        let text = |key: &str| value.get(key).and_then(Value::as_str).unwrap_or_default().to_owned();
+        let text = |key: &str| value.pointer(key).and_then(Value::as_str).unwrap_or_default().to_owned();
         let (user, password) = self.case.strategy.fields();
         let read = Credential { user: text(user), password: text(password), note: value.get("note").is_some() };
         self.versions.insert(id.to_owned(), read.clone());
         read
+    }
+
+    /// The user in AWSCURRENT at the last look, or the chain of its certificate.
+    pub(super) fn current_user(&self) -> String {
+        self.current_user.clone()
     }
 
     /// Whether the target has changed since the last look.
@@ -242,9 +273,12 @@ impl Judge {
         self.seen = Some((outside.changes(), labels.clone()));
         labels.filled.iter().for_each(|id| drop(self.credential(service, SECRET, id)));
         let current = labels.holder(CURRENT).map(|id| self.credential(service, SECRET, id)).unwrap_or_default();
+        current.user.clone_into(&mut self.current_user);
         let pending = labels.holder(PENDING).filter(|id| labels.filled.contains(*id));
         let pending = pending.map(|id| self.credential(service, SECRET, id));
-        let open = outside.opens(&current.user, &current.password);
+        // A person may make a version current that has no value yet.
+        let is_filled = labels.holder(CURRENT).is_some_and(|id| labels.filled.contains(id));
+        let open = is_filled && outside.opens(&current.user, &current.password);
         if self.open && !open && !by_person && !self.raced(began) {
             // The value that a roll makes exists before it is stored.
             let covered = self.case.strategy == Strategy::Roll
@@ -303,6 +337,11 @@ impl Judge {
                 lost.insert(password);
             }
         }
+        if let Outside::Pki(pki) = outside
+            && pki.has_lost(self.versions.values().map(|version| version.password.as_str()))
+        {
+            lost.insert("an account's key".to_owned());
+        }
         if !by_person && lost.iter().any(|password| !self.lost.contains(password)) {
             self.violated("lost", "a credential that opens the target is in no version");
         }
@@ -320,7 +359,7 @@ impl Judge {
             Outside::Issuer(issuer) if self.case.strategy == Strategy::SetValue => {
                 issuer.living().0.into_iter().map(|Owned { id, secret }| (id, secret)).collect()
             }
-            Outside::Issuer(_) => Vec::new(),
+            Outside::Issuer(_) | Outside::Places(_) | Outside::Pki(_) => Vec::new(),
         }
     }
 
@@ -330,7 +369,7 @@ impl Judge {
         labels.keys().any(|id| {
             let bytes = service.value(SECOND_SECRET, id).unwrap_or_default();
             let value: Value = serde_json::from_slice(&bytes).unwrap_or_default();
-            let is = |field: &str, wanted: &str| value.get(field).is_some_and(|it| it == wanted);
+            let is = |field: &str, wanted: &str| value.pointer(field).is_some_and(|it| it == wanted);
             is(user_field, user) && is(password_field, password)
         })
     }
@@ -352,6 +391,11 @@ impl Judge {
             Ok(_) => format!("{report:?}"),
             Err(error) => format!("{report:?} {error}"),
         };
+        self.printed(&text);
+    }
+
+    /// The same in a text.
+    pub(super) fn printed(&mut self, text: &str) {
         let fixed = [FIRST_PASSWORD, SUPERUSER_PASSWORD, STRANGER_PASSWORD];
         let made = self.versions.values().map(|version| version.password.as_str());
         let given = self.secrets.iter().map(String::as_str);

@@ -1,10 +1,14 @@
 //! What people do, and what they do when they follow an error's advice.
 
+use super::by_hand::{
+    add_note, call, credential, current, document, labelled, move_current, put, strip_pending, unlabelled,
+};
 use super::case::{CLONE, SECOND_SECRET, SECRET, SUPERUSER, SUPERUSER_SECRET, Strategy, Target, USER};
 use super::history::Act;
 use super::judge::Outside;
+use super::person_keys;
 use super::server::{PRIVILEGES, User};
-use super::world::{World, rotate_beside};
+use super::world::{World, look_beside, rotate_beside};
 use rotation::protocol::label::{CURRENT, PENDING, PREVIOUS};
 use rotation::{Code, Error, Fact};
 use serde_json::{Value, json};
@@ -12,6 +16,9 @@ use std::sync::Arc;
 
 /// Carries out an act. An act that is not possible at the moment changes nothing.
 pub(super) async fn act(world: &Arc<World>, act: Act) {
+    if act == Act::DailyLook {
+        return look_beside(world).await;
+    }
     world.inner().judge.person_acts(act);
     match act {
         Act::StripPending => strip_pending(world).await,
@@ -50,82 +57,17 @@ pub(super) async fn act(world: &Arc<World>, act: Act) {
         Act::RevokePendingKey => revoke(world, PENDING),
         Act::ChangeKey => drop(change_key(world)),
         Act::RotateAdmin => rotate_admin(world).await,
+        Act::LeakCurrent => person_keys::leak(world, "current").await,
+        Act::LeakNext => person_keys::leak(world, "next").await,
+        Act::DropPublished => person_keys::drop_published(world),
+        Act::EmptyPublished => person_keys::empty_published(world),
+        Act::DeletePublished => person_keys::delete_published(world),
+        Act::AddPublished => person_keys::add_published(world),
+        Act::ClearTxt => world.inner().pki.clear_values(),
+        Act::DailyLook => {}
     }
     world.judge(true);
     world.inner().judge.person_acted();
-}
-
-/// Returns whether the service did it.
-async fn call(world: &World, operation: &str, body: Value) -> bool {
-    let done = world.service(operation, body).await;
-    if let Err(code) = &done {
-        world.note(|| format!("      {operation}: {code}"));
-    }
-    done.is_ok()
-}
-
-fn labelled(world: &World, label: &str) -> Option<String> {
-    world.labels(SECRET).holder(label).map(str::to_owned)
-}
-
-/// The newest version that has a value and no label.
-fn unlabelled(world: &World) -> Option<String> {
-    let labels = world.labels(SECRET);
-    labels.of.iter().rev().find(|(id, of)| of.is_empty() && labels.filled.contains(*id)).map(|(id, _)| id.clone())
-}
-
-async fn strip_pending(world: &World) {
-    if let Some(pending) = labelled(world, PENDING) {
-        let body = json!({"SecretId": SECRET, "VersionStage": PENDING, "RemoveFromVersionId": pending});
-        call(world, "UpdateSecretVersionStage", body).await;
-    }
-}
-
-async fn move_current(world: &World, to: impl FnOnce(&World) -> Option<String>) {
-    let (from, to) = (labelled(world, CURRENT), to(world));
-    if let (Some(from), Some(to)) = (from, to)
-        && from != to
-    {
-        let body =
-            json!({"SecretId": SECRET, "VersionStage": CURRENT, "MoveToVersionId": to, "RemoveFromVersionId": from});
-        call(world, "UpdateSecretVersionStage", body).await;
-    }
-}
-
-/// The document of the version with this label.
-pub(super) fn document(world: &World, label: &str) -> Option<serde_json::Map<String, Value>> {
-    let id = labelled(world, label)?;
-    let bytes = world.service.value(SECRET, &id)?;
-    match serde_json::from_slice(&bytes) {
-        Ok(Value::Object(document)) => Some(document),
-        _ => None,
-    }
-}
-
-/// User and password, or id and key, of the version with this label.
-fn credential(world: &World, label: &str) -> Option<(String, String)> {
-    let document = document(world, label)?;
-    let text = |key: &str| document.get(key).and_then(Value::as_str).map(str::to_owned);
-    let (user, password) = world.case.strategy.fields();
-    Some((text(user)?, text(password)?))
-}
-
-fn current(world: &World) -> Option<(String, String)> {
-    credential(world, CURRENT)
-}
-
-fn add_note(document: &mut serde_json::Map<String, Value>) {
-    document.insert("note".to_owned(), json!("kept by hand"));
-}
-
-/// Stores the current document, changed, under a label. Returns whether that was possible.
-async fn put(world: &World, label: &str, edit: impl FnOnce(&mut serde_json::Map<String, Value>)) -> bool {
-    let Some(mut document) = document(world, CURRENT) else { return false };
-    edit(&mut document);
-    let text = Value::Object(document).to_string();
-    let body = json!({"SecretId": SECRET, "ClientRequestToken": world.token(), "SecretString": text,
-        "VersionStages": [label]});
-    call(world, "PutSecretValue", body).await
 }
 
 fn restore_database(world: &World, back: usize) {
@@ -175,6 +117,10 @@ fn change_key(world: &World) -> Option<String> {
 }
 
 async fn rotate_admin(world: &World) {
+    if world.case.target == Target::Tls {
+        let key = world.inner().pki.register();
+        return store_superuser(world, &key).await;
+    }
     let credential = format!("labadmin_{}", world.token());
     world.inner().issuer.replace_admin(&credential);
     store_superuser(world, &credential).await;
@@ -184,6 +130,7 @@ async fn rotate_admin(world: &World) {
 async fn store_working_key(world: &World) -> Option<&'static str> {
     let changed = change_key(world);
     let (id_field, field) = world.case.strategy.fields();
+    let (id_field, field) = (id_field.trim_start_matches('/'), field.trim_start_matches('/'));
     let issuer = world.inner().issuer.clone();
     put(world, CURRENT, |document| {
         let value = changed.unwrap_or_else(|| {
@@ -209,6 +156,15 @@ async fn rotate_second(world: &Arc<World>) {
 /// Follows an error's advice, as far as it says more than to rotate again. Returns what was done.
 pub(super) async fn follow(world: &Arc<World>, error: &Error) -> Option<&'static str> {
     match error.code() {
+        Code::TooSoon => Some("nobody does anything for a while"),
+        Code::PublishedSetChanged if world.case.target == Target::SigningKey => {
+            let _ = world.look().await;
+            Some("the daily look is invoked")
+        }
+        Code::OutletTaken => {
+            person_keys::delete_published(world);
+            Some("what is in the place is deleted")
+        }
         Code::KeyUnproven => store_working_key(world).await,
         Code::KeySuperseded => {
             strip_pending(world).await;
@@ -226,6 +182,10 @@ pub(super) async fn follow(world: &Arc<World>, error: &Error) -> Option<&'static
             let admin = world.inner().issuer.admin();
             store_superuser(world, &admin).await;
             Some("the admin's secret is corrected")
+        }
+        Code::LockedOut | Code::CurrentRejected if world.case.strategy == Strategy::Account => {
+            put(world, CURRENT, |document| drop(document.remove("accountKey"))).await;
+            Some("accountKey is removed, and the next rotation registers another account")
         }
         Code::LockedOut | Code::CurrentRejected if world.case.target == Target::Issuer => {
             store_working_key(world).await
@@ -297,7 +257,7 @@ pub(super) async fn heed(world: &Arc<World>) -> Option<&'static str> {
 pub(super) async fn unstick(world: &Arc<World>) -> Option<&'static str> {
     let in_effect = credential(world, PENDING).is_some_and(|(user, password)| {
         let inner = world.inner();
-        Outside::of(world.case, &inner.server, &inner.issuer).opens(&user, &password)
+        Outside::of(world.case, inner.outside()).opens(&user, &password)
     });
     if in_effect {
         move_current(world, |world| labelled(world, PENDING)).await;

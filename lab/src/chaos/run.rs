@@ -1,6 +1,7 @@
 //! One history from its beginning to its judgement.
 
-use super::case::{Case, Owned, SECRET, SUPERUSER_PASSWORD, SUPERUSER_SECRET, Strategy, Target};
+use super::ca::Ca;
+use super::case::{Case, LIFETIME, MAX_CACHE, Owned, SECRET, SUPERUSER_PASSWORD, SUPERUSER_SECRET, Strategy, Target};
 use super::history::History;
 use super::judge::{Outside, Violation};
 use super::labels::Labels;
@@ -67,7 +68,7 @@ pub(super) async fn run(history: &History, verbose: bool, mutation: Option<Mutat
         violations: std::mem::take(&mut inner.judge.violations),
         journal: std::mem::take(&mut inner.journal),
         stated,
-        at_limit: inner.judge.at_limit,
+        at_limit: inner.judge.at_limit || inner.verifiers.at_limit,
         window: inner.judge.longest_window,
         calls: std::mem::take(&mut inner.names),
     };
@@ -84,8 +85,13 @@ fn broken(what: &str) -> Judged {
 /// Makes the secrets, and completes the rotations before the tested one.
 async fn begin(world: &Arc<World>, case: Case) -> Result<(), String> {
     let issuer = world.inner().issuer.clone();
-    let admin = if case.target == Target::Issuer { issuer.admin() } else { SUPERUSER_PASSWORD.to_owned() };
-    for (name, value) in [(SUPERUSER_SECRET, case.superuser(&admin)), (SECRET, case.secret(issuer.first()))] {
+    let admin = match (case.target, case.strategy) {
+        (Target::Issuer, _) => issuer.admin(),
+        (_, Strategy::Certificate) => world.inner().pki.register(),
+        _ => SUPERUSER_PASSWORD.to_owned(),
+    };
+    let secret = case.secret(issuer.first(), &Ca::root());
+    for (name, value) in [(SUPERUSER_SECRET, case.superuser(&admin)), (SECRET, secret)] {
         let body = json!({"Name": name, "SecretString": value.to_string(), "ClientRequestToken": world.token()});
         world.service("CreateSecret", body).await?;
     }
@@ -139,8 +145,20 @@ async fn live(world: &Arc<World>) -> Option<String> {
     let stated = if well { None } else { advise(world).await };
     if well || stated.is_some() {
         afterwards(world).await;
+        if world.case.target == Target::SigningKey {
+            after_their_time(world).await;
+        }
     }
     stated
+}
+
+/// The daily look, once the time of all keys is over that signed before AWSCURRENT's.
+async fn after_their_time(world: &Arc<World>) {
+    world.time.pass(LIFETIME + MAX_CACHE);
+    let _ = world.look().await;
+    let mut inner = world.inner();
+    let Inner { judge, verifiers, places, .. } = &mut *inner;
+    verifiers.at_the_end(places).into_iter().for_each(|(kind, what)| judge.violated(kind, what));
 }
 
 /// Delivers the steps of the tested rotation once more, until one fails, as the service does after a failure.
@@ -159,8 +177,8 @@ async fn repeat(world: &Arc<World>) {
 fn look_for_survivors(world: &World) {
     let labels = world.labels(SECRET);
     let mut inner = world.inner();
-    let Inner { judge, server, issuer, .. } = &mut *inner;
-    judge.look_for_survivors(Outside::of(world.case, server, issuer), &labels);
+    let Inner { judge, server, issuer, places, pki, .. } = &mut *inner;
+    judge.look_for_survivors(Outside::of(world.case, (server, issuer, places, pki)), &labels);
 }
 
 /// Follows the advice of the errors that rotations end in.
@@ -169,7 +187,7 @@ async fn advise(world: &Arc<World>) -> Option<String> {
     let created_at_once = world.inner().judge.created_at_once;
     let unlabelled = {
         let inner = world.inner();
-        inner.judge.is_unlabelled(Outside::of(world.case, &inner.server, &inner.issuer), &labels)
+        inner.judge.is_unlabelled(Outside::of(world.case, inner.outside()), &labels)
     };
     let mut codes: Vec<&'static str> = Vec::new();
     let (mut healed, mut by_runbook) = (false, false);
@@ -239,7 +257,10 @@ impl State {
     fn of(world: &World) -> Self {
         let labels = world.labels(SECRET);
         let inner = world.inner();
-        Self { users: inner.server.users.clone(), keys: inner.issuer.living().0, labels }
+        let mut keys = inner.issuer.living().0;
+        keys.extend(inner.places.living());
+        keys.extend(inner.pki.living());
+        Self { users: inner.server.users.clone(), keys, labels }
     }
 
     /// A completed step, delivered again, may end what is superseded: an earlier run was kept from it.

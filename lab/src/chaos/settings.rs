@@ -19,6 +19,7 @@ pub(super) struct Settings {
     pub(super) database: rotation::database::Settings,
     pub(super) api_key: api_key::settings::Settings,
     pub(super) sources: Arc<Sources>,
+    pub(super) tls: tls::settings::Settings,
 }
 
 impl Settings {
@@ -36,6 +37,7 @@ impl Settings {
         Ok(Self {
             database: rotation::database::Settings::read(&environment, "")?,
             api_key: api_key::settings::Settings::read(&environment)?,
+            tls: tls::settings::Settings::read(&environment)?,
             sources: Arc::new(Sources::new(&DESCRIPTIONS.map(str::to_owned), None)?),
         })
     }

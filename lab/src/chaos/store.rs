@@ -1,5 +1,6 @@
 //! The product's store over the lab's Secrets Manager, in process.
 
+use super::case::SECRET;
 use super::labels::Labels;
 use super::world::{Kind, Process, Verdict, World, name_of};
 use async_trait::async_trait;
@@ -80,6 +81,11 @@ fn outdated(world: &World, secret: &str, select: VersionSelector<'_>) -> Option<
     log.iter().map(|labels| found(labels, select)).find(|before| *before != now).unwrap_or(now)
 }
 
+/// A date, where the product acts by it.
+fn date(world: &World, described: &Value, name: &str) -> Option<Duration> {
+    described.get(name).and_then(Value::as_f64).filter(|_| world.case.keeps_time()).map(Duration::from_secs_f64)
+}
+
 /// The labels before their last change, as DescribeSecret shows them.
 fn earlier(world: &World, secret: &str) -> Option<HashMap<String, Vec<String>>> {
     let log = world.earlier_labels(secret);
@@ -117,6 +123,8 @@ impl SecretStore for Store {
             rotation_enabled: answer.get("RotationEnabled").and_then(Value::as_bool),
             labels: labels.unwrap_or_default(),
             arn: answer.get("ARN").and_then(Value::as_str).map(str::to_owned),
+            last_rotated: date(&world, &answer, "LastRotatedDate"),
+            last_changed: date(&world, &answer, "LastChangedDate"),
             ..Description::default()
         })
     }
@@ -223,6 +231,28 @@ impl SecretStore for Store {
     }
 
     async fn served(&self, _: &str, _: Deadline) -> Result<Vec<RotatedSecret>> {
-        Ok(Vec::new())
+        let pass = self.0.enter("ListSecrets", Kind::Read, "").await?;
+        match pass.verdict {
+            Verdict::TimeOut | Verdict::ReplyLost => return Err(unavailable("ListSecrets")),
+            Verdict::Throttle => return Err(throttled("ListSecrets")),
+            _ => {}
+        }
+        let world = self.0.world()?;
+        let answer = self.read(&world, "DescribeSecret", json!({"SecretId": SECRET})).await.unwrap_or_default();
+        let labels = match pass.verdict {
+            Verdict::Stale => earlier(&world, SECRET),
+            _ => answer.get("VersionIdsToStages").cloned().and_then(|labels| serde_json::from_value(labels).ok()),
+        };
+        self.0.leave(pass).await;
+        let arn = answer.get("ARN").and_then(Value::as_str).filter(|_| answer.get("DeletedDate").is_none());
+        let served = arn.map(|arn| RotatedSecret {
+            arn: arn.to_owned(),
+            rotation_enabled: answer.get("RotationEnabled").and_then(Value::as_bool) == Some(true),
+            labels: labels.unwrap_or_default(),
+            last_rotated: date(&world, &answer, "LastRotatedDate"),
+            last_changed: date(&world, &answer, "LastChangedDate"),
+            ..RotatedSecret::default()
+        });
+        Ok(served.into_iter().collect())
     }
 }

@@ -3,25 +3,30 @@
 //! One thread runs it in virtual time, so each run of a history takes the same course. Passwords come from the product's own
 //! generator. Nothing is decided by them.
 
-use super::case::{Case, SECRET};
+use super::case::{Case, INTERVAL, SECRET, Strategy, Target};
 use super::history::{Act, Event as Planned, Fault, What};
 use super::issuer::Issuer;
-use super::judge::{At, Judge, Outside};
+use super::judge::{All, At, Judge, Outside};
 use super::labels::Labels;
+use super::pki::Pki;
+use super::places::Places;
 use super::server::{Server, Users};
 use super::settings::Settings;
+use super::time::Time;
+use super::verifiers::{Moment, Verifiers};
 use crate::secretsmanager::{Consistency, Invocation, Invoker, Options, Service};
 use rotation::clock::Deadline;
 use rotation::protocol::event::{Event, Step};
+use rotation::protocol::label::CURRENT;
+use rotation::protocol::watch::Watched;
 use rotation::protocol::{Outcome, StepReport};
 use rotation::{Code, Error, Fact};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 use tokio::sync::{Notify, oneshot};
 use tokio::task::JoinHandle;
 
@@ -31,12 +36,19 @@ const TIMEOUT: Duration = Duration::from_secs(900);
 /// pauses of a step, and shorter than a wait for a lock.
 const TOGETHER: Duration = Duration::from_secs(3);
 
+/// How long a call takes, where the product acts by the clock.
+const CALL: Duration = Duration::from_secs(1);
+
+/// The step of the daily look.
+const LOOK: &str = "watch";
+
 pub(super) const FUNCTION: &str = "arn:aws:lambda:us-east-1:000000000000:function:rotation";
 
 /// The world of one history.
 pub(super) struct World {
     pub(super) case: Case,
     pub(super) service: Service,
+    pub(super) time: Arc<Time>,
     settings: Arc<Settings>,
     verbose: bool,
     pub(super) mutation: Option<Mutation>,
@@ -61,6 +73,9 @@ pub enum Mutation {
 pub(super) struct Inner {
     pub(super) server: Server,
     pub(super) issuer: Issuer,
+    pub(super) places: Places,
+    pub(super) pki: Pki,
+    pub(super) verifiers: Verifiers,
     /// The server as it was before the tested rotation, and before the one before that.
     pub(super) snapshots: Vec<Users>,
     pub(super) judge: Judge,
@@ -93,6 +108,12 @@ pub(super) enum Kind {
     Ask,
     /// A request to an issuer that may change something.
     Order,
+    /// A read of an AWS service that is strongly consistent.
+    Get,
+    /// A write to an AWS service that is strongly consistent.
+    Put,
+    /// A signed request to a CA that may change something. Its nonce lets it arrive once only.
+    Signed,
 }
 
 impl Kind {
@@ -101,12 +122,14 @@ impl Kind {
         match fault {
             Fault::CrashBefore | Fault::TimeOut | Fault::HeldUp | Fault::AtOnce => true,
             // A read without a reply is a read that timed out, and after it nothing has changed.
-            Fault::CrashAfter | Fault::ReplyLost => matches!(self, Self::Write | Self::Session | Self::Order),
-            Fault::BadGateway => matches!(self, Self::Ask | Self::Order),
-            Fault::Throttle => matches!(self, Self::Read | Self::Write | Self::Ask | Self::Order),
+            Fault::CrashAfter | Fault::ReplyLost => {
+                matches!(self, Self::Write | Self::Session | Self::Order | Self::Put | Self::Signed)
+            }
+            Fault::BadGateway => matches!(self, Self::Ask | Self::Order | Self::Signed),
+            Fault::Throttle => !matches!(self, Self::Connect | Self::Session),
             Fault::ReadOnly => self == Self::Session,
             Fault::StaleRead => matches!(self, Self::Read | Self::Ask),
-            Fault::SentTwice => matches!(self, Self::Write | Self::Order),
+            Fault::SentTwice => matches!(self, Self::Write | Self::Order | Self::Put),
             Fault::DeliveredTwice => first,
         }
     }
@@ -116,7 +139,7 @@ impl Kind {
 struct Held {
     release: Arc<Notify>,
     process: Arc<Process>,
-    task: JoinHandle<StepReport>,
+    task: JoinHandle<Result<(), String>>,
 }
 
 /// The product's four steps over the simulated seams.
@@ -124,6 +147,18 @@ pub(super) trait Steps: Send + Sync {
     /// Carries out one step.
     fn run<'a>(&'a self, event: &'a Event, deadline: Deadline)
     -> Pin<Box<dyn Future<Output = StepReport> + Send + 'a>>;
+
+    /// Looks at all secrets, as once a day.
+    fn look<'a>(&'a self, deadline: Deadline) -> Pin<Box<dyn Future<Output = Looked> + Send + 'a>>;
+}
+
+/// How a daily look ended.
+pub(super) type Looked = Result<Watched, Error>;
+
+/// What an invocation is asked for.
+enum Work {
+    Step(Event),
+    Look,
 }
 
 /// A person who acts.
@@ -221,14 +256,12 @@ impl World {
         mutation: Option<Mutation>,
         hooks: Hooks,
     ) -> Result<Arc<Self>, Error> {
-        // Each look is a millisecond later, so that versions have an order.
-        let looks = AtomicU64::new(0);
-        let clock = move || {
-            let since =
-                Duration::from_secs(1_700_000_000) + Duration::from_millis(looks.fetch_add(1, Ordering::Relaxed));
-            SystemTime::UNIX_EPOCH + since
+        let time = Arc::new(Time::new(case.keeps_time()));
+        let clock = {
+            let time = time.clone();
+            Arc::new(move || time.look())
         };
-        let service = Service::new(Options { seed: Some(1), clock: Arc::new(clock), ..Options::default() });
+        let service = Service::new(Options { seed: Some(1), clock, ..Options::default() });
         let settings = Settings::shared()?;
         let issuer = Issuer::new(case.strategy);
         let inner = Inner {
@@ -236,6 +269,9 @@ impl World {
             snapshots: Vec::new(),
             judge: Judge::new(case, [issuer.admin(), issuer.first().secret.clone()]),
             issuer,
+            places: Places::new(case.strategy),
+            pki: Pki::new(case.strategy, time.clone()),
+            verifiers: Verifiers::default(),
             last_error: None,
             tested: None,
             journal: Vec::new(),
@@ -249,7 +285,8 @@ impl World {
             held: Vec::new(),
             background: Vec::new(),
         };
-        let world = Arc::new(Self { case, service, settings, verbose, mutation, hooks, inner: Mutex::new(inner) });
+        let world =
+            Arc::new(Self { case, service, time, settings, verbose, mutation, hooks, inner: Mutex::new(inner) });
         world.service.set_invoker(Arc::new(Function(Arc::downgrade(&world))));
         Ok(world)
     }
@@ -315,13 +352,21 @@ impl World {
     fn judge_call(&self, by_person: bool, call: Option<u32>, began: u32, asked: u32) {
         let labels = self.labels(SECRET);
         let mut inner = self.inner();
-        let Inner { judge, server, issuer, calls, .. } = &mut *inner;
-        judge.look(
-            &self.service,
-            Outside::of(self.case, server, issuer),
-            &labels,
-            At { calls: *calls, call: call.unwrap_or(*calls), began, asked, by_person },
-        );
+        let Inner { judge, server, issuer, places, pki, verifiers, calls, .. } = &mut *inner;
+        let outside = Outside::of(self.case, (server, issuer, places, pki));
+        let at = At { calls: *calls, call: call.unwrap_or(*calls), began, asked, by_person };
+        judge.look(&self.service, outside, &labels, at);
+        if self.case.strategy == Strategy::Certificate {
+            pki.look(began);
+        }
+        if self.case.target == Target::SigningKey {
+            let current = labels.holder(CURRENT);
+            let value = current.and_then(|id| self.service.value(SECRET, id));
+            let version = current.zip(value.as_deref());
+            let moment = Moment { now: self.time.now(), by_person, acted: judge.acted_since(began), began };
+            let seen = verifiers.look(places, version, moment);
+            seen.into_iter().for_each(|(kind, what)| judge.violated(kind, what));
+        }
     }
 
     /// A new process of the function.
@@ -342,15 +387,28 @@ impl World {
         payload: Value,
     ) -> Pin<Box<dyn Future<Output = Result<(), String>> + Send + '_>> {
         Box::pin(async move {
-            let event = Event::parse(&payload).map_err(|error| error.to_string())?;
+            let is_look = payload.get("Step").is_some_and(|step| step == LOOK);
+            let work = if is_look {
+                Work::Look
+            } else {
+                Work::Step(Event::parse(&payload).map_err(|error| error.to_string())?)
+            };
             let lambda = self.inner().warm.take().unwrap_or_else(|| self.lambda());
             let process = lambda.process.clone();
-            let tracked = name_of(&event.secret) == SECRET;
-            let label = format!("{}/{}", event.step, event.token.get(32..).unwrap_or_default());
+            let (tracked, label) = match &work {
+                Work::Step(event) => {
+                    let label = format!("{}/{}", event.step, event.token.get(32..).unwrap_or_default());
+                    (name_of(&event.secret) == SECRET, label)
+                }
+                Work::Look => (true, LOOK.to_owned()),
+            };
             self.note(|| format!("      {label} begins"));
             let began = {
                 let mut inner = self.inner();
-                if tracked && inner.armed {
+                if let Work::Step(event) = &work
+                    && tracked
+                    && inner.armed
+                {
                     inner.tested.get_or_insert_with(|| event.token.clone());
                 }
                 inner.calls
@@ -359,12 +417,22 @@ impl World {
             let world = self.clone();
             let task = tokio::spawn(async move {
                 let deadline = Deadline::after(TIMEOUT);
-                let report = lambda.steps.run(&event, deadline).await;
-                if tracked {
-                    world.reported(&event, &report, began);
-                }
+                let ended = match work {
+                    Work::Step(event) => {
+                        let report = lambda.steps.run(&event, deadline).await;
+                        if tracked {
+                            world.reported(&event, &report, began);
+                        }
+                        report.outcome.map(drop).map_err(|error| error.code().to_string())
+                    }
+                    Work::Look => {
+                        let looked = lambda.steps.look(deadline).await;
+                        world.looked(&looked, began);
+                        looked.map(drop).map_err(|error| error.code().to_string())
+                    }
+                };
                 world.inner().warm = Some(lambda);
-                report
+                ended
             });
             let ended = self.watch(&process, task, ended).await;
             if process.state().again {
@@ -379,14 +447,12 @@ impl World {
     async fn watch(
         &self,
         process: &Arc<Process>,
-        mut task: JoinHandle<StepReport>,
+        mut task: JoinHandle<Result<(), String>>,
         ended: oneshot::Receiver<End>,
     ) -> Result<(), String> {
         let end = tokio::select! {
             biased;
-            report = &mut task => {
-                return report.map_err(|error| error.to_string())?.outcome.map(drop).map_err(|error| error.code().to_string());
-            }
+            ended = &mut task => return ended.map_err(|error| error.to_string())?,
             end = ended => end,
         };
         if let Ok(End::HeldUp(release)) = end {
@@ -436,8 +502,51 @@ impl World {
         drop((warm, held));
     }
 
+    /// The daily look. The error is that of the look itself, or says how its invocation ended.
+    pub(super) async fn look(self: &Arc<Self>) -> Result<(), String> {
+        self.note(|| "    the daily look".to_owned());
+        self.deliver(json!({"Step": LOOK})).await
+    }
+
+    fn looked(&self, looked: &Looked, began: u32) {
+        self.judge_call(false, None, began, began);
+        let warnings = looked.as_ref().map_or(&[][..], |watched| &watched.noticed);
+        // What a look finds in the midst of a rotation is what that rotation has left.
+        let failed = warnings.iter().any(|warning| warning.code() != Code::PublishedSetChanged);
+        self.ended(began, looked.is_err() || failed);
+        for warning in warnings {
+            self.note(|| {
+                format!("      notices: [{}] {}", warning.code(), warning.fact(Fact::What).unwrap_or_default())
+            });
+        }
+        let mut inner = self.inner();
+        inner.judge.printed(&format!("{looked:?}"));
+    }
+
+    /// What must hold of a certificate after a step.
+    fn certified(&self, report: &StepReport, began: u32) {
+        let told = report.notes.warnings.iter().chain(report.outcome.as_ref().err());
+        let told = told.map(Error::code).any(|code| matches!(code, Code::DnsUnavailable | Code::DnsRefused));
+        let done = matches!(&report.outcome, Ok(Outcome::Promoted(Ok(_)) | Outcome::AlreadyPromoted(Ok(_))));
+        let mut inner = self.inner();
+        let Inner { judge, pki, .. } = &mut *inner;
+        let mut seen = pki.ended(began, told);
+        if done {
+            seen.extend(pki.done(&judge.current_user()));
+        }
+        seen.into_iter().for_each(|(kind, what)| judge.violated(kind, what));
+    }
+
+    fn ended(&self, began: u32, failed: bool) {
+        let mut inner = self.inner();
+        let Inner { judge, verifiers, .. } = &mut *inner;
+        verifiers.ended(began, failed).into_iter().for_each(|(kind, what)| judge.violated(kind, what));
+    }
+
     fn reported(&self, event: &Event, report: &StepReport, began: u32) {
         self.judge_call(false, None, began, began);
+        self.ended(began, report.outcome.is_err());
+        self.certified(report, began);
         let mut inner = self.inner();
         let word = match &report.outcome {
             Ok(outcome) => outcome.as_str().to_owned(),
@@ -466,6 +575,12 @@ impl World {
 
     /// RotateSecret, and the rotation to its end. The error is the service's own, or says how the rotation failed.
     pub(super) async fn rotate(&self, secret: &str) -> Result<(), String> {
+        self.time.pass(INTERVAL);
+        self.rotate_now(secret).await
+    }
+
+    /// The same, without the time that passes between two rotations.
+    async fn rotate_now(&self, secret: &str) -> Result<(), String> {
         self.note(|| format!("    RotateSecret {secret}"));
         let token = self.token();
         let body = json!({"SecretId": secret, "RotationLambdaARN": FUNCTION, "ClientRequestToken": token});
@@ -482,6 +597,13 @@ impl World {
             (Err(error), _) if error != "InvalidRequestException" => Err(error),
             (_, outcome) => Err(format!("{outcome:?}")),
         }
+    }
+}
+
+impl Inner {
+    /// What credentials open.
+    pub(super) fn outside(&self) -> All<'_> {
+        (&self.server, &self.issuer, &self.places, &self.pki)
     }
 }
 
@@ -532,6 +654,7 @@ impl Process {
             number
         };
         pass.number = Some(number);
+        world.time.pass(CALL);
         if kind == Kind::Read {
             self.state().asked = number;
         }
@@ -601,11 +724,11 @@ impl Process {
     pub(super) async fn leave(self: &Arc<Self>, pass: Pass) {
         if let Some(world) = self.world.upgrade() {
             let changed = match pass.kind {
-                Kind::Read | Kind::Connect | Kind::Ask => false,
+                Kind::Read | Kind::Connect | Kind::Ask | Kind::Get => false,
                 Kind::Write => true,
-                Kind::Session | Kind::Order => {
+                Kind::Session | Kind::Order | Kind::Put | Kind::Signed => {
                     let inner = world.inner();
-                    inner.judge.is_behind(Outside::of(world.case, &inner.server, &inner.issuer))
+                    inner.judge.is_behind(Outside::of(world.case, inner.outside()))
                 }
             };
             // What a rotation of another secret does is a person's doing.
@@ -650,7 +773,14 @@ async fn together(world: &Arc<World>, mut task: JoinHandle<()>) {
 /// Runs a rotation beside what is under way, for as long as a person waits.
 pub(super) async fn rotate_beside(world: &Arc<World>, secret: &'static str) {
     let beside = world.clone();
-    let task = tokio::spawn(async move { drop(beside.rotate(secret).await) });
+    let task = tokio::spawn(async move { drop(beside.rotate_now(secret).await) });
+    together(world, task).await;
+}
+
+/// The daily look beside what is under way.
+pub(super) async fn look_beside(world: &Arc<World>) {
+    let beside = world.clone();
+    let task = tokio::spawn(async move { drop(beside.look().await) });
     together(world, task).await;
 }
 

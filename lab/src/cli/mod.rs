@@ -2,6 +2,7 @@
 
 mod attached;
 mod bar;
+mod certificate;
 mod chaos;
 mod check;
 mod client;
@@ -158,6 +159,12 @@ enum Rotate {
         #[command(flatten)]
         run: Run,
     },
+    /// Rotate a certificate of a throwaway CA that speaks ACME, whose challenges are answered in a double of Route 53.
+    #[command(after_help = EXIT_CODES)]
+    Tls {
+        #[command(flatten)]
+        run: Run,
+    },
 }
 
 #[derive(Args, Clone, Debug)]
@@ -197,7 +204,8 @@ impl Rotate {
             | Self::Mysql { run, .. }
             | Self::Mariadb { run, .. }
             | Self::ApiKey { run }
-            | Self::SigningKey { run } => run,
+            | Self::SigningKey { run }
+            | Self::Tls { run } => run,
         }
     }
 }
@@ -299,6 +307,7 @@ async fn run(arguments: Arguments, screen: &Screen) -> Result<(), Stop> {
                 }
                 Rotate::ApiKey { .. } => return rotate::rotate_key(screen, &function, times).await,
                 Rotate::SigningKey { .. } => return rotate::rotate_signing_key(screen, &function, times).await,
+                Rotate::Tls { .. } => return rotate::rotate_certificate(screen, &function, times).await,
             };
             rotate::rotate_password(screen, &target, times).await
         }
@@ -339,6 +348,7 @@ mod tests {
             &["lab", "rotate", "mariadb", "--mariadb", "10.4"],
             &["lab", "rotate", "api-key", "--strategy", "single-user"],
             &["lab", "rotate", "signing-key", "--strategy", "single-user"],
+            &["lab", "rotate", "tls", "--strategy", "single-user"],
             &["lab", "serve", "--port", "70000"],
             &["lab", "serve", "--for-containers=0.0.0.0"],
             &["lab", "serve", "--for-containers=127.0.0.1"],

@@ -6,7 +6,7 @@ use super::setup::Bench;
 use super::steps::{self, FailedLine, Rotated, milliseconds, rounded};
 use super::stop::Stop;
 use super::target::{Engine, Function, Strategy, Target};
-use super::{database, issued_key, signing_key};
+use super::{certificate, database, issued_key, signing_key};
 use crate::build::Profile;
 use crate::lambda::StepReport;
 use serde::{Serialize, Serializer};
@@ -44,6 +44,12 @@ pub(super) async fn rotate_key(screen: &Screen, function: &Function, times: u32)
 /// The same with a signing key.
 pub(super) async fn rotate_signing_key(screen: &Screen, function: &Function, times: u32) -> Result<(), Stop> {
     let bench = signing_key::set_up(screen, function).await.inspect_err(|stop| setup_json(screen, stop))?;
+    rotate(screen, bench, times).await
+}
+
+/// The same with a certificate.
+pub(super) async fn rotate_certificate(screen: &Screen, function: &Function, times: u32) -> Result<(), Stop> {
+    let bench = certificate::set_up(screen, function).await.inspect_err(|stop| setup_json(screen, stop))?;
     rotate(screen, bench, times).await
 }
 

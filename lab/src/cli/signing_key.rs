@@ -1,5 +1,6 @@
 //! Signing keys: a bucket that the public parts are published in, a secret without keys yet, and what must hold after a rotation.
 
+use super::client::Client;
 use super::proof::{Credentials, Opened, Proof};
 use super::screen::Screen;
 use super::setup::{Bench, bind, create_secret, function, setup};
@@ -7,6 +8,7 @@ use super::stop::Stop;
 use super::target::Function;
 use crate::Lab;
 use crate::servers::moto::Moto;
+use crate::stack::Builder;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use rotation::secret::Password;
@@ -20,7 +22,7 @@ use tokio::time::sleep;
 /// The function's package, and the name of its binary.
 pub(super) const PACKAGE: &str = "lockstep-signing-key";
 /// The secret that rotates.
-const SECRET: &str = "lab/signing-key";
+pub(super) const SECRET: &str = "lab/signing-key";
 const BUCKET: &str = "keys";
 const OBJECT: &str = "jwks.json";
 /// Both times are as short as they can be, so that a person need not wait for the next rotation: one second each.
@@ -48,26 +50,25 @@ pub(super) struct Token {
 pub(super) async fn set_up(screen: &Screen, which: &Function) -> Result<Bench<Published>, Stop> {
     let bound = bind(0).await?;
     let binary = function(screen, PACKAGE, which).await?;
-    let moto = Moto::start().await.map_err(setup)?;
-    make_bucket(&moto).await.map_err(setup)?;
-    screen.fact("published", &format!("{}/{BUCKET}/{OBJECT}, by moto", moto.url()));
-    let builder = Lab::builder(binary).name(PACKAGE).env("ALLOW_RECOVER", "true");
-    let builder = moto.environment().fold(builder, |builder, (name, url)| builder.env(name, url));
-    let lab = builder.start_on(bound).map_err(setup)?;
-    let bench = Bench::new(screen, lab, Published { moto }, SECRET);
-    let value = json!({
-        "algorithm": "ES256", "maxTokenLifetime": LIFETIME, "maxCache": CACHE,
-        "rotation": {"publish": [format!("s3://{BUCKET}/{OBJECT}")]},
-    });
-    create_secret(&bench.client, SECRET, &value).await?;
+    let opened = start(screen).await?;
+    let lab = opened.settings(Lab::builder(binary).name(PACKAGE)).start_on(bound).map_err(setup)?;
+    let bench = Bench::new(screen, lab, opened, SECRET);
+    bench.opened.store(screen, &bench.client).await?;
     let report = bench.lab.rotate(SECRET).await.map_err(setup)?;
     if !report.rotated() {
         let why = report.error().map(|error| error.error_message).unwrap_or_default();
         return Err(Stop::Setup(format!("the first rotation failed: {why}")));
     }
-    screen.fact("secret", &format!("{SECRET}: ES256, with the keys of a first rotation"));
     sleep(INTERVAL).await;
     Ok(bench)
+}
+
+/// Starts S3 with a bucket.
+pub(super) async fn start(screen: &Screen) -> Result<Published, Stop> {
+    let published = Published { moto: Moto::start().await.map_err(setup)? };
+    make_bucket(&published.moto).await.map_err(setup)?;
+    screen.fact("published", &format!("{}, by moto", published.url()));
+    Ok(published)
 }
 
 /// Everybody may read it, as behind a web server.
@@ -83,9 +84,32 @@ async fn make_bucket(moto: &Moto) -> Result<(), reqwest::Error> {
 }
 
 impl Published {
+    /// What the function for signing keys has to be told.
+    pub(super) fn settings(&self, function: Builder) -> Builder {
+        // Whoever runs the lab is its deployer.
+        let function = function.env("ALLOW_RECOVER", "true").env("ALLOW_ROTATE_NOW", "true");
+        self.moto.environment().fold(function, |function, (name, url)| function.env(name, url))
+    }
+
+    /// Stores a secret without keys: its first rotation makes them.
+    pub(super) async fn store(&self, screen: &Screen, client: &Client) -> Result<(), Stop> {
+        let value = json!({
+            "algorithm": "ES256", "maxTokenLifetime": LIFETIME, "maxCache": CACHE,
+            "rotation": {"publish": [format!("s3://{BUCKET}/{OBJECT}")]},
+        });
+        create_secret(client, SECRET, &value).await?;
+        screen.fact("secret", &format!("{SECRET}: ES256, its first rotation makes the keys"));
+        Ok(())
+    }
+
+    /// Where verifiers get the published keys.
+    pub(super) fn url(&self) -> String {
+        format!("{}/{BUCKET}/{OBJECT}", self.moto.url())
+    }
+
     /// The published keys, as verifiers get them.
     async fn keys(&self) -> Result<Vec<Value>, String> {
-        let answer = reqwest::get(format!("{}/{BUCKET}/{OBJECT}", self.moto.url())).await;
+        let answer = reqwest::get(self.url()).await;
         let answer = answer.and_then(reqwest::Response::error_for_status).map_err(|error| error.to_string())?;
         let set: Value = answer.json().await.map_err(|error| error.to_string())?;
         Ok(set.get("keys").and_then(Value::as_array).cloned().unwrap_or_default())

@@ -38,6 +38,8 @@ pub(super) enum Kind {
     Mysql,
     Mariadb,
     ApiKey,
+    SigningKey,
+    Tls,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -74,13 +76,13 @@ impl Engine {
 }
 
 impl Kind {
-    /// The database, unless it is API keys.
+    /// The database, if it is one.
     pub(super) fn engine(self) -> Option<Engine> {
         match self {
             Self::Postgres => Some(Engine::Postgres),
             Self::Mysql => Some(Engine::Mysql),
             Self::Mariadb => Some(Engine::Mariadb),
-            Self::ApiKey => None,
+            Self::ApiKey | Self::SigningKey | Self::Tls => None,
         }
     }
 }

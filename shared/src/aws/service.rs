@@ -17,6 +17,7 @@ use aws_smithy_runtime_api::client::orchestrator::HttpRequest;
 use aws_smithy_types::body::SdkBody;
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use std::fmt;
+use std::pin::Pin;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 use tokio::sync::OnceCell;
@@ -31,9 +32,19 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 /// The description of a database instance has some thousands of bytes, a parameter 8 KB at most.
 const MAX_ANSWER: usize = 1024 * 1024;
 
+/// A request that is under way.
+pub type Sending<'a> = Pin<Box<dyn Future<Output = Result<Answer, Failure>> + Send + 'a>>;
+
+/// What carries requests in place of the network: a simulation of the service.
+pub trait Sender: Send + Sync {
+    /// Carries a request, and repeats it as [`Service::call`] would.
+    fn send<'a>(&'a self, request: &'a Request, deadline: Deadline) -> Sending<'a>;
+}
+
 /// A service, in the function's region.
 pub struct Service {
     name: &'static str,
+    sender: Option<Box<dyn Sender>>,
     endpoint: Option<String>,
     ready: OnceCell<Ready>,
     throttles: AtomicU32,
@@ -131,7 +142,13 @@ struct Ready {
 impl Service {
     /// A service by its name in addresses and signatures, e.g. `rds`. `endpoint` replaces the address that the SDKs would choose.
     pub fn new(name: &'static str, endpoint: Option<&str>) -> Self {
-        Self { name, endpoint: endpoint.map(str::to_owned), ready: OnceCell::new(), throttles: AtomicU32::new(0) }
+        let (endpoint, ready) = (endpoint.map(str::to_owned), OnceCell::new());
+        Self { name, sender: None, endpoint, ready, throttles: AtomicU32::new(0) }
+    }
+
+    /// A service that is not on the network: `sender` answers.
+    pub fn over(name: &'static str, sender: Box<dyn Sender>) -> Self {
+        Self { sender: Some(sender), ..Self::new(name, None) }
     }
 
     /// How many answers were throttled since the process began.
@@ -145,6 +162,9 @@ impl Service {
     /// # Errors
     /// [`Failure`].
     pub async fn call(&self, request: &Request, deadline: Deadline) -> Result<Answer, Failure> {
+        if let Some(sender) = &self.sender {
+            return sender.send(request, deadline).await;
+        }
         let (mut attempts, mut unanswered, mut pause) = (0, 0, FIRST_PAUSE);
         loop {
             attempts += 1;

@@ -32,6 +32,11 @@ impl Outlets {
         }
     }
 
+    /// These services.
+    pub fn over(s3: Service, ssm: Service) -> Self {
+        Self { s3, ssm }
+    }
+
     /// How many answers were throttled since the process began.
     pub fn throttles(&self) -> u32 {
         self.s3.throttles().saturating_add(self.ssm.throttles())

@@ -38,6 +38,11 @@ impl Route53 {
         Self(Service::new("route53", endpoint))
     }
 
+    /// Over this service.
+    pub fn over(service: Service) -> Self {
+        Self(service)
+    }
+
     /// The number of throttled calls since the process began.
     pub fn throttles(&self) -> u32 {
         self.0.throttles()

@@ -8,7 +8,7 @@ mod renewal;
 
 use crate::certificate::rfc3339;
 use crate::dns::Route53;
-use crate::http::Client;
+use crate::http::{Client, Url};
 use crate::outlet::{Handed, Outlets};
 use crate::settings::Settings;
 use account::AccountSecret;
@@ -19,6 +19,7 @@ use rotation::document::Document;
 use rotation::protocol::context::StepContext;
 use rotation::protocol::label::Label;
 use rotation::protocol::observation::{Attempt, Observation, PreviousCredential};
+use rotation::protocol::portrait::Portrait;
 use rotation::protocol::store::PutOutcome;
 use rotation::protocol::target::{
     Applied, Change, Helper, HelperSecret, Lifetime, OlderVersion, Proof, Proposal, Retired, Target, VersionWithAge,
@@ -47,7 +48,12 @@ impl Certificates {
         let client = Client::new(settings.ca_bundle.as_deref())?;
         let route53 = Route53::new(settings.route53_endpoint.as_deref());
         let outlets = Outlets::new(settings.acm_endpoint.as_deref(), settings.s3_endpoint.as_deref());
-        Ok(Self { settings, client, route53, outlets, orders: Orders::default() })
+        Ok(Self::over(settings, client, route53, outlets))
+    }
+
+    /// A target over these services.
+    pub fn over(settings: Settings, client: Client, route53: Route53, outlets: Outlets) -> Self {
+        Self { settings, client, route53, outlets, orders: Orders::default() }
     }
 
     /// The account secret that a secret names.
@@ -142,6 +148,17 @@ impl Target for Certificates {
 
     fn throttles(&self) -> u32 {
         self.route53.throttles().saturating_add(self.outlets.throttles())
+    }
+
+    fn portrait(&self, current: &Document) -> Result<Portrait> {
+        if !is_certificate(current) {
+            let account = AccountSecret::read(current, &self.settings)?;
+            return Ok(Portrait::new(None, "account at a CA", &at_ca(&account.directory)));
+        }
+        let secret = CertificateSecret::read(current, &self.settings)?;
+        // A certificate has no user. Its first name tells people which one it is.
+        let strategy = format!("certificate, {}", secret.key_type.as_str());
+        Ok(Portrait::new(secret.names.first().map(String::as_str), &strategy, &at_ca(&secret.directory)))
     }
 
     /// setSecret needs no account.
@@ -322,6 +339,11 @@ impl Target for Certificates {
         // Whatever became of the certificate, the account orders another one.
         Ok(Some(HelperSecret { secret: secret.account_secret, rescues: true, tried: Some(tried) }))
     }
+}
+
+/// The CA, as people know it. The host is the text of whoever wrote the secret.
+fn at_ca(directory: &Url) -> String {
+    format!("CA {}", rotation::error::key(directory.host()))
 }
 
 /// The error of a stored certificate that serves nobody, with the way out: a version's value never changes, so its rotation fails for ever.

@@ -1,6 +1,7 @@
 //! What `cargo lab serve` says at its start: what to type in another terminal.
 
 use super::served::{Served, arn};
+use crate::cli::certificate;
 use crate::cli::database::DatabaseUser;
 use crate::cli::issued_key::{ADMIN_SECRET, IssuedKey, SECRET};
 use crate::cli::screen::{Screen, Style};
@@ -58,6 +59,15 @@ fn ready_secrets(screen: &Screen, served: &Served, first: &str) {
     }
     if let Some(issuer) = &served.issuer {
         use_key(screen, issuer, ca);
+    }
+    if let Some(published) = &served.published {
+        screen.heading("Look at the keys that verifiers find (needs curl), once the secret was rotated");
+        screen.line(&format!("  curl --silent {}", published.url()));
+    }
+    if served.certified.is_some() {
+        screen.heading("Look at the certificate (needs jq and openssl), once the secret was rotated");
+        screen.line(&format!("  {} --query SecretString --output text |", read(certificate::SECRET)));
+        screen.line("    jq -r .certificate | openssl x509 -noout -dates -ext subjectAltName");
     }
 }
 

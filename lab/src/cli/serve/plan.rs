@@ -2,9 +2,9 @@
 
 use super::elsewhere::Elsewhere;
 use crate::cli::attached::{Attached, FunctionArgument};
-use crate::cli::issued_key;
 use crate::cli::options::{MariaDbVersion, PostgresVersion, WhichProfile};
 use crate::cli::target::{Engine, Function, Kind, Strategy, Target};
+use crate::cli::{certificate, issued_key, signing_key};
 use clap::Args;
 
 /// The options of the command.
@@ -45,10 +45,12 @@ pub(super) struct Plan {
     pub(super) port: u16,
     pub(super) databases: Vec<Target>,
     pub(super) api_key: bool,
+    pub(super) signing_key: bool,
+    pub(super) tls: bool,
     /// Which binary Lockstep's functions have.
     pub(super) function: Function,
     pub(super) attached: Vec<Attached>,
-    /// The databases and the issuer, in the order in which they were asked for.
+    /// All of these, in the order in which they were asked for.
     pub(super) kinds: Vec<Kind>,
     /// Where Lockstep's functions run.
     pub(super) elsewhere: Elsewhere,
@@ -73,9 +75,17 @@ impl Serve {
             ..Target::new(engine, self.strategy.unwrap_or_else(|| engine.default_strategy()), function.clone())
         };
         let databases = kinds.iter().filter_map(|kind| kind.engine()).map(target).collect();
-        let api_key = kinds.contains(&Kind::ApiKey);
+        let asked = |kind| kinds.contains(&kind);
+        let (api_key, signing_key, tls) = (asked(Kind::ApiKey), asked(Kind::SigningKey), asked(Kind::Tls));
         let elsewhere = self.elsewhere.clone();
-        let plan = Plan { port: self.port, databases, api_key, function, attached, kinds, elsewhere };
+        if elsewhere.is_meant() && (signing_key || tls) {
+            return Err(
+                "signing-key and tls are for functions on this machine alone: S3, the CA and Route 53 are not for \
+                        containers"
+                    .to_owned(),
+            );
+        }
+        let plan = Plan { port: self.port, databases, api_key, signing_key, tls, function, attached, kinds, elsewhere };
         match plan.attached.iter().find(|attached| plan.packages().contains(&attached.name.as_str())) {
             Some(Attached { name, .. }) => {
                 Err(format!("--function {name}=…: this name is that of Lockstep's own function"))
@@ -147,7 +157,8 @@ impl Plan {
     /// The packages of Lockstep's functions that it needs.
     pub(super) fn packages(&self) -> Vec<&'static str> {
         let databases = self.databases.iter().map(|target| Kind::from(target.engine));
-        packages(databases.chain(self.api_key.then_some(Kind::ApiKey)))
+        let others = [(self.api_key, Kind::ApiKey), (self.signing_key, Kind::SigningKey), (self.tls, Kind::Tls)];
+        packages(databases.chain(others.into_iter().filter_map(|(asked, kind)| asked.then_some(kind))))
     }
 }
 
@@ -155,7 +166,14 @@ impl Plan {
 fn packages(kinds: impl Iterator<Item = Kind>) -> Vec<&'static str> {
     let mut packages = Vec::new();
     for kind in kinds {
-        let package = kind.engine().map_or(issued_key::PACKAGE, Engine::function);
+        let package = match kind {
+            Kind::Postgres => Engine::Postgres.function(),
+            Kind::Mysql => Engine::Mysql.function(),
+            Kind::Mariadb => Engine::Mariadb.function(),
+            Kind::ApiKey => issued_key::PACKAGE,
+            Kind::SigningKey => signing_key::PACKAGE,
+            Kind::Tls => certificate::PACKAGE,
+        };
         if !packages.contains(&package) {
             packages.push(package);
         }
@@ -183,9 +201,10 @@ mod tests {
     fn served(line: &str) -> String {
         let plan = plan(line).unwrap();
         let databases = plan.databases.iter().map(|target| format!("{} {}", target.engine.name(), target.strategy));
-        let issuer = plan.api_key.then(|| "api-key".to_owned());
+        let others = [(plan.api_key, "api-key"), (plan.signing_key, "signing-key"), (plan.tls, "tls")];
+        let others = others.into_iter().filter(|(asked, _)| *asked).map(|(_, name)| name.to_owned());
         let attached = plan.attached.iter().map(|attached| attached.name.clone());
-        databases.chain(issuer).chain(attached).collect::<Vec<_>>().join(", ")
+        databases.chain(others).chain(attached).collect::<Vec<_>>().join(", ")
     }
 
     #[test]
@@ -198,6 +217,7 @@ mod tests {
             ("--with postgres,mysql,api-key", "postgres single-user, mysql dual-password, api-key"),
             ("--with mariadb --with mysql,mariadb", "mariadb single-user, mysql dual-password"),
             ("--with api-key", "api-key"),
+            ("--with tls,signing-key", "signing-key, tls"),
             ("--function a=./a --function b='./b c'", "a, b"),
             ("--with mysql --function a=./a", "mysql dual-password, a"),
             ("--engine mysql --function a=./a", "mysql dual-password, a"),
@@ -210,7 +230,8 @@ mod tests {
     #[test]
     fn options_that_do_not_fit_together_are_refused_with_what_to_do() {
         for (line, says) in [
-            ("--with oracle", "[possible values: postgres, mysql, mariadb, api-key]"),
+            ("--with oracle", "[possible values: postgres, mysql, mariadb, api-key, signing-key, tls]"),
+            ("--with tls --for-containers=172.17.0.1", "on this machine alone"),
             ("--with mysql --engine mysql", "cannot be used with '--engine"),
             ("--with mysql --strategy single-user", "cannot be used with '--strategy"),
             ("--engine mariadb --strategy dual-password", "--engine mysql alone"),

@@ -3,11 +3,13 @@
 use super::plan::Plan;
 use crate::Lab;
 use crate::cli::attached::{Attached, Trust};
+use crate::cli::certificate::{self, ACCOUNT_SECRET, Certified};
 use crate::cli::client::Client;
 use crate::cli::database::{self, DatabaseUser};
 use crate::cli::issued_key::{self, IssuedKey, KEYS_OF_MANY_SECRETS};
 use crate::cli::screen::Screen;
 use crate::cli::setup::{bind, client, function, setup};
+use crate::cli::signing_key::{self, Published};
 use crate::cli::stop::Stop;
 use crate::disturb::Disturb;
 use crate::lambda::{ACCOUNT, REGION};
@@ -22,6 +24,8 @@ pub(super) struct Served {
     client: Client,
     pub(super) databases: Vec<DatabaseUser>,
     pub(super) issuer: Option<IssuedKey>,
+    pub(super) published: Option<Published>,
+    pub(super) certified: Option<Certified>,
     pub(super) trust: Trust,
     /// The functions that are not Lockstep's, by name.
     pub(super) attached: Vec<String>,
@@ -45,13 +49,19 @@ impl Served {
         }
         let disturb = Disturb::new();
         let issuer = if plan.api_key { Some(issued_key::start(screen, &disturb, KEYS_OF_MANY_SECRETS)?) } else { None };
+        let published = if plan.signing_key { Some(signing_key::start(screen).await?) } else { None };
+        let certified = if plan.tls { Some(certificate::start(screen, &disturb).await?) } else { None };
         let database_cas: String = databases.iter().map(|opened| opened.database.ca_pem()).collect();
-        let trust = Trust::new(&format!("{database_cas}{}", issuer.as_ref().map_or("", IssuedKey::ca_pem)))?;
+        let issuer_ca = issuer.as_ref().map_or("", IssuedKey::ca_pem);
+        let ca_of_ca = certified.as_ref().map_or("", Certified::ca_pem);
+        let trust = Trust::new(&format!("{database_cas}{issuer_ca}{ca_of_ca}"))?;
 
         let ours = |(package, binary): (&'static str, PathBuf)| {
             let function = Lab::builder(binary).name(package);
-            match &issuer {
-                Some(issuer) if package == issued_key::PACKAGE => issuer.settings(function),
+            match (&issuer, &published, &certified) {
+                (Some(issuer), ..) if package == issued_key::PACKAGE => issuer.settings(function),
+                (_, Some(published), _) if package == signing_key::PACKAGE => published.settings(function),
+                (.., Some(certified)) if package == certificate::PACKAGE => certified.settings(function),
                 _ => database::settings(function, &database_cas),
             }
         };
@@ -67,7 +77,7 @@ impl Served {
 
         let client = client(screen, &lab);
         let attached = plan.attached.iter().map(|attached| attached.name.clone()).collect();
-        let served = Self { lab, client, databases, issuer, trust, attached };
+        let served = Self { lab, client, databases, issuer, published, certified, trust, attached };
         served.store_secrets(screen).await?;
         for name in plan.packages().into_iter().chain(served.attached.iter().map(String::as_str)) {
             screen.fact("function", &arn(name));
@@ -83,6 +93,12 @@ impl Served {
         if let Some(issuer) = &self.issuer {
             issuer.store(screen, &self.client).await?;
         }
+        if let Some(published) = &self.published {
+            published.store(screen, &self.client).await?;
+        }
+        if let Some(certified) = &self.certified {
+            certified.store(screen, &self.client).await?;
+        }
         Ok(())
     }
 
@@ -97,7 +113,14 @@ impl Served {
     /// The secrets that rotate, each with its function's name.
     pub(super) fn secrets(&self) -> Vec<(&'static str, &'static str)> {
         let databases = self.databases.iter().map(|opened| (opened.secret(), opened.function()));
-        databases.chain(self.issuer.is_some().then_some((issued_key::SECRET, issued_key::PACKAGE))).collect()
+        let others = [
+            (self.issuer.is_some(), issued_key::SECRET, issued_key::PACKAGE),
+            (self.published.is_some(), signing_key::SECRET, signing_key::PACKAGE),
+            (self.certified.is_some(), certificate::SECRET, certificate::PACKAGE),
+            (self.certified.is_some(), ACCOUNT_SECRET, certificate::PACKAGE),
+        ];
+        let others = others.into_iter().filter(|(served, ..)| *served);
+        databases.chain(others.map(|(_, secret, function)| (secret, function))).collect()
     }
 
     /// The secret that rotates, if it is one alone.
@@ -111,21 +134,30 @@ impl Served {
     /// Attaches its function to each secret without rotating it (the service only has the function test the configuration), so that
     /// `rotate-secret` needs only the secret's name.
     pub(super) async fn enable_rotations(&self) -> Result<(), Stop> {
+        if self.certified.is_some() {
+            // No certificate can be ordered, and no configuration tested, before there is an account.
+            self.enable(ACCOUNT_SECRET, certificate::PACKAGE, true).await?;
+            self.lab.service().wait_rotation(ACCOUNT_SECRET).await;
+        }
         for (secret, function) in self.secrets() {
-            let request = json!({
-                "SecretId": secret,
-                "RotationLambdaARN": arn(function),
-                "RotationRules": { "AutomaticallyAfterDays": 30 },
-                "RotateImmediately": false,
-            });
-            let answer = self.client.call("RotateSecret", request).await;
-            answer.map_err(|error| Stop::Setup(format!("rotation could not be turned on: {error}")))?;
+            self.enable(secret, function, false).await?;
         }
         for (secret, _) in self.secrets() {
             // Until the test is over, the service would refuse a rotation as "A previous rotation isn't complete".
             self.lab.service().wait_rotation(secret).await;
         }
         Ok(())
+    }
+
+    async fn enable(&self, secret: &str, function: &str, immediately: bool) -> Result<(), Stop> {
+        let request = json!({
+            "SecretId": secret,
+            "RotationLambdaARN": arn(function),
+            "RotationRules": { "AutomaticallyAfterDays": 30 },
+            "RotateImmediately": immediately,
+        });
+        let answer = self.client.call("RotateSecret", request).await;
+        answer.map(drop).map_err(|error| Stop::Setup(format!("rotation could not be turned on: {error}")))
     }
 }
 

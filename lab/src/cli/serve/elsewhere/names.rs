@@ -9,6 +9,8 @@ pub(super) fn resource(kind: Kind) -> &'static str {
         Kind::Postgres => "PostgresFunction",
         Kind::Mysql | Kind::Mariadb => "MySqlFunction",
         Kind::ApiKey => "ApiKeyFunction",
+        Kind::SigningKey => "SigningKeyFunction",
+        Kind::Tls => "TlsFunction",
     }
 }
 
