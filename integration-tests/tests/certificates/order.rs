@@ -1,6 +1,6 @@
 //! Certificates are ordered, renewed, and refused.
 
-use integration_tests::certificates::{Secret, World};
+use integration_tests::certificates::{OTHER_DIRECTORY, Secret, World};
 use integration_tests::uuid;
 use lab::servers::pebble::Options;
 use serde_json::json;
@@ -175,7 +175,7 @@ fn serial(certificate: &str) -> String {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_account_serves_its_own_directory_alone() {
     let world = World::with(Options::default(), |function| function).await;
-    let other = json!({"directory": "https://ca.example/dir"});
+    let other = json!({"directory": OTHER_DIRECTORY});
     let secret = world.secret(&["example.com"], other).await;
     assert_eq!(secret.refused().await.error_type, "account-not-allowed");
     assert_eq!(world.route53.batches(), 0);
