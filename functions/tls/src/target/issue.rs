@@ -46,7 +46,7 @@ impl Issuing<'_> {
         let chain = self.carry_out(context, &mut session, order, &key).await;
         // The next attempt of this process goes on with the order. If the values stay, it does not wait for them from the beginning.
         if chain.as_ref().is_err_and(|error| error.class() != Class::Retryable) {
-            self.clean_up(context).await;
+            self.clean_up(context, context.token()).await;
         }
         let chain = chain?;
         valid_by_now(&chain, deadline).await?;
@@ -62,16 +62,24 @@ impl Issuing<'_> {
                 return Ok((order, NewKey::again(&unfinished.key, &self.secret.names)?));
             }
         }
-        // What is left of an order that has ended, or that was for something else before the secret was edited.
-        self.clean_up(context).await;
-        self.orders.forget(version);
+        // What is left of orders that have ended, or whose version was given up.
+        for version in self.orders.versions(context.secret()) {
+            self.clean_up(context, &version).await;
+            self.orders.forget(&version);
+        }
         // A certificate that cannot be read replaces nothing.
         let replaced = self.secret.issued().ok().and_then(|(chain, _)| chain.facts().ok()?.renewal_id);
         let profile = self.secret.profile.as_deref();
         let key = NewKey::draw(self.secret.key_type, &self.secret.names)?;
         Self::needed(context).await?;
         let order = session.order(&self.secret.names, profile, replaced.as_deref()).await?;
-        let unfinished = Unfinished { url: order.url.clone(), key: key.key.clone(), wanted, added: None };
+        let unfinished = Unfinished {
+            secret: context.secret().to_owned(),
+            url: order.url.clone(),
+            key: key.key.clone(),
+            wanted,
+            added: None,
+        };
         self.orders.keep(version, unfinished);
         Ok((order, key))
     }
@@ -95,7 +103,7 @@ impl Issuing<'_> {
             order = self.validate(context, session, order).await?;
         }
         // The CA may have looked between two attempts.
-        self.clean_up(context).await;
+        self.clean_up(context, context.token()).await;
         if order.status == OrderStatus::Ready {
             Self::needed(context).await?;
             order = session.finalize(order, &key.request).await?;
@@ -163,13 +171,13 @@ impl Issuing<'_> {
         self.route53.in_sync(&added.changes, deadline).await
     }
 
-    /// Removes the values that were added for the order: nobody needs them any more.
-    async fn clean_up(&self, context: &StepContext<'_>) {
-        let Some(added) = self.orders.added(context.token()) else { return };
+    /// Removes the values that were added for the order of a version: nobody needs them any more.
+    async fn clean_up(&self, context: &StepContext<'_>, version: &str) {
+        let Some(added) = self.orders.added(version) else { return };
         let owner = Owner::new(context.secret(), added.since);
         let deadline = context.deadline().within(TO_CLEAN_UP);
         match self.route53.change(&added.records, Wish::Absent, &owner, deadline).await {
-            Ok(_) => self.orders.removed(context.token()),
+            Ok(_) => self.orders.removed(version),
             Err(error) => context.warn(error),
         }
     }

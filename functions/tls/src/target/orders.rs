@@ -19,6 +19,8 @@ pub(crate) struct Orders(Mutex<Vec<(String, Unfinished)>>);
 /// An order whose certificate is not stored yet.
 #[derive(Clone)]
 pub(super) struct Unfinished {
+    /// The secret's ARN.
+    pub(super) secret: String,
     pub(super) url: String,
     pub(super) key: SecretText,
     pub(super) wanted: Wanted,
@@ -88,6 +90,13 @@ impl Orders {
         all.push((version.to_owned(), unfinished));
     }
 
+    /// The versions of a secret whose order is not finished. One version is pending at a time, so the others were given up.
+    pub(super) fn versions(&self, secret: &str) -> Vec<String> {
+        let all = self.all();
+        let of_secret = all.iter().filter(|(_, unfinished)| unfinished.secret == secret);
+        of_secret.map(|(version, _)| version.clone()).collect()
+    }
+
     /// The values that were added for this version's order.
     pub(super) fn added(&self, version: &str) -> Option<Added> {
         let all = self.all();
@@ -132,8 +141,13 @@ mod tests {
     #[test]
     fn an_order_is_kept_until_its_certificate_is_stored() {
         let (orders, wanted) = (Orders::default(), Wanted::by(&secret(&["example.com"], "a")));
-        let unfinished =
-            |url: &str| Unfinished { url: url.to_owned(), key: "key".into(), wanted: wanted.clone(), added: None };
+        let unfinished = |url: &str| Unfinished {
+            secret: "s".to_owned(),
+            url: url.to_owned(),
+            key: "key".into(),
+            wanted: wanted.clone(),
+            added: None,
+        };
         orders.keep("v", unfinished("1"));
         let known = |wanted: &Wanted| orders.known("v", wanted).map(|it| it.url);
         assert_eq!(known(&wanted).as_deref(), Some("1"));
@@ -149,6 +163,7 @@ mod tests {
         assert!(known(&wanted).is_none(), "the oldest goes first");
         orders.keep("v", unfinished("3"));
         assert!(orders.added("v").is_none() && orders.added("other").is_none());
+        assert!(orders.versions("s").contains(&"v".to_owned()) && orders.versions("t").is_empty());
         orders.remember("v", &Added::at(Duration::from_secs(7)));
         assert_eq!(orders.added("v").map(|added| added.since), Some(Duration::from_secs(7)));
         orders.removed("v");
