@@ -38,6 +38,10 @@ PAST_THE_LAB = {
         "route53:ListHostedZonesByName": "as above",
         "route53:ListResourceRecordSets": "as above",
         "acm:ImportCertificate": "tests import into an ACM of their own",
+        "acm:GetCertificate": "as above",
+        "acm:ListTagsForCertificate": "as above",
+        "acm:AddTagsToCertificate": "as above",
+        "s3:GetObject": "tests write to an S3 of their own",
         "s3:PutObject": "tests write to an S3 of their own",
     },
     "lockstep-fleet": {

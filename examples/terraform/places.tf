@@ -68,7 +68,13 @@ locals {
     # IAM supports no narrower resource for ListHostedZonesByName. The answer has names of zones and no records.
     { sid = "FindHostedZones", actions = ["route53:ListHostedZonesByName"], resources = local.answers ? ["*"] : [] },
     { sid = "ChangesInSync", actions = ["route53:GetChange"], resources = local.answers ? ["${local.arns}:route53:::change/*"] : [] },
-    { sid = "CertificatesInAcm", actions = ["acm:ImportCertificate"], resources = var.acm_certificate_arns },
-    { sid = "CertificatesInS3", actions = ["s3:PutObject"], resources = var.certificate_object_arns },
+    # A tag says which secret a certificate belongs to. What ACM has already is not imported again.
+    {
+      sid       = "CertificatesInAcm"
+      actions   = ["acm:ImportCertificate", "acm:GetCertificate", "acm:ListTagsForCertificate", "acm:AddTagsToCertificate"]
+      resources = var.acm_certificate_arns
+    },
+    # An object's metadata say which secret it belongs to.
+    { sid = "CertificatesInS3", actions = ["s3:GetObject", "s3:PutObject"], resources = var.certificate_object_arns },
   ] : it if length(it.resources) > 0]
 }

@@ -121,7 +121,7 @@ variable "allowed_domains" {
 }
 
 variable "directories" {
-  description = "Certificates: URLs of the only directories of CAs that secrets may name. Empty: any."
+  description = "Certificates: URLs of the only directories of CAs that secrets may name. Empty: any with a public address."
   type        = list(string)
   default     = []
 }

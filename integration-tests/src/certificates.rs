@@ -6,9 +6,11 @@ use lab::disturb::Disturb;
 use lab::issuer::Https;
 use lab::relay::Relay;
 use lab::route53::{Names, Route53};
+use lab::servers::moto::Moto;
 use lab::servers::pebble::{Options, Pebble};
 use lab::stack::Builder;
 use serde_json::{Value, json};
+use std::net::TcpListener;
 use std::path::PathBuf;
 use std::time::Duration;
 use tokio::sync::OnceCell;
@@ -19,6 +21,9 @@ pub async fn function() -> PathBuf {
     let build = || async { lab::build::release_binary("lockstep-tls").await.expect("the function builds") };
     BINARY.get_or_init(build).await.clone()
 }
+
+/// A directory that the deployer has listed, and where nobody is.
+pub const OTHER_DIRECTORY: &str = "https://ca.example/dir";
 
 /// A secret with a certificate, or an account's.
 pub type Secret<'a> = crate::Secret<'a, Pebble>;
@@ -40,6 +45,8 @@ pub struct World {
     pub root: String,
     /// The account secret's ARN.
     pub account: String,
+    /// A CA's port where somebody listens and nobody answers.
+    silent: TcpListener,
 }
 
 impl World {
@@ -63,6 +70,9 @@ impl World {
             route53.zones().add(id, name, false);
         }
         let disturb = Disturb::new();
+        let relay = Relay::start(pebble.port(), disturb.clone()).await.expect("the relay starts");
+        let silent = TcpListener::bind("127.0.0.1:0").expect("a free port");
+        let silent_port = silent.local_addr().expect("its address").port();
         let api = Https::without_tls(route53.router(), disturb.clone()).expect("Route 53 is served");
         let function = Lab::builder(function().await)
             .overtime(OVERTIME)
@@ -70,18 +80,24 @@ impl World {
             // CAs take their time, and tests wait for them.
             .timeout(Duration::from_secs(60))
             .env("CA_BUNDLE", pebble.ca_pem())
+            // A CA on this machine has to be listed. The third one is not there.
+            .env("DIRECTORIES", format!("{},{},{OTHER_DIRECTORY}", directory(relay.port()), directory(silent_port)))
             .env("AWS_ENDPOINT_URL_ROUTE_53", api.url());
         let lab = settings(function).start().await.expect("the lab starts");
-        let relay = lab.relay(pebble.port()).await.expect("the relay starts");
         let root = pebble.root().await.expect("Pebble has a root");
-        let account = merged(json!({"directory": directory(&relay)}), account);
+        let account = merged(json!({"directory": directory(relay.port())}), account);
         let account = lab.create_secret("test/account", &account.to_string()).await.expect("the secret is created");
-        Self { lab, relay, api, route53, pebble, root, account }
+        Self { lab, relay, api, route53, pebble, root, account, silent }
     }
 
     /// The directory's URL.
     pub fn directory(&self) -> String {
-        directory(&self.relay)
+        directory(self.relay.port())
+    }
+
+    /// The URL of a directory that does not answer.
+    pub fn silent_directory(&self) -> String {
+        directory(self.silent.local_addr().expect("its address").port())
     }
 
     /// A secret that has no certificate yet. `more` are fields beside those that it needs, and options under `rotation`.
@@ -100,6 +116,27 @@ impl World {
     }
 }
 
-fn directory(relay: &Relay) -> String {
-    format!("https://localhost:{}{}", relay.port(), Pebble::DIRECTORY)
+fn directory(port: u16) -> String {
+    format!("https://localhost:{port}{}", Pebble::DIRECTORY)
+}
+
+/// What a Python program with boto3 prints whose clients call moto.
+pub async fn python(moto: &Moto, script: &str) -> String {
+    python_with(script, moto.environment()).await
+}
+
+/// What a Python program with boto3 prints. The environment says where its clients call.
+pub async fn python_with(script: &str, environment: impl IntoIterator<Item = (&'static str, String)>) -> String {
+    let program = tokio::task::spawn_blocking(lab::provision::python).await.expect("the task ends").expect("Python");
+    let directory = tempfile::tempdir().expect("a directory");
+    let mut command = tokio::process::Command::new(program);
+    command.args(["-c", script]).current_dir(directory.path()).env_clear().env("PATH", "/usr/bin:/bin");
+    command.envs(environment).envs([
+        ("AWS_ACCESS_KEY_ID", "AKIAIOSFODNN7EXAMPLE"),
+        ("AWS_SECRET_ACCESS_KEY", "lab"),
+        ("AWS_DEFAULT_REGION", "us-east-1"),
+    ]);
+    let output = command.output().await.expect("Python runs");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).expect("text")
 }

@@ -134,8 +134,11 @@ export class Permissions {
       this.allow('FindHostedZones', ['route53:ListHostedZonesByName'], ['*']);
       this.allow('ChangesInSync', ['route53:GetChange'], [`arn:${this.stack.partition}:route53:::change/*`]);
     }
-    this.allowAt('CertificatesInAcm', ['acm:ImportCertificate'], acmCertificateArns);
-    this.allowAt('CertificatesInS3', ['s3:PutObject'], certificateObjectArns);
+    // A tag says which secret a certificate belongs to. What ACM has already is not imported again.
+    const acm = ['acm:ImportCertificate', 'acm:GetCertificate', 'acm:ListTagsForCertificate', 'acm:AddTagsToCertificate'];
+    this.allowAt('CertificatesInAcm', acm, acmCertificateArns);
+    // An object's metadata say which secret it belongs to.
+    this.allowAt('CertificatesInS3', ['s3:GetObject', 's3:PutObject'], certificateObjectArns);
     // The daily look begins a rotation once the CA suggests it.
     this.allow('RenewCertificates', ['secretsmanager:RotateSecret'], [this.served], { StringEquals: this.namesThisFunction() });
   }

@@ -179,7 +179,7 @@ export interface RotationFunctionProps {
   readonly issuerEndpointUrl?: string;
   /** Certificates: the only domains, with all names below them, that certificates are for. Default: all names in the hosted zones. */
   readonly allowedDomains?: string[];
-  /** Certificates: URLs of the only directories of CAs that secrets may name. Default: any. */
+  /** Certificates: URLs of the only directories of CAs that secrets may name. Default: any with a public address. */
   readonly directories?: string[];
   /** Certificates: hosts that `rotation.endpoint` of a secret may name beside those that its certificate is for. Default: none. */
   readonly endpointHosts?: string[];

@@ -1,11 +1,17 @@
 //! Bytes as text.
 
+use aws_lc_rs::digest::{SHA256, digest};
 use base64::Engine as _;
 use base64::prelude::{BASE64_STANDARD, BASE64_URL_SAFE_NO_PAD};
 
 /// base64url without padding (RFC 7515, section 2).
 pub(crate) fn encoded(bytes: &[u8]) -> String {
     BASE64_URL_SAFE_NO_PAD.encode(bytes)
+}
+
+/// The first bytes of a text's hash, in hexadecimal digits.
+pub(crate) fn fingerprint(text: &str, bytes: usize) -> String {
+    digest(&SHA256, text.as_bytes()).as_ref().iter().take(bytes).map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// PEM text of one block (RFC 7468).

@@ -1,12 +1,12 @@
-//! One request, one connection, one answer: always TLS, no redirect, and a limit for everything.
+//! One request, one connection, one answer: always TLS, no redirect, no private address that nobody allowed, and a limit for everything.
 
 use http::{HeaderMap, HeaderName, Method, header};
-use http_body_util::{BodyExt, Full, Limited};
+use http_body_util::Full;
 use hyper::body::Bytes;
-use hyper_util::rt::TokioIo;
-use rotation::clock::{Deadline, since_epoch};
-use rotation::net::tcp;
-use rotation::net::tls::{self, Verifier};
+use rotation::clock::Deadline;
+use rotation::net::http::{converse, retry_after, secured};
+use rotation::net::tls::Verifier;
+use rotation::net::{address, tcp};
 use rotation::{Code, Error, Fact, Result};
 use std::fmt;
 use std::pin::Pin;
@@ -41,7 +41,11 @@ pub struct Client {
 
 #[derive(Clone)]
 enum Way {
-    Network(TlsConnector),
+    Network {
+        tls: TlsConnector,
+        /// The places that may have private and loopback addresses.
+        private: Arc<[Url]>,
+    },
     Over(Arc<dyn Sender>),
 }
 
@@ -116,26 +120,22 @@ impl Answer {
         self.headers.get(name)?.to_str().ok()
     }
 
-    /// `Retry-After` (RFC 9110, section 10.2.3), which is a number of seconds or a date.
+    /// How long the CA asks to wait.
     pub fn retry_after(&self) -> Option<Duration> {
-        let text = self.header(&header::RETRY_AFTER)?.trim();
-        if let Ok(seconds) = text.parse() {
-            return Some(Duration::from_secs(seconds).min(LONGEST_WAIT));
-        }
-        let moment = httpdate::parse_http_date(text).ok()?.duration_since(SystemTime::UNIX_EPOCH).ok()?;
-        Some(moment.saturating_sub(since_epoch()).min(LONGEST_WAIT))
+        retry_after(&self.headers, LONGEST_WAIT)
     }
 }
 
 impl Client {
-    /// A client that trusts the public roots and the deployer's CA.
+    /// A client that trusts the public roots and the deployer's CA. The hosts of `private` may have private and loopback addresses.
     ///
     /// # Errors
     /// [`Code::CaBundleInvalid`].
-    pub fn new(ca_bundle: Option<&str>) -> Result<Self> {
+    pub fn new(ca_bundle: Option<&str>, private: impl IntoIterator<Item = Url>) -> Result<Self> {
         let extra: Vec<_> = ca_bundle.iter().map(|pem| ("CA_BUNDLE", *pem)).collect();
         let verifier = Verifier::with_roots(webpki_roots::TLS_SERVER_ROOTS, &extra)?;
-        Ok(Self { way: Way::Network(TlsConnector::from(verifier.config())) })
+        let way = Way::Network { tls: TlsConnector::from(verifier.config()), private: private.into_iter().collect() };
+        Ok(Self { way })
     }
 
     /// A client that is not on the network: `sender` answers.
@@ -166,59 +166,44 @@ impl Client {
         body: Option<(&str, Vec<u8>)>,
         deadline: Deadline,
     ) -> Result<Answer> {
-        let connector = match &self.way {
-            Way::Network(connector) => connector,
+        let (tls, private) = match &self.way {
+            Way::Network { tls, private } => (tls, may_be_private(private, url)),
             Way::Over(sender) => return sender.send(method, url, body.map(|(_, body)| body), deadline).await,
         };
         let message = message(method, url, body)?;
-        let tcp = connect(url, deadline).await?;
-        let name = tls::server_name(url.host.trim_start_matches('[').trim_end_matches(']'))?;
-        let stream = match deadline.limit(connector.connect(name, tcp)).await {
-            Ok(Ok(stream)) => stream,
-            Ok(Err(error)) => return Err(tls::failure(&error).unwrap_or_else(|| Error::new(Code::ConnectionLost))),
-            Err(_) => return Err(Error::new(Code::ServerSilent)),
-        };
-        let answer = deadline.limit(converse(TokioIo::new(stream), message)).await;
-        answer.map_err(|_| Error::new(Code::ServerSilent))?.map_err(Error::new)
+        let tcp = connect(url, private, deadline).await.map_err(advised)?;
+        let stream = secured(tls, &url.host, tcp, deadline).await?;
+        let answer = deadline.limit(converse(stream, message, MAX_ANSWER)).await;
+        let (head, body) = answer.map_err(|_| Error::new(Code::ServerSilent))?.map_err(Error::new)?;
+        Ok(Answer { status: head.status.as_u16(), headers: head.headers, body })
     }
 }
 
-/// Opens a connection to the first address that answers.
+/// Whether a host may have a private address.
+///
+/// **Invariant:** only a host that the deployer has named. Otherwise the writer of a secret could have the function connect to what
+/// is in its network. Test: `a_directory_inside_is_refused_unless_the_deployer_names_it`.
+fn may_be_private(named: &[Url], url: &Url) -> bool {
+    named.iter().any(|allowed| allowed.same_place(url))
+}
+
+/// The error of an address that is not allowed, with what a deployer can do.
+fn advised(error: Error) -> Error {
+    if error.code() != Code::HostDenied {
+        return error;
+    }
+    let next = "If the CA is your own and in a private network, name its directory in DIRECTORIES (the template's parameter Directories). \
+                Otherwise find out who wrote `directory` into the secret.";
+    error.with(Fact::NextAction, next)
+}
+
+/// Opens a connection to the first address that answers. `private` says whether it may be a private one.
 ///
 /// # Errors
-/// [`Code::HostUnresolved`], [`Code::ConnectionRefused`], [`Code::ConnectTimeout`].
-pub(crate) async fn connect(url: &Url, deadline: Deadline) -> Result<TcpStream> {
-    let host = url.host.trim_start_matches('[').trim_end_matches(']');
-    let unresolved = || Error::new(Code::HostUnresolved);
-    let looked_up = deadline.limit(tokio::net::lookup_host((host, url.port))).await.map_err(|_| unresolved())?;
-    tcp::connect(looked_up.map_err(|_| unresolved())?, CONNECT_TIMEOUT, deadline).await
-}
-
-async fn converse(
-    stream: TokioIo<tokio_rustls::client::TlsStream<TcpStream>>,
-    message: http::Request<Full<Bytes>>,
-) -> Result<Answer, Code> {
-    let (mut sender, connection) =
-        hyper::client::conn::http1::handshake(stream).await.map_err(|_| Code::ConnectionLost)?;
-    let exchange = async {
-        let response = sender.send_request(message).await.map_err(|_| Code::ConnectionLost)?;
-        let (head, body) = response.into_parts();
-        let body = Limited::new(body, MAX_ANSWER).collect().await.map_err(|error| {
-            let too_large = error.is::<http_body_util::LengthLimitError>();
-            if too_large { Code::AnswerTooLarge } else { Code::ConnectionLost }
-        })?;
-        Ok(Answer { status: head.status.as_u16(), headers: head.headers, body: body.to_bytes() })
-    };
-    tokio::pin!(connection);
-    tokio::pin!(exchange);
-    let mut open = true;
-    loop {
-        tokio::select! {
-            answer = &mut exchange => return answer,
-            // The connection moves the bytes. The exchange reports how it ended.
-            _ = &mut connection, if open => open = false,
-        }
-    }
+/// Those of [`address::resolve`] and [`tcp::connect`].
+pub(crate) async fn connect(url: &Url, private: bool, deadline: Deadline) -> Result<TcpStream> {
+    let addresses = address::resolve(&url.host, url.port, private, deadline).await?;
+    tcp::connect(addresses, CONNECT_TIMEOUT, deadline).await
 }
 
 fn message(method: Method, url: &Url, body: Option<(&str, Vec<u8>)>) -> Result<http::Request<Full<Bytes>>> {
@@ -275,15 +260,22 @@ mod tests {
         assert!(!at("https://ca.example/a").same_place(&at("https://cb.example/a")));
     }
 
-    #[test]
-    fn a_wait_is_a_number_or_a_date_and_has_a_limit() {
-        let wait = |text: &str| {
-            let headers = [(header::RETRY_AFTER, text.parse().unwrap())].into_iter().collect();
-            Answer { status: 429, headers, body: Bytes::new() }.retry_after()
-        };
-        assert_eq!(wait("7"), Some(Duration::from_secs(7)));
-        assert_eq!(wait("Sun, 06 Nov 1994 08:49:37 GMT"), Some(Duration::ZERO));
-        assert_eq!(wait("99999999999"), Some(LONGEST_WAIT));
-        assert_eq!(wait("soon"), None);
+    #[tokio::test]
+    async fn a_directory_inside_is_refused_unless_the_deployer_names_it() {
+        let at = |text: &str| Url::parse(text).unwrap();
+        let client = Client::new(None, [at("https://127.0.0.1:1/dir"), at("https://169.254.169.254:1/dir")]).unwrap();
+        let deadline = Deadline::after(Duration::from_secs(5));
+        let sent = async |text: &str| client.send(Method::GET, &at(text), None, deadline).await.unwrap_err();
+        assert_eq!(sent("https://127.0.0.1:1/new-order").await.code(), Code::ConnectionRefused);
+        for inside in [
+            "https://127.0.0.1:2/dir",
+            "https://localhost:1/dir",
+            "https://10.0.0.1/dir",
+            "https://169.254.169.254:1/dir",
+        ] {
+            let error = sent(inside).await;
+            assert_eq!(error.code(), Code::HostDenied, "{inside}");
+            assert!(error.fact(Fact::NextAction).unwrap().contains("DIRECTORIES"), "{error:?}");
+        }
     }
 }

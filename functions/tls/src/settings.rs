@@ -11,7 +11,7 @@ pub struct Settings {
     /// `ACCOUNT_SECRET_ARNS`: the only secrets that `rotation.accountSecretArn` may name. `None`: any that the function's role can
     /// read.
     pub(crate) account_secrets: Option<Vec<String>>,
-    /// `DIRECTORIES`: the only directories that secrets may name. `None`: any.
+    /// `DIRECTORIES`: the only directories that secrets may name. `None`: any whose host has a public address.
     pub(crate) directories: Option<Vec<String>>,
     /// `ALLOWED_DOMAINS`: a certificate is only for these domains and what is below them. `None`: for any.
     pub(crate) domains: Option<Vec<String>>,

@@ -2,7 +2,11 @@
 
 mod account;
 mod crash;
+mod dns;
 mod openbao;
 mod order;
 mod outlet;
+mod persist;
 mod renewal;
+mod route53;
+mod serve;

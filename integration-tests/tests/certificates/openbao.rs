@@ -45,6 +45,7 @@ async fn openbaos_pki_issues_and_renews() {
         .overtime(OVERTIME)
         .timeout(Duration::from_secs(60))
         .env("CA_BUNDLE", bao.ca_pem())
+        .env("DIRECTORIES", &directory)
         .env("AWS_ENDPOINT_URL_ROUTE_53", api.url());
     let lab = lab.start().await.expect("the lab starts");
     let account = json!({"directory": directory, "externalAccountBinding": binding});

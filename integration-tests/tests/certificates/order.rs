@@ -1,6 +1,6 @@
 //! Certificates are ordered, renewed, and refused.
 
-use integration_tests::certificates::{Secret, World};
+use integration_tests::certificates::{OTHER_DIRECTORY, Secret, World};
 use integration_tests::uuid;
 use lab::servers::pebble::Options;
 use serde_json::json;
@@ -24,6 +24,11 @@ async fn two_names_and_a_wildcard_get_one_certificate() {
     assert!(own.starts_with("-----BEGIN CERTIFICATE-----\n") && chain.starts_with("-----BEGIN CERTIFICATE-----\n"));
     assert_eq!(full, format!("{own}{chain}"));
     assert!(key.starts_with("-----BEGIN PRIVATE KEY-----\n"));
+    let [of_key, of_certificate] = [(&["pkey", "-pubout"][..], &key), (&["x509", "-noout", "-pubkey"], &own)]
+        .map(|(arguments, text)| openssl(arguments, text));
+    assert!(of_key == of_certificate && of_key.contains("PUBLIC KEY"), "{of_key}{of_certificate}");
+    let names = openssl(&["x509", "-noout", "-ext", "subjectAltName"], &own);
+    assert!(NAMES.iter().all(|name| names.contains(&format!("DNS:{name}"))), "{names}");
     assert!(value["notAfter"].as_str().is_some_and(|text| text.ends_with('Z')), "{value}");
     // Both values of example.com were in one batch; example.net is another zone. Nothing is left behind.
     assert_eq!(world.route53.batches(), 4, "two to add, two to remove");
@@ -38,10 +43,12 @@ async fn two_names_and_a_wildcard_get_one_certificate() {
 #[tokio::test(flavor = "multi_thread")]
 async fn each_kind_of_key_and_a_profile_is_issued() {
     let world = World::start(Options::default()).await;
-    for kind in ["ecdsa-p384", "rsa-2048"] {
+    for (kind, shown) in [("ecdsa-p384", "secp384r1"), ("rsa-2048", "(2048 bit)")] {
         let options = json!({"rotation": {"keyType": kind, "profile": "shortlived"}});
         let secret = world.secret(&["example.com"], options).await;
         secret.rotated().await;
+        let text = openssl(&["x509", "-noout", "-text"], &secret.field("AWSCURRENT", "certificate").await);
+        assert!(text.contains(shown), "{text}");
     }
     let unknown = world.secret(&["example.com"], json!({"rotation": {"profile": "eternal"}})).await;
     let error = unknown.refused().await;
@@ -161,21 +168,46 @@ async fn a_superseded_certificate_is_revoked_on_request() {
 
 /// The serial number in hexadecimal, as openssl prints it.
 fn serial(certificate: &str) -> String {
+    let text = openssl(&["x509", "-noout", "-serial"], certificate);
+    text.trim().strip_prefix("serial=").expect("a serial number").to_lowercase()
+}
+
+/// What openssl, which is not ours, says about a PEM text.
+fn openssl(arguments: &[&str], text: &str) -> String {
     use std::io::Write as _;
     use std::process::{Command, Stdio};
     let mut openssl = Command::new("openssl");
-    openssl.args(["x509", "-noout", "-serial"]).stdin(Stdio::piped()).stdout(Stdio::piped());
+    openssl.args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped());
     let mut openssl = openssl.spawn().expect("openssl starts");
-    openssl.stdin.take().unwrap().write_all(certificate.as_bytes()).unwrap();
+    openssl.stdin.take().unwrap().write_all(text.as_bytes()).unwrap();
     let output = openssl.wait_with_output().unwrap();
-    let text = String::from_utf8(output.stdout).unwrap();
-    text.trim().strip_prefix("serial=").expect("a serial number").to_lowercase()
+    String::from_utf8(output.stdout).unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_version_that_serves_nobody_is_not_promoted() {
+    let world = World::start(Options::default()).await;
+    let secret = world.secret(&["example.com"], json!({})).await;
+    secret.rotated().await;
+    let first = secret.at("AWSCURRENT").await;
+    secret.rotated().await;
+    // Somebody else has stored the pending version: the key is not the certificate's.
+    let token = secret.registered().await;
+    let mut value = secret.at("AWSCURRENT").await;
+    value["privateKey"] = first["privateKey"].clone();
+    let request = json!({"SecretId": secret.arn, "ClientRequestToken": token, "SecretString": value.to_string(),
+        "VersionStages": ["AWSPENDING"]});
+    world.lab.call("PutSecretValue", request).await.expect("the value is stored");
+    for step in ["setSecret", "testSecret", "finishSecret"] {
+        assert_eq!(secret.step(step, &token).await.expect_err(step).error_type, "certificate-unusable");
+    }
+    assert_ne!(secret.version("AWSCURRENT").await, token);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_account_serves_its_own_directory_alone() {
     let world = World::with(Options::default(), |function| function).await;
-    let other = json!({"directory": "https://ca.example/dir"});
+    let other = json!({"directory": OTHER_DIRECTORY});
     let secret = world.secret(&["example.com"], other).await;
     assert_eq!(secret.refused().await.error_type, "account-not-allowed");
     assert_eq!(world.route53.batches(), 0);

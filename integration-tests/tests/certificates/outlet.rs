@@ -1,53 +1,87 @@
 //! Certificates are handed to ACM and S3, and servers that serve them are looked at.
 
 use axum::Router;
-use axum::extract::State;
+use axum::extract;
 use axum::http::HeaderMap;
 use axum::response::{IntoResponse, Response};
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use integration_tests::STEPS;
-use integration_tests::certificates::World;
+use integration_tests::certificates::{World, python};
 use lab::disturb::{Disturb, Fault};
 use lab::issuer::Https;
 use lab::servers::moto::Moto;
 use lab::servers::pebble::Options;
 use serde_json::{Value, json};
-use std::process::Stdio;
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 const ARN: &str = "arn:aws:acm:us-east-1:000000000000:certificate/1";
 
-/// ACM's ImportCertificate, which keeps what it got in order.
-/// <https://docs.aws.amazon.com/acm/latest/APIReference/API_ImportCertificate.html>
+/// What the double of ACM has for one ARN: tags, and the certificates with their chains that were imported, in order.
+/// <https://docs.aws.amazon.com/acm/latest/APIReference/API_Operations.html>
 #[derive(Clone, Default)]
-struct Acm(Arc<Mutex<Vec<String>>>);
+struct Acm(Arc<Mutex<State>>);
+
+#[derive(Default)]
+struct State {
+    tags: BTreeMap<String, String>,
+    imported: Vec<[String; 2]>,
+}
 
 impl Acm {
     fn router(&self) -> Router {
-        Router::new().fallback(import).with_state(self.clone())
+        Router::new().fallback(answer).with_state(self.clone())
     }
 
     fn last(&self) -> String {
-        self.0.lock().unwrap().last().cloned().expect("a certificate was imported")
+        self.0.lock().unwrap().imported.last().cloned().expect("a certificate was imported")[0].clone()
+    }
+
+    fn imports(&self) -> usize {
+        self.0.lock().unwrap().imported.len()
     }
 }
 
-async fn import(State(acm): State<Acm>, headers: HeaderMap, body: String) -> Response {
-    assert_eq!(headers["x-amz-target"], "CertificateManager.ImportCertificate");
+async fn answer(extract::State(acm): extract::State<Acm>, headers: HeaderMap, body: String) -> Response {
+    let operation = headers["x-amz-target"].to_str().unwrap().strip_prefix("CertificateManager.").unwrap().to_owned();
     let request: Value = serde_json::from_str(&body).expect("JSON");
-    if request["CertificateArn"] != ARN {
-        let body = json!({"__type": "ResourceNotFoundException", "message": "hunter2"}).to_string();
-        return (axum::http::StatusCode::BAD_REQUEST, body).into_response();
-    }
-    let text = |name: &str| {
-        let bytes = BASE64_STANDARD.decode(request[name].as_str().expect(name)).expect("base64");
-        String::from_utf8(bytes).expect("PEM")
+    let refused = |kind: &str| {
+        let body = json!({"__type": kind, "message": "hunter2"}).to_string();
+        (axum::http::StatusCode::BAD_REQUEST, body).into_response()
     };
-    assert!(text("PrivateKey").contains("PRIVATE KEY") && text("CertificateChain").contains("CERTIFICATE"));
-    acm.0.lock().unwrap().push(text("Certificate"));
-    json!({"CertificateArn": ARN}).to_string().into_response()
+    if request["CertificateArn"] != ARN {
+        return refused("ResourceNotFoundException");
+    }
+    let mut state = acm.0.lock().unwrap();
+    match operation.as_str() {
+        "ListTagsForCertificate" => {
+            let tags: Vec<_> = state.tags.iter().map(|(key, value)| json!({"Key": key, "Value": value})).collect();
+            json!({"Tags": tags}).to_string().into_response()
+        }
+        "AddTagsToCertificate" => {
+            for tag in request["Tags"].as_array().expect("tags") {
+                let [key, value] = ["Key", "Value"].map(|name| tag[name].as_str().expect(name).to_owned());
+                state.tags.insert(key, value);
+            }
+            String::new().into_response()
+        }
+        "GetCertificate" => match state.imported.last() {
+            Some([own, chain]) => json!({"Certificate": own, "CertificateChain": chain}).to_string().into_response(),
+            None => refused("RequestInProgressException"),
+        },
+        "ImportCertificate" => {
+            let text = |name: &str| {
+                let bytes = BASE64_STANDARD.decode(request[name].as_str().expect(name)).expect("base64");
+                String::from_utf8(bytes).expect("PEM")
+            };
+            assert!(text("PrivateKey").contains("PRIVATE KEY") && text("CertificateChain").contains("CERTIFICATE"));
+            state.imported.push([text("Certificate"), text("CertificateChain")]);
+            json!({"CertificateArn": ARN}).to_string().into_response()
+        }
+        other => panic!("{other}"),
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -56,15 +90,38 @@ async fn a_certificate_is_imported_under_the_same_arn() {
     let api = Https::without_tls(acm.router(), Disturb::new()).unwrap();
     let world = World::with(Options::default(), |it| it.env("AWS_ENDPOINT_URL_ACM", api.url())).await;
     let secret = world.secret(&["example.com"], json!({"rotation": {"acmCertificateArn": ARN}})).await;
-    for _ in 0..2 {
+    for imports in 1..=3 {
         secret.rotated().await;
         assert_eq!(acm.last(), secret.field("AWSCURRENT", "certificate").await);
+        assert_eq!(acm.imports(), imports, "finishSecret finds that it is there");
     }
     let unknown = json!({"rotation": {"acmCertificateArn": "arn:aws:acm:us-east-1:000000000000:certificate/2"}});
     let error = world.secret(&["example.com"], unknown).await.refused().await;
     assert_eq!(error.error_type, "outlet-refused");
     assert!(error.error_message.contains("ResourceNotFoundException"), "{}", error.error_message);
     assert!(!error.error_message.contains("hunter2"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_certificate_in_acm_belongs_to_one_secret() {
+    let acm = Acm::default();
+    let api = Https::without_tls(acm.router(), Disturb::new()).unwrap();
+    let world = World::with(Options::default(), |it| it.env("AWS_ENDPOINT_URL_ACM", api.url())).await;
+    let [one, other] = [
+        world.secret(&["example.com"], json!({"rotation": {"acmCertificateArn": ARN}})).await,
+        world.secret(&["example.com"], json!({"rotation": {"acmCertificateArn": ARN}})).await,
+    ];
+    one.rotated().await;
+    let error = other.refused().await;
+    assert_eq!(error.error_type, "outlet-taken");
+    assert!(error.error_message.contains("remove-tags-from-certificate"), "{}", error.error_message);
+    assert_eq!((acm.imports(), acm.last()), (1, one.field("AWSCURRENT", "certificate").await));
+    one.rotated().await;
+    // What the error advises gives it to the other one.
+    acm.0.lock().unwrap().tags.clear();
+    other.rotated().await;
+    assert_eq!(acm.last(), other.field("AWSCURRENT", "certificate").await);
+    assert_eq!(one.refused().await.error_type, "outlet-taken");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -143,71 +200,32 @@ for name in ("certificate", "chain", "fullchain"):
     assert!(!said.contains("PRIVATE KEY"));
 }
 
-async fn python(moto: &Moto, script: &str) -> String {
-    let program = tokio::task::spawn_blocking(lab::provision::python).await.unwrap().unwrap();
-    let directory = tempfile::tempdir().unwrap();
-    let mut command = tokio::process::Command::new(program);
-    command.args(["-c", script]).current_dir(directory.path()).env_clear().env("PATH", "/usr/bin:/bin");
-    command.envs(moto.environment()).envs([
-        ("AWS_ACCESS_KEY_ID", "AKIAIOSFODNN7EXAMPLE"),
-        ("AWS_SECRET_ACCESS_KEY", "lab"),
-        ("AWS_DEFAULT_REGION", "us-east-1"),
-    ]);
-    let output = command.output().await.unwrap();
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    String::from_utf8(output.stdout).unwrap()
-}
-
-/// openssl serves what the secret holds. It is started anew after each rotation, as people reload their servers, and a client that
-/// trusts the CA alone is never refused. testSecret looks at it while it serves the certificate before.
 #[tokio::test(flavor = "multi_thread")]
-async fn openssl_serves_twenty_certificates_one_after_the_other() {
-    let settings = |function: lab::stack::Builder| function.env("ENDPOINT_HOSTS", "127.0.0.1");
-    let world = World::with(Options::default().reuse(100), settings).await;
-    let port = lab::port::Reserved::new().unwrap();
-    let address = format!("127.0.0.1:{}", port.number());
-    let endpoint = json!({"rotation": {"endpoint": address}});
-    let secret = world.secret(&["example.com", "*.example.com"], endpoint).await;
-    let directory = tempfile::tempdir().unwrap();
-    let file = |name: &str| directory.path().join(name).display().to_string();
-    std::fs::write(file("root.pem"), &world.root).unwrap();
-    let mut server: Option<tokio::process::Child> = None;
-    for round in 0..20 {
-        secret.rotated().await;
-        let value = secret.at("AWSCURRENT").await;
-        std::fs::write(file("chain.pem"), value["fullChain"].as_str().unwrap()).unwrap();
-        std::fs::write(file("key.pem"), value["privateKey"].as_str().unwrap()).unwrap();
-        if let Some(mut before) = server.take() {
-            before.kill().await.unwrap();
-        }
-        let mut openssl = tokio::process::Command::new("openssl");
-        openssl.args(["s_server", "-quiet", "-accept", &address, "-key", &file("key.pem")]);
-        openssl.args(["-cert", &file("chain.pem"), "-cert_chain", &file("chain.pem")]);
-        openssl.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null()).kill_on_drop(true);
-        server = Some(openssl.spawn().expect("openssl starts"));
-        for name in ["example.com", "anything.example.com"] {
-            let said = client(&address, name, &file("root.pem")).await;
-            assert!(said.contains("Verify return code: 0 (ok)"), "round {round}, {name}: {said}");
-        }
-    }
-    // A server that serves something else is found.
-    let other = world.secret(&["example.com", "*.example.com"], json!({"rotation": {"endpoint": address}})).await;
-    other.rotated().await;
-    assert_eq!(other.refused().await.error_type, "endpoint-differs");
-}
-
-/// What a client says that trusts this root alone, once there is a server.
-async fn client(address: &str, name: &str, root: &str) -> String {
-    for _ in 0..100 {
-        let mut client = tokio::process::Command::new("openssl");
-        client.args(["s_client", "-connect", address, "-servername", name, "-verify_hostname", name]);
-        client.args(["-verify_return_error", "-CAfile", root]);
-        let output = client.stdin(Stdio::null()).output().await.unwrap();
-        let said = String::from_utf8_lossy(&output.stdout).into_owned();
-        if said.contains("Verify return code") {
-            return said;
-        }
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
-    "nobody listens".to_owned()
+async fn an_object_in_s3_belongs_to_one_secret() {
+    let moto = Moto::start().await.unwrap();
+    python(&moto, "import boto3; boto3.client('s3').create_bucket(Bucket='certificates')").await;
+    let world = World::with(Options::default(), |function| {
+        moto.environment()
+            .filter(|(name, _)| !name.contains("ROUTE_53"))
+            .fold(function, |function, (name, url)| function.env(name, url))
+    })
+    .await;
+    let options = json!({"rotation": {"s3Bucket": "certificates", "s3Prefix": "web"}});
+    let [one, other] =
+        [world.secret(&["example.com"], options.clone()).await, world.secret(&["example.com"], options).await];
+    // What another program has put there is left alone, and a certificate that is nobody's is taken.
+    let put = async |body: &str| {
+        let script = "import boto3, sys\nboto3.client('s3').put_object(Bucket='certificates', Key='web/certificate.pem', Body=BODY)";
+        python(&moto, &script.replace("BODY", &json!(body).to_string())).await;
+    };
+    put("important").await;
+    let error = one.refused().await;
+    assert_eq!(error.error_type, "outlet-taken");
+    assert!(error.error_message.contains("no certificate"), "{}", error.error_message);
+    put(&world.root).await;
+    one.rotated().await;
+    assert_eq!(other.refused().await.error_type, "outlet-taken");
+    let script = "import boto3\nprint(boto3.client('s3').get_object(Bucket='certificates', Key='web/certificate.pem')['Body'].read().decode())";
+    assert_eq!(python(&moto, script).await.trim(), one.field("AWSCURRENT", "certificate").await.trim());
+    one.rotated().await;
 }

@@ -86,3 +86,36 @@ async fn a_diagnosis_tells_of_a_certificate_that_serves_nobody() {
     secret.rotated().await;
     assert_eq!(diagnosed().await["finding"], "healthy");
 }
+
+/// The number of secrets behind a directory that is silent.
+const BEHIND: usize = 20;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_directory_that_is_silent_holds_up_nobody() {
+    let world = World::start(Options::default().brief()).await;
+    let brief = json!({"rotation": {"profile": "brief"}});
+    let mut behind = Vec::new();
+    for _ in 0..BEHIND {
+        behind.push(world.secret(&["example.com"], brief.clone()).await);
+    }
+    let last = world.secret(&["example.net"], brief).await;
+    last.rotated().await;
+    behind[0].rotated().await;
+    let mut value = behind[0].at("AWSCURRENT").await;
+    value["directory"] = world.silent_directory().into();
+    for secret in &behind {
+        secret.attached().await;
+        secret.put(&value).await;
+    }
+    // A certificate that lives for thirty hours is due at each look, whatever its CA says.
+    let began = std::time::Instant::now();
+    let answer = watched(&world).await;
+    let took = began.elapsed();
+    assert!(took < std::time::Duration::from_secs(10), "{took:?}");
+    assert_eq!((&answer["served"], &answer["warnings"]), (&json!(BEHIND + 2), &json!([])), "{answer}");
+    let renewed = answer["renewed"].as_array().expect("secrets");
+    for secret in behind.iter().chain([&last]) {
+        assert!(renewed.contains(&json!(secret.arn)), "{answer}");
+        secret.settled().await;
+    }
+}

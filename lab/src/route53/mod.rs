@@ -1,8 +1,8 @@
 //! Route 53, as far as a certificate's rotation asks it: hosted zones, record sets of the types TXT and CNAME, batches of changes,
 //! and whether a change is in sync.
 //!
-//! TXT values are passed on to a name server, which a CA asks. <https://docs.aws.amazon.com/Route53/latest/APIReference/>, version
-//! 2013-04-01.
+//! TXT values are passed on to a name server, which a CA asks, once their change is in sync.
+//! <https://docs.aws.amazon.com/Route53/latest/APIReference/>, version 2013-04-01.
 
 mod names;
 mod request;
@@ -22,7 +22,7 @@ use std::fmt::Write as _;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-/// How often a change is answered as pending before it is in sync.
+/// How often a change is answered as pending before it is in sync, unless a test says otherwise.
 const PENDING: u32 = 1;
 
 /// Route 53. Clones are the same.
@@ -31,19 +31,34 @@ pub struct Route53 {
     zones: Arc<Mutex<Zones>>,
     names: Option<Names>,
     changes: Arc<AtomicU32>,
-    asked: Arc<Mutex<BTreeMap<String, u32>>>,
+    under_way: Arc<Mutex<BTreeMap<String, UnderWay>>>,
+    pending: Arc<AtomicU32>,
+}
+
+/// A change.
+struct UnderWay {
+    /// How often somebody has asked for it.
+    asked: u32,
+    /// The names that the name server does not know anew yet.
+    names: Vec<String>,
 }
 
 impl Route53 {
     /// A service without zones, whose TXT values nobody answers with.
     pub fn new() -> Self {
-        Self { zones: Arc::default(), names: None, changes: Arc::default(), asked: Arc::default() }
+        let pending = Arc::new(AtomicU32::new(PENDING));
+        Self { zones: Arc::default(), names: None, changes: Arc::default(), under_way: Arc::default(), pending }
     }
 
     /// The same, which passes TXT values on to this name server.
     #[must_use]
     pub fn answering(self, names: Names) -> Self {
         Self { names: Some(names), ..self }
+    }
+
+    /// From now on, each change is answered as pending so often before it is in sync.
+    pub fn syncs_after(&self, looks: u32) {
+        self.pending.store(looks, Ordering::Relaxed);
     }
 
     /// The zones and their records, for tests.
@@ -66,17 +81,25 @@ impl Route53 {
         self.changes.load(Ordering::Relaxed)
     }
 
-    async fn carry_out(&self, zone: &str, changes: &[Change]) -> Result<String, Refusal> {
+    fn carry_out(&self, zone: &str, changes: &[Change]) -> Result<String, Refusal> {
         self.zones().change(zone, changes)?;
-        if let Some(names) = &self.names {
-            for name in changes.iter().filter(|change| change.set.kind == "TXT").map(|change| &change.name) {
-                let values = self.zones().values(name);
-                // A name server that is not there answers nothing, as the CA will tell.
-                let _ = names.answer(name, &values).await;
-            }
-        }
-        let number = self.changes.fetch_add(1, Ordering::Relaxed) + 1;
-        Ok(format!("C{number}"))
+        let names = changes.iter().filter(|change| change.set.kind == "TXT").map(|change| change.name.clone());
+        let id = format!("C{}", self.changes.fetch_add(1, Ordering::Relaxed) + 1);
+        self.under_way().insert(id.clone(), UnderWay { asked: 0, names: names.collect() });
+        Ok(id)
+    }
+
+    fn under_way(&self) -> MutexGuard<'_, BTreeMap<String, UnderWay>> {
+        self.under_way.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The names of a change that is in sync from this look on. `None` before.
+    fn look(&self, id: &str) -> Result<Option<Vec<String>>, Refusal> {
+        let mut all = self.under_way();
+        let unknown = || Refusal::new(404, "NoSuchChange", &format!("Could not find resource with ID: {id}"));
+        let change = all.get_mut(id).ok_or_else(unknown)?;
+        change.asked += 1;
+        Ok((change.asked > self.pending.load(Ordering::Relaxed)).then(|| std::mem::take(&mut change.names)))
     }
 }
 
@@ -136,7 +159,7 @@ async fn change(State(route53): State<Route53>, Path(zone): Path<String>, body: 
     let Some(changes) = request::changes(&body) else {
         return refused(&Refusal::new(400, "InvalidInput", "the body is no batch of changes"));
     };
-    match route53.carry_out(&zone, &changes).await {
+    match route53.carry_out(&zone, &changes) {
         Ok(id) => answer(&format!(
             "<ChangeResourceRecordSetsResponse {XMLNS}>{}</ChangeResourceRecordSetsResponse>",
             info(&id, "PENDING")
@@ -146,10 +169,18 @@ async fn change(State(route53): State<Route53>, Path(zone): Path<String>, body: 
 }
 
 async fn get_change(State(route53): State<Route53>, Path(id): Path<String>) -> Response {
-    let mut asked = route53.asked.lock().unwrap_or_else(PoisonError::into_inner);
-    let times = asked.entry(id.clone()).or_default();
-    *times += 1;
-    let status = if *times > PENDING { "INSYNC" } else { "PENDING" };
+    let synced = match route53.look(&id) {
+        Ok(synced) => synced,
+        Err(refusal) => return refused(&refusal),
+    };
+    let status = if synced.is_some() { "INSYNC" } else { "PENDING" };
+    if let Some(names) = &route53.names {
+        for name in synced.into_iter().flatten() {
+            let values = route53.zones().values(&name);
+            // A name server that is not there answers nothing, as the CA will tell.
+            let _ = names.answer(&name, &values).await;
+        }
+    }
     answer(&format!("<GetChangeResponse {XMLNS}>{}</GetChangeResponse>", info(&id, status)))
 }
 

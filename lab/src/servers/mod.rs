@@ -7,6 +7,7 @@
 //! * [`database`]: any of them
 //! * [`rabbitmq`], [`openbao`]: servers that issue credentials over HTTP, and [`web`], their API
 //! * [`moto`]: other services of AWS
+//! * [`nginx`]: a web server, which serves certificates
 //! * [`pebble`]: an ACME server, which issues certificates
 //! * [`certificates`]: the test CA
 //!
@@ -20,6 +21,7 @@ mod home;
 mod launch;
 pub mod moto;
 pub mod mysql;
+pub mod nginx;
 pub mod openbao;
 mod password;
 pub mod pebble;

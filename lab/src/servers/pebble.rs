@@ -27,6 +27,7 @@ pub struct Options {
     reuse: u8,
     blocked: Vec<String>,
     slow: bool,
+    brief: bool,
 }
 
 impl Options {
@@ -51,6 +52,12 @@ impl Options {
     /// A domain that gets no certificate.
     pub fn blocked(mut self, domain: &str) -> Self {
         self.blocked.push(domain.to_owned());
+        self
+    }
+
+    /// There is a third profile, `brief`, whose certificates live for thirty hours. A secret without a profile may get it.
+    pub fn brief(mut self) -> Self {
+        self.brief = true;
         self
     }
 
@@ -226,10 +233,10 @@ impl Launchable for Server {
     }
 
     fn program(&self, port: u16) -> Result<Command> {
-        let Options { bindings, nonce_rejects, reuse, blocked, slow } = &self.options;
+        let Options { bindings, nonce_rejects, reuse, blocked, slow, brief } = &self.options;
         let path = |name: &str| self.home.path().join(name);
         let profile = |seconds: u32| json!({"description": "for tests", "validityPeriod": seconds});
-        let configuration = json!({"pebble": {
+        let mut configuration = json!({"pebble": {
             "listenAddress": format!("127.0.0.1:{port}"),
             "managementListenAddress": format!("127.0.0.1:{}", self.management.number()),
             "certificate": path("cert.pem"),
@@ -243,6 +250,9 @@ impl Launchable for Server {
             "retryAfter": {"authz": 1, "order": 1},
             "profiles": {"default": profile(90 * 86_400), "shortlived": profile(6 * 86_400)},
         }});
+        if *brief {
+            configuration["pebble"]["profiles"]["brief"] = profile(30 * 3_600);
+        }
         self.home.write_private(&path("pebble.json"), &configuration.to_string())?;
         let mut command = self.home.command(&self.program.server);
         command.arg("-config").arg(path("pebble.json"));

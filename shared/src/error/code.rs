@@ -508,8 +508,8 @@ codes! {
         "Check that what the facts name exists, and that the function's role may read and write it. docs/signing-keys.md and docs/certificates.md list the permissions.";
     /// Another secret's keys, or somebody's file.
     OutletTaken = "outlet-taken", Permanent,
-        "the place that the keys should be published in holds something that is not this secret's",
-        "Nothing was written. Correct `rotation.publish`, or remove what is there if it is of no use to anybody.";
+        "the place that keys are published in, or a certificate is handed to, is not this secret's",
+        "Nothing was written. Name another place in the secret, or remove what is there if it is of no use to anybody.";
     /// What is published is not what a rotation has published.
     PublishedSetChanged = "published-set-changed", Permanent,
         "the published keys are not those of the secret",

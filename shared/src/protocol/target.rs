@@ -32,6 +32,10 @@ pub trait Target: Send + Sync {
     /// What keeps other invocations from changing the credential after `verify`: a session with a lock, for example.
     type Held: Send;
 
+    /// The daily look begins, and [`lifetime`](Self::lifetime) follows for each secret, for several at a time. What is remembered of an
+    /// earlier look is of no use any more.
+    fn look_begins(&self) {}
+
     /// How many throttled answers the target got from AWS services that it calls itself, since the process began. A target that
     /// can count them for each step notes them in [`StepNotes`](crate::protocol::notes::StepNotes) instead.
     fn throttles(&self) -> u32 {

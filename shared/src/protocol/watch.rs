@@ -14,6 +14,8 @@ use crate::protocol::schedule::{Late, RotatedSecret};
 use crate::protocol::store::{RotationState, SecretStore, VersionSelector};
 use crate::protocol::target::{Lifetime, Target, VersionWithAge};
 use serde_json::{Map, Value, json};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 const DAY: Duration = Duration::from_secs(86_400);
@@ -78,6 +80,26 @@ impl Watched {
     }
 }
 
+impl Renewals {
+    /// Adds what a look at one secret has brought.
+    fn add(&mut self, secret: &str, looked: Result<Option<(Lifetime, bool)>>) {
+        match looked {
+            Ok(None) => {}
+            Ok(Some((lifetime, begun))) => {
+                let days = lifetime.left.as_secs() / DAY.as_secs();
+                self.days_left = Some(self.days_left.map_or(days, |least| least.min(days)));
+                if lifetime.is_short() {
+                    self.expiring.push(secret.to_owned());
+                }
+                if begun {
+                    self.begun.push(secret.to_owned());
+                }
+            }
+            Err(error) => self.troubles.push(error.with_default(Fact::Secret, secret)),
+        }
+    }
+}
+
 impl<S: SecretStore, T: Target> Rotation<S, T> {
     /// Looks at all secrets that name this function. Where a target has something to do between rotations, it is done; where credentials
     /// end by themselves, the rotations that are due begin. Otherwise Secrets Manager is only read. `function` is its ARN.
@@ -134,27 +156,32 @@ impl<S: SecretStore, T: Target> Rotation<S, T> {
         noticed
     }
 
+    /// Looks at the lifetime of each secret's credential, several at a time: who answers late holds up few others.
     async fn renew(&self, served: &[RotatedSecret], now: Duration, deadline: Deadline) -> Renewals {
-        let mut renewals = Renewals::default();
-        for secret in served {
-            if deadline.left() <= ONE_LOOK {
-                renewals.troubles.push(Error::new(Code::TimeSpent).with(Fact::Secret, &secret.arn));
-                break;
-            }
-            match self.looked_at(secret, now, deadline.within(ONE_LOOK)).await {
-                Ok(None) => {}
-                Ok(Some((lifetime, begun))) => {
-                    let days = lifetime.left.as_secs() / DAY.as_secs();
-                    renewals.days_left = Some(renewals.days_left.map_or(days, |least| least.min(days)));
-                    if lifetime.is_short() {
-                        renewals.expiring.push(secret.arn.clone());
-                    }
-                    if begun {
-                        renewals.begun.push(secret.arn.clone());
-                    }
+        self.target().look_begins();
+        let (next, looks) = (AtomicUsize::new(0), Mutex::new(Vec::new()));
+        let lane = || async {
+            loop {
+                let number = next.fetch_add(1, Ordering::Relaxed);
+                let Some(secret) = served.get(number) else { break };
+                let has_time = deadline.left() > ONE_LOOK;
+                let looked = match has_time {
+                    true => self.looked_at(secret, now, deadline.within(ONE_LOOK)).await,
+                    false => Err(Error::new(Code::TimeSpent)),
+                };
+                looks.lock().unwrap_or_else(PoisonError::into_inner).push((number, secret, looked));
+                // One is told. The others wait for the next day as well.
+                if !has_time {
+                    next.store(served.len(), Ordering::Relaxed);
                 }
-                Err(error) => renewals.troubles.push(error.with_default(Fact::Secret, &secret.arn)),
             }
+        };
+        tokio::join!(lane(), lane(), lane(), lane(), lane(), lane());
+        let mut looks = looks.into_inner().unwrap_or_else(PoisonError::into_inner);
+        looks.sort_by_key(|(number, ..)| *number);
+        let mut renewals = Renewals::default();
+        for (_, secret, looked) in looks {
+            renewals.add(&secret.arn, looked);
         }
         renewals
     }

@@ -8,22 +8,20 @@ pub use address::{HostPolicy, HostsByIssuer, Place};
 
 use crate::description::Answer;
 use crate::http::request::Request;
-use ::http::response::Parts;
 use ::http::{HeaderMap, Method, header};
-use http_body_util::{BodyExt, Full, Limited};
+use http_body_util::Full;
 use hyper::body::Bytes;
-use hyper_util::rt::TokioIo;
-use rotation::clock::{Deadline, age_of, since_epoch};
+use rotation::clock::Deadline;
+use rotation::net::http::{converse, retry_after, secured};
 use rotation::net::tcp;
-use rotation::net::tls::{self, Verifier};
+use rotation::net::tls::Verifier;
 use rotation::net::weight::Weight;
 use rotation::{Code, Error, Fact, Result};
 use serde_json::Value;
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
-use std::time::{Duration, SystemTime};
-use tokio::io::{AsyncRead, AsyncWrite};
+use std::time::Duration;
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
@@ -125,10 +123,10 @@ impl Client {
         let tcp = self.connect(&host, deadline).await.map_err(unsent)?;
         let message = message(&request).map_err(unsent)?;
         let answer = if host.plain {
-            deadline.limit(converse(tcp, message)).await
+            deadline.limit(converse(tcp, message, MAX_ANSWER)).await
         } else {
-            let stream = self.secured(&host, tcp, deadline).await.map_err(unsent)?;
-            deadline.limit(converse(stream, message)).await
+            let stream = secured(&self.tls, &host.name, tcp, deadline).await.map_err(unsent)?;
+            deadline.limit(converse(stream, message, MAX_ANSWER)).await
         };
         let lost = |code| SendError::Lost(placed(Error::new(code)));
         let (head, body) = answer.map_err(|_| lost(Code::ServerSilent))?.map_err(lost)?;
@@ -141,7 +139,7 @@ impl Client {
         }
         Ok(Response {
             status: head.status.as_u16(),
-            retry_after: retry_after(&head.headers),
+            retry_after: retry_after(&head.headers, LONGEST_WAIT),
             link: joined(&head.headers, header::LINK),
             // serde_json refuses more than 128 levels.
             body: serde_json::from_slice(&body).ok(),
@@ -152,54 +150,11 @@ impl Client {
     async fn connect(&self, host: &address::Host, deadline: Deadline) -> Result<TcpStream> {
         tcp::connect(self.policy.resolve(host, deadline).await?, CONNECT_TIMEOUT, deadline).await
     }
-
-    async fn secured(
-        &self,
-        host: &address::Host,
-        tcp: TcpStream,
-        deadline: Deadline,
-    ) -> Result<tokio_rustls::client::TlsStream<TcpStream>> {
-        // Only a URL has brackets around an IPv6 address.
-        let name = tls::server_name(host.name.trim_start_matches('[').trim_end_matches(']'))?;
-        match deadline.limit(self.tls.connect(name, tcp)).await {
-            Ok(Ok(stream)) => Ok(stream),
-            Ok(Err(error)) => Err(tls::failure(&error).unwrap_or_else(|| Error::new(Code::ConnectionLost))),
-            Err(_) => Err(Error::new(Code::ServerSilent)),
-        }
-    }
 }
 
 impl Sender for Client {
     fn send<'a>(&'a self, request: Request, of: Place<'a>, deadline: Deadline) -> Sending<'a> {
         Box::pin(self.over_tls(request, of, deadline))
-    }
-}
-
-/// Sends a message over a connection, and reads the whole answer.
-async fn converse(
-    stream: impl AsyncRead + AsyncWrite + Unpin,
-    message: ::http::Request<Full<Bytes>>,
-) -> Result<(Parts, Bytes), Code> {
-    let (mut sender, connection) =
-        hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(|_| Code::ConnectionLost)?;
-    let exchange = async {
-        let response = sender.send_request(message).await.map_err(|_| Code::ConnectionLost)?;
-        let (head, body) = response.into_parts();
-        let body = Limited::new(body, MAX_ANSWER).collect().await.map_err(|error| {
-            let too_large = error.is::<http_body_util::LengthLimitError>();
-            if too_large { Code::AnswerTooLarge } else { Code::ConnectionLost }
-        })?;
-        Ok((head, body.to_bytes()))
-    };
-    tokio::pin!(connection);
-    tokio::pin!(exchange);
-    let mut open = true;
-    loop {
-        tokio::select! {
-            answer = &mut exchange => return answer,
-            // The connection moves the bytes. The exchange reports how it ended.
-            _ = &mut connection, if open => open = false,
-        }
     }
 }
 
@@ -240,22 +195,9 @@ fn joined(headers: &HeaderMap, name: header::HeaderName) -> Option<String> {
     (!values.is_empty()).then(|| values.join(", "))
 }
 
-/// Reads `Retry-After`, which is a number of seconds or a date.
-fn retry_after(headers: &HeaderMap) -> Option<Duration> {
-    let text = headers.get(header::RETRY_AFTER)?.to_str().ok()?.trim();
-    if let Ok(seconds) = text.parse() {
-        return Some(Duration::from_secs(seconds).min(LONGEST_WAIT));
-    }
-    let date = httpdate::parse_http_date(text).ok()?;
-    let moment = date.duration_since(SystemTime::UNIX_EPOCH).ok()?;
-    let wait = if age_of(moment).is_zero() { moment.saturating_sub(since_epoch()) } else { Duration::ZERO };
-    Some(wait.min(LONGEST_WAIT))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use proptest::prelude::*;
 
     fn headers(name: &header::HeaderName, values: &[&str]) -> HeaderMap {
         let mut headers = HeaderMap::new();
@@ -265,35 +207,9 @@ mod tests {
         headers
     }
 
-    fn wait(text: &str) -> Option<Duration> {
-        retry_after(&headers(&header::RETRY_AFTER, &[text]))
-    }
-
-    #[test]
-    fn a_wait_is_a_number_or_a_date() {
-        assert_eq!(wait("7"), Some(Duration::from_secs(7)));
-        assert_eq!(wait("Sun, 06 Nov 1994 08:49:37 GMT"), Some(Duration::ZERO));
-        let soon = httpdate::fmt_http_date(SystemTime::UNIX_EPOCH + since_epoch() + Duration::from_secs(30));
-        let left = wait(&soon).unwrap();
-        assert!(left > Duration::from_secs(20) && left <= Duration::from_secs(30), "{left:?}");
-        for nothing in ["", "-1", "1.5", "soon"] {
-            assert_eq!(wait(nothing), None, "{nothing}");
-        }
-    }
-
     #[test]
     fn links_may_stand_in_several_fields() {
         let headers = headers(&header::LINK, &["</a>; rel=prev", "</b>; rel=next"]);
         assert_eq!(joined(&headers, header::LINK).as_deref(), Some("</a>; rel=prev, </b>; rel=next"));
-    }
-
-    proptest! {
-        #[test]
-        fn any_wait_is_read_or_not_and_has_a_limit(text in "[ -~]{0,40}|[0-9]{1,30}|(Sun|Mon), [0-9]{2} (Jan|Dec) [0-9]{4} [0-9]{2}:[0-9]{2}:[0-9]{2} GMT") {
-            if let Some(wait) = wait(&text) {
-                // Callers add to it, so it must not overflow.
-                prop_assert!(wait <= LONGEST_WAIT, "{wait:?}");
-            }
-        }
     }
 }

@@ -1,8 +1,7 @@
 //! The protocol between an ACME client and a CA (RFC 8555), as far as certificates for DNS names need it, with renewal information
 //! (RFC 9773) and profiles (draft-ietf-acme-profiles).
 //!
-//! A client crate would bring other features of the libraries that all functions share, and keeps neither the wait that a rate limit
-//! asks for nor an order's place. What is needed of the protocol is a few requests.
+//! ARCHITECTURE.md compares it with a client crate. What is needed of the protocol is a few requests.
 
 mod jws;
 mod order;
@@ -150,6 +149,11 @@ impl<'a> Session<'a> {
     /// The account's key.
     pub fn key(&self) -> &AccountKey {
         &self.key
+    }
+
+    /// The account's URL, once it was found.
+    pub fn account_url(&self) -> Option<&str> {
+        self.account.as_deref()
     }
 
     /// Finds the account of the key.

@@ -63,6 +63,8 @@ pub struct Challenge {
     url: String,
     /// What the answer is made of; empty where the way has none.
     pub token: String,
+    /// The CA's names in a TXT record that stays (draft-ietf-acme-dns-persist).
+    pub issuers: Vec<String>,
     /// Whether the CA was told to look already.
     told: bool,
 }
@@ -249,7 +251,9 @@ impl Authorization {
                 problem = Some(Problem::read(status_of(error), error, None));
             }
             let told = part("status") != "pending";
-            challenges.push(Challenge { kind: part("type"), url: part("url"), token: part("token"), told });
+            let issuers = challenge.get("issuer-domain-names").and_then(Value::as_array).into_iter().flatten();
+            let issuers = issuers.filter_map(Value::as_str).map(str::to_owned).collect();
+            challenges.push(Challenge { kind: part("type"), url: part("url"), token: part("token"), issuers, told });
         }
         let status = text(&body, "/status");
         let (valid, pending) = (status == Some("valid"), status == Some("pending"));

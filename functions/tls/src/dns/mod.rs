@@ -8,6 +8,7 @@ pub mod plan;
 mod route53;
 mod xml;
 
+pub use plan::Owner;
 pub use route53::Route53;
 
 /// A TXT record that answers a challenge.

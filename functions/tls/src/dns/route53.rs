@@ -3,10 +3,10 @@
 //! <https://docs.aws.amazon.com/Route53/latest/APIReference/API_ChangeResourceRecordSets.html>
 
 use super::Record;
-use super::plan::{self, RecordSet, Wish};
+use super::plan::{self, Owner, RecordSet, Wish};
 use super::xml::{self, Element};
 use rotation::aws::service::{CallError, Failure, Request, Service};
-use rotation::clock::Deadline;
+use rotation::clock::{Deadline, since_epoch};
 use rotation::{Code, Error, Fact, Result};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -82,17 +82,24 @@ impl Route53 {
         Err(unknown(name).with(Fact::Found, "CNAMEs that lead nowhere"))
     }
 
-    /// Makes these records present or absent, with one batch of changes for each zone, and returns the ids of the changes.
+    /// Makes these records of an owner present or absent, with one batch of changes for each zone, and returns the ids of the changes. What
+    /// the owner has left behind at the same names goes, too.
     ///
     /// # Errors
     /// [`Code::DnsRefused`], [`Code::DnsUnavailable`].
-    pub async fn change(&self, records: &[Record], wish: Wish, deadline: Deadline) -> Result<Vec<String>> {
+    pub async fn change(
+        &self,
+        records: &[Record],
+        wish: Wish,
+        owner: &Owner,
+        deadline: Deadline,
+    ) -> Result<Vec<String>> {
         let zones: BTreeSet<&str> = records.iter().map(|record| record.zone.as_str()).collect();
         let mut ids = Vec::new();
         for zone in zones {
             let of_zone = records.iter().filter(|record| record.zone == zone);
             let wanted: Vec<_> = of_zone.map(|record| (record.name.clone(), record.value.clone())).collect();
-            ids.extend(self.change_zone(zone, &wanted, wish, deadline).await?);
+            ids.extend(self.change_zone(zone, &wanted, wish, owner, deadline).await?);
         }
         Ok(ids)
     }
@@ -102,6 +109,7 @@ impl Route53 {
         zone: &str,
         wanted: &[(String, String)],
         wish: Wish,
+        owner: &Owner,
         deadline: Deadline,
     ) -> Result<Option<String>> {
         for _ in 0..MOST_BATCHES {
@@ -111,7 +119,7 @@ impl Route53 {
                     now.insert(name.clone(), self.values(zone, name, deadline).await?);
                 }
             }
-            let changes = plan::changes(&now, wanted, wish);
+            let changes = plan::changes(&now, wanted, wish, owner, since_epoch());
             if changes.is_empty() {
                 return Ok(None);
             }

@@ -107,7 +107,7 @@ impl CertificateSecret {
             zone: option("hostedZoneId")?.map(|zone| zone_id(&zone)).transpose()?,
             delegations,
             roots: option("roots")?,
-            acm: option("acmCertificateArn")?,
+            acm: option("acmCertificateArn")?.map(acm_arn).transpose()?,
             bucket: option("s3Bucket")?.map(|name| bucket(name, option("s3Prefix")?)).transpose()?,
             revocation: revocation(option("revokeSuperseded")?, option("revokeSerial")?)?,
             issued,
@@ -141,6 +141,11 @@ impl CertificateSecret {
     /// Whether the version has a certificate, good or bad.
     pub(crate) fn is_issued(&self) -> bool {
         self.issued.is_some()
+    }
+
+    /// Whether the certificate goes anywhere but into the secret.
+    pub(crate) fn is_handed_on(&self) -> bool {
+        self.acm.is_some() || self.bucket.is_some()
     }
 
     /// What the certificate has to lead to: the roots that the secret gives, or the public ones and the deployer's.
@@ -283,6 +288,15 @@ fn zone_id(text: &str) -> Result<String> {
     plain.then(|| id.to_owned()).ok_or_else(|| invalid("hostedZoneId", "a hosted zone's id, like Z1D633PJN98FT9"))
 }
 
+/// <https://docs.aws.amazon.com/service-authorization/latest/reference/list_awscertificatemanager.html>
+fn acm_arn(text: String) -> Result<String> {
+    let parts: Vec<&str> = text.splitn(6, ':').collect();
+    let plain = |part: &&str| part.chars().all(|c| c.is_ascii_alphanumeric() || "-/".contains(c));
+    let is_one = matches!(parts.as_slice(), ["arn", _, "acm", _, _, id] if id.starts_with("certificate/"));
+    let expected = "an ARN like arn:aws:acm:eu-central-1:123456789012:certificate/1234abcd";
+    if is_one && parts.iter().all(plain) { Ok(text) } else { Err(invalid("acmCertificateArn", expected)) }
+}
+
 fn bucket(name: String, prefix: Option<String>) -> Result<Bucket> {
     let plain =
         |text: &str| text.chars().all(|c| c.is_ascii_alphanumeric() || "-._/".contains(c)) && !text.contains("..");
@@ -353,6 +367,8 @@ mod tests {
             ("hostedZoneId", json!("Z1/../Z2")),
             ("delegations", json!({"example.com": "b.example.com"})),
             ("s3Bucket", json!("a/b")),
+            ("acmCertificateArn", json!("arn:aws:acm:eu-central-1:123456789012:certificate/1`; rm")),
+            ("acmCertificateArn", json!("arn:aws:s3:::certificate/1")),
             ("endpoint", json!("https://example.com/")),
             ("revokeSuperseded", json!("always")),
         ] {

@@ -2,89 +2,24 @@
 
 use super::account::AccountSecret;
 use super::certificate_secret::{CertificateSecret, Way};
+use super::orders::{Added, Orders, Unfinished, Wanted};
 use crate::acme::{Authorization, Challenge, Directory, Order, OrderStatus, Session};
-use crate::certificate::{Chain, KeyType, NewKey};
+use crate::certificate::{Chain, NewKey};
 use crate::dns::plan::Wish;
-use crate::dns::{Record, Route53};
+use crate::dns::{Owner, Record, Route53};
 use crate::http::Client;
+use crate::settings::is_domain;
 use rotation::clock::{Deadline, since_epoch};
 use rotation::protocol::context::StepContext;
 use rotation::secret::SecretText;
-use rotation::{Code, Error, Fact, Result};
+use rotation::{Class, Code, Error, Fact, Result};
 use std::collections::BTreeMap;
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 /// Kept back from the step's time for removing records, and for storing the value.
 const TO_CLEAN_UP: Duration = Duration::from_secs(4);
 /// By how much a CA's clock is perhaps ahead. Most CAs date a certificate back by an hour.
 const CLOCKS_DIFFER: Duration = Duration::from_secs(60);
-/// How many unfinished orders one process remembers. Forgetting one costs an order, nothing else.
-const MOST_ORDERS: usize = 16;
-
-/// Orders whose certificate is not stored yet, by the version that they are for. The service usually repeats a step in the same process,
-/// which then goes on with the order and the key that it has: a CA that needs minutes is waited for over several attempts, and a
-/// certificate that could not be stored is fetched again. CAs issue few certificates for the same names in a week.
-#[derive(Default)]
-pub(crate) struct Orders(Mutex<Vec<(String, Unfinished)>>);
-
-/// An order whose certificate is not stored yet.
-#[derive(Clone)]
-struct Unfinished {
-    url: String,
-    key: SecretText,
-    wanted: Wanted,
-}
-
-/// What an order was made for. An order for anything else is of no use.
-#[derive(Clone, PartialEq, Eq)]
-struct Wanted {
-    directory: String,
-    account: String,
-    names: Vec<String>,
-    profile: Option<String>,
-    key_type: KeyType,
-}
-
-impl Wanted {
-    fn by(secret: &CertificateSecret) -> Self {
-        Self {
-            directory: secret.directory.as_str().to_owned(),
-            account: secret.account_secret.clone(),
-            names: secret.names.clone(),
-            profile: secret.profile.clone(),
-            key_type: secret.key_type,
-        }
-    }
-}
-
-impl Orders {
-    fn all(&self) -> MutexGuard<'_, Vec<(String, Unfinished)>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// The order for this version, which stays.
-    fn known(&self, version: &str, wanted: &Wanted) -> Option<Unfinished> {
-        let all = self.all();
-        let known = all.iter().find(|(known, _)| known == version).map(|(_, unfinished)| unfinished.clone());
-        known.filter(|unfinished| unfinished.wanted == *wanted)
-    }
-
-    fn keep(&self, version: &str, unfinished: Unfinished) {
-        let mut all = self.all();
-        all.retain(|(known, _)| known != version);
-        if all.len() >= MOST_ORDERS {
-            all.remove(0);
-        }
-        all.push((version.to_owned(), unfinished));
-    }
-
-    /// The version has a value, or the order leads nowhere.
-    pub(crate) fn forget(&self, version: &str) {
-        self.all().retain(|(known, _)| known != version);
-    }
-}
-
 /// What issuing needs.
 pub(crate) struct Issuing<'a> {
     pub(crate) client: &'a Client,
@@ -108,7 +43,12 @@ impl Issuing<'_> {
         let mut session = Session::new(self.client, directory, self.account.key()?, deadline);
         session.find_account().await?;
         let (order, key) = self.order(context, &mut session).await?;
-        let chain = self.carry_out(context, &mut session, order, &key).await?;
+        let chain = self.carry_out(context, &mut session, order, &key).await;
+        // The next attempt of this process goes on with the order. If the values stay, it does not wait for them from the beginning.
+        if chain.as_ref().is_err_and(|error| error.class() != Class::Retryable) {
+            self.clean_up(context, context.token()).await;
+        }
+        let chain = chain?;
         valid_by_now(&chain, deadline).await?;
         Ok((chain, key.key))
     }
@@ -121,7 +61,11 @@ impl Issuing<'_> {
             if let Some(order) = known.filter(|order| order.status != OrderStatus::Invalid) {
                 return Ok((order, NewKey::again(&unfinished.key, &self.secret.names)?));
             }
-            self.orders.forget(version);
+        }
+        // What is left of orders that have ended, or whose version was given up.
+        for version in self.orders.versions(context.secret()) {
+            self.clean_up(context, &version).await;
+            self.orders.forget(&version);
         }
         // A certificate that cannot be read replaces nothing.
         let replaced = self.secret.issued().ok().and_then(|(chain, _)| chain.facts().ok()?.renewal_id);
@@ -129,7 +73,13 @@ impl Issuing<'_> {
         let key = NewKey::draw(self.secret.key_type, &self.secret.names)?;
         Self::needed(context).await?;
         let order = session.order(&self.secret.names, profile, replaced.as_deref()).await?;
-        let unfinished = Unfinished { url: order.url.clone(), key: key.key.clone(), wanted };
+        let unfinished = Unfinished {
+            secret: context.secret().to_owned(),
+            url: order.url.clone(),
+            key: key.key.clone(),
+            wanted,
+            added: None,
+        };
         self.orders.keep(version, unfinished);
         Ok((order, key))
     }
@@ -152,6 +102,8 @@ impl Issuing<'_> {
         if order.status == OrderStatus::Pending {
             order = self.validate(context, session, order).await?;
         }
+        // The CA may have looked between two attempts.
+        self.clean_up(context, context.token()).await;
         if order.status == OrderStatus::Ready {
             Self::needed(context).await?;
             order = session.finalize(order, &key.request).await?;
@@ -176,23 +128,58 @@ impl Issuing<'_> {
             Way::Dns => self.records(session, &open, &challenges, deadline).await?,
             Way::DnsPersist | Way::PreApproved => Vec::new(),
         };
+        let standing = self.standing_record(session, &challenges);
         let validated = async {
-            let changes = self.route53.change(&records, Wish::Present, deadline).await?;
-            self.route53.in_sync(&changes, deadline).await?;
+            self.make_known(context, records, deadline).await?;
             for challenge in challenges {
                 session.answer(challenge).await?;
             }
             session.settled(order, OrderStatus::Pending).await
         }
         .await;
-        // Whatever became of it. The next attempt adds them again if it needs them.
-        if !records.is_empty()
-            && let Err(error) =
-                self.route53.change(&records, Wish::Absent, context.deadline().within(TO_CLEAN_UP)).await
-        {
-            context.warn(error);
+        validated.map_err(|error| match standing {
+            Some(value) if error.code() == Code::ValidationFailed => advised(error, &value),
+            _ => error,
+        })
+    }
+
+    /// The value of the TXT record that stays, if that is the secret's way (draft-ietf-acme-dns-persist).
+    fn standing_record(&self, session: &Session<'_>, challenges: &[&Challenge]) -> Option<String> {
+        if self.secret.way != Way::DnsPersist {
+            return None;
         }
-        validated
+        // Both are the CA's own text.
+        let issuer = challenges.iter().flat_map(|one| &one.issuers).find(|issuer| is_domain(issuer))?;
+        let plain = |c: char| c.is_ascii_alphanumeric() || "-._~/:".contains(c);
+        let account = session.account_url().filter(|url| url.len() <= 200 && url.chars().all(plain))?;
+        let is_wild = self.secret.names.iter().any(|name| name.starts_with("*."));
+        Some(format!("{issuer}; accounturi={account}{}", if is_wild { "; policy=wildcard" } else { "" }))
+    }
+
+    /// Adds the values of these records, if they are not there yet, and waits until all name servers have them.
+    async fn make_known(&self, context: &StepContext<'_>, records: Vec<Record>, deadline: Deadline) -> Result<()> {
+        let mut added = self.orders.added(context.token()).unwrap_or_else(|| Added::at(since_epoch()));
+        added
+            .records
+            .extend(records.iter().filter(|record| !added.records.contains(record)).cloned().collect::<Vec<_>>());
+        // A change whose answer is lost is carried out or not.
+        self.orders.remember(context.token(), &added);
+        let owner = Owner::new(context.secret(), added.since);
+        let changes = self.route53.change(&records, Wish::Present, &owner, deadline).await?;
+        added.changes.extend(changes);
+        self.orders.remember(context.token(), &added);
+        self.route53.in_sync(&added.changes, deadline).await
+    }
+
+    /// Removes the values that were added for the order of a version: nobody needs them any more.
+    async fn clean_up(&self, context: &StepContext<'_>, version: &str) {
+        let Some(added) = self.orders.added(version) else { return };
+        let owner = Owner::new(context.secret(), added.since);
+        let deadline = context.deadline().within(TO_CLEAN_UP);
+        match self.route53.change(&added.records, Wish::Absent, &owner, deadline).await {
+            Ok(_) => self.orders.removed(version),
+            Err(error) => context.warn(error),
+        }
     }
 
     /// The challenge that the secret allows.
@@ -243,48 +230,19 @@ async fn valid_by_now(chain: &Chain, deadline: Deadline) -> Result<()> {
     Ok(())
 }
 
+/// The error of a name without the TXT record that stays, with that record.
+fn advised(error: Error, value: &str) -> Error {
+    let Some(name) = error.fact(Fact::Host) else { return error };
+    let next = format!(
+        "Make a TXT record at `_validation-persist.{name}` with the value `{value}`, and let it stay. Then rotate again."
+    );
+    error.with(Fact::NextAction, next)
+}
+
 /// The ways that a CA offers, as far as they are known here.
 fn offered(authorization: &Authorization) -> String {
     let known = ["dns-01", "dns-persist-01", "http-01", "tls-alpn-01"];
     let kinds = authorization.challenges.iter().filter_map(|one| known.into_iter().find(|known| *known == one.kind));
     let kinds: Vec<&str> = kinds.collect();
     if kinds.is_empty() { "nothing that is known here".to_owned() } else { kinds.join(", ") }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::settings::Settings;
-    use rotation::document::Document;
-    use rotation::environment::Environment;
-    use serde_json::json;
-
-    fn secret(names: &[&str], roots: &str) -> CertificateSecret {
-        let value = json!({"directory": "https://ca.example/dir", "names": names,
-            "rotation": {"accountSecretArn": "account", "roots": roots}});
-        let settings = Settings::read(&Environment::of(&[]).unwrap()).unwrap();
-        CertificateSecret::read(&Document::parse(value.to_string().into()).unwrap(), &settings).unwrap()
-    }
-
-    #[test]
-    fn an_order_is_kept_until_its_certificate_is_stored() {
-        let (orders, wanted) = (Orders::default(), Wanted::by(&secret(&["example.com"], "a")));
-        let unfinished = |url: &str| Unfinished { url: url.to_owned(), key: "key".into(), wanted: wanted.clone() };
-        orders.keep("v", unfinished("1"));
-        let known = |wanted: &Wanted| orders.known("v", wanted).map(|it| it.url);
-        assert_eq!(known(&wanted).as_deref(), Some("1"));
-        assert_eq!(known(&wanted).as_deref(), Some("1"), "to look at it does not lose it");
-        // The secret was edited between two attempts. Roots are not the order's.
-        assert!(known(&Wanted::by(&secret(&["example.com"], "b"))).is_some());
-        assert!(known(&Wanted::by(&secret(&["example.org"], "a"))).is_none());
-        for number in 1..MOST_ORDERS {
-            orders.keep(&number.to_string(), unfinished("2"));
-        }
-        assert!(known(&wanted).is_some());
-        orders.keep("one more", unfinished("2"));
-        assert!(known(&wanted).is_none(), "the oldest goes first");
-        orders.keep("v", unfinished("3"));
-        orders.forget("v");
-        assert!(known(&wanted).is_none());
-    }
 }

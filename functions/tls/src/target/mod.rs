@@ -4,16 +4,19 @@ mod account;
 mod certificate_secret;
 mod endpoint;
 mod issue;
+mod orders;
 mod renewal;
 
 use crate::certificate::rfc3339;
 use crate::dns::Route53;
 use crate::http::{Client, Url};
-use crate::outlet::{Handed, Outlets};
+use crate::outlet::{Handed, Handing, Holder, Outlets};
 use crate::settings::Settings;
 use account::AccountSecret;
 use certificate_secret::{CertificateSecret, Revocation, WRITTEN, is_certificate};
-use issue::{Issuing, Orders};
+use issue::Issuing;
+use orders::Orders;
+use renewal::Asked;
 use rotation::clock::Deadline;
 use rotation::document::Document;
 use rotation::protocol::context::StepContext;
@@ -34,6 +37,7 @@ pub struct Certificates {
     route53: Route53,
     outlets: Outlets,
     orders: Orders,
+    asked: Asked,
 }
 
 /// How often a certificate is handed on again. Each time another rotation has been promoted meanwhile, which takes seconds.
@@ -45,7 +49,8 @@ impl Certificates {
     /// # Errors
     /// [`Code::CaBundleInvalid`].
     pub fn new(settings: Settings) -> Result<Self> {
-        let client = Client::new(settings.ca_bundle.as_deref())?;
+        let listed = settings.directories.iter().flatten().filter_map(|text| Url::parse(text));
+        let client = Client::new(settings.ca_bundle.as_deref(), listed)?;
         let route53 = Route53::new(settings.route53_endpoint.as_deref());
         let outlets = Outlets::new(settings.acm_endpoint.as_deref(), settings.s3_endpoint.as_deref());
         Ok(Self::over(settings, client, route53, outlets))
@@ -53,7 +58,7 @@ impl Certificates {
 
     /// A target over these services.
     pub fn over(settings: Settings, client: Client, route53: Route53, outlets: Outlets) -> Self {
-        Self { settings, client, route53, outlets, orders: Orders::default() }
+        Self { settings, client, route53, outlets, orders: Orders::default(), asked: Asked::default() }
     }
 
     /// The account secret that a secret names.
@@ -82,18 +87,19 @@ impl Certificates {
         if context.is_pending() { proof.map_err(advised) } else { proof }
     }
 
-    /// Hands a version's certificate to where the secret says. True if there is such a place.
-    async fn hand_on(&self, context: &StepContext<'_>, secret: &CertificateSecret) -> Result<bool> {
+    /// Hands a version's certificate to where the secret says. True if something else was there.
+    async fn hand_on(&self, context: &StepContext<'_>, secret: &CertificateSecret, handing: Handing) -> Result<bool> {
         let (chain, key) = secret.issued()?;
-        let (own, rest) = (chain.own_pem(), chain.rest_pem());
-        let handed = Handed { certificate: &own, chain: &rest, key };
+        let handed = Handed { chain: &chain, key };
+        let (holder, deadline) = (Holder::new(context.secret()), context.deadline());
+        let mut changed = false;
         if let Some(arn) = &secret.acm {
-            self.outlets.import(arn, &handed, context.deadline()).await?;
+            changed |= self.outlets.import(arn, &handed, &holder, handing, deadline).await?;
         }
         if let Some(bucket) = &secret.bucket {
-            self.outlets.put(bucket, &handed, context.deadline()).await?;
+            changed |= self.outlets.put(bucket, &handed, &holder, deadline).await?;
         }
-        Ok(secret.acm.is_some() || secret.bucket.is_some())
+        Ok(changed)
     }
 
     /// Hands on the certificate of AWSCURRENT again.
@@ -101,16 +107,17 @@ impl Certificates {
     /// **Invariant:** an invocation that finds afterwards that it was overtaken does this. ACM has no lock, so a request that was held up
     /// can arrive after a later rotation has handed on its own certificate.
     /// Test: `a_certificate_that_arrives_late_is_replaced_by_the_current_one`.
-    async fn put_back(&self, context: &StepContext<'_>) -> Result<()> {
+    async fn put_back(&self, context: &StepContext<'_>, handing: Handing) -> Result<()> {
         for _ in 0..MOST_PUT_BACK {
             let (version, document) = context.current().await?;
             if !is_certificate(&document) {
                 break;
             }
             let current = CertificateSecret::read(&document, &self.settings)?;
-            if !current.is_issued() || !self.hand_on(context, &current).await? {
+            if !current.is_issued() || !current.is_handed_on() {
                 break;
             }
+            self.hand_on(context, &current, handing).await?;
             if context.is_current(&version).await? {
                 break;
             }
@@ -161,6 +168,10 @@ impl Target for Certificates {
         Ok(Portrait::new(secret.names.first().map(String::as_str), &strategy, &at_ca(&secret.directory)))
     }
 
+    fn look_begins(&self) {
+        self.asked.forget();
+    }
+
     /// setSecret needs no account.
     fn helper_secret(&self, _: &Document) -> Option<Helper> {
         None
@@ -201,24 +212,26 @@ impl Target for Certificates {
         let pending = CertificateSecret::read(versions.pending, &self.settings)?;
         // What no client would accept is handed to nobody.
         self.proved(context, &pending)?;
-        if pending.acm.is_none() && pending.bucket.is_none() {
+        if !pending.is_handed_on() {
             return Ok(Applied::AlreadyInEffect);
         }
         context.still_wanted().await?;
-        let handed = self.hand_on(context, &pending).await;
+        let handed = self.hand_on(context, &pending, Handing::IfDifferent).await;
         // A request that failed may arrive all the same. Without an answer about the labels, the safe certificate is the current one.
         if let Err(error) = context.still_wanted().await {
-            if let Err(failed) = self.put_back(context).await {
+            if let Err(failed) = self.put_back(context, Handing::Always).await {
                 context.warn(failed);
             }
             return Err(error);
         }
-        handed?;
+        if !handed? {
+            return Ok(Applied::AlreadyInEffect);
+        }
         Ok(Applied::Changed(Change { by: "current", previous: PreviousCredential::Works }))
     }
 
     async fn hand_on_current(&self, context: &StepContext<'_>) -> Result<()> {
-        self.put_back(context).await
+        self.put_back(context, Handing::IfDifferent).await
     }
 
     async fn verify(&self, context: &StepContext<'_>, versions: Versions<'_>, proof: Proof) -> Result<()> {
@@ -243,8 +256,8 @@ impl Target for Certificates {
         }
         let pending = CertificateSecret::read(versions.pending, &self.settings)?;
         // setSecret may have been left out, or AWSCURRENT have moved by hand, and nobody would look before the next rotation.
-        if pending.acm.is_some() || pending.bucket.is_some() {
-            self.put_back(context).await?;
+        if pending.is_handed_on() {
+            self.put_back(context, Handing::IfDifferent).await?;
         }
         let superseded = CertificateSecret::read(versions.current, &self.settings)?;
         let Some((reason, serial)) = &pending.revocation else { return Ok(Retired::Nothing) };
@@ -320,7 +333,7 @@ impl Target for Certificates {
         if !version.is_issued() {
             return Ok(None);
         }
-        renewal::lifetime(&self.client, secret, &version, deadline).await.map(Some)
+        renewal::lifetime(&self.asked, &self.client, secret, &version, deadline).await.map(Some)
     }
 
     async fn attempt_helper_secret(

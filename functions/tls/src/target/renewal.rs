@@ -9,9 +9,13 @@ use rotation::clock::{Deadline, since_epoch};
 use rotation::protocol::context::StepContext;
 use rotation::protocol::target::Lifetime;
 use rotation::{Code, Error, Fact, Result};
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
+use tokio::sync::OnceCell;
 
 const DAY: Duration = Duration::from_secs(86_400);
 /// The daily look comes again after this time. A moment before that is now (RFC 9773, section 4.2).
@@ -21,8 +25,62 @@ const MARGIN: Duration = Duration::from_secs(12 * 3_600);
 /// A daily look cannot keep certificates alive for sure that live shorter than this.
 const SHORTEST_LIFE: Duration = Duration::from_secs(2 * 86_400);
 
+/// The time for one question to a CA. Two of them leave time for the rotation that a look begins.
+const ASKING: Duration = Duration::from_secs(2);
+
+/// The CAs that a daily look has asked.
+///
+/// **Invariant:** a CA that does not answer is waited for once in a look. Otherwise whoever writes one secret could hold up the renewal of
+/// all others. Test: `a_directory_that_is_silent_holds_up_nobody`.
+#[derive(Default)]
+pub(super) struct Asked(Mutex<BTreeMap<String, Arc<Ca>>>);
+
+/// What a look knows of a CA.
+#[derive(Default)]
+struct Ca {
+    /// `None` if there was no directory to be read.
+    directory: OnceCell<Option<Directory>>,
+    is_silent: AtomicBool,
+}
+
+impl Asked {
+    /// Another look begins.
+    pub(super) fn forget(&self) {
+        self.all().clear();
+    }
+
+    fn all(&self) -> MutexGuard<'_, BTreeMap<String, Arc<Ca>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What the CA of a version suggests for the certificate with this id. A CA that cannot be asked now has no suggestion.
+    async fn suggestion(
+        &self,
+        client: &Client,
+        version: &CertificateSecret,
+        id: &str,
+        deadline: Deadline,
+    ) -> Option<Renewal> {
+        let url = &version.directory;
+        let ca = Arc::clone(self.all().entry(url.as_str().to_owned()).or_default());
+        let read = async || Directory::read(client, url, deadline.within(ASKING)).await.ok();
+        let directory = ca.directory.get_or_init(read).await.as_ref()?;
+        if ca.is_silent.load(Ordering::Relaxed) {
+            return None;
+        }
+        let suggested = directory.renewal(client, id, deadline.within(ASKING)).await;
+        let silent =
+            |error: &Error| matches!(error.code(), Code::ServerSilent | Code::ConnectTimeout | Code::CaRateLimited);
+        if suggested.as_ref().is_err_and(silent) {
+            ca.is_silent.store(true, Ordering::Relaxed);
+        }
+        suggested.ok().flatten()
+    }
+}
+
 /// How long a version's certificate lasts, and whether it is to be renewed now.
 pub(super) async fn lifetime(
+    asked: &Asked,
     client: &Client,
     secret: &str,
     version: &CertificateSecret,
@@ -32,8 +90,7 @@ pub(super) async fn lifetime(
     let facts = chain.facts()?;
     let lasts = facts.lifetime(false);
     let suggested = match &facts.renewal_id {
-        // A CA that cannot be asked now has no suggestion.
-        Some(id) => suggestion(client, version, id, deadline).await.ok().flatten(),
+        Some(id) => asked.suggestion(client, version, id, deadline).await,
         None => None,
     };
     let window = suggested.and_then(|suggested| Window::of(&suggested, secret));
@@ -64,15 +121,6 @@ pub(super) fn warn_of_a_short_life(context: &StepContext<'_>, lasts: Lifetime) {
         let next = "Choose a profile of the CA with a longer life, or rotate by a schedule of hours.";
         context.warn(warning.with(Fact::NextAction, next));
     }
-}
-
-async fn suggestion(
-    client: &Client,
-    version: &CertificateSecret,
-    id: &str,
-    deadline: Deadline,
-) -> Result<Option<Renewal>> {
-    Directory::read(client, &version.directory, deadline).await?.renewal(client, id, deadline).await
 }
 
 /// When to renew, as the time since the Unix epoch.
