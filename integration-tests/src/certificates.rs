@@ -100,6 +100,12 @@ impl World {
         directory(self.silent.local_addr().expect("its address").port())
     }
 
+    /// How many connections that directory got since this was asked.
+    pub fn asked_in_vain(&self) -> usize {
+        self.silent.set_nonblocking(true).expect("the listener takes it");
+        std::iter::from_fn(|| self.silent.accept().ok()).count()
+    }
+
     /// A secret that has no certificate yet. `more` are fields beside those that it needs, and options under `rotation`.
     pub async fn secret(&self, names: &[&str], more: Value) -> Secret<'_> {
         let rotation = json!({"accountSecretArn": self.account, "roots": self.root});

@@ -65,6 +65,7 @@ async fn a_short_life_is_not_told_as_short_and_its_order_names_what_it_replaces(
     secret.rotated().await;
     secret.put(&first).await;
     secret.rotated().await;
+    assert_eq!(watched(&world).await["daysLeft"], 5, "Pebble gives another profile to who asks for none, now and then");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -108,10 +109,8 @@ async fn a_directory_that_is_silent_holds_up_nobody() {
         secret.put(&value).await;
     }
     // A certificate that lives for thirty hours is due at each look, whatever its CA says.
-    let began = std::time::Instant::now();
     let answer = watched(&world).await;
-    let took = began.elapsed();
-    assert!(took < std::time::Duration::from_secs(10), "{took:?}");
+    assert_eq!(world.asked_in_vain(), 1);
     assert_eq!((&answer["served"], &answer["warnings"]), (&json!(BEHIND + 2), &json!([])), "{answer}");
     let renewed = answer["renewed"].as_array().expect("secrets");
     for secret in behind.iter().chain([&last]) {

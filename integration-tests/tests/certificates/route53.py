@@ -69,7 +69,7 @@ tell("they are still there", records, NAME)
 tell(
     "replaced by a comparison",
     change,
-    ("DELETE", NAME, "TXT", 60, ['"two"', '"one"']),
+    ("DELETE", NAME, "TXT", 60, ['"one"', '"two"']),
     ("CREATE", NAME, "TXT", 60, ['"one"', '"two"', '"three"']),
 )
 tell("three values are there", records, NAME)
@@ -90,11 +90,9 @@ tell("the second name is there", records, "_acme-challenge.b.example.com.")
 tell("upserted", change, ("UPSERT", "_acme-challenge.b.example.com.", "TXT", 300, ['"two"']))
 tell("the upserted one is there", records, "_acme-challenge.b.example.com.")
 tell("a name of another zone", change, ("CREATE", "_acme-challenge.example.org.", "TXT", 60, ['"one"']))
-tell("a CNAME beside a TXT record", change, ("CREATE", NAME, "CNAME", 60, ["a.example.org."]))
 tell("a CNAME", change, ("CREATE", "_acme-challenge.c.example.com.", "CNAME", 60, ["a.example.org."]))
 tell("the CNAME is there", records, "_acme-challenge.c.example.com.", "CNAME")
-tell("a TXT record beside a CNAME", change, ("CREATE", "_acme-challenge.c.example.com.", "TXT", 60, ['"one"']))
-tell("deleted", change, ("DELETE", NAME, "TXT", 60, ['"three"', '"two"', '"one"']))
+tell("deleted", change, ("DELETE", NAME, "TXT", 60, ['"one"', '"two"', '"three"']))
 tell("no record any more", records, NAME)
 tell("an unknown zone", lambda: change(("CREATE", NAME, "TXT", 60, ['"one"']), zone_id="Z0"))
 tell("an unknown change", in_sync, "C0")
