@@ -155,9 +155,9 @@ MUTATIONS = [
     ),
     Mutation(
         "takes a key away before its time",
-        "functions/signing-key/src/plan.rs",
-        "all.filter(|one| one.retire_at > now && !secret.is_revoked(&one.kid)).collect()",
-        "all.filter(|one| one.retire_at > now + 450 && !secret.is_revoked(&one.kid)).collect()",
+        "functions/signing-key/src/published.rs",
+        "let public: Vec<_> = signers.chain(still_public(secret, now, dates).into_iter().map(|one| one.kid)).collect();",
+        "let _ = dates;\n        let public: Vec<_> = signers.collect();",
         "signing-key",
         "s3-object",
         1,
