@@ -299,21 +299,21 @@ impl Order {
         let request = payload.and_then(|payload| decoded(payload.get("csr")?.as_str()?));
         let request = request.and_then(|der| x509_cert::request::CertReq::from_der(&der).ok());
         let key = request.map(|request| request.info.public_key.subject_public_key.raw_bytes().to_vec());
-        let certificate = key.and_then(|key| issued(&self.names, Requested(key), now));
+        let certificate = key.and_then(|key| issued(&self.names, &Requested(key), now));
         self.certificate = Some(certificate.ok_or((400, "badCSR"))?);
         Ok(self.shown(at, 200))
     }
 }
 
 /// A certificate for these names and this key, as PEM text.
-fn issued(names: &[String], key: Requested, now: Duration) -> Option<String> {
+fn issued(names: &[String], key: &Requested, now: Duration) -> Option<String> {
     let moment = |at: Duration| OffsetDateTime::from_unix_timestamp(at.as_secs().try_into().ok()?).ok();
     let mut params = CertificateParams::new(names.to_vec()).ok()?;
     params.distinguished_name = DistinguishedName::new();
     params.not_before = moment(now - HOUR)?;
     params.not_after = moment(now + LIFE)?;
     params.use_authority_key_identifier_extension = true;
-    Some(params.signed_by(&key, &root()?.issuer).ok()?.pem())
+    Some(params.signed_by(key, &root()?.issuer).ok()?.pem())
 }
 
 fn token(order: usize, place: usize) -> String {

@@ -85,6 +85,8 @@ impl Certified {
         function
             .timeout(TIMEOUT)
             .env("CA_BUNDLE", self.pebble.ca_pem())
+            // The CA is on this machine, where no other directory may be.
+            .env("DIRECTORIES", self.directory())
             .env("AWS_ENDPOINT_URL_ROUTE_53", self.api.url())
             // Whoever runs the lab is its deployer.
             .env("ALLOW_RECOVER", "true")

@@ -12,9 +12,9 @@ use std::time::{Duration, Instant};
 /// The options of the command.
 #[derive(Args, Clone, Debug)]
 pub(super) struct Chaos {
-    /// The database server, or `issuer` [default: all].
-    #[arg(long, value_parser = named(&Target::ALL, Target::name, "no such target"))]
-    target: Option<Target>,
+    /// The database server, `issuer`, `signing-key` or `tls`: names with commas between them [default: all].
+    #[arg(long, value_name = "LIST", value_delimiter = ',', value_parser = named(&Target::ALL, Target::name, "no such target"))]
+    target: Vec<Target>,
     /// How a credential is replaced [default: all that the target has].
     #[arg(long, value_parser = named(&Strategy::ALL, Strategy::name, "no such strategy"))]
     strategy: Option<Strategy>,
@@ -89,7 +89,8 @@ fn threads(error: std::io::Error) -> Stop {
 }
 
 fn all(screen: &Screen, arguments: &Chaos) -> Result<(), Stop> {
-    let targets = Target::ALL.into_iter().filter(|target| arguments.target.is_none_or(|wanted| wanted == *target));
+    let wanted = &arguments.target;
+    let targets = Target::ALL.into_iter().filter(|target| wanted.is_empty() || wanted.contains(target));
     let cases: Vec<_> = targets
         .flat_map(|target| target.strategies().iter().map(move |strategy| (target, *strategy)))
         .filter(|(_, strategy)| arguments.strategy.is_none_or(|wanted| wanted == *strategy))
@@ -199,13 +200,13 @@ fn show(screen: &Screen, explored: &Explored, took: Duration) -> Result<(), Stop
         }
     }
     let heading = format!(
-        "{:<10}{:<24}{:>11}{:>12}{:>10}{:>8}",
+        "{:<13}{:<24}{:>11}{:>12}{:>10}{:>8}",
         "target", "strategy", "histories", "violations", "at limit", "window"
     );
     screen.heading(&heading);
     for row in &summary.strategies {
         screen.line(&format!(
-            "{:<10}{:<24}{:>11}{:>12}{:>10}{:>8}",
+            "{:<13}{:<24}{:>11}{:>12}{:>10}{:>8}",
             row.target, row.strategy, row.histories, row.with_violations, row.at_limit, row.longest_window_in_calls
         ));
     }

@@ -29,6 +29,8 @@ fn a_history_takes_the_same_course_each_time() {
         "postgres/single-user+1 9:held-up 9:strip-pending",
         "mysql/alternating-users+1 12:at-once 20:crash-after",
         "issuer/create-revoke+1 6:at-once 22:crash-after",
+        "signing-key/two-places+1 9:held-up",
+        "tls/account+1 9:at-once",
     ] {
         assert_eq!(tried(text, None).journal, tried(text, None).journal, "{text}");
     }
@@ -119,6 +121,7 @@ fn histories_that_ended_badly_end_well() {
         ("issuer/set-value+0 10:held-up 64:stale-read", "an outdated read put back a value that had been replaced"),
         ("issuer/roll+1 8:change-key", "the advice led nobody out while AWSCURRENT was refused"),
         ("issuer/create-revoke-now+1 1:revoke-key 15:revoke-pending-key", "the same where the issuer makes the key"),
+        ("signing-key/s3-object+1 9:empty-published", "a key signed that was back in its place for a moment only"),
         (
             "issuer/create-revoke-now+1 21:rotate-admin 22:rotate-admin",
             "a key without a proof has to end two rotations later",
