@@ -70,7 +70,12 @@ impl World {
         });
         let value = merged(value, fields);
         let arn = self.lab.create_secret(&format!("test/{}", uuid()), &value.to_string()).await;
-        Secret::new(&self.lab, &self.moto, arn.expect("the secret is created"))
+        self.secret_of(arn.expect("the secret is created"))
+    }
+
+    /// The secret with this ARN.
+    pub fn secret_of(&self, arn: String) -> Secret<'_> {
+        Secret::new(&self.lab, &self.moto, arn)
     }
 
     /// The URL at which verifiers find an object.
@@ -117,7 +122,9 @@ impl World {
             .header("authorization", signed)
             .header("content-type", "application/x-amz-json-1.1")
             .body(request.to_string());
-        call.send().await.expect("moto answers").json().await.expect("JSON")
+        let answer = call.send().await.expect("moto answers").error_for_status().expect("moto does it");
+        // Some operations answer nothing.
+        serde_json::from_str(&answer.text().await.expect("a body")).unwrap_or_default()
     }
 
     /// The set in a parameter.

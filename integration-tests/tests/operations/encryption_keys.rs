@@ -12,8 +12,7 @@ async fn under(world: &World, key: Option<&str>) -> String {
         let update = json!({"SecretId": arn, "KmsKeyId": key});
         world.lab.call("UpdateSecret", update).await.expect("the key is taken");
     }
-    let secret = integration_tests::signing::Secret::new(&world.lab, &world.moto, arn.clone());
-    secret.rotated().await;
+    world.secret_of(arn.clone()).rotated().await;
     arn
 }
 
@@ -55,7 +54,7 @@ async fn a_key_that_does_not_rotate_or_is_to_be_deleted_is_noticed() {
     let (codes, answer) = noticed(&world).await;
     assert!(codes == ["kms-key-pending-deletion"] && answer.contains("Disabled"), "{answer}");
 
-    // An asymmetric key does not rotate by itself, and a key that is not there is told.
+    // A key that is not there is told.
     world.kms("EnableKey", json!({"KeyId": key})).await;
     under(&world, Some("arn:aws:kms:us-east-1:123456789012:key/00000000-0000-4000-8000-000000000000")).await;
     let (codes, answer) = noticed(&world).await;
