@@ -66,7 +66,7 @@ async fn the_example_in_python_signs_and_verifies() {
     let secret = rotating(&world, "ES256").await;
     let python = tokio::task::spawn_blocking(provision::python_verifier).await.expect("no panic");
     let mut command = program(python.expect("PyJWT is obtained"));
-    command.arg(here().join("example.py")).arg(examples().join("python")).arg(settings(&world, &secret, "ES256"));
+    command.arg("-B").arg(here().join("example.py")).arg(examples().join("python")).arg(settings(&world, &secret, "ES256"));
     drive(command, &secret).await;
 }
 
