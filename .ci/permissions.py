@@ -20,7 +20,7 @@ NOT_CALLED = {
     "ec2:": "Lambda attaches the function to subnets; a Deny statement excludes the function's code",
     "xray:": "Lambda sends the traces",
     "lambda:": "Secrets Manager wants it of whoever asks for a rotation by the function",
-    "kms:": "Secrets Manager decrypts and encrypts on behalf of the caller (kms:ViaService)",
+    "kms:": "Secrets Manager decrypts and encrypts on behalf of the caller (kms:ViaService); tests look at keys in moto's KMS",
 }
 
 # Actions whose calls go past the lab, which records none of them.
@@ -31,6 +31,12 @@ PAST_THE_LAB = {
         "s3:ListBucket": "no call: S3 says by it that an object is not there",
         "ssm:GetParameter": "tests publish in moto's Systems Manager",
         "ssm:PutParameter": "tests publish in moto's Systems Manager",
+        "cloudfront:GetKeyGroup": "the lab's CloudFront has a port of its own",
+        "cloudfront:UpdateKeyGroup": "as above",
+        "cloudfront:ListPublicKeys": "as above",
+        "cloudfront:GetPublicKey": "as above",
+        "cloudfront:CreatePublicKey": "as above",
+        "cloudfront:DeletePublicKey": "as above",
     },
     "lockstep-tls": {
         "route53:ChangeResourceRecordSets": "the lab's Route 53 has a port of its own, and moto another",

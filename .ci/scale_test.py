@@ -29,6 +29,8 @@ ENTRIES = {
     "PublishedObjectArns": "arn:aws:s3:::public-keys-of-the-company/issuer-{:08}/jwks.json",
     "PublishedBucketArns": "arn:aws:s3:::public-keys-of-the-company-{:08}",
     "PublishedParameterArns": f"arn:aws:ssm:{REGION_AND_ACCOUNT}:parameter/lockstep/keys/issuer-{{:08}}",
+    "PublishedPlaces": "issuers/issuer-{:08}=s3://public-keys-of-the-company/issuer-00000000/jwks.json",
+    "VerifyHosts": "host{:04}.example.com",
     "AccountSecretArns": f"arn:aws:secretsmanager:{REGION_AND_ACCOUNT}:secret:acme/accounts/account-{{:08}}-AbCdEf",
     "HostedZoneArns": "arn:aws:route53:::hostedzone/Z{:020}",
     "ChallengeNames": "_acme-challenge.host{:04}.example.com",

@@ -67,6 +67,7 @@ EVERYTHING = {
     "S3Endpoint": "https://bucket.vpce-1.s3.eu-central-1.vpce.amazonaws.com",
     "PublishedObjectArns": "arn:aws:s3:::tokens.example.com/.well-known/jwks.json",
     "PublishedBucketArns": "arn:aws:s3:::tokens.example.com",
+    "CloudFrontKeyGroups": "true",
     "PublishedParameterArns": "arn:aws:ssm:eu-central-1:123456789012:parameter/app/jwks",
     "Route53Endpoint": "https://vpce-1.route53.us-east-1.vpce.amazonaws.com",
     "AcmEndpoint": "https://vpce-1.acm.eu-central-1.vpce.amazonaws.com",
@@ -276,7 +277,8 @@ class Template(unittest.TestCase):
             for kind, document in policy_documents(Deployment(TEMPLATE, **parameters)):
                 if kind in ("AWS::IAM::Role", "AWS::IAM::ManagedPolicy"):
                     anything |= {it["Sid"] for it in document["Statement"] if it["Resource"] == "*" and it["Effect"] == "Allow"}
-        self.assertEqual(anything, {"FindHostedZones", "FindOverdueRotations", "FindSecretsAlarmsAndCalls", "NetworkInterfacesForLambda", "Traces"})
+        self.assertEqual(anything, {"FindHostedZones", "FindOverdueRotations", "FindSecretsAlarmsAndCalls", "KeyGroupsOfCloudFront", "NetworkInterfacesForLambda",
+                                    "Traces"})
 
     def test_who_may_begin_a_rotation_may_invoke_the_function_that_carries_it_out(self):
         """Secrets Manager refuses RotateSecret otherwise:

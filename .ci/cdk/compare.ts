@@ -67,6 +67,8 @@ function converted(stack: Stack, name: string, text: string): unknown {
     case 'publishedObjectArns':
     case 'publishedBucketArns':
     case 'publishedParameterArns':
+    case 'publishedPlaces':
+    case 'verifyHosts':
     case 'challengeNames':
     case 'allowedDomains':
     case 'directories':

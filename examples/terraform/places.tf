@@ -18,6 +18,18 @@ variable "published_parameter_arns" {
   default     = []
 }
 
+variable "published_places" {
+  description = "Signing keys: the only places that `rotation.publish` may name, as PLACE, or as SECRET=PLACE for one secret. Each may end with an asterisk. Key groups of CloudFront have to be listed. Empty: all places that the function may write, and no key group."
+  type        = list(string)
+  default     = []
+}
+
+variable "cloudfront_key_groups" {
+  description = "Signing keys: let the function put keys into key groups of CloudFront, for signed URLs."
+  type        = bool
+  default     = false
+}
+
 variable "hosted_zone_arns" {
   description = "Certificates: ARNs of the hosted zones in which the function answers the challenges of CAs with TXT records."
   type        = list(string)
@@ -49,6 +61,7 @@ locals {
     published_object_arns    = { readers = local.signing_keys, arns = var.published_object_arns }
     published_bucket_arns    = { readers = local.signing_keys, arns = var.published_bucket_arns }
     published_parameter_arns = { readers = local.signing_keys, arns = var.published_parameter_arns }
+    cloudfront_key_groups    = { readers = local.signing_keys, arns = var.cloudfront_key_groups ? ["*"] : [] }
     hosted_zone_arns         = { readers = local.certificates, arns = var.hosted_zone_arns }
     acm_certificate_arns     = { readers = local.certificates, arns = var.acm_certificate_arns }
     certificate_object_arns  = { readers = local.certificates, arns = var.certificate_object_arns }
@@ -63,6 +76,8 @@ locals {
     # Without it, S3 answers that an object which is not there may not be read.
     { sid = "ObjectsThatAreNotThere", actions = ["s3:ListBucket"], resources = var.published_bucket_arns },
     { sid = "PublishedKeysInParameters", actions = ["ssm:GetParameter", "ssm:PutParameter"], resources = var.published_parameter_arns },
+    # IAM supports no narrower resource for these actions. published_places says which key groups a secret may name.
+    { sid = "KeyGroupsOfCloudFront", actions = [for it in ["GetKeyGroup", "UpdateKeyGroup", "ListPublicKeys", "GetPublicKey", "CreatePublicKey", "DeletePublicKey"] : "cloudfront:${it}"], resources = var.cloudfront_key_groups ? ["*"] : [] },
     { sid = "AccountSecrets", actions = ["secretsmanager:DescribeSecret"], resources = var.account_secret_arns },
     { sid = "RecordsOfHostedZones", actions = ["route53:ListResourceRecordSets"], resources = var.hosted_zone_arns },
     # IAM supports no narrower resource for ListHostedZonesByName. The answer has names of zones and no records.

@@ -313,6 +313,17 @@ data "aws_iam_policy_document" "rotation" {
     }
   }
 
+  # For the daily look. These actions show the state of a key and use none. Some keys are in other accounts.
+  dynamic "statement" {
+    for_each = length(var.kms_key_arns) > 0 ? [1] : []
+
+    content {
+      sid       = "StatesOfKeys"
+      actions   = ["kms:DescribeKey", "kms:GetKeyRotationStatus"]
+      resources = ["${local.arns}:kms:*:*:key/*"]
+    }
+  }
+
   # Shows names, tags and dates of all secrets, but no value. IAM has no narrower resource for this action.
   statement {
     sid       = "FindOverdueRotations"

@@ -126,6 +126,12 @@ variable "directories" {
   default     = []
 }
 
+variable "verify_hosts" {
+  description = "Signing keys: hosts that `rotation.verifyAt` of a secret may name. The function fetches the published keys there, as verifiers do."
+  type        = list(string)
+  default     = []
+}
+
 variable "endpoint_hosts" {
   description = "Certificates: hosts that `rotation.endpoint` of a secret may name beside those that its certificate is for."
   type        = list(string)
@@ -165,6 +171,8 @@ locals {
     ALLOW_UNPROVEN_KEYS        = { readers = local.api_keys, value = tostring(var.allow_unproven_keys), unset = "false" }
     ISSUER_ENDPOINT_URL        = { readers = local.api_keys, value = var.issuer_endpoint_url, unset = "" }
     AWS_ENDPOINT_URL_S3        = { readers = concat(local.signing_keys, local.certificates), value = var.s3_endpoint, unset = "" }
+    PLACES                     = { readers = local.signing_keys, value = join(",", var.published_places), unset = "" }
+    VERIFY_HOSTS               = { readers = local.signing_keys, value = join(",", var.verify_hosts), unset = "" }
     AWS_ENDPOINT_URL_ROUTE_53  = { readers = local.certificates, value = var.route53_endpoint, unset = "" }
     AWS_ENDPOINT_URL_ACM       = { readers = local.certificates, value = var.acm_endpoint, unset = "" }
     ALLOWED_DOMAINS            = { readers = local.certificates, value = join(",", var.allowed_domains), unset = "" }

@@ -5,6 +5,7 @@ use lab::Lab;
 use lab::disturb::Disturb;
 use lab::relay::Relay;
 use lab::servers::moto::Moto;
+use lab::stack::Builder;
 use serde_json::{Value, json};
 use std::path::PathBuf;
 use tokio::sync::OnceCell;
@@ -36,6 +37,11 @@ pub type Secret<'a> = crate::Secret<'a, Moto>;
 impl World {
     /// Starts everything, with an empty bucket.
     pub async fn start() -> Self {
+        Self::with(|function| function).await
+    }
+
+    /// The same, with more settings of the function.
+    pub async fn with(settings: impl FnOnce(Builder) -> Builder) -> Self {
         let moto = Moto::start().await.expect("moto starts");
         let disturb = Disturb::new();
         let relay = Relay::start(moto.port(), disturb.clone()).await.expect("a port");
@@ -43,7 +49,7 @@ impl World {
         for (name, url) in Moto::environment_behind(relay.port()) {
             function = function.env(name, url);
         }
-        let world = Self { lab: function.start().await.expect("the lab starts"), relay, moto };
+        let world = Self { lab: settings(function).start().await.expect("the lab starts"), relay, moto };
         // Everybody may read what is published, as behind a web server, and the tests write what others would.
         let policy = json!({"Version": "2012-10-17", "Statement": [{
             "Effect": "Allow", "Principal": "*", "Action": "s3:*", "Resource": format!("arn:aws:s3:::{BUCKET}/*"),
@@ -64,7 +70,12 @@ impl World {
         });
         let value = merged(value, fields);
         let arn = self.lab.create_secret(&format!("test/{}", uuid()), &value.to_string()).await;
-        Secret::new(&self.lab, &self.moto, arn.expect("the secret is created"))
+        self.secret_of(arn.expect("the secret is created"))
+    }
+
+    /// The secret with this ARN.
+    pub fn secret_of(&self, arn: String) -> Secret<'_> {
+        Secret::new(&self.lab, &self.moto, arn)
     }
 
     /// The URL at which verifiers find an object.
@@ -93,16 +104,27 @@ impl World {
 
     /// Calls Systems Manager.
     pub async fn ssm(&self, operation: &str, request: Value) -> Value {
-        let call =
-            reqwest::Client::new().post(self.moto.url()).header("x-amz-target", format!("AmazonSSM.{operation}"));
+        self.call("ssm", &format!("AmazonSSM.{operation}"), request).await
+    }
+
+    /// Calls KMS.
+    pub async fn kms(&self, operation: &str, request: Value) -> Value {
+        self.call("kms", &format!("TrentService.{operation}"), request).await
+    }
+
+    async fn call(&self, service: &str, target: &str, request: Value) -> Value {
+        let call = reqwest::Client::new().post(self.moto.url()).header("x-amz-target", target);
         // moto tells services apart by the scope of a signature, and checks none.
-        let signed =
-            "AWS4-HMAC-SHA256 Credential=test/20260101/us-east-1/ssm/aws4_request, SignedHeaders=host, Signature=0";
+        let signed = format!(
+            "AWS4-HMAC-SHA256 Credential=test/20260101/us-east-1/{service}/aws4_request, SignedHeaders=host, Signature=0"
+        );
         let call = call
             .header("authorization", signed)
             .header("content-type", "application/x-amz-json-1.1")
             .body(request.to_string());
-        call.send().await.expect("moto answers").json().await.expect("JSON")
+        let answer = call.send().await.expect("moto answers").error_for_status().expect("moto does it");
+        // Some operations answer nothing.
+        serde_json::from_str(&answer.text().await.expect("a body")).unwrap_or_default()
     }
 
     /// The set in a parameter.

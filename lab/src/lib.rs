@@ -7,6 +7,7 @@
 //! * [`page`]: the page of a running lab
 //! * [`rds`] and [`parameters`]: what RDS says about servers, and Systems Manager's parameters, as far as functions ask
 //! * [`route53`]: hosted zones, whose TXT records a CA can ask for
+//! * [`cloudfront`]: key groups and their public keys
 //! * [`endpoint`]: all behind one HTTP port, as an AWS SDK or the AWS CLI expects them
 //! * [`stack`]: all of these assembled, as tests and the command use them
 //! * [`servers`]: throwaway real databases with a test CA
@@ -26,6 +27,7 @@
 pub mod build;
 pub mod chaos;
 pub mod cli;
+pub mod cloudfront;
 pub mod consumers;
 pub mod containers;
 pub mod disturb;
@@ -49,5 +51,6 @@ pub mod route53;
 pub mod secretsmanager;
 pub mod servers;
 pub mod stack;
+mod xml;
 
 pub use stack::Lab;

@@ -44,7 +44,9 @@ export class Permissions {
       this.keys.addResources(key.keyArn);
       return;
     }
-    const { region, urlSuffix } = this.stack;
+    const { partition, region, urlSuffix } = this.stack;
+    // For the daily look. These actions show the state of a key and use none. Some keys are in other accounts.
+    this.allow('StatesOfKeys', ['kms:DescribeKey', 'kms:GetKeyRotationStatus'], [`arn:${partition}:kms:*:*:key/*`]);
     this.keys = this.allow('KeysOfTheSecrets', ['kms:Decrypt', 'kms:GenerateDataKey'], [key.keyArn], {
       // In China the service's name may end in either.
       StringEquals: { 'kms:ViaService': [`secretsmanager.${region}.amazonaws.com`, `secretsmanager.${region}.${urlSuffix}`] },
@@ -117,6 +119,9 @@ export class Permissions {
     // Without it, S3 answers that an object which is not there may not be read.
     this.allowAt('ObjectsThatAreNotThere', ['s3:ListBucket'], publishedBucketArns);
     this.allowAt('PublishedKeysInParameters', ['ssm:GetParameter', 'ssm:PutParameter'], publishedParameterArns);
+    // IAM supports no narrower resource for these actions. `publishedPlaces` says which key groups a secret may name.
+    const actions = ['GetKeyGroup', 'UpdateKeyGroup', 'ListPublicKeys', 'GetPublicKey', 'CreatePublicKey', 'DeletePublicKey'];
+    this.allowAt('KeyGroupsOfCloudFront', actions.map((it) => `cloudfront:${it}`), this.props.cloudFrontKeyGroups ? ['*'] : []);
   }
 
   /** Where challenges of CAs are answered, and where certificates go. */

@@ -65,6 +65,15 @@ export interface RotationFunctionProps {
    * none.
    */
   readonly publishedParameterArns?: string[];
+  /**
+   * Signing keys: the only places that `rotation.publish` may name, as `PLACE`, or as `SECRET=PLACE` for one secret. Each may end with an
+   * asterisk. Key groups of CloudFront have to be listed. Default: all places that the function may write, and no key group.
+   */
+  readonly publishedPlaces?: string[];
+  /** Signing keys: let the function put keys into key groups of CloudFront, for signed URLs. Default: false. */
+  readonly cloudFrontKeyGroups?: boolean;
+  /** Signing keys: hosts that `rotation.verifyAt` of a secret may name. Default: none. */
+  readonly verifyHosts?: string[];
   /** Certificates: the secrets with keys of accounts at CAs that `rotation.accountSecretArn` may name. Default: none. */
   readonly accountSecrets?: secretsmanager.ISecret[];
   /** Certificates: the hosted zones in which the function answers the challenges of CAs with TXT records. Default: none. */

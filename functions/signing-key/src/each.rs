@@ -40,6 +40,17 @@ impl EachPlace {
         None
     }
 
+    /// What a look at the address of verifiers brought. It does not stop an emergency either, whatever the error is.
+    pub fn keep_outside(&mut self, result: Result<()>) {
+        let Err(error) = result else { return };
+        if self.is_emergency {
+            let next = "the emergency goes on, and what verifiers fetch at rotation.verifyAt was not proved: look at it yourself";
+            self.warnings.push(error.with_default(Fact::NextAction, next));
+        } else {
+            self.failed.push(error);
+        }
+    }
+
     /// The end. All errors but the first one become warnings.
     ///
     /// # Errors
@@ -75,5 +86,11 @@ mod tests {
         let codes = [Some(Code::OutletTaken), None, Some(Code::WriteConflict)];
         assert_eq!(ended(true, &codes), (1, Some(Code::WriteConflict), vec![Code::OutletTaken]));
         assert_eq!(ended(true, &[Some(Code::OutletUnavailable)]), (0, None, vec![Code::OutletUnavailable]));
+        for is_emergency in [false, true] {
+            let (mut each, mut warnings) = (EachPlace::new(is_emergency), 0);
+            each.keep_outside(Err(Error::new(Code::ConnectTimeout)));
+            assert_eq!(each.end(|_| warnings += 1).is_ok(), is_emergency);
+            assert_eq!(warnings, usize::from(is_emergency));
+        }
     }
 }

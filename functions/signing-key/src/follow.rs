@@ -115,6 +115,7 @@ mod tests {
             previous,
             revoked: vec![Revoked { kid: "leaked".to_owned(), revoked_at: 5 }],
             places: Vec::new(),
+            verify_at: None,
             leaked: None,
         };
         let current = secret(&signs, Arc::clone(&next), vec![previous(&old, NOW + 9)]);

@@ -2,16 +2,18 @@
 //!
 //! [`key`] is a key and its form as a JWK, [`secret`] a version of a secret, [`plan`] decides which key signs next and which stay public,
 //! [`follow`] checks that a pending
-//! version follows the current one, [`published`] is a published set, [`place`] the name of a place that it is in, [`outlet`] reads and writes there, [`each`] lets a bad place
-//! stop nothing in the others, and [`target`] is what
-//! the four steps of a rotation do with all of them.
+//! version follows the current one, [`published`] is a published set, [`place`] the name of a place that it is in, [`outlet`] reads and writes
+//! there, [`outside`] reads what verifiers fetch, [`each`] lets a bad place stop nothing in the others, [`target`] is what the four steps of a
+//! rotation do with all of them, and `proof` shows that verifiers verify what the keys sign.
 
 pub mod each;
 pub mod follow;
 pub mod key;
 pub mod outlet;
+pub mod outside;
 pub mod place;
 pub mod plan;
+mod proof;
 pub mod published;
 pub mod secret;
 pub mod settings;

@@ -5,5 +5,5 @@ use signing_key::target::SigningKeys;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    rotation::lambda::main("lockstep_signing_key", |environment| Ok(SigningKeys::new(&Settings::read(environment)?)))
+    rotation::lambda::main("lockstep_signing_key", |environment| SigningKeys::new(Settings::read(environment)?))
 }

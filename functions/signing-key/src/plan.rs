@@ -153,6 +153,7 @@ mod tests {
             previous: Vec::new(),
             revoked: Vec::new(),
             places: Vec::new(),
+            verify_at: None,
             leaked: None,
         }
     }

@@ -4,7 +4,7 @@
 //! since when each key is in it.
 
 use crate::key::jwk::Material;
-use crate::place::Place;
+use crate::place::{MOST_KEYS, Place};
 use crate::plan::{Dates, still_public};
 use crate::secret::SigningSecret;
 use rotation::{Code, Error, Fact, Result};
@@ -13,8 +13,6 @@ use std::collections::BTreeMap;
 
 /// The member with this function's notes.
 const NOTES: &str = "lockstep";
-/// A set with more keys is not one that a rotation made.
-const MOST_KEYS: usize = 100;
 
 /// A published set of keys.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -65,6 +63,27 @@ impl PublishedSet {
         })
     }
 
+    /// A set of these keys, of which a place says whose it is and since when each key is in it.
+    pub fn of(keys: Vec<Value>, owner: Option<String>, since: impl Fn(&str) -> Option<u64>) -> Self {
+        let noted = keys.iter().map(kid_of).filter_map(|kid| Some((kid.to_owned(), since(kid)?))).collect();
+        Self { keys, owner, since: noted, others: Map::new() }
+    }
+
+    /// The keys.
+    pub fn keys(&self) -> &[Value] {
+        &self.keys
+    }
+
+    /// Whose set it is.
+    pub fn owner(&self) -> Option<&str> {
+        self.owner.as_deref()
+    }
+
+    /// What is noted about since when a key is in it.
+    pub fn noted(&self, kid: &str) -> Option<u64> {
+        self.since.get(kid).copied()
+    }
+
     /// The text to publish.
     pub fn text(&self) -> String {
         let mut members = self.others.clone();
@@ -79,8 +98,15 @@ impl PublishedSet {
     /// [`Code::OutletRefused`].
     pub fn fits(&self, place: &Place) -> Result<()> {
         let (keys, bytes) = (self.keys.len(), self.text().len());
-        let most_bytes = place.most_bytes().unwrap_or(usize::MAX);
-        if keys <= MOST_KEYS && bytes <= most_bytes {
+        let (most_keys, most_bytes) = (place.most_keys(), place.most_bytes().unwrap_or(usize::MAX));
+        if let Some(kid) = self.unfit(place) {
+            return Err(Error::new(Code::OutletRefused)
+                .with(Fact::Field, place)
+                .with(Fact::KeyId, kid)
+                .with(Fact::Found, "a key of another kind")
+                .with(Fact::Expected, "ES256 or RS256, which CloudFront verifies"));
+        }
+        if keys <= most_keys && bytes <= most_bytes {
             return Ok(());
         }
         let size = place.most_bytes().map(|most| format!(" and {most} bytes")).unwrap_or_default();
@@ -90,9 +116,18 @@ impl PublishedSet {
             .with(
                 Fact::Expected,
                 format_args!(
-                    "at most {MOST_KEYS} keys{size}: a smaller maxTokenLifetime or maxCache, rarer rotations, or another place"
+                    "at most {most_keys} keys{size}: a smaller maxTokenLifetime or maxCache, rarer rotations, or another place"
                 ),
             ))
+    }
+
+    /// The id of a key that the place cannot hold. CloudFront takes RSA keys of 2048 bits and keys on P-256.
+    fn unfit(&self, place: &Place) -> Option<&str> {
+        let fits = |jwk: &&Value| jwk.get("alg").is_none_or(|alg| alg == "ES256" || alg == "RS256");
+        match place {
+            Place::KeyGroup(_) => self.keys.iter().find(|jwk| !fits(jwk)).map(kid_of),
+            Place::Object { .. } | Place::Parameter(_) => None,
+        }
     }
 
     /// Whether the set has grown since `before`.
@@ -112,6 +147,12 @@ impl PublishedSet {
     pub fn has(&self, jwk: &Value) -> bool {
         let mut entries = self.entries(kid_of(jwk));
         entries.next().is_some_and(|entry| is_usable(entry, jwk)) && entries.next().is_none()
+    }
+
+    /// Whether verifiers find this very key by its id, and no other. What else they look at depends on who serves the set.
+    pub fn serves(&self, jwk: &Value) -> bool {
+        let mut entries = self.entries(kid_of(jwk));
+        entries.next().is_some_and(|entry| is_same(entry, jwk)) && entries.next().is_none()
     }
 
     /// Since when the key of this id is in it. `None` if nobody noted that, or noted a time to come.
@@ -233,7 +274,8 @@ fn is_same(entry: &Value, jwk: &Value) -> bool {
     Material::of(entry).is_some() && Material::of(entry) == Material::of(jwk)
 }
 
-fn kid_of(jwk: &Value) -> &str {
+/// The id of a key.
+pub(crate) fn kid_of(jwk: &Value) -> &str {
     jwk.get("kid").and_then(Value::as_str).unwrap_or_default()
 }
 
@@ -265,6 +307,7 @@ mod tests {
             }],
             revoked: Vec::new(),
             places: Vec::new(),
+            verify_at: None,
             leaked: None,
         }
     }

@@ -3,6 +3,7 @@
 use crate::key::SigningKey;
 use crate::key::algorithm::Algorithm;
 use crate::key::jwk::Material;
+use crate::outside::PublicAddress;
 use crate::place::Place;
 use rotation::document::Document;
 use rotation::{Code, Error, Fact, Result};
@@ -13,7 +14,7 @@ use std::sync::Arc;
 /// The keys of the secret that a rotation writes.
 pub const WRITTEN: [&str; 5] = ["current", "next", "previous", "jwks", "revoked"];
 /// What may stand under `rotation`.
-const OPTIONS: [&str; 2] = ["publish", "emergency"];
+const OPTIONS: [&str; 3] = ["publish", "verifyAt", "emergency"];
 /// Tokens that live for more than a year, and caches that long, are mistakes.
 const LONGEST: u64 = 366 * 24 * 3600;
 /// The members of a JWK that hold private parts (RFC 7518, sections 6.2.2, 6.3.2 and 6.4.1).
@@ -42,6 +43,8 @@ pub struct SigningSecret {
     pub revoked: Vec<Revoked>,
     /// `rotation.publish`: where the public parts are published.
     pub places: Vec<Place>,
+    /// `rotation.verifyAt`: where verifiers fetch the set.
+    pub verify_at: Option<PublicAddress>,
     /// `rotation.emergency.leaked`: the id of a key that has leaked.
     pub leaked: Option<String>,
 }
@@ -92,6 +95,7 @@ impl SigningSecret {
             previous,
             revoked: document.typed("revoked", written)?.unwrap_or_default(),
             places: places(options.as_ref())?,
+            verify_at: verify_at(options.as_ref())?,
             leaked: leaked(options.as_ref())?,
         };
         if secret.current.is_none() && secret.next.is_some() {
@@ -211,7 +215,7 @@ fn seconds(document: &Document, name: &str) -> Result<u64> {
 /// A key with its private part. People who bring their own need to give that part alone.
 fn key(document: &Document, name: &str, prefix: &'static str, algorithm: Algorithm) -> Result<Option<Arc<SigningKey>>> {
     let Some(stored) = document.object(name, prefix)? else { return Ok(None) };
-    stored.expect_keys(&["kid", "algorithm", "privateKey", "createdAt"])?;
+    stored.expect_keys(&["kid", "algorithm", "privateKey", "createdAt", "keyPairId"])?;
     let algorithm = match stored.optional_string("algorithm")? {
         None => algorithm,
         Some(name) => Algorithm::named(&name).ok_or_else(|| {
@@ -221,7 +225,9 @@ fn key(document: &Document, name: &str, prefix: &'static str, algorithm: Algorit
     let created_at = stored.typed("createdAt", "seconds since 1970")?.unwrap_or_default();
     let kid = stored.optional_string("kid")?;
     let read = SigningKey::read(&stored.password("privateKey")?, algorithm, kid, created_at);
-    read.map(|key| Some(Arc::new(key))).map_err(|error| error.with(Fact::Field, name))
+    let mut key = read.map_err(|error| error.with(Fact::Field, name))?;
+    key.key_pair_id = stored.optional_string("keyPairId")?;
+    Ok(Some(Arc::new(key)))
 }
 
 fn places(options: Option<&Document>) -> Result<Vec<Place>> {
@@ -235,6 +241,14 @@ fn places(options: Option<&Document>) -> Result<Vec<Place>> {
         return Err(options.invalid("publish", "more places", "at most 8"));
     }
     Ok(places)
+}
+
+fn verify_at(options: Option<&Document>) -> Result<Option<PublicAddress>> {
+    let Some(options) = options else { return Ok(None) };
+    let Some(text) = options.optional_string("verifyAt")? else { return Ok(None) };
+    let expected =
+        "an https URL, e.g. https://tokens.example.com/.well-known/jwks.json, without a user, a query or a fragment";
+    PublicAddress::read(&text).map(Some).ok_or_else(|| options.invalid("verifyAt", "something else", expected))
 }
 
 fn leaked(options: Option<&Document>) -> Result<Option<String>> {
@@ -308,6 +322,10 @@ mod tests {
         assert_eq!(with(r#"{"emergency":{"kid":"a"}}"#).unwrap_err().code(), Code::OptionUnknown);
         assert_eq!(with(r#"{"publish":["https://a.example"]}"#).unwrap_err().code(), Code::FieldInvalid);
         assert_eq!(with(r#"{"publish":["ssm:/a"]}"#).unwrap().places.len(), 1);
+        assert!(with(r#"{"verifyAt":"https://a.example/jwks.json"}"#).unwrap().verify_at.is_some());
+        let error = with(r#"{"verifyAt":"https://u:hunter2@a.example/"}"#).unwrap_err();
+        assert_eq!((error.code(), error.fact(Fact::Field)), (Code::FieldInvalid, Some("rotation.verifyAt")));
+        assert!(!error.to_string().contains("hunter2"), "{error}");
     }
 
     #[test]

@@ -33,10 +33,11 @@
 use crate::each::EachPlace;
 use crate::follow::{ended, ends_tokens, followed, is_emergency, made};
 use crate::key::SigningKey;
-use crate::key::jwk::Material;
 use crate::outlet::{Found, Outlets, Written};
+use crate::outside::Outside;
 use crate::place::Place;
-use crate::plan::{Dates, Plan, Source, in_time, plan, still_public_by_itself};
+use crate::plan::{Dates, Plan, Source, in_time, plan};
+use crate::proof::{public_since, verifies};
 use crate::published::{Owner, PublishedSet};
 use crate::secret::SigningSecret;
 use crate::settings::Settings;
@@ -57,12 +58,12 @@ use std::sync::Arc;
 
 /// How often a place is written again because others write, too. Each of them has published its keys meanwhile.
 const MOST_WRITES: usize = 6;
-/// What is signed to see whether a published key verifies it.
-const PROBE: &[u8] = b"lockstep: is this key published as it signs?";
 
 /// Signing keys, as a [`Target`].
 pub struct SigningKeys {
     outlets: Outlets,
+    pub(crate) outside: Outside,
+    settings: Settings,
 }
 
 /// Who may write now.
@@ -78,13 +79,22 @@ enum Guard {
 
 impl SigningKeys {
     /// A target by these settings.
-    pub fn new(settings: &Settings) -> Self {
-        Self { outlets: Outlets::new(settings) }
+    ///
+    /// # Errors
+    /// [`Code::CaBundleInvalid`].
+    pub fn new(settings: Settings) -> Result<Self> {
+        Ok(Self { outlets: Outlets::new(&settings), outside: Outside::new(&settings)?, settings })
     }
 
-    /// A target over these places.
+    /// What is published in a place, if the deployer lets the secret publish there. Nothing is written without this.
+    pub(crate) async fn read(&self, context: &StepContext<'_>, place: &Place) -> Result<Found> {
+        self.settings.allow(context.secret(), place)?;
+        self.outlets.read(place, context.deadline()).await
+    }
+
+    /// A target over these places, which looks at nothing from outside.
     pub fn over(outlets: Outlets) -> Self {
-        Self { outlets }
+        Self { outlets, outside: Outside::default(), settings: Settings::default() }
     }
 
     /// Changes the set in a place, whoever else writes there. False if nothing had to change, or nobody may change it now.
@@ -102,7 +112,7 @@ impl SigningKeys {
             // The order counts: a later rotation either is known to the labels, or changes the place after this read.
             let found = match overwritten.take() {
                 Some(found) => found,
-                None => self.outlets.read(place, context.deadline()).await?,
+                None => self.read(context, place).await?,
             };
             found.set.is_of(owner).map_err(|error| error.with(Fact::Field, place))?;
             let Some(set) = changed(&found.set) else { return Ok(false) };
@@ -146,6 +156,43 @@ impl SigningKeys {
         self.change(context, place, (owner, Guard::Wanted), &|set| set.grown(owner, now(), dates)).await
     }
 
+    /// Checks, before anything is made, that the deployer allows each place and the address of verifiers, and that each place can hold the
+    /// keys of a version.
+    fn fits(&self, context: &StepContext<'_>, pending: &SigningSecret, mut each: EachPlace) -> Result<()> {
+        let fingerprint = fingerprint(context);
+        let owner = Owner { fingerprint: &fingerprint, secret: pending };
+        let set = PublishedSet::default().grown(owner, now(), Dates::default()).unwrap_or_default();
+        for place in &pending.places {
+            each.keep(self.settings.allow(context.secret(), place).and_then(|()| set.fits(place)));
+        }
+        if let Some(address) = &pending.verify_at {
+            each.keep_outside(self.outside.allow(address));
+        }
+        each.end(|warning| context.warn(warning))
+    }
+
+    /// The version with CloudFront's ids of its keys, if it publishes in a key group: signed URLs name the id. So the public parts are
+    /// uploaded before the version is stored. They are in no group yet.
+    async fn with_key_pair_ids(
+        &self,
+        context: &StepContext<'_>,
+        mut pending: SigningSecret,
+        mut each: EachPlace,
+    ) -> Result<SigningSecret> {
+        if !pending.places.iter().any(|place| matches!(place, Place::KeyGroup(_))) {
+            return Ok(pending);
+        }
+        let (owner, kids) = (fingerprint(context), pending.kids());
+        let kept: Vec<_> = kids.iter().map(String::as_str).collect();
+        for key in [&mut pending.current, &mut pending.next].into_iter().flatten() {
+            let id = self.outlets.key_pair_id(key, &owner, &kept, context.deadline()).await;
+            if let Some(id) = each.keep(id) {
+                *key = Arc::new(key.with_key_pair_id(Some(id))?);
+            }
+        }
+        each.end(|warning| context.warn(warning)).map(|()| pending)
+    }
+
     /// Takes away, everywhere, the keys whose time is over. It tells of those that neither version names.
     async fn trim(&self, context: &StepContext<'_>, secret: &SigningSecret, others: &[String]) -> Result<Retired> {
         // It was promoted a moment ago, so the latest of the keys that have signed counts from now.
@@ -166,7 +213,7 @@ impl SigningKeys {
         each.end(|warning| context.warn(warning)).map(|()| retired)
     }
 
-    /// Tells what somebody else has changed in a place. `others` are further ids that a version of the secret names.
+    /// Tells what somebody else has changed in a place, and returns its set. `others` are further ids that a version of the secret names.
     async fn compare(
         &self,
         context: &StepContext<'_>,
@@ -174,59 +221,29 @@ impl SigningKeys {
         owner: Owner<'_>,
         dates: Dates,
         others: &[String],
-    ) -> Result<()> {
-        let found = self.outlets.read(place, context.deadline()).await?;
+    ) -> Result<PublishedSet> {
+        let found = self.read(context, place).await?;
         for change in found.set.changes(owner, now(), dates, others) {
             context.warn(change.warning().with(Fact::Field, place));
         }
-        Ok(())
+        Ok(found.set)
     }
 
-    /// The daily look at one place.
-    async fn look_in(&self, context: &StepContext<'_>, place: &Place, owner: Owner<'_>, dates: Dates) -> Result<()> {
-        self.compare(context, place, owner, dates, &[]).await?;
+    /// The daily look at one place. Returns the set as it was.
+    async fn look_in(
+        &self,
+        context: &StepContext<'_>,
+        place: &Place,
+        owner: Owner<'_>,
+        dates: Dates,
+    ) -> Result<PublishedSet> {
+        let found = self.compare(context, place, owner, dates, &[]).await?;
         let kept = |set: &PublishedSet| {
             let grown = set.grown(owner, now(), dates);
             let trimmed = grown.as_ref().unwrap_or(set).trimmed(owner, now(), dates);
             trimmed.or(grown).filter(|kept| kept != set)
         };
-        self.change(context, place, (owner, Guard::Settled), &kept).await.map(|_| ())
-    }
-
-    /// Checks, in every place, that verifiers find the version's keys and verify what it signs.
-    async fn is_published(&self, context: &StepContext<'_>, secret: &SigningSecret, mut each: EachPlace) -> Result<()> {
-        for place in &secret.places {
-            each.keep(self.is_published_in(context, place, secret).await);
-        }
-        each.end(|warning| context.warn(warning))
-    }
-
-    async fn is_published_in(&self, context: &StepContext<'_>, place: &Place, secret: &SigningSecret) -> Result<()> {
-        let found = self.outlets.read(place, context.deadline()).await?;
-        let changed = |kid: &str| {
-            let is_there = found.set.entries(kid).next().is_some();
-            let what = if is_there {
-                "a key's entry was changed, or is not the only one with its id"
-            } else {
-                "a key is missing"
-            };
-            let error = Error::new(Code::PublishedSetChanged).with(Fact::Field, place);
-            error.with(Fact::What, what).with(Fact::KeyId, kid)
-        };
-        for key in secret.signers() {
-            if !found.set.has(&key.jwk()) {
-                return Err(changed(&key.kid));
-            }
-            for published in found.set.entries(&key.kid) {
-                verifies(key, &Material::of(published).ok_or_else(|| changed(&key.kid))?)?;
-            }
-        }
-        for one in still_public_by_itself(secret, now()) {
-            if !found.set.has(&one.public_key) {
-                return Err(changed(&one.kid));
-            }
-        }
-        Ok(())
+        self.change(context, place, (owner, Guard::Settled), &kept).await.map(|_| found)
     }
 
     /// Fills one place up to what AWSCURRENT says, and checks that the key that is about to sign was there for long enough.
@@ -237,7 +254,7 @@ impl SigningKeys {
         (current, pending): (&SigningSecret, &SigningSecret),
     ) -> Result<()> {
         let (Some(signs), Some(next)) = (awaited(current, pending), &pending.next) else { return Ok(()) };
-        let found = self.outlets.read(place, context.deadline()).await?;
+        let found = self.read(context, place).await?;
         // An earlier run has passed this check.
         if found.set.has(&next.jwk()) {
             return Ok(());
@@ -276,39 +293,19 @@ fn awaited<'a>(current: &SigningSecret, pending: &'a SigningSecret) -> Option<&'
     (is_promoted && !ends_tokens(current, pending)).then_some(signs)
 }
 
-/// Checks that a key's signature is one of the published key.
-fn verifies(key: &SigningKey, published: &Material) -> Result<()> {
-    if published.verifies(key.algorithm, PROBE, &key.sign(PROBE)?) {
-        return Ok(());
-    }
-    let error = Error::new(Code::PublishedSetChanged).with(Fact::What, "a published key is not the one that signs");
-    Err(error.with(Fact::KeyId, &key.kid))
-}
-
 /// Whose set it is, without saying so to everybody: an ARN has the number of an account.
 fn fingerprint(context: &StepContext<'_>) -> String {
     URL_SAFE_NO_PAD.encode(digest::digest(&digest::SHA256, context.secret().as_bytes()))
 }
 
-fn now() -> u64 {
+pub(crate) fn now() -> u64 {
     since_epoch().as_secs()
 }
 
-fn dates(context: &StepContext<'_>) -> Dates {
+pub(crate) fn dates(context: &StepContext<'_>) -> Dates {
     let seconds = |date: Option<std::time::Duration>| date.map(|date| date.as_secs());
     let description = context.description();
     Dates { rotated: seconds(description.last_rotated), changed: seconds(description.last_changed) }
-}
-
-/// Checks that each place can hold the keys of a version.
-fn fits(context: &StepContext<'_>, pending: &SigningSecret, mut each: EachPlace) -> Result<()> {
-    let fingerprint = fingerprint(context);
-    let owner = Owner { fingerprint: &fingerprint, secret: pending };
-    let set = PublishedSet::default().grown(owner, now(), Dates::default()).unwrap_or_default();
-    for place in &pending.places {
-        each.keep(set.fits(place));
-    }
-    each.end(|warning| context.warn(warning))
 }
 
 /// Carries a plan out: makes the keys that it asks for.
@@ -352,7 +349,8 @@ impl Target for SigningKeys {
         let plan = plan(&secret, now(), dates(context))?;
         let is_emergency = plan.revoked.len() > secret.revoked.len();
         let pending = carried_out(secret, plan)?;
-        fits(context, &pending, EachPlace::new(is_emergency))?;
+        self.fits(context, &pending, EachPlace::new(is_emergency))?;
+        let pending = self.with_key_pair_ids(context, pending, EachPlace::new(is_emergency)).await?;
         Ok(Proposal { document: pending.write(current)?, made: () })
     }
 
@@ -415,7 +413,7 @@ impl Target for SigningKeys {
         if secret.next.is_none() {
             // Before the first rotation nothing is published. The places can be read, at least.
             for place in &secret.places {
-                self.outlets.read(place, context.deadline()).await?;
+                self.read(context, place).await?;
             }
             return Ok(Retired::Nothing);
         }
@@ -449,10 +447,13 @@ impl Target for SigningKeys {
         }
         let (fingerprint, dates) = (fingerprint(context), dates(context));
         let owner = Owner { fingerprint: &fingerprint, secret: &secret };
-        let mut each = EachPlace::default();
+        let (mut since, mut each) = (public_since(context, &secret), EachPlace::default());
         for place in &secret.places {
-            each.keep(self.look_in(context, place, owner, dates).await);
+            if let Some(set) = each.keep(self.look_in(context, place, owner, dates).await) {
+                since.add(&set, &secret, now());
+            }
         }
+        each.keep_outside(self.is_served(context, &secret, &since).await);
         each.end(|warning| context.warn(warning))
     }
 
@@ -464,10 +465,13 @@ impl Target for SigningKeys {
         let others = pending.map(SigningSecret::read).transpose()?.map(|pending| pending.kids()).unwrap_or_default();
         let (fingerprint, dates) = (fingerprint(context), dates(context));
         let owner = Owner { fingerprint: &fingerprint, secret: &secret };
-        let mut each = EachPlace::default();
+        let (mut since, mut each) = (public_since(context, &secret), EachPlace::default());
         for place in &secret.places {
-            each.keep(self.compare(context, place, owner, dates, &others).await);
+            if let Some(set) = each.keep(self.compare(context, place, owner, dates, &others).await) {
+                since.add(&set, &secret, now());
+            }
         }
+        each.keep_outside(self.is_served(context, &secret, &since).await);
         each.end(|warning| context.warn(warning))
     }
 }

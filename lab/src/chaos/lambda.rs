@@ -56,7 +56,9 @@ pub(super) fn steps(process: Arc<Process>, case: Case, settings: &Settings) -> B
         }
         Target::SigningKey => {
             let service = |name, aws| Service::over(name, Box::new(AwsLine(process.clone(), aws)));
-            let outlets = Outlets::over(service("s3", Aws::S3), service("ssm", Aws::Ssm));
+            // No history has a key group.
+            let cloudfront = Service::new("cloudfront", None);
+            let outlets = Outlets::over(service("s3", Aws::S3), service("ssm", Aws::Ssm), cloudfront);
             Box::new(Function(Rotation::new(store, SigningKeys::over(outlets))))
         }
         Target::Tls => {

@@ -11,6 +11,7 @@ mod zones;
 pub use names::Names;
 pub use zones::{Change, RecordSet, Refusal, Zones};
 
+use crate::xml::escaped;
 use axum::Router;
 use axum::body::Bytes;
 use axum::extract::{Path, Query, State};
@@ -210,8 +211,4 @@ fn refused(refusal: &Refusal) -> Response {
         )
     };
     (status, [(header::CONTENT_TYPE, "text/xml")], format!("<?xml version=\"1.0\"?>\n{body}")).into_response()
-}
-
-fn escaped(text: &str) -> String {
-    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
 }

@@ -1,6 +1,7 @@
 //! The body of ChangeResourceRecordSets, as clients write it.
 
 use super::zones::{Change, RecordSet};
+use crate::xml::{elements, unescaped};
 
 /// The changes of a batch. `None` if the text is none.
 pub(super) fn changes(body: &[u8]) -> Option<Vec<Change>> {
@@ -20,22 +21,6 @@ fn change(text: &str) -> Option<Change> {
             values: elements(text, "Value").map(unescaped).collect(),
         },
     })
-}
-
-/// The contents of the elements of this name. The API's elements have no attributes, but for the root.
-fn elements<'a>(text: &'a str, name: &str) -> impl Iterator<Item = &'a str> {
-    let (open, close) = (format!("<{name}>"), format!("</{name}>"));
-    let mut rest = text;
-    std::iter::from_fn(move || {
-        let (_, after) = rest.split_once(&open)?;
-        let (content, after) = after.split_once(&close)?;
-        rest = after;
-        Some(content)
-    })
-}
-
-fn unescaped(text: &str) -> String {
-    text.replace("&lt;", "<").replace("&gt;", ">").replace("&quot;", "\"").replace("&#34;", "\"").replace("&amp;", "&")
 }
 
 #[cfg(test)]

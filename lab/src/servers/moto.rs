@@ -1,4 +1,4 @@
-//! A throwaway moto, which stands in for AWS services that the lab does not have itself: S3, Systems Manager, CloudFront, ACM and
+//! A throwaway moto, which stands in for AWS services that the lab does not have itself: S3, Systems Manager, KMS, CloudFront, ACM and
 //! Route 53. Others wrote it, so it does not repeat this project's misreadings. It keeps everything in memory, checks no signature, and
 //! refuses nobody.
 
@@ -16,7 +16,8 @@ use std::sync::Arc;
 /// The variables by which functions and AWS's tools find a service.
 ///
 /// <https://docs.aws.amazon.com/sdkref/latest/guide/feature-ss-endpoints.html>
-const VARIABLES: [&str; 5] = [
+const VARIABLES: [&str; 6] = [
+    "AWS_ENDPOINT_URL_KMS",
     "AWS_ENDPOINT_URL_S3",
     "AWS_ENDPOINT_URL_SSM",
     "AWS_ENDPOINT_URL_CLOUDFRONT",

@@ -42,7 +42,7 @@ impl Place<'_> {
     /// give. If the rules give an error, or are not known here, this is an error, too.
     ///
     /// `endpoint-rule-set-1.json` of `rds` (2014-10-31), `ssm` (2014-11-06), `logs` (2014-03-28), `s3` (2006-03-01, with the bucket in the path), `acm`
-    /// (2015-12-08), `cloudfront` (2020-05-31) and `route53` (2013-04-01) in botocore
+    /// (2015-12-08), `kms` (2014-11-01), `cloudfront` (2020-05-31) and `route53` (2013-04-01) in botocore
     pub(super) fn address(&self) -> Result<String, BadEndpoint> {
         match self.endpoint.or(self.shared.map(|url| ("AWS_ENDPOINT_URL", url))) {
             Some((field, url)) => self.stated(field, url),
@@ -78,8 +78,8 @@ impl Place<'_> {
             return Ok(format!("https://s3{kind}{stack}.{region}.{}", partition.suffix));
         }
         let suffix = if dual_stack { partition.dual_stack } else { partition.suffix };
-        // In GovCloud the usual endpoints are FIPS endpoints, unless they are dual-stack.
-        let usual_is_fips = region.starts_with("us-gov-") && !dual_stack;
+        // In GovCloud the usual endpoints are FIPS endpoints, unless they are dual-stack. KMS has others for FIPS.
+        let usual_is_fips = region.starts_with("us-gov-") && !dual_stack && service != "kms";
         let kind = if fips && !usual_is_fips { "-fips" } else { "" };
         Ok(format!("https://{service}{kind}.{region}.{suffix}"))
     }
@@ -149,6 +149,7 @@ pub(super) fn variable(service: &str) -> &'static str {
         "acm" => "AWS_ENDPOINT_URL_ACM",
         "cloudfront" => "AWS_ENDPOINT_URL_CLOUDFRONT",
         "route53" => "AWS_ENDPOINT_URL_ROUTE_53",
+        "kms" => "AWS_ENDPOINT_URL_KMS",
         _ => "AWS_ENDPOINT_URL",
     }
 }
@@ -217,6 +218,9 @@ mod tests {
         assert_eq!(usual("ssm", "cn-north-1"), "https://ssm.cn-north-1.amazonaws.com.cn");
         assert_eq!(usual("rds", "us-gov-west-1"), "https://rds.us-gov-west-1.amazonaws.com");
         assert_eq!(usual("rds", "eusc-de-east-1"), "https://rds.eusc-de-east-1.amazonaws.eu");
+        let fips = |service| Place { fips: true, ..place(service, "us-gov-west-1") }.address().unwrap();
+        assert_eq!(fips("rds"), "https://rds.us-gov-west-1.amazonaws.com");
+        assert_eq!(fips("kms"), "https://kms-fips.us-gov-west-1.amazonaws.com");
     }
 
     #[test]

@@ -2,9 +2,12 @@
 
 use super::attempts::{Attempts, Budget, HEAVIEST_LIST, Throttles};
 use super::config;
+use super::kms;
+use super::service::Service;
 use crate::aws::throttle::is_throttle;
 use crate::clock::{Deadline, age_of};
 use crate::error::{Code, Error, Fact, Result};
+use crate::protocol::encryption_key::EncryptionKey;
 use crate::protocol::label::{CURRENT, PENDING, PREVIOUS};
 use crate::protocol::schedule::{RotatedSecret, days, interval, unqualified};
 use crate::protocol::store::{Description, ListedVersion, PutOutcome, SecretStore, Version, VersionSelector};
@@ -19,6 +22,7 @@ use aws_sdk_secretsmanager::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_secretsmanager::primitives::DateTime;
 use aws_sdk_secretsmanager::types::SecretListEntry;
 use std::future::Future;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// The deadline ends the retries, not this count: 15 minutes at the longest pause have room for fewer attempts.
@@ -47,6 +51,8 @@ const LARGEST_PAGE: i32 = 100;
 pub struct SecretsManager {
     client: Client,
     throttles: Throttles,
+    /// Where the keys are that encrypt secrets.
+    kms: Arc<Service>,
 }
 
 impl SecretsManager {
@@ -77,7 +83,8 @@ impl SecretsManager {
             settings.set_endpoint_url(Some(url));
         }
         let client = Client::from_conf(settings.build());
-        Self { client, throttles: Throttles::default() }
+        let kms = Service::new("kms", config::endpoint("AWS_ENDPOINT_URL_KMS").as_deref());
+        Self { client, throttles: Throttles::default(), kms: Arc::new(kms) }
     }
 
     /// The error for a refusal. Secrets Manager refuses calls for a secret that is scheduled for deletion with a code that it also
@@ -283,6 +290,10 @@ impl SecretStore for SecretsManager {
         }
     }
 
+    async fn encryption_key(&self, key: &str, deadline: Deadline) -> Result<Option<EncryptionKey>> {
+        kms::key(&self.kms, key, deadline).await
+    }
+
     async fn served(&self, function: &str, deadline: Deadline) -> Result<Vec<RotatedSecret>> {
         let (mut found, mut page, mut kept) = (Vec::new(), None, 0_usize);
         loop {
@@ -331,6 +342,7 @@ fn served(entry: SecretListEntry, function: &str) -> Option<RotatedSecret> {
         interval: interval(after_days, rules.and_then(|rules| rules.schedule_expression.as_deref())),
         days: days(after_days),
         expression: rules.and_then(|rules| rules.schedule_expression.clone()),
+        kms_key: entry.kms_key_id,
         arn: entry.arn?,
     })
 }

@@ -182,6 +182,14 @@ codes! {
     ServiceRefused = "service-refused", Permanent,
         "Secrets Manager refused the call",
         "Find the call in CloudTrail by its error code.";
+    /// What the daily look says of a customer managed key.
+    KmsRotationOff = "kms-rotation-off", Permanent,
+        "KMS does not rotate the key that encrypts the secret",
+        "Run `aws kms enable-key-rotation --key-id` with the ARN in the facts. Nothing else has to change; docs/encryption-keys.md says what a rotation does.";
+    /// What the daily look says of a key that is disabled, or waits for its deletion.
+    KmsKeyPendingDeletion = "kms-key-pending-deletion", Permanent,
+        "the KMS key that encrypts the secret cannot be used, or not for long",
+        "Without the key nobody can read the secret. If the facts say PendingDeletion, run `aws kms cancel-key-deletion` now: after the deletion all versions are lost. Then run `aws kms enable-key` with the same ARN.";
     /// A write was refused since another write with other content came first.
     WriteConflict = "write-conflict", Retryable,
         "another writer changed the secret's versions at the same time",
@@ -514,6 +522,10 @@ codes! {
     PublishedSetChanged = "published-set-changed", Permanent,
         "the published keys are not those of the secret",
         "Find out who changed them. The daily look puts missing keys back; a key that stands there and is not this secret's lets its owner sign tokens: remove it unless you know whose it is.";
+    /// What verifiers fetch is not what is published.
+    ServedSetDiffers = "served-set-differs", Permanent,
+        "what verifiers fetch at `rotation.verifyAt` is not the set of this secret's keys",
+        "Find out what answers at that address: whether it reads the place in `rotation.publish`, and whether a cache on the way keeps copies for longer than `maxCache`.";
     /// A warning: what an emergency costs.
     TokensRevoked = "tokens-revoked", Permanent,
         "a leaked key was taken from the published keys, and the tokens that it signed are refused",

@@ -14,6 +14,7 @@
 pub mod activity;
 pub mod context;
 pub mod diagnose;
+pub mod encryption_key;
 pub mod event;
 pub mod history;
 pub mod label;

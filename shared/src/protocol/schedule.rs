@@ -34,6 +34,8 @@ pub struct RotatedSecret {
     pub days: Option<Duration>,
     /// `ScheduleExpression`.
     pub expression: Option<String>,
+    /// `KmsKeyId`: the id, ARN or alias of the customer managed key that encrypts it. Only ListSecrets says it.
+    pub kms_key: Option<String>,
 }
 
 /// What is late about a secret.

@@ -2,6 +2,7 @@
 
 use crate::clock::Deadline;
 use crate::error::{Code, Error, Fact, Result};
+use crate::protocol::encryption_key::EncryptionKey;
 use crate::protocol::label::{CURRENT, PENDING, PREVIOUS};
 use crate::protocol::schedule::RotatedSecret;
 use crate::secret::{RotationToken, SecretText};
@@ -69,6 +70,7 @@ impl Description {
             interval: self.interval,
             days: self.days,
             expression: self.expression.clone(),
+            kms_key: None,
         }
     }
 
@@ -204,6 +206,12 @@ pub trait SecretStore: Send + Sync {
     /// it.
     async fn rotate(&self, secret: &str, _deadline: Deadline) -> Result<bool> {
         Err(Error::new(Code::Internal).with(Fact::Secret, secret).with(Fact::What, "a store that begins no rotation"))
+    }
+
+    /// DescribeKey and GetKeyRotationStatus of KMS, by a key's id, ARN or alias. `None` for a key that AWS manages, and in a store without
+    /// KMS.
+    async fn encryption_key(&self, _key: &str, _deadline: Deadline) -> Result<Option<EncryptionKey>> {
+        Ok(None)
     }
 
     /// ListSecrets, to its last page: the secrets that this function rotates.

@@ -1,4 +1,5 @@
-//! Whether the secrets that this function rotates are rotated in time, and whether a credential that ends by itself is to be renewed.
+//! Whether the secrets that this function rotates are rotated in time, whether a credential that ends by itself is to be renewed, and whether
+//! the KMS keys that encrypt the secrets rotate.
 //!
 //! A rotation that never begins invokes no function and raises no error, and a CloudWatch alarm cannot look back over the weeks
 //! between two rotations. So a schedule asks this function once a day. Where a target has something to do between rotations, it is done
@@ -9,6 +10,7 @@ use crate::document::Document;
 use crate::error::{Code, Error, Fact, Result};
 use crate::protocol::Rotation;
 use crate::protocol::context::StepContext;
+use crate::protocol::encryption_key;
 use crate::protocol::notes::StepNotes;
 use crate::protocol::schedule::{Late, RotatedSecret};
 use crate::protocol::store::{RotationState, SecretStore, VersionSelector};
@@ -29,7 +31,7 @@ pub struct Watched {
     pub served: usize,
     /// Those that are late, with their ARNs.
     pub late: Vec<(String, Late)>,
-    /// What the target noticed between rotations. Each names its secret.
+    /// What the target noticed between rotations, and what there is to say about KMS keys. Each names its secret.
     pub noticed: Vec<Error>,
     /// What became of credentials that end by themselves. `None` if this function has none of these.
     pub renewals: Option<Renewals>,
@@ -117,6 +119,7 @@ impl<S: SecretStore, T: Target> Rotation<S, T> {
                 watched.noticed.extend(noticed.into_iter().map(|error| error.with_default(Fact::Secret, &secret.arn)));
             }
         }
+        watched.noticed.extend(encryption_key::findings(self.store(), &served, deadline).await);
         if T::RENEWS {
             watched.renewals = Some(self.renew(&served, now, deadline).await);
         }

@@ -4,25 +4,25 @@
 //! take that text as it is, while only some of them take a private JWK.
 
 pub mod algorithm;
+mod der;
 pub mod jwk;
+mod pem;
+pub mod spki;
 
 use algorithm::{Algorithm, Family};
 use aws_lc_rs::encoding::AsDer as _;
 use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::rsa::{KeyPair as RsaKeyPair, KeySize};
 use aws_lc_rs::signature::{EcdsaKeyPair, Ed25519KeyPair, KeyPair as _};
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
+use der::rsa_parts;
 use jwk::Material;
+use pem::pem_of;
 use rotation::secret::Password;
 use rotation::{Code, Error, Fact, Result};
 use rustls_pki_types::PrivatePkcs8KeyDer;
 use rustls_pki_types::pem::PemObject as _;
 use serde_json::{Value, json};
 use std::fmt;
-
-/// Characters of base64 in a line of PEM (RFC 7468, section 2).
-const LINE: usize = 64;
 
 /// A private key with its public part. `Debug` shows the public part alone.
 pub struct SigningKey {
@@ -32,6 +32,8 @@ pub struct SigningKey {
     pub algorithm: Algorithm,
     /// When this function made it, in seconds since the Unix epoch. Zero if somebody else did.
     pub created_at: u64,
+    /// CloudFront's id of its public part, which a signed URL names as `Key-Pair-Id`.
+    pub key_pair_id: Option<String>,
     pem: Password,
     material: Material,
     pair: Pair,
@@ -62,7 +64,7 @@ impl SigningKey {
                 pair.as_der().map_err(failed)?.as_ref().to_vec()
             }
         };
-        Self::read(&pem_of(&der), algorithm, None, now)
+        Self::read(&pem_of("PRIVATE KEY", &der).into(), algorithm, None, now)
     }
 
     /// Reads a key. Without an id it has its thumbprint.
@@ -95,7 +97,16 @@ impl SigningKey {
             }
         };
         let kid = kid.unwrap_or_else(|| material.thumbprint());
-        Ok(Self { kid, algorithm, created_at, pem: pem.clone(), material, pair })
+        Ok(Self { kid, algorithm, created_at, key_pair_id: None, pem: pem.clone(), material, pair })
+    }
+
+    /// The same key, under this id at CloudFront.
+    ///
+    /// # Errors
+    /// [`Code::SigningKeyInvalid`].
+    pub fn with_key_pair_id(&self, id: Option<String>) -> Result<Self> {
+        let read = Self::read(&self.pem, self.algorithm, Some(self.kid.clone()), self.created_at)?;
+        Ok(Self { key_pair_id: id, ..read })
     }
 
     /// The public part, as it is published.
@@ -110,12 +121,16 @@ impl SigningKey {
 
     /// The key as the secret has it.
     pub fn stored(&self) -> Value {
-        json!({
+        let mut stored = json!({
             "kid": self.kid,
             "algorithm": self.algorithm.as_str(),
             "privateKey": self.pem.expose(),
             "createdAt": self.created_at,
-        })
+        });
+        if let Some((stored, id)) = stored.as_object_mut().zip(self.key_pair_id.as_ref()) {
+            stored.insert("keyPairId".to_owned(), id.as_str().into());
+        }
+        stored
     }
 
     /// Signs, in the form that JSON Web Signatures have (RFC 7518, section 3).
@@ -142,49 +157,6 @@ impl fmt::Debug for SigningKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("SigningKey").field("kid", &self.kid).field("algorithm", &self.algorithm).finish_non_exhaustive()
     }
-}
-
-/// RFC 7468, section 10.
-fn pem_of(der: &[u8]) -> Password {
-    let text = STANDARD.encode(der);
-    let mut pem = String::from("-----BEGIN PRIVATE KEY-----\n");
-    for (place, character) in text.chars().enumerate() {
-        if place > 0 && place % LINE == 0 {
-            pem.push('\n');
-        }
-        pem.push(character);
-    }
-    pem.push_str("\n-----END PRIVATE KEY-----\n");
-    pem.into()
-}
-
-/// Modulus and exponent of an `RSAPublicKey`: a sequence of two integers (RFC 8017, appendix A.1.1).
-fn rsa_parts(der: &[u8]) -> Option<(&[u8], &[u8])> {
-    let (sequence, _) = element(der, 0x30)?;
-    let (modulus, rest) = element(sequence, 0x02)?;
-    let (exponent, _) = element(rest, 0x02)?;
-    Some((unpadded(modulus), unpadded(exponent)))
-}
-
-/// The content of an element with this tag, and what follows it (X.690, section 8.1).
-fn element(der: &[u8], tag: u8) -> Option<(&[u8], &[u8])> {
-    let (&found, rest) = der.split_first()?;
-    let (&first, rest) = rest.split_first().filter(|_| found == tag)?;
-    let (length, rest) = match first {
-        0..=0x7f => (usize::from(first), rest),
-        // The number of bytes that hold the length. A key's length fits into two.
-        0x81 | 0x82 => {
-            let (bytes, rest) = rest.split_at_checked(usize::from(first & 0x7f))?;
-            (bytes.iter().fold(0, |length, &byte| length << 8 | usize::from(byte)), rest)
-        }
-        _ => return None,
-    };
-    rest.split_at_checked(length)
-}
-
-/// A positive integer whose first bit is set begins with a zero byte.
-fn unpadded(integer: &[u8]) -> &[u8] {
-    integer.strip_prefix(&[0]).unwrap_or(integer)
 }
 
 #[cfg(test)]
@@ -226,15 +198,5 @@ mod tests {
         let stored = key.stored();
         let line = stored["privateKey"].as_str().unwrap().lines().nth(1).unwrap();
         assert!(!format!("{key:?}").contains(line));
-    }
-
-    #[test]
-    fn der_that_is_cut_or_long_is_none() {
-        assert_eq!(rsa_parts(&[0x30, 6, 2, 1, 5, 2, 1, 3]), Some((&[5][..], &[3][..])));
-        for bad in
-            [&[][..], &[0x30], &[0x30, 7, 2, 1, 5, 2, 1, 3], &[0x30, 0x83, 0, 0, 1], &[0x31, 0], &[0x30, 0x82, 1]]
-        {
-            assert_eq!(rsa_parts(bad), None);
-        }
     }
 }

@@ -1,5 +1,6 @@
-//! What S3 and Systems Manager answer, in words of our own.
+//! What S3, Systems Manager and CloudFront answer, in words of our own.
 
+use super::cloudfront::Group;
 use crate::published::PublishedSet;
 use rotation::aws::service::{Answer, CallError, Failure};
 use rotation::{Code, Error, Fact, Result};
@@ -22,6 +23,8 @@ pub enum Mark {
     Tag(String),
     /// A parameter's version.
     Version(u64),
+    /// A key group.
+    Group(Group),
 }
 
 /// How a write ended.

@@ -37,7 +37,7 @@ pub(super) async fn write(
 ) -> Result<Written> {
     let condition = match mark {
         Mark::Tag(tag) => ("if-match", tag.clone()),
-        Mark::Nothing | Mark::Version(_) => ("if-none-match", "*".to_owned()),
+        Mark::Nothing | Mark::Version(_) | Mark::Group(_) => ("if-none-match", "*".to_owned()),
     };
     let headers = vec![condition, ("cache-control", format!("public, max-age={max_age}"))];
     let request = request("PUT", object, headers, set.text());

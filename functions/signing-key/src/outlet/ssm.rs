@@ -45,7 +45,7 @@ pub(super) async fn write(
 ) -> Result<Written> {
     let before = match mark {
         Mark::Version(version) => Some(*version),
-        Mark::Nothing | Mark::Tag(_) => None,
+        Mark::Nothing | Mark::Tag(_) | Mark::Group(_) => None,
     };
     let ours = set.text();
     // A standard parameter holds 4 KB, which RSA keys may exceed.

@@ -1,69 +1,18 @@
 //! The XML of Route 53's API, version 2013-04-01.
 
 use super::plan::{Change, RecordSet};
-use aws_smithy_xml::decode::{Document, ScopedDecoder, try_data};
+pub(super) use rotation::aws::xml::Element;
+use rotation::aws::xml::{self, escaped};
 
 const NAMESPACE: &str = "https://route53.amazonaws.com/doc/2013-04-01/";
-/// No answer of this API is deeper.
-const DEEPEST: usize = 8;
-
-/// An element: its name, its text, and its children.
-#[derive(Debug, Default)]
-pub(super) struct Element {
-    pub(super) name: String,
-    pub(super) text: String,
-    pub(super) children: Vec<Element>,
-}
-
 /// The whole answer. `None` if it is no XML.
 pub(super) fn parsed(bytes: &[u8]) -> Option<Element> {
-    let text = std::str::from_utf8(bytes).ok()?;
-    let mut document = Document::new(text);
-    let mut root = document.root_element().ok()?;
-    element(&mut root, DEEPEST)
-}
-
-fn element(decoder: &mut ScopedDecoder<'_, '_>, depth: usize) -> Option<Element> {
-    let name = decoder.start_el().local().to_owned();
-    let mut read = Element { name, ..Element::default() };
-    // An element of this API has a text or children.
-    if LEAVES.contains(&read.name.as_str()) {
-        read.text = try_data(decoder).ok()?.into_owned();
-        return Some(read);
-    }
-    while let Some(mut child) = decoder.next_tag() {
-        read.children.push(element(&mut child, depth.checked_sub(1)?)?);
-    }
-    Some(read)
+    xml::parsed(bytes, &LEAVES)
 }
 
 /// The elements whose text is read.
 const LEAVES: [&str; 10] =
     ["Id", "Name", "PrivateZone", "Type", "TTL", "Value", "Status", "Code", "IsTruncated", "Message"];
-
-impl Element {
-    /// The first element of this name, however deep.
-    pub(super) fn find(&self, name: &str) -> Option<&Self> {
-        self.all(name).into_iter().next()
-    }
-
-    /// The text of the first element of this name.
-    pub(super) fn text_of(&self, name: &str) -> Option<&str> {
-        self.find(name).map(|found| found.text.as_str())
-    }
-
-    /// All elements of this name, in order.
-    pub(super) fn all(&self, name: &str) -> Vec<&Self> {
-        let mut found = Vec::new();
-        for child in &self.children {
-            if child.name == name {
-                found.push(child);
-            }
-            found.extend(child.all(name));
-        }
-        found
-    }
-}
 
 /// A batch of changes.
 pub(super) fn batch(changes: &[Change]) -> String {
@@ -81,10 +30,6 @@ pub(super) fn batch(changes: &[Change]) -> String {
     }
     text.push_str("</Changes></ChangeBatch></ChangeResourceRecordSetsRequest>");
     text
-}
-
-fn escaped(text: &str) -> String {
-    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
 }
 
 #[cfg(test)]

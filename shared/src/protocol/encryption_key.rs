@@ -1,0 +1,109 @@
+//! Whether the KMS keys of the secrets rotate, and can be used for long. KMS rotates them itself, once it is told to.
+//!
+//! <https://docs.aws.amazon.com/kms/latest/developerguide/rotate-keys.html>
+
+use crate::clock::Deadline;
+use crate::error::{Code, Error, Fact};
+use crate::protocol::schedule::RotatedSecret;
+use crate::protocol::store::SecretStore;
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+/// The AWS managed key, which AWS rotates.
+const AWS_MANAGED: &str = "alias/aws/secretsmanager";
+/// The time for all keys. Two calls for a key take some tens of milliseconds.
+const LIMIT: Duration = Duration::from_secs(8);
+
+/// What KMS says about a key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EncryptionKey {
+    /// Its ARN.
+    pub arn: String,
+    /// `KeyState`, in KMS's words: `Enabled`, `Disabled`, `PendingDeletion` and the like.
+    pub state: String,
+    /// Whether KMS rotates it. `None` for a key that cannot be rotated so: one of AWS, with imported material, or in a custom key store.
+    pub rotates: Option<bool>,
+}
+
+impl EncryptionKey {
+    /// What a person should know about it.
+    fn finding(&self) -> Option<Error> {
+        let code = match (self.state.as_str(), self.rotates) {
+            // Moments of a new key, and of one whose primary region changes.
+            ("Creating" | "Updating", _) => return None,
+            ("Enabled", Some(false)) => Code::KmsRotationOff,
+            ("Enabled", _) => return None,
+            _ => Code::KmsKeyPendingDeletion,
+        };
+        let is_word = self.state.len() <= 32 && self.state.chars().all(|c| c.is_ascii_alphanumeric());
+        let state = if is_word { self.state.as_str() } else { "an unknown state" };
+        Some(Error::new(code).with(Fact::KeyId, &self.arn).with(Fact::Found, state))
+    }
+}
+
+/// What there is to say about the keys of these secrets. Each key is asked for once, and a key that may not be asked for is told once, for
+/// all such keys: whoever does not want these findings leaves the permission out.
+pub(crate) async fn findings(store: &dyn SecretStore, secrets: &[RotatedSecret], deadline: Deadline) -> Vec<Error> {
+    let mut keys: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+    for secret in secrets {
+        if let Some(key) = secret.kms_key.as_deref().filter(|key| !key.ends_with(AWS_MANAGED)) {
+            keys.entry(key).or_default().push(&secret.arn);
+        }
+    }
+    let deadline = deadline.within(LIMIT);
+    let (mut found, mut denied) = (Vec::new(), None);
+    for (key, users) in keys {
+        let users = |error: Error| match users.as_slice() {
+            [] => error,
+            [only] => error.with(Fact::Secret, only),
+            [first, others @ ..] => error
+                .with(Fact::Secret, first)
+                .with(Fact::What, format_args!("{} more secrets have this key", others.len())),
+        };
+        match store.encryption_key(key, deadline).await {
+            Ok(key) => found.extend(key.and_then(|key| key.finding()).map(users)),
+            Err(error) if error.code() == Code::ServiceDenied => {
+                let next = "To have the KMS keys of secrets looked at, allow kms:DescribeKey and kms:GetKeyRotationStatus on them \
+                            (the template's KmsKeyArns). Rotations do not need it.";
+                denied.get_or_insert_with(|| users(error).with(Fact::KeyId, key).with(Fact::NextAction, next));
+            }
+            // Without a route to KMS each further key would cost the same time.
+            Err(error) => {
+                found.push(users(error).with(Fact::KeyId, key));
+                break;
+            }
+        }
+    }
+    found.extend(denied);
+    found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn key(state: &str, rotates: Option<bool>) -> Option<Code> {
+        let key =
+            EncryptionKey { arn: "arn:aws:kms:eu-central-1:1:key/a".to_owned(), state: state.to_owned(), rotates };
+        key.finding().map(|error| error.code())
+    }
+
+    #[test]
+    fn a_key_that_does_not_rotate_or_goes_is_found() {
+        assert_eq!(key("Enabled", Some(true)), None);
+        assert_eq!(key("Enabled", None), None, "KMS cannot rotate imported material");
+        assert_eq!(key("Enabled", Some(false)), Some(Code::KmsRotationOff));
+        for rotates in [None, Some(true), Some(false)] {
+            for state in ["PendingDeletion", "PendingReplicaDeletion", "Disabled", "Unavailable", "PendingImport"] {
+                assert_eq!(key(state, rotates), Some(Code::KmsKeyPendingDeletion), "{state}");
+            }
+            assert_eq!(key("Updating", rotates), None);
+        }
+    }
+
+    #[test]
+    fn a_word_that_is_none_is_not_printed() {
+        let key = EncryptionKey { arn: "arn".to_owned(), state: "hunter2 is it".to_owned(), rotates: None };
+        assert!(!key.finding().unwrap().to_string().contains("hunter2"));
+    }
+}
