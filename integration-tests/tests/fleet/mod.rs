@@ -2,6 +2,7 @@
 
 mod emergency;
 mod leak;
+mod rekey;
 mod support;
 mod together;
 mod waves;

@@ -51,7 +51,7 @@ pub fn shown(order: &Order, members: &[Member], now: u64) -> Value {
         json!({
             "secret": member.name,
             "wave": ends.peek().map_or(0, |(wave, _)| wave + 1),
-            "host": member.place(),
+            "host": member::shown_place(&member.place()),
             "strategy": member.value.as_ref().map(|facts| facts.strategy),
             "rounds": if rounds.least == rounds.most { rounds.most.to_string() } else { format!("{} to {}", rounds.least, rounds.most) },
             "rotationEnabled": member.enabled,
