@@ -345,7 +345,7 @@ fn find<'a>(key: &Key, members: &'a [Member], leaked: &'a [Leaked]) -> Found<'a>
             known = true;
             // A value stands in many commits.
             if !found.matches.iter().any(|one| one.fingerprint == fingerprint) {
-                found.matches.push(Match { member: *member, age, leaked, fingerprint });
+                found.matches.push(Match { member, age, leaked, fingerprint });
             }
         }
         found.unknown += usize::from(!known);
