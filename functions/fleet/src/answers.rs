@@ -1,9 +1,11 @@
 //! The function's questions.
 
+use crate::each::each;
 use crate::leak::{self, Leaks};
+use crate::plan::invalid::invalid;
 use crate::plan::lanes::is_of_run;
 use crate::plan::member::Member;
-use crate::plan::order::{Mode, Order, invalid};
+use crate::plan::order::{Mode, Order};
 use crate::plan::select::Select;
 use crate::plan::{self, spread};
 use crate::run::lane::{self, Lane};
@@ -17,14 +19,10 @@ use rotation::error::{Code, Error, Fact, Result};
 use rotation::lambda::{Answers, Invocation, Metric, measure, record};
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
-use std::future::Future;
 use std::sync::Arc;
-use tokio::task::JoinSet;
 
 /// An execution has 25,000 events, and a wave about 22 of them.
 const MOST_WAVES: usize = 500;
-/// Values that are read at a time.
-const READS: usize = 16;
 
 /// The function.
 #[derive(Debug)]
@@ -223,29 +221,6 @@ impl Fleet {
 /// Whether a secret can be meant by an order of this mode: a rotation needs a function, another key does not.
 fn is_for(mode: Mode, member: &Member) -> bool {
     mode == Mode::Rekey || !member.function.is_empty()
-}
-
-/// Does the same with each, some at a time. The answers have no order.
-pub(crate) async fn each<T, R, F>(items: Vec<T>, mut one: impl FnMut(T) -> F) -> Result<Vec<R>>
-where
-    F: Future<Output = Result<R>> + Send + 'static,
-    R: Send + 'static,
-{
-    let (mut waiting, mut works, mut done) = (items.into_iter(), JoinSet::new(), Vec::new());
-    loop {
-        while works.len() < READS
-            && let Some(item) = waiting.next()
-        {
-            works.spawn(one(item));
-        }
-        match works.join_next().await {
-            Some(Ok(answer)) => done.push(answer?),
-            Some(Err(_)) => {
-                return Err(Error::new(Code::Internal).with(Fact::What, "panic; its place is in the log"));
-            }
-            None => return Ok(done),
-        }
-    }
 }
 
 impl Answers for Fleet {

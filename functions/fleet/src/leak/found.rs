@@ -1,7 +1,7 @@
 //! What scanners report.
 
+use crate::plan::invalid::invalid;
 use crate::plan::member::is_credential;
-use crate::plan::order::invalid;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use rotation::error::Result;

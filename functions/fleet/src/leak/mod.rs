@@ -8,8 +8,8 @@ mod fingerprint;
 mod found;
 mod webhook;
 
-use crate::answers::each;
 use crate::digest;
+use crate::each::each;
 use crate::plan::member::Member;
 use crate::plan::order::{Mode, Order, WHY};
 use crate::service::Aws;

@@ -1,5 +1,6 @@
 //! What a run will do. Everything here is pure: the same account, order and time give the same plan.
 
+pub(crate) mod invalid;
 pub mod lanes;
 pub mod member;
 pub mod order;

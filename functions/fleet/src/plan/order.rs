@@ -1,9 +1,10 @@
 //! What a person asks for.
 
+use super::invalid::invalid;
 use super::select::Select;
 use super::waves::{Share, Waves};
 use super::window::Window;
-use rotation::error::{Code, Error, Fact, Result};
+use rotation::error::Result;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -122,12 +123,6 @@ pub struct Order {
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
 fn is_false(flag: &bool) -> bool {
     !flag
-}
-
-/// An order that cannot be followed.
-pub(crate) fn invalid(field: &str, found: &str, expected: &str) -> Error {
-    let error = Error::new(Code::OrderInvalid).with(Fact::Field, field);
-    error.with(Fact::Found, found).with(Fact::Expected, expected)
 }
 
 /// The key of an emergency of this name. No name has a slash.
@@ -266,6 +261,7 @@ impl Order {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use rotation::error::Code;
     use serde_json::json;
 
     fn code(order: &Value) -> Option<Code> {

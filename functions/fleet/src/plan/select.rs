@@ -1,7 +1,7 @@
 //! Which secrets are meant.
 
+use super::invalid::invalid;
 use super::member::Member;
-use super::order::invalid;
 use rotation::error::Result;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;

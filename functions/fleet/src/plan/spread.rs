@@ -1,7 +1,7 @@
 //! Schedules that spread a fleet over time.
 
+use super::invalid::invalid;
 use super::member::Member;
-use super::order::invalid;
 use crate::digest;
 use rotation::error::Result;
 use serde_json::{Value, json};

@@ -1,6 +1,6 @@
 //! How many secrets rotate before the next ones may begin.
 
-use super::order::invalid;
+use super::invalid::invalid;
 use rotation::error::Result;
 use serde::{Deserialize, Serialize};
 

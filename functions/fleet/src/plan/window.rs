@@ -1,6 +1,6 @@
 //! When a run may rotate.
 
-use super::order::invalid;
+use super::invalid::invalid;
 use rotation::error::Result;
 use serde::{Deserialize, Serialize};
 

@@ -1,7 +1,7 @@
 //! The calls to Step Functions, Systems Manager and KMS.
 
 use super::{Aws, Flag};
-use crate::plan::order::invalid;
+use crate::plan::invalid::invalid;
 use rotation::clock::Deadline;
 use rotation::error::Result;
 use serde_json::{Value, json};

@@ -5,14 +5,12 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
+use super::DEFAULT_KEY;
 use super::request::required;
 use super::secret::Secret;
 use super::version::Version;
 use super::{State, Timestamp};
 use crate::secretsmanager::ServiceError;
-
-/// What ListSecretVersionIds shows for a version under the account's default key (recorded).
-pub(super) const DEFAULT_KEY: &str = "DefaultEncryptionKey";
 
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]

@@ -3,7 +3,7 @@
 use serde_json::{Map, Value, json};
 use std::sync::Arc;
 
-use super::list::DEFAULT_KEY;
+use super::DEFAULT_KEY;
 use super::name::{self, Place};
 use super::request::{self, Tag, check_length, check_version_id, required};
 use super::secret::Secret;
