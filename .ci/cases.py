@@ -52,7 +52,7 @@ EVERYTHING = {
     "ExcludeLowercase": "true", "RequireEachIncludedType": "false", "CaBundle": "/opt/ca.pem", "MaxRefusedLogins": "3",
     "AllowPowerfulRoles": "true", "AllowMd5": "true", "UsernameCharacterLimit": "20", "Issuers": "ssm:/issuers/acme,file:/opt/b.yaml",
     "AllowedHosts": "okta=login.example.com,okta=b.example.com", "AllowedPrivateHosts": "gitlab=git.internal.example",
-    "AllowUnprovenKeys": "true", "IssuerEndpointUrl": "https://proxy.example", "AllowRecover": "true", "AllowRotateNow": "true", "Architecture": "arm64",
+    "AllowUnprovenKeys": "true", "IssuerEndpointUrl": "https://proxy.example", "AllowRecover": "true", "AllowRotateNow": "true", "AllowRetire": "true", "Architecture": "arm64",
     "LayerArns": "arn:aws:lambda:eu-central-1:123456789012:layer:ca:3", "MemorySize": "512", "Timeout": "90", "ReservedConcurrency": "5",
     "PermissionsBoundaryArn": "arn:aws:iam::123456789012:policy/boundary", "RolePath": "/rotation/",
 }

@@ -95,7 +95,7 @@ MUTATIONS = [
     ),
     Mutation(
         "discards the previous password without asking",
-        "shared/src/database/target.rs",
+        "shared/src/database/retire.rs",
         "match logins.context.is_current(version).await {",
         "let _ = version;\n        match Ok(true) {",
         "mysql",

@@ -44,6 +44,8 @@ ANSWERS = [
     ("report", "served"),
     # A rotation of the secret has begun.
     ("rotateNow", "rotate-now-refused"),
+    ("retire", "retire-refused"),
+    ("endSessions", "retire-refused"),
     ("createSecret-with-RotationToken", "service-denied"),
     ("createSecret", "proposed"),
     ("setSecret", "changed"),

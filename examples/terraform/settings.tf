@@ -60,6 +60,12 @@ variable "allow_rotate_now" {
   default     = false
 }
 
+variable "allow_retire" {
+  description = "Let the events `retire` and `endSessions` end a superseded credential early, and its user's sessions."
+  type        = bool
+  default     = false
+}
+
 variable "max_refused_logins" {
   description = "Databases: how many refused logins end the search for a password that works, 0 to 10. Null: depends on the server."
   type        = number
@@ -150,6 +156,7 @@ locals {
     LOG_LEVEL                  = { readers = local.all, value = var.log_level, unset = "INFO" }
     ALLOW_RECOVER              = { readers = local.all, value = tostring(var.allow_recover), unset = "false" }
     ALLOW_ROTATE_NOW           = { readers = local.all, value = tostring(var.allow_rotate_now), unset = "false" }
+    ALLOW_RETIRE               = { readers = local.all, value = tostring(var.allow_retire), unset = "false" }
     SECRETS_MANAGER_ENDPOINT   = { readers = local.all, value = var.secrets_manager_endpoint, unset = "" }
     CA_BUNDLE                  = { readers = local.all, value = var.ca_bundle, unset = "" }
     PASSWORD_LENGTH            = { readers = local.all, value = tostring(var.password_length), unset = "32" }

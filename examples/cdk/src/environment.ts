@@ -16,6 +16,7 @@ const VARIABLES = {
   logLevel: ['LOG_LEVEL', ALL, 'INFO'],
   allowRecover: ['ALLOW_RECOVER', ALL, false],
   allowRotateNow: ['ALLOW_ROTATE_NOW', ALL, false],
+  allowRetire: ['ALLOW_RETIRE', ALL, false],
   secretsManagerEndpoint: ['SECRETS_MANAGER_ENDPOINT', ALL],
   caBundle: ['CA_BUNDLE', ALL],
   passwordLength: ['PASSWORD_LENGTH', ALL, 32],

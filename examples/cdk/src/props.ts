@@ -156,6 +156,8 @@ export interface RotationFunctionProps {
   readonly allowRecover?: boolean;
   /** Let the page, and the event `rotateNow`, begin a rotation of a secret that this function serves. Default: false. */
   readonly allowRotateNow?: boolean;
+  /** Let the events `retire` and `endSessions` end a superseded credential early, and its user's sessions. Default: false. */
+  readonly allowRetire?: boolean;
   /** URL of Secrets Manager, such as a VPC endpoint without private DNS. Default: the region's. */
   readonly secretsManagerEndpoint?: string;
   /** Databases: URL of the RDS API. Default: the region's. */

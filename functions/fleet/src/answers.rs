@@ -1,13 +1,17 @@
 //! The function's questions.
 
+use crate::each::each;
 use crate::leak::{self, Leaks};
+use crate::plan::invalid::invalid;
+use crate::plan::lanes::is_of_run;
 use crate::plan::member::Member;
 use crate::plan::order::{Mode, Order};
 use crate::plan::select::Select;
 use crate::plan::{self, spread};
-use crate::run::item::Outcome;
 use crate::run::lane::{self, Lane};
-use crate::run::state::State;
+use crate::run::progress::Outcome;
+use crate::run::report;
+use crate::run::state::{Selected, State};
 use crate::service::{Aws, Flag};
 use rotation::clock::{Deadline, since_epoch};
 use rotation::environment::Environment;
@@ -16,18 +20,17 @@ use rotation::lambda::{Answers, Invocation, Metric, measure, record};
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use std::sync::Arc;
-use tokio::task::JoinSet;
 
-/// So many secrets stand in each list of the line that ends a run.
-const BRIEF: usize = 30;
-/// Values that are read at a time.
-const READS: usize = 16;
+/// An execution has 25,000 events, and a wave about 22 of them.
+const MOST_WAVES: usize = 500;
 
 /// The function.
 #[derive(Debug)]
 pub struct Fleet {
     aws: Arc<Aws>,
     leaks: Leaks,
+    /// `ONLY_LEAKS`: whoever may report a leak may do nothing else here.
+    only_leaks: bool,
 }
 
 impl Fleet {
@@ -36,67 +39,122 @@ impl Fleet {
     /// # Errors
     /// [`Code::ConfigurationInvalid`].
     pub fn new(environment: &Environment) -> Result<Self> {
-        Ok(Self { aws: Arc::new(Aws::new(environment)?), leaks: Leaks::new(environment)? })
+        Ok(Self {
+            aws: Arc::new(Aws::new(environment)?),
+            leaks: Leaks::new(environment)?,
+            only_leaks: environment.flag("ONLY_LEAKS", false)?,
+        })
+    }
+
+    /// The secrets that an order may mean. Those that it names are asked for one by one: the list of an account takes long, and may be
+    /// minutes old.
+    async fn candidates(&self, select: &Select, deadline: Deadline) -> Result<Vec<Member>> {
+        if select.secrets.is_empty() {
+            return self.aws.members(deadline).await;
+        }
+        let (aws, names) = (Arc::clone(&self.aws), select.secrets.clone());
+        let one = move |name: String| {
+            let aws = Arc::clone(&aws);
+            async move { aws.member(&name, deadline).await }
+        };
+        let mut members: Vec<_> = each(names, one).await?.into_iter().flatten().collect();
+        members.sort_by(|one, other| one.arn.cmp(&other.arn));
+        members.dedup_by(|one, other| one.arn == other.arn);
+        Ok(members)
     }
 
     /// The selected secrets, in no order. The values of those that need it are read.
-    async fn selected(&self, select: &Select, now: u64, deadline: Deadline) -> Result<Vec<Member>> {
-        let mut members = self.aws.members(deadline).await?;
-        members.retain(|member| select.meets(member, now));
+    async fn selected(&self, order: &Order, now: u64, deadline: Deadline) -> Result<Selected> {
+        let (select, run) = (&order.select, order.key());
+        let mut members = self.candidates(select, deadline).await?;
+        let excepted_nobody = select.excepted_nobody(&members);
+        members.retain(|member| is_for(order.mode, member) && select.meets(member, now, |it| is_of_run(&run, it)));
+        let mut unread = 0;
         if select.reads_values() {
             members = self.with_values(members, deadline).await?;
+            unread = members.iter().filter(|member| member.value.is_none()).count();
             members.retain(|member| select.meets_by_value(member));
         }
-        Ok(members)
+        let missing = select.missing(&members);
+        Ok(Selected { members, missing, excepted_nobody, unread })
+    }
+
+    /// The secrets that a selection without an order means.
+    async fn meant(&self, select: Select, deadline: Deadline) -> Result<Vec<Member>> {
+        select.check()?;
+        let order = Order::of(select);
+        let Selected { members, missing, excepted_nobody, .. } =
+            self.selected(&order, since_epoch().as_secs(), deadline).await?;
+        match missing.iter().chain(&excepted_nobody).next() {
+            None => Ok(members),
+            Some(entry) => Err(invalid("Select", &format!("{entry:?}"), "names that stand for secrets")),
+        }
     }
 
     /// The same members with what their values say.
     async fn with_values(&self, members: Vec<Member>, deadline: Deadline) -> Result<Vec<Member>> {
-        let (mut waiting, mut reads, mut read) = (members.into_iter(), JoinSet::new(), Vec::new());
-        loop {
-            while reads.len() < READS
-                && let Some(mut member) = waiting.next()
-            {
-                let aws = Arc::clone(&self.aws);
-                reads.spawn(async move {
-                    if member.value.is_none() {
-                        member.value = aws.facts(&member.arn, deadline).await?;
-                    }
-                    Ok::<_, Error>(member)
-                });
-            }
-            match reads.join_next().await {
-                Some(Ok(member)) => read.push(member?),
-                Some(Err(_)) => {
-                    return Err(Error::new(Code::Internal).with(Fact::What, "panic; its place is in the log"));
+        let aws = Arc::clone(&self.aws);
+        let one = move |mut member: Member| {
+            let aws = Arc::clone(&aws);
+            async move {
+                if member.value.is_none() {
+                    member.value = aws.facts(&member.arn, deadline).await?;
                 }
-                None => return Ok(read),
+                Ok(member)
             }
-        }
+        };
+        each(members, one).await
     }
 
     async fn plan(&self, order: &Order, deadline: Deadline) -> Result<Value> {
         let now = since_epoch().as_secs();
-        let members = self.selected(&order.select, now, deadline).await?;
-        let mut members = self.with_values(members, deadline).await?;
+        let selected = self.selected(order, now, deadline).await?;
+        let mut members = self.with_values(selected.members, deadline).await?;
         members.sort_by_cached_key(|member| plan::place(&order.name, &member.arn));
-        Ok(plan::shown(order, &members, now))
+        let mut plan = plan::shown(order, &members, now);
+        if let Some(fields) = plan.as_object_mut() {
+            fields.insert("notSelected".to_owned(), json!(selected.missing));
+            fields.insert("exceptedNobody".to_owned(), json!(selected.excepted_nobody));
+            fields.insert("unread".to_owned(), json!(selected.unread));
+        }
+        Ok(plan)
     }
 
     async fn begin(&self, payload: &Value, invocation: &Invocation) -> Result<Value> {
+        let deadline = invocation.deadline;
         let execution = payload.get("Execution").cloned().unwrap_or_default();
         let name = execution.get("Name").and_then(Value::as_str).unwrap_or_default();
-        let order = Order::read(payload.get("Order").unwrap_or(&Value::Null), name)?;
+        let mut order = Order::read(payload.get("Order").unwrap_or(&Value::Null), name)?;
+        if order.mode == Mode::Rekey {
+            // Before the first secret: one that is under a key that nobody can use cannot be read any more.
+            order.kms_key = self.aws.key(&order.kms_key, deadline).await?;
+        }
         if !order.run {
-            let plan = self.plan(&order, invocation.deadline).await?;
+            let plan = self.plan(&order, deadline).await?;
             return Ok(json!({"doing": "plan", "plan": plan}));
         }
-        let members = self.selected(&order.select, since_epoch().as_secs(), invocation.deadline).await?;
-        let state = State::new(order, execution, &members, milliseconds());
+        let selected = self.selected(&order, since_epoch().as_secs(), deadline).await?;
+        // In a list of secrets, nothing can be rotated by such a mistake.
+        let mistake = selected.excepted_nobody.first().filter(|_| order.select.secrets.is_empty());
+        if let Some(nobody) = mistake {
+            let found = format!("{nobody:?}, which stands for no secret");
+            return Err(invalid("select.except", &found, "names of secrets, so that none is rotated by a mistake"));
+        }
+        if selected.members.is_empty() {
+            let expected = "criteria that at least one secret meets, which a function rotates; ask for the plan first";
+            return Err(invalid("select", "criteria that no secret meets", expected));
+        }
+        let waves = order.waves(selected.members.len()).len();
+        if waves > MOST_WAVES {
+            let expected = "500 waves at most: an execution of Step Functions has 25,000 events";
+            return Err(invalid("waves", &format!("{waves} waves"), expected));
+        }
+        let state = State::new(order, execution, &selected, milliseconds());
         let about = json!({
             "event": "begun", "run": state.order.name, "mode": state.order.mode.as_str(), "why": state.order.why,
             "askedBy": state.order.asked_by, "execution": state.execution, "select": state.order.select,
-            "secrets": state.count, "waves": state.waves,
+            "continue": state.order.goes_on, "secrets": state.count, "waves": state.waves,
+            "notSelected": selected.missing, "unread": selected.unread,
         });
         record("fleet", invocation, &about);
         written(&state)
@@ -109,11 +167,19 @@ impl Fleet {
                 json!({"event": "secret", "run": state.order.name, "mode": state.order.mode.as_str(), "done": done});
             record("fleet", invocation, &about);
         }
-        // A flag that cannot be read could not stop anybody, so it stops.
-        let stopped = self.aws.flag(&state.order.name, deadline).await.unwrap_or(Flag::Stop) == Flag::Stop;
-        state.gate(stopped);
+        let flag = self.aws.flag(&state.order.name, deadline).await;
+        if let Err(error) = &flag {
+            record("fleet", invocation, &json!({"event": "flag", "run": state.order.name, "error": error.to_string()}));
+        }
+        state.gate(flag.ok().map(|flag| flag == Flag::Stop));
         if let Some(size) = state.part(milliseconds()) {
-            let members = self.selected(&state.order.select, state.began / 1_000, deadline).await?;
+            let members = if state.selects_anew() {
+                self.selected(&state.order, state.began / 1_000, deadline).await?.members
+            } else {
+                let mut members = self.candidates(&state.order.select, deadline).await?;
+                members.retain(|member| is_for(state.order.mode, member) && state.has(member, |_| false));
+                members
+            };
             let part = self.with_values(state.after_cursor(members, size), deadline).await?;
             // Reading does not keep the order.
             let part = state.after_cursor(part, size);
@@ -123,8 +189,8 @@ impl Fleet {
     }
 
     fn report(state: &State, invocation: &Invocation) -> Value {
-        let mut report = state.report(milliseconds());
-        let brief = brief(&report);
+        let mut report = report::report(state, milliseconds());
+        let brief = report::brief(&report);
         record("fleet", invocation, &json!({"event": "ended", "report": brief}));
         // A state machine that fails has no output. Its cause may have 32,768 characters.
         if state.outcome != "finished"
@@ -137,7 +203,8 @@ impl Fleet {
         let number = |outcome| f64::from(u32::try_from(state.count(outcome)).unwrap_or(u32::MAX));
         if state.order.mode == Mode::Emergency {
             metrics.push((Metric::EmergencyRotations, number(Outcome::Rotated)));
-            if state.longest > 0 {
+            // Of credentials that live, nobody knows the time.
+            if state.longest > 0 && failures == 0 {
                 let seconds = std::time::Duration::from_millis(state.longest).as_secs_f64();
                 metrics.push((Metric::TimeToRevoke, seconds));
             }
@@ -151,6 +218,11 @@ impl Fleet {
     }
 }
 
+/// Whether a secret can be meant by an order of this mode: a rotation needs a function, another key does not.
+fn is_for(mode: Mode, member: &Member) -> bool {
+    mode == Mode::Rekey || !member.function.is_empty()
+}
+
 impl Answers for Fleet {
     async fn answer(&self, payload: Value, invocation: Invocation) -> Result<Value> {
         let deadline = invocation.deadline;
@@ -158,33 +230,29 @@ impl Answers for Fleet {
             return self.leaks.event(&self.aws, &payload, &invocation).await;
         }
         match payload.get("Do").and_then(Value::as_str) {
+            Some("leak") => {
+                self.leaks.report(&self.aws, payload.get("Report").unwrap_or(&Value::Null), &invocation).await
+            }
+            _ if self.only_leaks => Err(invalid("Do", "another word", "leak: this function takes nothing else")),
             Some("plan") => {
                 let order = Order::read(payload.get("Order").unwrap_or(&Value::Null), "plan")?;
                 self.plan(&order, deadline).await
             }
             Some("begin") => self.begin(&payload, &invocation).await,
             Some("next") => self.next(field(&payload, "State")?, &invocation).await,
-            Some("lane") => written(&lane::work(&self.aws, field::<Lane>(&payload, "Lane")?, deadline).await),
+            Some("lane") => written(&lane::work(&self.aws, field::<Lane>(&payload, "Lane")?, &invocation).await),
             Some("report") => Ok(Self::report(&field(&payload, "State")?, &invocation)),
             Some("spread") => {
-                let select: Select = field(&payload, "Select")?;
-                select.check()?;
-                let hours: Vec<u64> = field(&payload, "Hours").unwrap_or_default();
-                let members = self.selected(&select, since_epoch().as_secs(), deadline).await?;
-                Ok(spread::spread(&members, &hours))
+                let hours = spread::hours(payload.get("Hours"))?;
+                Ok(spread::spread(&self.meant(field(&payload, "Select")?, deadline).await?, &hours))
             }
             Some("fingerprints") => {
-                let select: Select = field(&payload, "Select")?;
-                select.check()?;
-                let members = self.selected(&select, since_epoch().as_secs(), deadline).await?;
+                let members = self.meant(field(&payload, "Select")?, deadline).await?;
                 self.leaks.tag(&self.aws, &members, deadline).await
             }
-            Some("leak") => {
-                self.leaks.report(&self.aws, payload.get("Report").unwrap_or(&Value::Null), &invocation).await
-            }
             _ => {
-                let error = Error::new(Code::EventMalformed).with(Fact::Field, "Do").with(Fact::Found, "another word");
-                Err(error.with(Fact::Expected, "plan, begin, next, lane, report, spread, fingerprints or leak"))
+                let expected = "plan, begin, next, lane, report, spread, fingerprints or leak";
+                Err(invalid("Do", "another word", expected))
             }
         }
     }
@@ -195,27 +263,10 @@ fn milliseconds() -> u64 {
 }
 
 fn field<T: DeserializeOwned>(payload: &Value, name: &'static str) -> Result<T> {
-    T::deserialize(payload.get(name).unwrap_or(&Value::Null)).map_err(|_| {
-        let error = Error::new(Code::EventMalformed).with(Fact::Field, name).with(Fact::Found, "something else");
-        error.with(Fact::Expected, "what docs/fleet.md says")
-    })
+    let value = payload.get(name).unwrap_or(&Value::Null);
+    T::deserialize(value).map_err(|_| invalid(name, "something else", "what docs/fleet.md says"))
 }
 
 fn written<T: serde::Serialize>(value: &T) -> Result<Value> {
     serde_json::to_value(value).map_err(|_| Error::new(Code::Internal).with(Fact::What, "the answer is no JSON"))
-}
-
-/// A report for one line of the log, which has 256 KB: each secret has a line of its own.
-fn brief(report: &Value) -> Value {
-    let mut brief = report.clone();
-    if let Some(fields) = brief.as_object_mut() {
-        for long in ["failures", "leaked", "versionsUnderAnOldKey"] {
-            let few = fields
-                .get(long)
-                .and_then(Value::as_array)
-                .map(|all| all.iter().take(BRIEF).cloned().collect::<Vec<_>>());
-            fields.insert(long.to_owned(), json!(few));
-        }
-    }
-    brief
 }

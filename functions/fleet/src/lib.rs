@@ -5,6 +5,7 @@
 
 mod answers;
 mod digest;
+mod each;
 pub mod leak;
 pub mod plan;
 pub mod run;

@@ -3,6 +3,7 @@
 use crate::connect::{Session, connect, errno};
 use crate::lock::{About, Locked};
 use crate::pair;
+use crate::sessions;
 use crate::settings::Settings;
 use crate::single::{self, other};
 use rotation::clock::Deadline;
@@ -10,6 +11,7 @@ use rotation::database::{
     Engine, Evidence, Hold, Login, LoginFailure, Pair, PasswordChange, Side, Turn, Work, expect_length,
 };
 use rotation::protocol::observation::PreviousCredential;
+use rotation::protocol::target::Sessions;
 use rotation::secret::Password;
 use rotation::{Error, Result};
 
@@ -85,6 +87,7 @@ impl Engine for MySql {
             Work::Other(change) => other::lock(session, change, allow_powerful, evidence).await,
             Work::DiscardOther { user } => other::lock_to_discard(session, user, allow_powerful).await,
             Work::Turn(turn) => pair::lock(session, turn, evidence, allow_powerful).await,
+            Work::Shut(turn) => pair::lock_to_shut(session, turn, evidence, allow_powerful).await,
         }
     }
 
@@ -134,6 +137,13 @@ impl Engine for MySql {
         };
         session.close().await;
         discarded
+    }
+
+    async fn end_sessions(&self, locked: Locked, user: &str) -> Result<Sessions> {
+        let Locked { mut session, .. } = locked;
+        let ended = sessions::end(&mut session, user).await;
+        session.close().await;
+        ended
     }
 
     async fn compare(&self, superuser: Session, pair: &Pair, pending: Side) -> Result<()> {

@@ -61,6 +61,32 @@ pub(crate) async fn lock(
     Ok(Locked { session, server, about: About::Pair { observed, plugins }, left_alone })
 }
 
+/// The same, to end the password of the pending side, for one that no version holds.
+///
+/// The next rotation has to recognise the user without its password. Of several accounts of a name it would not know whose they are, unless
+/// `rotation.users` names the pair, and it would refuse them for good.
+///
+/// # Errors
+/// Those of [`lock`]; [`Code::AccountsDiffer`].
+pub(crate) async fn lock_to_shut(
+    session: Session,
+    turn: Turn<'_>,
+    evidence: &impl Evidence,
+    allow_powerful: bool,
+) -> Result<Locked> {
+    let user = turn.pair.user(turn.pending);
+    let locked = lock(session, turn, evidence, allow_powerful).await?;
+    if let About::Pair { observed, .. } = &locked.about
+        && !turn.pair.named
+        && observed.accounts.of(user).len() > 1
+    {
+        let what = "the user has accounts for several hosts, so that only a rotation can end its password: rotate once more, or name \
+                    the pair in rotation.users";
+        return Err(Error::new(Code::AccountsDiffer).with(Fact::User, user).with(Fact::What, what));
+    }
+    Ok(locked)
+}
+
 /// Creates the clone's accounts if they are absent and this is its turn, and makes them like the base's. If anything differs, one
 /// round trip for each change and one to read the result back.
 ///

@@ -4,12 +4,13 @@ use crate::connect::{Session, connect};
 use crate::lock::Locked;
 use crate::settings::Settings;
 use crate::sql::password;
-use crate::{pair, single};
+use crate::{pair, sessions, single};
 use rotation::clock::Deadline;
 use rotation::database::{
     Engine, Evidence, Hold, Login, LoginFailure, Pair, PasswordChange, Side, Turn, Work, expect_length,
 };
 use rotation::protocol::observation::PreviousCredential;
+use rotation::protocol::target::Sessions;
 use rotation::secret::Password;
 use rotation::{Error, Result};
 
@@ -62,7 +63,7 @@ impl Engine for Postgres {
             Work::Rescue(PasswordChange { user, .. })
             | Work::Other(PasswordChange { user, .. })
             | Work::DiscardOther { user } => single::lock_other(session, user, self.settings).await,
-            Work::Turn(turn) => pair::lock(session, turn, evidence, self.settings).await,
+            Work::Turn(turn) | Work::Shut(turn) => pair::lock(session, turn, evidence, self.settings).await,
         }
     }
 
@@ -95,6 +96,12 @@ impl Engine for Postgres {
 
     async fn discard_previous_password(&self, _: Locked, _: &Password) -> Result<bool> {
         Ok(false)
+    }
+
+    async fn end_sessions(&self, locked: Locked, user: &str) -> Result<Sessions> {
+        let ended = sessions::end(&locked, user).await;
+        locked.session.close().await;
+        ended
     }
 
     /// `prove` has compared already, as the pending user: every role may read the catalogs.

@@ -7,6 +7,7 @@ mod lock;
 mod observed_pair;
 mod owned;
 mod pair;
+mod sessions;
 mod settings;
 mod single;
 mod sql;

@@ -6,6 +6,7 @@ mod crash;
 mod disturbed;
 mod generate;
 mod lifecycle;
+mod retire;
 mod safety;
 mod stored;
 pub mod support;

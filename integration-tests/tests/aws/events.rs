@@ -120,6 +120,7 @@ async fn lab() -> Lab {
     Lab::builder(function().await)
         .env("ALLOW_RECOVER", "true")
         .env("ALLOW_ROTATE_NOW", "true")
+        .env("ALLOW_RETIRE", "true")
         .start()
         .await
         .expect("the lab starts")

@@ -32,6 +32,7 @@ mod pool;
 mod rds;
 mod recover;
 mod recovery;
+mod retire;
 mod set_by_superuser;
 mod trouble;
 

@@ -3,6 +3,7 @@
 mod emergency;
 mod events;
 mod leak;
+mod rekey;
 mod support;
 mod together;
 mod waves;

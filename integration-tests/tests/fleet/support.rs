@@ -57,6 +57,13 @@ pub(super) fn order(name: &str, more: Value) -> Value {
     order
 }
 
+/// The same order, for an execution that goes on with the run.
+pub(super) fn again(order: &Value) -> Value {
+    let mut order = order.clone();
+    order["continue"] = json!(true);
+    order
+}
+
 /// Runs an execution to its end.
 pub(super) async fn run(fleet: &FleetLab, execution: &str, order: &Value) -> Execution {
     let arn = fleet.execute(execution, order).await.expect("it starts");

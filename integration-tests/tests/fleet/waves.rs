@@ -1,6 +1,6 @@
 //! Waves: the plan, the canary, the stop, and going on.
 
-use super::support::{DUAL, MYSQL, PAIR, POSTGRES, fleet, order, run, values, versions};
+use super::support::{DUAL, MYSQL, PAIR, POSTGRES, again, fleet, order, run, values, versions};
 use serde_json::json;
 use std::time::Duration;
 
@@ -24,9 +24,14 @@ async fn a_plan_changes_nothing_and_a_run_rotates_once() {
         assert!(new != *old && fleet.opens(*kind, &new).await.unwrap(), "{secret}");
         assert_eq!(versions(&fleet, secret).await, 2, "{secret} was rotated once");
     }
-    // The same run again does nothing a second time.
-    let again = run(&fleet, "again", &order("first", json!({}))).await;
-    assert_eq!(again.answer["tally"], json!({"already": 6}), "{:?}", again.answer);
+    // The same run goes on, and does nothing a second time.
+    let first = order("first", json!({}));
+    let same = run(&fleet, "same", &again(&first)).await;
+    assert_eq!(same.answer["tally"], json!({"already": 6}), "{:?}", same.answer);
+    // Whoever uses the name for another run is told so.
+    let reused = run(&fleet, "reused", &first).await;
+    assert_eq!((reused.status.as_str(), &reused.answer["outcome"]), ("FAILED", &json!("stopped-by-failures")));
+    assert_eq!(reused.answer["failures"][0]["reason"], "name-used-before");
     for (secret, ..) in &before {
         assert_eq!(versions(&fleet, secret).await, 2, "{secret}");
     }
@@ -63,7 +68,7 @@ async fn a_failure_in_the_third_wave_stops_the_run_which_then_goes_on() {
 
     // A person corrects the cause. Then the same run goes on.
     fleet.forbid(&user, false).await.unwrap();
-    let finished = run(&fleet, "two", &order).await;
+    let finished = run(&fleet, "two", &again(&order)).await;
     assert_eq!(finished.status, "SUCCEEDED", "{:?}", finished.answer);
     let tally = &finished.answer["tally"];
     let (rotated, already) = (tally["rotated"].as_u64().unwrap_or(0), tally["already"].as_u64().unwrap_or(0));
@@ -88,7 +93,7 @@ async fn a_run_that_is_killed_goes_on_and_rotates_nothing_twice() {
     tokio::time::sleep(Duration::from_secs(6)).await;
     fleet.stop(&execution).await.unwrap();
     assert_eq!(fleet.ended(&execution, Duration::from_secs(60)).await.unwrap().status, "ABORTED");
-    let finished = run(&fleet, "two", &order).await;
+    let finished = run(&fleet, "two", &again(&order)).await;
     assert_eq!(finished.status, "SUCCEEDED", "{:?}", finished.answer);
     for (secret, kind) in fleet.secrets() {
         let value = fleet.lab().secret_value(secret, "AWSCURRENT").await.unwrap();
@@ -110,5 +115,26 @@ async fn a_flag_stops_a_run_between_two_parts() {
     assert_eq!(stopped.answer["notReached"], 4);
     fleet.flag("another-run");
     assert_eq!(run(&fleet, "two", &order).await.answer["tally"], json!({"rotated": 4}));
+    fleet.shutdown().await;
+}
+
+/// What is wrong with an order is said before anything happens.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_order_that_selects_nothing_or_not_all_is_no_success() {
+    let fleet = fleet(2, &[POSTGRES], 50, &[]).await;
+    let nothing = order("nothing", json!({"select": {"names": ["lod/*"]}}));
+    let refused = run(&fleet, "nothing", &nothing).await;
+    assert_eq!(refused.status, "FAILED");
+    assert!(refused.answer.to_string().contains("no secret meets"), "{:?}", refused.answer);
+    let excepted = order("excepted", json!({"select": {"names": ["load/*"], "except": ["laod/app1"]}}));
+    let refused = run(&fleet, "excepted", &excepted).await;
+    assert!(refused.answer.to_string().contains("laod/app1"), "{:?}", refused.answer);
+    let all: Vec<_> = values(&fleet).await.into_iter().map(|(secret, ..)| secret).collect();
+    let one_wrong = json!({"mode": "emergency", "select": {"secrets": [all[0], "load/app7"]}});
+    let ended = run(&fleet, "wrong", &order("wrong", one_wrong)).await;
+    assert_eq!((ended.status.as_str(), &ended.answer["outcome"]), ("FAILED", &json!("finished-with-failures")));
+    let failure = &ended.answer["failures"][0];
+    assert_eq!((&failure["secret"], &failure["reason"]), (&json!("load/app7"), &json!("not-selected")));
+    assert_eq!((versions(&fleet, &all[0]).await, versions(&fleet, &all[1]).await), (2, 1), "the other one is rotated");
     fleet.shutdown().await;
 }

@@ -219,7 +219,7 @@ impl Engine for PostgresLike {
             | Work::DiscardOther { user } => {
                 session.lock("lock", user, |server| usable(server, user)).await?;
             }
-            Work::Turn(Turn { pair, pending, .. }) => {
+            Work::Turn(Turn { pair, pending, .. }) | Work::Shut(Turn { pair, pending, .. }) => {
                 let read =
                     |server: &mut Server| Self::provable(server, pair).map(|()| Self::is_gone(server, pair, pending));
                 let gone = session.lock("lock", &pair.base, read).await?;
@@ -435,7 +435,7 @@ impl Engine for MySqlLike {
             Work::Other(PasswordChange { user, .. }) | Work::DiscardOther { user } => {
                 session.lock("lock", user, |server| usable(server, user)).await?;
             }
-            Work::Turn(turn) => {
+            Work::Turn(turn) | Work::Shut(turn) => {
                 let read = |server: &mut Server| Self::proven(server, turn);
                 if let Some(user) = session.lock("lock", &turn.pair.base, read).await?
                     && !evidence.held(user).await?

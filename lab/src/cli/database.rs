@@ -50,7 +50,11 @@ pub(super) async fn set_up(screen: &Screen, target: &Target) -> Result<Bench<Dat
 /// What a function for database users has to be told. `cas` are the CAs to trust.
 pub(super) fn settings(function: Builder, cas: &str) -> Builder {
     // Whoever runs the lab is its deployer.
-    function.env("CA_BUNDLE", cas).env("ALLOW_RECOVER", "true").env("ALLOW_ROTATE_NOW", "true")
+    function
+        .env("CA_BUNDLE", cas)
+        .env("ALLOW_RECOVER", "true")
+        .env("ALLOW_ROTATE_NOW", "true")
+        .env("ALLOW_RETIRE", "true")
 }
 
 /// Starts a server. Its user is created with its secret.

@@ -105,6 +105,7 @@ impl IssuedKey {
             // Whoever runs the lab is its deployer.
             .env("ALLOW_RECOVER", "true")
             .env("ALLOW_ROTATE_NOW", "true")
+            .env("ALLOW_RETIRE", "true")
     }
 
     /// Where the issuer answers.

@@ -71,17 +71,27 @@ impl Machine {
     }
 
     async fn call(&self, region: &str, operation: &str, body: &Value) -> Result<Value, Error> {
+        self.ask(region, "states", &format!("AWSStepFunctions.{operation}"), body).await
+    }
+
+    /// Calls KMS, which moto has, too.
+    pub(super) async fn kms(&self, operation: &str, body: &Value) -> Result<Value, Error> {
+        self.ask(crate::lambda::REGION, "kms", &format!("TrentService.{operation}"), body).await
+    }
+
+    async fn ask(&self, region: &str, service: &str, target: &str, body: &Value) -> Result<Value, Error> {
         // moto tells services and regions apart by the signature's scope, and checks no signature.
-        let scope = format!("lab/20260101/{region}/states/aws4_request");
+        let scope = format!("lab/20260101/{region}/{service}/aws4_request");
         let credential = format!("AWS4-HMAC-SHA256 Credential={scope}, SignedHeaders=host, Signature=0");
         let request = self.client.post(self.moto.url()).header("authorization", credential);
-        let request = request.header("x-amz-target", format!("AWSStepFunctions.{operation}"));
-        let request = request.header("content-type", "application/x-amz-json-1.0").body(body.to_string());
-        let failed = |error: reqwest::Error| Error::Setup(format!("{operation}: {error}"));
+        let request = request.header("x-amz-target", target);
+        let media = if service == "kms" { "application/x-amz-json-1.1" } else { "application/x-amz-json-1.0" };
+        let request = request.header("content-type", media).body(body.to_string());
+        let failed = |error: reqwest::Error| Error::Setup(format!("{target}: {error}"));
         let answer = request.send().await.map_err(failed)?;
         let good = answer.status().is_success();
         let answer: Value = answer.json().await.map_err(failed)?;
-        if good { Ok(answer) } else { Err(Error::Setup(format!("{operation}: {answer}"))) }
+        if good { Ok(answer) } else { Err(Error::Setup(format!("{target}: {answer}"))) }
     }
 
     /// Starts an execution, and returns its ARN.

@@ -64,6 +64,7 @@ impl FleetLab {
         // One for what the function starts by itself.
         let own = machine.make().await?;
         let builder = builder.env("STATE_MACHINE_ARN", own).env("AWS_ENDPOINT_URL_SFN", machine.url());
+        let builder = builder.env("AWS_ENDPOINT_URL_KMS", machine.url());
         account.lab.deploy(builder);
         Ok(Self { machine, account, members, function })
     }
@@ -128,6 +129,28 @@ impl FleetLab {
     /// Step Functions refused.
     pub async fn history(&self, execution: &str) -> Result<Vec<Value>, Error> {
         self.machine.history(execution).await
+    }
+
+    /// Calls KMS.
+    ///
+    /// # Errors
+    /// KMS refused.
+    pub async fn kms(&self, operation: &str, body: &Value) -> Result<Value, Error> {
+        self.machine.kms(operation, body).await
+    }
+
+    /// A session of the PostgreSQL with the credential in `value`, a secret's text.
+    ///
+    /// # Errors
+    /// There is no PostgreSQL, or it refused.
+    pub async fn session(&self, value: &str) -> Result<tokio_postgres::Client, Error> {
+        let value: Value = serde_json::from_str(value).map_err(|error| Error::Setup(error.to_string()))?;
+        let text = |name: &str| value.get(name).and_then(Value::as_str).unwrap_or_default();
+        let Some(Server::Database(Database::Postgres(server))) = self.account.servers.get(&Engine::Postgres) else {
+            return Err(Error::Setup("there is no PostgreSQL".to_owned()));
+        };
+        let session = server.connect(text("username"), &text("password").into(), "postgres").await;
+        session.map_err(|error| Error::Setup(error.to_string()))
     }
 
     /// Whether the credential in `value`, a secret's text, opens the server of `kind`.

@@ -6,6 +6,7 @@ use super::pair::{Pair, Side};
 use crate::clock::Deadline;
 use crate::error::{Code, Error, Fact, Result};
 use crate::protocol::observation::PreviousCredential;
+use crate::protocol::target::Sessions;
 use crate::secret::Password;
 use std::future::Future;
 
@@ -70,6 +71,9 @@ pub enum Work<'a> {
     Other(PasswordChange<'a>),
     /// A superuser makes a clone like its base, and sets the password of the pending side.
     Turn(Turn<'a>),
+    /// A superuser ends the password of a side of a pair whose turn has passed, by one that nobody knows. The next turn of that side has
+    /// to recognise the user as the secret's without its password.
+    Shut(Turn<'a>),
     /// The user who is logged in ends every password of its own but the one that opened the session.
     Discard {
         /// The user's name.
@@ -245,6 +249,15 @@ pub trait Engine: Send + Sync {
         locked: Self::Locked,
         current: &Password,
     ) -> impl Future<Output = Result<bool>> + Send;
+
+    /// Ends the sessions of this user but the one that holds the lock, and then that one. With [`Work::Discard`] it is the user who is
+    /// logged in, with [`Work::Turn`] a side of the pair. An engine that knows no sessions ends none.
+    ///
+    /// # Errors
+    /// [`Code::PrivilegeMissing`].
+    fn end_sessions(&self, _locked: Self::Locked, _user: &str) -> impl Future<Output = Result<Sessions>> + Send {
+        std::future::ready(Ok(Sessions::default()))
+    }
 
     /// With [`SUPERUSER_COMPARES`](Self::SUPERUSER_COMPARES): checks that the clone's effective privileges are the base's.
     ///

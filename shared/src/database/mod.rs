@@ -12,6 +12,7 @@ mod login;
 mod login_failure;
 mod pair;
 pub mod plan;
+mod retire;
 mod secret;
 mod settings;
 mod single;

@@ -1,7 +1,6 @@
 //! A database user as the target of a rotation. Each method reads the secret's versions once and passes on typed values.
 
-use super::engine::{Engine, Hold, Work};
-use super::evidence::VersionsOfSecret;
+use super::engine::{Engine, Hold};
 use super::login::Logins;
 use super::login_failure::LoginFailure;
 use super::plan::Credential;
@@ -9,7 +8,7 @@ use super::secret::{DatabaseSecret, DatabaseUser, Setter, Strategy};
 use super::settings::Settings;
 use super::superuser::Superusers;
 use super::versions::{CheckedVersions, Users};
-use super::{alternating, single};
+use super::{alternating, retire, single};
 use crate::document::Document;
 use crate::error::{Code, Result};
 use crate::password::{OsEntropy, Policy};
@@ -18,7 +17,7 @@ use crate::protocol::label::Label;
 use crate::protocol::observation::Attempt;
 use crate::protocol::portrait::Portrait;
 use crate::protocol::target::{
-    Applied, Helper, HelperSecret, OlderVersion, Proof, Proposal, Retired, Target, VersionWithAge, Versions,
+    Applied, Helper, HelperSecret, OlderVersion, Proof, Proposal, Retired, Sessions, Target, VersionWithAge, Versions,
 };
 use std::time::Duration;
 
@@ -55,9 +54,6 @@ impl<E: Engine> DatabaseTarget<E> {
     }
 
     /// Ends the passwords before that of `secret`, if they may not live longer than `age`, the time since this one was made.
-    ///
-    /// **Invariant:** the labels are asked under the lock. Otherwise the password of AWSCURRENT could end here, if somebody has moved
-    /// the label back meanwhile. Test: `a_label_that_was_moved_back_keeps_its_password`.
     async fn discard(
         &self,
         logins: Logins<'_, E>,
@@ -66,28 +62,7 @@ impl<E: Engine> DatabaseTarget<E> {
         age: Option<Duration>,
     ) -> Result<Retired> {
         let due = secret.discard_after.zip(age).is_some_and(|(after, age)| age >= after);
-        if !due {
-            return Ok(Retired::Nothing);
-        }
-        let user = &secret.user;
-        let (session, work) = match secret.strategy.superuser() {
-            Some(superuser) if secret.strategy.is_set_by_superuser() => {
-                (logins.superuser_session(superuser, user).await?, Work::DiscardOther { user: &user.username })
-            }
-            _ => (logins.session(user, Credential::Current).await?, Work::Discard { user: &user.username }),
-        };
-        let evidence = VersionsOfSecret::<E>::new(logins.context, user);
-        let locked = self.engine.lock(session, work, &evidence).await.map_err(|error| user.locate(error))?;
-        match logins.context.is_current(version).await {
-            Ok(true) => {}
-            other => {
-                self.engine.unlock(locked).await;
-                return other.map(|_| Retired::Nothing);
-            }
-        }
-        let discarded = self.engine.discard_previous_password(locked, &user.password).await;
-        let discarded = discarded.map_err(|error| user.locate(error))?;
-        Ok(if discarded { Retired::Previous } else { Retired::Nothing })
+        if due { retire::discard(&logins, secret, version).await } else { Ok(Retired::Nothing) }
     }
 }
 
@@ -188,7 +163,21 @@ impl<E: Engine> Target for DatabaseTarget<E> {
                 (DatabaseUser { client_certificate, ..older.user }, Credential::Previous)
             }
         };
-        Ok(tried_as(self.logins(context).try_to_log_in(&user, credential).await, Code::CurrentRejected))
+        let logins = self.logins(context);
+        let tried = if label == Label::Previous && context.is_certain() {
+            logins.log_in(&user, credential).await
+        } else {
+            logins.try_to_log_in(&user, credential).await
+        };
+        Ok(tried_as(tried, Code::CurrentRejected))
+    }
+
+    async fn end_early(&self, context: &StepContext<'_>, versions: Versions<'_>) -> Result<Retired> {
+        retire::end_credential(self.logins(context), &self.policy, versions).await
+    }
+
+    async fn end_sessions(&self, context: &StepContext<'_>, versions: Versions<'_>) -> Result<Option<Sessions>> {
+        retire::end_sessions(self.logins(context), versions).await.map(Some)
     }
 
     fn older(&self, context: &StepContext<'_>, versions: Versions<'_>) -> OlderVersion {

@@ -67,7 +67,7 @@ codes! {
     /// `Step` is none of the four.
     StepUnknown = "step-unknown", Permanent,
         "the step is not one of the four of a rotation",
-        "Use createSecret, setSecret, testSecret or finishSecret; by hand also diagnose, recover, status, history, report and rotateNow, and on a schedule watch.";
+        "Use createSecret, setSecret, testSecret or finishSecret; by hand also diagnose, recover, status, history, report, rotateNow, retire and endSessions, and on a schedule watch.";
     /// DescribeSecret says `RotationEnabled: false`.
     RotationDisabled = "rotation-disabled", Permanent,
         "rotation is not enabled for the secret",
@@ -96,6 +96,18 @@ codes! {
     RotateNowRefused = "rotate-now-refused", Permanent,
         "the function does not begin a rotation of this secret now",
         "Nothing was changed. `diagnose` says what to do about a rotation that has not ended.";
+    /// Somebody asked to end a superseded credential or its sessions, and the deployer has not allowed it.
+    RetireOff = "retire-off", Permanent,
+        "the deployer has not turned `retire` and `endSessions` on",
+        "Nothing was changed. Set the template's parameter AllowRetire to true (ALLOW_RETIRE=true in the function's environment), or do by hand what docs/runbooks/leaked-credential.md says.";
+    /// It is not safe to end what a version opens, or there is nothing to end.
+    RetireRefused = "retire-refused", Permanent,
+        "the function does not end what this version opens now",
+        "Nothing was changed. Do first what the facts name: let the rotation end, rotate a current credential, or end the credential before its sessions.";
+    /// A fleet's order, or a question to its function, cannot be followed.
+    OrderInvalid = "order-invalid", Permanent,
+        "the fleet's order has a field that cannot be followed",
+        "Nothing was changed. Correct the field that the facts name; docs/fleet.md lists the fields of an order.";
     /// No version carries `AWSCURRENT`.
     CurrentMissing = "current-missing", Permanent,
         "no version of the secret is AWSCURRENT",

@@ -95,6 +95,22 @@ pub(crate) fn recovered(request: &str, secret: &str, description: Option<&Descri
     );
 }
 
+/// Writes the record that somebody has ended what a superseded version still opened.
+pub(crate) fn retired(request: &str, secret: &str, step: &str, version: &str, outcome: &str) {
+    tracing::info!(
+        target: TARGET,
+        audit = "rotation",
+        request,
+        secret,
+        version,
+        step,
+        outcome,
+        trigger = "request",
+        invoked_by = "no-token",
+        "rotation audit"
+    );
+}
+
 /// Writes the record that somebody has asked for a rotation through the function, which makes this version.
 pub(crate) fn requested(request: &str, secret: &str, version: &str) {
     tracing::info!(

@@ -12,6 +12,7 @@ use crate::protocol::event::{Event, Request};
 use crate::protocol::notes::Measures;
 use crate::protocol::observation::PreviousCredential;
 use crate::protocol::recover::{Action, Recovery};
+use crate::protocol::retire::Retirement;
 use crate::protocol::schedule::Late;
 use crate::protocol::store::Description;
 use crate::protocol::watch::{Renewals, Watched};
@@ -75,6 +76,7 @@ impl Log {
             | Request::Diagnose { secret, .. }
             | Request::Recover { secret }
             | Request::History { secret }
+            | Request::Retire { secret, .. }
             | Request::RotateNow { secret } => Some(secret),
             Request::Watch | Request::Status(_) | Request::Report | Request::Help => None,
         }
@@ -94,6 +96,7 @@ impl Log {
             Request::Report => "report",
             Request::History { .. } => "history",
             Request::RotateNow { .. } => "rotateNow",
+            Request::Retire { what, .. } => what.as_str(),
             Request::Help => "describe",
         })
     }
@@ -197,6 +200,18 @@ impl Log {
             finding = recovery.finding().as_str(),
             outcome = action.as_str(),
             "recovered"
+        );
+    }
+
+    pub(super) fn retired(&self, retirement: &Retirement) {
+        tracing::info!(
+            target: TARGET,
+            request = self.request,
+            secret = self.secret(),
+            version = retirement.version(),
+            step = self.step(),
+            outcome = retirement.as_str(),
+            "retired"
         );
     }
 

@@ -20,10 +20,11 @@ use crate::lambda::log::{Log, Worked};
 use crate::lambda::questions::Asked;
 use crate::net::weight::Weight;
 use crate::page::{self, View};
-use crate::protocol::event::{Event, Request, Wanted};
+use crate::protocol::event::{Ends, Event, Request, Wanted};
 use crate::protocol::notes::Notes;
 use crate::protocol::observation::PreviousCredential;
 use crate::protocol::recover::RecoverReport;
+use crate::protocol::retire::RetireReport;
 use crate::protocol::target::{Retired, Target};
 use crate::protocol::{Outcome, Rotation, StepReport};
 use lambda_runtime::{Diagnostic, LambdaEvent, service_fn};
@@ -80,15 +81,17 @@ async fn serve<T: Target + 'static>(
         // Replaces the address that the SDK would choose.
         let recovers = environment.flag("ALLOW_RECOVER", false)?;
         let rotates_now = environment.flag("ALLOW_ROTATE_NOW", false)?;
+        let retires = environment.flag("ALLOW_RETIRE", false)?;
         let logs = environment.text("AWS_ENDPOINT_URL_CLOUDWATCH_LOGS")?;
         let logs = Logs::new(&environment::log_group(), logs.as_deref());
         let endpoint = environment.service("SECRETS_MANAGER_ENDPOINT")?;
-        Ok((target(&environment)?, endpoint, recovers, rotates_now, logs))
+        Ok((target(&environment)?, endpoint, (recovers, rotates_now, retires), logs))
     });
     let function = match configured {
-        Ok((target, endpoint, recovers, rotates_now, logs)) => {
+        Ok((target, endpoint, (recovers, rotates_now, retires), logs)) => {
             let store = SecretsManager::from_env(endpoint.as_deref()).await;
             let rotation = Rotation::new(store, target).with_recover(recovers).with_rotate_now(rotates_now);
+            let rotation = rotation.with_retire(retires);
             Ok(Arc::new(Function { rotation, logs }))
         }
         Err(error) => Err(error),
@@ -140,7 +143,12 @@ async fn invoked<T: Target + 'static>(
 fn is_for_people(asked: &Request) -> bool {
     match asked {
         Request::Status(_) | Request::Diagnose { .. } | Request::History { .. } | Request::RotateNow { .. } => true,
-        Request::Rotate(_) | Request::Recover { .. } | Request::Watch | Request::Report | Request::Help => false,
+        Request::Rotate(_)
+        | Request::Recover { .. }
+        | Request::Retire { .. }
+        | Request::Watch
+        | Request::Report
+        | Request::Help => false,
     }
 }
 
@@ -181,6 +189,9 @@ async fn work<T: Target>(
             Worked { answer, description: None, measured: log.line() }
         }
         Request::Recover { secret } => recover(rotation, &secret, log, deadline).await,
+        Request::Retire { secret, version, what } => {
+            retire(rotation, (&secret, version.as_deref(), what), log, deadline).await
+        }
         Request::Status(wanted) => plain(question.status(wanted, false).instrument(log.span()).await),
         // Cadence and dates are no part of a value.
         Request::Report => plain(question.status(Wanted { values: false }, true).instrument(log.span()).await),
@@ -239,6 +250,26 @@ async fn recover<T: Target>(
         log.recovered(secret, &recovery, &mut measured);
         audit::recovered(&log.request, secret, notes.description.as_ref(), recovery.action());
         recovery.to_json(&notes.warnings)
+    });
+    Worked { answer, description: notes.description, measured }
+}
+
+async fn retire<T: Target>(
+    rotation: &Rotation<SecretsManager, T>,
+    (secret, version, what): (&str, Option<&str>, Ends),
+    log: &Log,
+    deadline: Deadline,
+) -> Worked {
+    let RetireReport { outcome, notes } = rotation.retire(secret, version, what, deadline).instrument(log.span()).await;
+    let mut measured = log.line();
+    notes.measures.put_into(&mut measured);
+    log.warnings(&notes.warnings, &mut measured);
+    let answer = outcome.map(|retirement| {
+        log.retired(&retirement);
+        if retirement.changed() {
+            audit::retired(&log.request, secret, what.as_str(), retirement.version(), retirement.as_str());
+        }
+        retirement.to_json(&notes.warnings)
     });
     Worked { answer, description: notes.description, measured }
 }

@@ -34,6 +34,8 @@ pub struct StepContext<'a> {
     fresh: bool,
     /// Whether it goes on while rotation is turned off.
     even_if_off: bool,
+    /// Whether a refusal has to be certain.
+    certain: bool,
 }
 
 /// The logins that the target has refused in an invocation. All clones are the same list.
@@ -83,6 +85,7 @@ impl<'a> StepContext<'a> {
             refused: RefusedLogins::default(),
             fresh: false,
             even_if_off: false,
+            certain: false,
         }
     }
 
@@ -104,6 +107,16 @@ impl<'a> StepContext<'a> {
     /// The same step, which goes on while rotation is turned off.
     pub(crate) fn even_if_rotation_is_off(self) -> Self {
         Self { even_if_off: true, ..self }
+    }
+
+    /// The same step, which takes a refusal for a proof. A server that may refuse a right password is asked twice.
+    pub(crate) fn with_certainty(self) -> Self {
+        Self { certain: true, ..self }
+    }
+
+    /// Whether a refusal has to be certain, because somebody takes it for the end of a credential.
+    pub fn is_certain(&self) -> bool {
+        self.certain
     }
 
     pub(crate) fn with_ahead(self, ahead: Option<(String, Result<HelperVersion>)>) -> Self {

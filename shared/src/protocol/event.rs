@@ -40,7 +40,7 @@ impl Step {
     /// The error for a text that is no step. It repeats the text only if that is a known word in another spelling: whatever else is
     /// sent as a step may be anything, a password included.
     fn unknown(text: &str) -> Error {
-        const WORDS: [&str; 11] = [
+        const WORDS: [&str; 13] = [
             "createsecret",
             "setsecret",
             "testsecret",
@@ -52,6 +52,8 @@ impl Step {
             "history",
             "report",
             "rotatenow",
+            "retire",
+            "endsessions",
         ];
         const LONGEST: usize = 32;
         let error = Error::new(Code::StepUnknown);
@@ -87,6 +89,25 @@ pub struct Wanted {
     pub values: bool,
 }
 
+/// What a [`retirement`](crate::protocol::retire) ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ends {
+    /// The credential of the version.
+    Credential,
+    /// The sessions of the version's user.
+    Sessions,
+}
+
+impl Ends {
+    /// The step that asks for it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Credential => "retire",
+            Self::Sessions => "endSessions",
+        }
+    }
+}
+
 /// What an invocation asks for.
 #[derive(Clone, Debug)]
 pub enum Request {
@@ -120,6 +141,15 @@ pub enum Request {
         /// The secret's ARN or name.
         secret: String,
     },
+    /// A person asks to end what a superseded version still opens: [`retire`](crate::protocol::retire).
+    Retire {
+        /// The secret's ARN or name.
+        secret: String,
+        /// The superseded version; AWSPREVIOUS if it is not named.
+        version: Option<String>,
+        /// What is to end.
+        what: Ends,
+    },
     /// A widget of a dashboard asks how it is used.
     Help,
 }
@@ -131,18 +161,21 @@ impl Request {
     /// [`Code::EventMalformed`] naming the field and what was found there, [`Code::StepUnknown`].
     pub fn parse(payload: &Value) -> Result<Self> {
         let secret = || text(payload, "SecretId", MAX_SECRET_ID).map(str::to_owned);
+        let version = || {
+            let version = payload.get("VersionId").filter(|version| !version.is_null());
+            version.map(|_| text(payload, "VersionId", MAX_TOKEN).map(str::to_owned)).transpose()
+        };
+        let retire = |what| Ok(Self::Retire { secret: secret()?, version: version()?, what });
         match payload.get("Step").and_then(Value::as_str) {
-            Some("diagnose") => {
-                let version = payload.get("VersionId").filter(|version| !version.is_null());
-                let version = version.map(|_| text(payload, "VersionId", MAX_TOKEN).map(str::to_owned)).transpose()?;
-                Ok(Self::Diagnose { secret: secret()?, version })
-            }
+            Some("diagnose") => Ok(Self::Diagnose { secret: secret()?, version: version()? }),
             Some("recover") => Ok(Self::Recover { secret: secret()? }),
             Some("watch") => Ok(Self::Watch),
             Some("status") => wanted(payload).map(Self::Status),
             Some("report") => Ok(Self::Report),
             Some("history") => Ok(Self::History { secret: secret()? }),
             Some("rotateNow") => Ok(Self::RotateNow { secret: secret()? }),
+            Some("retire") => retire(Ends::Credential),
+            Some("endSessions") => retire(Ends::Sessions),
             // What CloudWatch sends for a custom widget. Its parameters may be left out.
             None if payload.get("Step").is_none() && payload.get("describe") == Some(&Value::Bool(true)) => {
                 Ok(Self::Help)

@@ -23,6 +23,7 @@ pub mod observation;
 pub mod portrait;
 pub mod recover;
 pub mod report;
+pub mod retire;
 pub mod rotate_now;
 pub mod schedule;
 pub mod status;
@@ -59,6 +60,8 @@ pub struct Rotation<S, T> {
     recovers: bool,
     /// Whether the deployer lets people begin rotations with this function.
     rotates_now: bool,
+    /// Whether the deployer lets people end superseded credentials and their sessions with this function.
+    retires: bool,
     /// What the secrets say about themselves.
     album: Album,
 }
@@ -145,6 +148,7 @@ impl<S: SecretStore, T: Target> Rotation<S, T> {
             changes: InFlightChanges::default(),
             recovers: false,
             rotates_now: false,
+            retires: false,
             album: Album::default(),
         }
     }
@@ -159,6 +163,16 @@ impl<S: SecretStore, T: Target> Rotation<S, T> {
     #[must_use]
     pub fn with_rotate_now(self, rotates_now: bool) -> Self {
         Self { rotates_now, ..self }
+    }
+
+    /// The same, which ends superseded credentials and their sessions for people or not.
+    #[must_use]
+    pub fn with_retire(self, retires: bool) -> Self {
+        Self { retires, ..self }
+    }
+
+    pub(crate) fn retires(&self) -> bool {
+        self.retires
     }
 
     pub(crate) fn rotates_now(&self) -> bool {

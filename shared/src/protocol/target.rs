@@ -159,6 +159,29 @@ pub trait Target: Send + Sync {
         std::future::ready(Ok(None))
     }
 
+    /// Ends the credential of a superseded version, `versions.pending`, before a later rotation would end it. It has just worked, and
+    /// so has that of AWSCURRENT, `versions.current`, whose version is the context's token. [`Retired::Nothing`] where this kind of
+    /// target cannot end it.
+    ///
+    /// A rotation may begin at any moment. So ask [`StepContext::is_settled`] right before the change, under the lock if there is one.
+    fn end_early(
+        &self,
+        _context: &StepContext<'_>,
+        _versions: Versions<'_>,
+    ) -> impl Future<Output = Result<Retired>> + Send {
+        std::future::ready(Ok(Retired::Nothing))
+    }
+
+    /// Ends the sessions of the user of a superseded version, `versions.pending`, whose credential was just refused. The credential of
+    /// AWSCURRENT, `versions.current`, has just worked. `None` where there are no sessions.
+    fn end_sessions(
+        &self,
+        _context: &StepContext<'_>,
+        _versions: Versions<'_>,
+    ) -> impl Future<Output = Result<Option<Sessions>>> + Send {
+        std::future::ready(Ok(None))
+    }
+
     /// Tries the credential in the helper secret, if the current version names one and it can be tried. Nothing is changed.
     ///
     /// # Errors
@@ -245,6 +268,15 @@ pub enum Retired {
     Nothing,
     /// The previous credential was ended.
     Previous,
+}
+
+/// What became of the sessions of a user.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Sessions {
+    /// So many were told to end.
+    pub ended: u64,
+    /// So many of them were still there a moment later.
+    pub left: u64,
 }
 
 /// The two versions that a step works with.

@@ -51,7 +51,18 @@ fn tree() -> impl Strategy<Value = Value> {
         "\\PC{0,12}|(\0|\n|\u{1b}|a){0,9}".prop_map(|text| format!("{text}{MARKER}").into()),
         Just(Value::from("")),
         prop::sample::select(
-            &["setSecret", "finish_secret", "diagnose", "recover", "watch", "status", "history", "rotateNow"][..]
+            &[
+                "setSecret",
+                "finish_secret",
+                "diagnose",
+                "recover",
+                "watch",
+                "status",
+                "history",
+                "rotateNow",
+                "retire",
+                "endSessions"
+            ][..]
         )
         .prop_map(Value::from),
         (2040_usize..2060).prop_map(|length| format!("{MARKER}{}", "x".repeat(length)).into()),

@@ -374,6 +374,20 @@ impl Target for ApiKey {
         })
     }
 
+    /// A key that is superseded is revoked now. Others end with a rotation, with their grace, or with those who check them.
+    async fn end_early(&self, context: &StepContext<'_>, versions: Versions<'_>) -> Result<Retired> {
+        let (old, _) = self.pending(context, versions).await?;
+        let Some(id) = old.version.key.id else { return Ok(Retired::Nothing) };
+        let holder = self.deployment.holder(context, versions.current).await?;
+        let Some(early) = Overdue::early(&holder, &id) else { return Ok(Retired::Nothing) };
+        let admin = holder.with_admin(context).await?;
+        // An issuer has no lock. A rotation that begins now makes a key of its own, and does not use this one.
+        if !context.is_settled().await? {
+            return Err(moved());
+        }
+        early.revoke(context, &admin, context.token()).await
+    }
+
     async fn attempt_helper_secret(
         &self,
         context: &StepContext<'_>,

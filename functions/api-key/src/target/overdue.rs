@@ -44,6 +44,18 @@ impl Overdue {
         (!keys.is_empty()).then_some(Self { keys, left })
     }
 
+    /// The key of this id in the journal of a version, whether its time is over or not. `None` if the journal does not have it, or it is
+    /// the version's own.
+    pub(crate) fn early(holder: &Holder, id: &str) -> Option<Self> {
+        let version = &holder.version;
+        if !holder.issuer.mints() || version.key.id.as_deref() == Some(id) {
+            return None;
+        }
+        let keys: Vec<_> = version.journal.retire.iter().filter(|entry| entry.id == id).cloned().collect();
+        let left = JournalCount::of(version, keys.len());
+        (!keys.is_empty()).then_some(Self { keys, left })
+    }
+
     /// Revokes the keys, as long as `version` is AWSCURRENT, and notes the size of the journal again. The caller has just asked for
     /// AWSCURRENT.
     ///

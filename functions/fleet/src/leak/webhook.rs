@@ -7,12 +7,15 @@ use aws_lc_rs::hmac;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use rotation::error::Error;
+use rotation::secret::SecretText;
 use serde_json::Value;
 use std::collections::VecDeque;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// GitHub delivers within seconds, and a person may deliver again within hours.
 const OLDEST: u64 = 24 * 3_600;
+/// The secret of the webhook is read again after so many seconds.
+const KEPT: u64 = 60;
 /// So many signatures are remembered.
 const REMEMBERED: usize = 1_000;
 
@@ -31,30 +34,71 @@ impl From<Error> for Refusal {
     }
 }
 
-/// The signatures of requests that this process has followed. Another process does not know them; there the name of the execution, which
-/// follows from the leaked value, keeps a replay from starting anything.
+/// What this process remembers: the signatures of requests that it has followed, and for a minute the secret of the webhook. Another
+/// process does not know them; there the name of the execution, which follows from the leaked value, keeps a replay from starting anything.
 #[derive(Debug, Default)]
-pub(super) struct Recent(Mutex<VecDeque<Vec<u8>>>);
+pub(super) struct Recent {
+    followed: Mutex<VecDeque<Vec<u8>>>,
+    secret: Mutex<Option<(u64, SecretText)>>,
+}
 
 impl Recent {
-    fn is_new(&self, signature: &[u8]) -> bool {
-        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if known.iter().any(|one| one == signature) {
-            return false;
-        }
+    /// Whether the request was followed before.
+    pub(super) fn knows(&self, signature: &[u8]) -> bool {
+        lock(&self.followed).iter().any(|one| one == signature)
+    }
+
+    /// The request was followed.
+    pub(super) fn remember(&self, signature: Vec<u8>) {
+        let mut known = lock(&self.followed);
         if known.len() == REMEMBERED {
             known.pop_front();
         }
-        known.push_back(signature.to_vec());
-        true
+        known.push_back(signature);
+    }
+
+    /// The secret of the webhook, if it was read less than a minute ago. `now` in seconds since the Unix epoch.
+    pub(super) fn secret(&self, now: u64) -> Option<SecretText> {
+        lock(&self.secret)
+            .as_ref()
+            .filter(|(read, _)| now.saturating_sub(*read) < KEPT)
+            .map(|(_, secret)| secret.clone())
+    }
+
+    /// The secret of the webhook was read.
+    pub(super) fn keep(&self, secret: &SecretText, now: u64) {
+        *lock(&self.secret) = Some((now, secret.clone()));
     }
 }
 
-/// The body of a request whose signature is right, that is young, and that was not followed before. `now` in seconds since the Unix
-/// epoch.
-pub(super) fn verified(request: &Value, secret: &str, recent: &Recent, now: u64) -> Result<Value, Refusal> {
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// A header. A Function URL gives names in small letters, and other gateways do not.
+fn header<'a>(request: &'a Value, name: &str) -> Option<&'a str> {
+    let headers = request.get("headers")?.as_object()?;
+    headers.iter().find(|(known, _)| known.eq_ignore_ascii_case(name))?.1.as_str()
+}
+
+/// The signature of a request, which nobody has checked.
+pub(super) fn signature(request: &Value) -> Result<Vec<u8>, Refusal> {
+    let signature =
+        header(request, "x-hub-signature-256").and_then(|it| it.strip_prefix("sha256=")).and_then(hexadecimal);
+    signature.filter(|signature| signature.len() == 32).ok_or(Refusal::Because(401, "no signature"))
+}
+
+/// A report that GitHub has signed.
+#[derive(Debug)]
+pub(super) struct Delivery {
+    body: Value,
+    /// When the alert was made or changed, in seconds since the Unix epoch.
+    at: u64,
+}
+
+/// The report in a request with this signature, if that is right and it is about a leak.
+pub(super) fn verified(request: &Value, signature: &[u8], secret: &str) -> Result<Delivery, Refusal> {
     let refuse = |status, reason| Err(Refusal::Because(status, reason));
-    let header = |name: &str| request.get("headers").and_then(|headers| headers.get(name)).and_then(Value::as_str);
     let text = request.get("body").and_then(Value::as_str).unwrap_or_default();
     let body = if request.get("isBase64Encoded").and_then(Value::as_bool) == Some(true) {
         STANDARD.decode(text).unwrap_or_default()
@@ -65,45 +109,56 @@ pub(super) fn verified(request: &Value, secret: &str, recent: &Recent, now: u64)
     if secret.len() < 16 {
         return refuse(500, "the secret of the webhook is shorter than 16 characters");
     }
-    let signature = header("x-hub-signature-256").and_then(|it| it.strip_prefix("sha256=")).and_then(hexadecimal);
-    let Some(signature) = signature else { return refuse(401, "no signature") };
     let key = hmac::Key::new(hmac::HMAC_SHA256, secret.as_bytes());
     // It compares in constant time.
-    if hmac::verify(&key, &body, &signature).is_err() {
+    if hmac::verify(&key, &body, signature).is_err() {
         return refuse(401, "wrong signature");
     }
-    let Ok(body) = serde_json::from_slice::<Value>(&body) else { return refuse(400, "no JSON") };
-    if header("x-github-event") == Some("ping") {
-        return refuse(200, "a ping");
+    match header(request, "x-github-event") {
+        Some("ping") => return refuse(200, "a ping"),
+        Some("secret_scanning_alert" | "secret_scanning_alert_location") => {}
+        _ => return refuse(202, "an event of another kind"),
     }
-    if header("x-github-event") != Some("secret_scanning_alert") {
-        return refuse(202, "an event of another kind");
-    }
+    let Ok(body) = serde_json::from_slice::<Value>(&body) else {
+        return refuse(400, "no JSON: choose the content type application/json for the webhook");
+    };
     let date = |name: &str| body.pointer(&format!("/alert/{name}")).and_then(Value::as_str).and_then(seconds);
     let Some(at) = date("updated_at").max(date("created_at")) else { return refuse(400, "no date") };
-    if at + OLDEST < now {
-        return refuse(409, "too old");
-    }
-    if !recent.is_new(&signature) {
-        return refuse(409, "a replay");
-    }
-    Ok(body)
+    Ok(Delivery { body, at })
 }
 
-/// What the alert says. GitHub does not send the value with it. Whoever fetches it with the alert's address can put it into
-/// `alert.secret`, as the API names it.
-pub(super) fn report(body: &Value) -> Report {
-    let text = |pointer: &str| body.pointer(pointer).and_then(Value::as_str).unwrap_or_default();
-    if !matches!(text("/action"), "created" | "reopened" | "publicly_leaked") {
-        return Report::default();
+impl Delivery {
+    /// Whether nobody should follow it any more. `now` in seconds since the Unix epoch.
+    pub(super) fn is_old(&self, now: u64) -> bool {
+        self.at + OLDEST < now
     }
-    let value = text("/alert/secret");
-    let (rule, place) = (printable(text("/alert/secret_type"), value), printable(text("/alert/html_url"), value));
-    if value.is_empty() {
-        let notice = format!("{rule} at {place}: fetch the alert's secret, and hand it to \"Do\": \"leak\"");
-        return Report { notices: vec![notice], ..Report::default() };
+
+    fn text(&self, pointer: &str) -> &str {
+        self.body.pointer(pointer).and_then(Value::as_str).unwrap_or_default()
     }
-    Report { leaked: vec![Leaked { value: value.into(), rule, place }], ..Report::default() }
+
+    /// Where the value was found, as it may be printed.
+    pub(super) fn place(&self) -> String {
+        let (value, path) = (self.text("/alert/secret"), self.text("/location/details/path"));
+        let commit: String = self.text("/location/details/commit_sha").chars().take(12).collect();
+        let found = if path.is_empty() { String::new() } else { format!(" {path} in {commit}") };
+        printable(&format!("{}{found}", self.text("/alert/html_url")), value)
+    }
+
+    /// What the alert says. GitHub does not send the value with it. Whoever fetches it, with the alert's address, can put it into
+    /// `alert.secret`, as the API names it.
+    pub(super) fn report(&self) -> Report {
+        if !matches!(self.text("/action"), "created" | "reopened" | "publicly_leaked") {
+            return Report::default();
+        }
+        let value = self.text("/alert/secret");
+        let (rule, place) = (printable(self.text("/alert/secret_type"), value), self.place());
+        if value.is_empty() {
+            let notice = format!("{rule} at {place}: fetch the alert's secret, and hand it over as docs/fleet.md says");
+            return Report { notices: vec![notice], ..Report::default() };
+        }
+        Report { leaked: vec![Leaked { value: value.into(), rule, place, sure: true }], ..Report::default() }
+    }
 }
 
 fn hexadecimal(text: &str) -> Option<Vec<u8>> {
@@ -153,40 +208,59 @@ mod tests {
         json!({"action": "created", "alert": {"created_at": "2026-11-29T21:59:30Z", "secret_type": "x", "html_url": "https://github.com/a/b/1"}})
     }
 
-    fn refused(request: &Value, recent: &Recent, now: u64) -> Option<u16> {
-        match verified(request, SECRET, recent, now) {
-            Ok(_) => None,
-            Err(Refusal::Because(status, _)) => Some(status),
-            Err(Refusal::Failed(error)) => panic!("{error}"),
-        }
+    fn delivery(request: &Value) -> Result<Delivery, u16> {
+        let status = |refusal| match refusal {
+            Refusal::Because(status, _) => status,
+            Refusal::Failed(error) => panic!("{error}"),
+        };
+        let signature = signature(request).map_err(status)?;
+        verified(request, &signature, SECRET).map_err(status)
     }
 
     #[test]
-    fn only_what_github_signed_is_followed_and_only_once() {
-        let recent = Recent::default();
+    fn only_what_github_signed_is_followed() {
         let good = request(&alert(), SECRET);
-        assert_eq!(refused(&request(&alert(), "another secret, as long"), &recent, NOW), Some(401));
+        assert!(delivery(&good).is_ok());
+        assert_eq!(delivery(&request(&alert(), "another secret, as long")).unwrap_err(), 401);
         let mut unsigned = good.clone();
         unsigned["headers"].as_object_mut().unwrap().remove("x-hub-signature-256");
-        assert_eq!(refused(&unsigned, &recent, NOW), Some(401));
+        assert_eq!(delivery(&unsigned).unwrap_err(), 401);
         let mut changed = good.clone();
         changed["body"] = good["body"].as_str().unwrap().replace("created\"", "reopened\"").into();
-        assert_eq!(refused(&changed, &recent, NOW), Some(401));
-        assert_eq!(refused(&good, &recent, NOW), None);
-        assert_eq!(refused(&good, &recent, NOW), Some(409), "a replay");
-        // The header with the delivery's id is not signed, so that it proves nothing.
-        let mut renamed = good.clone();
-        renamed["headers"]["x-github-delivery"] = "another".into();
-        assert_eq!(refused(&renamed, &recent, NOW), Some(409));
-        assert_eq!(refused(&good, &Recent::default(), NOW + OLDEST + 60), Some(409), "too old");
+        assert_eq!(delivery(&changed).unwrap_err(), 401);
+        // Other gateways keep the letters of a name, or encode the body.
+        let mut other = good.clone();
+        let headers = other["headers"].as_object_mut().unwrap();
+        let signature = headers.remove("x-hub-signature-256").unwrap();
+        headers.insert("X-Hub-Signature-256".to_owned(), signature);
+        other["body"] = STANDARD.encode(good["body"].as_str().unwrap()).into();
+        other["isBase64Encoded"] = true.into();
+        assert!(delivery(&other).is_ok());
+        assert!(delivery(&good).unwrap().is_old(NOW + OLDEST + 60));
+        assert!(!delivery(&good).unwrap().is_old(NOW));
+    }
+
+    #[test]
+    fn a_request_is_remembered_once_it_was_followed() {
+        let recent = Recent::default();
+        assert!(!recent.knows(b"one"));
+        recent.remember(b"one".to_vec());
+        assert!(recent.knows(b"one") && !recent.knows(b"other"));
+        assert!(recent.secret(NOW).is_none());
+        recent.keep(&SECRET.into(), NOW);
+        assert!(recent.secret(NOW + 59).is_some() && recent.secret(NOW + 60).is_none());
     }
 
     #[test]
     fn other_events_are_refused() {
         let mut other = request(&alert(), SECRET);
         other["headers"]["x-github-event"] = "push".into();
-        assert_eq!(refused(&other, &Recent::default(), NOW), Some(202));
-        assert!(matches!(verified(&request(&alert(), ""), "", &Recent::default(), NOW), Err(Refusal::Because(500, _))));
+        assert_eq!(delivery(&other).unwrap_err(), 202);
+        other["headers"]["x-github-event"] = "ping".into();
+        assert_eq!(delivery(&other).unwrap_err(), 200);
+        let unkeyed = request(&alert(), "");
+        let signature = signature(&unkeyed).unwrap();
+        assert!(matches!(verified(&unkeyed, &signature, ""), Err(Refusal::Because(500, _))));
     }
 
     #[test]
@@ -194,10 +268,23 @@ mod tests {
         let report_of = |more: Value| {
             let mut alert = alert();
             alert["alert"]["secret"] = more;
-            report(&alert)
+            delivery(&request(&alert, SECRET)).unwrap().report()
         };
         assert_eq!(report_of(Value::Null).notices.len(), 1);
         assert_eq!(report_of(json!("hunter2")).leaked[0].value.expose(), "hunter2");
+    }
+
+    /// The fields of `secret_scanning_alert_location`:
+    /// <https://docs.github.com/en/webhooks/webhook-events-and-payloads#secret_scanning_alert_location>
+    #[test]
+    fn a_location_says_where() {
+        let mut alert = alert();
+        alert["alert"]["secret"] = "hunter2-hunter2".into();
+        alert["location"] = json!({"type": "commit", "details": {"path": "a/b.env", "start_line": 1, "commit_sha": "0123456789abcdef"}});
+        let mut request = request(&alert, SECRET);
+        request["headers"]["x-github-event"] = "secret_scanning_alert_location".into();
+        let report = delivery(&request).unwrap().report();
+        assert_eq!(report.leaked[0].place, "https://github.com/a/b/1 a/b.env in 0123456789ab");
     }
 
     #[test]

@@ -3,6 +3,7 @@
 use super::member::Member;
 use super::order::{Mode, Order};
 use super::rounds::Rounds;
+use crate::run::token::{MOST_ROUNDS, token};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -18,14 +19,29 @@ pub struct Item {
     pub rounds: Rounds,
     /// It begins so many milliseconds after the first one of its part at the earliest.
     pub after: u64,
+    /// A version of this run was there before, and this execution does not go on with a run.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub used: bool,
 }
 
 /// The rounds of a secret.
 pub fn rounds(order: &Order, member: &Member) -> Rounds {
     match order.mode {
-        Mode::Emergency => Rounds::until_dead(member.value.as_ref()),
+        Mode::Emergency => Rounds::until_dead(member.value.as_ref(), order.end_early),
         Mode::Rotate | Mode::RollBack | Mode::Rekey => Rounds::ONCE,
     }
+}
+
+/// Whether a run of this name was here before. Call it before the secret's turn.
+fn is_used(order: &Order, member: &Member) -> bool {
+    let rotates = matches!(order.mode, Mode::Rotate | Mode::Emergency);
+    rotates && !order.goes_on && is_of_run(&order.key(), member)
+}
+
+/// Whether a version that has a label is one of this run.
+pub fn is_of_run(run: &str, member: &Member) -> bool {
+    let own = |version: &String| (1..=MOST_ROUNDS).any(|round| token(run, &member.arn, round) == *version);
+    member.versions.iter().any(own)
 }
 
 /// The lanes of some secrets. Secrets of one host share `pace.per_host` lanes. The beginnings are `pace.per_second` apart, in turn
@@ -58,6 +74,7 @@ pub fn lanes(order: &Order, members: &[Member]) -> Vec<Vec<Item>> {
                 function: member.function.clone(),
                 rounds: rounds(order, member),
                 after: begun * gap,
+                used: is_used(order, member),
             });
             begun += 1;
         }
@@ -80,6 +97,18 @@ mod tests {
             ..Member::default()
         };
         hosts.iter().enumerate().map(member).collect()
+    }
+
+    #[test]
+    fn a_version_of_the_run_shows_that_its_name_was_used() {
+        let order = json!({"select": {"names": ["*"]}, "name": "november"});
+        let order = Order::read(&order, "e").unwrap();
+        let member = Member { versions: vec!["v".to_owned(), token("november", "arn0", 1)], ..members(&[0]).remove(0) };
+        let used = |order: &Order| lanes(order, std::slice::from_ref(&member))[0][0].used;
+        assert!(used(&order));
+        assert!(!used(&Order { goes_on: true, ..order.clone() }));
+        assert!(!used(&Order { name: "december".to_owned(), ..order.clone() }));
+        assert!(!used(&Order { mode: Mode::Emergency, ..order }), "an emergency is another run");
     }
 
     proptest! {

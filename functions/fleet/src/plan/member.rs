@@ -18,6 +18,8 @@ pub struct Member {
     pub tags: BTreeMap<String, String>,
     /// When its value changed last, in seconds since the Unix epoch.
     pub changed: Option<u64>,
+    /// The ids of the versions that have labels.
+    pub versions: Vec<String>,
     /// What its value says. `None` if the value was not read, or is no JSON object.
     pub value: Option<Facts>,
 }
@@ -67,7 +69,7 @@ impl Facts {
         // `rotation.fields` gives other names to AWS's keys.
         let field = |name: &str| {
             let other = option("fields").and_then(|fields| fields.get(name)).and_then(|it| it.as_str());
-            text(other.unwrap_or(name))
+            text(other.filter(|other| !is_credential(other)).unwrap_or(name))
         };
         let journal = option("journal").and_then(|journal| journal.as_object());
         let journal = journal.map_or(0, |journal| journal.values().filter_map(|it| it.as_array()).map(Vec::len).sum());
@@ -94,6 +96,23 @@ impl Member {
             Some(facts) if !facts.host.is_empty() => facts.host.clone(),
             _ => format!("unknown:{}", self.function),
         }
+    }
+}
+
+/// Whether a key of a secret has the name of a credential. None of them names a host, whatever the secret's writer says.
+pub(crate) fn is_credential(key: &str) -> bool {
+    let key = key.to_ascii_lowercase();
+    ["pass", "pwd", "secret", "token", "key", "credential"].iter().any(|word| key.contains(word))
+}
+
+/// A place as it may be printed. Whoever writes a secret chooses its host, and puts a whole URL there with its password, too.
+pub fn shown_place(place: &str) -> &str {
+    let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_' | ':');
+    let is_function = place.starts_with("unknown:");
+    if place.len() <= 253 && place.chars().all(plain) && (is_function || place.contains('.') || place.len() <= 40) {
+        place
+    } else {
+        "(not a host name)"
     }
 }
 
@@ -129,10 +148,24 @@ mod tests {
     }
 
     #[test]
+    fn only_what_looks_like_a_host_is_printed() {
+        for host in
+            ["db.example.com", "10.0.0.7", "fe80::1", "unknown:arn:aws:lambda:eu-central-1:1:function:f", "datadog"]
+        {
+            assert_eq!(shown_place(host), host);
+        }
+        for other in ["postgres://app:hunter2@db/x", "hunter2!", "db example", &"x".repeat(300)] {
+            assert_eq!(shown_place(other), "(not a host name)");
+        }
+    }
+
+    #[test]
     fn no_credential_is_kept() {
         let facts =
             Facts::of(r#"{"engine":"postgres","host":"DB","dbname":"orders","password":"hunter2hunter2"}"#).unwrap();
         assert_eq!((facts.host.as_str(), facts.database.as_str()), ("db", "orders"));
         assert!(!format!("{facts:?}").contains("hunter2"));
+        let renamed = r#"{"engine":"postgres","password":"hunter2hunter2","rotation":{"fields":{"host":"password"}}}"#;
+        assert!(!format!("{:?}", Facts::of(renamed)).contains("hunter2"));
     }
 }

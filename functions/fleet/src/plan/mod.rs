@@ -1,5 +1,6 @@
 //! What a run will do. Everything here is pure: the same account, order and time give the same plan.
 
+pub(crate) mod invalid;
 pub mod lanes;
 pub mod member;
 pub mod order;
@@ -51,7 +52,7 @@ pub fn shown(order: &Order, members: &[Member], now: u64) -> Value {
         json!({
             "secret": member.name,
             "wave": ends.peek().map_or(0, |(wave, _)| wave + 1),
-            "host": member.place(),
+            "host": member::shown_place(&member.place()),
             "strategy": member.value.as_ref().map(|facts| facts.strategy),
             "rounds": if rounds.least == rounds.most { rounds.most.to_string() } else { format!("{} to {}", rounds.least, rounds.most) },
             "rotationEnabled": member.enabled,

@@ -19,11 +19,13 @@ impl Rounds {
     /// One rotation, which replaces AWSCURRENT.
     pub const ONCE: Self = Self { least: 1, most: 1 };
 
-    /// For an emergency.
-    pub fn until_dead(facts: Option<&Facts>) -> Self {
+    /// For an emergency. `early`: the credential of a pair's other user is ended after the first rotation.
+    pub fn until_dead(facts: Option<&Facts>, early: bool) -> Self {
         let Some(facts) = facts else { return Self { least: 1, most: 2 } };
         match facts.strategy {
             Strategy::SingleUser => Self::ONCE,
+            // If the superuser cannot end it, the second rotation does.
+            Strategy::AlternatingUsers if early => Self { least: 1, most: 2 },
             // The second rotation changes the user whose password leaked.
             Strategy::AlternatingUsers => Self { least: 2, most: 2 },
             // The server knows whether it kept the previous password.
@@ -42,7 +44,8 @@ mod tests {
     #[test]
     fn rounds_are_those_of_the_runbook() {
         let rounds = |strategy, journal| {
-            let Rounds { least, most } = Rounds::until_dead(Some(&Facts { strategy, journal, ..Facts::default() }));
+            let Rounds { least, most } =
+                Rounds::until_dead(Some(&Facts { strategy, journal, ..Facts::default() }), false);
             (least, most)
         };
         assert_eq!(rounds(Strategy::SingleUser, 0), (1, 1));
@@ -50,6 +53,8 @@ mod tests {
         assert_eq!(rounds(Strategy::AlternatingUsers, 0), (2, 2));
         assert_eq!(rounds(Strategy::ApiKey, 0), (1, 2));
         assert_eq!(rounds(Strategy::ApiKey, 1), (1, 3));
-        assert_eq!(Rounds::until_dead(None), Rounds { least: 1, most: 2 });
+        assert_eq!(Rounds::until_dead(None, false), Rounds { least: 1, most: 2 });
+        let pair = Facts { strategy: Strategy::AlternatingUsers, ..Facts::default() };
+        assert_eq!(Rounds::until_dead(Some(&pair), true), Rounds { least: 1, most: 2 });
     }
 }

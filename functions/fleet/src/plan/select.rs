@@ -1,7 +1,8 @@
 //! Which secrets are meant.
 
+use super::invalid::invalid;
 use super::member::Member;
-use rotation::error::{Code, Error, Fact, Result};
+use rotation::error::Result;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -45,13 +46,29 @@ impl Select {
     /// Whether it selects by anything. Everything is selected by the name `*`, and not by an oversight.
     ///
     /// # Errors
-    /// [`Code::FieldMissing`].
+    /// [`Code::OrderInvalid`](rotation::error::Code::OrderInvalid).
     pub fn check(&self) -> Result<()> {
         if (Self { except: Vec::new(), ..self.clone() }) == Self::default() {
-            let error = Error::new(Code::FieldMissing).with(Fact::Field, "select");
-            return Err(error.with(Fact::Expected, "at least one criterion; {\"names\": [\"*\"]} selects all secrets"));
+            let expected = "at least one criterion; {\"names\": [\"*\"]} selects all secrets";
+            return Err(invalid("select", "no criterion", expected));
+        }
+        // What looks like a pattern and is none would leave nothing out.
+        let inside = |pattern: &String| pattern.trim_end_matches('*').contains('*') || pattern.ends_with("**");
+        if self.names.iter().chain(&self.except).any(inside) || self.secrets.iter().any(|one| one.contains('*')) {
+            let expected = "an asterisk at the end alone; in secrets none";
+            return Err(invalid("select", "an asterisk at another place", expected));
         }
         Ok(())
+    }
+
+    /// The entries of `secrets` that stand for none of these secrets, which were selected: nobody rotates what they mean.
+    pub fn missing(&self, selected: &[Member]) -> Vec<String> {
+        unmatched(&self.secrets, selected)
+    }
+
+    /// The entries of `except` that stand for none of these secrets, which are all: what they mean may be rotated.
+    pub fn excepted_nobody(&self, all: &[Member]) -> Vec<String> {
+        unmatched(&self.except, all)
     }
 
     /// Whether a secret's value has to be read to decide.
@@ -59,28 +76,23 @@ impl Select {
         !self.hosts.is_empty() || !self.databases.is_empty()
     }
 
-    /// Whether the secret meets the criteria that need no value. Only secrets that a function rotates can be selected.
-    pub fn meets(&self, member: &Member, now: u64) -> bool {
+    /// Whether the secret meets the criteria that need no value. `own` says whether a version is one that the run itself has made: a run
+    /// that goes on does not lose the secrets that it has rotated.
+    pub fn meets(&self, member: &Member, now: u64, own: impl Fn(&Member) -> bool) -> bool {
         let any = |list: &[String], test: &dyn Fn(&str) -> bool| list.is_empty() || list.iter().any(|one| test(one));
-        let same = |wanted: &str| wanted == member.arn || wanted == member.name;
-        let named = |pattern: &str| match pattern.strip_suffix('*') {
-            Some(start) => member.name.starts_with(start),
-            None => same(pattern),
-        };
-        let function = |wanted: &str| wanted == member.function || member.function.rsplit(':').next() == Some(wanted);
+        let function = |wanted: &str| wanted == member.function || Some(wanted) == name_of(&member.function);
         let old =
             |days: u64| member.changed.is_some_and(|changed| now.saturating_sub(changed) > days.saturating_mul(86_400));
-        !member.function.is_empty()
-            && any(&self.secrets, &same)
-            && any(&self.names, &named)
+        any(&self.secrets, &|wanted| is_named(member, wanted))
+            && any(&self.names, &|pattern| is_named(member, pattern))
             && any(&self.functions, &function)
             && any(&self.owners, &|owner| member.tags.get(OWNER).is_some_and(|it| it == owner))
             && self
                 .tags
                 .iter()
                 .all(|(key, value)| member.tags.get(key).is_some_and(|it| value.is_empty() || it == value))
-            && self.older_than_days.is_none_or(old)
-            && !self.except.iter().any(|pattern| named(pattern))
+            && self.older_than_days.is_none_or(|days| old(days) || own(member))
+            && !self.except.iter().any(|pattern| is_named(member, pattern))
     }
 
     /// Whether the secret's value meets the other criteria. A value that could not be read meets none.
@@ -92,6 +104,30 @@ impl Select {
         has(&self.hosts, facts.map(|facts| facts.host.as_str()))
             && has(&self.databases, facts.map(|facts| facts.database.as_str()))
     }
+}
+
+fn unmatched(entries: &[String], members: &[Member]) -> Vec<String> {
+    let known = |entry: &&String| members.iter().any(|member| is_named(member, entry));
+    entries.iter().filter(|entry| !known(entry)).cloned().collect()
+}
+
+/// Whether a name or an ARN, with an asterisk at its end or without, means this secret. An ARN may lack the six random characters, as in
+/// AWS's own API.
+fn is_named(member: &Member, pattern: &str) -> bool {
+    let whole = if pattern.starts_with("arn:") { &member.arn } else { &member.name };
+    match pattern.strip_suffix('*') {
+        Some(start) => whole.starts_with(start),
+        None => {
+            let partial =
+                |arn: &str| arn.rsplit_once('-').is_some_and(|(arn, random)| random.len() == 6 && arn == pattern);
+            whole == pattern || pattern.starts_with("arn:") && partial(whole)
+        }
+    }
+}
+
+/// The name in the ARN of a function, with an alias or a version behind it or without.
+fn name_of(function: &str) -> Option<&str> {
+    function.split(':').nth(6)
 }
 
 #[cfg(test)]
@@ -109,6 +145,7 @@ mod tests {
             enabled: true,
             tags: [("env".to_owned(), "prod".to_owned()), (OWNER.to_owned(), "anna".to_owned())].into(),
             changed: Some(100 * DAY),
+            versions: Vec::new(),
             value: Some(Facts { host: "db1".to_owned(), database: "orders".to_owned(), ..Facts::default() }),
         }
     }
@@ -116,11 +153,17 @@ mod tests {
     #[test]
     fn each_criterion_selects_and_leaves_out() {
         let select = |json: &str| serde_json::from_str::<Select>(json).unwrap();
-        let meets = |select: &Select| select.meets(&member(), 131 * DAY) && select.meets_by_value(&member());
+        let meets = |select: &Select| select.meets(&member(), 131 * DAY, |_| false) && select.meets_by_value(&member());
         for (yes, no) in [
             (r#"{"secrets":["shop/orders"]}"#, r#"{"secrets":["shop"]}"#),
             (r#"{"names":["shop/*"]}"#, r#"{"names":["shops/*"]}"#),
             (r#"{"names":["*"]}"#, r#"{"names":["*"],"except":["shop/*"]}"#),
+            (r#"{"names":["arn:aws:secretsmanager:us-east-1:1:secret:shop/*"]}"#, r#"{"names":["arn:aws:x*"]}"#),
+            (
+                r#"{"secrets":["arn:aws:secretsmanager:us-east-1:1:secret:shop/orders"]}"#,
+                r#"{"secrets":["arn:aws:secretsmanager:us-east-1:1:secret:shop/order"]}"#,
+            ),
+            (r#"{"names":["*"]}"#, r#"{"names":["*"],"except":["arn:aws:secretsmanager:us-east-1:1:secret:shop/*"]}"#),
             (r#"{"functions":["lockstep-postgres"]}"#, r#"{"functions":["postgres"]}"#),
             (r#"{"tags":{"env":"prod"}}"#, r#"{"tags":{"env":"test"}}"#),
             (r#"{"tags":{"env":""}}"#, r#"{"tags":{"stage":""}}"#),
@@ -133,10 +176,31 @@ mod tests {
             assert!(meets(&select(yes)), "{yes}");
             assert!(!meets(&select(no)), "{no}");
         }
-        let unrotated = Member { function: String::new(), ..member() };
-        assert!(!select(r#"{"names":["*"]}"#).meets(&unrotated, 0));
         let unread = Member { value: None, ..member() };
         assert!(!select(r#"{"hosts":["db1"]}"#).meets_by_value(&unread));
+    }
+
+    #[test]
+    fn a_function_with_an_alias_has_its_name() {
+        let aliased = Member { function: member().function + ":live", ..member() };
+        let select = |name: &str| Select { functions: vec![name.to_owned()], ..Select::default() };
+        assert!(select("lockstep-postgres").meets(&aliased, 0, |_| false));
+        assert!(!select("live").meets(&aliased, 0, |_| false));
+    }
+
+    #[test]
+    fn what_is_named_and_not_there_is_told() {
+        let select = r#"{"secrets":["shop/orders","shop/ordres"],"except":["billing/*"]}"#;
+        let select: Select = serde_json::from_str(select).unwrap();
+        assert_eq!(select.missing(&[member()]), ["shop/ordres"]);
+        assert_eq!(select.excepted_nobody(&[member()]), ["billing/*"]);
+    }
+
+    #[test]
+    fn an_age_does_not_exclude_what_the_run_itself_rotated() {
+        let select: Select = serde_json::from_str(r#"{"names":["*"],"olderThanDays":30}"#).unwrap();
+        assert!(!select.meets(&member(), 101 * DAY, |_| false));
+        assert!(select.meets(&member(), 101 * DAY, |_| true));
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! How many secrets rotate before the next ones may begin.
 
-use rotation::error::{Code, Error, Fact, Result};
+use super::invalid::invalid;
+use rotation::error::Result;
 use serde::{Deserialize, Serialize};
 
 /// A number of secrets, or a share of all.
@@ -72,12 +73,9 @@ impl Waves {
     /// Whether the numbers make sense.
     ///
     /// # Errors
-    /// [`Code::FieldInvalid`].
+    /// [`Code::OrderInvalid`](rotation::error::Code::OrderInvalid).
     pub fn check(self) -> Result<()> {
-        let invalid = |field: &str, expected: &str| {
-            let error = Error::new(Code::FieldInvalid).with(Fact::Field, field);
-            Err(error.with(Fact::Found, "another number").with(Fact::Expected, expected))
-        };
+        let invalid = |field: &str, expected: &str| Err(invalid(field, "another number", expected));
         if matches!(self.canary, Share::Count(0) | Share::Percent(0)) {
             return invalid("waves.canary", "at least 1, or at least 1%");
         }

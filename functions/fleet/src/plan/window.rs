@@ -1,6 +1,7 @@
 //! When a run may rotate.
 
-use rotation::error::{Code, Error, Fact, Result};
+use super::invalid::invalid;
+use rotation::error::Result;
 use serde::{Deserialize, Serialize};
 
 const DAY: u64 = 86_400;
@@ -25,14 +26,21 @@ impl Window {
     /// Whether the numbers make sense.
     ///
     /// # Errors
-    /// [`Code::FieldInvalid`].
+    /// [`Code::OrderInvalid`](rotation::error::Code::OrderInvalid).
     pub fn check(&self) -> Result<()> {
         let known = |day: &String| NAMES.contains(&day.as_str());
         if self.from_hour < 24 && (1..=24).contains(&self.hours) && self.days.iter().all(known) {
             return Ok(());
         }
-        let error = Error::new(Code::FieldInvalid).with(Fact::Field, "window").with(Fact::Found, "something else");
-        Err(error.with(Fact::Expected, "fromHour 0 to 23, hours 1 to 24, days such as mon"))
+        Err(invalid("window", "something else", "fromHour 0 to 23, hours 1 to 24, days such as mon"))
+    }
+
+    /// When the window that is open at `now` closes, in seconds since the Unix epoch.
+    pub fn closes(&self, now: u64) -> Option<u64> {
+        let closed = |at: &u64| self.opens_in(*at) > 0;
+        // It opens and closes at full hours, and is open for a week at most.
+        let hours = (1..=24 * 8).map(|hour| (now / 3_600 + hour) * 3_600);
+        if closed(&now) { None } else { hours.into_iter().find(closed) }
     }
 
     /// How many seconds have to pass until it is open; zero while it is. `now` is the time since the Unix epoch in seconds.
@@ -73,6 +81,15 @@ mod tests {
         assert_eq!(sunday.opens_in(SATURDAY + 49 * 3_600), 0, "Monday at 1");
         assert_eq!(sunday.opens_in(SATURDAY + 50 * 3_600), (6 * 24 + 20) * 3_600, "Monday at 2");
         assert_eq!(window(&[], 0, 24).opens_in(SATURDAY + 7), 0);
+    }
+
+    #[test]
+    fn it_is_known_when_a_window_closes() {
+        let night = window(&[], 22, 4);
+        assert_eq!(night.closes(SATURDAY + 22 * 3_600 + 7), Some(SATURDAY + 26 * 3_600));
+        assert_eq!(night.closes(SATURDAY + 3_600), Some(SATURDAY + 2 * 3_600));
+        assert_eq!(night.closes(SATURDAY + 2 * 3_600), None, "it is closed");
+        assert_eq!(window(&[], 0, 24).closes(SATURDAY), None, "it never closes");
     }
 
     #[test]

@@ -1,120 +1,18 @@
 //! What to do next with one secret. A pure function decides from what DescribeSecret and `diagnose` said.
 
+use super::progress::{Job, Outcome, Progress, Said, Seen, Sessions};
 use super::token::{MOST_ROUNDS, token};
 use crate::plan::lanes::Item;
 use crate::plan::order::Mode;
-use serde::{Deserialize, Serialize};
 
 /// After this time a rotation that another has begun is not under way any more: the longest time of a Lambda invocation.
 const LEFT_BEHIND: u64 = 15 * 60 * 1_000;
 
+/// How often sessions are ended before a person has to do it.
+const MOST_ENDS: u32 = 3;
+
 /// A diagnosis logs in at the server, so that it is not asked for all the time.
 const REPEAT: u64 = 1_000;
-
-/// What all secrets of a run have in common.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Job {
-    /// The run's name.
-    pub run: String,
-    /// What is done.
-    pub mode: Mode,
-    /// The run that is undone.
-    #[serde(default, skip_serializing_if = "String::is_empty")]
-    pub of: String,
-    /// The new KMS key.
-    #[serde(default, skip_serializing_if = "String::is_empty")]
-    pub kms_key: String,
-    /// How long to wait for a rotation, in milliseconds.
-    pub patience: u64,
-    /// When the run began, in milliseconds since the Unix epoch.
-    pub run_began: u64,
-    /// When this part of it began.
-    pub part_began: u64,
-    /// So many failures end a lane.
-    pub stops_at: usize,
-}
-
-/// What the labels of a secret say.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Seen {
-    /// Whether its rotation is turned on.
-    pub enabled: bool,
-    /// The version with AWSCURRENT.
-    pub current: Option<String>,
-    /// The version with AWSPENDING.
-    pub pending: Option<String>,
-    /// The version with AWSPREVIOUS.
-    pub previous: Option<String>,
-    /// The last change of anything in the secret, in milliseconds since the Unix epoch.
-    pub changed: u64,
-}
-
-impl Seen {
-    /// AWSCURRENT and AWSPENDING, to be compared.
-    pub fn labels(&self) -> String {
-        let id = |version: &Option<String>| version.clone().unwrap_or_default();
-        format!("{} {}", id(&self.current), id(&self.pending))
-    }
-}
-
-/// How far the work on a secret has come.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
-pub struct Progress {
-    /// When the secret's turn came, in milliseconds since the Unix epoch.
-    pub began: u64,
-    /// Since when it has been waited for.
-    pub since: u64,
-    /// The version that was current before the first round, as far as it is known.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub replaced: Option<String>,
-    /// The rounds for which RotateSecret was accepted in this execution.
-    pub asked: u32,
-    /// RotateSecret was called for the rotation of another.
-    pub nudged: bool,
-    /// AWSCURRENT was moved back.
-    pub moved: bool,
-    /// What `diagnose` said, after so many rounds.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub said: Option<Said>,
-}
-
-/// An answer of `diagnose`.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
-pub struct Said {
-    /// After so many rounds.
-    pub round: u32,
-    /// When, in milliseconds since the Unix epoch.
-    pub at: u64,
-    /// The labels that the secret had before: AWSCURRENT and AWSPENDING.
-    pub labels: String,
-    /// The finding; empty if the diagnosis failed.
-    pub finding: String,
-    /// What the target said of the version that was asked for: `works`, `rejected`, or another word.
-    pub credential: String,
-}
-
-/// How the work on a secret ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Outcome {
-    /// This execution rotated it.
-    Rotated,
-    /// It was done before this execution came.
-    Already,
-    /// AWSCURRENT is back on the previous version.
-    RolledBack,
-    /// AWSCURRENT stays where it is, because the run did not move it, or the previous credential is refused.
-    Kept,
-    /// Its versions are under the new key.
-    Rekeyed,
-    /// It failed, and a person has to look.
-    Failed,
-    /// The lane ended before its turn.
-    NotBegun,
-}
 
 /// What to do next.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -127,6 +25,12 @@ pub enum Next {
     Wait,
     /// Invoke the function with `diagnose`, and have it try this version as well.
     Diagnose(Option<String>),
+    /// Invoke the function, so that it ends the credential of this version.
+    Retire(String),
+    /// Invoke the function, so that it ends the sessions of this version's user.
+    EndSessions(String),
+    /// Ask which version is older: AWSCURRENT, or the run's own.
+    Compare,
     /// Move AWSCURRENT.
     Promote {
         /// To this version.
@@ -177,12 +81,18 @@ pub fn replaced(run: &str, item: &Item, seen: &Seen) -> Option<String> {
 }
 
 /// Decides. `now` is in milliseconds since the Unix epoch.
+///
+/// **Invariant:** each secret ends. Whoever moves its labels all the time would otherwise hold the run, and have the function log in at
+/// the server without an end. Test: `a_secret_that_never_rests_ends`.
 pub fn next(job: &Job, item: &Item, progress: &Progress, seen: &Seen, now: u64) -> Next {
+    let longest = (u64::from(item.rounds.most) + 1) * 2 * job.patience + LEFT_BEHIND;
+    if now.saturating_sub(progress.began) > longest {
+        return end(Outcome::Failed, "takes-too-long");
+    }
     match job.mode {
         Mode::Rotate | Mode::Emergency => rotate(job, item, progress, seen, now),
         Mode::RollBack => roll_back(job, item, progress, seen, now),
-        Mode::Rekey if progress.moved => end(Outcome::Rekeyed, ""),
-        Mode::Rekey => Next::Rekey,
+        Mode::Rekey => rekey(job, item, progress, seen, now),
     }
 }
 
@@ -192,8 +102,20 @@ fn waited(job: &Job, progress: &Progress, now: u64) -> bool {
 
 fn rotate(job: &Job, item: &Item, progress: &Progress, seen: &Seen, now: u64) -> Next {
     let (done, others) = rounds_done(&job.run, item, seen);
-    if others && progress.replaced.is_some() && progress.replaced == seen.current {
-        return end(Outcome::Failed, "moved-back");
+    // A run of this name was here before, and this execution does not say that it goes on with it. What is current may be what that
+    // run made, and may have leaked since.
+    if item.used && progress.asked == 0 {
+        return end(Outcome::Failed, "name-used-before");
+    }
+    if others {
+        let back = progress.replaced.is_some() && progress.replaced == seen.current;
+        match progress.moved_back {
+            _ if back => return end(Outcome::Failed, "moved-back"),
+            // An execution that goes on with a run does not know what was current before it.
+            None if progress.replaced.is_none() => return Next::Compare,
+            Some(true) => return end(Outcome::Failed, "moved-back"),
+            _ => {}
+        }
     }
     if done >= item.rounds.least || others {
         return prove(job, item, progress, seen, done, now);
@@ -238,259 +160,147 @@ fn given_up(progress: &Progress, round: u32, reason: &str) -> Next {
     }
 }
 
-/// Asks again, a moment after the last answer, until the patience ends.
+/// Asks again, some time after the last answer, until the patience ends. The pauses grow: a diagnosis logs in, and servers count refused
+/// logins.
 fn repeated(job: &Job, progress: &Progress, said: &Said, version: Option<String>, now: u64, reason: &str) -> Next {
     if waited(job, progress, now) {
         end(Outcome::Failed, reason)
-    } else if now.saturating_sub(said.at) < REPEAT {
+    } else if now.saturating_sub(said.at) < pause(progress.repeats) {
         Next::Wait
     } else {
         Next::Diagnose(version)
     }
 }
 
-/// The gate: the new credential serves, and in an emergency the old one is refused.
+/// The pause before something is asked for the next time, in milliseconds.
+pub fn pause(repeats: u32) -> u64 {
+    (REPEAT << repeats.min(5)).min(30_000)
+}
+
+/// What has to be seen refused in an emergency: the credential that was current when the run came, and then the one before it, which
+/// works on with some strategies, and may be the one that was found.
+fn suspect(job: &Job, progress: &Progress, done: u32) -> Option<String> {
+    let suspects = [&progress.replaced, &progress.before].into_iter().flatten().filter(|_| job.mode == Mode::Emergency);
+    let dead = |version: &String| progress.dead.iter().any(|one| one.version == *version && one.round == done);
+    suspects.filter(|version| !dead(version)).map(String::clone).next()
+}
+
+/// The gate: the new credential serves, and in an emergency the old ones are refused.
 fn prove(job: &Job, item: &Item, progress: &Progress, seen: &Seen, done: u32, now: u64) -> Next {
     let outcome = if progress.asked == 0 { Outcome::Already } else { Outcome::Rotated };
     let leaked = progress.replaced.clone().filter(|_| job.mode == Mode::Emergency);
-    let Some(said) = progress.said.as_ref().filter(|said| said.round == done) else { return Next::Diagnose(leaked) };
-    let again = |reason: &str| repeated(job, progress, said, leaked.clone(), now, reason);
+    // A refusal to end it early is no failure: the proof, or one more rotation, decides.
+    if let Some(leaked) = leaked.as_ref().filter(|_| job.end_early && progress.retired < done) {
+        return Next::Retire(leaked.clone());
+    }
+    let suspect = suspect(job, progress, done);
+    let fits = |said: &&Said| said.round == done && (suspect.is_none() || said.version == suspect);
+    let Some(said) = progress.said.as_ref().filter(fits) else { return Next::Diagnose(suspect) };
+    let again = |reason: &str| repeated(job, progress, said, suspect.clone(), now, reason);
     if !is_well(&said.finding) && !said.finding.is_empty() {
         // Between setSecret and finishSecret of somebody else's rotation, AWSCURRENT is refused. That is no finding about this one.
-        if !said.labels.is_empty() && said.labels != seen.labels() {
-            return Next::Diagnose(leaked);
-        }
-        if seen.pending.is_some() && seen.pending != seen.current {
+        let moved = !said.labels.is_empty() && said.labels != seen.labels();
+        if moved || seen.is_unfinished() {
             return again(&said.finding);
         }
+        // The next round ends what has leaked, whatever else is wrong.
+        if said.credential == "works" && suspect.is_some() && done < item.rounds.most {
+            return begin(job, item, progress, seen, done + 1, now);
+        }
+        return end(Outcome::Failed, &said.finding);
     }
-    match (said.finding.as_str(), leaked.is_some(), said.credential.as_str()) {
-        ("", ..) => again("not-diagnosed"),
-        (finding, true, "rejected") if !is_well(finding) => end(Outcome::Failed, finding),
-        (_, true, "rejected") => end(outcome, ""),
-        (_, true, "works") if done < item.rounds.most => begin(job, item, progress, seen, done + 1, now),
-        (_, true, "works") => end(Outcome::Failed, "leaked-credential-works"),
-        (_, true, _) => again("death-not-proved"),
-        (finding, false, _) if !is_well(finding) => end(Outcome::Failed, finding),
-        // The labels do not show any more which version leaked.
-        (_, false, _) if job.mode == Mode::Emergency => end(outcome, "death-not-tried"),
-        _ => end(outcome, ""),
+    if said.finding.is_empty() {
+        return again("not-diagnosed");
+    }
+    let Some(suspect) = &suspect else {
+        return match leaked {
+            // The labels do not show any more which version leaked. It may work.
+            None if job.mode == Mode::Emergency => end(Outcome::Failed, "death-not-tried"),
+            leaked => end_sessions(job, progress, leaked, outcome, now),
+        };
+    };
+    let is_before = leaked.as_ref() != Some(suspect);
+    match said.credential.as_str() {
+        "works" if done < item.rounds.most => begin(job, item, progress, seen, done + 1, now),
+        "works" if is_before => end(Outcome::Failed, "previous-credential-works"),
+        "works" => end(Outcome::Failed, "leaked-credential-works"),
+        // It is for another server or user than AWSCURRENT, or cannot be read any more.
+        "none" | "not-tried" if is_before => end_sessions(job, progress, leaked, outcome, now),
+        _ => again("death-not-proved"),
+    }
+}
+
+/// The leaked credential is dead. Its sessions are ended where that was asked for.
+fn end_sessions(job: &Job, progress: &Progress, leaked: Option<String>, outcome: Outcome, now: u64) -> Next {
+    let Some(leaked) = leaked.filter(|_| job.end_sessions) else { return end(outcome, "") };
+    match &progress.sessions {
+        None => Next::EndSessions(leaked),
+        Some(Sessions { left: 0, error, .. }) if error.is_empty() => end(outcome, ""),
+        Some(sessions) if sessions.asked < MOST_ENDS && now.saturating_sub(sessions.at) >= REPEAT => {
+            Next::EndSessions(leaked)
+        }
+        Some(sessions) if sessions.asked < MOST_ENDS => Next::Wait,
+        Some(Sessions { error, .. }) if error.is_empty() => end(Outcome::Failed, "sessions-stay"),
+        Some(Sessions { error, .. }) => end(Outcome::Failed, &format!("sessions-not-ended: {error}")),
     }
 }
 
 fn roll_back(job: &Job, item: &Item, progress: &Progress, seen: &Seen, now: u64) -> Next {
     if progress.moved {
-        return end(Outcome::RolledBack, "");
+        // The gate: AWSCURRENT serves.
+        return match &progress.said {
+            Some(said) if said.labels != seen.labels() => Next::Diagnose(None),
+            Some(said) if said.finding.is_empty() => repeated(job, progress, said, None, now, "not-diagnosed"),
+            Some(said) if !is_well(&said.finding) => end(Outcome::Failed, &said.finding),
+            Some(_) => end(Outcome::RolledBack, ""),
+            None => Next::Diagnose(None),
+        };
     }
     match rounds_done(&job.of, item, seen) {
         (0, _) => return end(Outcome::Kept, "not-of-this-run"),
-        (_, true) => return end(Outcome::Already, ""),
+        (_, true) => return end(Outcome::Kept, "rotated-since"),
         (_, false) => {}
     }
     let (Some(current), Some(previous)) = (&seen.current, &seen.previous) else {
         return end(Outcome::Kept, "no-previous-version");
     };
+    // A rotation may change the user of AWSPREVIOUS at this moment.
+    if seen.is_unfinished() {
+        return if waited(job, progress, now) { end(Outcome::Kept, "rotation-under-way") } else { Next::Wait };
+    }
     match &progress.said {
-        None => Next::Diagnose(Some(previous.clone())),
-        Some(said) => match said.credential.as_str() {
-            "works" => Next::Promote { to: previous.clone(), from: current.clone() },
-            "rejected" => end(Outcome::Kept, "previous-refused"),
-            _ => repeated(job, progress, said, Some(previous.clone()), now, "previous-not-proved"),
-        },
+        Some(said) if said.version.as_ref() == Some(previous) && said.labels == seen.labels() => {
+            match said.credential.as_str() {
+                "works" if !said.hindered => Next::Promote { to: previous.clone(), from: current.clone() },
+                "rejected" => end(Outcome::Kept, "previous-refused"),
+                _ => repeated(job, progress, said, Some(previous.clone()), now, "previous-not-proved"),
+            }
+        }
+        _ => Next::Diagnose(Some(previous.clone())),
+    }
+}
+
+/// **Invariant:** the next wave begins only after the secret's own function has read the value under the new key. Otherwise a key whose
+/// policy leaves the function out locks a whole fleet out of its values. Test: `a_rekey_stops_where_the_value_cannot_be_read`.
+fn rekey(job: &Job, item: &Item, progress: &Progress, seen: &Seen, now: u64) -> Next {
+    if !progress.moved {
+        return Next::Rekey;
+    }
+    let was_there = progress.asked == 0;
+    let done = end(if was_there { Outcome::Already } else { Outcome::Rekeyed }, "");
+    if item.function.is_empty() {
+        return done;
+    }
+    match &progress.said {
+        None => Next::Diagnose(None),
+        Some(said) if said.finding.is_empty() => repeated(job, progress, said, None, now, "not-diagnosed"),
+        Some(said) if !is_well(&said.finding) && seen.is_unfinished() => {
+            repeated(job, progress, said, None, now, &said.finding)
+        }
+        Some(said) if !is_well(&said.finding) => end(Outcome::Failed, &said.finding),
+        Some(_) => done,
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::plan::rounds::Rounds;
-
-    const NOW: u64 = 1_800_000_000_000;
-
-    fn item(least: u32, most: u32) -> Item {
-        Item { secret: "s".to_owned(), function: "f".to_owned(), rounds: Rounds { least, most }, after: 0 }
-    }
-
-    fn job(mode: Mode) -> Job {
-        Job {
-            run: "r".to_owned(),
-            mode,
-            of: "r".to_owned(),
-            kms_key: String::new(),
-            patience: 10_000,
-            run_began: NOW,
-            part_began: NOW,
-            stops_at: 1,
-        }
-    }
-
-    fn seen(current: &str, pending: &str, previous: &str) -> Seen {
-        let some = |text: &str| Some(text.to_owned()).filter(|text| !text.is_empty());
-        Seen { enabled: true, current: some(current), pending: some(pending), previous: some(previous), changed: NOW }
-    }
-
-    fn t(round: u32) -> String {
-        token("r", "s", round)
-    }
-
-    fn progress(asked: u32) -> Progress {
-        Progress { began: NOW, since: NOW, replaced: Some("old".to_owned()), asked, ..Progress::default() }
-    }
-
-    fn said(round: u32, finding: &str, credential: &str) -> Option<Said> {
-        let (finding, credential) = (finding.to_owned(), credential.to_owned());
-        Some(Said { round, at: NOW + 1, labels: String::new(), finding, credential })
-    }
-
-    fn failed(reason: &str) -> Next {
-        end(Outcome::Failed, reason)
-    }
-
-    #[test]
-    fn a_repeated_item_is_the_same_rotation() {
-        let (job, one) = (job(Mode::Rotate), item(1, 1));
-        assert_eq!(next(&job, &one, &progress(0), &seen("old", "", ""), NOW), Next::Rotate(t(1)));
-        // Whoever repeats it before it is done has the service go on with it once, and waits.
-        assert_eq!(next(&job, &one, &progress(0), &seen("old", &t(1), ""), NOW), Next::Nudge);
-        let nudged = Progress { nudged: true, ..progress(0) };
-        assert_eq!(next(&job, &one, &nudged, &seen("old", &t(1), ""), NOW), Next::Wait);
-        assert_eq!(next(&job, &one, &progress(1), &seen("old", &t(1), ""), NOW), Next::Wait);
-        assert_eq!(next(&job, &one, &progress(1), &seen("old", "", ""), NOW), Next::Wait);
-        // And afterwards it is done.
-        let after = Progress { said: said(1, "healthy", ""), ..progress(0) };
-        assert_eq!(next(&job, &one, &after, &seen(&t(1), &t(1), "old"), NOW), end(Outcome::Already, ""));
-        // Also if somebody has rotated since.
-        assert_eq!(next(&job, &one, &after, &seen("later", "", &t(1)), NOW), end(Outcome::Already, ""));
-    }
-
-    #[test]
-    fn the_gate_is_a_diagnosis() {
-        let (job, one, rotated) = (job(Mode::Rotate), item(1, 1), seen(&t(1), "", "old"));
-        assert_eq!(next(&job, &one, &progress(1), &rotated, NOW), Next::Diagnose(None));
-        for (finding, expected) in [
-            ("healthy", end(Outcome::Rotated, "")),
-            ("previous-in-effect", failed("previous-in-effect")),
-            ("unclear", failed("unclear")),
-            ("companion-fails", failed("companion-fails")),
-            ("", Next::Wait),
-        ] {
-            let progress = Progress { said: said(1, finding, ""), ..progress(1) };
-            assert_eq!(next(&job, &one, &progress, &rotated, NOW), expected, "{finding}");
-        }
-    }
-
-    /// Two runs at once: a diagnosis may fall between setSecret and finishSecret of the other's rotation.
-    #[test]
-    fn the_window_of_anothers_rotation_is_no_failure() {
-        let (job, one) = (job(Mode::Rotate), item(1, 1));
-        let during = seen(&t(1), "theirs", "old");
-        let mut said = said(1, "pending-in-effect", "").unwrap();
-        said.labels = during.labels();
-        let progress = Progress { said: Some(said), ..progress(1) };
-        assert_eq!(next(&job, &one, &progress, &during, NOW), Next::Wait);
-        assert_eq!(next(&job, &one, &progress, &during, NOW + REPEAT + 1), Next::Diagnose(None));
-        assert_eq!(next(&job, &one, &progress, &during, NOW + 10_001), failed("pending-in-effect"));
-        // Meanwhile theirs is done: the answer is about labels of the past.
-        assert_eq!(next(&job, &one, &progress, &seen("theirs", "", &t(1)), NOW), Next::Diagnose(None));
-    }
-
-    #[test]
-    fn a_rotation_that_stands_still_is_diagnosed_and_failed() {
-        let (job, one, stuck, late) = (job(Mode::Rotate), item(1, 1), seen("old", &t(1), ""), NOW + 10_001);
-        assert_eq!(next(&job, &one, &progress(1), &stuck, NOW + 10_000), Next::Wait);
-        assert_eq!(next(&job, &one, &progress(1), &stuck, late), Next::Diagnose(None));
-        let diagnosed = Progress { said: said(0, "rotation-unfinished", ""), ..progress(1) };
-        assert_eq!(next(&job, &one, &diagnosed, &stuck, late), failed("stands-still: rotation-unfinished"));
-        assert_eq!(next(&job, &one, &diagnosed, &seen("old", "", ""), late), failed("abandoned: rotation-unfinished"));
-    }
-
-    #[test]
-    fn the_rotation_of_another_is_waited_for() {
-        let (job, one) = (job(Mode::Rotate), item(1, 1));
-        let theirs = seen("old", "theirs", "");
-        assert_eq!(next(&job, &one, &progress(0), &theirs, NOW), Next::Wait);
-        let left = Seen { changed: NOW - LEFT_BEHIND - 1, ..theirs.clone() };
-        assert_eq!(next(&job, &one, &progress(0), &left, NOW), Next::Nudge);
-        assert_eq!(next(&job, &one, &Progress { nudged: true, ..progress(0) }, &left, NOW), Next::Wait);
-        let diagnosed = Progress { said: said(0, "rotation-under-way", ""), ..progress(0) };
-        assert_eq!(
-            next(&job, &one, &diagnosed, &seen("old", "", ""), NOW + 10_001),
-            failed("not-accepted: rotation-under-way")
-        );
-        assert_eq!(next(&job, &one, &diagnosed, &theirs, NOW + 10_001), failed("other-rotation: rotation-under-way"));
-        // A finished rotation may keep its label for a while.
-        assert_eq!(next(&job, &one, &progress(0), &seen("theirs", "theirs", "old"), NOW), Next::Rotate(t(1)));
-    }
-
-    #[test]
-    fn an_emergency_goes_on_until_the_leaked_credential_is_refused() {
-        let job = job(Mode::Emergency);
-        let once = seen(&t(1), "", "old");
-        let asked = |said| Progress { said, ..progress(1) };
-        let leaked = Next::Diagnose(Some("old".to_owned()));
-        assert_eq!(next(&job, &item(1, 2), &asked(None), &once, NOW), leaked);
-        assert_eq!(
-            next(&job, &item(1, 2), &asked(said(1, "healthy", "rejected")), &once, NOW),
-            end(Outcome::Rotated, "")
-        );
-        assert_eq!(next(&job, &item(1, 2), &asked(said(1, "healthy", "works")), &once, NOW), Next::Rotate(t(2)));
-        let second = Progress { asked: 2, ..asked(said(1, "healthy", "works")) };
-        assert_eq!(
-            next(&job, &item(1, 2), &second, &seen(&t(1), &t(2), "old"), NOW),
-            Next::Wait,
-            "not asked for again"
-        );
-        assert_eq!(
-            next(&job, &item(1, 1), &asked(said(1, "healthy", "works")), &once, NOW),
-            failed("leaked-credential-works")
-        );
-        assert_eq!(next(&job, &item(2, 2), &asked(None), &once, NOW), Next::Rotate(t(2)), "a pair rotates twice");
-        for unclear in ["unreachable", "unknown", "not-tried"] {
-            let progress = asked(said(1, "healthy", unclear));
-            assert_eq!(next(&job, &item(1, 1), &progress, &once, NOW), Next::Wait);
-            assert_eq!(
-                next(&job, &item(1, 1), &progress, &once, NOW + 10_001),
-                failed("death-not-proved"),
-                "{unclear}"
-            );
-        }
-        let dead = asked(said(1, "previous-in-effect", "rejected"));
-        assert_eq!(next(&job, &item(1, 1), &dead, &once, NOW), failed("previous-in-effect"));
-        // A proof after the first round is none after the second.
-        let twice = seen(&t(2), "", &t(1));
-        assert_eq!(next(&job, &item(1, 2), &asked(said(1, "healthy", "rejected")), &twice, NOW), leaked);
-    }
-
-    /// An execution that continues a run learns from the labels what was current before, or does not claim to know.
-    #[test]
-    fn the_leaked_version_is_not_guessed() {
-        assert_eq!(replaced("r", &item(1, 2), &seen("old", "", "older")).as_deref(), Some("old"));
-        assert_eq!(replaced("r", &item(1, 2), &seen(&t(1), "", "old")).as_deref(), Some("old"));
-        assert_eq!(replaced("r", &item(1, 2), &seen(&t(2), "", &t(1))), None);
-        let unknown = Progress { replaced: None, said: said(2, "healthy", ""), ..progress(0) };
-        let ended = next(&job(Mode::Emergency), &item(2, 2), &unknown, &seen(&t(2), "", &t(1)), NOW);
-        assert_eq!(ended, end(Outcome::Already, "death-not-tried"));
-    }
-
-    #[test]
-    fn a_secret_that_was_moved_back_or_is_off_is_left_to_people() {
-        let job = job(Mode::Rotate);
-        assert_eq!(next(&job, &item(1, 1), &progress(1), &seen("old", "", &t(1)), NOW), failed("moved-back"));
-        let off = Seen { enabled: false, ..seen("old", "", "") };
-        assert_eq!(next(&job, &item(1, 1), &progress(0), &off, NOW), failed("rotation-off"));
-    }
-
-    #[test]
-    fn a_roll_back_moves_only_what_the_run_moved_and_only_to_what_works() {
-        let (job, one, rotated) = (job(Mode::RollBack), item(1, 1), seen(&t(1), "", "old"));
-        let with = |said| Progress { said, ..progress(0) };
-        assert_eq!(next(&job, &one, &with(None), &rotated, NOW), Next::Diagnose(Some("old".to_owned())));
-        let promote = Next::Promote { to: "old".to_owned(), from: t(1) };
-        assert_eq!(next(&job, &one, &with(said(0, "healthy", "works")), &rotated, NOW), promote);
-        let kept = end(Outcome::Kept, "previous-refused");
-        assert_eq!(next(&job, &one, &with(said(0, "healthy", "rejected")), &rotated, NOW), kept);
-        assert_eq!(next(&job, &one, &with(said(0, "unclear", "unreachable")), &rotated, NOW), Next::Wait);
-        assert_eq!(next(&job, &one, &with(None), &seen("x", "", "y"), NOW), end(Outcome::Kept, "not-of-this-run"));
-        assert_eq!(next(&job, &one, &with(None), &seen("old", "", &t(1)), NOW), end(Outcome::Already, ""));
-    }
-}
+mod tests;

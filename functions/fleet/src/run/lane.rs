@@ -1,11 +1,16 @@
 //! Carries out a lane: the secrets that rotate one after another. Each invocation takes the lane a bit further and gives it back; the
 //! state machine invokes `diagnose` and waits in between.
 
-use super::item::{Job, Next, Outcome, Progress, Said, next, replaced, rounds_done};
+use super::answer::hear;
+use super::item::{Next, next, pause, replaced, rounds_done};
+use super::progress::{Awaits, Job, Outcome, Progress, Said, Seen, Sessions};
+use super::token::token;
 use crate::plan::lanes::Item;
-use crate::service::Aws;
+use crate::plan::order::Mode;
+use crate::service::{Aws, Flag};
 use rotation::clock::{Deadline, since_epoch};
 use rotation::error::{Class, Error, Result};
+use rotation::lambda::{Invocation, record};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use std::time::Duration;
@@ -15,6 +20,8 @@ use std::time::Duration;
 const LOOKS: Duration = Duration::from_secs(20);
 /// The pause between two looks. DescribeSecret may be called 10,000 times a second.
 const PAUSE: Duration = Duration::from_millis(400);
+/// So many versions under an old key are named. A state has 256 KiB for a hundred secrets.
+const OLD_KEYS: usize = 3;
 /// How long the state machine waits before the next look.
 const LATER: u64 = 5;
 
@@ -28,7 +35,7 @@ pub enum Doing {
     /// Waits for `seconds` first.
     Wait,
     /// Invokes the function of the secret first, with `ask.payload`.
-    Diagnose,
+    Ask,
     /// Ends the lane.
     End,
 }
@@ -39,7 +46,8 @@ pub enum Doing {
 pub struct Lane {
     /// What all secrets have in common.
     pub job: Job,
-    /// The secrets that are not done. The first one is under way.
+    /// The secrets that are not done. The first one is under way, unless the lane has ended: then a window has closed, or somebody stops the
+    /// run, and they have their turn later.
     pub todo: Vec<Item>,
     /// How far the first one is.
     #[serde(default)]
@@ -81,9 +89,23 @@ pub struct Done {
     /// From the run's beginning to the first refusal of the leaked credential that was seen, in milliseconds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub dead_after: Option<u64>,
-    /// Versions that stay under an old KMS key.
+    /// Sessions of the leaked credential's user that were ended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sessions: Option<u64>,
+    /// Some of the versions that stay under an old KMS key. The log has them all.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub old_key: Vec<String>,
+    /// How many versions stay there.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub old_keys: usize,
+    /// The version that had leaked: what was current when the run came.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub leaked: Option<String>,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+fn is_zero(number: &usize) -> bool {
+    *number == 0
 }
 
 fn now() -> u64 {
@@ -91,11 +113,21 @@ fn now() -> u64 {
 }
 
 /// Takes a lane further.
-pub async fn work(aws: &Aws, mut lane: Lane, deadline: Deadline) -> Lane {
-    let until = deadline.less(Duration::from_secs(2)).within(LOOKS);
+pub async fn work(aws: &Aws, mut lane: Lane, invocation: &Invocation) -> Lane {
+    let until = invocation.deadline.less(Duration::from_secs(2)).within(LOOKS);
     (lane.seconds, lane.ask) = (0, Value::Null);
-    hear(&mut lane);
+    let answer = std::mem::take(&mut lane.answer);
+    if let (Some(progress), false) = (&mut lane.progress, answer.is_null()) {
+        hear(progress, &answer, now());
+    }
+    // A run of days is stopped between two secrets, not only between two parts. A flag that cannot be read is the matter of the next part.
+    let name = lane.job.run.rsplit('/').next().unwrap_or_default();
+    let stopped = aws.flag(name, until).await.is_ok_and(|flag| flag == Flag::Stop);
     loop {
+        if lane.progress.is_none() && (stopped || lane.job.closes.is_some_and(|closes| now() >= closes)) {
+            lane.doing = Doing::End;
+            return lane;
+        }
         let failed = lane.done.iter().filter(|done| done.outcome == Outcome::Failed).count();
         if failed >= lane.job.stops_at {
             let skipped =
@@ -106,14 +138,14 @@ pub async fn work(aws: &Aws, mut lane: Lane, deadline: Deadline) -> Lane {
             lane.doing = Doing::End;
             return lane;
         };
-        match take(aws, &mut lane, &item, until).await {
+        match take(aws, &mut lane, &item, invocation, until).await {
             Taken::Ended(done) => {
                 lane.done.push(done);
                 lane.todo.remove(0);
                 lane.progress = None;
             }
             Taken::Ask(payload) => {
-                lane.doing = Doing::Diagnose;
+                lane.doing = Doing::Ask;
                 lane.ask = json!({"function": item.function, "payload": payload});
                 return lane;
             }
@@ -130,21 +162,6 @@ pub async fn work(aws: &Aws, mut lane: Lane, deadline: Deadline) -> Lane {
     }
 }
 
-/// Takes the answer of `diagnose` into the progress.
-fn hear(lane: &mut Lane) {
-    let answer = std::mem::take(&mut lane.answer);
-    let (Some(progress), false) = (&mut lane.progress, answer.is_null()) else { return };
-    let Some(said) = &mut progress.said else { return };
-    let text = |value: Option<&Value>| value.and_then(Value::as_str).unwrap_or_default().to_owned();
-    said.at = now();
-    said.finding = text(answer.get("finding"));
-    // `replaced` is the version that was asked for; in a roll back it is AWSPREVIOUS.
-    let asked = progress.replaced.as_deref();
-    let versions = answer.get("versions").and_then(Value::as_array);
-    let tried = versions.into_iter().flatten().find(|one| one.get("version").and_then(Value::as_str) == asked);
-    said.credential = text(tried.and_then(|one| one.get("credential")));
-}
-
 /// What came of one step.
 enum Taken {
     Ended(Done),
@@ -153,72 +170,141 @@ enum Taken {
     More,
 }
 
-async fn take(aws: &Aws, lane: &mut Lane, item: &Item, until: Deadline) -> Taken {
+async fn take(aws: &Aws, lane: &mut Lane, item: &Item, invocation: &Invocation, until: Deadline) -> Taken {
     let job = &lane.job;
     let begins = job.part_began + item.after;
     if lane.progress.is_none() && begins > now() {
         return Taken::Later(Duration::from_millis(begins - now()));
     }
     let progress = lane.progress.get_or_insert_with(|| Progress { began: now(), since: now(), ..Progress::default() });
-    match step(aws, job, item, progress, until).await {
+    match step(aws, job, item, progress, (invocation, until)).await {
         Ok(taken) => taken,
         Err(error) if error.class() == Class::Retryable && now().saturating_sub(progress.since) <= job.patience => {
-            Taken::Later(PAUSE)
+            progress.repeats += 1;
+            Taken::Later(PAUSE.max(Duration::from_millis(pause(progress.repeats) / 2)))
         }
         Err(error) => Taken::Ended(Done::of(item, Outcome::Failed, error.code().as_str()).since(progress)),
     }
 }
 
-async fn step(aws: &Aws, job: &Job, item: &Item, progress: &mut Progress, until: Deadline) -> Result<Taken, Error> {
+/// Notes what the secret had before the run came, at the first look.
+fn note_before(job: &Job, item: &Item, progress: &mut Progress, seen: &Seen, rounds: u32) {
+    if progress.replaced.is_some() {
+        return;
+    }
+    match job.mode {
+        Mode::RollBack => progress.replaced.clone_from(&seen.previous),
+        _ => progress.replaced = replaced(&job.run, item, seen),
+    }
+    if rounds == 0 {
+        progress.before = seen.previous.clone().filter(|before| seen.current.as_ref() != Some(before));
+    }
+}
+
+async fn step(
+    aws: &Aws,
+    job: &Job,
+    item: &Item,
+    progress: &mut Progress,
+    (invocation, until): (&Invocation, Deadline),
+) -> Result<Taken, Error> {
     let seen = aws.labels(&item.secret, until).await?;
     let rounds = rounds_done(&job.run, item, &seen).0;
-    if progress.replaced.is_none() {
-        progress.replaced = match job.mode {
-            crate::plan::order::Mode::RollBack => seen.previous.clone(),
-            _ => replaced(&job.run, item, &seen),
-        };
-    }
+    note_before(job, item, progress, &seen, rounds);
     match next(job, item, progress, &seen, now()) {
         Next::Rotate(token) => {
             // The labels do not show it. It had them once, and lost them to later rotations, or somebody has given it up. RotateSecret
             // must not bring an old credential back.
-            if aws.has_version(&item.secret, &token, until).await? {
+            if aws.created(&item.secret, until).await?.contains_key(&token) {
+                // The labels may be older than the list: the answer to an earlier RotateSecret may have been lost.
+                if aws.labels(&item.secret, until).await?.carries(&token) {
+                    return Ok(Taken::More);
+                }
                 let ended = Done::of(item, Outcome::Failed, "version-without-label").since(progress);
                 return Ok(Taken::Ended(Done { rounds, ..ended }));
             }
             if aws.rotate(&item.secret, &token, until).await? {
-                (progress.asked, progress.since) = (rounds + 1, now());
+                (progress.asked, progress.since, progress.repeats) = (rounds + 1, now(), 0);
+                return Ok(Taken::Later(PAUSE));
             }
-            Ok(Taken::Later(PAUSE))
+            progress.repeats += 1;
+            Ok(Taken::Later(Duration::from_millis(pause(progress.repeats))))
         }
         Next::Nudge => {
-            aws.rotate(&item.secret, &crate::run::token::token(&job.run, &item.secret, rounds + 1), until).await?;
+            aws.rotate(&item.secret, &token(&job.run, &item.secret, rounds + 1), until).await?;
             progress.nudged = true;
             Ok(Taken::Later(PAUSE))
         }
         Next::Wait => Ok(Taken::Later(PAUSE)),
+        Next::Compare => {
+            let created = aws.created(&item.secret, until).await?;
+            let own = seen.previous.as_ref().and_then(|own| created.get(own));
+            let current = seen.current.as_ref().and_then(|current| created.get(current));
+            // What the list does not tell counts as moved: a person looks at it.
+            progress.moved_back = Some(current.zip(own).is_none_or(|(current, own)| current < own));
+            Ok(Taken::More)
+        }
         Next::Diagnose(version) => {
-            progress.said = Some(Said { round: rounds, at: now(), labels: seen.labels(), ..Said::default() });
+            let same = |said: &Said| said.round == rounds && said.version == version;
+            progress.repeats = if progress.said.as_ref().is_some_and(same) { progress.repeats + 1 } else { 0 };
+            let (at, labels) = (now(), seen.labels());
+            let said = Said { round: rounds, at, labels, version: version.clone(), ..Said::default() };
+            (progress.said, progress.awaits) = (Some(said), Some(Awaits::Diagnosis));
             let mut payload = json!({"Step": "diagnose", "SecretId": item.secret});
             if let (Some(version), Some(payload)) = (version, payload.as_object_mut()) {
                 payload.insert("VersionId".to_owned(), version.into());
             }
             Ok(Taken::Ask(payload))
         }
+        Next::Retire(version) => {
+            (progress.retired, progress.awaits) = (rounds, Some(Awaits::Retirement));
+            progress.not_early.clear();
+            Ok(Taken::Ask(json!({"Step": "retire", "SecretId": item.secret, "VersionId": version})))
+        }
+        Next::EndSessions(version) => {
+            let asked = progress.sessions.as_ref().map_or(0, |sessions| sessions.asked) + 1;
+            progress.sessions = Some(Sessions { asked, at: now(), ..progress.sessions.take().unwrap_or_default() });
+            progress.awaits = Some(Awaits::Sessions);
+            Ok(Taken::Ask(json!({"Step": "endSessions", "SecretId": item.secret, "VersionId": version})))
+        }
         Next::Promote { to, from } => {
             progress.moved = aws.promote(&item.secret, &to, &from, until).await?;
-            Ok(if progress.moved { Taken::More } else { Taken::Later(PAUSE) })
+            if progress.moved {
+                return Ok(Taken::More);
+            }
+            progress.repeats += 1;
+            Ok(Taken::Later(Duration::from_millis(pause(progress.repeats))))
         }
         Next::Rekey => {
-            let old_key = aws.rekey(&item.secret, &job.kms_key, until).await?;
-            Ok(Taken::Ended(Done { old_key, ..Done::of(item, Outcome::Rekeyed, "").since(progress) }))
+            if seen.key.as_deref() != Some(job.kms_key.as_str()) {
+                aws.rekey(&item.secret, &job.kms_key, until).await?;
+                progress.asked = 1;
+            }
+            let old = aws.under_another_key(&item.secret, &job.kms_key, until).await?;
+            // Here are all of them; the state has room for a few.
+            record(
+                "fleet",
+                invocation,
+                &json!({"event": "rekeyed", "secret": item.secret, "versionsUnderAnOldKey": old}),
+            );
+            (progress.old_keys, progress.moved) = (old.len(), true);
+            progress.old_key = old.into_iter().take(OLD_KEYS).collect();
+            Ok(Taken::More)
         }
         Next::End { outcome, reason } => {
-            let died = progress.said.as_ref().filter(|said| said.credential == "rejected");
-            let dead_after = died
-                .filter(|_| job.mode == crate::plan::order::Mode::Emergency)
-                .map(|said| said.at.saturating_sub(job.run_began));
-            Ok(Taken::Ended(Done { rounds, dead_after, ..Done::of(item, outcome, &reason).since(progress) }))
+            let leaked = progress.replaced.clone().filter(|_| job.mode == Mode::Emergency);
+            let died = progress.dead.iter().rfind(|dead| Some(&dead.version) == leaked.as_ref());
+            let dead_after = died.filter(|dead| dead.round == rounds).map(|dead| dead.at.saturating_sub(job.run_began));
+            let sessions = progress.sessions.as_ref().and_then(|sessions| sessions.ended);
+            // A person should know why the end took longer than it could have.
+            let reason = if reason.is_empty() && !progress.not_early.is_empty() {
+                format!("not-ended-early: {}", progress.not_early)
+            } else {
+                reason
+            };
+            let (old_key, old_keys) = (std::mem::take(&mut progress.old_key), progress.old_keys);
+            let done = Done::of(item, outcome, &reason).since(progress);
+            Ok(Taken::Ended(Done { rounds, dead_after, sessions, leaked, old_key, old_keys, ..done }))
         }
     }
 }
@@ -226,14 +312,22 @@ async fn step(aws: &Aws, job: &Job, item: &Item, progress: &mut Progress, until:
 impl Done {
     /// What became of an item.
     pub fn of(item: &Item, outcome: Outcome, reason: &str) -> Self {
+        Self::named(&item.secret, outcome, reason)
+    }
+
+    /// What became of what has this name or ARN.
+    pub fn named(secret: &str, outcome: Outcome, reason: &str) -> Self {
         Self {
-            secret: item.secret.clone(),
+            secret: secret.to_owned(),
             outcome,
             reason: reason.to_owned(),
             rounds: 0,
             took: 0,
             dead_after: None,
+            sessions: None,
             old_key: Vec::new(),
+            old_keys: 0,
+            leaked: None,
         }
     }
 

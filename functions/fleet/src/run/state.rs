@@ -1,19 +1,25 @@
 //! A run between two invocations: which wave, which part of it, what was done, and whether it stops. Pure.
 
-use super::item::{Job, Outcome};
 use super::lane::{Done, Lane};
+use super::progress::{Job, Outcome};
+use crate::plan::lanes::{self, Item};
 use crate::plan::member::Member;
 use crate::plan::order::{Mode, Order};
-use crate::plan::{lanes, place};
+use crate::plan::place;
 use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
-use std::collections::BTreeMap;
+use serde_json::Value;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// How many secrets a part has at most. A part is one Map of the state machine, and its results pass through one state of 256 KiB.
 pub const PART: usize = 100;
-/// How many failures, and how many secrets with the time of their credential's death, a report names. The rest is counted; the log has
-/// them all.
-const NAMED: usize = 400;
+/// How many bytes the ARNs of a part have at most. They are in the state, and once more in the results.
+const PART_BYTES: usize = 36_000;
+/// How many bytes the lists of a report take. The rest is counted; the log has them all.
+const NAMED_BYTES: usize = 40_000;
+/// So many secrets are remembered by their places, so that none gets lost that leaves the selection during the run.
+const MOST_FROZEN: usize = 500;
+/// The length of a place.
+const PLACE: usize = 16;
 
 /// What the state machine does next.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -42,6 +48,10 @@ pub struct State {
     pub began: u64,
     /// How many secrets were selected.
     pub count: usize,
+    /// The places of the secrets that were selected, one after another; empty if there are too many.
+    pub frozen: String,
+    /// Secrets whose value could not be read, so that nobody knows whether they meet the criteria.
+    pub unread: usize,
     /// The sizes of the waves.
     pub waves: Vec<usize>,
     /// The wave that is under way, from 0.
@@ -52,14 +62,20 @@ pub struct State {
     pub cursor: String,
     /// The pause before this wave is over.
     pub paused: bool,
+    /// Lanes that ended before all their secrets had a turn.
+    #[serde(default)]
+    pub again: Vec<Vec<Item>>,
     /// How many ended how.
     pub tally: BTreeMap<Outcome, usize>,
     /// Failures.
     pub failures: Vec<Done>,
-    /// When leaked credentials died.
+    /// What became of leaked credentials, without the failures.
     pub deaths: Vec<Done>,
     /// Secrets with versions under an old key.
     pub old_key: Vec<Done>,
+    /// How many bytes these lists take.
+    #[serde(default)]
+    pub named: usize,
     /// The longest time from the beginning to a credential's death.
     pub longest: u64,
     /// What comes next.
@@ -77,12 +93,30 @@ pub struct State {
     pub outcome: String,
 }
 
+/// What was selected when the run began.
+#[derive(Debug, Default)]
+pub struct Selected {
+    /// The secrets.
+    pub members: Vec<Member>,
+    /// Entries of the order that stand for no secret.
+    pub missing: Vec<String>,
+    /// Entries of `except` that stand for no secret.
+    pub excepted_nobody: Vec<String>,
+    /// Secrets whose value could not be read.
+    pub unread: usize,
+}
+
 impl State {
     /// A run that has not done anything.
-    pub fn new(order: Order, execution: Value, members: &[Member], now: u64) -> Self {
-        Self {
+    pub fn new(order: Order, execution: Value, selected: &Selected, now: u64) -> Self {
+        let members = &selected.members;
+        let places = members.iter().map(|member| place(&order.name, &member.arn));
+        let frozen = if members.len() > MOST_FROZEN { String::new() } else { places.collect() };
+        let mut state = Self {
             waves: order.waves(members.len()),
-            count: members.len(),
+            count: members.len() + selected.missing.len(),
+            frozen,
+            unread: selected.unread,
             order,
             execution,
             began: now,
@@ -90,10 +124,12 @@ impl State {
             taken: 0,
             cursor: String::new(),
             paused: true,
+            again: Vec::new(),
             tally: BTreeMap::new(),
             failures: Vec::new(),
             deaths: Vec::new(),
             old_key: Vec::new(),
+            named: 0,
             longest: 0,
             doing: Doing::Next,
             seconds: 0,
@@ -101,42 +137,63 @@ impl State {
             concurrency: 0,
             results: Vec::new(),
             outcome: String::new(),
+        };
+        for entry in &selected.missing {
+            state.account(&Done::named(entry, Outcome::Failed, "not-selected"));
         }
+        state
     }
 
-    /// Takes what the lanes became into the account, and returns it. A lane that the state machine lost counts as failed.
+    /// Takes what the lanes became into the account, and returns it.
+    ///
+    /// **Invariant:** whoever loses a lane loses one secret at most. The others have their turn in another lane. Otherwise a secret whose
+    /// function answers something that nobody can read would keep others from being rotated. Test: `a_lost_lane_costs_one_secret`.
     pub fn fold(&mut self) -> Vec<Done> {
         let (results, lanes) = (std::mem::take(&mut self.results), std::mem::take(&mut self.lanes));
         let mut ended = Vec::new();
         for result in results {
+            let lost = result.get("lost").is_some();
             let Ok(lane) = Lane::deserialize(result) else { continue };
             ended.extend(lane.done);
-            ended.extend(lane.todo.iter().map(|item| Done::of(item, Outcome::Failed, "lane-lost")));
+            let mut todo = lane.todo;
+            if lost && !todo.is_empty() {
+                ended.push(Done::of(&todo.remove(0), Outcome::Failed, "lane-lost"));
+            }
+            if !todo.is_empty() {
+                self.again.push(todo);
+            }
         }
-        let known: std::collections::BTreeSet<_> = ended.iter().map(|done| done.secret.clone()).collect();
-        let all = lanes.iter().flat_map(|lane| &lane.todo);
-        let lost =
-            all.filter(|item| !known.contains(&item.secret)).map(|item| Done::of(item, Outcome::Failed, "lane-lost"));
-        ended.extend(lost.collect::<Vec<_>>());
+        let known: BTreeSet<_> = ended.iter().map(|done| done.secret.clone()).collect();
+        let held: BTreeSet<_> = self.again.iter().flatten().map(|item| item.secret.clone()).collect();
+        for lane in lanes {
+            let mut items = lane.todo;
+            items.retain(|item| !known.contains(&item.secret) && !held.contains(&item.secret));
+            // Nothing is left of the lane but what it began with. Its secrets go on one by one, to find the one that was the cause.
+            match items.as_slice() {
+                [alone] => ended.push(Done::of(alone, Outcome::Failed, "lane-lost")),
+                _ => self.again.extend(items.into_iter().map(|item| vec![item])),
+            }
+        }
         for done in &ended {
-            *self.tally.entry(done.outcome).or_default() += 1;
-            self.longest = self.longest.max(done.dead_after.unwrap_or_default());
-            let named = |list: &mut Vec<Done>| {
-                if list.len() < NAMED {
-                    list.push(done.clone());
-                }
-            };
-            if done.outcome == Outcome::Failed {
-                named(&mut self.failures);
-            }
-            if self.order.mode == Mode::Emergency {
-                named(&mut self.deaths);
-            }
-            if !done.old_key.is_empty() {
-                named(&mut self.old_key);
-            }
+            self.account(done);
         }
         ended
+    }
+
+    fn account(&mut self, done: &Done) {
+        *self.tally.entry(done.outcome).or_default() += 1;
+        self.longest = self.longest.max(done.dead_after.unwrap_or_default());
+        let list = match done.outcome {
+            Outcome::Failed => &mut self.failures,
+            _ if self.order.mode == Mode::Emergency => &mut self.deaths,
+            _ if done.old_keys > 0 => &mut self.old_key,
+            _ => return,
+        };
+        let size = serde_json::to_string(done).map_or(0, |text| text.len() + 1);
+        if self.named + size <= NAMED_BYTES {
+            self.named += size;
+            list.push(done.clone());
+        }
     }
 
     /// How many ended so.
@@ -144,33 +201,49 @@ impl State {
         self.tally.get(&outcome).copied().unwrap_or_default()
     }
 
-    /// The gate: whether the run may go on, and if not, why. The state machine then writes the report.
-    pub fn gate(&mut self, stopped: bool) {
+    /// How many have had their turn.
+    pub fn reached(&self) -> usize {
+        self.tally.values().sum()
+    }
+
+    /// The gate: whether the run may go on, and if not, why. `stopped` is `None` if the flag could not be read: then nobody could stop
+    /// the run any more. The state machine then writes the report.
+    pub fn gate(&mut self, stopped: Option<bool>) {
         let failures = self.count(Outcome::Failed);
         if failures >= self.order.stops_at(self.count) {
             self.finish("stopped-by-failures");
-        } else if stopped {
+        } else if stopped == Some(true) {
             self.finish("stopped-by-flag");
+        } else if stopped.is_none() && self.order.mode != Mode::Emergency {
+            self.finish("stop-flag-unreadable");
         }
     }
 
-    /// Ends the run.
-    pub fn finish(&mut self, outcome: &str) {
+    fn finish(&mut self, outcome: &str) {
         (self.doing, self.outcome) = (Doing::Report, outcome.to_owned());
     }
 
-    /// How many secrets the next part has; none if the state machine waits first, or the run is over.
+    /// Everybody who is there has had a turn.
+    ///
+    /// **Invariant:** a run that left a secret out is no success, and neither is an emergency with a failure. Otherwise a credential
+    /// lives on, and whoever looks at the execution sees that it succeeded. Test: `what_was_not_reached_is_no_success`.
+    fn end(&mut self) {
+        let (all, failed) = (self.reached() >= self.count, self.count(Outcome::Failed) > 0);
+        self.finish(match self.order.mode {
+            _ if !all => "not-all-reached",
+            Mode::Emergency if failed || self.unread > 0 => "finished-with-failures",
+            _ => "finished",
+        });
+    }
+
+    /// How many secrets the next part has; none if the state machine waits first, works on what was left, or the run is over.
     pub fn part(&mut self, now: u64) -> Option<usize> {
         if !self.outcome.is_empty() {
             return None;
         }
         let size = |wave: usize| self.waves.get(wave).copied().unwrap_or_default();
-        if self.taken >= size(self.wave) {
-            (self.wave, self.taken, self.paused) = (self.wave + 1, 0, false);
-        }
-        if self.wave >= self.waves.len() {
-            self.finish("finished");
-            return None;
+        if self.again.is_empty() && self.taken >= size(self.wave) && self.wave < self.waves.len() {
+            (self.wave, self.taken, self.paused) = (self.wave + 1, 0, self.wave + 1 >= self.waves.len());
         }
         let pause = if self.paused { 0 } else { self.order.waves.pause_seconds };
         self.paused = true;
@@ -180,7 +253,12 @@ impl State {
             (self.doing, self.seconds) = (Doing::Wait, wait);
             return None;
         }
-        Some(PART.min(self.waves.get(self.wave).copied().unwrap_or_default() - self.taken))
+        if !self.again.is_empty() {
+            self.work_again(now);
+            return None;
+        }
+        // Whoever came into the selection since has a turn after the last wave.
+        Some(self.waves.get(self.wave).map_or(PART, |size| PART.min(size - self.taken)))
     }
 
     /// The secrets of the next part: the first ones after the cursor. Secrets that a run has changed may not be selected any more, and
@@ -191,30 +269,71 @@ impl State {
         placed.retain(|(place, _)| *place > self.cursor);
         placed.sort_by(|one, other| one.0.cmp(&other.0));
         placed.truncate(size);
-        placed.into_iter().map(|(_, member)| member).collect()
+        let mut bytes = 0;
+        let fits = |(_, member): &(String, Member)| {
+            bytes += member.arn.len() + member.function.len();
+            bytes <= PART_BYTES
+        };
+        placed.into_iter().take_while(fits).map(|(_, member)| member).collect()
+    }
+
+    /// Whether a secret belongs to the run. `meets` says whether it meets the order's criteria now.
+    pub fn has(&self, member: &Member, meets: impl Fn(&Member) -> bool) -> bool {
+        if self.frozen.is_empty() {
+            return meets(member);
+        }
+        let place = place(&self.order.name, &member.arn);
+        self.frozen.as_bytes().chunks(PLACE).any(|known| known == place.as_bytes())
+    }
+
+    /// Whether the criteria decide who belongs to the run, and not a list.
+    pub fn selects_anew(&self) -> bool {
+        self.frozen.is_empty()
     }
 
     /// Plans the next part.
     pub fn plan(&mut self, members: &[Member], now: u64) {
         let Some(last) = members.last() else {
-            // They were deleted, or left the selection.
-            self.finish("finished");
+            self.end();
             return;
         };
         self.cursor = place(&self.order.name, &last.arn);
         self.taken += members.len();
-        let stops_at = self.order.stops_at(self.count).saturating_sub(self.count(Outcome::Failed)).max(1);
+        self.count = self.count.max(self.reached() + members.len());
+        self.work(lanes::lanes(&self.order, members), now);
+    }
+
+    fn work_again(&mut self, now: u64) {
+        let (mut lanes, mut items) = (Vec::new(), 0);
+        while let Some(mut lane) = self.again.pop() {
+            items += lane.len();
+            if items > PART && !lanes.is_empty() {
+                self.again.push(lane);
+                break;
+            }
+            for item in &mut lane {
+                item.after = 0;
+            }
+            lanes.push(lane);
+        }
+        self.work(lanes, now);
+    }
+
+    fn work(&mut self, lanes: Vec<Vec<Item>>, now: u64) {
+        let closes = self.order.window.as_ref().filter(|_| self.order.mode != Mode::Emergency);
         let job = Job {
-            run: self.order.name.clone(),
+            run: self.order.key(),
             mode: self.order.mode,
             of: self.order.of.clone(),
             kms_key: self.order.kms_key.clone(),
+            end_early: self.order.end_early,
+            end_sessions: self.order.end_sessions,
+            closes: closes.and_then(|window| window.closes(now / 1_000)).map(|closes| closes * 1_000),
             patience: self.order.patience_seconds * 1_000,
             run_began: self.began,
             part_began: now,
-            stops_at,
+            stops_at: self.order.stops_at(self.count).saturating_sub(self.count(Outcome::Failed)).max(1),
         };
-        let lanes = lanes::lanes(&self.order, members);
         self.concurrency = lanes.len().min(self.order.pace.hosts.saturating_mul(self.order.pace.per_host)).max(1);
         let lane = |todo| Lane {
             job: job.clone(),
@@ -228,193 +347,7 @@ impl State {
         };
         (self.lanes, self.doing) = (lanes.into_iter().map(lane).collect(), Doing::Work);
     }
-
-    /// The report.
-    pub fn report(&self, now: u64) -> Value {
-        let order = &self.order;
-        let moved = self.count(Outcome::RolledBack);
-        json!({
-            "run": order.name,
-            "mode": order.mode.as_str(),
-            "outcome": self.outcome,
-            "why": order.why,
-            "askedBy": order.asked_by,
-            "execution": self.execution,
-            "secrets": self.count,
-            "wave": (self.wave + 1).min(self.waves.len()),
-            "waves": self.waves,
-            "seconds": now.saturating_sub(self.began) / 1_000,
-            "tally": self.tally,
-            "notReached": self.count.saturating_sub(self.tally.values().sum()),
-            "failures": self.failures,
-            "leaked": self.deaths,
-            "slowestDeathMilliseconds": (order.mode == Mode::Emergency).then_some(self.longest),
-            "rolledBackPercent": (order.mode == Mode::RollBack).then(|| (moved * 100).checked_div(self.count).unwrap_or_default()),
-            "versionsUnderAnOldKey": self.old_key,
-            "next": self.advice(),
-        })
-    }
-
-    fn advice(&self) -> &'static str {
-        match self.outcome.as_str() {
-            "finished" if self.failures.is_empty() => "Nothing.",
-            "finished" => "Look at the failures: docs/runbooks/rotation-failed.md.",
-            "stopped-by-flag" => {
-                "Take the flag away, and start an execution with the same order and the same name to go on."
-            }
-            _ => {
-                "Look at the failures, and correct their cause. Then start an execution with the same order and the same name: what is \
-                 done is not done twice. Or undo the run: mode roll-back."
-            }
-        }
-    }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::plan::lanes::Item;
-
-    fn order(more: &Value) -> Order {
-        let mut order = json!({"select": {"names": ["*"]}, "run": true, "why": "test", "waves": {"pauseSeconds": 0}});
-        for (key, value) in more.as_object().unwrap() {
-            order[key] = value.clone();
-        }
-        Order::read(&order, "run").unwrap()
-    }
-
-    fn members(count: usize) -> Vec<Member> {
-        (0..count).map(|number| Member { arn: format!("arn{number}"), ..Member::default() }).collect()
-    }
-
-    /// Runs to the end, with a failure wherever `fails` says so. Returns the secrets in their order.
-    fn run(state: &mut State, all: &[Member], mut fails: impl FnMut(&Item) -> bool) -> Vec<String> {
-        let mut turns = Vec::new();
-        for _ in 0..1_000 {
-            state.fold();
-            state.gate(false);
-            if let Some(size) = state.part(0) {
-                let part = state.after_cursor(all.to_vec(), size);
-                state.plan(&part, 0);
-            }
-            if state.doing == Doing::Report {
-                return turns;
-            }
-            if state.doing == Doing::Wait {
-                continue;
-            }
-            let lanes = state.lanes.clone().into_iter().map(|mut lane| {
-                for item in std::mem::take(&mut lane.todo) {
-                    let outcome = if fails(&item) { Outcome::Failed } else { Outcome::Rotated };
-                    turns.push(item.secret.clone());
-                    lane.done.push(Done::of(&item, outcome, ""));
-                }
-                serde_json::to_value(lane).unwrap()
-            });
-            state.results = lanes.collect();
-        }
-        panic!("it does not end");
-    }
-
-    #[test]
-    fn every_secret_has_one_turn() {
-        for count in [0, 1, 7, 200, 1_000] {
-            let all = members(count);
-            let mut state = State::new(order(&json!({})), Value::Null, &all, 0);
-            let mut turns = run(&mut state, &all, |_| false);
-            assert_eq!((state.outcome.as_str(), turns.len()), ("finished", count));
-            turns.sort();
-            turns.dedup();
-            assert_eq!(turns.len(), count, "nobody twice");
-            assert_eq!(state.report(0)["notReached"], 0);
-        }
-    }
-
-    #[test]
-    fn the_run_stops_after_the_wave_in_which_too_many_fail() {
-        let all = members(200);
-        let mut state = State::new(order(&json!({"tolerate": 1})), Value::Null, &all, 0);
-        let mut seen = 0;
-        let turns = run(&mut state, &all, |_| {
-            seen += 1;
-            (15..=16).contains(&seen)
-        });
-        // The failures are in the second wave, which is one part.
-        assert_eq!((state.outcome.as_str(), turns.len()), ("stopped-by-failures", 50));
-        let report = state.report(0);
-        assert_eq!(
-            (&report["tally"]["failed"], &report["tally"]["rotated"], &report["notReached"]),
-            (&json!(2), &json!(48), &json!(150))
-        );
-        assert_eq!(report["failures"].as_array().unwrap().len(), 2);
-    }
-
-    #[test]
-    fn a_tolerated_failure_and_an_emergency_go_on() {
-        let all = members(50);
-        let mut tolerant = State::new(order(&json!({"tolerate": "2%"})), Value::Null, &all, 0);
-        assert_eq!(run(&mut tolerant, &all, |item| item.secret == "arn7").len(), 50);
-        let mut urgent = State::new(order(&json!({"mode": "emergency"})), Value::Null, &all, 0);
-        assert_eq!(run(&mut urgent, &all, |_| true).len(), 50);
-        assert_eq!(urgent.report(0)["leaked"].as_array().unwrap().len(), 50, "each secret is reported");
-    }
-
-    #[test]
-    fn a_lost_lane_counts_as_failed() {
-        let all = members(3);
-        let mut state = State::new(order(&json!({"waves": {"canary": 3, "pauseSeconds": 0}})), Value::Null, &all, 0);
-        let size = state.part(0).unwrap();
-        state.plan(&all[..size], 0);
-        state.results = vec![json!({"Error": "Lambda.Unknown"})];
-        assert_eq!(state.fold().len(), 3);
-        assert_eq!(state.count(Outcome::Failed), 3);
-    }
-
-    #[test]
-    fn a_flag_and_a_window_hold_the_run() {
-        let all = members(10);
-        let mut state = State::new(order(&json!({"window": {"fromHour": 2, "hours": 1}})), Value::Null, &all, 0);
-        assert_eq!(state.part(0), None);
-        assert_eq!((state.doing, state.seconds), (Doing::Wait, 7_200));
-        assert_eq!(state.part(7_200_000), Some(1));
-        state.gate(true);
-        assert_eq!((state.doing, state.outcome.as_str()), (Doing::Report, "stopped-by-flag"));
-    }
-
-    /// A pause between waves is one.
-    #[test]
-    fn waves_are_apart() {
-        let mut state =
-            State::new(order(&json!({"waves": {"canary": 1, "pauseSeconds": 60}})), Value::Null, &members(5), 0);
-        assert_eq!(state.part(0), Some(1), "none before the first wave");
-        state.taken = 1;
-        assert_eq!((state.part(0), state.seconds), (None, 60));
-        assert_eq!(state.part(60_000), Some(4));
-    }
-
-    /// 256 KiB hold the state of a run with a part under way and all that a report names.
-    #[test]
-    fn the_state_fits_into_step_functions() {
-        let arn = |number: usize| {
-            format!("arn:aws:secretsmanager:eu-central-1:123456789012:secret:shop/production/orders-{number:05}-AbCdEf")
-        };
-        let all: Vec<_> = (0..PART)
-            .map(|number| Member {
-                arn: arn(number),
-                function: "arn:aws:lambda:eu-central-1:123456789012:function:lockstep-postgres".to_owned(),
-                ..Member::default()
-            })
-            .collect();
-        let mut state = State::new(order(&json!({"mode": "emergency"})), Value::Null, &all, 0);
-        state.plan(&all, 0);
-        let item = |number| Item { secret: arn(number), ..state.lanes[0].todo[0].clone() };
-        let done =
-            |number| Done { dead_after: Some(100_000), took: 100_000, ..Done::of(&item(number), Outcome::Rotated, "") };
-        state.deaths = (0..NAMED).map(done).collect();
-        state.failures = (0..NAMED / 4)
-            .map(|number| Done::of(&item(number), Outcome::Failed, "stands-still: rotation-unfinished"))
-            .collect();
-        let bytes = serde_json::to_string(&state).unwrap().len();
-        assert!(bytes < 200 * 1_024, "{bytes}");
-    }
-}
+mod tests;

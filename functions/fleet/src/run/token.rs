@@ -1,6 +1,7 @@
 //! The ids of the versions that a run makes.
 //!
-//! **Invariant:** a token follows from the run's name, the secret and the round, and from nothing else. So a repeated item, a resumed
+//! **Invariant:** a token follows from the run's key, the secret and the round, and from nothing else. The key is the run's name, and says
+//! whether it is an emergency. So a repeated item, a resumed
 //! run and a second worker all ask for the same rotation, and Secrets Manager makes it once. Without it, a secret is rotated again
 //! after each crash, and a credential that consumers hold dies early. Test: `a_repeated_item_is_the_same_rotation`.
 

@@ -25,6 +25,9 @@ const WITHOUT_PASSWORD: u16 = 1698;
 /// CREATE, ALTER or DROP USER failed, for a reason that the number does not say.
 pub(crate) const CANNOT_USER: u16 = 1396;
 
+/// KILL names a session that has ended.
+pub(crate) const NO_SUCH_THREAD: u16 = 1094;
+
 /// The SQLSTATE of errors without one of their own, which are most of those that only MySQL or MariaDB has.
 const NO_STATE: &str = "HY000";
 
@@ -117,6 +120,8 @@ const TABLE: &[Meaning] = &[
     Meaning(1370, Unknown, Code::PrivilegeMissing),
     Meaning(1410, Unknown, Code::PrivilegeMissing),
     Meaning(1132, Unknown, Code::PrivilegeMissing),
+    // ER_KILL_DENIED_ERROR: the session is another user's.
+    Meaning(1095, Unknown, Code::PrivilegeMissing),
     // ER_CANNOT_USER, ER_PASSWORD_NO_MATCH, ER_USER_DOES_NOT_EXIST; ER_UNKNOWN_AUTHID and MariaDB's ER_INVALID_ROLE.
     Meaning(1396, Unknown, Code::RoleMissing),
     Meaning(1133, Unknown, Code::RoleMissing),

@@ -5,14 +5,12 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
+use super::DEFAULT_KEY;
 use super::request::required;
 use super::secret::Secret;
 use super::version::Version;
 use super::{State, Timestamp};
 use crate::secretsmanager::ServiceError;
-
-/// What ListSecretVersionIds shows for a version under the account's default key (recorded).
-const DEFAULT_KEY: &str = "DefaultEncryptionKey";
 
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
@@ -80,7 +78,7 @@ impl State {
 fn version_json(version: &Version, key: &str) -> Value {
     let mut entry = Map::new();
     entry.insert("CreatedDate".into(), version.created.to_json());
-    entry.insert("KmsKeyIds".into(), json!([key]));
+    entry.insert("KmsKeyIds".into(), json!([version.old_key.as_deref().unwrap_or(key)]));
     if let Some(date) = version.last_accessed {
         entry.insert("LastAccessedDate".into(), date.to_json());
     }

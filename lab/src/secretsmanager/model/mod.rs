@@ -22,6 +22,8 @@ pub(crate) use state::State;
 
 use rand::{Rng, RngExt};
 
+/// What ListSecretVersionIds shows for a version under the account's default key (recorded).
+pub(crate) const DEFAULT_KEY: &str = "DefaultEncryptionKey";
 /// The staging label of the version that clients read.
 pub(crate) const CURRENT: &str = "AWSCURRENT";
 /// The staging label of the version that was current before.

@@ -3,6 +3,7 @@
 use serde_json::{Map, Value, json};
 use std::sync::Arc;
 
+use super::DEFAULT_KEY;
 use super::name::{self, Place};
 use super::request::{self, Tag, check_length, check_version_id, required};
 use super::secret::Secret;
@@ -316,7 +317,8 @@ impl Secret {
         }
         if let Some(kms_key_id) = kms_key_id {
             check_length(&kms_key_id, "kmsKeyId", 0, 2048)?;
-            self.kms_key_id = Some(kms_key_id);
+            let before = self.kms_key_id.replace(kms_key_id);
+            self.versions.keep_key(before.as_deref().unwrap_or(DEFAULT_KEY));
         }
         Ok(())
     }

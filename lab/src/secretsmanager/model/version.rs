@@ -52,6 +52,8 @@ pub(crate) struct Version {
     pub(crate) stages: BTreeSet<String>,
     pub(crate) created: Timestamp,
     pub(crate) last_accessed: Option<Timestamp>,
+    /// The KMS key that it is under, if that is not the secret's any more.
+    pub(crate) old_key: Option<String>,
 }
 
 /// The versions of one secret, oldest first. A label is on one version at most. Copies share the versions that did not change.
@@ -126,6 +128,17 @@ impl Versions {
         Ok(())
     }
 
+    /// UpdateSecret with another KMS key: versions without one of AWS's labels stay under the one that they had.
+    pub(crate) fn keep_key(&mut self, key: &str) {
+        let stays =
+            |version: &Version| ![CURRENT, PENDING, PREVIOUS].iter().any(|label| version.stages.contains(*label));
+        for version in &mut self.0 {
+            if stays(version) && version.old_key.is_none() {
+                Arc::make_mut(version).old_key = Some(key.to_owned());
+            }
+        }
+    }
+
     /// Registers a version without a value under AWSPENDING, as RotateSecret does.
     pub(crate) fn register_pending(&mut self, id: &str, now: Timestamp) {
         if self.get(id).is_none() {
@@ -198,7 +211,7 @@ impl Versions {
 
     fn create(&mut self, id: &str, value: Option<SecretValue>, now: Timestamp) {
         let (id, stages) = (id.to_owned(), BTreeSet::new());
-        self.0.push(Arc::new(Version { id, value, stages, created: now, last_accessed: None }));
+        self.0.push(Arc::new(Version { id, value, stages, created: now, last_accessed: None, old_key: None }));
     }
 
     /// Puts `stage` on `id`, away from where it was. "Whenever you move AWSCURRENT, Secrets Manager automatically moves

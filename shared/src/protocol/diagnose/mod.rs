@@ -146,6 +146,10 @@ impl<S: SecretStore, T: Target> Rotation<S, T> {
             }
         }
         if let Some(id) = version.filter(|id| !findings.has_tried(id)) {
+            // Whoever asks takes a refusal for the end of the credential.
+            let context =
+                StepContext::new(self.store(), secret, &token, findings.description.clone(), &notes, deadline);
+            let context = context.with_refused(refused).with_certainty();
             let mut asked = VersionState::of(context.listed_version(id).await).if_ours();
             asked.credential = self.held(&context, &current, &asked, Probe::Older).await;
             findings.asked = Some((id.to_owned(), asked));

@@ -51,6 +51,7 @@ impl Stock {
         // Whoever runs the lab is its deployer.
         set("ALLOW_RECOVER", "true");
         set("ALLOW_ROTATE_NOW", "true");
+        set("ALLOW_RETIRE", "true");
         if kind == Kind::ApiKey {
             variables.extend(self.issuer.clone());
         } else {

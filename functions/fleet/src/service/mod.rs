@@ -1,19 +1,26 @@
 //! The calls to AWS. Each error has a code and facts, and never a text of the service.
 
+mod others;
+
 use crate::plan::member::{Facts, Member};
-use crate::run::item::Seen;
+use crate::run::progress::Seen;
 use rotation::aws::service::{Answer, CallError, Failure, Request, Service};
 use rotation::clock::Deadline;
 use rotation::environment::Environment;
 use rotation::error::{Code, Error, Fact, Result};
+use rotation::secret::SecretText;
 use serde_json::{Value, json};
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 const JSON: &str = "application/x-amz-json-1.1";
-/// Pages of ListSecrets. An account has 500,000 secrets at most, and a page up to 50 of them: with all their tags that is less than the
-/// 1 MB that an answer may have.
+/// Pages of ListSecrets. An account has 500,000 secrets at most, and a page up to 50 of them.
 const PAGE: u32 = 50;
-const MOST_PAGES: usize = 10_000;
+/// An answer may have 1 MB, which 50 secrets with 50 long tags each exceed, and these cannot.
+const SMALL_PAGE: u32 = 10;
+const MOST_PAGES: usize = 60_000;
+/// Pages of the versions of one secret, which has about 100 of them.
+const MOST_VERSION_PAGES: usize = 20;
 /// One call may be tried again for so long. The item that needs it is looked at again anyway.
 const PATIENCE: Duration = Duration::from_secs(12);
 
@@ -23,6 +30,7 @@ pub struct Aws {
     secrets: Service,
     parameters: Service,
     machines: Service,
+    keys: Service,
     stop: Option<String>,
 }
 
@@ -56,6 +64,8 @@ targets! {
     "UpdateSecret" => "secretsmanager.UpdateSecret",
     "UpdateSecretVersionStage" => "secretsmanager.UpdateSecretVersionStage",
     "GetParameter" => "AmazonSSM.GetParameter",
+    "DescribeKey" => "TrentService.DescribeKey",
+    "DescribeExecution" => "AWSStepFunctions.DescribeExecution",
     "StartExecution" => "AWSStepFunctions.StartExecution",
 }
 
@@ -65,7 +75,7 @@ struct Refused {
 }
 
 impl Aws {
-    /// Reads `SECRETS_MANAGER_ENDPOINT`, `SSM_ENDPOINT`, `STEP_FUNCTIONS_ENDPOINT`: other addresses than the usual ones; and
+    /// Reads `SECRETS_MANAGER_ENDPOINT`, `SSM_ENDPOINT`, `STEP_FUNCTIONS_ENDPOINT`, `KMS_ENDPOINT`: other addresses than the usual ones; and
     /// `STOP_PARAMETER`, the name of the parameter with the stop flag.
     ///
     /// # Errors
@@ -79,6 +89,7 @@ impl Aws {
             secrets: service("secretsmanager", "SECRETS_MANAGER_ENDPOINT", "AWS_ENDPOINT_URL_SECRETS_MANAGER")?,
             parameters: service("ssm", "SSM_ENDPOINT", "AWS_ENDPOINT_URL_SSM")?,
             machines: service("states", "STEP_FUNCTIONS_ENDPOINT", "AWS_ENDPOINT_URL_SFN")?,
+            keys: service("kms", "KMS_ENDPOINT", "AWS_ENDPOINT_URL_KMS")?,
             stop: environment.text("STOP_PARAMETER")?,
         })
     }
@@ -89,7 +100,7 @@ impl Aws {
         body: &Value,
         deadline: Deadline,
     ) -> Result<Result<Value, Refused>> {
-        let media = if operation == "StartExecution" { "application/x-amz-json-1.0" } else { JSON };
+        let media = if operation.ends_with("Execution") { "application/x-amz-json-1.0" } else { JSON };
         let request = Request::post(media, headers(operation), body.to_string());
         let answer = service.call(&request, deadline.within(PATIENCE)).await;
         let Answer { status, body, .. } = answer.map_err(|failure| unanswered(operation, failure))?;
@@ -119,14 +130,18 @@ impl Aws {
     pub async fn members(&self, deadline: Deadline) -> Result<Vec<Member>> {
         let (mut found, mut token) = (Vec::new(), Value::Null);
         for _ in 0..MOST_PAGES {
-            let mut body = json!({"MaxResults": PAGE});
-            if let (Some(body), false) = (body.as_object_mut(), token.is_null()) {
-                body.insert("NextToken".to_owned(), token);
-            }
-            // The limit of one call is not that of the list.
-            let page = self.get("ListSecrets", "", &body, deadline).await?;
-            let entries = page.get("SecretList").and_then(Value::as_array);
-            found.extend(entries.into_iter().flatten().filter_map(member));
+            let page = match self.page(PAGE, &token, deadline).await {
+                Err(error) if error.fact(Fact::What) == Some(CallError::TooLarge.as_str()) => {
+                    self.page(SMALL_PAGE, &token, deadline).await?
+                }
+                page => page?,
+            };
+            // A page that is none would make the list end.
+            let Some(entries) = page.get("SecretList").and_then(Value::as_array) else {
+                let error = Error::new(Code::ServiceUnavailable).with(Fact::Call, "ListSecrets");
+                return Err(error.with(Fact::What, "an answer without a list"));
+            };
+            found.extend(entries.iter().filter_map(|entry| member(entry, "SecretVersionsToStages")));
             token = page.get("NextToken").cloned().unwrap_or_default();
             if token.is_null() {
                 return Ok(found);
@@ -134,6 +149,27 @@ impl Aws {
         }
         let error = Error::new(Code::ServiceUnavailable).with(Fact::Call, "ListSecrets");
         Err(error.with(Fact::What, "the list of secrets does not end"))
+    }
+
+    async fn page(&self, size: u32, token: &Value, deadline: Deadline) -> Result<Value> {
+        let mut body = json!({"MaxResults": size});
+        if let (Some(body), false) = (body.as_object_mut(), token.is_null()) {
+            body.insert("NextToken".to_owned(), token.clone());
+        }
+        // The limit of one call is not that of the list.
+        self.get("ListSecrets", "", &body, deadline).await
+    }
+
+    /// One secret by its name or ARN. No value is read. `None` if there is none.
+    ///
+    /// # Errors
+    /// DescribeSecret failed for another reason.
+    pub async fn member(&self, secret: &str, deadline: Deadline) -> Result<Option<Member>> {
+        match self.ask("DescribeSecret", &json!({"SecretId": secret}), deadline).await? {
+            Ok(described) => Ok(member(&described, "VersionIdsToStages")),
+            Err(refused) if refused.name == "ResourceNotFoundException" => Ok(None),
+            Err(refused) => Err(refused.error("DescribeSecret", secret)),
+        }
     }
 
     /// What a secret's value says about where and how it is used. `None` if the function may not read it, or it is not JSON.
@@ -145,31 +181,46 @@ impl Aws {
         Ok(answer.ok().and_then(|answer| Facts::of(answer.get("SecretString")?.as_str()?)))
     }
 
-    /// The text of a version, to be turned into a fingerprint. `None` if there is none that the function may read.
+    /// The text of the version with this label, to be turned into a fingerprint. `None` if there is none that the function may read.
     ///
     /// # Errors
     /// The service did not answer.
-    pub(crate) async fn text(
-        &self,
-        secret: &str,
-        version: Option<&str>,
-        deadline: Deadline,
-    ) -> Result<Option<rotation::secret::SecretText>> {
-        let body = match version {
-            Some(version) => json!({"SecretId": secret, "VersionId": version}),
-            None => json!({"SecretId": secret}),
-        };
+    pub(crate) async fn text(&self, secret: &str, label: &str, deadline: Deadline) -> Result<Option<SecretText>> {
+        let body = json!({"SecretId": secret, "VersionStage": label});
         let answer = self.ask("GetSecretValue", &body, deadline).await?;
         Ok(answer.ok().and_then(|answer| Some(answer.get("SecretString")?.as_str()?.into())))
     }
 
-    /// Whether this version exists, with or without a label. A version that the function may not read counts as absent.
+    /// When each version was made, with or without a label, in milliseconds since the Unix epoch.
     ///
     /// # Errors
-    /// The service did not answer.
-    pub async fn has_version(&self, secret: &str, version: &str, deadline: Deadline) -> Result<bool> {
-        let body = json!({"SecretId": secret, "VersionId": version});
-        Ok(self.ask("GetSecretValue", &body, deadline).await?.is_ok())
+    /// ListSecretVersionIds failed.
+    pub async fn created(&self, secret: &str, deadline: Deadline) -> Result<BTreeMap<String, u64>> {
+        let listed = self.versions(secret, deadline).await?;
+        let id = |version: &Value| version.get("VersionId").and_then(Value::as_str).map(str::to_owned);
+        let at = |version: &Value| milliseconds(version, "CreatedDate").unwrap_or_default();
+        Ok(listed.iter().filter_map(|version| Some((id(version)?, at(version)))).collect())
+    }
+
+    /// All versions of a secret, those without a label as well.
+    async fn versions(&self, secret: &str, deadline: Deadline) -> Result<Vec<Value>> {
+        let (mut found, mut token) = (Vec::new(), Value::Null);
+        for _ in 0..MOST_VERSION_PAGES {
+            let mut body = json!({"SecretId": secret, "IncludeDeprecated": true, "MaxResults": 100});
+            if let (Some(body), false) = (body.as_object_mut(), token.is_null()) {
+                body.insert("NextToken".to_owned(), token);
+            }
+            let mut page = self.get("ListSecretVersionIds", secret, &body, deadline).await?;
+            if let Some(Value::Array(versions)) = page.get_mut("Versions").map(Value::take) {
+                found.extend(versions);
+            }
+            token = page.get_mut("NextToken").map(Value::take).unwrap_or_default();
+            if token.as_str().is_none_or(str::is_empty) {
+                return Ok(found);
+            }
+        }
+        let error = Error::new(Code::ServiceUnavailable).with(Fact::Call, "ListSecretVersionIds");
+        Err(error.with(Fact::Secret, secret).with(Fact::What, "the list of versions does not end"))
     }
 
     /// The labels of a secret.
@@ -190,6 +241,7 @@ impl Aws {
             pending: with("AWSPENDING"),
             previous: with("AWSPREVIOUS"),
             changed: seconds(&answer, "LastChangedDate").unwrap_or_default() * 1_000,
+            key: answer.get("KmsKeyId").and_then(Value::as_str).map(str::to_owned),
         })
     }
 
@@ -224,21 +276,32 @@ impl Aws {
         }
     }
 
-    /// Encrypts the labelled versions with another key, and returns the versions that stay under an old one.
+    /// Encrypts the versions with AWSCURRENT, AWSPENDING and AWSPREVIOUS with another key.
+    ///
+    /// <https://docs.aws.amazon.com/secretsmanager/latest/apireference/API_UpdateSecret.html>
     ///
     /// # Errors
-    /// UpdateSecret or ListSecretVersionIds failed.
-    pub async fn rekey(&self, secret: &str, key: &str, deadline: Deadline) -> Result<Vec<String>> {
-        self.get("UpdateSecret", secret, &json!({"SecretId": secret, "KmsKeyId": key}), deadline).await?;
-        let body = json!({"SecretId": secret, "IncludeDeprecated": true, "MaxResults": 100});
-        let listed = self.get("ListSecretVersionIds", secret, &body, deadline).await?;
-        let versions = listed.get("Versions").and_then(Value::as_array);
+    /// UpdateSecret failed.
+    pub async fn rekey(&self, secret: &str, key: &str, deadline: Deadline) -> Result<()> {
+        self.get("UpdateSecret", secret, &json!({"SecretId": secret, "KmsKeyId": key}), deadline).await.map(drop)
+    }
+
+    /// The versions that are not under this key, whose ARN it is.
+    ///
+    /// # Errors
+    /// ListSecretVersionIds failed.
+    pub async fn under_another_key(&self, secret: &str, key: &str, deadline: Deadline) -> Result<Vec<String>> {
+        let listed = self.versions(secret, deadline).await?;
+        let id = key.rsplit('/').next().unwrap_or(key);
+        let same = |known: &Value| {
+            known.as_str().is_some_and(|known| known == key || known == id || known.ends_with(&format!("/{id}")))
+        };
         let under_it = |version: &&Value| {
             let keys = version.get("KmsKeyIds").and_then(Value::as_array);
-            keys.is_some_and(|keys| keys.iter().any(|one| one == key))
+            keys.is_some_and(|keys| !keys.is_empty() && keys.iter().all(same))
         };
-        let id = |version: &Value| version.get("VersionId").and_then(Value::as_str).map(str::to_owned);
-        Ok(versions.into_iter().flatten().filter(|version| !under_it(version)).filter_map(id).collect())
+        let version_id = |version: &Value| version.get("VersionId").and_then(Value::as_str).map(str::to_owned);
+        Ok(listed.iter().filter(|version| !under_it(version)).filter_map(version_id).collect())
     }
 
     /// Sets a tag.
@@ -248,37 +311,6 @@ impl Aws {
     pub async fn tag(&self, secret: &str, key: &str, value: &str, deadline: Deadline) -> Result<()> {
         let body = json!({"SecretId": secret, "Tags": [{"Key": key, "Value": value}]});
         self.get("TagResource", secret, &body, deadline).await.map(drop)
-    }
-
-    /// Whether the run has to stop: the parameter holds `stop`, or the run's name. A parameter that is not there stops nobody.
-    ///
-    /// # Errors
-    /// The parameter could not be read. The run then has to stop as well, because nobody could stop it otherwise.
-    pub async fn flag(&self, run: &str, deadline: Deadline) -> Result<Flag> {
-        let Some(name) = &self.stop else { return Ok(Flag::Go) };
-        let answer = Self::call(&self.parameters, "GetParameter", &json!({"Name": name}), deadline).await?;
-        match answer {
-            Ok(answer) => {
-                let value = answer.pointer("/Parameter/Value").and_then(Value::as_str).unwrap_or_default().trim();
-                Ok(if value == "stop" || value == run { Flag::Stop } else { Flag::Go })
-            }
-            Err(refused) if refused.name == "ParameterNotFound" => Ok(Flag::Go),
-            Err(refused) => Err(refused.error("GetParameter", "")),
-        }
-    }
-
-    /// Starts an execution of a state machine. `false`: there is one of that name.
-    ///
-    /// # Errors
-    /// StartExecution failed for another reason.
-    pub async fn start(&self, machine: &str, name: &str, input: &Value, deadline: Deadline) -> Result<bool> {
-        let body = json!({"stateMachineArn": machine, "name": name, "input": input.to_string()});
-        match Self::call(&self.machines, "StartExecution", &body, deadline).await? {
-            // The same name with the same input is the execution that runs: the call is idempotent then, and says when it began.
-            Ok(_) => Ok(true),
-            Err(refused) if refused.name == "ExecutionAlreadyExists" => Ok(false),
-            Err(refused) => Err(refused.error("StartExecution", "")),
-        }
     }
 }
 
@@ -304,19 +336,24 @@ fn unanswered(operation: &'static str, failure: Failure) -> Error {
     error.with(Fact::Attempts, failure.attempts)
 }
 
-fn seconds(entry: &Value, name: &str) -> Option<u64> {
+fn milliseconds(entry: &Value, name: &str) -> Option<u64> {
     let seconds = entry.get(name)?.as_f64()?;
-    Duration::try_from_secs_f64(seconds).ok().map(|time| time.as_secs())
+    u64::try_from(Duration::try_from_secs_f64(seconds).ok()?.as_millis()).ok()
 }
 
-/// A secret of ListSecrets. One that is scheduled for deletion is left out.
-fn member(entry: &Value) -> Option<Member> {
+fn seconds(entry: &Value, name: &str) -> Option<u64> {
+    milliseconds(entry, name).map(|milliseconds| milliseconds / 1_000)
+}
+
+/// A secret of ListSecrets or DescribeSecret, which name the labels differently. One that is scheduled for deletion is left out.
+fn member(entry: &Value, labels: &str) -> Option<Member> {
     let text = |name: &str| entry.get(name).and_then(Value::as_str).map(str::to_owned);
     if entry.get("DeletedDate").is_some_and(|date| !date.is_null()) {
         return None;
     }
     let tags = entry.get("Tags").and_then(Value::as_array);
     let tag = |tag: &Value| Some((tag.get("Key")?.as_str()?.to_owned(), tag.get("Value")?.as_str()?.to_owned()));
+    let versions = entry.get(labels).and_then(Value::as_object);
     Some(Member {
         arn: text("ARN")?,
         name: text("Name")?,
@@ -325,6 +362,7 @@ fn member(entry: &Value) -> Option<Member> {
         tags: tags.into_iter().flatten().filter_map(tag).collect(),
         // The date of the last change is that of a tag, too.
         changed: seconds(entry, "LastRotatedDate").or_else(|| seconds(entry, "CreatedDate")),
+        versions: versions.into_iter().flatten().map(|(version, _)| version.clone()).collect(),
         value: None,
     })
 }
