@@ -25,6 +25,7 @@ fn read(payload: &Value) -> Result<(), TestCaseError> {
             Request::Diagnose { secret, .. }
             | Request::Recover { secret }
             | Request::History { secret }
+            | Request::Retire { secret, .. }
             | Request::RotateNow { secret },
         ) => {
             prop_assert_eq!(payload["SecretId"].as_str(), Some(secret.as_str()));
