@@ -2,7 +2,7 @@
 
 use crate::clock::{Stopwatch, since_epoch};
 use crate::environment;
-use crate::error::{Class, Error, Fact, Result};
+use crate::error::{Class, Code, Error, Fact, Result};
 use crate::lambda::audit::{self, Ending};
 use crate::lambda::metric::{Line, Metric};
 use crate::lambda::telemetry;
@@ -238,6 +238,7 @@ impl Log {
                 "{noticed}"
             );
             measured.add(Metric::of_warning(noticed.code()), 1);
+            measured.add_some(Metric::PermanentFailures, u64::from(rings(noticed.code())));
         }
         let (overdue, unfinished) = (watched.count(Late::Overdue), watched.count(Late::Unfinished));
         measured.put(Metric::SecretsServed, watched.served);
@@ -363,10 +364,15 @@ fn percent(part: Duration, whole: Duration) -> f64 {
     (part.as_secs_f64() / whole.as_secs_f64() * 1000.0).round() / 10.0
 }
 
+/// Whether the alarm for permanent failures rings for a notice of the daily look: somebody can sign tokens who should not, verifiers do not
+/// know a key, or a secret is about to be lost.
+fn rings(code: Code) -> bool {
+    matches!(code, Code::PublishedSetChanged | Code::ServedSetDiffers | Code::KmsKeyPendingDeletion)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::error::Code;
     use crate::lambda::telemetry::tests::printed;
     use serde_json::json;
     use tracing::level_filters::LevelFilter;
@@ -397,6 +403,22 @@ mod tests {
             let outcome = Outcome::Promoted(Err(Error::new(Code::ConnectionLost)));
             let lines = printed(level, || step.done(&outcome, &mut step.line()));
             assert!(lines.iter().any(|line| line["code"] == "connection-lost"), "{level}: {lines:?}");
+        }
+    }
+
+    #[test]
+    fn a_notice_that_cannot_wait_rings_the_alarm() {
+        for (code, rings) in [(Code::PublishedSetChanged, true), (Code::KmsRotationOff, false)] {
+            let watch = log(&json!({"Step": "watch"}));
+            let mut line = watch.line();
+            let noticed = vec![Error::new(code).with(Fact::Secret, "one")];
+            let printed = printed(LevelFilter::WARN, || {
+                watch.watched(&Watched { served: 1, noticed, ..Watched::default() }, &mut line);
+            });
+            assert_eq!((&printed[0]["code"], &printed[0]["secret"]), (&json!(code.as_str()), &json!("one")));
+            let metrics = line.document(Duration::ZERO).unwrap();
+            assert_eq!(metrics.get("PermanentFailures").is_some(), rings, "{metrics}");
+            assert_eq!(metrics["OtherWarnings"], 1);
         }
     }
 

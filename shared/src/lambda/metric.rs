@@ -200,7 +200,7 @@ impl Line {
     }
 
     /// The line at this time since the Unix epoch.
-    fn document(self, now: Duration) -> Option<Value> {
+    pub(super) fn document(self, now: Duration) -> Option<Value> {
         let Self { mut members, metrics } = self;
         let directives: Vec<_> = By::ALL.iter().filter_map(|by| directive(*by, &metrics, &members)).collect();
         if directives.is_empty() {
