@@ -14,6 +14,7 @@ pub mod outside;
 pub mod place;
 pub mod plan;
 mod proof;
+pub mod public_address;
 pub mod published;
 pub mod secret;
 pub mod settings;

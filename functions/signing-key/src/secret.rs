@@ -3,8 +3,8 @@
 use crate::key::SigningKey;
 use crate::key::algorithm::Algorithm;
 use crate::key::jwk::Material;
-use crate::outside::PublicAddress;
 use crate::place::Place;
+use crate::public_address::PublicAddress;
 use rotation::document::Document;
 use rotation::{Code, Error, Fact, Result};
 use serde::{Deserialize, Serialize};
