@@ -151,7 +151,7 @@ class Functions(BaseHTTPRequestHandler):
                 return {"doing": "report", "results": payload["State"]["results"]}
             case "lane" if "answer" not in payload["Lane"]:
                 ask = {"function": f"arn:aws:lambda:{REGION}:{ACCOUNT}:function:lockstep-postgres", "payload": {"Step": "diagnose"}}
-                return lane | {"doing": "diagnose", "ask": ask}
+                return lane | {"doing": "ask", "ask": ask}
             case "lane":
                 return lane | {"doing": "end", "done": [payload["Lane"]["answer"]["finding"]]}
             case "report":

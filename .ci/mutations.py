@@ -176,7 +176,7 @@ MUTATIONS = [
     Mutation(
         "removes TXT values by their name",
         "functions/tls/src/dns/plan.rs",
-        "Wish::Absent => after.retain(|value| !ours.contains(value)),",
+        "Wish::Absent => after.retain(|there| *there != value),",
         "Wish::Absent => after.clear(),",
         "tls",
         "certificate",

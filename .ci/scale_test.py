@@ -38,6 +38,8 @@ ENTRIES = {
     "Directories": "https://acme.host{:04}.example.com/directory",
     "EndpointHosts": "host{:04}.example.com",
     "AcmCertificateArns": f"arn:aws:acm:{REGION_AND_ACCOUNT}:certificate/{{:08}}-12ab-34cd-56ef-1234567890ab",
+    "FleetFunctionArns": f"arn:aws:lambda:{REGION_AND_ACCOUNT}:function:another-{{:08}}-postgres",
+    "RekeyKmsKeyArns": f"arn:aws:kms:{REGION_AND_ACCOUNT}:key/{{:08}}-12ab-34cd-56ef-1234567890ab",
     "CertificateObjectArns": "arn:aws:s3:::certificates-of-the-company/host{:04}.example.com/*",
 }
 # Lambda quotas and API: entries of VpcConfig and Layers.
@@ -67,7 +69,7 @@ def fits(parameter, count):
     if len(value) > PARAMETER:
         return False
     with mock_aws():
-        deploy("lockstep", TEMPLATE, dict.fromkeys(FUNCTIONS, "true") | {parameter: value})
+        deploy("lockstep", TEMPLATE, dict.fromkeys([*FUNCTIONS, "DeployFleet"], "true") | {parameter: value})
         for function in boto3.client("lambda").list_functions()["Functions"]:
             if sum(len(key) + len(str(text)) for key, text in function["Environment"]["Variables"].items()) > ENVIRONMENT:
                 return False

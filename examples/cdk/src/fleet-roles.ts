@@ -127,6 +127,9 @@ export class FleetRoles {
     const statements = [allow('FindOverdueRotations', 'secretsmanager:ListSecrets', '*')];
     if (encryptionKeys.length > 0) {
       const keys = encryptionKeys.map((it) => it.keyArn);
+      // The roles of all functions have it: it shows the state of a key and uses none.
+      const everyKey = `arn:${this.stack.partition}:kms:*:*:key/*`;
+      statements.push(allow('StatesOfKeys', ['kms:DescribeKey', 'kms:GetKeyRotationStatus'], everyKey));
       statements.push(allow('KeysOfTheSecrets', ['kms:Decrypt', 'kms:GenerateDataKey'], keys, this.throughSecretsManager()));
     }
     if (this.traced()) statements.push(allow('Traces', ['xray:PutTraceSegments', 'xray:PutTelemetryRecords'], '*'));

@@ -70,6 +70,8 @@ export class Fleet extends Construct {
         WEBHOOK_SECRET: webhookSecret?.secretArn ?? '',
         STATE_MACHINE_ARN: this.roles.machineArn,
         START_ON_LEAK: String(startOnLeak),
+        // Whoever may report a leak may not rotate.
+        ONLY_LEAKS: 'true',
       });
       if (fingerprintSchedule !== 'never') rules.push(this.fingerprints(fingerprintSchedule ?? events.Schedule.rate(Duration.days(1))));
       if (hearAwsFindings) rules.push(...this.findings(this.leaks));

@@ -63,6 +63,8 @@ locals {
         WEBHOOK_SECRET       = var.webhook_secret_arn
         STATE_MACHINE_ARN    = local.machine_arn
         START_ON_LEAK        = tostring(var.start_on_leak)
+        # Whoever may report a leak may not rotate.
+        ONLY_LEAKS = "true"
       }
     }
   } : {})

@@ -23,6 +23,10 @@ locals {
     [for keys in [var.kms_key_arns] : {
       Sid = "KeysOfTheSecrets", Effect = "Allow", Action = ["kms:Decrypt", "kms:GenerateDataKey"], Resource = keys, Condition = local.through_secrets_manager
     } if length(keys) > 0],
+    # The roles of all functions have it: it shows the state of a key and uses none.
+    [for keys in [var.kms_key_arns] : {
+      Sid = "StatesOfKeys", Effect = "Allow", Action = ["kms:DescribeKey", "kms:GetKeyRotationStatus"], Resource = "${local.arns}:kms:*:*:key/*"
+    } if length(keys) > 0],
     [for mode in [var.tracing] : {
       Sid = "Traces", Effect = "Allow", Action = ["xray:PutTraceSegments", "xray:PutTelemetryRecords"], Resource = "*"
     } if mode == "Active"],
