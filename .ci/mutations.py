@@ -186,8 +186,8 @@ MUTATIONS = [
     Mutation(
         "leaves its TXT values",
         "functions/tls/src/target/issue.rs",
-        "if !records.is_empty()\n            && let Err(error) =",
-        "if records.is_empty()\n            && let Err(error) =",
+        "match self.route53.change(&added.records, Wish::Absent, &owner, deadline).await {",
+        "match self.route53.change(&added.records, Wish::Present, &owner, deadline).await {",
         "tls",
         "certificate",
         1,
