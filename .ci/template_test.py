@@ -645,7 +645,10 @@ def typed_on_call():
     pages = [*(folder / "alarms").glob("*.md"), folder / "codes/service-denied.md"]
     commands = {it for page in pages for it in re.findall(r"\baws ([a-z]+) ([a-z-]+)", page.read_text(encoding="utf-8"))}
     services = {"stepfunctions": "states"}
-    return {f"{services.get(service, service)}:{''.join(it.capitalize() for it in name.split('-'))}" for service, name in commands}
+    # What the CLI calls where its command has another name.
+    calls = {("logs", "tail"): "FilterLogEvents"}
+    named = lambda name: "".join(it.capitalize() for it in name.split("-"))  # noqa: E731
+    return {f"{services.get(service, service)}:{calls.get((service, name), named(name))}" for service, name in commands}
 
 
 def as_list(value):
