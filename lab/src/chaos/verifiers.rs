@@ -199,7 +199,7 @@ impl Verifiers {
                 match kept {
                     Kept::Object => seen.push(what),
                     Kept::Parameter => {
-                        drop(self.doubts.insert(at, Doubt { began: moment.began, since: None, seen: what }))
+                        self.doubts.insert(at, Doubt { began: moment.began, since: None, seen: what });
                     }
                 }
             }

@@ -236,7 +236,11 @@ impl Launchable for Server {
         let Options { bindings, nonce_rejects, reuse, blocked, slow, brief } = &self.options;
         let path = |name: &str| self.home.path().join(name);
         let profile = |seconds: u32| json!({"description": "for tests", "validityPeriod": seconds});
-        let mut configuration = json!({"pebble": {
+        let mut profiles = json!({"default": profile(90 * 86_400), "shortlived": profile(6 * 86_400)});
+        if let (true, Some(profiles)) = (*brief, profiles.as_object_mut()) {
+            profiles.insert("brief".to_owned(), profile(30 * 3_600));
+        }
+        let configuration = json!({"pebble": {
             "listenAddress": format!("127.0.0.1:{port}"),
             "managementListenAddress": format!("127.0.0.1:{}", self.management.number()),
             "certificate": path("cert.pem"),
@@ -248,11 +252,8 @@ impl Launchable for Server {
             "externalAccountMACKeys": bindings,
             "domainBlocklist": blocked,
             "retryAfter": {"authz": 1, "order": 1},
-            "profiles": {"default": profile(90 * 86_400), "shortlived": profile(6 * 86_400)},
+            "profiles": profiles,
         }});
-        if *brief {
-            configuration["pebble"]["profiles"]["brief"] = profile(30 * 3_600);
-        }
         self.home.write_private(&path("pebble.json"), &configuration.to_string())?;
         let mut command = self.home.command(&self.program.server);
         command.arg("-config").arg(path("pebble.json"));

@@ -77,16 +77,16 @@ mod tests {
     use super::*;
     use serde_json::json;
 
-    fn after(awaits: Awaits, answer: Value) -> Progress {
+    fn after(awaits: Awaits, answer: &Value) -> Progress {
         let mut progress = Progress { awaits: Some(awaits), ..Progress::default() };
-        hear(&mut progress, &answer, 7);
+        hear(&mut progress, answer, 7);
         assert_eq!(progress.awaits, None);
         progress
     }
 
     #[test]
     fn a_credential_that_was_not_ended_early_is_told_with_its_code() {
-        let not_early = |answer| after(Awaits::Retirement, answer).not_early;
+        let not_early = |answer: Value| after(Awaits::Retirement, &answer).not_early;
         assert_eq!(not_early(json!({"outcome": "credential-ended"})), "");
         assert_eq!(not_early(json!({"outcome": "already-refused"})), "");
         assert_eq!(not_early(json!({"outcome": "not-endable"})), "not-endable");
@@ -116,14 +116,14 @@ mod tests {
     #[test]
     fn sessions_of_all_attempts_count() {
         let mut progress =
-            after(Awaits::Sessions, json!({"outcome": "sessions-ended", "sessionsEnded": 3, "sessionsLeft": 1}));
+            after(Awaits::Sessions, &json!({"outcome": "sessions-ended", "sessionsEnded": 3, "sessionsLeft": 1}));
         assert_eq!(progress.sessions, Some(Sessions { ended: Some(3), left: 1, at: 7, ..Sessions::default() }));
         progress.awaits = Some(Awaits::Sessions);
         hear(&mut progress, &json!({"outcome": "sessions-ended", "sessionsEnded": 1, "sessionsLeft": 0}), 8);
         assert_eq!(progress.sessions, Some(Sessions { ended: Some(4), at: 8, ..Sessions::default() }));
-        let none = after(Awaits::Sessions, json!({"outcome": "no-sessions"})).sessions.unwrap();
+        let none = after(Awaits::Sessions, &json!({"outcome": "no-sessions"})).sessions.unwrap();
         assert_eq!((none.ended, none.error.as_str()), (None, ""));
-        let failed = after(Awaits::Sessions, json!({"finding": "", "error": "privilege-missing"})).sessions.unwrap();
+        let failed = after(Awaits::Sessions, &json!({"finding": "", "error": "privilege-missing"})).sessions.unwrap();
         assert_eq!((failed.ended, failed.error.as_str()), (None, "privilege-missing"));
     }
 }
