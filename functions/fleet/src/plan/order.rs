@@ -143,7 +143,7 @@ impl Order {
     /// Reads an order. `execution` is its name where the order has none.
     ///
     /// # Errors
-    /// [`Code::OrderInvalid`].
+    /// [`Code::OrderInvalid`](rotation::Code::OrderInvalid).
     pub fn read(value: &Value, execution: &str) -> Result<Self> {
         let mut order: Self = Self::deserialize(value).map_err(|_| {
             invalid("(the order)", "a field that is unknown, or of another type", "the fields of docs/fleet.md")

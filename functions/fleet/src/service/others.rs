@@ -12,7 +12,7 @@ impl Aws {
     /// <https://docs.aws.amazon.com/secretsmanager/latest/userguide/security-encryption.html>
     ///
     /// # Errors
-    /// [`Code::OrderInvalid`] if it is none; DescribeKey failed for another reason.
+    /// [`Code::OrderInvalid`](rotation::Code::OrderInvalid) if it is none; DescribeKey failed for another reason.
     pub async fn key(&self, key: &str, deadline: Deadline) -> Result<String> {
         let expected = "an enabled, symmetric key for encryption, in the region of the secrets";
         let answer = match Self::call(&self.keys, "DescribeKey", &json!({"KeyId": key}), deadline).await? {
