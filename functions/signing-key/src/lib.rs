@@ -9,6 +9,7 @@
 pub mod each;
 pub mod follow;
 pub mod key;
+mod moment;
 pub mod outlet;
 pub mod outside;
 pub mod place;
@@ -18,4 +19,5 @@ pub mod public_address;
 pub mod published;
 pub mod secret;
 pub mod settings;
+pub mod signing_keys;
 pub mod target;

@@ -3,13 +3,14 @@
 use crate::each::EachPlace;
 use crate::key::SigningKey;
 use crate::key::jwk::Material;
+use crate::moment::{dates, now};
 use crate::outlet::Mark;
 use crate::outside::{PublicSince, compare};
 use crate::place::Place;
 use crate::plan::still_public_by_itself;
 use crate::published::PublishedSet;
 use crate::secret::SigningSecret;
-use crate::target::{SigningKeys, dates, now};
+use crate::signing_keys::SigningKeys;
 use rotation::protocol::context::StepContext;
 use rotation::{Code, Error, Fact, Result};
 

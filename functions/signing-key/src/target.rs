@@ -33,18 +33,17 @@
 use crate::each::EachPlace;
 use crate::follow::{ended, ends_tokens, followed, is_emergency, made};
 use crate::key::SigningKey;
-use crate::outlet::{Found, Outlets, Written};
-use crate::outside::Outside;
+use crate::moment::{dates, now};
+use crate::outlet::{Found, Written};
 use crate::place::Place;
 use crate::plan::{Dates, Plan, Source, in_time, plan};
 use crate::proof::{public_since, verifies};
 use crate::published::{Owner, PublishedSet};
 use crate::secret::SigningSecret;
-use crate::settings::Settings;
+pub use crate::signing_keys::SigningKeys;
 use aws_lc_rs::digest;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use rotation::clock::since_epoch;
 use rotation::document::Document;
 use rotation::protocol::context::StepContext;
 use rotation::protocol::label::Label;
@@ -59,13 +58,6 @@ use std::sync::Arc;
 /// How often a place is written again because others write, too. Each of them has published its keys meanwhile.
 const MOST_WRITES: usize = 6;
 
-/// Signing keys, as a [`Target`].
-pub struct SigningKeys {
-    outlets: Outlets,
-    pub(crate) outside: Outside,
-    settings: Settings,
-}
-
 /// Who may write now.
 #[derive(Clone, Copy)]
 enum Guard {
@@ -78,25 +70,6 @@ enum Guard {
 }
 
 impl SigningKeys {
-    /// A target by these settings.
-    ///
-    /// # Errors
-    /// [`Code::CaBundleInvalid`].
-    pub fn new(settings: Settings) -> Result<Self> {
-        Ok(Self { outlets: Outlets::new(&settings), outside: Outside::new(&settings)?, settings })
-    }
-
-    /// What is published in a place, if the deployer lets the secret publish there. Nothing is written without this.
-    pub(crate) async fn read(&self, context: &StepContext<'_>, place: &Place) -> Result<Found> {
-        self.settings.allow(context.secret(), place)?;
-        self.outlets.read(place, context.deadline()).await
-    }
-
-    /// A target over these places, which looks at nothing from outside.
-    pub fn over(outlets: Outlets) -> Self {
-        Self { outlets, outside: Outside::default(), settings: Settings::default() }
-    }
-
     /// Changes the set in a place, whoever else writes there. False if nothing had to change, or nobody may change it now.
     async fn change(
         &self,
@@ -296,16 +269,6 @@ fn awaited<'a>(current: &SigningSecret, pending: &'a SigningSecret) -> Option<&'
 /// Whose set it is, without saying so to everybody: an ARN has the number of an account.
 fn fingerprint(context: &StepContext<'_>) -> String {
     URL_SAFE_NO_PAD.encode(digest::digest(&digest::SHA256, context.secret().as_bytes()))
-}
-
-pub(crate) fn now() -> u64 {
-    since_epoch().as_secs()
-}
-
-pub(crate) fn dates(context: &StepContext<'_>) -> Dates {
-    let seconds = |date: Option<std::time::Duration>| date.map(|date| date.as_secs());
-    let description = context.description();
-    Dates { rotated: seconds(description.last_rotated), changed: seconds(description.last_changed) }
 }
 
 /// Carries a plan out: makes the keys that it asks for.

@@ -1,6 +1,6 @@
 //! What S3, Systems Manager and CloudFront answer, in words of our own.
 
-use super::cloudfront::Group;
+use super::group::Group;
 use crate::published::PublishedSet;
 use rotation::aws::service::{Answer, CallError, Failure};
 use rotation::{Code, Error, Fact, Result};

@@ -8,7 +8,7 @@
 //! <https://docs.aws.amazon.com/cloudfront/latest/APIReference/API_UpdateKeyGroup.html>
 
 use super::answer::{Found, Mark, Written, refused, unanswered};
-use super::group::{GroupNote, KeyNote, PublicKey};
+use super::group::{Group, GroupNote, KeyNote, PublicKey};
 use crate::key::SigningKey;
 use crate::key::jwk::Material;
 use crate::key::spki;
@@ -26,23 +26,6 @@ const MEDIA: &str = "application/xml";
 const LEAVES: [&str; 8] = ["Id", "Name", "Comment", "PublicKey", "EncodedKey", "NextMarker", "CreatedTime", "Quantity"];
 /// An account has ten public keys unless AWS has raised its quota.
 const MOST_PAGES: usize = 20;
-
-/// What a group was when it was read.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Group {
-    tag: String,
-    name: String,
-    /// The ids of its public keys, by the ids of the set's keys.
-    ids: BTreeMap<String, String>,
-    keys: Vec<Value>,
-}
-
-impl Group {
-    /// CloudFront's id of a key of the set.
-    pub fn id(&self, kid: &str) -> Option<&str> {
-        self.ids.get(kid).map(String::as_str)
-    }
-}
 
 pub(super) async fn read(cloudfront: &Service, group: &str, deadline: Deadline) -> Result<Found> {
     let answer = call(cloudfront, "GetKeyGroup", get(format!("{VERSION}/key-group/{group}")), deadline).await?;

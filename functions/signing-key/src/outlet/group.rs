@@ -8,11 +8,29 @@ use aws_lc_rs::digest;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::{Value, json};
+use std::collections::BTreeMap;
 
 /// The first word of each comment.
 const WORD: &str = "lockstep";
 /// A key that a rotation has made as recently may be on its way into a group.
 const YOUNG: u64 = 3600;
+
+/// What a group was when it was read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Group {
+    pub(super) tag: String,
+    pub(super) name: String,
+    /// The ids of its public keys, by the ids of the set's keys.
+    pub(super) ids: BTreeMap<String, String>,
+    pub(super) keys: Vec<Value>,
+}
+
+impl Group {
+    /// CloudFront's id of a key of the set.
+    pub fn id(&self, kid: &str) -> Option<&str> {
+        self.ids.get(kid).map(String::as_str)
+    }
+}
 
 /// The comment of a group: whose it is, and since when each key is in it. It fits into 128 characters with five keys, the most that a
 /// group has.

@@ -7,7 +7,7 @@ mod s3;
 mod ssm;
 
 pub use answer::{Found, Mark, Written};
-pub use cloudfront::Group;
+pub use group::Group;
 
 use crate::key::SigningKey;
 use crate::place::Place;

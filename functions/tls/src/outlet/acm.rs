@@ -1,6 +1,8 @@
 //! A certificate in AWS Certificate Manager. Its tag says which secret it belongs to.
 
-use super::{HOLDER, Handed, Holder, refused, taken, unanswered};
+use super::answer::{refused, unanswered};
+use super::handed::Handed;
+use super::holder::{HOLDER, Holder, taken};
 use crate::certificate::Chain;
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;

@@ -2,7 +2,8 @@
 //!
 //! <https://docs.aws.amazon.com/AmazonS3/latest/userguide/conditional-writes.html>
 
-use super::{HOLDER, Holder, refused, taken, unanswered};
+use super::answer::{refused, unanswered};
+use super::holder::{HOLDER, Holder, taken};
 use crate::certificate::Chain;
 use rotation::aws::service::{Answer, Request, Service};
 use rotation::clock::Deadline;
