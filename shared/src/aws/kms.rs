@@ -6,7 +6,7 @@
 use crate::aws::service::{Answer, CallError, Failure, Request, Service};
 use crate::clock::Deadline;
 use crate::error::{Code, Error, Fact, Result};
-use crate::protocol::encryption_key::EncryptionKey;
+use crate::protocol::store::EncryptionKey;
 use serde_json::{Value, json};
 
 const MEDIA: &str = "application/x-amz-json-1.1";

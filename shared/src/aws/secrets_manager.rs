@@ -7,10 +7,11 @@ use super::service::Service;
 use crate::aws::throttle::is_throttle;
 use crate::clock::{Deadline, age_of};
 use crate::error::{Code, Error, Fact, Result};
-use crate::protocol::encryption_key::EncryptionKey;
 use crate::protocol::label::{CURRENT, PENDING, PREVIOUS};
 use crate::protocol::schedule::{RotatedSecret, days, interval, unqualified};
-use crate::protocol::store::{Description, ListedVersion, PutOutcome, SecretStore, Version, VersionSelector};
+use crate::protocol::store::{
+    Description, EncryptionKey, ListedVersion, PutOutcome, SecretStore, Version, VersionSelector,
+};
 use crate::secret::{RotationToken, SecretText};
 use async_trait::async_trait;
 use aws_config::SdkConfig;

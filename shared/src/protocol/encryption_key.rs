@@ -5,7 +5,7 @@
 use crate::clock::Deadline;
 use crate::error::{Code, Error, Fact};
 use crate::protocol::schedule::RotatedSecret;
-use crate::protocol::store::SecretStore;
+use crate::protocol::store::{EncryptionKey, SecretStore};
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -13,17 +13,6 @@ use std::time::Duration;
 const AWS_MANAGED: &str = "alias/aws/secretsmanager";
 /// The time for all keys. Two calls for a key take some tens of milliseconds.
 const LIMIT: Duration = Duration::from_secs(8);
-
-/// What KMS says about a key.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct EncryptionKey {
-    /// Its ARN.
-    pub arn: String,
-    /// `KeyState`, in KMS's words: `Enabled`, `Disabled`, `PendingDeletion` and the like.
-    pub state: String,
-    /// Whether KMS rotates it. `None` for a key that cannot be rotated so: one of AWS, with imported material, or in a custom key store.
-    pub rotates: Option<bool>,
-}
 
 impl EncryptionKey {
     /// What a person should know about it.

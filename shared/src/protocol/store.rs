@@ -2,7 +2,6 @@
 
 use crate::clock::Deadline;
 use crate::error::{Code, Error, Fact, Result};
-use crate::protocol::encryption_key::EncryptionKey;
 use crate::protocol::label::{CURRENT, PENDING, PREVIOUS};
 use crate::protocol::schedule::RotatedSecret;
 use crate::secret::{RotationToken, SecretText};
@@ -172,6 +171,17 @@ pub enum PutOutcome {
     Stored,
     /// The version had another value already, and keeps it: a version's value never changes.
     OtherValueThere,
+}
+
+/// What KMS says about a key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EncryptionKey {
+    /// Its ARN.
+    pub arn: String,
+    /// `KeyState`, in KMS's words: `Enabled`, `Disabled`, `PendingDeletion` and the like.
+    pub state: String,
+    /// Whether KMS rotates it. `None` for a key that cannot be rotated so: one of AWS, with imported material, or in a custom key store.
+    pub rotates: Option<bool>,
 }
 
 /// The calls of a rotation. Every call ends before the deadline, retries included.
