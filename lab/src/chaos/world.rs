@@ -28,7 +28,7 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 use tokio::sync::{Notify, oneshot};
-use tokio::task::JoinHandle;
+use tokio::task::{JoinError, JoinHandle};
 
 /// Lambda's longest timeout. No step waits that long for anything but an invocation that is held up.
 const TIMEOUT: Duration = Duration::from_secs(900);
@@ -452,7 +452,7 @@ impl World {
     ) -> Result<(), String> {
         let end = tokio::select! {
             biased;
-            ended = &mut task => return ended.map_err(|error| error.to_string())?,
+            ended = &mut task => return ended.unwrap_or_else(|error| self.panicked(&error)),
             end = ended => end,
         };
         if let Ok(End::HeldUp(release)) = end {
@@ -463,6 +463,14 @@ impl World {
         // The task's sessions end only when it is dropped.
         let _ = task.await;
         Err("crashed".to_owned())
+    }
+
+    /// An invocation has no result. A panic of the function is a violation, although its step can be repeated.
+    fn panicked(&self, error: &JoinError) -> Result<(), String> {
+        if error.is_panic() {
+            self.inner().judge.violated("panic", "a step panicked");
+        }
+        Err("the process ended".to_owned())
     }
 
     /// Lets every invocation that is held up go on, and waits for all that is under way.
