@@ -68,6 +68,12 @@ impl Acm {
         done.map_or_else(|| answer(400, &json!({"__type": "ValidationException"})), |body| answer(200, &body))
     }
 
+    /// A person takes all tags from the certificate.
+    pub(super) fn untag(&mut self) {
+        self.tags.clear();
+        self.changes += 1;
+    }
+
     /// A tag takes the place of one with the same key.
     fn add(&mut self, body: &Value) -> Option<()> {
         for tag in body.get("Tags")?.as_array()? {

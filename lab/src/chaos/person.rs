@@ -161,6 +161,10 @@ pub(super) async fn follow(world: &Arc<World>, error: &Error) -> Option<&'static
             let _ = world.look().await;
             Some("the daily look is invoked")
         }
+        Code::OutletTaken if world.case.strategy == Strategy::Certificate => {
+            world.inner().pki.acm.untag();
+            Some("the other secret's tag is taken from the certificate in ACM")
+        }
         Code::OutletTaken => {
             person_keys::delete_published(world);
             Some("what is in the place is deleted")

@@ -33,8 +33,8 @@ pub(super) struct Pki {
     pub(super) router: Router,
     time: Arc<Time>,
     pub(super) acm: Acm,
-    /// The TXT values that invocations have added: for each, how many calls there were before its invocation.
-    added: BTreeMap<String, u32>,
+    /// The TXT values that invocations have added: for each, how many calls there were before its invocation. `None` once that has ended.
+    added: BTreeMap<String, Option<u32>>,
     /// When the certificates of versions are valid, if they serve their names. A version's value never changes.
     proved: Mutex<BTreeMap<(String, String), Option<Validity>>>,
 }
@@ -129,26 +129,32 @@ impl Pki {
         let values = self.values();
         self.added.retain(|value, _| values.contains(value));
         for value in values.into_iter().filter(|value| value != STRANGERS) {
-            self.added.entry(value).or_insert(began);
+            self.added.entry(value).or_insert(Some(began));
         }
     }
 
-    /// An invocation has ended, and says or does not say that it could not remove its values.
-    pub(super) fn ended(&mut self, began: u32, told: bool) -> Vec<Seen> {
-        let before = self.added.len();
-        self.added.retain(|_, by| *by != began);
-        if before == self.added.len() || told {
-            return Vec::new();
-        }
-        vec![("txt-left", "a step has ended, and a TXT value of its order is still there".to_owned())]
+    /// The values of an invocation that has ended.
+    pub(super) fn left_by(&mut self, began: u32) -> Vec<String> {
+        let left = self.added.iter_mut().filter(|(_, by)| **by == Some(began));
+        let left = left.map(|(value, by)| {
+            *by = None;
+            value.clone()
+        });
+        left.collect()
+    }
+
+    /// Whether a value is there.
+    pub(super) fn has(&self, value: &str) -> bool {
+        self.values().iter().any(|there| there == value)
     }
 
     /// A step has called the rotation done, whose certificate this is.
     pub(super) fn done(&self, chain: &str) -> Vec<Seen> {
+        // A person may have gone back to the version before the first certificate: nothing can be handed on then.
         let own = Chain::read(chain).ok();
         let there = self.acm.handed().and_then(|pem| Chain::read(pem).ok());
         let same = own.as_ref().map(Chain::own) == there.as_ref().map(Chain::own);
-        if same || self.strategy != Strategy::Certificate {
+        if same || own.is_none() || self.strategy != Strategy::Certificate {
             return Vec::new();
         }
         vec![(

@@ -22,7 +22,7 @@ use rotation::protocol::watch::Watched;
 use rotation::protocol::{Outcome, StepReport};
 use rotation::{Code, Error, Fact};
 use serde_json::{Value, json};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
@@ -199,6 +199,8 @@ struct ProcessState {
     began: u32,
     /// The number of its last question to Secrets Manager.
     asked: u32,
+    /// The TXT values that a createSecret which failed has left for the next one.
+    values: BTreeSet<String>,
     end: Option<oneshot::Sender<End>>,
 }
 
@@ -421,7 +423,7 @@ impl World {
                     Work::Step(event) => {
                         let report = lambda.steps.run(&event, deadline).await;
                         if tracked {
-                            world.reported(&event, &report, began);
+                            world.reported(&lambda.process, &event, &report, began);
                         }
                         report.outcome.map(drop).map_err(|error| error.code().to_string())
                     }
@@ -531,18 +533,26 @@ impl World {
         inner.judge.printed(&format!("{looked:?}"));
     }
 
-    /// What must hold of a certificate after a step.
-    fn certified(&self, report: &StepReport, began: u32) {
+    /// What must hold of a certificate after a step. While an order is tried again its TXT values stay, so a createSecret that fails leaves
+    /// them to the next one of the same process.
+    fn certified(&self, process: &Process, step: Step, report: &StepReport, began: u32) {
         let told = report.notes.warnings.iter().chain(report.outcome.as_ref().err());
         let told = told.map(Error::code).any(|code| matches!(code, Code::DnsUnavailable | Code::DnsRefused));
         let done = matches!(&report.outcome, Ok(Outcome::Promoted(Ok(_)) | Outcome::AlreadyPromoted(Ok(_))));
+        let mut state = process.state();
         let mut inner = self.inner();
         let Inner { judge, pki, .. } = &mut *inner;
-        let mut seen = pki.ended(began, told);
-        if done {
-            seen.extend(pki.done(&judge.current_user()));
+        state.values.extend(pki.left_by(began));
+        state.values.retain(|value| pki.has(value));
+        if told {
+            state.values.clear();
+        } else if step == Step::Create && report.outcome.is_ok() && !std::mem::take(&mut state.values).is_empty() {
+            judge.violated("txt-left", "createSecret has ended, and a TXT value of its order is still there");
         }
-        seen.into_iter().for_each(|(kind, what)| judge.violated(kind, what));
+        if done {
+            let seen = pki.done(&judge.current_user());
+            seen.into_iter().for_each(|(kind, what)| judge.violated(kind, what));
+        }
     }
 
     fn ended(&self, began: u32, failed: bool) {
@@ -551,10 +561,10 @@ impl World {
         verifiers.ended(began, failed).into_iter().for_each(|(kind, what)| judge.violated(kind, what));
     }
 
-    fn reported(&self, event: &Event, report: &StepReport, began: u32) {
+    fn reported(&self, process: &Process, event: &Event, report: &StepReport, began: u32) {
         self.judge_call(false, None, began, began);
         self.ended(began, report.outcome.is_err());
-        self.certified(report, began);
+        self.certified(process, event.step, report, began);
         let mut inner = self.inner();
         let word = match &report.outcome {
             Ok(outcome) => outcome.as_str().to_owned(),
@@ -623,8 +633,19 @@ impl Process {
     fn begin(&self, label: String, payload: Value, tracked: bool, began: u32) -> oneshot::Receiver<End> {
         let (sender, ended) = oneshot::channel();
         let end = Some(sender);
-        *self.state() =
-            ProcessState { label, payload, tracked, again: false, first: true, refused: 0, began, asked: began, end };
+        let mut state = self.state();
+        let values = std::mem::take(&mut state.values);
+        *state = ProcessState {
+            label,
+            payload,
+            tracked,
+            first: true,
+            began,
+            asked: began,
+            values,
+            end,
+            ..ProcessState::default()
+        };
         ended
     }
 
