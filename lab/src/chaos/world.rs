@@ -694,23 +694,18 @@ impl Process {
             inner.events.retain(|event| event.at != number);
             now
         };
-        let mut held = None;
+        let mut is_held = false;
         for what in events {
             world.note(|| format!("    ! {}", what.name()));
             match what {
                 What::Act(act) => (world.hooks.act)(&world, act).await,
-                What::Fault(Fault::HeldUp) => {
-                    world.inner().judge.faulted = true;
-                    self.note_beside(&world);
-                    held = Some(());
-                }
                 What::Fault(fault) => {
                     world.inner().judge.faulted = true;
-                    self.suffer(&world, fault, &mut pass).await;
+                    is_held |= self.suffer(&world, fault, &mut pass).await;
                 }
             }
         }
-        if held.is_some() {
+        if is_held {
             self.hold().await;
         }
         Ok(pass)
@@ -722,7 +717,8 @@ impl Process {
         world.inner().judge.created_at_once |= creates;
     }
 
-    async fn suffer(self: &Arc<Self>, world: &Arc<World>, fault: Fault, pass: &mut Pass) {
+    /// Returns whether the invocation is held up here once all events of the call have happened.
+    async fn suffer(self: &Arc<Self>, world: &Arc<World>, fault: Fault, pass: &mut Pass) -> bool {
         match fault {
             Fault::CrashBefore => self.crash().await,
             Fault::CrashAfter => pass.crash_after = true,
@@ -745,8 +741,9 @@ impl Process {
                 let task = tokio::spawn(async move { drop(twin.deliver(payload).await) });
                 together(world, task).await;
             }
-            Fault::HeldUp => self.hold().await,
+            Fault::HeldUp => self.note_beside(world),
         }
+        fault == Fault::HeldUp
     }
 
     /// Ends a call whose effect has happened.
