@@ -166,8 +166,8 @@ pub(super) async fn follow(world: &Arc<World>, error: &Error) -> Option<&'static
             Some("the other secret's tag is taken from the certificate in ACM")
         }
         Code::OutletTaken => {
-            person_keys::delete_published(world);
-            Some("what is in the place is deleted")
+            world.inner().places.clear();
+            Some("what is in the places is deleted")
         }
         Code::KeyUnproven => store_working_key(world).await,
         Code::KeySuperseded => {
