@@ -13,6 +13,14 @@ use std::collections::BTreeMap;
 
 /// The member with this function's notes.
 const NOTES: &str = "lockstep";
+/// What to do about a change that was undone.
+const FIND_OUT: &str = "Find out who wrote there. Nothing else is to be done: the place has this secret's keys again.";
+/// What to do about a change that stands.
+const WRITE_AGAIN: &str = "Nothing was written. While a rotation is unfinished only that rotation writes: start it again with RotateSecret, which \
+                           puts right what is published, or give it up. Then invoke {\"Step\": \"watch\"}. Find out who wrote there.";
+/// What to do about somebody else's key.
+const REMOVE: &str = "Remove the key unless you know whose it is: it lets its owner sign tokens. This function leaves it where it is. Find out who \
+                      wrote there.";
 
 /// A published set of keys.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -240,20 +248,38 @@ impl PublishedSet {
 }
 
 impl Change {
-    /// The warning about it.
-    pub fn warning(&self) -> Error {
-        let (what, kid) = match self {
-            Self::Missing(kid) => ("a key was missing, and is back", kid),
-            Self::Replaced(kid) => {
+    /// The warning about it. `is_mended` says that it was undone, which is known once the place was written.
+    ///
+    /// **Invariant:** a warning speaks of what was done after it was done. Otherwise a person reads that all is well while somebody else's
+    /// key goes on verifying tokens. Test: `a_key_that_somebody_replaced_during_a_rotation_is_not_called_mended`.
+    pub fn warning(&self, is_mended: bool) -> Error {
+        let (what, kid) = match (self, is_mended) {
+            (Self::Missing(kid), true) => ("a key was missing, and is back", kid),
+            (Self::Missing(kid), false) => ("a key is missing, and was not put back", kid),
+            (Self::Replaced(kid), true) => {
                 ("a key's entry was changed, or was not the only one with its id, and is as it was", kid)
             }
-            Self::Added(kid) => ("a key is there that no rotation of this secret added", kid),
-            Self::Unnamed(kid) => (
-                "a key is there that the secret does not name, and leaves: it is of a rotation that was given up, or somebody added it",
+            (Self::Replaced(kid), false) => {
+                ("a key's entry was changed, or is not the only one with its id, and was not put right", kid)
+            }
+            (Self::Added(kid), _) => ("a key is there that no rotation of this secret added", kid),
+            (Self::Unnamed(kid), true) => (
+                "a key was there that the secret does not name, and was removed: it was of a rotation that was given up, or somebody had \
+                 added it",
+                kid,
+            ),
+            (Self::Unnamed(kid), false) => (
+                "a key is there that the secret does not name, and was not removed: it is of a rotation that was given up, or somebody \
+                 added it",
                 kid,
             ),
         };
-        Error::new(Code::PublishedSetChanged).with(Fact::What, what).with(Fact::KeyId, kid)
+        let error = Error::new(Code::PublishedSetChanged).with(Fact::What, what).with(Fact::KeyId, kid);
+        match self {
+            Self::Added(_) => error.with(Fact::NextAction, REMOVE),
+            _ if is_mended => error.with(Fact::NextAction, FIND_OUT),
+            _ => error.with(Fact::NextAction, WRITE_AGAIN),
+        }
     }
 }
 
@@ -396,6 +422,23 @@ mod tests {
         let back = changed.grown(owner(&secret), NOW + 3, dates()).unwrap();
         assert_eq!(back.changes(owner(&secret), NOW + 3, dates(), &[]), []);
         assert_eq!(back.since(&current.kid, NOW + 3), Some(NOW + 3), "it was away meanwhile");
+    }
+
+    #[test]
+    fn a_key_that_somebody_replaced_during_a_rotation_is_not_called_mended() {
+        let kid = || "k".to_owned();
+        for change in [Change::Missing(kid()), Change::Replaced(kid()), Change::Unnamed(kid())] {
+            let (stands, mended) = (change.warning(false).to_string(), change.warning(true).to_string());
+            for claim in ["is back", "is as it was", "was removed"] {
+                assert!(!stands.contains(claim), "{stands}");
+            }
+            assert!(
+                stands.contains("Nothing was written") && !mended.contains("Nothing was written"),
+                "{stands} {mended}"
+            );
+        }
+        let added = Change::Added(kid());
+        assert_eq!(added.warning(true).to_string(), added.warning(false).to_string());
     }
 
     #[test]

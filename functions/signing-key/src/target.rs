@@ -38,7 +38,7 @@ use crate::outlet::{Found, Written};
 use crate::place::Place;
 use crate::plan::{Dates, Plan, Source, in_time, plan};
 use crate::proof::{public_since, verifies};
-use crate::published::{Owner, PublishedSet};
+use crate::published::{Change as SetChange, Owner, PublishedSet};
 use crate::secret::SigningSecret;
 pub use crate::signing_keys::SigningKeys;
 use aws_lc_rs::digest;
@@ -70,14 +70,15 @@ enum Guard {
 }
 
 impl SigningKeys {
-    /// Changes the set in a place, whoever else writes there. False if nothing had to change, or nobody may change it now.
+    /// Changes the set in a place, whoever else writes there, and returns the set that stands there then. `None` if nothing had to change, or
+    /// nobody may change it now: nothing was written.
     async fn change(
         &self,
         context: &StepContext<'_>,
         place: &Place,
         (owner, guard): (Owner<'_>, Guard),
         changed: &(dyn Fn(&PublishedSet) -> Option<PublishedSet> + Sync),
-    ) -> Result<bool> {
+    ) -> Result<Option<PublishedSet>> {
         // So that the caches of a network and those of verifiers together take no longer than `maxCache`.
         let max_age = owner.secret.max_cache / 2;
         let mut overwritten: Option<Found> = None;
@@ -88,28 +89,29 @@ impl SigningKeys {
                 None => self.read(context, place).await?,
             };
             found.set.is_of(owner).map_err(|error| error.with(Fact::Field, place))?;
-            let Some(set) = changed(&found.set) else { return Ok(false) };
+            let Some(set) = changed(&found.set) else { return Ok(None) };
             if !guard.allows(context).await? {
-                return Ok(false);
+                return Ok(None);
             }
             if set.is_larger(&found.set) {
                 set.fits(place)?;
             }
             match self.outlets.write(place, &set, &found.mark, max_age, context.deadline()).await? {
-                Written::Done => return Ok(true),
+                Written::Done => return Ok(Some(set)),
                 Written::Conflict => {}
                 Written::Overwrote(between) => {
                     let allowed = guard.allows(context).await;
                     if changed(&between.set).is_none() || !matches!(allowed, Ok(true)) {
                         // What they wrote is all that is needed, or more than this invocation knows.
+                        let theirs = between.set.clone();
                         self.put_back(context, place, between, max_age).await?;
-                        return allowed;
+                        return allowed.map(|allowed| allowed.then_some(theirs));
                     }
                     overwritten = Some(between);
                 }
             }
         }
-        Err(Error::new(Code::WriteConflict).with(Fact::Field, place))
+        Err(busy(place))
     }
 
     /// Writes what somebody else had written back to a place, or what a third one has written since.
@@ -121,12 +123,12 @@ impl SigningKeys {
                 Written::Overwrote(later) => theirs = later,
             }
         }
-        Err(Error::new(Code::WriteConflict).with(Fact::Field, place))
+        Err(busy(place))
     }
 
     /// Adds the keys of a version to a place, for a step whose version is still wanted.
-    async fn grow(&self, context: &StepContext<'_>, place: &Place, owner: Owner<'_>, dates: Dates) -> Result<bool> {
-        self.change(context, place, (owner, Guard::Wanted), &|set| set.grown(owner, now(), dates)).await
+    async fn grow(&self, context: &StepContext<'_>, place: &Place, owner: Owner<'_>, dates: Dates) -> Result<()> {
+        self.change(context, place, (owner, Guard::Wanted), &|set| set.grown(owner, now(), dates)).await.map(drop)
     }
 
     /// Checks, before anything is made, that the deployer allows each place and the address of verifiers, and that each place can hold the
@@ -176,17 +178,20 @@ impl SigningKeys {
         for place in &secret.places {
             let trimmed = |set: &PublishedSet| set.trimmed(owner, now(), dates);
             let work = async {
-                self.compare(context, place, owner, dates, others).await?;
-                self.change(context, place, (owner, Guard::Promoted), &trimmed).await
+                let found = self.read(context, place).await?.set;
+                let written = self.change(context, place, (owner, Guard::Promoted), &trimmed).await;
+                tell(context, place, &found, &|set| set.changes(owner, now(), dates, others), &written);
+                written
             };
-            if each.keep(work.await) == Some(true) {
+            if each.keep(work.await).flatten().is_some() {
                 retired = Retired::Previous;
             }
         }
         each.end(|warning| context.warn(warning)).map(|()| retired)
     }
 
-    /// Tells what somebody else has changed in a place, and returns its set. `others` are further ids that a version of the secret names.
+    /// Tells what somebody else has changed in a place while nobody may write there, and returns its set. `others` are further ids that a
+    /// version of the secret names.
     async fn compare(
         &self,
         context: &StepContext<'_>,
@@ -195,11 +200,10 @@ impl SigningKeys {
         dates: Dates,
         others: &[String],
     ) -> Result<PublishedSet> {
-        let found = self.read(context, place).await?;
-        for change in found.set.changes(owner, now(), dates, others) {
-            context.warn(change.warning().with(Fact::Field, place));
-        }
-        Ok(found.set)
+        let found = self.read(context, place).await?.set;
+        let changes = |set: &PublishedSet| set.changes(owner, now(), dates, others);
+        tell(context, place, &found, &changes, &Ok(None));
+        Ok(found)
     }
 
     /// The daily look at one place. Returns the set as it was.
@@ -210,13 +214,15 @@ impl SigningKeys {
         owner: Owner<'_>,
         dates: Dates,
     ) -> Result<PublishedSet> {
-        let found = self.compare(context, place, owner, dates, &[]).await?;
+        let found = self.read(context, place).await?.set;
         let kept = |set: &PublishedSet| {
             let grown = set.grown(owner, now(), dates);
             let trimmed = grown.as_ref().unwrap_or(set).trimmed(owner, now(), dates);
             trimmed.or(grown).filter(|kept| kept != set)
         };
-        self.change(context, place, (owner, Guard::Settled), &kept).await.map(|_| found)
+        let written = self.change(context, place, (owner, Guard::Settled), &kept).await;
+        tell(context, place, &found, &|set| set.changes(owner, now(), dates, &[]), &written);
+        written.map(|_| found)
     }
 
     /// Fills one place up to what AWSCURRENT says, and checks that the key that is about to sign was there for long enough.
@@ -228,8 +234,8 @@ impl SigningKeys {
     ) -> Result<()> {
         let (Some(signs), Some(next)) = (awaited(current, pending), &pending.next) else { return Ok(()) };
         let found = self.read(context, place).await?;
-        // An earlier run has passed this check.
-        if found.set.has(&next.jwk()) {
+        // An earlier run has passed this check. If somebody has changed the key since, it is put back, and has to wait once more.
+        if found.set.has(&next.jwk()) && found.set.has(&signs.jwk()) {
             return Ok(());
         }
         let fingerprint = fingerprint(context);
@@ -257,6 +263,26 @@ impl Guard {
             Self::Promoted => Err(Error::new(Code::WriteConflict).with(Fact::Labels, "AWSCURRENT, AWSPENDING")),
         }
     }
+}
+
+/// Tells of the changes that somebody else has made in a set, and which of them stand after a write.
+fn tell(
+    context: &StepContext<'_>,
+    place: &Place,
+    found: &PublishedSet,
+    changes: &dyn Fn(&PublishedSet) -> Vec<SetChange>,
+    written: &Result<Option<PublishedSet>>,
+) {
+    let left = written.as_ref().ok().and_then(Option::as_ref).map(changes);
+    for change in changes(found) {
+        let is_mended = left.as_ref().is_some_and(|left| !left.contains(&change));
+        context.warn(change.warning(is_mended).with(Fact::Field, place));
+    }
+}
+
+/// The error of a place that others write all the time. It is the place's: an emergency goes on in the others.
+fn busy(place: &Place) -> Error {
+    Error::new(Code::OutletUnavailable).with(Fact::Field, place).with(Fact::What, "others keep changing it")
 }
 
 /// The key that is about to sign, if verifiers have to know it before.
@@ -299,7 +325,7 @@ impl Target for SigningKeys {
         let signs = secret.current.as_ref().map(|key| key.kid.as_str());
         let strategy = format!("signing key, {}", secret.algorithm.as_str());
         let places: Vec<String> = secret.places.iter().map(ToString::to_string).collect();
-        let opens = if places.is_empty() { "published by nobody".to_owned() } else { places.join(", ") };
+        let opens = if places.is_empty() { "in the secret alone".to_owned() } else { places.join(", ") };
         Ok(Portrait::new(signs, &strategy, &opens))
     }
 
@@ -336,7 +362,7 @@ impl Target for SigningKeys {
             is_known.then(|| set.grown(owner, now(), promoted_later)).flatten()
         };
         for place in &pending.places {
-            changed |= each.keep(self.change(context, place, (owner, Guard::Wanted), &grown).await) == Some(true);
+            changed |= each.keep(self.change(context, place, (owner, Guard::Wanted), &grown).await).flatten().is_some();
         }
         each.end(|warning| context.warn(warning))?;
         if changed {
