@@ -21,20 +21,14 @@
 //! **Invariant:** a set only grows until AWSCURRENT has moved. Otherwise a rotation that is given up would leave tokens that nobody can
 //! verify. Test: `a_rotation_that_is_given_up_takes_no_key_away`.
 //!
-//! **Invariant:** each write depends on what was read before the labels were asked. An invocation that was held up finds that it is not
-//! wanted, or that the place has changed. Otherwise it would bring back a leaked key, or take away a key of a later rotation. A parameter
-//! of Systems Manager cannot refuse a late write: it stands until its writer sees, from the versions between, that it was late, and puts back
-//! what it overwrote. A writer that dies in between leaves that to the next step or to the daily look. Test:
-//! `a_writer_that_was_held_up_changes_nothing`.
-//!
 //! **Invariant:** the next key is added to a place only once the key that is about to sign has been there for `maxCache`. Otherwise a place
 //! that was emptied, or named just now, would have a key for the first time as it signs. Test: `a_place_that_was_emptied_is_filled_first`.
 
+use crate::change::Guard;
 use crate::each::EachPlace;
 use crate::follow::{ended, ends_tokens, followed, is_emergency, made};
 use crate::key::SigningKey;
 use crate::moment::{dates, now};
-use crate::outlet::{Found, Written};
 use crate::place::Place;
 use crate::plan::{Dates, Plan, Source, in_time, plan};
 use crate::proof::{public_since, verifies};
@@ -55,77 +49,7 @@ use rotation::protocol::target::{
 use rotation::{Code, Error, Fact, Result};
 use std::sync::Arc;
 
-/// How often a place is written again because others write, too. Each of them has published its keys meanwhile.
-const MOST_WRITES: usize = 6;
-
-/// Who may write now.
-#[derive(Clone, Copy)]
-enum Guard {
-    /// A step whose version is still wanted.
-    Wanted,
-    /// finishSecret, after the promotion.
-    Promoted,
-    /// Whoever finds that no rotation is under way.
-    Settled,
-}
-
 impl SigningKeys {
-    /// Changes the set in a place, whoever else writes there, and returns the set that stands there then. `None` if nothing had to change, or
-    /// nobody may change it now: nothing was written.
-    async fn change(
-        &self,
-        context: &StepContext<'_>,
-        place: &Place,
-        (owner, guard): (Owner<'_>, Guard),
-        changed: &(dyn Fn(&PublishedSet) -> Option<PublishedSet> + Sync),
-    ) -> Result<Option<PublishedSet>> {
-        // So that the caches of a network and those of verifiers together take no longer than `maxCache`.
-        let max_age = owner.secret.max_cache / 2;
-        let mut overwritten: Option<Found> = None;
-        for _ in 0..MOST_WRITES {
-            // The order counts: a later rotation either is known to the labels, or changes the place after this read.
-            let found = match overwritten.take() {
-                Some(found) => found,
-                None => self.read(context, place).await?,
-            };
-            found.set.is_of(owner).map_err(|error| error.with(Fact::Field, place))?;
-            let Some(set) = changed(&found.set) else { return Ok(None) };
-            if !guard.allows(context).await? {
-                return Ok(None);
-            }
-            if set.is_larger(&found.set) {
-                set.fits(place)?;
-            }
-            match self.outlets.write(place, &set, &found.mark, max_age, context.deadline()).await? {
-                Written::Done => return Ok(Some(set)),
-                Written::Conflict => {}
-                Written::Overwrote(between) => {
-                    let allowed = guard.allows(context).await;
-                    if changed(&between.set).is_none() || !matches!(allowed, Ok(true)) {
-                        // What they wrote is all that is needed, or more than this invocation knows.
-                        let theirs = between.set.clone();
-                        self.put_back(context, place, between, max_age).await?;
-                        return allowed.map(|allowed| allowed.then_some(theirs));
-                    }
-                    overwritten = Some(between);
-                }
-            }
-        }
-        Err(busy(place))
-    }
-
-    /// Writes what somebody else had written back to a place, or what a third one has written since.
-    async fn put_back(&self, context: &StepContext<'_>, place: &Place, theirs: Found, max_age: u64) -> Result<()> {
-        let mut theirs = theirs;
-        for _ in 0..MOST_WRITES {
-            match self.outlets.write(place, &theirs.set, &theirs.mark, max_age, context.deadline()).await? {
-                Written::Done | Written::Conflict => return Ok(()),
-                Written::Overwrote(later) => theirs = later,
-            }
-        }
-        Err(busy(place))
-    }
-
     /// Adds the keys of a version to a place, for a step whose version is still wanted.
     async fn grow(&self, context: &StepContext<'_>, place: &Place, owner: Owner<'_>, dates: Dates) -> Result<()> {
         self.change(context, place, (owner, Guard::Wanted), &|set| set.grown(owner, now(), dates)).await.map(drop)
@@ -253,18 +177,6 @@ impl SigningKeys {
     }
 }
 
-impl Guard {
-    /// Whether the change may be made now.
-    async fn allows(self, context: &StepContext<'_>) -> Result<bool> {
-        match self {
-            Self::Wanted => context.still_wanted().await.map(|()| true),
-            Self::Settled => context.is_settled().await,
-            Self::Promoted if context.is_current(context.token()).await? && context.is_settled().await? => Ok(true),
-            Self::Promoted => Err(Error::new(Code::WriteConflict).with(Fact::Labels, "AWSCURRENT, AWSPENDING")),
-        }
-    }
-}
-
 /// Tells of the changes that somebody else has made in a set, and which of them stand after a write.
 fn tell(
     context: &StepContext<'_>,
@@ -278,11 +190,6 @@ fn tell(
         let is_mended = left.as_ref().is_some_and(|left| !left.contains(&change));
         context.warn(change.warning(is_mended).with(Fact::Field, place));
     }
-}
-
-/// The error of a place that others write all the time. It is the place's: an emergency goes on in the others.
-fn busy(place: &Place) -> Error {
-    Error::new(Code::OutletUnavailable).with(Fact::Field, place).with(Fact::What, "others keep changing it")
 }
 
 /// The key that is about to sign, if verifiers have to know it before.
