@@ -29,6 +29,7 @@ use crate::each::EachPlace;
 use crate::follow::{ended, ends_tokens, followed, is_emergency, made};
 use crate::key::SigningKey;
 use crate::moment::{dates, now};
+use crate::outside::Asks;
 use crate::place::Place;
 use crate::plan::{Dates, Plan, Source, in_time, plan};
 use crate::proof::{public_since, verifies};
@@ -223,6 +224,10 @@ impl Target for SigningKeys {
     /// No place has a lock.
     type Held = ();
 
+    fn look_begins(&self) {
+        self.outside.look_begins();
+    }
+
     fn throttles(&self) -> u32 {
         self.outlets.throttles()
     }
@@ -349,7 +354,7 @@ impl Target for SigningKeys {
                 since.add(&set, &secret, now());
             }
         }
-        each.keep_outside(self.is_served(context, &secret, &since).await);
+        each.keep_outside(self.is_served(context, &secret, &since, Asks::Look).await);
         each.end(|warning| context.warn(warning))
     }
 
@@ -367,7 +372,7 @@ impl Target for SigningKeys {
                 since.add(&set, &secret, now());
             }
         }
-        each.keep_outside(self.is_served(context, &secret, &since).await);
+        each.keep_outside(self.is_served(context, &secret, &since, Asks::Look).await);
         each.end(|warning| context.warn(warning))
     }
 }
