@@ -3,7 +3,7 @@
 //! <https://docs.aws.amazon.com/kms/latest/APIReference/API_DescribeKey.html>,
 //! <https://docs.aws.amazon.com/kms/latest/APIReference/API_GetKeyRotationStatus.html>
 
-use crate::aws::service::{Answer, CallError, Failure, Request, Service};
+use crate::aws::service::{Answer, Codes, Failure, Request, Service};
 use crate::clock::Deadline;
 use crate::error::{Code, Error, Fact, Result};
 use crate::protocol::encryption_key::GONE;
@@ -51,22 +51,16 @@ async fn call(kms: &Service, target: &str, name: &'static str, key: &str, deadli
 }
 
 fn refused(call: &'static str, answer: &Answer) -> Error {
-    let name = answer.error_name().unwrap_or_default();
-    let code = if name.starts_with("AccessDenied") { Code::ServiceDenied } else { Code::ServiceRefused };
-    let name: String = name.chars().filter(char::is_ascii_alphanumeric).take(64).collect();
-    Error::new(code).with(Fact::Call, call).with(Fact::Status, answer.status).with(Fact::ServiceCode, name)
+    let is_denied = answer.shown_error_name().is_some_and(|name| name.starts_with("AccessDenied"));
+    answer.refused(call, if is_denied { Code::ServiceDenied } else { Code::ServiceRefused })
 }
 
 fn unanswered(call: &'static str, failure: Failure) -> Error {
-    let code = match failure.trouble {
-        CallError::BadEndpoint(misplaced) => return misplaced.error(),
-        CallError::NotConfigured | CallError::TooLarge => Code::ServiceRefused,
-        CallError::Throttled => Code::ServiceThrottled,
-        CallError::NoConnection | CallError::Silent | CallError::Unavailable(_) => Code::ServiceUnavailable,
-    };
+    let codes =
+        Codes { passes: Code::ServiceUnavailable, throttled: Code::ServiceThrottled, stays: Code::ServiceRefused };
     let next = "The daily look leaves the KMS keys out until KMS can be reached (a VPC endpoint of kms, or a NAT). Rotations do not need it.";
-    let error = Error::new(code).with(Fact::Call, call).with(Fact::What, failure.trouble.as_str());
-    error.with(Fact::Attempts, failure.attempts).with(Fact::NextAction, next)
+    let error = failure.error(call, codes);
+    if error.code() == Code::ConfigurationInvalid { error } else { error.with(Fact::NextAction, next) }
 }
 
 #[cfg(test)]
