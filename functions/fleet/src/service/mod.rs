@@ -2,7 +2,7 @@
 
 mod others;
 
-use crate::plan::member::{Facts, Member};
+use crate::plan::member::{Facts, Member, Rules};
 use crate::run::progress::Seen;
 use rotation::aws::service::{CallError, Codes, Failure, Request, Service};
 use rotation::clock::Deadline;
@@ -351,6 +351,11 @@ fn member(entry: &Value, labels: &str) -> Option<Member> {
     let tags = entry.get("Tags").and_then(Value::as_array);
     let tag = |tag: &Value| Some((tag.get("Key")?.as_str()?.to_owned(), tag.get("Value")?.as_str()?.to_owned()));
     let versions = entry.get(labels).and_then(Value::as_object);
+    let rule = |name: &str| entry.get("RotationRules").and_then(|rules| rules.get(name));
+    let rules = Rules {
+        days: rule("AutomaticallyAfterDays").and_then(Value::as_i64),
+        expression: rule("ScheduleExpression").and_then(Value::as_str).map(str::to_owned),
+    };
     Some(Member {
         arn: text("ARN")?,
         name: text("Name")?,
@@ -360,6 +365,7 @@ fn member(entry: &Value, labels: &str) -> Option<Member> {
         // The date of the last change is that of a tag, too.
         changed: seconds(entry, "LastRotatedDate").or_else(|| seconds(entry, "CreatedDate")),
         versions: versions.into_iter().flatten().map(|(version, _)| version.clone()).collect(),
+        rules,
         value: None,
     })
 }
