@@ -4,6 +4,7 @@
 //! Whoever writes the secret chooses the address, so the deployer lists the hosts. Of an answer nothing is printed but its status and the
 //! ids of keys that the secret names.
 
+use crate::asked::Asked;
 use crate::key::SigningKey;
 use crate::plan::still_public_by_itself;
 use crate::public_address::PublicAddress;
@@ -29,12 +30,23 @@ const MAX_ANSWER: usize = 256 * 1024;
 const LIMIT: Duration = Duration::from_secs(5);
 /// The time for connecting to one address.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
+
 /// Reads sets from outside. By default it reads none.
 #[derive(Default)]
 pub struct Outside {
     hosts: Vec<String>,
     /// `None` if no host is allowed.
     tls: Option<TlsConnector>,
+    asked: Asked,
+}
+
+/// Who wants to know what is served.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Asks {
+    /// A step of a rotation, or somebody who diagnoses: about one secret, now.
+    Step,
+    /// The daily look: about one secret of many.
+    Look,
 }
 
 impl Outside {
@@ -47,7 +59,7 @@ impl Outside {
         let extra: Vec<_> = settings.ca_bundle.iter().map(|pem| ("CA_BUNDLE", pem.as_str())).collect();
         let verifier = || Verifier::with_roots(webpki_roots::TLS_SERVER_ROOTS, &extra);
         let tls = if hosts.is_empty() { None } else { Some(TlsConnector::from(verifier()?.config())) };
-        Ok(Self { hosts, tls })
+        Ok(Self { hosts, tls, asked: Asked::default() })
     }
 
     /// Checks that the deployer allows the host.
@@ -72,9 +84,20 @@ impl Outside {
     /// # Errors
     /// [`Code::HostDenied`]; those of reaching the host; [`Code::AnswerTooLarge`]; [`Code::ServedSetDiffers`] if the answer is none or no
     /// set. A redirect is none, and is not followed.
-    pub async fn fetch(&self, address: &PublicAddress, deadline: Deadline) -> Result<PublishedSet> {
+    pub async fn fetch(&self, address: &PublicAddress, asks: Asks, deadline: Deadline) -> Result<PublishedSet> {
         let connector = self.connector(address)?;
-        self.fetched(connector, address, deadline.within(LIMIT)).await.map_err(|error| address.placed(error))
+        // The time counts from when the host is asked, not from when others began to wait for it.
+        let fetch = async { self.fetched(connector, address, deadline.within(LIMIT)).await };
+        let fetched = match asks {
+            Asks::Step => fetch.await,
+            Asks::Look => self.asked.once(address.authority(), (deadline, LIMIT), fetch).await,
+        };
+        fetched.map_err(|error| address.placed(error))
+    }
+
+    /// A daily look begins: what an earlier one has found is of no use any more.
+    pub fn look_begins(&self) {
+        self.asked.forget();
     }
 
     async fn fetched(&self, connector: &TlsConnector, at: &PublicAddress, deadline: Deadline) -> Result<PublishedSet> {

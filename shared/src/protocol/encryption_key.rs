@@ -4,6 +4,7 @@
 
 use crate::clock::Deadline;
 use crate::error::{Code, Error, Fact};
+use crate::protocol::looks::beginning_elsewhere;
 use crate::protocol::schedule::RotatedSecret;
 use crate::protocol::store::{EncryptionKey, SecretStore};
 use std::collections::BTreeMap;
@@ -11,6 +12,8 @@ use std::time::Duration;
 
 /// The AWS managed key, which AWS rotates.
 const AWS_MANAGED: &str = "alias/aws/secretsmanager";
+/// The state of a key that KMS does not know. KMS itself has no word for it.
+pub(crate) const GONE: &str = "Gone";
 /// The time for all keys. Two calls for a key take some tens of milliseconds.
 const LIMIT: Duration = Duration::from_secs(8);
 
@@ -26,13 +29,26 @@ impl EncryptionKey {
         };
         let is_word = self.state.len() <= 32 && self.state.chars().all(|c| c.is_ascii_alphanumeric());
         let state = if is_word { self.state.as_str() } else { "an unknown state" };
-        Some(Error::new(code).with(Fact::KeyId, &self.arn).with(Fact::Found, state))
+        let error = Error::new(code).with(Fact::KeyId, &self.arn).with(Fact::Found, state);
+        if self.state != GONE {
+            return Some(error);
+        }
+        let next = "KMS does not know the key any more, and nothing brings it back. Versions under it are lost: give the secret another key with \
+                    UpdateSecret, and store a credential that works as its value.";
+        Some(error.with(Fact::NextAction, next))
     }
 }
 
 /// What there is to say about the keys of these secrets. Each key is asked for once, and a key that may not be asked for is told once, for
 /// all such keys: whoever does not want these findings leaves the permission out.
-pub(crate) async fn findings(store: &dyn SecretStore, secrets: &[RotatedSecret], deadline: Deadline) -> Vec<Error> {
+///
+/// **Invariant:** a key that is refused, or gone, hides no other. Test: `a_key_that_is_refused_or_gone_hides_no_other`.
+pub(crate) async fn findings(
+    store: &dyn SecretStore,
+    secrets: &[RotatedSecret],
+    now: Duration,
+    deadline: Deadline,
+) -> Vec<Error> {
     let mut keys: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
     for secret in secrets {
         if let Some(key) = secret.kms_key.as_deref().filter(|key| !key.ends_with(AWS_MANAGED)) {
@@ -41,7 +57,7 @@ pub(crate) async fn findings(store: &dyn SecretStore, secrets: &[RotatedSecret],
     }
     let deadline = deadline.within(LIMIT);
     let (mut found, mut denied) = (Vec::new(), None);
-    for (key, users) in keys {
+    for (key, users) in beginning_elsewhere(keys.into_iter().collect(), now) {
         let users = |error: Error| match users.as_slice() {
             [] => error,
             [only] => error.with(Fact::Secret, only),
@@ -56,10 +72,13 @@ pub(crate) async fn findings(store: &dyn SecretStore, secrets: &[RotatedSecret],
                             (the template's KmsKeyArns). Rotations do not need it.";
                 denied.get_or_insert_with(|| users(error).with(Fact::KeyId, key).with(Fact::NextAction, next));
             }
-            // Without a route to KMS each further key would cost the same time.
             Err(error) => {
+                // Without a route to KMS, or while it throttles, each further key would cost the same time.
+                let is_the_key = !matches!(error.code(), Code::ServiceUnavailable | Code::ServiceThrottled);
                 found.push(users(error).with(Fact::KeyId, key));
-                break;
+                if !is_the_key {
+                    break;
+                }
             }
         }
     }
