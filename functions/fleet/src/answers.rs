@@ -248,7 +248,7 @@ impl Answers for Fleet {
             }
             Some("fingerprints") => {
                 let members = self.meant(field(&payload, "Select")?, deadline).await?;
-                self.leaks.tag(&self.aws, &members, deadline).await
+                self.leaks.tag(&self.aws, &members, &invocation).await
             }
             _ => {
                 let expected = "plan, begin, next, lane, report, spread, fingerprints or leak";

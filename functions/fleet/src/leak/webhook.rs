@@ -1,4 +1,4 @@
-//! GitHub's webhook of secret scanning, over a Function URL.
+//! GitHub's webhook of secret scanning, over an HTTP API of API Gateway (payload 2.0).
 //!
 //! <https://docs.github.com/en/webhooks/using-webhooks/validating-webhook-deliveries>
 
@@ -75,7 +75,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// A header. A Function URL gives names in small letters, and other gateways do not.
+/// A header. An HTTP API gives names in small letters, and other gateways do not.
 fn header<'a>(request: &'a Value, name: &str) -> Option<&'a str> {
     let headers = request.get("headers")?.as_object()?;
     headers.iter().find(|(known, _)| known.eq_ignore_ascii_case(name))?.1.as_str()

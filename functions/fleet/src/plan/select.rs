@@ -139,6 +139,7 @@ mod tests {
 
     fn member() -> Member {
         Member {
+            labels: BTreeMap::new(),
             arn: "arn:aws:secretsmanager:us-east-1:1:secret:shop/orders-AbCdEf".to_owned(),
             name: "shop/orders".to_owned(),
             function: "arn:aws:lambda:us-east-1:1:function:lockstep-postgres".to_owned(),

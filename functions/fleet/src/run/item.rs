@@ -102,6 +102,9 @@ fn waited(job: &Job, progress: &Progress, now: u64) -> bool {
 
 fn rotate(job: &Job, item: &Item, progress: &Progress, seen: &Seen, now: u64) -> Next {
     let (done, others) = rounds_done(&job.run, item, seen);
+    if item.unnamed && done == 0 && !others {
+        return end(Outcome::Failed, "key-not-named");
+    }
     // A run of this name was here before, and this execution does not say that it goes on with it. What is current may be what that
     // run made, and may have leaked since.
     if item.used && progress.asked == 0 {

@@ -69,6 +69,13 @@ targets! {
     "StartExecution" => "AWSStepFunctions.StartExecution",
 }
 
+/// A version of a secret.
+#[derive(Debug)]
+pub(crate) struct Version {
+    pub(crate) id: String,
+    pub(crate) text: SecretText,
+}
+
 /// An answer that says no, by its name.
 struct Refused {
     name: String,
@@ -160,14 +167,15 @@ impl Aws {
         self.get("ListSecrets", "", &body, deadline).await
     }
 
-    /// One secret by its name or ARN. No value is read. `None` if there is none.
+    /// One secret by its name or ARN. No value is read. `None` if there is none, or this function may not see it: a role that allows secrets
+    /// by what they are refuses one that is not there, too.
     ///
     /// # Errors
     /// DescribeSecret failed for another reason.
     pub async fn member(&self, secret: &str, deadline: Deadline) -> Result<Option<Member>> {
         match self.ask("DescribeSecret", &json!({"SecretId": secret}), deadline).await? {
             Ok(described) => Ok(member(&described, "VersionIdsToStages")),
-            Err(refused) if refused.name == "ResourceNotFoundException" => Ok(None),
+            Err(refused) if refused.name == "ResourceNotFoundException" || refused.is_denied() => Ok(None),
             Err(refused) => Err(refused.error("DescribeSecret", secret)),
         }
     }
@@ -181,14 +189,29 @@ impl Aws {
         Ok(answer.ok().and_then(|answer| Facts::of(answer.get("SecretString")?.as_str()?)))
     }
 
-    /// The text of the version with this label, to be turned into a fingerprint. `None` if there is none that the function may read.
+    /// The version with this label, to be turned into fingerprints. `None` if there is none, or it has no text.
     ///
     /// # Errors
-    /// The service did not answer.
-    pub(crate) async fn text(&self, secret: &str, label: &str, deadline: Deadline) -> Result<Option<SecretText>> {
+    /// The service did not answer, or refused.
+    pub(crate) async fn version(&self, secret: &str, label: &str, deadline: Deadline) -> Result<Option<Version>> {
         let body = json!({"SecretId": secret, "VersionStage": label});
-        let answer = self.ask("GetSecretValue", &body, deadline).await?;
-        Ok(answer.ok().and_then(|answer| Some(answer.get("SecretString")?.as_str()?.into())))
+        let answer = match self.ask("GetSecretValue", &body, deadline).await? {
+            Ok(answer) => answer,
+            Err(refused) if refused.name == "ResourceNotFoundException" => return Ok(None),
+            Err(refused) => return Err(refused.error("GetSecretValue", secret)),
+        };
+        let text = |name: &str| answer.get(name).and_then(Value::as_str);
+        Ok(text("SecretString")
+            .zip(text("VersionId"))
+            .map(|(text, id)| Version { id: id.to_owned(), text: text.into() }))
+    }
+
+    /// The text of the version with this label: a key of the function's own.
+    ///
+    /// # Errors
+    /// As for [`version`](Self::version).
+    pub(crate) async fn text(&self, secret: &str, label: &str, deadline: Deadline) -> Result<Option<SecretText>> {
+        Ok(self.version(secret, label, deadline).await?.map(|version| version.text))
     }
 
     /// When each version was made, with or without a label, in milliseconds since the Unix epoch.
@@ -315,10 +338,14 @@ impl Aws {
 }
 
 impl Refused {
+    fn is_denied(&self) -> bool {
+        self.name.starts_with("AccessDenied")
+    }
+
     fn error(&self, operation: &'static str, secret: &str) -> Error {
         let code = match self.name.as_str() {
             "ResourceNotFoundException" => Code::SecretNotFound,
-            name if name.starts_with("AccessDenied") || name.contains("Token") => Code::ServiceDenied,
+            name if self.is_denied() || name.contains("Token") => Code::ServiceDenied,
             _ => Code::ServiceRefused,
         };
         let error = Error::new(code).with(Fact::Call, operation).with(Fact::ServiceCode, &self.name);
@@ -354,6 +381,10 @@ fn member(entry: &Value, labels: &str) -> Option<Member> {
     let tags = entry.get("Tags").and_then(Value::as_array);
     let tag = |tag: &Value| Some((tag.get("Key")?.as_str()?.to_owned(), tag.get("Value")?.as_str()?.to_owned()));
     let versions = entry.get(labels).and_then(Value::as_object);
+    let of_version = |(version, labels): (&String, &Value)| {
+        let labels = labels.as_array().into_iter().flatten().filter_map(Value::as_str);
+        labels.map(|label| (label.to_owned(), version.clone())).collect::<Vec<_>>()
+    };
     Some(Member {
         arn: text("ARN")?,
         name: text("Name")?,
@@ -363,6 +394,7 @@ fn member(entry: &Value, labels: &str) -> Option<Member> {
         // The date of the last change is that of a tag, too.
         changed: seconds(entry, "LastRotatedDate").or_else(|| seconds(entry, "CreatedDate")),
         versions: versions.into_iter().flatten().map(|(version, _)| version.clone()).collect(),
+        labels: versions.into_iter().flatten().flat_map(of_version).collect(),
         value: None,
     })
 }

@@ -73,15 +73,19 @@ impl Aws {
         }
     }
 
-    /// Whether the execution of that name has failed. One that cannot be looked at counts as running.
+    /// Whether the execution of that name has failed.
+    ///
+    /// **Invariant:** a refusal is an error. Counted as "it runs", it would leave a leaked credential alive that nobody works on. Test:
+    /// `an_emergency_that_failed_is_started_once_more`.
     ///
     /// # Errors
-    /// The service did not answer.
+    /// DescribeExecution failed.
     pub async fn has_failed(&self, machine: &str, name: &str, deadline: Deadline) -> Result<bool> {
         let execution = format!("{}:{name}", machine.replace(":stateMachine:", ":execution:"));
         let body = json!({"executionArn": execution});
         let answer = Self::call(&self.machines, "DescribeExecution", &body, deadline).await?;
-        let status = answer.ok().and_then(|answer| Some(answer.get("status")?.as_str()?.to_owned()));
-        Ok(status.is_some_and(|status| matches!(status.as_str(), "FAILED" | "TIMED_OUT" | "ABORTED")))
+        let answer = answer.map_err(|refused| refused.error("DescribeExecution", ""))?;
+        let status = answer.get("status").and_then(Value::as_str).unwrap_or_default();
+        Ok(matches!(status, "FAILED" | "TIMED_OUT" | "ABORTED"))
     }
 }

@@ -8,7 +8,7 @@ const NOW: u64 = 1_800_000_000_000;
 
 fn item(least: u32, most: u32) -> Item {
     let rounds = Rounds { least, most };
-    Item { secret: "s".to_owned(), function: "f".to_owned(), rounds, after: 0, used: false }
+    Item { secret: "s".to_owned(), function: "f".to_owned(), rounds, after: 0, used: false, unnamed: false }
 }
 
 fn job(mode: Mode) -> Job {
@@ -228,6 +228,15 @@ fn a_name_that_was_used_before_proves_nothing() {
     for mode in [Mode::Rotate, Mode::Emergency] {
         assert_eq!(next(&job(mode), &used, &progress(0), &before, NOW), failed("name-used-before"));
     }
+}
+
+/// A rotation leaves a signing key public, and uses up one of the certificates that a CA issues in a week.
+#[test]
+fn a_key_that_ends_by_its_name_is_not_rotated_before_it_is_named() {
+    let unnamed = Item { unnamed: true, ..item(1, 1) };
+    let ended = |seen| next(&job(Mode::Emergency), &unnamed, &progress(0), &seen, NOW);
+    assert_eq!(ended(seen("old", "", "")), failed("key-not-named"));
+    assert_ne!(ended(seen(&t(1), "", "old")), failed("key-not-named"), "it was named, and rotated since");
 }
 
 #[test]
