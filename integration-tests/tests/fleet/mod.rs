@@ -4,6 +4,7 @@ mod emergency;
 mod events;
 mod leak;
 mod rekey;
+mod midway;
 mod support;
 mod together;
 mod waves;

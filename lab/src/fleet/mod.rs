@@ -84,7 +84,15 @@ impl FleetLab {
     /// # Errors
     /// The function failed: its error.
     pub async fn ask(&self, payload: &Value) -> Result<Value, Error> {
-        let outcome = self.account.lab.host().invoke(&self.function, payload.to_string().into_bytes()).await;
+        self.ask_function(&self.function, payload).await
+    }
+
+    /// Invokes any function.
+    ///
+    /// # Errors
+    /// There is none of that name, or it failed: its error.
+    pub async fn ask_function(&self, function: &str, payload: &Value) -> Result<Value, Error> {
+        let outcome = self.account.lab.host().invoke(function, payload.to_string().into_bytes()).await;
         let outcome = outcome.map_err(|_| Error::Setup("there is no such function".to_owned()))?;
         outcome.result().map_err(|error| Error::Rotation(format!("{}: {}", error.error_type, error.error_message)))
     }
