@@ -2,7 +2,9 @@
 
 mod emergency;
 mod events;
+mod github;
 mod leak;
+mod midway;
 mod rekey;
 mod support;
 mod together;

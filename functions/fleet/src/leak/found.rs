@@ -14,7 +14,7 @@ const MOST: usize = 1_000;
 /// So many texts of one value are looked for: a value with more is a file.
 const MOST_PARTS: usize = 64;
 /// A longer text is a file, and no credential.
-const LONGEST: usize = 16 * 1_024;
+pub(super) const LONGEST: usize = 16 * 1_024;
 
 /// A leaked value and where it was found.
 #[derive(Debug)]

@@ -85,6 +85,10 @@ pub fn replaced(run: &str, item: &Item, seen: &Seen) -> Option<String> {
 /// **Invariant:** each secret ends. Whoever moves its labels all the time would otherwise hold the run, and have the function log in at
 /// the server without an end. Test: `a_secret_that_never_rests_ends`.
 pub fn next(job: &Job, item: &Item, progress: &Progress, seen: &Seen, now: u64) -> Next {
+    // What it opens may work on.
+    if seen.deleted {
+        return end(Outcome::Failed, "deleted");
+    }
     let longest = (u64::from(item.rounds.most) + 1) * 2 * job.patience + LEFT_BEHIND;
     if now.saturating_sub(progress.began) > longest {
         return end(Outcome::Failed, "takes-too-long");

@@ -262,6 +262,7 @@ impl Aws {
             enabled: answer.get("RotationEnabled").and_then(Value::as_bool) == Some(true),
             current: with("AWSCURRENT"),
             pending: with("AWSPENDING"),
+            deleted: is_deleted(&answer),
             previous: with("AWSPREVIOUS"),
             changed: seconds(&answer, "LastChangedDate").unwrap_or_default() * 1_000,
             key: answer.get("KmsKeyId").and_then(Value::as_str).map(str::to_owned),
@@ -372,10 +373,15 @@ fn seconds(entry: &Value, name: &str) -> Option<u64> {
     milliseconds(entry, name).map(|milliseconds| milliseconds / 1_000)
 }
 
+/// Whether a secret is scheduled for deletion. DescribeSecret shows it until then.
+fn is_deleted(entry: &Value) -> bool {
+    entry.get("DeletedDate").is_some_and(|date| !date.is_null())
+}
+
 /// A secret of ListSecrets or DescribeSecret, which name the labels differently. One that is scheduled for deletion is left out.
 fn member(entry: &Value, labels: &str) -> Option<Member> {
     let text = |name: &str| entry.get(name).and_then(Value::as_str).map(str::to_owned);
-    if entry.get("DeletedDate").is_some_and(|date| !date.is_null()) {
+    if is_deleted(entry) {
         return None;
     }
     let tags = entry.get("Tags").and_then(Value::as_array);

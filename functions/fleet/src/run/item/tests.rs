@@ -30,7 +30,7 @@ fn job(mode: Mode) -> Job {
 fn seen(current: &str, pending: &str, previous: &str) -> Seen {
     let some = |text: &str| Some(text.to_owned()).filter(|text| !text.is_empty());
     let (current, pending, previous) = (some(current), some(pending), some(previous));
-    Seen { enabled: true, current, pending, previous, changed: NOW, key: None }
+    Seen { deleted: false, enabled: true, current, pending, previous, changed: NOW, key: None }
 }
 
 fn t(round: u32) -> String {
@@ -39,6 +39,19 @@ fn t(round: u32) -> String {
 
 fn progress(asked: u32) -> Progress {
     Progress { began: NOW, since: NOW, replaced: Some("old".to_owned()), asked, ..Progress::default() }
+}
+
+/// Its credential may work on, whatever was done before.
+#[test]
+fn a_secret_that_is_deleted_during_the_run_is_a_failure() {
+    for mode in [Mode::Rotate, Mode::Emergency, Mode::RollBack, Mode::Rekey] {
+        let seen = Seen { deleted: true, ..seen(&t(1), "", "old") };
+        assert_eq!(
+            next(&job(mode), &item(1, 2), &progress(1), &seen, NOW),
+            end(Outcome::Failed, "deleted"),
+            "{mode:?}"
+        );
+    }
 }
 
 fn said(round: u32, finding: &str, credential: &str) -> Option<Said> {
