@@ -1,8 +1,10 @@
 //! A fleet: many secrets of one account, and the state machine of `functions/fleet` that rotates them, in moto's interpreter.
 
 mod machine;
+mod way;
 
 pub use machine::Execution;
+pub use way::Sent;
 
 use crate::load::fleet::{Account, Member};
 use crate::load::server::{Credential, Server};
@@ -15,11 +17,14 @@ use machine::Machine;
 use serde_json::{Value, json};
 use std::path::Path;
 use std::time::Duration;
+use way::Way;
 
 /// The state machine that the template deploys.
 const DEFINITION: &str = include_str!("../../../functions/fleet/state-machine.asl.json");
 /// The function's name here.
 const FUNCTION: &str = "lockstep-fleet";
+/// The same program as the function that takes reports of leaks and nothing else.
+const LEAKS: &str = "lockstep-fleet-leaks";
 /// The parameter with the stop flag.
 const STOP: &str = "/lockstep/fleet/stop";
 /// The time limit of a step of the function in the template.
@@ -32,6 +37,8 @@ pub struct FleetLab {
     account: Account,
     members: Vec<Member>,
     function: String,
+    leaks: String,
+    way: Way,
 }
 
 impl FleetLab {
@@ -60,13 +67,15 @@ impl FleetLab {
         let machine = Machine::start(&DEFINITION.replace("${FleetFunctionArn}", &function), port).await?;
         // One for what the function starts by itself.
         let own = machine.make().await?;
-        let builder = builder.env("STATE_MACHINE_ARN", own).env("AWS_ENDPOINT_URL_SFN", machine.url());
-        let mut builder = builder.env("AWS_ENDPOINT_URL_KMS", machine.url());
+        let way = Way::start(machine.url(), account.lab.host().clone()).await?;
+        let builder = builder.env("STATE_MACHINE_ARN", own).env("AWS_ENDPOINT_URL_SFN", way.url());
+        let mut builder = builder.env("AWS_ENDPOINT_URL_KMS", way.url());
         for (name, value) in settings {
             builder = builder.env(name, *value);
         }
-        account.lab.deploy(builder);
-        Ok(Self { machine, account, members, function })
+        account.lab.deploy(builder.clone());
+        let leaks = account.lab.deploy(builder.name(LEAKS).env("ONLY_LEAKS", "true"));
+        Ok(Self { machine, account, members, function, leaks, way })
     }
 
     /// The local AWS.
@@ -87,6 +96,19 @@ impl FleetLab {
         self.ask_function(&self.function, payload).await
     }
 
+    /// Invokes the function for leaks.
+    ///
+    /// # Errors
+    /// The function failed: its error.
+    pub async fn report(&self, payload: &Value) -> Result<Value, Error> {
+        self.ask_function(&self.leaks, payload).await
+    }
+
+    /// Decides from now on what becomes of calls to Step Functions and KMS.
+    pub fn intercept(&self, script: impl Fn(&str, &Value) -> Sent + Send + Sync + 'static) {
+        self.way.set(script);
+    }
+
     /// Invokes any function.
     ///
     /// # Errors
@@ -97,9 +119,10 @@ impl FleetLab {
         outcome.result().map_err(|error| Error::Rotation(format!("{}: {}", error.error_type, error.error_message)))
     }
 
-    /// Everything that the fleet's function has printed.
+    /// Everything that the fleet's two functions have printed.
     pub fn printed(&self) -> String {
-        self.account.lab.host().output(&self.function)
+        let host = self.account.lab.host();
+        host.output(&self.function) + &host.output(&self.leaks)
     }
 
     /// Sets or clears the stop flag.

@@ -272,7 +272,7 @@ impl Leaks {
             notice("an emergency runs: do not start its proposal", &about);
         }
         let about = json!({
-            "event": "reported", "matches": found.matches.len(), "unknown": found.unknown, "notLookedFor": answer["notLookedFor"],
+            "event": "reported", "matches": found.matches.len(), "unknown": found.unknown, "notLookedFor": answer.get("notLookedFor"),
             "started": started.begun, "alreadyStarted": started.there, "notStarted": started.failed,
         });
         record("leak", invocation, &about);

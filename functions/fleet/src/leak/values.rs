@@ -105,7 +105,8 @@ fn one(value: &Value, is_credential: bool, depth: usize, found: &mut Vec<(bool, 
         }
         Value::Object(fields) => walk(fields, &|name| name.to_owned(), is_credential, depth - 1, found),
         Value::Array(items) => {
-            items.iter().fold(true, |complete, item| one(item, is_credential, depth - 1, found) && complete)
+            // All of them, also after one that is not complete.
+            items.iter().filter(|item| !one(item, is_credential, depth - 1, found)).count() == 0
         }
         Value::Null | Value::Bool(_) | Value::Number(_) => true,
     }
@@ -175,7 +176,8 @@ mod tests {
     const KEY: &str = "MIGHAgEAMBMGByqGSM49AgEGCCqGSM49AwEHBG0wawIBAQQg";
 
     fn pem(label: &str) -> String {
-        format!("-----BEGIN {label}-----\n{}\n{}\n-----END {label}-----\n", &KEY[..24], &KEY[24..])
+        let (first, second) = KEY.split_at(24);
+        format!("-----BEGIN {label}-----\n{first}\n{second}\n-----END {label}-----\n")
     }
 
     #[test]
