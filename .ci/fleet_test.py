@@ -67,9 +67,9 @@ class Policies(unittest.TestCase):
         for statement in role["Policies"][0]["PolicyDocument"]["Statement"]:
             for action in deployed.as_list(statement["Action"]):
                 allowed.setdefault(action, []).extend(deployed.as_list(statement["Resource"]))
-        self.assertEqual(set(allowed), {"secretsmanager:GetSecretValue", "states:StartExecution", "logs:CreateLogStream", "logs:PutLogEvents"})
-        self.assertEqual(allowed["secretsmanager:GetSecretValue"], [ALL["FingerprintKeySecretArn"], ALL["WebhookSecretArn"]])
-        self.assertNotIn("states:StartExecution", json.dumps(resolved(**ALL | {"StartOnLeak": "false"})["LeaksRole"]))
+        self.assertEqual(set(allowed), {"secretsmanager:GetSecretValue", "states:StartExecution", "states:DescribeExecution", "logs:CreateLogStream", "logs:PutLogEvents"})
+        self.assertEqual(allowed["secretsmanager:GetSecretValue"], [ALL[it] for it in ("FingerprintKeySecretArn", "WebhookSecretArn", "GitHubTokenSecretArn")])
+        self.assertNotIn("states:", json.dumps(resolved(**ALL | {"StartOnLeak": "false"})["LeaksRole"]))
 
     def test_the_fleet_touches_only_secrets_of_these_functions(self):
         resources = resolved(**ALL)

@@ -85,6 +85,8 @@ EVERYTHING = {
     "RekeyKmsKeyArns": KEY,
     "FingerprintKeySecretArn": SECRET.format("fingerprints"),
     "WebhookSecretArn": SECRET.format("webhook"),
+    "GitHubTokenSecretArn": SECRET.format("github"),
+    "GitHubApiUrl": "https://github.example.com/api/v3",
     "WebhookRequestsPerSecond": "9",
     "HearAwsFindings": "true",
     "StartOnLeak": "true",

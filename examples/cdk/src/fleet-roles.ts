@@ -79,12 +79,18 @@ export class FleetRoles {
 
   /** Of the function that strangers can send requests to. */
   leaks(logGroupArn: string): Statement[] {
-    const { webhookSecret, startOnLeak } = this.props;
+    const { webhookSecret, gitHubTokenSecret, startOnLeak } = this.props;
     return [
       ...this.common(),
       this.fingerprintKey(),
       ...(webhookSecret ? [allow('SecretOfTheWebhook', 'secretsmanager:GetSecretValue', webhookSecret.secretArn)] : []),
-      ...(startOnLeak ? [allow('StartAnEmergency', 'states:StartExecution', this.machineArn)] : []),
+      ...(gitHubTokenSecret ? [allow('TokenForAlerts', 'secretsmanager:GetSecretValue', gitHubTokenSecret.secretArn)] : []),
+      ...(startOnLeak
+        ? [
+            allow('StartAnEmergency', 'states:StartExecution', this.machineArn),
+            allow('WhetherItHasFailed', 'states:DescribeExecution', arn(this.stack, 'states', `execution:${this.name}:leak-*`)),
+          ]
+        : []),
       ownLogs(logGroupArn),
     ];
   }

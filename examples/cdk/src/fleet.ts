@@ -44,6 +44,9 @@ export class Fleet extends Construct {
     if (!fingerprintKeySecret && (webhookSecret || hearAwsFindings || startOnLeak)) {
       throw new Error('The properties webhookSecret, hearAwsFindings and startOnLeak need fingerprintKeySecret.');
     }
+    if (!webhookSecret && (props.gitHubTokenSecret || props.gitHubApiUrl !== undefined)) {
+      throw new Error('The properties gitHubTokenSecret and gitHubApiUrl need webhookSecret.');
+    }
     if (props.functions.length === 0) throw new Error('The property functions names no rotation function.');
     this.name = `${props.namePrefix ?? 'lockstep'}-fleet`;
     this.roles = new FleetRoles(Stack.of(this), this.name, props);
@@ -68,6 +71,9 @@ export class Fleet extends Construct {
         AWS_ENDPOINT_URL_SFN: props.stepFunctionsEndpoint ?? '',
         ...key,
         WEBHOOK_SECRET: webhookSecret?.secretArn ?? '',
+        GITHUB_TOKEN_SECRET: props.gitHubTokenSecret?.secretArn ?? '',
+        GITHUB_API_URL: props.gitHubApiUrl ?? '',
+        CA_BUNDLE: props.caBundle ?? '',
         STATE_MACHINE_ARN: this.roles.machineArn,
         START_ON_LEAK: String(startOnLeak),
         // Whoever may report a leak may not rotate.

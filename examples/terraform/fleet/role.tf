@@ -100,8 +100,15 @@ locals {
     [for secret in compact([var.webhook_secret_arn]) : {
       Sid = "SecretOfTheWebhook", Effect = "Allow", Action = "secretsmanager:GetSecretValue", Resource = secret
     }],
+    [for secret in compact([var.github_token_secret_arn]) : {
+      Sid = "TokenForAlerts", Effect = "Allow", Action = "secretsmanager:GetSecretValue", Resource = secret
+    }],
     [for machine in [local.machine_arn] : {
       Sid = "StartAnEmergency", Effect = "Allow", Action = "states:StartExecution", Resource = machine
+    } if var.start_on_leak],
+    [for it in ["leak-*"] : {
+      Sid      = "WhetherItHasFailed", Effect = "Allow", Action = "states:DescribeExecution"
+      Resource = "${local.arns}:states:${local.region}:${local.account}:execution:${local.name}:${it}"
     } if var.start_on_leak],
   ])
 

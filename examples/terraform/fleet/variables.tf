@@ -140,6 +140,24 @@ variable "webhook_secret_arn" {
   default     = ""
 }
 
+variable "github_token_secret_arn" {
+  description = "The secret with a token that may read GitHub's secret scanning alerts. Empty: a person fetches the value of an alert."
+  type        = string
+  default     = ""
+}
+
+variable "github_api_url" {
+  description = "URL of the API of your own GitHub, such as https://github.example.com/api/v3. Empty: https://api.github.com."
+  type        = string
+  default     = ""
+}
+
+variable "ca_bundle" {
+  description = "CAs to trust at your own GitHub: the path of a PEM file in a layer, or PEM text."
+  type        = string
+  default     = ""
+}
+
 variable "webhook_requests_per_second" {
   description = "Requests of the webhook that are answered in a second."
   type        = number

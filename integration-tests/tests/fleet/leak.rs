@@ -8,13 +8,13 @@ use std::process::Command;
 use std::time::Duration;
 
 const KEY: &str = "a key of fingerprints, which is long enough";
-const WEBHOOK: &str = "a secret of a webhook";
+pub(super) const WEBHOOK: &str = "a secret of a webhook";
 const SETTINGS: [(&str, &str); 3] =
     [("FINGERPRINT_KEY_SECRET", "fleet/key"), ("WEBHOOK_SECRET", "fleet/webhook"), ("START_ON_LEAK", "true")];
 
-/// A fleet whose secrets have fingerprints.
-async fn with_fingerprints() -> FleetLab {
-    let fleet = fleet(4, &[POSTGRES, DUAL], 50, &SETTINGS).await;
+/// A fleet whose secrets have fingerprints, with further settings.
+pub(super) async fn with_fingerprints(more: &[(&str, &str)]) -> FleetLab {
+    let fleet = fleet(4, &[POSTGRES, DUAL], 50, &[&SETTINGS, more].concat()).await;
     fleet.lab().create_secret("fleet/key", KEY).await.unwrap();
     fleet.lab().create_secret("fleet/webhook", WEBHOOK).await.unwrap();
     let tagged = json!({"Do": "fingerprints", "Select": {"names": ["load/*"]}});
@@ -25,7 +25,7 @@ async fn with_fingerprints() -> FleetLab {
     fleet
 }
 
-fn password(value: &str) -> String {
+pub(super) fn password(value: &str) -> String {
     let value: Value = serde_json::from_str(value).unwrap();
     value["password"].as_str().unwrap().to_owned()
 }
@@ -50,7 +50,7 @@ async fn gitleaks(text: String) -> Value {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_password_that_gitleaks_finds_is_rotated_until_it_is_dead() {
-    let fleet = with_fingerprints().await;
+    let fleet = with_fingerprints(&[]).await;
     let all = values(&fleet).await;
     let (secret, kind, leaked) = all.iter().find(|(_, kind, _)| *kind == DUAL).unwrap();
     let report = gitleaks(format!("DB_PASSWORD = \"{}\"\n", password(leaked))).await;
@@ -83,6 +83,11 @@ async fn a_password_that_gitleaks_finds_is_rotated_until_it_is_dead() {
 fn request(value: &str, number: usize, key: &str) -> Value {
     let alert = json!({"action": "created", "number": number, "alert": {
         "created_at": date(), "secret_type": "generic", "html_url": "https://github.com/a/b/security/1", "secret": value}});
+    signed(&alert, key)
+}
+
+/// An alert, signed as GitHub signs it.
+pub(super) fn signed(alert: &Value, key: &str) -> Value {
     let body = alert.to_string();
     let signature = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, key.as_bytes()), body.as_bytes());
     let hex: String = signature.as_ref().iter().map(|byte| format!("{byte:02x}")).collect();
@@ -93,12 +98,12 @@ fn request(value: &str, number: usize, key: &str) -> Value {
     })
 }
 
-fn date() -> String {
+pub(super) fn date() -> String {
     let output = Command::new("date").args(["-u", "+%Y-%m-%dT%H:%M:%SZ"]).output().unwrap();
     String::from_utf8(output.stdout).unwrap().trim().to_owned()
 }
 
-async fn status(fleet: &FleetLab, request: &Value) -> (u64, Value) {
+pub(super) async fn status(fleet: &FleetLab, request: &Value) -> (u64, Value) {
     let answer = fleet.ask(request).await.unwrap();
     let body = serde_json::from_str(answer["body"].as_str().unwrap()).unwrap();
     (answer["statusCode"].as_u64().unwrap(), body)
@@ -106,7 +111,7 @@ async fn status(fleet: &FleetLab, request: &Value) -> (u64, Value) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_webhook_rotates_only_what_it_may_and_only_once() {
-    let fleet = with_fingerprints().await;
+    let fleet = with_fingerprints(&[]).await;
     let all = values(&fleet).await;
     let (allowed, kind, leaked) = &all[0];
     let (other, _, other_value) = &all[2];
@@ -123,6 +128,13 @@ async fn a_webhook_rotates_only_what_it_may_and_only_once() {
     assert_eq!(status(&fleet, &foreign).await, accepted);
     assert_eq!(status(&fleet, &foreign).await.0, 409, "a replay");
     assert_eq!(status(&fleet, &request("nobody-has-this-value", 2, WEBHOOK)).await, accepted);
+    // Deliveries that somebody has kept, and those of a clock that is wrong.
+    for at in ["2026-01-01T00:00:00Z", "2999-01-01T00:00:00Z"] {
+        let mut alert: Value =
+            serde_json::from_str(request(&password(leaked), 4, WEBHOOK)["body"].as_str().unwrap()).unwrap();
+        alert["alert"]["created_at"] = at.into();
+        assert_eq!(status(&fleet, &signed(&alert, WEBHOOK)).await.0, 409, "{at}");
+    }
     for (secret, ..) in &all {
         assert_eq!(versions(&fleet, secret).await, 1, "{secret}");
     }
@@ -140,5 +152,33 @@ async fn a_webhook_rotates_only_what_it_may_and_only_once() {
     }
     assert!(!fleet.opens(*kind, leaked).await.unwrap(), "the leaked password is refused");
     assert_eq!(versions(&fleet, other).await, 1, "the other one is not touched");
+    fleet.shutdown().await;
+}
+
+/// Step Functions has no such machine: people are told why, and once it is there the same delivery is followed.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_emergency_that_cannot_be_started_is_told_and_not_lost() {
+    let gone = "arn:aws:states:us-east-1:123456789012:stateMachine:gone";
+    let fleet = with_fingerprints(&[("STATE_MACHINE_ARN", gone)]).await;
+    let (secret, _, leaked) = values(&fleet).await.remove(0);
+    let tag = json!({"SecretId": secret, "Tags": [{"Key": "lockstep:on-leak", "Value": "rotate"}]});
+    fleet.lab().call("TagResource", tag).await.unwrap();
+    let delivery = request(&password(&leaked), 1, WEBHOOK);
+    for _ in 0..2 {
+        // GitHub shows that it failed, and is not told that it was followed.
+        assert_eq!(status(&fleet, &delivery).await.0, 503);
+    }
+    let printed = fleet.printed();
+    for told in
+        ["a credential has leaked", "an emergency could not be started", "StartExecution", "StateMachineDoesNotExist"]
+    {
+        assert!(printed.contains(told), "{told} is not in {printed}");
+    }
+    // Who reports it by hand reads it in the answer, beside the order to start.
+    let answer = fleet.ask(&json!({"Do": "leak", "Report": [{"Secret": password(&leaked)}]})).await.unwrap();
+    assert_eq!((&answer["started"], answer["notStarted"].as_array().map(Vec::len)), (&json!([]), Some(1)), "{answer}");
+    assert_eq!(answer["notStarted"][0]["code"], "service-refused", "{answer}");
+    assert_eq!(answer["proposal"]["select"]["secrets"], json!([secret]));
+    assert_eq!(versions(&fleet, &secret).await, 1, "nothing was rotated");
     fleet.shutdown().await;
 }

@@ -2,9 +2,10 @@
 
 mod emergency;
 mod events;
+mod github;
 mod leak;
-mod rekey;
 mod midway;
+mod rekey;
 mod support;
 mod together;
 mod waves;

@@ -55,16 +55,16 @@ impl FleetLab {
             attached.map_err(|error| Error::Setup(error.message))?;
         }
         let port = account.lab.url().rsplit(':').next().and_then(|port| port.parse().ok()).unwrap_or_default();
-        let mut builder = Lab::builder(fleet).name(FUNCTION).timeout(TIMEOUT).env("STOP_PARAMETER", STOP);
-        for (name, value) in settings {
-            builder = builder.env(name, *value);
-        }
+        let builder = Lab::builder(fleet).name(FUNCTION).timeout(TIMEOUT).env("STOP_PARAMETER", STOP);
         let function = account.lab.deploy(builder.clone());
         let machine = Machine::start(&DEFINITION.replace("${FleetFunctionArn}", &function), port).await?;
         // One for what the function starts by itself.
         let own = machine.make().await?;
         let builder = builder.env("STATE_MACHINE_ARN", own).env("AWS_ENDPOINT_URL_SFN", machine.url());
-        let builder = builder.env("AWS_ENDPOINT_URL_KMS", machine.url());
+        let mut builder = builder.env("AWS_ENDPOINT_URL_KMS", machine.url());
+        for (name, value) in settings {
+            builder = builder.env(name, *value);
+        }
         account.lab.deploy(builder);
         Ok(Self { machine, account, members, function })
     }

@@ -11,7 +11,7 @@ use serde_json::Value;
 /// So many findings of a report are looked at. A repository with more has other problems; the rest is counted.
 const MOST: usize = 1_000;
 /// A longer text is a file, and no credential.
-const LONGEST: usize = 16 * 1_024;
+pub(super) const LONGEST: usize = 16 * 1_024;
 
 /// A leaked value and where it was found.
 #[derive(Debug)]

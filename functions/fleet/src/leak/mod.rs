@@ -6,6 +6,7 @@
 mod aws;
 mod fingerprint;
 mod found;
+mod github;
 mod webhook;
 
 use crate::digest;
@@ -15,6 +16,7 @@ use crate::plan::order::{Mode, Order, WHY};
 use crate::service::Aws;
 use fingerprint::{Age, FINGERPRINTS, Key};
 use found::{Leaked, Report};
+use github::GitHub;
 use rotation::clock::{Deadline, since_epoch};
 use rotation::environment::Environment;
 use rotation::error::{Code, Error, Fact, Result};
@@ -22,7 +24,7 @@ use rotation::lambda::{Invocation, notice, record};
 use rotation::secret::SecretText;
 use serde_json::{Value, json};
 use std::sync::Arc;
-use webhook::{Recent, Refusal};
+use webhook::{Delivery, Recent, Refusal};
 
 /// The tag with which a deployer lets a leak of this secret start an emergency by itself.
 pub const ON_LEAK: &str = "lockstep:on-leak";
@@ -40,6 +42,8 @@ pub struct Leaks {
     key: Option<String>,
     /// `WEBHOOK_SECRET`: the secret with the text that signs GitHub's webhook.
     webhook: Option<String>,
+    /// Fetches the values that the webhook tells of. `None`: a person fetches them.
+    github: Option<GitHub>,
     /// `STATE_MACHINE_ARN`: where an emergency is started.
     machine: Option<String>,
     /// `START_ON_LEAK`: whether secrets with the tag `lockstep:on-leak` = `rotate` are rotated at once.
@@ -80,8 +84,8 @@ struct Started {
     begun: Vec<String>,
     /// Those that run or have succeeded.
     there: Vec<String>,
-    /// Those that could not be started, with the code of the error.
-    failed: Vec<(String, &'static str)>,
+    /// Those that could not be started, and why.
+    failed: Vec<Value>,
 }
 
 impl Leaks {
@@ -93,6 +97,7 @@ impl Leaks {
         Ok(Self {
             key: environment.text("FINGERPRINT_KEY_SECRET")?,
             webhook: environment.text("WEBHOOK_SECRET")?,
+            github: GitHub::new(environment)?,
             machine: environment.text("STATE_MACHINE_ARN")?,
             starts: environment.flag("START_ON_LEAK", false)?,
             recent: Recent::default(),
@@ -169,14 +174,43 @@ impl Leaks {
         if self.recent.knows(&signature) {
             return Err(Refusal::Because(409, "a replay"));
         }
-        if delivery.is_old(now) {
-            notice("a report of a leak came too late to be followed", &json!({"place": delivery.place()}));
-            return Err(Refusal::Because(409, "too old"));
+        if let Some(reason) = delivery.is_of_another_time(now) {
+            let about = json!({"place": delivery.place(""), "reason": reason});
+            notice("a report of a leak has a date at which it cannot be followed", &about);
+            return Err(Refusal::Because(409, reason));
         }
-        self.matched(aws, &delivery.report(), true, invocation).await?;
+        let value = self.fetched(aws, &delivery, invocation.deadline).await?;
+        let answer = self.matched(aws, &delivery.report(value.as_ref()), true, invocation).await?;
+        if answer.get("notStarted").and_then(Value::as_array).is_some_and(|failed| !failed.is_empty()) {
+            return Err(Refusal::Because(503, "it could not be followed to its end: deliver it again"));
+        }
         // Only now: a delivery that failed may come again.
         self.recent.remember(signature);
         Ok(())
+    }
+
+    /// The value that a delivery tells of, from GitHub. `None` if it is not wanted, or nobody has given a token.
+    async fn fetched(&self, aws: &Aws, delivery: &Delivery, deadline: Deadline) -> Result<Option<SecretText>, Refusal> {
+        let Some(github) = self.github.as_ref().filter(|_| delivery.lacks_its_value()) else { return Ok(None) };
+        let report = delivery.report(None);
+        let tell = |why: &str| notice("a credential may have leaked", &json!({"notices": report.notices, "why": why}));
+        let Some(alert) = delivery.alert() else {
+            tell("the delivery names no alert of a repository");
+            return Err(Refusal::Because(400, "no alert of a repository"));
+        };
+        let value = async {
+            let token = aws.text(&github.token, "AWSCURRENT", deadline).await?;
+            let token = token.ok_or_else(|| missing("GITHUB_TOKEN_SECRET"))?;
+            github.value(&alert, &token, deadline).await
+        };
+        match value.await {
+            Ok(value) => Ok(Some(value)),
+            // People are told, and GitHub shows that the delivery failed, and lets them deliver it again.
+            Err(error) => {
+                tell(&error.to_string());
+                Err(error.into())
+            }
+        }
     }
 
     async fn key(&self, aws: &Aws, deadline: Deadline) -> Result<Key> {
@@ -259,7 +293,10 @@ impl Leaks {
             match begun(aws, machine, &name, one, deadline).await {
                 Ok(Some(name)) => started.begun.push(name),
                 Ok(None) => started.there.push(name),
-                Err(error) => started.failed.push((name, error.code().as_str())),
+                Err(error) => {
+                    let (code, message) = (error.code().as_str(), error.to_string());
+                    started.failed.push(json!({"run": name, "code": code, "message": message}));
+                }
             }
         }
         started
