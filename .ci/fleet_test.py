@@ -81,7 +81,7 @@ class Policies(unittest.TestCase):
         for statement in of_secrets:
             self.assertEqual(set(statement["Condition"]["StringEquals"]["secretsmanager:resource/AllowRotationLambdaArn"]), expected)
         written = {it for statement in statements for it in deployed.as_list(statement["Action"]) if re.search(":(Put|Create|Delete)", it)}
-        self.assertEqual(written, {"logs:CreateLogStream", "logs:PutLogEvents"})
+        self.assertEqual(written, {"logs:CreateLogStream", "logs:PutLogEvents", "ssm:PutParameter"})
         machine = resources["FleetMachineRole"]["Properties"]["Policies"][0]["PolicyDocument"]["Statement"]
         asked, = [it["Resource"] for it in machine if it["Sid"] == "AskWhetherASecretIsWell"]
         self.assertEqual(set(asked), expected)
@@ -94,7 +94,7 @@ class Policies(unittest.TestCase):
             "FleetRunFailed", "FleetErrors", "FleetThrottled",
         })
         actions = str(resources["FleetRole"])
-        for absent in ("UpdateSecret'", "TagResource", "kms:", "states:"):
+        for absent in ("UpdateSecret'", "TagResource", "kms:", "states:StartExecution", "ssm:PutParameter"):
             self.assertNotIn(absent, actions)
         self.assertFalse([it for it in resolved() if it.startswith(("Fleet", "Leak"))])
 

@@ -53,6 +53,7 @@ PAST_THE_LAB = {
     "lockstep-fleet": {
         "states:StartExecution": "the lab's Step Functions is moto's",
         "states:DescribeExecution": "as above",
+        "states:ListExecutions": "as above",
         "secretsmanager:UpdateSecret": "tests of a rekey ask moto",
     },
 }

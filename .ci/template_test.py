@@ -90,6 +90,7 @@ EVERYTHING = {
     "WebhookRequestsPerSecond": "9",
     "HearAwsFindings": "true",
     "StartOnLeak": "true",
+    "AllowPageRuns": "true",
     "StepFunctionsEndpoint": "https://vpce-1.states.eu-central-1.vpce.amazonaws.com",
 }
 # The fleet with nothing but what it is without other parameters.

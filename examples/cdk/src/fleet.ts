@@ -54,7 +54,10 @@ export class Fleet extends Construct {
     const key = { FINGERPRINT_KEY_SECRET: fingerprintKeySecret?.secretArn ?? '' };
     this.function = this.made('Fleet', this.name, 'Plans the rotation of many secrets and takes each step of it', Duration.seconds(900), (log) => this.roles.fleet(log), {
       AWS_ENDPOINT_URL_SSM: props.ssmEndpoint ?? '',
+      AWS_ENDPOINT_URL_SFN: props.stepFunctionsEndpoint ?? '',
+      STATE_MACHINE_ARN: this.roles.machineArn,
       STOP_PARAMETER: this.roles.stopParameter,
+      ALLOW_PAGE_RUNS: String(props.allowPageRuns ?? false),
       ...key,
     });
     new ssm.CfnParameter(this, 'Stop', {

@@ -49,7 +49,10 @@ locals {
       statements = local.of_fleet
       variables = {
         AWS_ENDPOINT_URL_SSM = var.ssm_endpoint
+        AWS_ENDPOINT_URL_SFN = var.step_functions_endpoint
+        STATE_MACHINE_ARN    = local.machine_arn
         STOP_PARAMETER       = local.stop_parameter
+        ALLOW_PAGE_RUNS      = tostring(var.allow_page_runs)
       }
     }
     }, local.finds_leaks ? {

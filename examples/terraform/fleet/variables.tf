@@ -117,7 +117,7 @@ variable "ssm_endpoint" {
 }
 
 variable "step_functions_endpoint" {
-  description = "URL of Step Functions, where an emergency is started. Empty: the region's."
+  description = "URL of Step Functions, where runs are listed and started. Empty: the region's."
   type        = string
   default     = ""
 }
@@ -204,4 +204,10 @@ variable "tracing" {
   description = "Active: X-Ray traces each invocation and each execution. Otherwise PassThrough."
   type        = string
   default     = "PassThrough"
+}
+
+variable "allow_page_runs" {
+  description = "Let people start and stop runs from the fleet's page."
+  type        = bool
+  default     = false
 }

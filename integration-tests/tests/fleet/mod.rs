@@ -5,6 +5,7 @@ mod events;
 mod github;
 mod leak;
 mod midway;
+mod page;
 mod rekey;
 mod support;
 mod together;

@@ -43,7 +43,7 @@ pub struct FleetLab {
 
 impl FleetLab {
     /// Starts servers, functions and the state machine, and makes the secrets. `fleet` is the binary of `functions/fleet`, and `settings`
-    /// are further variables of it.
+    /// are variables of it, which replace the lab's own.
     ///
     /// # Errors
     /// Something could not be set up.
@@ -86,6 +86,16 @@ impl FleetLab {
     /// The ARNs of the secrets, with what they hold.
     pub fn secrets(&self) -> impl Iterator<Item = (&str, Kind)> {
         self.members.iter().map(|member| (member.secret.as_str(), member.kind))
+    }
+
+    /// The ARN of the fleet's function.
+    pub fn function(&self) -> &str {
+        &self.function
+    }
+
+    /// What the stop flag holds.
+    pub fn flagged(&self) -> Option<String> {
+        self.account.lab.parameters().get(STOP)
     }
 
     /// Invokes the fleet's function.

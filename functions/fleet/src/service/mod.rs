@@ -1,6 +1,7 @@
 //! The calls to AWS. Each error has a code and facts, and never a text of the service.
 
 mod others;
+mod runs;
 
 use crate::plan::member::{Facts, Member};
 use crate::run::progress::Seen;
@@ -64,8 +65,10 @@ targets! {
     "UpdateSecret" => "secretsmanager.UpdateSecret",
     "UpdateSecretVersionStage" => "secretsmanager.UpdateSecretVersionStage",
     "GetParameter" => "AmazonSSM.GetParameter",
+    "PutParameter" => "AmazonSSM.PutParameter",
     "DescribeKey" => "TrentService.DescribeKey",
     "DescribeExecution" => "AWSStepFunctions.DescribeExecution",
+    "ListExecutions" => "AWSStepFunctions.ListExecutions",
     "StartExecution" => "AWSStepFunctions.StartExecution",
 }
 
@@ -107,7 +110,7 @@ impl Aws {
         body: &Value,
         deadline: Deadline,
     ) -> Result<Result<Value, Refused>> {
-        let media = if operation.ends_with("Execution") { "application/x-amz-json-1.0" } else { JSON };
+        let media = if operation.contains("Execution") { "application/x-amz-json-1.0" } else { JSON };
         let request = Request::post(media, headers(operation), body.to_string());
         let answer = service.call(&request, deadline.within(PATIENCE)).await;
         let Answer { status, body, .. } = answer.map_err(|failure| unanswered(operation, failure))?;
@@ -259,10 +262,10 @@ impl Aws {
             versions.find(|(_, labels)| has(labels)).map(|(version, _)| version.clone())
         };
         Ok(Seen {
+            deleted: is_deleted(&answer),
             enabled: answer.get("RotationEnabled").and_then(Value::as_bool) == Some(true),
             current: with("AWSCURRENT"),
             pending: with("AWSPENDING"),
-            deleted: is_deleted(&answer),
             previous: with("AWSPREVIOUS"),
             changed: seconds(&answer, "LastChangedDate").unwrap_or_default() * 1_000,
             key: answer.get("KmsKeyId").and_then(Value::as_str).map(str::to_owned),

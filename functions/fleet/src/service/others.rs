@@ -47,16 +47,8 @@ impl Aws {
     /// # Errors
     /// The parameter could not be read. The run then has to stop as well, because nobody could stop it otherwise.
     pub async fn flag(&self, run: &str, deadline: Deadline) -> Result<Flag> {
-        let Some(name) = &self.stop else { return Ok(Flag::Go) };
-        let answer = Self::call(&self.parameters, "GetParameter", &json!({"Name": name}), deadline).await?;
-        match answer {
-            Ok(answer) => {
-                let value = answer.pointer("/Parameter/Value").and_then(Value::as_str).unwrap_or_default().trim();
-                Ok(if value == "stop" || value == run { Flag::Stop } else { Flag::Go })
-            }
-            Err(refused) if refused.name == "ParameterNotFound" => Ok(Flag::Go),
-            Err(refused) => Err(refused.error("GetParameter", "")),
-        }
+        let value = self.stop_flag(deadline).await?;
+        Ok(if value == "stop" || value == run { Flag::Stop } else { Flag::Go })
     }
 
     /// Starts an execution of a state machine. `false`: there is one of that name.
