@@ -14,8 +14,8 @@ import { FleetProps } from './fleet-props';
 import { FleetRoles, Statement } from './fleet-roles';
 import { reachable, releasedCode } from './rotation';
 
-const FINGERPRINTS = { Do: 'fingerprints', Select: { names: ['*'] } };
-const LEAKED = '{ $.target = "rotation::notice" && $.message = "a credential*leaked" }';
+// Whatever the line says.
+const LEAKED = '{ $.target = "rotation::notice" }';
 
 /**
  * Rotates the secrets of rotation functions in waves, or at once after a leak: a state machine, its function, and a second function that finds
@@ -161,10 +161,18 @@ export class Fleet extends Construct {
 
   /** A rule that writes the fingerprints of all secrets, and its name. */
   private fingerprints(schedule: events.Schedule): string {
+    const { functions, secretNamePrefix = '', secretTag } = this.props;
+    // Those that the role may read and tag. Each other one would be told as a failure.
+    const select = {
+      names: [`${secretNamePrefix}*`],
+      functions: functions.map((it) => it.functionArn),
+      ...(secretTag && { tags: { [secretTag.key]: secretTag.value } }),
+    };
+    const input = Stack.of(this).toJsonString({ Do: 'fingerprints', Select: select });
     return this.rule('Fingerprints', this.function, {
       description: "Has the fleet's function write the fingerprints of all secrets into their tags",
       scheduleExpression: schedule.expressionString,
-      targets: [{ id: 'fleet', arn: this.function.functionArn, input: JSON.stringify(FINGERPRINTS) }],
+      targets: [{ id: 'fleet', arn: this.function.functionArn, input }],
     });
   }
 

@@ -45,7 +45,7 @@ impl Aws {
     /// Whether the run has to stop: the parameter holds `stop`, or the run's name. A parameter that is not there stops nobody.
     ///
     /// # Errors
-    /// The parameter could not be read. The run then has to stop as well, because nobody could stop it otherwise.
+    /// The parameter could not be read. A run then has to stop, because nobody could stop it otherwise; an emergency goes on.
     pub async fn flag(&self, run: &str, deadline: Deadline) -> Result<Flag> {
         let value = self.stop_flag(deadline).await?;
         Ok(if value == "stop" || value == run { Flag::Stop } else { Flag::Go })
