@@ -67,9 +67,9 @@ class Policies(unittest.TestCase):
         for statement in role["Policies"][0]["PolicyDocument"]["Statement"]:
             for action in deployed.as_list(statement["Action"]):
                 allowed.setdefault(action, []).extend(deployed.as_list(statement["Resource"]))
-        self.assertEqual(set(allowed), {"secretsmanager:GetSecretValue", "states:StartExecution", "logs:CreateLogStream", "logs:PutLogEvents"})
-        self.assertEqual(allowed["secretsmanager:GetSecretValue"], [ALL["FingerprintKeySecretArn"], ALL["WebhookSecretArn"]])
-        self.assertNotIn("states:StartExecution", json.dumps(resolved(**ALL | {"StartOnLeak": "false"})["LeaksRole"]))
+        self.assertEqual(set(allowed), {"secretsmanager:GetSecretValue", "states:StartExecution", "states:DescribeExecution", "logs:CreateLogStream", "logs:PutLogEvents"})
+        self.assertEqual(allowed["secretsmanager:GetSecretValue"], [ALL[it] for it in ("FingerprintKeySecretArn", "WebhookSecretArn", "GitHubTokenSecretArn")])
+        self.assertNotIn("states:", json.dumps(resolved(**ALL | {"StartOnLeak": "false"})["LeaksRole"]))
 
     def test_the_fleet_touches_only_secrets_of_these_functions(self):
         resources = resolved(**ALL)
@@ -81,7 +81,7 @@ class Policies(unittest.TestCase):
         for statement in of_secrets:
             self.assertEqual(set(statement["Condition"]["StringEquals"]["secretsmanager:resource/AllowRotationLambdaArn"]), expected)
         written = {it for statement in statements for it in deployed.as_list(statement["Action"]) if re.search(":(Put|Create|Delete)", it)}
-        self.assertEqual(written, {"logs:CreateLogStream", "logs:PutLogEvents"})
+        self.assertEqual(written, {"logs:CreateLogStream", "logs:PutLogEvents", "ssm:PutParameter"})
         machine = resources["FleetMachineRole"]["Properties"]["Policies"][0]["PolicyDocument"]["Statement"]
         asked, = [it["Resource"] for it in machine if it["Sid"] == "AskWhetherASecretIsWell"]
         self.assertEqual(set(asked), expected)
@@ -94,7 +94,7 @@ class Policies(unittest.TestCase):
             "FleetRunFailed", "FleetErrors", "FleetThrottled",
         })
         actions = str(resources["FleetRole"])
-        for absent in ("UpdateSecret'", "TagResource", "kms:", "states:"):
+        for absent in ("UpdateSecret'", "TagResource", "kms:", "states:StartExecution", "ssm:PutParameter"):
             self.assertNotIn(absent, actions)
         self.assertFalse([it for it in resolved() if it.startswith(("Fleet", "Leak"))])
 

@@ -19,13 +19,14 @@ TOPIC = f"arn:aws:sns:{REGION}:{ACCOUNT}:TOPIC"
 SHARED = (
     "NamePrefix", "SecretNamePrefix", "SecretTagKey", "SecretTagValue", "KmsKeyArns", "VpcSubnetIds", "VpcSecurityGroupIds", "SecretsManagerEndpoint",
     "SsmEndpoint", "RunbookUrl", "LogLevel", "LogRetentionDays", "LogKmsKeyArn", "Tracing", "Architecture", "LayerArns", "MemorySize", "Timeout",
-    "PermissionsBoundaryArn", "RolePath",
+    "CaBundle", "PermissionsBoundaryArn", "RolePath",
 )
 OTHER = f"arn:aws:lambda:{REGION}:{ACCOUNT}:function:orders-postgres"
 OWN = {
     "FleetFunctionArns": OTHER, "FleetInVpc": "true", "RekeyKmsKeyArns": KEY.format("07"), "FingerprintKeySecretArn": SECRET.format("fingerprints"),
     "FingerprintSchedule": "rate(12 hours)", "WebhookSecretArn": SECRET.format("webhook"), "WebhookRequestsPerSecond": "9", "HearAwsFindings": "true",
-    "StartOnLeak": "true", "StepFunctionsEndpoint": "https://states.example",
+    "GitHubTokenSecretArn": SECRET.format("github"), "GitHubApiUrl": "https://github.example.com/api/v3", "StartOnLeak": "true", "AllowPageRuns": "true",
+    "StepFunctionsEndpoint": "https://states.example",
 }
 CASES = {"plain": {}, "leaks": {"FingerprintKeySecretArn": SECRET.format("fingerprints")}, "full": {it: EVERYTHING[it] for it in SHARED} | OWN}
 

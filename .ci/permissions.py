@@ -51,7 +51,6 @@ PAST_THE_LAB = {
         "s3:PutObject": "tests write to an S3 of their own",
     },
     "lockstep-fleet": {
-        "states:StartExecution": "the lab's Step Functions is moto's",
         "secretsmanager:UpdateSecret": "tests of a rekey ask moto",
     },
 }
@@ -81,7 +80,8 @@ def policies(role, resources):
 def statements(document):
     """The statements of a policy, including those in every branch of a condition. A document under Fn::Sub is JSON text."""
     if isinstance(document, dict) and "Fn::Sub" in document:
-        document = json.loads(document["Fn::Sub"])
+        text = document["Fn::Sub"]
+        document = json.loads(text if isinstance(text, str) else text[0])
     return [part for part in walk(document) if isinstance(part, dict) and "Effect" in part]
 
 
@@ -100,8 +100,7 @@ def granted_by(statement):
 
 
 def allowed(template):
-    """For each function, by its default name, every action that its role allows with any parameters. The two functions of the fleet are one program,
-    which the tests run as one function."""
+    """For each function, by its default name, every action that its role allows with any parameters."""
     prefix = template["Parameters"]["NamePrefix"]["Default"]
     resources = template["Resources"]
     result = {}
@@ -109,7 +108,7 @@ def allowed(template):
         if resource["Type"] != "AWS::Serverless::Function":
             continue
         properties = resource["Properties"]
-        name = f"{prefix}-{properties['CodeUri'].removeprefix('functions/')}"
+        name = properties["FunctionName"]["Fn::Sub"].replace("${NamePrefix}", prefix)
         role = properties["Role"]["Fn::GetAtt"]
         role = resources[role.split(".")[0] if isinstance(role, str) else role[0]]
         granted = [it for document in policies(role, resources) for it in statements(document) if it["Effect"] == "Allow"]

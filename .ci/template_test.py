@@ -85,9 +85,12 @@ EVERYTHING = {
     "RekeyKmsKeyArns": KEY,
     "FingerprintKeySecretArn": SECRET.format("fingerprints"),
     "WebhookSecretArn": SECRET.format("webhook"),
+    "GitHubTokenSecretArn": SECRET.format("github"),
+    "GitHubApiUrl": "https://github.example.com/api/v3",
     "WebhookRequestsPerSecond": "9",
     "HearAwsFindings": "true",
     "StartOnLeak": "true",
+    "AllowPageRuns": "true",
     "StepFunctionsEndpoint": "https://vpce-1.states.eu-central-1.vpce.amazonaws.com",
 }
 # The fleet with nothing but what it is without other parameters.

@@ -29,6 +29,7 @@ function converted(stack: Stack, name: string, text: string): unknown {
       return each((arn, id) => lambda.Function.fromFunctionArn(stack, id, arn));
     case 'fingerprintKeySecret':
     case 'webhookSecret':
+    case 'gitHubTokenSecret':
       return Secret.fromSecretCompleteArn(stack, name, text);
     case 'encryptionKeys':
     case 'rekeyKeys':

@@ -44,13 +44,13 @@ pub mod simulated {
 }
 
 /// A moment since the Unix epoch as RFC 3339 has it.
-pub(crate) fn date(moment: Duration) -> Option<String> {
+pub fn date(moment: Duration) -> Option<String> {
     let seconds = i64::try_from(moment.as_secs()).ok()?;
     DateTime::from_secs(seconds).fmt(DateTimeFormat::DateTime).ok()
 }
 
 /// The moment of a date in RFC 3339, as the time since the Unix epoch.
-pub(crate) fn moment(date: &str) -> Option<Duration> {
+pub fn moment(date: &str) -> Option<Duration> {
     let date = DateTime::from_str(date, DateTimeFormat::DateTime).ok()?;
     u64::try_from(date.secs()).ok().map(Duration::from_secs)
 }

@@ -60,6 +60,13 @@ export class FleetAlarms extends Construct {
         metric: this.metric(`Lockstep/${prefix}`, 'LeakNotices', {}),
       });
     }
+    if (props.fingerprintKeySecret) {
+      const count = (metric: string) => this.metric('Lockstep', metric, { FunctionName: name });
+      this.alarm('fingerprints-missing', name, `${name} could not read secrets for their fingerprints, or not write their tags. A leak of one of them leads nowhere.`, {
+        first: tail(name, '2d', '{ $.audit = "leak" && $.about = "*fingerprints*" }'),
+        metric: this.most({ refused: count('FingerprintsRefused'), unread: count('FingerprintsUnread') }),
+      });
+    }
     if (apiId !== undefined) {
       this.alarm('webhook-refused', `${name}-leaks`, `The webhook of ${name}-leaks refused 20 requests or more within five minutes: a wrong secret at GitHub, or a flood. A real alert may have been refused as well.`, {
         first: tail(`${name}-leaks`, '1h', '{ $.audit = "leak" }'),

@@ -29,6 +29,7 @@ type Shared = Pick<
   | 'rolePath'
   | 'secretsManagerEndpoint'
   | 'ssmEndpoint'
+  | 'caBundle'
 >;
 
 /** The settings of a fleet. Only `functions` and `alarmTopic` are required. */
@@ -45,12 +46,18 @@ export interface FleetProps extends Shared {
   readonly fingerprintSchedule?: events.Schedule | 'never';
   /** The secret with the text that signs GitHub's webhook, which gets a public address. Default: no webhook. */
   readonly webhookSecret?: secretsmanager.ISecret;
+  /** The secret with a token that may read GitHub's secret scanning alerts. Default: a person fetches the value of an alert. */
+  readonly gitHubTokenSecret?: secretsmanager.ISecret;
+  /** The URL of the API of your own GitHub. Default: https://api.github.com. */
+  readonly gitHubApiUrl?: string;
   /** Requests of the webhook that are answered in a second. Default: 5. */
   readonly webhookRequestsPerSecond?: number;
   /** Look for the secret of each access key that AWS Health reports as exposed, or that a GuardDuty finding names. Default: false. */
   readonly hearAwsFindings?: boolean;
   /** Start the emergency by itself for a leaked secret that has the tag lockstep:on-leak with the value rotate. Default: false. */
   readonly startOnLeak?: boolean;
+  /** Let people start and stop runs from the fleet's page. Default: false. */
+  readonly allowPageRuns?: boolean;
   /** The URL of Step Functions. Default: the regional endpoint. */
   readonly stepFunctionsEndpoint?: string;
 }

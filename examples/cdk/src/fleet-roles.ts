@@ -27,7 +27,9 @@ export class FleetRoles {
 
   /** Of the function that plans, and takes each step. */
   fleet(logGroupArn: string): Statement[] {
-    const { fingerprintKeySecret, rekeyKeys = [], secretTag } = this.props;
+    const { allowPageRuns, fingerprintKeySecret, rekeyKeys = [], secretTag } = this.props;
+    const flag = arn(this.stack, 'ssm', `parameter${this.stopParameter}`);
+    const watch = ['states:ListExecutions', 'states:DescribeExecution'];
     const served = { 'secretsmanager:resource/AllowRotationLambdaArn': this.functions };
     const read = ['DescribeSecret', 'GetSecretValue', 'ListSecretVersionIds', 'RotateSecret'].map((it) => `secretsmanager:${it}`);
     const statements = [
@@ -39,7 +41,11 @@ export class FleetRoles {
         StringEquals: served,
         'ForAnyValue:StringEquals': { 'secretsmanager:VersionStage': 'AWSCURRENT' },
       }),
-      allow('StopFlag', 'ssm:GetParameter', arn(this.stack, 'ssm', `parameter${this.stopParameter}`)),
+      allow('StopFlag', 'ssm:GetParameter', flag),
+      allow('RunsForThePage', watch, [this.machineArn, arn(this.stack, 'states', `execution:${this.name}:*`)]),
+      ...(allowPageRuns
+        ? [allow('RunFromThePage', 'states:StartExecution', this.machineArn), allow('StopFromThePage', 'ssm:PutParameter', flag)]
+        : []),
       ownLogs(logGroupArn),
     ];
     if (fingerprintKeySecret) {
@@ -79,12 +85,18 @@ export class FleetRoles {
 
   /** Of the function that strangers can send requests to. */
   leaks(logGroupArn: string): Statement[] {
-    const { webhookSecret, startOnLeak } = this.props;
+    const { webhookSecret, gitHubTokenSecret, startOnLeak } = this.props;
     return [
       ...this.common(),
       this.fingerprintKey(),
       ...(webhookSecret ? [allow('SecretOfTheWebhook', 'secretsmanager:GetSecretValue', webhookSecret.secretArn)] : []),
-      ...(startOnLeak ? [allow('StartAnEmergency', 'states:StartExecution', this.machineArn)] : []),
+      ...(gitHubTokenSecret ? [allow('TokenForAlerts', 'secretsmanager:GetSecretValue', gitHubTokenSecret.secretArn)] : []),
+      ...(startOnLeak
+        ? [
+            allow('StartAnEmergency', 'states:StartExecution', this.machineArn),
+            allow('WhetherItHasFailed', 'states:DescribeExecution', arn(this.stack, 'states', `execution:${this.name}:leak-*`)),
+          ]
+        : []),
       ownLogs(logGroupArn),
     ];
   }

@@ -14,8 +14,8 @@ import { FleetProps } from './fleet-props';
 import { FleetRoles, Statement } from './fleet-roles';
 import { reachable, releasedCode } from './rotation';
 
-const FINGERPRINTS = { Do: 'fingerprints', Select: { names: ['*'] } };
-const LEAKED = '{ $.target = "rotation::notice" && $.message = "a credential*leaked" }';
+// Whatever the line says.
+const LEAKED = '{ $.target = "rotation::notice" }';
 
 /**
  * Rotates the secrets of rotation functions in waves, or at once after a leak: a state machine, its function, and a second function that finds
@@ -44,6 +44,9 @@ export class Fleet extends Construct {
     if (!fingerprintKeySecret && (webhookSecret || hearAwsFindings || startOnLeak)) {
       throw new Error('The properties webhookSecret, hearAwsFindings and startOnLeak need fingerprintKeySecret.');
     }
+    if (!webhookSecret && (props.gitHubTokenSecret || props.gitHubApiUrl !== undefined)) {
+      throw new Error('The properties gitHubTokenSecret and gitHubApiUrl need webhookSecret.');
+    }
     if (props.functions.length === 0) throw new Error('The property functions names no rotation function.');
     this.name = `${props.namePrefix ?? 'lockstep'}-fleet`;
     this.roles = new FleetRoles(Stack.of(this), this.name, props);
@@ -51,7 +54,10 @@ export class Fleet extends Construct {
     const key = { FINGERPRINT_KEY_SECRET: fingerprintKeySecret?.secretArn ?? '' };
     this.function = this.made('Fleet', this.name, 'Plans the rotation of many secrets and takes each step of it', Duration.seconds(900), (log) => this.roles.fleet(log), {
       AWS_ENDPOINT_URL_SSM: props.ssmEndpoint ?? '',
+      AWS_ENDPOINT_URL_SFN: props.stepFunctionsEndpoint ?? '',
+      STATE_MACHINE_ARN: this.roles.machineArn,
       STOP_PARAMETER: this.roles.stopParameter,
+      ALLOW_PAGE_RUNS: String(props.allowPageRuns ?? false),
       ...key,
     });
     new ssm.CfnParameter(this, 'Stop', {
@@ -68,6 +74,9 @@ export class Fleet extends Construct {
         AWS_ENDPOINT_URL_SFN: props.stepFunctionsEndpoint ?? '',
         ...key,
         WEBHOOK_SECRET: webhookSecret?.secretArn ?? '',
+        GITHUB_TOKEN_SECRET: props.gitHubTokenSecret?.secretArn ?? '',
+        GITHUB_API_URL: props.gitHubApiUrl ?? '',
+        CA_BUNDLE: props.caBundle ?? '',
         STATE_MACHINE_ARN: this.roles.machineArn,
         START_ON_LEAK: String(startOnLeak),
         // Whoever may report a leak may not rotate.
@@ -152,10 +161,18 @@ export class Fleet extends Construct {
 
   /** A rule that writes the fingerprints of all secrets, and its name. */
   private fingerprints(schedule: events.Schedule): string {
+    const { functions, secretNamePrefix = '', secretTag } = this.props;
+    // Those that the role may read and tag. Each other one would be told as a failure.
+    const select = {
+      names: [`${secretNamePrefix}*`],
+      functions: functions.map((it) => it.functionArn),
+      ...(secretTag && { tags: { [secretTag.key]: secretTag.value } }),
+    };
+    const input = Stack.of(this).toJsonString({ Do: 'fingerprints', Select: select });
     return this.rule('Fingerprints', this.function, {
       description: "Has the fleet's function write the fingerprints of all secrets into their tags",
       scheduleExpression: schedule.expressionString,
-      targets: [{ id: 'fleet', arn: this.function.functionArn, input: JSON.stringify(FINGERPRINTS) }],
+      targets: [{ id: 'fleet', arn: this.function.functionArn, input }],
     });
   }
 

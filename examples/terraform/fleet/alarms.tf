@@ -55,6 +55,18 @@ locals {
       period  = 300
       metrics = { notices = { namespace = "Lockstep/${var.name_prefix}", name = "LeakNotices", dimensions = {} } }
     }
+    fingerprints-missing = {
+      when   = local.finds_leaks
+      says   = "${local.name} could not read secrets for their fingerprints, or not write their tags. A leak of one of them leads nowhere."
+      log    = "Log group: /aws/lambda/${local.name}"
+      first  = "aws logs tail /aws/lambda/${local.name} --region ${local.region} --since 2d --filter-pattern '{ $.audit = \"leak\" && $.about = \"*fingerprints*\" }'"
+      least  = 1
+      period = 300
+      metrics = {
+        refused = { namespace = "Lockstep", name = "FingerprintsRefused", dimensions = { FunctionName = local.name } }
+        unread  = { namespace = "Lockstep", name = "FingerprintsUnread", dimensions = { FunctionName = local.name } }
+      }
+    }
     webhook-refused = {
       when    = local.hears_webhook
       says    = "The webhook of ${local.name}-leaks refused 20 requests or more within five minutes: a wrong secret at GitHub, or a flood. A real alert may have been refused as well."

@@ -8,7 +8,11 @@ locals {
         schedule    = var.fingerprint_schedule
         pattern     = null
         function    = "fleet"
-        input       = jsonencode({ Do = "fingerprints", Select = { names = ["*"] } })
+        # Those that the role may read and tag. Each other one would be told as a failure.
+        input = jsonencode({ Do = "fingerprints", Select = merge(
+          { names = ["${var.secret_name_prefix}*"], functions = var.function_arns },
+          var.secret_tag_key == "" ? {} : { tags = { (var.secret_tag_key) = var.secret_tag_value } },
+        ) })
       }
     } : {},
     local.hears_aws_findings ? {
@@ -63,13 +67,13 @@ resource "aws_lambda_permission" "rule" {
   source_arn    = aws_cloudwatch_event_rule.of_the_fleet[each.key].arn
 }
 
-# Counts the lines that tell of a leak, of both functions, because people can hand a report to either.
+# Counts the lines that tell of a leak, whatever they say, of both functions, because people can hand a report to either.
 resource "aws_cloudwatch_log_metric_filter" "notices" {
   for_each = { for key, it in local.functions : key => it.name if local.finds_leaks }
 
   name           = "${each.value}-notices"
   log_group_name = aws_cloudwatch_log_group.of_a_function[each.key].name
-  pattern        = "{ $.target = \"rotation::notice\" && $.message = \"a credential*leaked\" }"
+  pattern        = "{ $.target = \"rotation::notice\" }"
 
   metric_transformation {
     namespace = "Lockstep/${var.name_prefix}"

@@ -49,7 +49,10 @@ locals {
       statements = local.of_fleet
       variables = {
         AWS_ENDPOINT_URL_SSM = var.ssm_endpoint
+        AWS_ENDPOINT_URL_SFN = var.step_functions_endpoint
+        STATE_MACHINE_ARN    = local.machine_arn
         STOP_PARAMETER       = local.stop_parameter
+        ALLOW_PAGE_RUNS      = tostring(var.allow_page_runs)
       }
     }
     }, local.finds_leaks ? {
@@ -61,6 +64,9 @@ locals {
       variables = {
         AWS_ENDPOINT_URL_SFN = var.step_functions_endpoint
         WEBHOOK_SECRET       = var.webhook_secret_arn
+        GITHUB_TOKEN_SECRET  = var.github_token_secret_arn
+        GITHUB_API_URL       = var.github_api_url
+        CA_BUNDLE            = var.ca_bundle
         STATE_MACHINE_ARN    = local.machine_arn
         START_ON_LEAK        = tostring(var.start_on_leak)
         # Whoever may report a leak may not rotate.
@@ -121,6 +127,11 @@ resource "aws_lambda_function" "of_the_fleet" {
     precondition {
       condition     = local.finds_leaks || !(var.webhook_secret_arn != "" || var.hear_aws_findings || var.start_on_leak)
       error_message = "webhook_secret_arn, hear_aws_findings and start_on_leak need fingerprint_key_secret_arn."
+    }
+
+    precondition {
+      condition     = var.webhook_secret_arn != "" || !(var.github_token_secret_arn != "" || var.github_api_url != "")
+      error_message = "github_token_secret_arn and github_api_url need webhook_secret_arn."
     }
 
     precondition {

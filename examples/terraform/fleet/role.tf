@@ -65,6 +65,17 @@ locals {
       Sid      = "StopFlag", Effect = "Allow", Action = "ssm:GetParameter"
       Resource = "${local.arns}:ssm:${local.region}:${local.account}:parameter${local.stop_parameter}"
     },
+    {
+      Sid      = "RunsForThePage", Effect = "Allow", Action = ["states:ListExecutions", "states:DescribeExecution"]
+      Resource = [local.machine_arn, "${local.arns}:states:${local.region}:${local.account}:execution:${local.name}:*"]
+    },
+    [for machine in [local.machine_arn] : {
+      Sid = "RunFromThePage", Effect = "Allow", Action = "states:StartExecution", Resource = machine
+    } if var.allow_page_runs],
+    [for parameter in [local.stop_parameter] : {
+      Sid      = "StopFromThePage", Effect = "Allow", Action = "ssm:PutParameter"
+      Resource = "${local.arns}:ssm:${local.region}:${local.account}:parameter${parameter}"
+    } if var.allow_page_runs],
     local.fingerprint_key,
     # No other tag: one could allow an emergency, or access.
     [for it in local.fingerprint_key : {
@@ -100,8 +111,15 @@ locals {
     [for secret in compact([var.webhook_secret_arn]) : {
       Sid = "SecretOfTheWebhook", Effect = "Allow", Action = "secretsmanager:GetSecretValue", Resource = secret
     }],
+    [for secret in compact([var.github_token_secret_arn]) : {
+      Sid = "TokenForAlerts", Effect = "Allow", Action = "secretsmanager:GetSecretValue", Resource = secret
+    }],
     [for machine in [local.machine_arn] : {
       Sid = "StartAnEmergency", Effect = "Allow", Action = "states:StartExecution", Resource = machine
+    } if var.start_on_leak],
+    [for it in ["leak-*"] : {
+      Sid      = "WhetherItHasFailed", Effect = "Allow", Action = "states:DescribeExecution"
+      Resource = "${local.arns}:states:${local.region}:${local.account}:execution:${local.name}:${it}"
     } if var.start_on_leak],
   ])
 

@@ -117,7 +117,7 @@ variable "ssm_endpoint" {
 }
 
 variable "step_functions_endpoint" {
-  description = "URL of Step Functions, where an emergency is started. Empty: the region's."
+  description = "URL of Step Functions, where runs are listed and started. Empty: the region's."
   type        = string
   default     = ""
 }
@@ -136,6 +136,24 @@ variable "fingerprint_schedule" {
 
 variable "webhook_secret_arn" {
   description = "The secret with the text that signs GitHub's webhook, which gets a public address. Empty: no webhook."
+  type        = string
+  default     = ""
+}
+
+variable "github_token_secret_arn" {
+  description = "The secret with a token that may read GitHub's secret scanning alerts. Empty: a person fetches the value of an alert."
+  type        = string
+  default     = ""
+}
+
+variable "github_api_url" {
+  description = "URL of the API of your own GitHub, such as https://github.example.com/api/v3. Empty: https://api.github.com."
+  type        = string
+  default     = ""
+}
+
+variable "ca_bundle" {
+  description = "CAs to trust at your own GitHub: the path of a PEM file in a layer, or PEM text."
   type        = string
   default     = ""
 }
@@ -186,4 +204,10 @@ variable "tracing" {
   description = "Active: X-Ray traces each invocation and each execution. Otherwise PassThrough."
   type        = string
   default     = "PassThrough"
+}
+
+variable "allow_page_runs" {
+  description = "Let people start and stop runs from the fleet's page."
+  type        = bool
+  default     = false
 }

@@ -2,6 +2,7 @@
 
 use crate::each::each;
 use crate::leak::{self, Leaks};
+use crate::page::{self, form};
 use crate::plan::invalid::invalid;
 use crate::plan::lanes::is_of_run;
 use crate::plan::member::Member;
@@ -13,10 +14,11 @@ use crate::run::progress::Outcome;
 use crate::run::report;
 use crate::run::state::{Selected, State};
 use crate::service::{Aws, Flag};
-use rotation::clock::{Deadline, since_epoch};
+use rotation::clock::{Deadline, date, since_epoch};
 use rotation::environment::Environment;
 use rotation::error::{Code, Error, Fact, Result};
 use rotation::lambda::{Answers, Invocation, Metric, measure, record};
+use rotation::page::{View, refusal};
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use std::sync::Arc;
@@ -31,6 +33,10 @@ pub struct Fleet {
     leaks: Leaks,
     /// `ONLY_LEAKS`: whoever may report a leak may do nothing else here.
     only_leaks: bool,
+    /// `STATE_MACHINE_ARN`: whose executions the page shows.
+    machine: Option<String>,
+    /// `ALLOW_PAGE_RUNS`: whether the page starts and stops runs.
+    page_runs: bool,
 }
 
 impl Fleet {
@@ -43,6 +49,8 @@ impl Fleet {
             aws: Arc::new(Aws::new(environment)?),
             leaks: Leaks::new(environment)?,
             only_leaks: environment.flag("ONLY_LEAKS", false)?,
+            machine: environment.text("STATE_MACHINE_ARN")?,
+            page_runs: environment.flag("ALLOW_PAGE_RUNS", false)?,
         })
     }
 
@@ -68,15 +76,25 @@ impl Fleet {
         let (select, run) = (&order.select, order.key());
         let mut members = self.candidates(select, deadline).await?;
         let excepted_nobody = select.excepted_nobody(&members);
-        members.retain(|member| is_for(order.mode, member) && select.meets(member, now, |it| is_of_run(&run, it)));
+        let mut left_out = Vec::new();
+        members.retain(|member| {
+            let no_function = (!is_for(order.mode, member)).then_some("no-function");
+            let why = no_function.or_else(|| select.unmet(member, now, |it| is_of_run(&run, it)));
+            left_out.extend(why.map(|why| (member.name.clone(), why)));
+            why.is_none()
+        });
         let mut unread = 0;
         if select.reads_values() {
             members = self.with_values(members, deadline).await?;
             unread = members.iter().filter(|member| member.value.is_none()).count();
-            members.retain(|member| select.meets_by_value(member));
+            members.retain(|member| {
+                let meets = select.meets_by_value(member);
+                left_out.extend((!meets).then(|| (member.name.clone(), "value")));
+                meets
+            });
         }
         let missing = select.missing(&members);
-        Ok(Selected { members, missing, excepted_nobody, unread })
+        Ok(Selected { members, missing, excepted_nobody, unread, left_out })
     }
 
     /// The secrets that a selection without an order means.
@@ -116,6 +134,7 @@ impl Fleet {
             fields.insert("notSelected".to_owned(), json!(selected.missing));
             fields.insert("exceptedNobody".to_owned(), json!(selected.excepted_nobody));
             fields.insert("unread".to_owned(), json!(selected.unread));
+            fields.insert("leftOut".to_owned(), plan::left_out(&selected.left_out));
         }
         Ok(plan)
     }
@@ -225,37 +244,151 @@ fn is_for(mode: Mode, member: &Member) -> bool {
 
 impl Answers for Fleet {
     async fn answer(&self, payload: Value, invocation: Invocation) -> Result<Value> {
+        let view = View::of_widget(&payload, &invocation.function).filter(|_| !self.only_leaks);
+        if !self.only_leaks && payload.get("describe").and_then(Value::as_bool) == Some(true) {
+            return Ok(json!({"markdown": page::HELP}));
+        }
+        let Some(view) = view else { return self.answered(&payload, &invocation).await };
+        // The console would show an error of a function without what it says.
+        Ok(match self.paged(&payload, &invocation).await {
+            Ok(answer) => page::page(&answer, &view).into(),
+            Err(error) => {
+                let (code, message) = (error.code().as_str(), error.to_string());
+                record("fleet", &invocation, &json!({"event": "refused", "code": code, "message": message}));
+                refusal(&error, &view).into()
+            }
+        })
+    }
+}
+
+impl Fleet {
+    /// The answers that have a page.
+    async fn paged(&self, payload: &Value, invocation: &Invocation) -> Result<Value> {
+        match payload.get("Do").and_then(Value::as_str) {
+            Some("plan") => {
+                let now = date(since_epoch()).unwrap_or_default();
+                let digits: String = now.chars().filter(char::is_ascii_digit).collect();
+                // The run has the name of the plan, so that it has its waves.
+                let order = form::order(payload, &format!("page-{digits}"));
+                let plan = self.plan(&Order::read(&order, "plan")?, invocation.deadline).await?;
+                Ok(json!({"does": "plan", "plan": plan, "order": order, "mayRun": self.page_runs}))
+            }
+            Some("run") => {
+                let mut order = payload.get("Order").cloned().unwrap_or_default();
+                if let Some(order) = order.as_object_mut() {
+                    for field in [form::WHY, form::ASKED_BY] {
+                        order.insert(field.to_owned(), form::written(payload, field).into());
+                    }
+                }
+                self.run(order, invocation).await
+            }
+            Some("stop" | "go") => self.answered(payload, invocation).await,
+            _ => self.runs(json!({"does": "runs"}), invocation.deadline).await,
+        }
+    }
+
+    /// The latest runs and the stop flag, beside what was just done.
+    async fn runs(&self, mut answer: Value, deadline: Deadline) -> Result<Value> {
+        let flag = self.aws.stop_flag(deadline).await?;
+        let runs = match &self.machine {
+            Some(machine) => self.aws.runs(machine, deadline).await,
+            None => Err(no_machine()),
+        };
+        // Who may not look at runs can still plan one.
+        let (runs, trouble) = runs.map_or_else(|error| (Vec::new(), error.to_string()), |runs| (runs, String::new()));
+        if let Some(fields) = answer.as_object_mut() {
+            fields.insert("mayRun".to_owned(), self.page_runs.into());
+            fields.insert("flag".to_owned(), flag.into());
+            fields.insert("runs".to_owned(), runs.into());
+            fields.insert("trouble".to_owned(), trouble.into());
+        }
+        Ok(answer)
+    }
+
+    fn allowed(&self) -> Result<()> {
+        if self.page_runs { Ok(()) } else { Err(Error::new(Code::PageRunsOff)) }
+    }
+
+    /// Starts the execution of an order.
+    async fn run(&self, mut order: Value, invocation: &Invocation) -> Result<Value> {
+        self.allowed()?;
+        if let Some(order) = order.as_object_mut() {
+            order.insert("run".to_owned(), true.into());
+        }
+        // What the state machine would refuse is not started.
+        let read = Order::read(&order, "")?;
+        let machine = self.machine.as_ref().ok_or_else(no_machine)?;
+        let started = self.aws.start(machine, &read.name, &order, invocation.deadline).await?;
+        let about = json!({"event": "asked", "run": read.name, "mode": read.mode.as_str(), "why": read.why,
+            "askedBy": read.asked_by, "started": started});
+        record("fleet", invocation, &about);
+        self.runs(json!({"does": "run", "run": read.name, "started": started}), invocation.deadline).await
+    }
+
+    /// Sets the stop flag for a run, or takes it away. One flag stops one run or all: while it stops another run, this one is stopped
+    /// with all.
+    async fn flag(&self, run: Option<&str>, invocation: &Invocation) -> Result<Value> {
+        self.allowed()?;
         let deadline = invocation.deadline;
-        if leak::is_event(&payload) {
-            return self.leaks.event(&self.aws, &payload, &invocation).await;
+        let before = self.aws.stop_flag(deadline).await?;
+        let value = match run {
+            None => "go",
+            Some(run) if before.is_empty() || before == "go" || before == run => run,
+            Some(_) => "stop",
+        };
+        if !self.aws.set_stop_flag(value, deadline).await? {
+            let error = Error::new(Code::ConfigurationInvalid).with(Fact::Field, "STOP_PARAMETER");
+            return Err(error.with(Fact::Found, "nothing").with(Fact::Expected, "the parameter with the stop flag"));
+        }
+        record("fleet", invocation, &json!({"event": "flag", "before": before, "value": value}));
+        self.runs(json!({"does": if run.is_some() { "stop" } else { "go" }}), deadline).await
+    }
+
+    async fn answered(&self, payload: &Value, invocation: &Invocation) -> Result<Value> {
+        let deadline = invocation.deadline;
+        if leak::is_event(payload) {
+            return self.leaks.event(&self.aws, payload, invocation).await;
         }
         match payload.get("Do").and_then(Value::as_str) {
             Some("leak") => {
-                self.leaks.report(&self.aws, payload.get("Report").unwrap_or(&Value::Null), &invocation).await
+                self.leaks.report(&self.aws, payload.get("Report").unwrap_or(&Value::Null), invocation).await
             }
             _ if self.only_leaks => Err(invalid("Do", "another word", "leak: this function takes nothing else")),
             Some("plan") => {
                 let order = Order::read(payload.get("Order").unwrap_or(&Value::Null), "plan")?;
                 self.plan(&order, deadline).await
             }
-            Some("begin") => self.begin(&payload, &invocation).await,
-            Some("next") => self.next(field(&payload, "State")?, &invocation).await,
-            Some("lane") => written(&lane::work(&self.aws, field::<Lane>(&payload, "Lane")?, &invocation).await),
-            Some("report") => Ok(Self::report(&field(&payload, "State")?, &invocation)),
+            Some("begin") => self.begin(payload, invocation).await,
+            Some("next") => self.next(field(payload, "State")?, invocation).await,
+            Some("lane") => written(&lane::work(&self.aws, field::<Lane>(payload, "Lane")?, invocation).await),
+            Some("report") => Ok(Self::report(&field(payload, "State")?, invocation)),
             Some("spread") => {
                 let hours = spread::hours(payload.get("Hours"))?;
-                Ok(spread::spread(&self.meant(field(&payload, "Select")?, deadline).await?, &hours))
+                Ok(spread::spread(&self.meant(field(payload, "Select")?, deadline).await?, &hours))
             }
             Some("fingerprints") => {
-                let members = self.meant(field(&payload, "Select")?, deadline).await?;
-                self.leaks.tag(&self.aws, &members, deadline).await
+                let members = self.meant(field(payload, "Select")?, deadline).await?;
+                self.leaks.tag(&self.aws, &members, invocation).await
             }
+            Some("runs") => self.runs(json!({"does": "runs"}), deadline).await,
+            Some("run") => self.run(payload.get("Order").cloned().unwrap_or_default(), invocation).await,
+            Some("stop") => {
+                let run = payload.get("Run").and_then(Value::as_str).filter(|run| !run.is_empty());
+                let expected = "the name of a run, or stop for all";
+                self.flag(Some(run.ok_or_else(|| invalid("Run", "nothing", expected))?), invocation).await
+            }
+            Some("go") => self.flag(None, invocation).await,
             _ => {
-                let expected = "plan, begin, next, lane, report, spread, fingerprints or leak";
+                let expected = "plan, begin, next, lane, report, spread, fingerprints, runs, run, stop, go or leak";
                 Err(invalid("Do", "another word", expected))
             }
         }
     }
+}
+
+fn no_machine() -> Error {
+    let error = Error::new(Code::ConfigurationInvalid).with(Fact::Field, "STATE_MACHINE_ARN");
+    error.with(Fact::Found, "nothing").with(Fact::Expected, "the ARN of the fleet's state machine")
 }
 
 fn milliseconds() -> u64 {
@@ -269,4 +402,63 @@ fn field<T: DeserializeOwned>(payload: &Value, name: &'static str) -> Result<T> 
 
 fn written<T: serde::Serialize>(value: &T) -> Result<Value> {
     serde_json::to_value(value).map_err(|_| Error::new(Code::Internal).with(Fact::What, "the answer is no JSON"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+
+    fn invocation() -> Invocation {
+        let function = "arn:aws:lambda:us-east-1:1:function:lockstep-fleet".to_owned();
+        Invocation { request: "r".to_owned(), function, deadline: Deadline::after(Duration::from_secs(5)) }
+    }
+
+    async fn asked(settings: &[(&str, &str)], payload: Value) -> Result<Value> {
+        Fleet::new(&Environment::of(settings)?)?.answer(payload, invocation()).await
+    }
+
+    #[tokio::test]
+    async fn nothing_is_started_or_stopped_without_the_deployers_consent() {
+        let order = json!({"name": "n", "why": "w", "select": {"names": ["*"]}});
+        let forms = json!({"forms": {"all": {"why": "w"}}});
+        for settings in
+            [&[][..], &[("ALLOW_PAGE_RUNS", "false"), ("STATE_MACHINE_ARN", "arn"), ("STOP_PARAMETER", "/stop")]]
+        {
+            for asks in [json!({"Do": "run", "Order": order}), json!({"Do": "stop", "Run": "n"}), json!({"Do": "go"})] {
+                assert_eq!(asked(settings, asks.clone()).await.unwrap_err().code(), Code::PageRunsOff, "{asks}");
+                // A widget shows the error.
+                let mut asks = asks;
+                asks["widgetContext"] = forms.clone();
+                let page = asked(settings, asks.clone()).await.unwrap();
+                assert!(page.as_str().unwrap().contains("page-runs-off"), "{page}");
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn who_may_report_leaks_gets_no_page_and_starts_nothing() {
+        let settings = [("ONLY_LEAKS", "true"), ("ALLOW_PAGE_RUNS", "true")];
+        for asks in ["runs", "plan", "run", "stop", "go"] {
+            let error = asked(&settings, json!({"Do": asks, "Run": "n", "widgetContext": {}})).await.unwrap_err();
+            assert_eq!(error.code(), Code::OrderInvalid, "{asks}");
+        }
+        assert!(asked(&settings, json!({"describe": true})).await.is_err());
+        assert!(asked(&[], json!({"describe": true})).await.unwrap()["markdown"].is_string());
+    }
+
+    #[tokio::test]
+    async fn a_run_needs_a_reason_and_a_selection_before_anything_is_started() {
+        let settings = [("ALLOW_PAGE_RUNS", "true"), ("STATE_MACHINE_ARN", "arn")];
+        for (order, field) in [
+            (json!({"name": "n", "select": {"names": ["*"]}}), "why"),
+            (json!({"name": "n", "why": " ", "select": {"names": ["*"]}}), "why"),
+            (json!({"name": "n", "why": "w"}), "select"),
+            (json!({"why": "w", "select": {"names": ["*"]}}), "name"),
+            (Value::Null, "(the order)"),
+        ] {
+            let error = asked(&settings, json!({"Do": "run", "Order": order})).await.unwrap_err();
+            assert_eq!((error.code(), error.fact(Fact::Field)), (Code::OrderInvalid, Some(field)), "{order}");
+        }
+    }
 }

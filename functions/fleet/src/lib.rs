@@ -7,6 +7,7 @@ mod answers;
 mod digest;
 mod each;
 pub mod leak;
+mod page;
 pub mod plan;
 pub mod run;
 pub mod service;

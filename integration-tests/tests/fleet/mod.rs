@@ -2,7 +2,10 @@
 
 mod emergency;
 mod events;
+mod github;
 mod leak;
+mod midway;
+mod page;
 mod rekey;
 mod support;
 mod together;

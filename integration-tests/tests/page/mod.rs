@@ -2,5 +2,5 @@
 
 mod answers;
 mod lab;
-mod support;
+pub(crate) mod support;
 mod widget;

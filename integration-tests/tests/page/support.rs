@@ -11,14 +11,14 @@ use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
 /// A page that acts on `cwdb-action` as CloudWatch documents it. Dropping it ends it.
-pub(super) struct Dashboard {
+pub(crate) struct Dashboard {
     url: String,
     task: JoinHandle<()>,
 }
 
 impl Dashboard {
     /// A dashboard over the functions of this lab.
-    pub(super) async fn of(lab: &Lab) -> Self {
+    pub(crate) async fn of(lab: &Lab) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let url = format!("http://{}", listener.local_addr().expect("an address"));
         let router = Router::new()
@@ -30,7 +30,7 @@ impl Dashboard {
     }
 
     /// The address of a widget of this function, with these parameters and this in its context.
-    pub(super) fn widget(&self, function: &str, params: Value, context: Value) -> String {
+    pub(crate) fn widget(&self, function: &str, params: Value, context: Value) -> String {
         let settings = json!({"function": function, "params": params, "context": context}).to_string();
         let mut encoded = String::new();
         for byte in settings.bytes() {
@@ -53,6 +53,6 @@ async fn invoke(State(lab): State<String>, Path(function): Path<String>, body: S
 }
 
 /// Where pictures for the documentation go, if somebody asks for them by `LOCKSTEP_PICTURES`.
-pub(super) fn picture(name: &str) -> Option<PathBuf> {
+pub(crate) fn picture(name: &str) -> Option<PathBuf> {
     Some(PathBuf::from(std::env::var_os("LOCKSTEP_PICTURES")?).join(format!("{name}.png")))
 }

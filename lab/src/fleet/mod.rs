@@ -1,8 +1,10 @@
 //! A fleet: many secrets of one account, and the state machine of `functions/fleet` that rotates them, in moto's interpreter.
 
 mod machine;
+mod way;
 
 pub use machine::Execution;
+pub use way::Sent;
 
 use crate::load::fleet::{Account, Member};
 use crate::load::server::{Credential, Server};
@@ -15,11 +17,14 @@ use machine::Machine;
 use serde_json::{Value, json};
 use std::path::Path;
 use std::time::Duration;
+use way::Way;
 
 /// The state machine that the template deploys.
 const DEFINITION: &str = include_str!("../../../functions/fleet/state-machine.asl.json");
 /// The function's name here.
 const FUNCTION: &str = "lockstep-fleet";
+/// The same program as the function that takes reports of leaks and nothing else.
+const LEAKS: &str = "lockstep-fleet-leaks";
 /// The parameter with the stop flag.
 const STOP: &str = "/lockstep/fleet/stop";
 /// The time limit of a step of the function in the template.
@@ -32,11 +37,13 @@ pub struct FleetLab {
     account: Account,
     members: Vec<Member>,
     function: String,
+    leaks: String,
+    way: Way,
 }
 
 impl FleetLab {
     /// Starts servers, functions and the state machine, and makes the secrets. `fleet` is the binary of `functions/fleet`, and `settings`
-    /// are further variables of it.
+    /// are variables of it, which replace the lab's own.
     ///
     /// # Errors
     /// Something could not be set up.
@@ -55,18 +62,20 @@ impl FleetLab {
             attached.map_err(|error| Error::Setup(error.message))?;
         }
         let port = account.lab.url().rsplit(':').next().and_then(|port| port.parse().ok()).unwrap_or_default();
-        let mut builder = Lab::builder(fleet).name(FUNCTION).timeout(TIMEOUT).env("STOP_PARAMETER", STOP);
-        for (name, value) in settings {
-            builder = builder.env(name, *value);
-        }
+        let builder = Lab::builder(fleet).name(FUNCTION).timeout(TIMEOUT).env("STOP_PARAMETER", STOP);
         let function = account.lab.deploy(builder.clone());
         let machine = Machine::start(&DEFINITION.replace("${FleetFunctionArn}", &function), port).await?;
         // One for what the function starts by itself.
         let own = machine.make().await?;
-        let builder = builder.env("STATE_MACHINE_ARN", own).env("AWS_ENDPOINT_URL_SFN", machine.url());
-        let builder = builder.env("AWS_ENDPOINT_URL_KMS", machine.url());
-        account.lab.deploy(builder);
-        Ok(Self { machine, account, members, function })
+        let way = Way::start(machine.url(), account.lab.host().clone()).await?;
+        let builder = builder.env("STATE_MACHINE_ARN", own).env("AWS_ENDPOINT_URL_SFN", way.url());
+        let mut builder = builder.env("AWS_ENDPOINT_URL_KMS", way.url());
+        for (name, value) in settings {
+            builder = builder.env(name, *value);
+        }
+        account.lab.deploy(builder.clone());
+        let leaks = account.lab.deploy(builder.name(LEAKS).env("ONLY_LEAKS", "true"));
+        Ok(Self { machine, account, members, function, leaks, way })
     }
 
     /// The local AWS.
@@ -79,19 +88,51 @@ impl FleetLab {
         self.members.iter().map(|member| (member.secret.as_str(), member.kind))
     }
 
+    /// The ARN of the fleet's function.
+    pub fn function(&self) -> &str {
+        &self.function
+    }
+
+    /// What the stop flag holds.
+    pub fn flagged(&self) -> Option<String> {
+        self.account.lab.parameters().get(STOP)
+    }
+
     /// Invokes the fleet's function.
     ///
     /// # Errors
     /// The function failed: its error.
     pub async fn ask(&self, payload: &Value) -> Result<Value, Error> {
-        let outcome = self.account.lab.host().invoke(&self.function, payload.to_string().into_bytes()).await;
+        self.ask_function(&self.function, payload).await
+    }
+
+    /// Invokes the function for leaks.
+    ///
+    /// # Errors
+    /// The function failed: its error.
+    pub async fn report(&self, payload: &Value) -> Result<Value, Error> {
+        self.ask_function(&self.leaks, payload).await
+    }
+
+    /// Decides from now on what becomes of calls to Step Functions and KMS.
+    pub fn intercept(&self, script: impl Fn(&str, &Value) -> Sent + Send + Sync + 'static) {
+        self.way.set(script);
+    }
+
+    /// Invokes any function.
+    ///
+    /// # Errors
+    /// There is none of that name, or it failed: its error.
+    pub async fn ask_function(&self, function: &str, payload: &Value) -> Result<Value, Error> {
+        let outcome = self.account.lab.host().invoke(function, payload.to_string().into_bytes()).await;
         let outcome = outcome.map_err(|_| Error::Setup("there is no such function".to_owned()))?;
         outcome.result().map_err(|error| Error::Rotation(format!("{}: {}", error.error_type, error.error_message)))
     }
 
-    /// Everything that the fleet's function has printed.
+    /// Everything that the fleet's two functions have printed.
     pub fn printed(&self) -> String {
-        self.account.lab.host().output(&self.function)
+        let host = self.account.lab.host();
+        host.output(&self.function) + &host.output(&self.leaks)
     }
 
     /// Sets or clears the stop flag.

@@ -108,6 +108,14 @@ codes! {
     OrderInvalid = "order-invalid", Permanent,
         "the fleet's order has a field that cannot be followed",
         "Nothing was changed. Correct the field that the facts name; docs/fleet.md lists the fields of an order.";
+    /// Somebody asked the fleet's page for a run or a stop, and the deployer has not allowed it.
+    PageRunsOff = "page-runs-off", Permanent,
+        "the deployer has not allowed runs from the fleet's page",
+        "Nothing was started or stopped. Set the template's parameter AllowPageRuns to true (ALLOW_PAGE_RUNS=true in the function's environment), or start and stop the run as docs/fleet.md says.";
+    /// GitHub did not show the alert of a leaked credential.
+    AlertUnread = "alert-unread", Retryable,
+        "GitHub did not answer with the alert of a leaked credential",
+        "Nothing was rotated. Read the value in the alert, and hand it over as docs/fleet.md says (Leaks).";
     /// No version carries `AWSCURRENT`.
     CurrentMissing = "current-missing", Permanent,
         "no version of the secret is AWSCURRENT",

@@ -122,6 +122,10 @@ metrics! {
     TimeToRevoke: "Seconds", Function;
     /// The share of a run's secrets that it moved back to the previous version.
     RollbackRate: "Percent", Function;
+    /// Secrets whose fingerprints could not be written.
+    FingerprintsRefused: "Count", Function;
+    /// Secrets whose value could not be read for fingerprints.
+    FingerprintsUnread: "Count", Function;
 }
 
 impl Metric {

@@ -7,12 +7,12 @@
 mod details;
 mod history;
 mod html;
-mod parts;
+pub mod parts;
 mod status;
 mod view;
 
 pub use html::Html;
-pub use view::View;
+pub use view::{Call, View};
 
 use crate::error::Error;
 use parts::text;

@@ -1,24 +1,26 @@
-//! What the pages have in common.
+//! What pages have in common.
 
 use super::html::Html;
 use super::view::View;
 use serde_json::Value;
 
 /// A field's text; nothing if there is none.
-pub(super) fn text<'a>(value: &'a Value, field: &str) -> &'a str {
+pub fn text<'a>(value: &'a Value, field: &str) -> &'a str {
     value.get(field).and_then(Value::as_str).unwrap_or_default()
 }
 
-pub(super) fn number(value: &Value, field: &str) -> u64 {
+/// A field's number; zero if there is none.
+pub fn number(value: &Value, field: &str) -> u64 {
     value.get(field).and_then(Value::as_u64).unwrap_or_default()
 }
 
-pub(super) fn list<'a>(value: &'a Value, field: &str) -> impl Iterator<Item = &'a Value> {
+/// The entries of a field's list; none if there is no list.
+pub fn list<'a>(value: &'a Value, field: &str) -> impl Iterator<Item = &'a Value> {
     value.get(field).and_then(Value::as_array).into_iter().flatten()
 }
 
 /// A time that has passed, in the largest unit that says enough.
-pub(super) fn age(seconds: u64) -> String {
+pub fn age(seconds: u64) -> String {
     match seconds {
         0..120 => format!("{seconds} s"),
         120..7_200 => format!("{} min", seconds / 60),
@@ -28,14 +30,14 @@ pub(super) fn age(seconds: u64) -> String {
 }
 
 /// A cell with a label for narrow screens.
-pub(super) fn cell(label: &'static str, html: &mut Html, fill: impl FnOnce(&mut Html)) {
+pub fn cell(label: &'static str, html: &mut Html, fill: impl FnOnce(&mut Html)) {
     html.markup("<td role=\"cell\" data-label=\"").markup(label).markup("\">");
     fill(html);
     html.markup("</td>");
 }
 
 /// The beginning of a table with these columns.
-pub(super) fn table(caption: &'static str, columns: &[&'static str], html: &mut Html) {
+pub fn table(caption: &'static str, columns: &[&'static str], html: &mut Html) {
     html.markup("<table role=\"table\"><caption>").markup(caption).markup("</caption>");
     html.markup("<thead role=\"rowgroup\"><tr role=\"row\">");
     for column in columns {

@@ -61,7 +61,7 @@ impl View {
     }
 
     /// A date of an answer, in the view's time zone.
-    pub(super) fn time(&self, text: &str, html: &mut Html) {
+    pub fn time(&self, text: &str, html: &mut Html) {
         let Some(shown) = moment(text).and_then(|moment| self.shown(moment)) else {
             html.text(text);
             return;
@@ -93,17 +93,47 @@ impl View {
                     .markup(act.label())
                     .markup("</a>");
             }
-            Links::Widget { function } => {
-                html.markup("<button type=\"button\" class=\"btn\"").attribute("aria-label", &label).markup(">");
-                html.markup(act.label()).markup("</button><cwdb-action action=\"call\" display=\"popup\"");
-                html.attribute("endpoint", function);
-                if let Some(question) = act.confirmation() {
-                    html.attribute("confirmation", &format!("{question} {name}"));
-                }
-                html.markup(">").json(&json!({"Step": act.step(), "SecretId": secret})).markup("</cwdb-action>");
-            }
+            Links::Widget { .. } => self.call(
+                &Call {
+                    label: act.label(),
+                    name: &label,
+                    confirmation: act.confirmation().map(|question| format!("{question} {name}")),
+                    in_place: false,
+                    payload: json!({"Step": act.step(), "SecretId": secret}),
+                },
+                html,
+            ),
         }
     }
+
+    /// A button of a widget. A page in a browser has none.
+    pub fn call(&self, call: &Call<'_>, html: &mut Html) {
+        let Links::Widget { function } = &self.links else { return };
+        html.markup("<button type=\"button\" class=\"btn\"").attribute("aria-label", call.name).markup(">");
+        html.markup(call.label).markup("</button><cwdb-action action=\"call\" display=\"");
+        html.markup(if call.in_place { "widget" } else { "popup" }).markup("\"").attribute("endpoint", function);
+        if let Some(confirmation) = &call.confirmation {
+            html.attribute("confirmation", confirmation);
+        }
+        html.markup(">").json(&call.payload).markup("</cwdb-action>");
+    }
+}
+
+/// A button with which CloudWatch invokes the function, together with what stands in the widget's forms.
+///
+/// <https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/add_custom_widget_dashboard_about.html>
+#[derive(Clone, Debug)]
+pub struct Call<'a> {
+    /// What stands on it.
+    pub label: &'static str,
+    /// What it is called by a screen reader.
+    pub name: &'a str,
+    /// What is asked before.
+    pub confirmation: Option<String>,
+    /// Whether the answer takes the widget's place. Otherwise it is in a window.
+    pub in_place: bool,
+    /// What the function is invoked with.
+    pub payload: Value,
 }
 
 /// What a button does.

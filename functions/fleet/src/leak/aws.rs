@@ -38,7 +38,7 @@ pub(super) fn report(event: &Value) -> Report {
     let ids: Vec<_> = entities.chain(key).filter(|_| exposed).filter(|id| !id.is_empty()).take(100).collect();
     let notices = if ids.is_empty() { vec![format!("{rule}, {place}: look at it")] } else { Vec::new() };
     let leaked = ids.into_iter().map(|id| Leaked { value: id.into(), rule: rule.clone(), place: place.clone(), sure });
-    Report { leaked: leaked.collect(), ignored: 0, notices }
+    Report { leaked: leaked.collect(), notices, ..Report::default() }
 }
 
 #[cfg(test)]

@@ -8,51 +8,39 @@
 //! another's fingerprint, and a leak rotates the wrong secret; and whoever may write a secret tries guesses in it, and compares the tags.
 //! Test: `a_copied_tag_matches_nothing`.
 
-use crate::plan::member::{Member, is_credential};
+use super::values::{self, Kind};
+use crate::digest;
+use crate::plan::member::Member;
+use crate::service::Version;
 use aws_lc_rs::hmac;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use rotation::error::{Code, Error, Fact, Result};
-use serde_json::Value;
+use std::collections::BTreeMap;
 use std::fmt;
 
 /// The tag with a secret's fingerprints.
 pub(super) const FINGERPRINTS: &str = "lockstep:fingerprints";
 /// A key has at least so many bytes.
 const SHORTEST_KEY: usize = 32;
-/// Shorter texts are words, ports and names.
-const SHORTEST_VALUE: usize = 8;
-/// A tag's value has 256 characters: the id of the key takes 7, and a fingerprint 25 with its age and a space.
-const MOST: usize = 9;
+/// A tag's value has so many characters. <https://docs.aws.amazon.com/secretsmanager/latest/apireference/API_Tag.html>
+const LONGEST_TAG: usize = 256;
 /// So many of them are of one version, so that there is room for those before.
 const MOST_OF_ONE: usize = 4;
-/// Keys of a secret that hold no credential.
-const PUBLIC: [&str; 14] = [
-    "engine",
-    "host",
-    "port",
-    "dbname",
-    "username",
-    "user",
-    "masterarn",
-    "issuer",
-    "ssl",
-    "dbInstanceIdentifier",
-    "dbClusterIdentifier",
-    "directory",
-    "url",
-    "rotation",
-];
+/// The length of a version's mark.
+const MARK: usize = 4;
 
 /// How old the credential of a fingerprint is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Age {
-    /// It was in the current value when the tag was written.
+    /// It is in the current value, or in a pending one.
     Current,
     /// It was replaced by that one, and may still work.
     Previous,
     /// It was replaced before.
     Older,
+    /// It was replaced before the tag was written, and the labels have moved since.
+    Unknown,
 }
 
 impl Age {
@@ -62,14 +50,7 @@ impl Age {
             Self::Current => "current",
             Self::Previous => "previous",
             Self::Older => "older",
-        }
-    }
-
-    fn letter(self) -> char {
-        match self {
-            Self::Current => 'c',
-            Self::Previous => 'p',
-            Self::Older => 'o',
+            Self::Unknown => "unknown",
         }
     }
 }
@@ -81,6 +62,60 @@ impl fmt::Debug for Key {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Key([REDACTED])")
     }
+}
+
+/// A fingerprint in a tag.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Print {
+    /// The first 128 bits of the HMAC.
+    pub(super) text: String,
+    /// What it was when the tag was written.
+    written: Age,
+    /// The mark of the version that had it; empty if nobody knows.
+    version: String,
+}
+
+/// What a tag says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Tag {
+    pub(super) prints: Vec<Print>,
+    pub(super) kind: Kind,
+    /// The marks of the versions that were AWSCURRENT and AWSPREVIOUS.
+    versions: Vec<String>,
+}
+
+impl Tag {
+    /// How old a fingerprint's credential is, by the labels that the secret has now.
+    ///
+    /// **Invariant:** a value is `older` only if the tag was made of the versions that have the labels now. Otherwise a credential that somebody
+    /// brought back, or that a tag of yesterday does not know, counts as dead. Test: `only_what_is_known_to_be_replaced_is_older`.
+    pub(super) fn age(&self, print: &Print, labels: &BTreeMap<String, String>) -> Age {
+        let has = |label: &str| labels.get(label).map(|version| mark(version));
+        let (current, previous) = (has("AWSCURRENT"), has("AWSPREVIOUS"));
+        let version = Some(&print.version).filter(|version| !version.is_empty());
+        let knows = |mark: &Option<String>| mark.as_ref().is_none_or(|mark| self.versions.contains(mark));
+        if version.is_some() && (version == current.as_ref() || version == has("AWSPENDING").as_ref()) {
+            Age::Current
+        } else if version.is_some() && version == previous.as_ref() {
+            Age::Previous
+        } else if current.is_some() && knows(&current) && knows(&previous) {
+            Age::Older
+        } else if print.written == Age::Older {
+            Age::Unknown
+        } else {
+            print.written
+        }
+    }
+}
+
+/// Tells the versions of a secret apart.
+fn mark(version: &str) -> String {
+    short(&digest::of(&["version", version]))
+}
+
+/// `MARK` characters for the first bytes.
+fn short(bytes: &[u8]) -> String {
+    URL_SAFE_NO_PAD.encode(bytes.get(..MARK * 3 / 4).unwrap_or_default())
 }
 
 impl Key {
@@ -101,60 +136,87 @@ impl Key {
 
     /// Tells this key from another one.
     fn id(&self) -> String {
-        let tag = hmac::sign(&self.0, b"the id of the key");
-        URL_SAFE_NO_PAD.encode(tag.as_ref().get(..3).unwrap_or_default())
+        short(hmac::sign(&self.0, b"the id of the key").as_ref())
     }
 
-    /// The tag of the secret `arn` with these texts in AWSCURRENT and AWSPREVIOUS, after the tag that it had; and whether it has room for
-    /// all values of these versions.
-    pub(super) fn tag(&self, arn: &str, current: &str, previous: Option<&str>, before: &str) -> (String, bool) {
-        let mut all: Vec<(String, Age)> = Vec::new();
+    /// The tag of the secret `arn` with these versions as AWSCURRENT and AWSPREVIOUS, after the tag that it had; and whether each of their
+    /// credentials has a fingerprint in it.
+    pub(super) fn tag(&self, arn: &str, current: &Version, previous: Option<&Version>, before: &str) -> (String, bool) {
+        let (mut all, mut beyond): (Vec<Print>, Vec<Print>) = (Vec::new(), Vec::new());
         let mut complete = true;
-        for (text, age) in [(Some(current), Age::Current), (previous, Age::Previous)] {
-            let values = text.map(values).unwrap_or_default();
-            let new: Vec<_> = values.iter().map(|value| self.of_value(value).at(arn)).collect();
-            let new: Vec<_> = new.into_iter().filter(|one| !all.iter().any(|(known, _)| known == one)).collect();
-            complete &= new.len() <= MOST_OF_ONE;
-            all.extend(new.into_iter().take(MOST_OF_ONE).map(|one| (one, age)));
+        for (version, written) in std::iter::once((current, Age::Current)).chain(previous.map(|it| (it, Age::Previous)))
+        {
+            let texts = values::texts(version.text.expose());
+            let prints = texts.all.iter().map(|text| Print {
+                text: self.of_value(text).at(arn),
+                written,
+                version: mark(&version.id),
+            });
+            let mut new: Vec<_> = prints.filter(|one| !all.iter().any(|known| known.text == one.text)).collect();
+            complete &= texts.complete && new.len() <= MOST_OF_ONE;
+            beyond.extend(new.split_off(new.len().min(MOST_OF_ONE)));
+            all.extend(new);
         }
-        for (one, _) in self.read(before) {
-            if !all.iter().any(|(known, _)| known == one) {
-                all.push((one.to_owned(), Age::Older));
+        let older = self.read(before).map(|tag| tag.prints).unwrap_or_default();
+        for one in older {
+            let is = |known: &&Print| known.text == one.text;
+            // One of many values of a version may have had a place before.
+            let older = beyond.iter().find(is).cloned().unwrap_or(Print { written: Age::Older, ..one.clone() });
+            if !all.iter().any(|known| is(&known)) {
+                all.push(older);
             }
         }
-        all.truncate(MOST);
-        let shown = all.iter().map(|(one, age)| format!("{}:{one}", age.letter()));
-        (std::iter::once(format!("k:{}", self.id())).chain(shown).collect::<Vec<_>>().join(" "), complete)
-    }
-
-    /// The fingerprints in a tag. Under another key they mean nothing.
-    fn read<'a>(&self, tag: &'a str) -> Vec<(&'a str, Age)> {
-        if self.is_other(tag) {
-            return Vec::new();
+        let mut tag = format!("k:{} v:{}", self.id(), mark(&current.id));
+        tag.extend(previous.map(|version| mark(&version.id)));
+        tag.extend(Kind::of(current.text.expose()).letter().map(|letter| format!(" t:{letter}")));
+        for one in all {
+            let shown = match one.written {
+                Age::Current => format!(" c:{}", one.text),
+                Age::Previous => format!(" p:{}", one.text),
+                Age::Older | Age::Unknown => format!(" o{}:{}", one.version, one.text),
+            };
+            if tag.len() + shown.len() > LONGEST_TAG {
+                break;
+            }
+            tag.push_str(&shown);
         }
-        let parts = tag.split(' ').filter_map(|one| {
-            let (letter, fingerprint) = one.split_once(':')?;
-            let age =
-                [Age::Current, Age::Previous, Age::Older].into_iter().find(|age| letter.chars().eq([age.letter()]))?;
-            Some((fingerprint, age))
-        });
-        parts.collect()
+        (tag, complete)
     }
 
-    /// Whether a tag was written under another key.
-    fn is_other(&self, tag: &str) -> bool {
-        tag.split(' ').next().and_then(|first| first.strip_prefix("k:")) != Some(self.id().as_str())
+    /// What a tag says. Under another key it says nothing.
+    fn read(&self, tag: &str) -> Option<Tag> {
+        let (mut read, mut is_own) = (Tag { prints: Vec::new(), kind: Kind::Usual, versions: Vec::new() }, false);
+        for (name, value) in tag.split(' ').filter_map(|part| part.split_once(':')) {
+            let version = |number: usize| read.versions.get(number).cloned().unwrap_or_default();
+            let print = |written, version| Print { text: value.to_owned(), written, version };
+            match (name, name.strip_prefix('o')) {
+                ("k", _) => is_own = value == self.id(),
+                ("v", _) => {
+                    let marks = [value.get(..MARK), value.get(MARK..MARK * 2)];
+                    read.versions = marks.into_iter().flatten().map(str::to_owned).collect();
+                }
+                ("t", _) => {
+                    let letter = |kind: &Kind| kind.letter().is_some_and(|letter| value.chars().eq([letter]));
+                    read.kind = [Kind::SigningKey, Kind::Certificate].into_iter().find(letter).unwrap_or(Kind::Usual);
+                }
+                ("c", _) => read.prints.push(print(Age::Current, version(0))),
+                ("p", _) => read.prints.push(print(Age::Previous, version(1))),
+                (_, Some(mark)) => read.prints.push(print(Age::Older, mark.to_owned())),
+                _ => {}
+            }
+        }
+        is_own.then_some(read)
     }
 
-    /// The fingerprints in a secret's tag.
-    pub(super) fn in_tag<'a>(&self, member: &'a Member) -> Vec<(&'a str, Age)> {
+    /// What a secret's tag says, if it has one under this key.
+    pub(super) fn in_tag(&self, member: &Member) -> Option<Tag> {
         self.read(tag_of(member))
     }
 
     /// Whether a secret has fingerprints that this key cannot read.
     pub(super) fn cannot_read(&self, member: &Member) -> bool {
         let tag = tag_of(member);
-        !tag.is_empty() && self.is_other(tag)
+        !tag.is_empty() && self.read(tag).is_none()
     }
 }
 
@@ -173,27 +235,6 @@ fn tag_of(member: &Member) -> &str {
     member.tags.get(FINGERPRINTS).map(String::as_str).unwrap_or_default()
 }
 
-/// The values of a secret's text that may be credentials: first those whose names say so.
-pub(super) fn values(text: &str) -> Vec<String> {
-    let Ok(Value::Object(fields)) = serde_json::from_str::<Value>(text) else { return vec![text.to_owned()] };
-    // `rotation.fields` gives other names to AWS's keys.
-    let renamed =
-        fields.get("rotation").and_then(|rotation| rotation.get("fields")).and_then(Value::as_object).cloned();
-    let is_public = |name: &str| {
-        let stands_for =
-            renamed.iter().flatten().find(|(_, own)| own.as_str() == Some(name)).map(|(aws, _)| aws.as_str());
-        PUBLIC.contains(&stands_for.unwrap_or(name))
-    };
-    let mut values: Vec<_> = fields
-        .iter()
-        .filter(|(name, _)| !is_public(name))
-        .filter_map(|(name, value)| Some((name, value.as_str()?)))
-        .filter(|(_, value)| value.len() >= SHORTEST_VALUE && !value.starts_with("arn:"))
-        .collect();
-    values.sort_by_key(|(name, _)| !is_credential(name));
-    values.into_iter().map(|(_, value)| value.to_owned()).collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -202,72 +243,107 @@ mod tests {
         Key::of("0123456789abcdef0123456789abcdef").unwrap()
     }
 
-    fn ages(key: &Key, tag: &str, value: &str) -> Option<Age> {
-        let fingerprint = key.of_value(value).at("arn");
-        key.read(tag).into_iter().find(|(one, _)| *one == fingerprint).map(|(_, age)| age)
+    fn version(id: &str, password: &str) -> Version {
+        Version { id: id.to_owned(), text: format!(r#"{{"engine":"postgres","password":"{password}"}}"#).into() }
+    }
+
+    fn labels(current: &str, previous: &str) -> BTreeMap<String, String> {
+        let labels = [("AWSCURRENT", current), ("AWSPREVIOUS", previous)].into_iter().filter(|(_, id)| !id.is_empty());
+        labels.map(|(label, id)| (label.to_owned(), id.to_owned())).collect()
+    }
+
+    fn age(tag: &str, password: &str, labels: &BTreeMap<String, String>) -> Option<Age> {
+        let (tag, text) = (key().read(tag).unwrap(), key().of_value(password).at("arn"));
+        tag.prints.iter().find(|print| print.text == text).map(|print| tag.age(print, labels))
     }
 
     #[test]
     fn a_tag_has_room_and_moves_older_values_on() {
-        let value = |number: usize| format!(r#"{{"engine":"postgres","password":"password-{number:04}"}}"#);
+        let of = |number: usize| version(&format!("v{number}"), &format!("password-{number:04}"));
         let mut tag = String::new();
         for number in 1..20 {
-            let (current, previous) = (value(number), value(number - 1));
+            let (current, previous) = (of(number), of(number - 1));
             let (next, complete) = key().tag("arn", &current, Some(&previous), &tag);
             assert!(complete);
             assert_eq!(key().tag("arn", &current, Some(&previous), &next).0, next, "writing it again changes nothing");
             tag = next;
         }
         assert!(tag.len() <= 256 && tag.chars().all(|c| c.is_ascii_alphanumeric() || " :_-".contains(c)), "{tag}");
-        let at = |number| ages(&key(), &tag, &format!("password-{number:04}"));
+        let at = |number| age(&tag, &format!("password-{number:04}"), &labels("v19", "v18"));
         assert_eq!((at(19), at(18), at(17)), (Some(Age::Current), Some(Age::Previous), Some(Age::Older)));
-        assert_eq!((at(11), at(10)), (Some(Age::Older), None));
-    }
-
-    /// The labels say how old a value is, and not how often the tag was written.
-    #[test]
-    fn the_previous_value_has_a_fingerprint_although_no_tag_was_written_in_its_time() {
-        let tag = key().tag("arn", r#"{"password":"the-third-one"}"#, Some(r#"{"password":"the-second-one"}"#), "").0;
-        assert_eq!(ages(&key(), &tag, "the-second-one"), Some(Age::Previous));
-        let edited = r#"{"password":"the-third-one","description":"edited by hand"}"#;
-        let tag = key().tag("arn", edited, Some(r#"{"password":"the-second-one"}"#), &tag).0;
-        assert_eq!(ages(&key(), &tag, "the-second-one"), Some(Age::Previous), "an edit changes no age");
+        assert_eq!((at(12), at(11)), (Some(Age::Older), None));
     }
 
     #[test]
-    fn the_credential_comes_first() {
-        let text = r#"{"account":"an-account-name","cluster":"a-cluster-name","description":"some-words","environment":"production","password":"a-password"}"#;
-        assert_eq!(values(text)[0], "a-password");
-        let (tag, complete) = key().tag("arn", text, None, "");
-        assert!(!complete, "and what has no room is told");
-        assert_eq!(ages(&key(), &tag, "a-password"), Some(Age::Current));
+    fn a_tag_with_all_that_it_can_hold_has_room() {
+        let secret = |word: &str| {
+            let fields: Vec<_> = (0..9).map(|number| format!(r#""key{number}":"{word}-key-{number}""#)).collect();
+            let text = format!(r#"{{"algorithm":"ES256","maxTokenLifetime":1,{}}}"#, fields.join(","));
+            Version { id: word.to_owned(), text: text.into() }
+        };
+        let (tag, complete) = key().tag("arn", &secret("current"), Some(&secret("previous")), "");
+        assert!(!complete && tag.len() <= 256, "{tag}");
+        let read = key().read(&tag).unwrap();
+        assert_eq!((read.prints.len(), read.kind), (2 * MOST_OF_ONE, Kind::SigningKey));
+    }
+
+    #[test]
+    fn only_what_is_known_to_be_replaced_is_older() {
+        let first = key().tag("arn", &version("v1", "the-first-one"), None, "").0;
+        let (second, third) = (version("v2", "the-second-one"), version("v3", "the-third-one"));
+        let tag = key().tag("arn", &second, Some(&version("v1", "the-first-one")), &first).0;
+        let tag = key().tag("arn", &third, Some(&second), &tag).0;
+        let all = |now: &BTreeMap<String, String>| {
+            ["the-first-one", "the-second-one", "the-third-one"].map(|one| age(&tag, one, now).unwrap())
+        };
+        assert_eq!(all(&labels("v3", "v2")), [Age::Older, Age::Previous, Age::Current]);
+        assert_eq!(all(&labels("v2", "v3")), [Age::Older, Age::Current, Age::Previous], "it was rolled back");
+        assert_eq!(
+            all(&labels("v1", "v3")),
+            [Age::Current, Age::Previous, Age::Previous],
+            "an old version was brought back"
+        );
+        assert_eq!(all(&labels("v4", "v3")), [Age::Unknown, Age::Previous, Age::Previous], "it was rotated since");
+        assert_eq!(
+            all(&labels("v5", "v4")),
+            [Age::Unknown, Age::Previous, Age::Current],
+            "and once more: nobody knows"
+        );
+        assert_eq!(all(&labels("", "")), [Age::Unknown, Age::Previous, Age::Current], "the list has no labels");
+        let mut pending = labels("v3", "v2");
+        pending.insert("AWSPENDING".to_owned(), "v1".to_owned());
+        assert_eq!(all(&pending)[0], Age::Current);
+    }
+
+    #[test]
+    fn an_edit_changes_no_age() {
+        let edited = Version {
+            id: "v4".to_owned(),
+            text: r#"{"password":"the-third-one","description":"edited by hand"}"#.into(),
+        };
+        let third = version("v3", "the-third-one");
+        let tag = key().tag("arn", &third, Some(&version("v2", "the-second-one")), "").0;
+        let tag = key().tag("arn", &edited, Some(&third), &tag).0;
+        assert_eq!(age(&tag, "the-third-one", &labels("v4", "v3")), Some(Age::Current));
+        assert_eq!(age(&tag, "the-second-one", &labels("v4", "v3")), Some(Age::Older));
     }
 
     #[test]
     fn a_copied_tag_matches_nothing() {
-        let tag = key().tag("arn", r#"{"password":"a-password"}"#, None, "").0;
-        let fingerprints: Vec<_> = key().read(&tag).into_iter().map(|(one, _)| one.to_owned()).collect();
+        let tag = key().tag("arn", &version("v", "a-password"), None, "").0;
+        let prints: Vec<_> = key().read(&tag).unwrap().prints.into_iter().map(|print| print.text).collect();
         let trace = key().of_value("a-password");
-        assert!(fingerprints.contains(&trace.at("arn")) && !fingerprints.contains(&trace.at("another")));
+        assert!(prints.contains(&trace.at("arn")) && !prints.contains(&trace.at("another")));
     }
 
     #[test]
     fn a_tag_under_another_key_is_told() {
         let other = Key::of("another key, another key, another key").unwrap();
-        let tag = key().tag("arn", "a-password", None, "").0;
+        let tag = key().tag("arn", &version("v", "a-password"), None, "").0;
         let member = Member { tags: [(FINGERPRINTS.to_owned(), tag.clone())].into(), ..Member::default() };
         assert!(other.cannot_read(&member) && !key().cannot_read(&member) && !other.cannot_read(&Member::default()));
-        let renewed = other.tag("arn", "a-password", None, &tag).0;
-        assert_eq!(other.read(&renewed).len(), 1, "nothing of the other key stays");
-    }
-
-    #[test]
-    fn names_and_hosts_have_no_fingerprint() {
-        let text = r#"{"engine":"postgres","host":"a-long-host.example.com","username":"a-long-username","masterarn":"arn:aws:x","port":5432,"password":"a-password"}"#;
-        assert_eq!(values(text), ["a-password"]);
-        let renamed = r#"{"server":"a-long-host.example.com","pass":"a-password","rotation":{"fields":{"host":"server","password":"pass"}}}"#;
-        assert_eq!(values(renamed), ["a-password"]);
-        assert_eq!(values("plain text"), ["plain text"]);
+        let renewed = other.tag("arn", &version("v", "a-password"), None, &tag).0;
+        assert_eq!(other.read(&renewed).unwrap().prints.len(), 1, "nothing of the other key stays");
     }
 
     #[test]

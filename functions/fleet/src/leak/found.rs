@@ -1,5 +1,6 @@
 //! What scanners report.
 
+use super::values::canonical;
 use crate::plan::invalid::invalid;
 use crate::plan::member::is_credential;
 use base64::Engine as _;
@@ -8,10 +9,12 @@ use rotation::error::Result;
 use rotation::secret::SecretText;
 use serde_json::Value;
 
-/// So many findings of a report are looked at. A repository with more has other problems; the rest is counted.
+/// So many findings of a report are looked at. The rest is counted, and people are told.
 const MOST: usize = 1_000;
+/// So many texts of one value are looked for: a value with more is a file.
+const MOST_PARTS: usize = 64;
 /// A longer text is a file, and no credential.
-const LONGEST: usize = 16 * 1_024;
+pub(super) const LONGEST: usize = 16 * 1_024;
 
 /// A leaked value and where it was found.
 #[derive(Debug)]
@@ -29,8 +32,10 @@ pub(super) struct Leaked {
 #[derive(Debug, Default)]
 pub(super) struct Report {
     pub(super) leaked: Vec<Leaked>,
-    /// Findings beyond the limits, and those that could not be understood.
+    /// What has no value, such as a line of a scanner's log.
     pub(super) ignored: usize,
+    /// Values beyond the limits, and those that the scanner does not tell.
+    pub(super) beyond: usize,
     /// What only people can follow.
     pub(super) notices: Vec<String>,
 }
@@ -59,23 +64,34 @@ impl Report {
         let Some(findings) = report.as_array() else { return Err(unread("something else")) };
         for finding in findings {
             match leaked(finding) {
-                Some(leaked) if read.leaked.len() < MOST => read.leaked.push(leaked),
-                _ => read.ignored += 1,
+                Finding::Leaked(leaked) if read.leaked.len() < MOST => read.leaked.push(leaked),
+                Finding::Leaked(_) | Finding::Hidden => read.beyond += 1,
+                Finding::Other => read.ignored += 1,
             }
         }
-        if read.leaked.is_empty() && read.ignored > 0 {
+        if read.leaked.is_empty() && read.ignored + read.beyond > 0 {
             return Err(unread("findings without a value; a report without redaction is needed"));
         }
         Ok(read)
     }
 }
 
-fn leaked(finding: &Value) -> Option<Leaked> {
+/// What an entry of a report is.
+enum Finding {
+    Leaked(Leaked),
+    /// A value that is not told, or too long to be looked for.
+    Hidden,
+    /// No finding.
+    Other,
+}
+
+fn leaked(finding: &Value) -> Finding {
     let text = |name: &str| finding.get(name).and_then(Value::as_str).filter(|text| !text.is_empty());
     // trufflehog has a secret of two parts, such as an access key, in `RawV2`.
-    let value = text("Secret").or_else(|| text("RawV2")).or_else(|| text("Raw")).or_else(|| text("token"))?;
+    let value = text("Secret").or_else(|| text("RawV2")).or_else(|| text("Raw")).or_else(|| text("token"));
+    let Some(value) = value else { return Finding::Other };
     if value.len() > LONGEST || value == "REDACTED" {
-        return None;
+        return Finding::Hidden;
     }
     // The source's own name is the only key of `Data`: Git, Github, Gitlab, Filesystem, S3, Docker and others.
     let source =
@@ -92,13 +108,18 @@ fn leaked(finding: &Value) -> Option<Leaked> {
     let commit = if commit.is_empty() { commit } else { format!(" in {commit}") };
     let place = format!("{}{line}{commit}", file.unwrap_or_default());
     let rule = text("RuleID").or_else(|| text("DetectorName")).or_else(|| text("type")).unwrap_or("unknown");
-    Some(Leaked { place: printable(&place, value), rule: printable(rule, value), value: value.into(), sure: true })
+    Finding::Leaked(Leaked {
+        place: printable(&place, value),
+        rule: printable(rule, value),
+        value: value.into(),
+        sure: true,
+    })
 }
 
 /// A text of the scanner's as far as it can be printed: 200 bytes of letters, digits and ASCII. One that holds the leaked value, or a
 /// credential in it, is not.
 pub(super) fn printable(text: &str, value: &str) -> String {
-    if parts(value).iter().any(|part| part.len() >= 4 && text.contains(part.as_str())) {
+    if parts(value).0.iter().any(|part| part.len() >= 4 && text.contains(part.as_str())) {
         return "(not shown)".to_owned();
     }
     let shown = text.chars().map(|c| if c.is_ascii_graphic() || c == ' ' || c.is_alphanumeric() { c } else { '?' });
@@ -113,19 +134,22 @@ pub(super) fn printable(text: &str, value: &str) -> String {
 }
 
 /// The texts of a leaked value that may be a credential: the value itself, without what surrounds it, decoded, the password in a URL or
-/// in a list of settings, and the texts of a JSON object.
-pub(super) fn parts(value: &str) -> Vec<String> {
-    let mut parts = vec![value.to_owned()];
+/// in a list of settings, the texts of a JSON object at any depth, and keys in PEM; and whether these are all.
+pub(super) fn parts(value: &str) -> (Vec<String>, bool) {
+    let (mut parts, mut all) = (vec![canonical(value)], true);
     let mut add = |part: &str| {
-        if !part.is_empty() && !parts.iter().any(|known| known == part) {
-            parts.push(part.to_owned());
+        let part = canonical(part);
+        if !part.is_empty() && !parts.contains(&part) {
+            all &= parts.len() < MOST_PARTS;
+            parts.push(part);
+            parts.truncate(MOST_PARTS);
         }
     };
     let bare = value.trim().trim_matches(['"', '\'', '`', ',', ';']).trim();
     add(bare);
     let unencoded = STANDARD.decode(bare).ok().and_then(|bytes| String::from_utf8(bytes).ok());
     for text in [Some(bare.to_owned()), unencoded].into_iter().flatten() {
-        add(text.trim());
+        add(&text);
         if let Some((_, rest)) = text.split_once("://")
             && let Some((credential, _)) = rest.rsplit_once('@')
             && let Some((_, password)) = credential.split_once(':')
@@ -137,6 +161,10 @@ pub(super) fn parts(value: &str) -> Vec<String> {
             add(name);
             add(credential);
         }
+        strings(&serde_json::from_str(&text).unwrap_or_default(), &mut add);
+        for block in text.split("-----BEGIN ").skip(1) {
+            add(&format!("-----BEGIN {block}"));
+        }
         for setting in text.split(['&', ';', ' ', '\n', '?', ',']) {
             if let Some((name, setting)) = setting.split_once('=')
                 && is_credential(name)
@@ -146,11 +174,24 @@ pub(super) fn parts(value: &str) -> Vec<String> {
                 add(setting);
             }
         }
-        if let Ok(Value::Object(fields)) = serde_json::from_str(&text) {
-            fields.values().filter_map(Value::as_str).for_each(&mut add);
-        }
     }
-    parts
+    (parts, all)
+}
+
+/// The texts in a JSON object. `serde_json` reads 128 levels at most.
+fn strings(value: &Value, add: &mut impl FnMut(&str)) {
+    match value {
+        Value::Object(fields) => fields.values().for_each(|value| strings_inside(value, add)),
+        Value::Array(items) => items.iter().for_each(|value| strings_inside(value, add)),
+        _ => {}
+    }
+}
+
+fn strings_inside(value: &Value, add: &mut impl FnMut(&str)) {
+    match value {
+        Value::String(text) => add(text),
+        other => strings(other, add),
+    }
 }
 
 /// Percent-decoding.
@@ -215,7 +256,7 @@ mod tests {
         let report = Report::read(&json!(text)).unwrap();
         let places: Vec<_> = report.leaked.iter().map(|leaked| leaked.place.as_str()).collect();
         assert_eq!((places.as_slice(), report.ignored), (&["b.env:2 in 0a", "c.env:3 in 0b", "d.env"][..], 1));
-        assert!(parts(report.leaked[1].value.expose()).contains(&"s3cr3t".to_owned()), "the secret beside its id");
+        assert!(parts(report.leaked[1].value.expose()).0.contains(&"s3cr3t".to_owned()), "the secret beside its id");
     }
 
     #[test]
@@ -230,9 +271,11 @@ mod tests {
     fn a_flood_is_counted() {
         let findings: Vec<_> = (0..1_500).map(|number| json!({"Secret": format!("s{number}")})).collect();
         let report = Report::read(&findings.into()).unwrap();
-        assert_eq!((report.leaked.len(), report.ignored), (MOST, 500));
+        assert_eq!((report.leaked.len(), report.beyond), (MOST, 500));
         let long = json!([{"Secret": "x".repeat(LONGEST + 1)}, {"Secret": "short"}]);
-        assert_eq!(Report::read(&long).unwrap().ignored, 1);
+        assert_eq!(Report::read(&long).unwrap().beyond, 1);
+        let redacted = json!([{"RuleID": "r", "Secret": "REDACTED"}, {"Secret": "short"}]);
+        assert_eq!(Report::read(&redacted).unwrap().beyond, 1);
     }
 
     #[test]
@@ -257,11 +300,15 @@ mod tests {
             "jdbc:postgresql://db/x?user=app&password=a%2Fb%40c",
             "app:a/b@c",
             r#"{"username":"app","password":"a/b@c"}"#,
+            r#"{"db":{"users":[{"password":" a/b@c\n"}]}}"#,
             "YS9iQGM=",
         ] {
-            assert!(parts(text).contains(&"a/b@c".to_owned()), "{text}: {:?}", parts(text));
+            assert!(parts(text).0.contains(&"a/b@c".to_owned()), "{text}: {:?}", parts(text));
         }
-        assert_eq!(parts("plain"), ["plain"]);
+        assert_eq!(parts("plain"), (vec!["plain".to_owned()], true));
+        let many: Vec<_> = (0..100).map(|number| format!("key{number}=value-{number}")).collect();
+        let (parts, all) = parts(&many.join("&"));
+        assert_eq!((parts.len(), all), (MOST_PARTS, false), "and what is left out is told");
         assert!(decoded("%zz").is_none() && decoded("%4").is_none());
     }
 }

@@ -6,30 +6,37 @@
 mod aws;
 mod fingerprint;
 mod found;
+mod github;
+mod search;
+mod values;
 mod webhook;
 
-use crate::digest;
 use crate::each::each;
 use crate::plan::member::Member;
-use crate::plan::order::{Mode, Order, WHY};
+use crate::plan::order::Order;
 use crate::service::Aws;
 use fingerprint::{Age, FINGERPRINTS, Key};
-use found::{Leaked, Report};
+use found::Report;
+use github::GitHub;
 use rotation::clock::{Deadline, since_epoch};
 use rotation::environment::Environment;
 use rotation::error::{Code, Error, Fact, Result};
-use rotation::lambda::{Invocation, notice, record};
+use rotation::lambda::{Invocation, Metric, measure, notice, record};
 use rotation::secret::SecretText;
+use search::{Found, Match, find, order};
 use serde_json::{Value, json};
 use std::sync::Arc;
-use webhook::{Recent, Refusal};
+use std::time::Duration;
+use webhook::{Delivery, Recent, Refusal};
 
 /// The tag with which a deployer lets a leak of this secret start an emergency by itself.
 pub const ON_LEAK: &str = "lockstep:on-leak";
-/// So many matches stand in an answer.
+/// So many secrets stand in an answer.
 const NAMED: usize = 100;
-/// So many fingerprints are made for a report at most: some seconds of a small function.
-const MOST_TRIES: usize = 300_000;
+/// What is left of an invocation's time after the last call, for the lines of the log.
+const RESERVE: Duration = Duration::from_secs(2);
+/// What was found instead of a key's text.
+const NO_TEXT: &str = "a secret that is not there, or has no text";
 /// So often the emergency for one leak is started anew after it has failed.
 const MOST_ATTEMPTS: u32 = 5;
 
@@ -40,6 +47,8 @@ pub struct Leaks {
     key: Option<String>,
     /// `WEBHOOK_SECRET`: the secret with the text that signs GitHub's webhook.
     webhook: Option<String>,
+    /// Fetches the values that the webhook tells of. `None`: a person fetches them.
+    github: Option<GitHub>,
     /// `STATE_MACHINE_ARN`: where an emergency is started.
     machine: Option<String>,
     /// `START_ON_LEAK`: whether secrets with the tag `lockstep:on-leak` = `rotate` are rotated at once.
@@ -47,30 +56,9 @@ pub struct Leaks {
     recent: Recent,
 }
 
-/// Whether the payload comes from EventBridge or a Function URL.
+/// Whether the payload comes from EventBridge, or from an HTTP API of API Gateway (payload 2.0).
 pub fn is_event(payload: &Value) -> bool {
     payload.get("detail-type").is_some() || payload.pointer("/requestContext/http").is_some()
-}
-
-/// A leaked credential and its secret.
-#[derive(Debug)]
-struct Match<'a> {
-    member: &'a Member,
-    age: Age,
-    leaked: &'a Leaked,
-    fingerprint: String,
-}
-
-/// What a search found.
-#[derive(Debug, Default)]
-struct Found<'a> {
-    matches: Vec<Match<'a>>,
-    /// Leaked values that belong to no secret.
-    unknown: usize,
-    /// Leaked values that were not looked for.
-    skipped: usize,
-    /// Secrets whose fingerprints are under another key.
-    other_key: usize,
 }
 
 /// What became of the emergencies that leaks start by themselves.
@@ -80,8 +68,16 @@ struct Started {
     begun: Vec<String>,
     /// Those that run or have succeeded.
     there: Vec<String>,
-    /// Those that could not be started, with the code of the error.
-    failed: Vec<(String, &'static str)>,
+    /// Those that could not be started, and why.
+    failed: Vec<Value>,
+}
+
+/// What became of one.
+enum Begun {
+    Now(String),
+    Before(String),
+    /// So many have failed that a person has to look.
+    Never,
 }
 
 impl Leaks {
@@ -93,6 +89,7 @@ impl Leaks {
         Ok(Self {
             key: environment.text("FINGERPRINT_KEY_SECRET")?,
             webhook: environment.text("WEBHOOK_SECRET")?,
+            github: GitHub::new(environment)?,
             machine: environment.text("STATE_MACHINE_ARN")?,
             starts: environment.flag("START_ON_LEAK", false)?,
             recent: Recent::default(),
@@ -100,7 +97,12 @@ impl Leaks {
     }
 
     /// Writes the fingerprints of each secret into its tag, if they changed. One that refuses keeps no other from getting them.
-    pub(crate) async fn tag(&self, aws: &Arc<Aws>, members: &[Member], deadline: Deadline) -> Result<Value> {
+    ///
+    /// **Invariant:** a secret whose fingerprints are not written is told, with a metric that rings. Nobody waits for the answer to a schedule, and
+    /// a leak of that secret leads nowhere. Test: `a_secret_without_fingerprints_is_told`.
+    pub(crate) async fn tag(&self, aws: &Arc<Aws>, members: &[Member], invocation: &Invocation) -> Result<Value> {
+        // What has no time left is told, too.
+        let deadline = invocation.deadline.less(RESERVE);
         let key = Arc::new(self.key(aws, deadline).await?);
         let one = |member: Member| {
             let (aws, key) = (Arc::clone(aws), Arc::clone(&key));
@@ -110,23 +112,35 @@ impl Leaks {
             }
         };
         let (mut written, mut unread, mut incomplete, mut refused) = (0, Vec::new(), Vec::new(), Vec::new());
+        let mut last = None;
         for (name, tagged) in each(members.to_vec(), one).await? {
             match tagged {
-                Ok(Tagged { read: false, .. }) => unread.push(name),
-                Ok(Tagged { written: new, complete, .. }) => {
+                Tagged::Written { new, complete } => {
                     written += usize::from(new);
                     if !complete {
                         incomplete.push(name);
                     }
                 }
-                Err(error) => refused.push(json!({"secret": name, "code": error.code().as_str()})),
+                Tagged::Unread(code) => unread.push(json!({"secret": name, "code": code})),
+                Tagged::Refused(error) => {
+                    refused.push(json!({"secret": name, "code": error.code().as_str()}));
+                    last = Some(error);
+                }
             }
         }
-        let few = |list: Vec<String>| json!(list.into_iter().take(NAMED).collect::<Vec<_>>());
-        Ok(json!({
-            "secrets": members.len(), "tagged": written, "unread": few(unread), "incomplete": few(incomplete),
-            "refused": refused.into_iter().take(NAMED).collect::<Vec<_>>(),
-        }))
+        let number = |list: &[Value]| f64::from(u32::try_from(list.len()).unwrap_or(u32::MAX));
+        measure([(Metric::FingerprintsRefused, number(&refused)), (Metric::FingerprintsUnread, number(&unread))]);
+        let none = !refused.is_empty() && refused.len() + unread.len() == members.len();
+        let few = |list: Vec<Value>| list.into_iter().take(NAMED).collect::<Vec<_>>();
+        let incomplete: Vec<_> = incomplete.into_iter().take(NAMED).collect();
+        let answer = json!({
+            "secrets": members.len(), "tagged": written, "unread": few(unread), "incomplete": incomplete, "refused": few(refused),
+        });
+        record("leak", invocation, &json!({"event": "fingerprints", "answer": answer}));
+        match last {
+            Some(error) if none => Err(error),
+            _ => Ok(answer),
+        }
     }
 
     /// Finds the secrets of a report of gitleaks or trufflehog.
@@ -135,7 +149,7 @@ impl Leaks {
         self.matched(aws, &report, false, invocation).await
     }
 
-    /// Answers EventBridge, and a Function URL with the answer of an HTTP request.
+    /// Answers EventBridge, and an HTTP API with the answer of an HTTP request.
     pub(crate) async fn event(&self, aws: &Arc<Aws>, payload: &Value, invocation: &Invocation) -> Result<Value> {
         if payload.pointer("/requestContext/http").is_none() {
             return self.matched(aws, &aws::report(payload), true, invocation).await;
@@ -160,7 +174,7 @@ impl Leaks {
             Some(signs) => signs,
             None => {
                 let signs = aws.text(secret, "AWSCURRENT", invocation.deadline).await?;
-                let signs = signs.ok_or_else(|| missing("WEBHOOK_SECRET"))?;
+                let signs = signs.ok_or_else(|| missing("WEBHOOK_SECRET", NO_TEXT))?;
                 self.recent.keep(&signs, now);
                 signs
             }
@@ -169,20 +183,51 @@ impl Leaks {
         if self.recent.knows(&signature) {
             return Err(Refusal::Because(409, "a replay"));
         }
-        if delivery.is_old(now) {
-            notice("a report of a leak came too late to be followed", &json!({"place": delivery.place()}));
-            return Err(Refusal::Because(409, "too old"));
+        if let Some(reason) = delivery.is_of_another_time(now) {
+            let about = json!({"place": delivery.place(""), "reason": reason});
+            notice("a report of a leak has a date at which it cannot be followed", &about);
+            return Err(Refusal::Because(409, reason));
         }
-        self.matched(aws, &delivery.report(), true, invocation).await?;
+        let value = self.fetched(aws, &delivery, invocation.deadline).await?;
+        let answer = self.matched(aws, &delivery.report(value.as_ref()), true, invocation).await?;
+        if answer.get("notStarted").and_then(Value::as_array).is_some_and(|failed| !failed.is_empty()) {
+            return Err(Refusal::Because(503, "it could not be followed to its end: deliver it again"));
+        }
         // Only now: a delivery that failed may come again.
         self.recent.remember(signature);
         Ok(())
     }
 
+    /// The value that a delivery tells of, from GitHub. `None` if it is not wanted, or nobody has given a token.
+    async fn fetched(&self, aws: &Aws, delivery: &Delivery, deadline: Deadline) -> Result<Option<SecretText>, Refusal> {
+        let Some(github) = self.github.as_ref().filter(|_| delivery.lacks_its_value()) else { return Ok(None) };
+        let report = delivery.report(None);
+        let tell = |why: &str| notice("a credential may have leaked", &json!({"notices": report.notices, "why": why}));
+        let Some(alert) = delivery.alert() else {
+            tell("the delivery names no alert of a repository");
+            return Err(Refusal::Because(400, "no alert of a repository"));
+        };
+        let value = async {
+            let token = aws.text(&github.token, "AWSCURRENT", deadline).await?;
+            let token = token.ok_or_else(|| missing("GITHUB_TOKEN_SECRET", NO_TEXT))?;
+            github.value(&alert, &token, deadline).await
+        };
+        match value.await {
+            Ok(value) => Ok(Some(value)),
+            // People are told, and GitHub shows that the delivery failed, and lets them deliver it again.
+            Err(error) => {
+                tell(&error.to_string());
+                Err(error.into())
+            }
+        }
+    }
+
     async fn key(&self, aws: &Aws, deadline: Deadline) -> Result<Key> {
-        let Some(secret) = &self.key else { return Err(missing("FINGERPRINT_KEY_SECRET")) };
+        let Some(secret) = &self.key else {
+            return Err(missing("FINGERPRINT_KEY_SECRET", "nothing"));
+        };
         let text = aws.text(secret, "AWSCURRENT", deadline).await?;
-        Key::of(text.as_ref().map(SecretText::expose).unwrap_or_default())
+        Key::of(text.ok_or_else(|| missing("FINGERPRINT_KEY_SECRET", NO_TEXT))?.expose())
     }
 
     /// Finds the secrets, tells people, and starts what may be started. `pushed`: nobody waits for the answer, so the log has to tell.
@@ -207,24 +252,28 @@ impl Leaks {
                 return Err(error);
             }
         };
-        let mut found = find(&key, &members, &report.leaked);
-        for one in &mut found.matches {
-            one.age = self.age(aws, &key, one, deadline).await;
-        }
+        // Half of the time is for what is to be started.
+        let found = find(&key, &members, &report.leaked, deadline.within(deadline.left() / 2));
         let mut answer = report.answer(&found);
-        // First people are told. Whatever fails afterwards, they know.
+        // First people are told: no call is made before that. Whatever fails afterwards, they know.
         if !found.matches.is_empty() || !report.notices.is_empty() {
             notice("a credential has leaked", &answer);
+        } else if found.not_looked_for + report.beyond > 0 {
+            notice("leaked values were not looked for: report them in parts", &answer);
         } else if pushed {
             notice("a leaked credential belongs to no secret that has fingerprints", &answer);
         }
-        let started = self.start(aws, &found.matches, deadline).await;
+        let started = self.start(aws, &found.matches, deadline.less(RESERVE)).await;
         if !started.failed.is_empty() {
-            notice("an emergency could not be started", &json!({"failed": started.failed}));
+            notice("an emergency could not be started", &json!({"notStarted": started.failed}));
+        }
+        if !started.begun.is_empty() || !started.there.is_empty() {
+            let about = json!({"started": started.begun, "alreadyStarted": started.there});
+            notice("an emergency runs: do not start its proposal", &about);
         }
         let about = json!({
-            "event": "reported", "matches": found.matches.len(), "unknown": found.unknown, "started": started.begun,
-            "alreadyStarted": started.there, "notStarted": started.failed,
+            "event": "reported", "matches": found.matches.len(), "unknown": found.unknown, "notLookedFor": answer.get("notLookedFor"),
+            "started": started.begun, "alreadyStarted": started.there, "notStarted": started.failed,
         });
         record("leak", invocation, &about);
         if let Some(fields) = answer.as_object_mut() {
@@ -235,155 +284,103 @@ impl Leaks {
         Ok(answer)
     }
 
-    /// How old the leaked value is now, by the labels. The tag may be a day old.
-    async fn age(&self, aws: &Aws, key: &Key, one: &Match<'_>, deadline: Deadline) -> Age {
-        let has = |text: Option<SecretText>| {
-            let values = text.map(|text| fingerprint::values(text.expose()))?;
-            Some(values.iter().any(|value| key.of_value(value).at(&one.member.arn) == one.fingerprint))
+    /// Starts the emergencies that their owners have allowed, some at a time.
+    async fn start(&self, aws: &Arc<Aws>, matches: &[Match<'_>], deadline: Deadline) -> Started {
+        let Some(machine) = self.machine.as_ref().filter(|_| self.starts) else { return Started::default() };
+        let allowed = |one: &&Match<'_>| one.member.tags.get(ON_LEAK).map(String::as_str) == Some("rotate");
+        // An old value that somebody finds makes no credential rotate by itself.
+        let alive = |one: &&Match<'_>| one.is_for_an_emergency() && one.age != Age::Unknown && one.leaked.sure;
+        let orders: Vec<_> =
+            matches.iter().filter(allowed).filter(alive).map(|one| order(&one.name(), &[one])).collect();
+        let one = |order: Value| {
+            let (aws, machine) = (Arc::clone(aws), machine.clone());
+            async move {
+                let name = order.get("name").and_then(Value::as_str).unwrap_or_default().to_owned();
+                let begun = begun(&aws, &machine, &name, order, deadline).await;
+                Ok((name, begun))
+            }
         };
-        let read = async |label| aws.text(&one.member.arn, label, deadline).await.ok().flatten();
-        match (has(read("AWSCURRENT").await), has(read("AWSPREVIOUS").await)) {
-            (Some(true), _) => Age::Current,
-            (_, Some(true)) => Age::Previous,
-            (None, _) => one.age,
-            (Some(false), _) => Age::Older,
-        }
-    }
-
-    async fn start(&self, aws: &Aws, matches: &[Match<'_>], deadline: Deadline) -> Started {
         let mut started = Started::default();
-        for one in matches.iter().filter(|one| one.age != Age::Older && one.leaked.sure) {
-            let allowed = self.starts && one.member.tags.get(ON_LEAK).map(String::as_str) == Some("rotate");
-            let Some(machine) = self.machine.as_ref().filter(|_| allowed) else { continue };
-            let name = name(one);
-            match begun(aws, machine, &name, one, deadline).await {
-                Ok(Some(name)) => started.begun.push(name),
-                Ok(None) => started.there.push(name),
-                Err(error) => started.failed.push((name, error.code().as_str())),
+        match each(orders, one).await {
+            Err(error) => started.failed.push(json!({"code": error.code().as_str(), "message": error.to_string()})),
+            Ok(all) => {
+                for (name, begun) in all {
+                    match begun {
+                        Ok(Begun::Now(name)) => started.begun.push(name),
+                        Ok(Begun::Before(name)) => started.there.push(name),
+                        Ok(Begun::Never) => {
+                            let message =
+                                "five emergencies for it have failed: look at them, and end the credential by hand";
+                            started.failed.push(json!({"run": name, "message": message}));
+                        }
+                        Err(error) => {
+                            let (code, message) = (error.code().as_str(), error.to_string());
+                            started.failed.push(json!({"run": name, "code": code, "message": message}));
+                        }
+                    }
+                }
             }
         }
         started
     }
 }
 
-/// The name of an emergency follows from the secret and the leaked value: whoever reports the leak again, or floods the hook, starts
-/// nothing a second time.
-fn name(one: &Match<'_>) -> String {
-    format!("leak-{}", digest::key(&["leak", &one.member.arn, &one.fingerprint]))
-}
-
-/// Starts an emergency, and another one with a number if those before have failed. `None`: one runs, or has succeeded.
-async fn begun(aws: &Aws, machine: &str, name: &str, one: &Match<'_>, deadline: Deadline) -> Result<Option<String>> {
+/// Starts an emergency, and another one with a number if those before have failed.
+async fn begun(aws: &Aws, machine: &str, name: &str, mut order: Value, deadline: Deadline) -> Result<Begun> {
     for attempt in 1..=MOST_ATTEMPTS {
         let numbered = if attempt == 1 { name.to_owned() } else { format!("{name}-{attempt}") };
-        let order = order(&numbered, &[one]);
+        if let Some(fields) = order.as_object_mut() {
+            fields.insert("name".to_owned(), numbered.clone().into());
+        }
         // What the state machine would refuse is not started.
         Order::read(&order, &numbered)?;
         if aws.start(machine, &numbered, &order, deadline).await? {
-            return Ok(Some(numbered));
+            return Ok(Begun::Now(numbered));
         }
         if !aws.has_failed(machine, &numbered, deadline).await? {
-            return Ok(None);
+            return Ok(Begun::Before(numbered));
         }
     }
-    Ok(None)
+    Ok(Begun::Never)
 }
 
 /// What became of a secret's tag.
-struct Tagged {
-    read: bool,
-    written: bool,
-    complete: bool,
+enum Tagged {
+    Written {
+        new: bool,
+        complete: bool,
+    },
+    /// Its value could not be read, with the code of the error.
+    Unread(&'static str),
+    Refused(Error),
 }
 
-async fn tagged(aws: &Aws, key: &Key, member: &Member, deadline: Deadline) -> Result<Tagged> {
-    let Some(current) = aws.text(&member.arn, "AWSCURRENT", deadline).await? else {
-        return Ok(Tagged { read: false, written: false, complete: false });
+async fn tagged(aws: &Aws, key: &Key, member: &Member, deadline: Deadline) -> Tagged {
+    let read = async {
+        let current = aws.version(&member.arn, "AWSCURRENT", deadline).await?;
+        Ok::<_, Error>((current, aws.version(&member.arn, "AWSPREVIOUS", deadline).await?))
     };
-    let previous = aws.text(&member.arn, "AWSPREVIOUS", deadline).await?;
+    let (current, previous) = match read.await {
+        Ok((Some(current), previous)) => (current, previous),
+        Ok((None, _)) => return Tagged::Unread(Code::SecretNotFound.as_str()),
+        Err(error) => return Tagged::Unread(error.code().as_str()),
+    };
     let known = member.tags.get(FINGERPRINTS).map(String::as_str).unwrap_or_default();
-    let previous = previous.as_ref().map(SecretText::expose);
-    let (tag, complete) = key.tag(&member.arn, current.expose(), previous, known);
-    let written = tag != known;
-    if written {
-        aws.tag(&member.arn, FINGERPRINTS, &tag, deadline).await?;
+    let (tag, complete) = key.tag(&member.arn, &current, previous.as_ref(), known);
+    let new = tag != known;
+    if new && let Err(error) = aws.tag(&member.arn, FINGERPRINTS, &tag, deadline).await {
+        return Tagged::Refused(error);
     }
-    Ok(Tagged { read: true, written, complete })
+    Tagged::Written { new, complete }
 }
 
-fn missing(variable: &str) -> Error {
-    let error = Error::new(Code::ConfigurationInvalid).with(Fact::Field, variable).with(Fact::Found, "nothing");
-    error.with(Fact::Expected, "the name of a secret that this function may read")
+fn missing(variable: &str, found: &str) -> Error {
+    let error = Error::new(Code::ConfigurationInvalid).with(Fact::Field, variable).with(Fact::Found, found);
+    error.with(Fact::Expected, "the name of a secret with a text, which this function may read")
 }
 
 fn http(status: u16, answer: &Value) -> Value {
     json!({"statusCode": status, "headers": {"content-type": "application/json"}, "body": answer.to_string()})
-}
-
-/// The secrets of leaked values: all that have one of them.
-fn find<'a>(key: &Key, members: &'a [Member], leaked: &'a [Leaked]) -> Found<'a> {
-    let tagged: Vec<_> =
-        members.iter().map(|member| (member, key.in_tag(member))).filter(|(_, tag)| !tag.is_empty()).collect();
-    let mut found =
-        Found { other_key: members.iter().filter(|member| key.cannot_read(member)).count(), ..Found::default() };
-    let mut left = MOST_TRIES;
-    for leaked in leaked {
-        let parts = found::parts(leaked.value.expose());
-        if parts.len() * tagged.len() > left {
-            found.skipped += 1;
-            continue;
-        }
-        left -= parts.len() * tagged.len();
-        let traces: Vec<_> = parts.iter().map(|part| key.of_value(part)).collect();
-        let mut known = false;
-        for (member, tag) in &tagged {
-            let hit = traces.iter().map(|trace| trace.at(&member.arn)).find_map(|fingerprint| {
-                let age = tag.iter().find(|(one, _)| *one == fingerprint).map(|(_, age)| *age)?;
-                Some((fingerprint, age))
-            });
-            let Some((fingerprint, age)) = hit else { continue };
-            known = true;
-            // A value stands in many commits.
-            if !found.matches.iter().any(|one| one.fingerprint == fingerprint) {
-                found.matches.push(Match { member, age, leaked, fingerprint });
-            }
-        }
-        found.unknown += usize::from(!known);
-    }
-    found
-}
-
-/// The order of an emergency for these secrets.
-fn order(name: &str, matches: &[&Match<'_>]) -> Value {
-    let secrets: Vec<_> = matches.iter().map(|one| one.member.arn.as_str()).take(NAMED).collect();
-    let mut why =
-        matches.first().map(|one| format!("leaked: {} {}", one.leaked.rule, one.leaked.place)).unwrap_or_default();
-    while why.len() > WHY {
-        why.pop();
-    }
-    json!({"run": true, "name": name, "mode": Mode::Emergency, "why": why, "askedBy": "leak", "select": {"secrets": secrets}})
-}
-
-impl Report {
-    fn answer(&self, found: &Found<'_>) -> Value {
-        let shown = |one: &Match<'_>| {
-            json!({
-                "secret": one.member.name, "arn": one.member.arn, "value": one.age.as_str(),
-                "rule": one.leaked.rule, "place": one.leaked.place, "sure": one.leaked.sure,
-            })
-        };
-        let alive: Vec<_> = found.matches.iter().filter(|one| one.age != Age::Older).collect();
-        let proposal = alive.first().map(|first| order(&name(first), &alive));
-        json!({
-            "matches": found.matches.iter().take(NAMED).map(shown).collect::<Vec<_>>(),
-            "matched": found.matches.len(),
-            "unknown": found.unknown,
-            "ignored": self.ignored + found.skipped,
-            "secretsUnderAnotherKey": found.other_key,
-            "notices": self.notices,
-            "proposal": proposal,
-        })
-    }
 }
 
 #[cfg(test)]

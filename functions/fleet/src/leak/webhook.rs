@@ -1,18 +1,20 @@
-//! GitHub's webhook of secret scanning, over a Function URL.
+//! GitHub's webhook of secret scanning, over an HTTP API of API Gateway (payload 2.0).
 //!
 //! <https://docs.github.com/en/webhooks/using-webhooks/validating-webhook-deliveries>
 
 use super::found::{Leaked, Report, printable};
+use super::github::Alert;
 use aws_lc_rs::hmac;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use rotation::clock::moment;
 use rotation::error::Error;
 use rotation::secret::SecretText;
 use serde_json::Value;
 use std::collections::VecDeque;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-/// GitHub delivers within seconds, and a person may deliver again within hours.
+/// GitHub delivers within seconds, and a person may deliver again within hours. A clock may be ahead by as much.
 const OLDEST: u64 = 24 * 3_600;
 /// The secret of the webhook is read again after so many seconds.
 const KEPT: u64 = 60;
@@ -75,7 +77,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// A header. A Function URL gives names in small letters, and other gateways do not.
+/// A header. An HTTP API gives names in small letters, and other gateways do not.
 fn header<'a>(request: &'a Value, name: &str) -> Option<&'a str> {
     let headers = request.get("headers")?.as_object()?;
     headers.iter().find(|(known, _)| known.eq_ignore_ascii_case(name))?.1.as_str()
@@ -94,6 +96,8 @@ pub(super) struct Delivery {
     body: Value,
     /// When the alert was made or changed, in seconds since the Unix epoch.
     at: u64,
+    /// Whether that is the date of the delivery, too. An old alert can be found at another place, opened again, or become public.
+    is_new: bool,
 }
 
 /// The report in a request with this signature, if that is right and it is about a leak.
@@ -114,45 +118,68 @@ pub(super) fn verified(request: &Value, signature: &[u8], secret: &str) -> Resul
     if hmac::verify(&key, &body, signature).is_err() {
         return refuse(401, "wrong signature");
     }
-    match header(request, "x-github-event") {
+    let is_alert = match header(request, "x-github-event") {
         Some("ping") => return refuse(200, "a ping"),
-        Some("secret_scanning_alert" | "secret_scanning_alert_location") => {}
+        Some("secret_scanning_alert") => true,
+        Some("secret_scanning_alert_location") => false,
         _ => return refuse(202, "an event of another kind"),
-    }
+    };
     let Ok(body) = serde_json::from_slice::<Value>(&body) else {
         return refuse(400, "no JSON: choose the content type application/json for the webhook");
     };
-    let date = |name: &str| body.pointer(&format!("/alert/{name}")).and_then(Value::as_str).and_then(seconds);
-    let Some(at) = date("updated_at").max(date("created_at")) else { return refuse(400, "no date") };
-    Ok(Delivery { body, at })
+    let date = |name: &str| body.pointer(&format!("/alert/{name}")).and_then(Value::as_str).and_then(moment);
+    let Some(at) = date("updated_at").max(date("created_at")).map(|at| at.as_secs()) else {
+        return refuse(400, "no date");
+    };
+    let is_new = is_alert && body.get("action").and_then(Value::as_str) == Some("created");
+    Ok(Delivery { body, at, is_new })
 }
 
 impl Delivery {
-    /// Whether nobody should follow it any more. `now` in seconds since the Unix epoch.
-    pub(super) fn is_old(&self, now: u64) -> bool {
-        self.at + OLDEST < now
+    /// Why nobody should follow it now: it is about a new alert, whose date is more than a day away. A date that is far ahead would make a delivery that can be
+    /// sent again for years. `now` in seconds since the Unix epoch.
+    pub(super) fn is_of_another_time(&self, now: u64) -> Option<&'static str> {
+        match self.at {
+            at if self.is_new && at.saturating_add(OLDEST) < now => Some("too old"),
+            at if at > now.saturating_add(OLDEST) => Some("of a later day: compare the clocks"),
+            _ => None,
+        }
     }
 
     fn text(&self, pointer: &str) -> &str {
         self.body.pointer(pointer).and_then(Value::as_str).unwrap_or_default()
     }
 
-    /// Where the value was found, as it may be printed.
-    pub(super) fn place(&self) -> String {
-        let (value, path) = (self.text("/alert/secret"), self.text("/location/details/path"));
+    /// Where a value was found, as it may be printed.
+    pub(super) fn place(&self, value: &str) -> String {
+        let path = self.text("/location/details/path");
         let commit: String = self.text("/location/details/commit_sha").chars().take(12).collect();
         let found = if path.is_empty() { String::new() } else { format!(" {path} in {commit}") };
         printable(&format!("{}{found}", self.text("/alert/html_url")), value)
     }
 
-    /// What the alert says. GitHub does not send the value with it. Whoever fetches it, with the alert's address, can put it into
-    /// `alert.secret`, as the API names it.
-    pub(super) fn report(&self) -> Report {
-        if !matches!(self.text("/action"), "created" | "reopened" | "publicly_leaked") {
+    fn tells_of_a_leak(&self) -> bool {
+        matches!(self.text("/action"), "created" | "reopened" | "publicly_leaked")
+    }
+
+    /// Whether the value has to be fetched.
+    pub(super) fn lacks_its_value(&self) -> bool {
+        self.tells_of_a_leak() && self.text("/alert/secret").is_empty()
+    }
+
+    /// The alert that it is about, if the names and the number are some.
+    pub(super) fn alert(&self) -> Option<Alert> {
+        Alert::of(self.text("/repository/full_name"), self.body.pointer("/alert/number")?.as_u64()?)
+    }
+
+    /// What the alert says. GitHub does not send the value with it: it was `fetched`, or whoever fetches it, with the alert's address,
+    /// can put it into `alert.secret`, as the API names it.
+    pub(super) fn report(&self, fetched: Option<&SecretText>) -> Report {
+        if !self.tells_of_a_leak() {
             return Report::default();
         }
-        let value = self.text("/alert/secret");
-        let (rule, place) = (printable(self.text("/alert/secret_type"), value), self.place());
+        let value = fetched.map_or_else(|| self.text("/alert/secret"), SecretText::expose);
+        let (rule, place) = (printable(self.text("/alert/secret_type"), value), self.place(value));
         if value.is_empty() {
             let notice = format!("{rule} at {place}: fetch the alert's secret, and hand it over as docs/fleet.md says");
             return Report { notices: vec![notice], ..Report::default() };
@@ -168,20 +195,6 @@ fn hexadecimal(text: &str) -> Option<Vec<u8>> {
         return None;
     }
     pairs.map(|pair| u8::try_from(pair.iter().fold(0, |byte, digit| byte * 16 + digit)).ok()).collect()
-}
-
-/// The seconds since the Unix epoch of `2026-11-29T22:00:00Z`. <https://howardhinnant.github.io/date_algorithms.html#days_from_civil>
-fn seconds(date: &str) -> Option<u64> {
-    let mut numbers = date.split(['-', 'T', ':', 'Z', '.', '+']).map(|number| number.parse::<u64>().ok());
-    let mut next = || numbers.next().flatten();
-    let (year, month, day, hour, minute, second) = (next()?, next()?, next()?, next()?, next()?, next()?);
-    if !(1970..=9999).contains(&year) || !(1..=12).contains(&month) || !(1..=31).contains(&day) {
-        return None;
-    }
-    let (year, month) = if month > 2 { (year, month - 3) } else { (year - 1, month + 9) };
-    let (era, of_era) = (year / 400, year % 400);
-    let days = era * 146_097 + of_era * 365 + of_era / 4 - of_era / 100 + (153 * month + 2) / 5 + day - 1;
-    Some(days.checked_sub(719_468)? * 86_400 + hour * 3_600 + minute * 60 + second)
 }
 
 #[cfg(test)]
@@ -236,8 +249,54 @@ mod tests {
         other["body"] = STANDARD.encode(good["body"].as_str().unwrap()).into();
         other["isBase64Encoded"] = true.into();
         assert!(delivery(&other).is_ok());
-        assert!(delivery(&good).unwrap().is_old(NOW + OLDEST + 60));
-        assert!(!delivery(&good).unwrap().is_old(NOW));
+    }
+
+    /// The alert is dated half a minute before `NOW`.
+    #[test]
+    fn a_date_is_a_day_away_at_most() {
+        let delivery = delivery(&request(&alert(), SECRET)).unwrap();
+        for (now, why) in [
+            (NOW, None),
+            (NOW - 30 + OLDEST, None),
+            (NOW - 29 + OLDEST, Some("too old")),
+            (NOW - 30 - OLDEST, None),
+            (NOW - 31 - OLDEST, Some("of a later day: compare the clocks")),
+        ] {
+            assert_eq!(delivery.is_of_another_time(now), why, "{now}");
+        }
+    }
+
+    /// GitHub says of a location no date of its own, and nothing when an old alert becomes public.
+    #[test]
+    fn an_old_alert_that_is_found_again_is_followed() {
+        let (mut alert, march) = (alert(), NOW + 240 * 24 * 3_600);
+        let mut located = request(&alert, SECRET);
+        located["headers"]["x-github-event"] = "secret_scanning_alert_location".into();
+        assert_eq!(delivery(&located).unwrap().is_of_another_time(march), None);
+        alert["action"] = "publicly_leaked".into();
+        assert_eq!(delivery(&request(&alert, SECRET)).unwrap().is_of_another_time(march), None);
+        assert!(delivery(&located).unwrap().is_of_another_time(NOW - 2 * OLDEST).is_some(), "a day that is to come");
+    }
+
+    #[test]
+    fn a_delivery_names_the_alert_that_is_fetched() {
+        let mut alert = alert();
+        alert["alert"]["number"] = 42.into();
+        alert["repository"] =
+            json!({"full_name": "octo-org/octo-repo", "url": "https://evil.example/repos/octo-org/octo-repo"});
+        alert["alert"]["url"] = "https://evil.example/repos/octo-org/octo-repo/secret-scanning/alerts/42".into();
+        let delivered = |alert: &Value| delivery(&request(alert, SECRET)).unwrap();
+        assert_eq!(delivered(&alert).alert(), Alert::of("octo-org/octo-repo", 42));
+        assert!(delivered(&alert).lacks_its_value());
+        let report = delivered(&alert).report(Some(&"hunter2".into()));
+        assert_eq!(report.leaked[0].value.expose(), "hunter2");
+        // What was fetched may stand in a name.
+        alert["alert"]["html_url"] = "https://github.com/octo-org/hunter2".into();
+        assert_eq!(delivered(&alert).report(Some(&"hunter2".into())).leaked[0].place, "(not shown)");
+        alert["action"] = "resolved".into();
+        assert!(!delivered(&alert).lacks_its_value());
+        alert["repository"]["full_name"] = "octo-org/../../x".into();
+        assert_eq!(delivered(&alert).alert(), None);
     }
 
     #[test]
@@ -268,7 +327,7 @@ mod tests {
         let report_of = |more: Value| {
             let mut alert = alert();
             alert["alert"]["secret"] = more;
-            delivery(&request(&alert, SECRET)).unwrap().report()
+            delivery(&request(&alert, SECRET)).unwrap().report(None)
         };
         assert_eq!(report_of(Value::Null).notices.len(), 1);
         assert_eq!(report_of(json!("hunter2")).leaked[0].value.expose(), "hunter2");
@@ -283,17 +342,17 @@ mod tests {
         alert["location"] = json!({"type": "commit", "details": {"path": "a/b.env", "start_line": 1, "commit_sha": "0123456789abcdef"}});
         let mut request = request(&alert, SECRET);
         request["headers"]["x-github-event"] = "secret_scanning_alert_location".into();
-        let report = delivery(&request).unwrap().report();
+        let report = delivery(&request).unwrap().report(None);
         assert_eq!(report.leaked[0].place, "https://github.com/a/b/1 a/b.env in 0123456789ab");
     }
 
+    /// GitHub writes the dates of an alert in UTC.
     #[test]
-    fn dates_are_read() {
-        assert_eq!(seconds("2026-11-29T22:00:00Z"), Some(NOW));
-        assert_eq!(seconds("1970-01-01T00:00:01Z"), Some(1));
-        assert_eq!(seconds("2024-02-29T00:00:00Z"), Some(1_709_164_800));
-        for wrong in ["", "yesterday", "2026-13-01T00:00:00Z"] {
-            assert_eq!(seconds(wrong), None, "{wrong}");
+    fn a_date_that_is_none_is_refused() {
+        for wrong in ["", "yesterday", "2026-13-01T00:00:00Z", "2026-11-29T18446744073709551615:00:00Z"] {
+            let mut alert = alert();
+            alert["alert"]["created_at"] = wrong.into();
+            assert_eq!(delivery(&request(&alert, SECRET)).unwrap_err(), 400, "{wrong}");
         }
     }
 }

@@ -1,6 +1,6 @@
 //! Who rotates beside whom. A *lane* is a list of secrets that rotate one after another; lanes run side by side.
 
-use super::member::Member;
+use super::member::{Facts, Member, Strategy};
 use super::order::{Mode, Order};
 use super::rounds::Rounds;
 use crate::run::token::{MOST_ROUNDS, token};
@@ -22,6 +22,15 @@ pub struct Item {
     /// A version of this run was there before, and this execution does not go on with a run.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub used: bool,
+    /// In an emergency: a rotation alone does not end the leaked key, and the value does not name it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub unnamed: bool,
+}
+
+/// Whether a rotation in an emergency would end nothing, and use up what the key's own page needs.
+fn is_unnamed(order: &Order, member: &Member) -> bool {
+    let by_name = |facts: &Facts| matches!(facts.strategy, Strategy::SigningKey | Strategy::Certificate);
+    order.mode == Mode::Emergency && member.value.as_ref().is_some_and(|facts| by_name(facts) && !facts.names_leaked)
 }
 
 /// The rounds of a secret.
@@ -75,6 +84,7 @@ pub fn lanes(order: &Order, members: &[Member]) -> Vec<Vec<Item>> {
                 rounds: rounds(order, member),
                 after: begun * gap,
                 used: is_used(order, member),
+                unnamed: is_unnamed(order, member),
             });
             begun += 1;
         }
@@ -84,8 +94,8 @@ pub fn lanes(order: &Order, members: &[Member]) -> Vec<Vec<Item>> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::member::Strategy as How;
     use super::*;
-    use crate::plan::member::Facts;
     use proptest::prelude::*;
     use serde_json::json;
     use std::collections::BTreeSet;
@@ -109,6 +119,20 @@ mod tests {
         assert!(!used(&Order { goes_on: true, ..order.clone() }));
         assert!(!used(&Order { name: "december".to_owned(), ..order.clone() }));
         assert!(!used(&Order { mode: Mode::Emergency, ..order }), "an emergency is another run");
+    }
+
+    #[test]
+    fn an_emergency_asks_for_the_name_of_a_key_that_ends_by_it() {
+        let unnamed = |mode: &str, strategy, names_leaked| {
+            let order = json!({"select": {"names": ["*"]}, "mode": mode});
+            let value = Some(Facts { strategy, names_leaked, ..Facts::default() });
+            lanes(&Order::read(&order, "e").unwrap(), &[Member { value, ..Member::default() }])[0][0].unnamed
+        };
+        for strategy in [How::SigningKey, How::Certificate] {
+            assert!(unnamed("emergency", strategy, false));
+            assert!(!unnamed("emergency", strategy, true) && !unnamed("rotate", strategy, false));
+        }
+        assert!(!unnamed("emergency", How::SingleUser, false));
     }
 
     proptest! {

@@ -22,6 +22,8 @@ pub struct Member {
     pub versions: Vec<String>,
     /// How often it rotates.
     pub rules: Rules,
+    /// The labels, each with the id of its version.
+    pub labels: BTreeMap<String, String>,
     /// What its value says. `None` if the value was not read, or is no JSON object.
     pub value: Option<Facts>,
 }
@@ -49,6 +51,8 @@ pub struct Facts {
     pub strategy: Strategy,
     /// Keys that are still to be revoked.
     pub journal: usize,
+    /// A key that has leaked is named in the value, so that a rotation ends it.
+    pub names_leaked: bool,
 }
 
 /// How a credential is replaced, as far as the value shows it.
@@ -63,6 +67,10 @@ pub enum Strategy {
     AlternatingUsers,
     /// A key of an issuer.
     ApiKey,
+    /// A key that signs tokens.
+    SigningKey,
+    /// A certificate with its private key.
+    Certificate,
     /// The value does not tell, or could not be read.
     #[default]
     Unknown,
@@ -94,10 +102,17 @@ impl Facts {
             Some(_) if field("masterarn").is_some() && !one_user => Strategy::AlternatingUsers,
             Some("mysql" | "aurora-mysql") => Strategy::PerhapsDualPassword,
             Some(_) => Strategy::SingleUser,
+            None if value.contains_key("algorithm") && value.contains_key("maxTokenLifetime") => Strategy::SigningKey,
+            None if value.contains_key("directory") && value.contains_key("names") => Strategy::Certificate,
             None => Strategy::Unknown,
         };
+        let names_leaked = match strategy {
+            Strategy::SigningKey => option("emergency").and_then(|it| it.get("leaked")).is_some(),
+            Strategy::Certificate => option("revokeSuperseded").is_some() && option("revokeSerial").is_some(),
+            _ => false,
+        };
         let host = field("host").or(text("issuer")).unwrap_or_default().to_ascii_lowercase();
-        Some(Self { host, database: field("dbname").unwrap_or_default().to_owned(), strategy, journal })
+        Some(Self { host, database: field("dbname").unwrap_or_default().to_owned(), strategy, journal, names_leaked })
     }
 }
 
@@ -152,12 +167,30 @@ mod tests {
             (r#"{"rotation":{"engine":"postgres"}}"#, Strategy::SingleUser),
             (r#"{"type":"postgres","rotation":{"fields":{"engine":"type"}}}"#, Strategy::SingleUser),
             (r#"{"issuer":"datadog","apiKey":"k"}"#, Strategy::ApiKey),
+            (r#"{"algorithm":"ES256","maxTokenLifetime":3600,"maxCache":600}"#, Strategy::SigningKey),
+            (r#"{"directory":"https://ca/directory","names":["a"]}"#, Strategy::Certificate),
+            (r#"{"directory":"https://ca/directory","accountKey":"k"}"#, Strategy::Unknown),
             (r#"{"anything":1}"#, Strategy::Unknown),
         ] {
             assert_eq!(strategy(value), Some(expected), "{value}");
         }
         assert_eq!(strategy("[]"), None);
         assert_eq!(strategy("hunter2"), None);
+    }
+
+    #[test]
+    fn whether_the_leaked_key_is_named_is_read_from_the_value() {
+        for (value, named) in [
+            (r#"{"algorithm":"ES256","maxTokenLifetime":1,"rotation":{"publish":[]}}"#, false),
+            (r#"{"algorithm":"ES256","maxTokenLifetime":1,"rotation":{"emergency":{"leaked":"kid"}}}"#, true),
+            (r#"{"directory":"d","names":[],"rotation":{"revokeSuperseded":"superseded"}}"#, false),
+            (
+                r#"{"directory":"d","names":[],"rotation":{"revokeSuperseded":"keyCompromise","revokeSerial":"01"}}"#,
+                true,
+            ),
+        ] {
+            assert_eq!(Facts::of(value).unwrap().names_leaked, named, "{value}");
+        }
     }
 
     #[test]

@@ -19,6 +19,8 @@ use std::collections::BTreeMap;
 
 /// How many secrets a plan names. The rest is counted: an answer of Lambda has 6 MB, a state of Step Functions 256 KiB.
 const NAMED: usize = 300;
+/// How many secrets that are left out it names.
+const NAMED_LEFT_OUT: usize = 50;
 
 /// A secret's place in a run's order. It comes from a hash, so that a canary wave is a sample of all kinds, and so that a part of a
 /// run is found again by the place where the part before ended.
@@ -76,6 +78,16 @@ pub fn shown(order: &Order, members: &[Member], now: u64) -> Value {
         "items": named.collect::<Vec<_>>(),
         "notNamed": members.len().saturating_sub(NAMED),
     })
+}
+
+/// Who is left out, and why: how many for each reason, and the first names.
+pub fn left_out(all: &[(String, &'static str)]) -> Value {
+    let mut reasons: BTreeMap<&str, u64> = BTreeMap::new();
+    for (_, why) in all {
+        *reasons.entry(why).or_default() += 1;
+    }
+    let named = all.iter().take(NAMED_LEFT_OUT).map(|(secret, why)| json!({"secret": secret, "why": why}));
+    json!({"secrets": all.len(), "why": reasons, "named": named.collect::<Vec<_>>()})
 }
 
 #[cfg(test)]

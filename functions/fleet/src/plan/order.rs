@@ -130,6 +130,13 @@ pub(crate) fn emergency_key(name: &str) -> String {
     format!("emergency/{name}")
 }
 
+/// Whether it is the name of a run. The parameter with the stop flag rests on `go`, and `stop` stops all runs. Step Functions allows 80
+/// characters in an execution's name.
+fn is_name(name: &str) -> bool {
+    let plain = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
+    (1..=80).contains(&name.len()) && name.chars().all(plain) && !matches!(name, "go" | "stop")
+}
+
 fn none() -> Share {
     Share::Count(0)
 }
@@ -169,13 +176,11 @@ impl Order {
         if size > LONGEST {
             return refused("(the order)", "16,000 bytes at most; select by names or tags instead of a long list");
         }
-        let plain = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
         if self.run && self.why.trim().is_empty() {
             return Err(invalid("why", "nothing", "the reason, for the record"));
         }
-        // Step Functions allows 80 characters in an execution's name.
-        if self.run && (self.name.is_empty() || self.name.len() > 80 || !self.name.chars().all(plain)) {
-            return refused("name", "1 to 80 letters, digits, hyphens and underscores");
+        if self.run && !is_name(&self.name) {
+            return refused("name", "1 to 80 letters, digits, hyphens and underscores; not go and not stop");
         }
         if self.why.len() > WHY {
             return refused("why", "500 bytes at most");
@@ -202,6 +207,8 @@ impl Order {
         }
         match self.mode {
             Mode::RollBack if self.of.is_empty() => Err(invalid("of", "nothing", "the name of the run that is undone")),
+            // The key of an emergency is none: what it replaced has leaked.
+            Mode::RollBack if !is_name(&self.of) => refused("of", "the name of a run; an emergency is not rolled back"),
             Mode::Rekey if self.kms_key.is_empty() => Err(invalid("kmsKey", "nothing", "the new KMS key")),
             _ => Ok(()),
         }
@@ -286,6 +293,8 @@ mod tests {
             ("waves", json!({"canary": "0%"})),
             ("patienceSeconds", json!(0)),
             ("name", json!("a b")),
+            ("name", json!("go")),
+            ("name", json!("stop")),
             ("window", json!({"fromHour": 24, "hours": 1})),
             ("mode", json!("roll-back")),
             ("mode", json!("rekey")),
@@ -302,6 +311,13 @@ mod tests {
             order[field] = value.clone();
             assert!(code(&order).is_some(), "{field}: {value}");
         }
+    }
+
+    #[test]
+    fn an_emergency_is_not_rolled_back() {
+        let of = |of: &str| code(&json!({"select": {"names": ["*"]}, "mode": "roll-back", "of": of}));
+        assert_eq!(of("november"), None);
+        assert_eq!(of(&emergency_key("november")), Some(Code::OrderInvalid));
     }
 
     #[test]

@@ -23,7 +23,8 @@ impl Rounds {
     pub fn until_dead(facts: Option<&Facts>, early: bool) -> Self {
         let Some(facts) = facts else { return Self { least: 1, most: 2 } };
         match facts.strategy {
-            Strategy::SingleUser => Self::ONCE,
+            // Once it is named, one rotation ends the key; a second one is refused for a while, or uses up what a CA issues.
+            Strategy::SingleUser | Strategy::SigningKey | Strategy::Certificate => Self::ONCE,
             // If the superuser cannot end it, the second rotation does.
             Strategy::AlternatingUsers if early => Self { least: 1, most: 2 },
             // The second rotation changes the user whose password leaked.
@@ -49,6 +50,7 @@ mod tests {
             (least, most)
         };
         assert_eq!(rounds(Strategy::SingleUser, 0), (1, 1));
+        assert_eq!((rounds(Strategy::SigningKey, 0), rounds(Strategy::Certificate, 0)), ((1, 1), (1, 1)));
         assert_eq!(rounds(Strategy::PerhapsDualPassword, 0), (1, 2));
         assert_eq!(rounds(Strategy::AlternatingUsers, 0), (2, 2));
         assert_eq!(rounds(Strategy::ApiKey, 0), (1, 2));

@@ -76,23 +76,26 @@ impl Select {
         !self.hosts.is_empty() || !self.databases.is_empty()
     }
 
-    /// Whether the secret meets the criteria that need no value. `own` says whether a version is one that the run itself has made: a run
+    /// The first criterion that the secret does not meet, of those that need no value, in a word; `None` if it meets all. `own` says whether a version is one that the run itself has made: a run
     /// that goes on does not lose the secrets that it has rotated.
-    pub fn meets(&self, member: &Member, now: u64, own: impl Fn(&Member) -> bool) -> bool {
+    pub fn unmet(&self, member: &Member, now: u64, own: impl Fn(&Member) -> bool) -> Option<&'static str> {
         let any = |list: &[String], test: &dyn Fn(&str) -> bool| list.is_empty() || list.iter().any(|one| test(one));
         let function = |wanted: &str| wanted == member.function || Some(wanted) == name_of(&member.function);
         let old =
             |days: u64| member.changed.is_some_and(|changed| now.saturating_sub(changed) > days.saturating_mul(86_400));
-        any(&self.secrets, &|wanted| is_named(member, wanted))
-            && any(&self.names, &|pattern| is_named(member, pattern))
-            && any(&self.functions, &function)
-            && any(&self.owners, &|owner| member.tags.get(OWNER).is_some_and(|it| it == owner))
-            && self
-                .tags
-                .iter()
-                .all(|(key, value)| member.tags.get(key).is_some_and(|it| value.is_empty() || it == value))
-            && self.older_than_days.is_none_or(|days| old(days) || own(member))
-            && !self.except.iter().any(|pattern| is_named(member, pattern))
+        let tagged =
+            |(key, value): (&String, &String)| member.tags.get(key).is_some_and(|it| value.is_empty() || it == value);
+        let named =
+            any(&self.secrets, &|wanted| is_named(member, wanted)) && any(&self.names, &|it| is_named(member, it));
+        let unmet = [
+            (named, "name"),
+            (any(&self.functions, &function), "function"),
+            (any(&self.owners, &|owner| member.tags.get(OWNER).is_some_and(|it| it == owner)), "owner"),
+            (self.tags.iter().all(tagged), "tag"),
+            (self.older_than_days.is_none_or(|days| old(days) || own(member)), "age"),
+            (!self.except.iter().any(|pattern| is_named(member, pattern)), "excepted"),
+        ];
+        unmet.into_iter().find(|(met, _)| !met).map(|(_, word)| word)
     }
 
     /// Whether the secret's value meets the other criteria. A value that could not be read meets none.
@@ -139,6 +142,7 @@ mod tests {
 
     fn member() -> Member {
         Member {
+            labels: BTreeMap::new(),
             arn: "arn:aws:secretsmanager:us-east-1:1:secret:shop/orders-AbCdEf".to_owned(),
             name: "shop/orders".to_owned(),
             function: "arn:aws:lambda:us-east-1:1:function:lockstep-postgres".to_owned(),
@@ -154,7 +158,9 @@ mod tests {
     #[test]
     fn each_criterion_selects_and_leaves_out() {
         let select = |json: &str| serde_json::from_str::<Select>(json).unwrap();
-        let meets = |select: &Select| select.meets(&member(), 131 * DAY, |_| false) && select.meets_by_value(&member());
+        let meets = |select: &Select| {
+            select.unmet(&member(), 131 * DAY, |_| false).is_none() && select.meets_by_value(&member())
+        };
         for (yes, no) in [
             (r#"{"secrets":["shop/orders"]}"#, r#"{"secrets":["shop"]}"#),
             (r#"{"names":["shop/*"]}"#, r#"{"names":["shops/*"]}"#),
@@ -185,8 +191,8 @@ mod tests {
     fn a_function_with_an_alias_has_its_name() {
         let aliased = Member { function: member().function + ":live", ..member() };
         let select = |name: &str| Select { functions: vec![name.to_owned()], ..Select::default() };
-        assert!(select("lockstep-postgres").meets(&aliased, 0, |_| false));
-        assert!(!select("live").meets(&aliased, 0, |_| false));
+        assert_eq!(select("lockstep-postgres").unmet(&aliased, 0, |_| false), None);
+        assert_eq!(select("live").unmet(&aliased, 0, |_| false), Some("function"));
     }
 
     #[test]
@@ -200,8 +206,8 @@ mod tests {
     #[test]
     fn an_age_does_not_exclude_what_the_run_itself_rotated() {
         let select: Select = serde_json::from_str(r#"{"names":["*"],"olderThanDays":30}"#).unwrap();
-        assert!(!select.meets(&member(), 101 * DAY, |_| false));
-        assert!(select.meets(&member(), 101 * DAY, |_| true));
+        assert_eq!(select.unmet(&member(), 101 * DAY, |_| false), Some("age"));
+        assert_eq!(select.unmet(&member(), 101 * DAY, |_| true), None);
     }
 
     #[test]

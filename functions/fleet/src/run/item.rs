@@ -85,6 +85,10 @@ pub fn replaced(run: &str, item: &Item, seen: &Seen) -> Option<String> {
 /// **Invariant:** each secret ends. Whoever moves its labels all the time would otherwise hold the run, and have the function log in at
 /// the server without an end. Test: `a_secret_that_never_rests_ends`.
 pub fn next(job: &Job, item: &Item, progress: &Progress, seen: &Seen, now: u64) -> Next {
+    // What it opens may work on.
+    if seen.deleted {
+        return end(Outcome::Failed, "deleted");
+    }
     let longest = (u64::from(item.rounds.most) + 1) * 2 * job.patience + LEFT_BEHIND;
     if now.saturating_sub(progress.began) > longest {
         return end(Outcome::Failed, "takes-too-long");
@@ -102,6 +106,9 @@ fn waited(job: &Job, progress: &Progress, now: u64) -> bool {
 
 fn rotate(job: &Job, item: &Item, progress: &Progress, seen: &Seen, now: u64) -> Next {
     let (done, others) = rounds_done(&job.run, item, seen);
+    if item.unnamed && done == 0 && !others {
+        return end(Outcome::Failed, "key-not-named");
+    }
     // A run of this name was here before, and this execution does not say that it goes on with it. What is current may be what that
     // run made, and may have leaked since.
     if item.used && progress.asked == 0 {

@@ -13,6 +13,7 @@ use rotation::error::{Class, Error, Result};
 use rotation::lambda::{Invocation, record};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 /// How long an invocation looks at labels before it gives the lane back. Most rotations take two seconds, and waiting here costs less
@@ -201,6 +202,14 @@ fn note_before(job: &Job, item: &Item, progress: &mut Progress, seen: &Seen, rou
     }
 }
 
+/// The version that was AWSPREVIOUS when the run came, for an execution that goes on with an emergency: the newest one that is older than what
+/// the run replaced. No label shows it any more. `None`: there is none, or its secret was deleted with it.
+fn before(created: &BTreeMap<String, u64>, replaced: &str) -> Option<String> {
+    let at = created.get(replaced)?;
+    let older = created.iter().filter(|(version, other)| *other < at && version.as_str() != replaced);
+    older.max_by_key(|(_, at)| **at).map(|(version, _)| version.clone())
+}
+
 async fn step(
     aws: &Aws,
     job: &Job,
@@ -210,7 +219,12 @@ async fn step(
 ) -> Result<Taken, Error> {
     let seen = aws.labels(&item.secret, until).await?;
     let rounds = rounds_done(&job.run, item, &seen).0;
+    let is_first = progress.replaced.is_none();
     note_before(job, item, progress, &seen, rounds);
+    if let Some(replaced) = progress.replaced.as_ref().filter(|_| is_first && rounds > 0 && job.mode == Mode::Emergency)
+    {
+        progress.before = before(&aws.created(&item.secret, until).await?, replaced);
+    }
     match next(job, item, progress, &seen, now()) {
         Next::Rotate(token) => {
             // The labels do not show it. It had them once, and lost them to later rotations, or somebody has given it up. RotateSecret
@@ -333,5 +347,18 @@ impl Done {
 
     fn since(self, progress: &Progress) -> Self {
         Self { took: now().saturating_sub(progress.began), ..self }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_previous_is_found_by_its_date() {
+        let created = [("oldest", 1), ("before", 2), ("leaked", 3), ("new", 4)];
+        let created = created.into_iter().map(|(version, at)| (version.to_owned(), at)).collect();
+        assert_eq!(before(&created, "leaked").as_deref(), Some("before"));
+        assert_eq!((before(&created, "oldest"), before(&created, "gone")), (None, None));
     }
 }

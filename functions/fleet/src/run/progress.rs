@@ -39,6 +39,8 @@ pub struct Job {
 /// What the labels of a secret say.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Seen {
+    /// Whether it is scheduled for deletion.
+    pub deleted: bool,
     /// Whether its rotation is turned on.
     pub enabled: bool,
     /// The version with AWSCURRENT.

@@ -55,10 +55,20 @@ fn advice(state: &State) -> &'static str {
         "stopped-by-flag" => {
             "Take the flag away, and start an execution with the same order, the same name and \"continue\": true."
         }
-        _ => {
-            "Look at the failures, and correct their cause. Then start an execution with the same order, the same name and \"continue\": \
-             true: what is done is not done twice. Or undo the run: mode roll-back, with the run's name in \"of\"."
-        }
+        _ => match state.order.mode {
+            Mode::Rotate | Mode::Emergency => {
+                "Look at the failures, and correct their cause. Then start an execution with the same order, the same name and \
+                 \"continue\": true: what is done is not done twice. Or undo the run: mode roll-back, with the run's name in \"of\"."
+            }
+            Mode::RollBack => {
+                "Look at the failures, and correct their cause. Then start an execution with the same order, the same name and \
+                 \"continue\": true: what is done is not done twice."
+            }
+            Mode::Rekey => {
+                "Look at the failures, and correct their cause. Then start an execution with the same order, the same name and \
+                 \"continue\": true. Versions that were moved stay under the new key: both keys are still needed."
+            }
+        },
     }
 }
 

@@ -104,6 +104,8 @@ pub struct Selected {
     pub excepted_nobody: Vec<String>,
     /// Secrets whose value could not be read.
     pub unread: usize,
+    /// The names of all others, each with the criterion that it does not meet.
+    pub left_out: Vec<(String, &'static str)>,
 }
 
 impl State {

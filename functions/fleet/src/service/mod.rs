@@ -1,6 +1,7 @@
 //! The calls to AWS. Each error has a code and facts, and never a text of the service.
 
 mod others;
+mod runs;
 
 use crate::plan::member::{Facts, Member, Rules};
 use crate::run::progress::Seen;
@@ -64,9 +65,18 @@ targets! {
     "UpdateSecret" => "secretsmanager.UpdateSecret",
     "UpdateSecretVersionStage" => "secretsmanager.UpdateSecretVersionStage",
     "GetParameter" => "AmazonSSM.GetParameter",
+    "PutParameter" => "AmazonSSM.PutParameter",
     "DescribeKey" => "TrentService.DescribeKey",
     "DescribeExecution" => "AWSStepFunctions.DescribeExecution",
+    "ListExecutions" => "AWSStepFunctions.ListExecutions",
     "StartExecution" => "AWSStepFunctions.StartExecution",
+}
+
+/// A version of a secret.
+#[derive(Debug)]
+pub(crate) struct Version {
+    pub(crate) id: String,
+    pub(crate) text: SecretText,
 }
 
 /// An answer that says no, by its name.
@@ -105,7 +115,7 @@ impl Aws {
         body: &Value,
         deadline: Deadline,
     ) -> Result<Result<Value, Refused>> {
-        let media = if operation.ends_with("Execution") { "application/x-amz-json-1.0" } else { JSON };
+        let media = if operation.contains("Execution") { "application/x-amz-json-1.0" } else { JSON };
         let request = Request::post(media, headers(operation), body.to_string());
         let answer = service.call(&request, deadline.within(PATIENCE)).await;
         let answer = answer.map_err(|failure| unanswered(operation, failure))?;
@@ -161,14 +171,15 @@ impl Aws {
         self.get("ListSecrets", "", &body, deadline).await
     }
 
-    /// One secret by its name or ARN. No value is read. `None` if there is none.
+    /// One secret by its name or ARN. No value is read. `None` if there is none, or this function may not see it: a role that allows secrets
+    /// by what they are refuses one that is not there, too.
     ///
     /// # Errors
     /// DescribeSecret failed for another reason.
     pub async fn member(&self, secret: &str, deadline: Deadline) -> Result<Option<Member>> {
         match self.ask("DescribeSecret", &json!({"SecretId": secret}), deadline).await? {
             Ok(described) => Ok(member(&described, "VersionIdsToStages")),
-            Err(refused) if refused.name == "ResourceNotFoundException" => Ok(None),
+            Err(refused) if refused.name == "ResourceNotFoundException" || refused.is_denied() => Ok(None),
             Err(refused) => Err(refused.error("DescribeSecret", secret)),
         }
     }
@@ -182,14 +193,29 @@ impl Aws {
         Ok(answer.ok().and_then(|answer| Facts::of(answer.get("SecretString")?.as_str()?)))
     }
 
-    /// The text of the version with this label, to be turned into a fingerprint. `None` if there is none that the function may read.
+    /// The version with this label, to be turned into fingerprints. `None` if there is none, or it has no text.
     ///
     /// # Errors
-    /// The service did not answer.
-    pub(crate) async fn text(&self, secret: &str, label: &str, deadline: Deadline) -> Result<Option<SecretText>> {
+    /// The service did not answer, or refused.
+    pub(crate) async fn version(&self, secret: &str, label: &str, deadline: Deadline) -> Result<Option<Version>> {
         let body = json!({"SecretId": secret, "VersionStage": label});
-        let answer = self.ask("GetSecretValue", &body, deadline).await?;
-        Ok(answer.ok().and_then(|answer| Some(answer.get("SecretString")?.as_str()?.into())))
+        let answer = match self.ask("GetSecretValue", &body, deadline).await? {
+            Ok(answer) => answer,
+            Err(refused) if refused.name == "ResourceNotFoundException" => return Ok(None),
+            Err(refused) => return Err(refused.error("GetSecretValue", secret)),
+        };
+        let text = |name: &str| answer.get(name).and_then(Value::as_str);
+        Ok(text("SecretString")
+            .zip(text("VersionId"))
+            .map(|(text, id)| Version { id: id.to_owned(), text: text.into() }))
+    }
+
+    /// The text of the version with this label: a key of the function's own.
+    ///
+    /// # Errors
+    /// As for [`version`](Self::version).
+    pub(crate) async fn text(&self, secret: &str, label: &str, deadline: Deadline) -> Result<Option<SecretText>> {
+        Ok(self.version(secret, label, deadline).await?.map(|version| version.text))
     }
 
     /// When each version was made, with or without a label, in milliseconds since the Unix epoch.
@@ -237,6 +263,7 @@ impl Aws {
             versions.find(|(_, labels)| has(labels)).map(|(version, _)| version.clone())
         };
         Ok(Seen {
+            deleted: is_deleted(&answer),
             enabled: answer.get("RotationEnabled").and_then(Value::as_bool) == Some(true),
             current: with("AWSCURRENT"),
             pending: with("AWSPENDING"),
@@ -316,10 +343,14 @@ impl Aws {
 }
 
 impl Refused {
+    fn is_denied(&self) -> bool {
+        self.name.starts_with("AccessDenied")
+    }
+
     fn error(&self, operation: &'static str, secret: &str) -> Error {
         let code = match self.name.as_str() {
             "ResourceNotFoundException" => Code::SecretNotFound,
-            name if name.starts_with("AccessDenied") || name.contains("Token") => Code::ServiceDenied,
+            name if self.is_denied() || name.contains("Token") => Code::ServiceDenied,
             _ => Code::ServiceRefused,
         };
         let error = Error::new(code).with(Fact::Call, operation).with(Fact::ServiceCode, &self.name);
@@ -342,10 +373,15 @@ fn seconds(entry: &Value, name: &str) -> Option<u64> {
     milliseconds(entry, name).map(|milliseconds| milliseconds / 1_000)
 }
 
+/// Whether a secret is scheduled for deletion. DescribeSecret shows it until then.
+fn is_deleted(entry: &Value) -> bool {
+    entry.get("DeletedDate").is_some_and(|date| !date.is_null())
+}
+
 /// A secret of ListSecrets or DescribeSecret, which name the labels differently. One that is scheduled for deletion is left out.
 fn member(entry: &Value, labels: &str) -> Option<Member> {
     let text = |name: &str| entry.get(name).and_then(Value::as_str).map(str::to_owned);
-    if entry.get("DeletedDate").is_some_and(|date| !date.is_null()) {
+    if is_deleted(entry) {
         return None;
     }
     let tags = entry.get("Tags").and_then(Value::as_array);
@@ -355,6 +391,10 @@ fn member(entry: &Value, labels: &str) -> Option<Member> {
     let rules = Rules {
         days: rule("AutomaticallyAfterDays").and_then(Value::as_i64),
         expression: rule("ScheduleExpression").and_then(Value::as_str).map(str::to_owned),
+    };
+    let of_version = |(version, labels): (&String, &Value)| {
+        let labels = labels.as_array().into_iter().flatten().filter_map(Value::as_str);
+        labels.map(|label| (label.to_owned(), version.clone())).collect::<Vec<_>>()
     };
     Some(Member {
         arn: text("ARN")?,
@@ -366,6 +406,7 @@ fn member(entry: &Value, labels: &str) -> Option<Member> {
         changed: seconds(entry, "LastRotatedDate").or_else(|| seconds(entry, "CreatedDate")),
         versions: versions.into_iter().flatten().map(|(version, _)| version.clone()).collect(),
         rules,
+        labels: versions.into_iter().flatten().flat_map(of_version).collect(),
         value: None,
     })
 }

@@ -45,18 +45,10 @@ impl Aws {
     /// Whether the run has to stop: the parameter holds `stop`, or the run's name. A parameter that is not there stops nobody.
     ///
     /// # Errors
-    /// The parameter could not be read. The run then has to stop as well, because nobody could stop it otherwise.
+    /// The parameter could not be read. A run then has to stop, because nobody could stop it otherwise; an emergency goes on.
     pub async fn flag(&self, run: &str, deadline: Deadline) -> Result<Flag> {
-        let Some(name) = &self.stop else { return Ok(Flag::Go) };
-        let answer = Self::call(&self.parameters, "GetParameter", &json!({"Name": name}), deadline).await?;
-        match answer {
-            Ok(answer) => {
-                let value = answer.pointer("/Parameter/Value").and_then(Value::as_str).unwrap_or_default().trim();
-                Ok(if value == "stop" || value == run { Flag::Stop } else { Flag::Go })
-            }
-            Err(refused) if refused.name == "ParameterNotFound" => Ok(Flag::Go),
-            Err(refused) => Err(refused.error("GetParameter", "")),
-        }
+        let value = self.stop_flag(deadline).await?;
+        Ok(if value == "stop" || value == run { Flag::Stop } else { Flag::Go })
     }
 
     /// Starts an execution of a state machine. `false`: there is one of that name.
@@ -73,15 +65,19 @@ impl Aws {
         }
     }
 
-    /// Whether the execution of that name has failed. One that cannot be looked at counts as running.
+    /// Whether the execution of that name has failed.
+    ///
+    /// **Invariant:** a refusal is an error. Counted as "it runs", it would leave a leaked credential alive that nobody works on. Test:
+    /// `an_emergency_that_failed_is_started_once_more`.
     ///
     /// # Errors
-    /// The service did not answer.
+    /// DescribeExecution failed.
     pub async fn has_failed(&self, machine: &str, name: &str, deadline: Deadline) -> Result<bool> {
         let execution = format!("{}:{name}", machine.replace(":stateMachine:", ":execution:"));
         let body = json!({"executionArn": execution});
         let answer = Self::call(&self.machines, "DescribeExecution", &body, deadline).await?;
-        let status = answer.ok().and_then(|answer| Some(answer.get("status")?.as_str()?.to_owned()));
-        Ok(status.is_some_and(|status| matches!(status.as_str(), "FAILED" | "TIMED_OUT" | "ABORTED")))
+        let answer = answer.map_err(|refused| refused.error("DescribeExecution", ""))?;
+        let status = answer.get("status").and_then(Value::as_str).unwrap_or_default();
+        Ok(matches!(status, "FAILED" | "TIMED_OUT" | "ABORTED"))
     }
 }

@@ -8,7 +8,7 @@ const NOW: u64 = 1_800_000_000_000;
 
 fn item(least: u32, most: u32) -> Item {
     let rounds = Rounds { least, most };
-    Item { secret: "s".to_owned(), function: "f".to_owned(), rounds, after: 0, used: false }
+    Item { secret: "s".to_owned(), function: "f".to_owned(), rounds, after: 0, used: false, unnamed: false }
 }
 
 fn job(mode: Mode) -> Job {
@@ -30,7 +30,7 @@ fn job(mode: Mode) -> Job {
 fn seen(current: &str, pending: &str, previous: &str) -> Seen {
     let some = |text: &str| Some(text.to_owned()).filter(|text| !text.is_empty());
     let (current, pending, previous) = (some(current), some(pending), some(previous));
-    Seen { enabled: true, current, pending, previous, changed: NOW, key: None }
+    Seen { deleted: false, enabled: true, current, pending, previous, changed: NOW, key: None }
 }
 
 fn t(round: u32) -> String {
@@ -39,6 +39,19 @@ fn t(round: u32) -> String {
 
 fn progress(asked: u32) -> Progress {
     Progress { began: NOW, since: NOW, replaced: Some("old".to_owned()), asked, ..Progress::default() }
+}
+
+/// Its credential may work on, whatever was done before.
+#[test]
+fn a_secret_that_is_deleted_during_the_run_is_a_failure() {
+    for mode in [Mode::Rotate, Mode::Emergency, Mode::RollBack, Mode::Rekey] {
+        let seen = Seen { deleted: true, ..seen(&t(1), "", "old") };
+        assert_eq!(
+            next(&job(mode), &item(1, 2), &progress(1), &seen, NOW),
+            end(Outcome::Failed, "deleted"),
+            "{mode:?}"
+        );
+    }
 }
 
 fn said(round: u32, finding: &str, credential: &str) -> Option<Said> {
@@ -228,6 +241,15 @@ fn a_name_that_was_used_before_proves_nothing() {
     for mode in [Mode::Rotate, Mode::Emergency] {
         assert_eq!(next(&job(mode), &used, &progress(0), &before, NOW), failed("name-used-before"));
     }
+}
+
+/// A rotation leaves a signing key public, and uses up one of the certificates that a CA issues in a week.
+#[test]
+fn a_key_that_ends_by_its_name_is_not_rotated_before_it_is_named() {
+    let unnamed = Item { unnamed: true, ..item(1, 1) };
+    let ended = |seen| next(&job(Mode::Emergency), &unnamed, &progress(0), &seen, NOW);
+    assert_eq!(ended(seen("old", "", "")), failed("key-not-named"));
+    assert_ne!(ended(seen(&t(1), "", "old")), failed("key-not-named"), "it was named, and rotated since");
 }
 
 #[test]
