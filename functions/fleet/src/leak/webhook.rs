@@ -6,6 +6,7 @@ use super::found::{Leaked, Report, printable};
 use aws_lc_rs::hmac;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use rotation::encoding::from_hex;
 use rotation::error::Error;
 use rotation::secret::SecretText;
 use serde_json::Value;
@@ -84,7 +85,7 @@ fn header<'a>(request: &'a Value, name: &str) -> Option<&'a str> {
 /// The signature of a request, which nobody has checked.
 pub(super) fn signature(request: &Value) -> Result<Vec<u8>, Refusal> {
     let signature =
-        header(request, "x-hub-signature-256").and_then(|it| it.strip_prefix("sha256=")).and_then(hexadecimal);
+        header(request, "x-hub-signature-256").and_then(|it| it.strip_prefix("sha256=")).and_then(from_hex);
     signature.filter(|signature| signature.len() == 32).ok_or(Refusal::Because(401, "no signature"))
 }
 
@@ -161,15 +162,6 @@ impl Delivery {
     }
 }
 
-fn hexadecimal(text: &str) -> Option<Vec<u8>> {
-    let digits: Vec<_> = text.chars().map(|c| c.to_digit(16)).collect::<Option<_>>()?;
-    let pairs = digits.chunks_exact(2);
-    if !pairs.remainder().is_empty() {
-        return None;
-    }
-    pairs.map(|pair| u8::try_from(pair.iter().fold(0, |byte, digit| byte * 16 + digit)).ok()).collect()
-}
-
 /// The seconds since the Unix epoch of `2026-11-29T22:00:00Z`. <https://howardhinnant.github.io/date_algorithms.html#days_from_civil>
 fn seconds(date: &str) -> Option<u64> {
     let mut numbers = date.split(['-', 'T', ':', 'Z', '.', '+']).map(|number| number.parse::<u64>().ok());
@@ -196,7 +188,7 @@ mod tests {
     fn request(body: &Value, secret: &str) -> Value {
         let body = body.to_string();
         let signature = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, secret.as_bytes()), body.as_bytes());
-        let hex: String = signature.as_ref().iter().map(|byte| format!("{byte:02x}")).collect();
+        let hex: String = rotation::encoding::hex(signature.as_ref());
         json!({
             "requestContext": {"http": {"method": "POST"}},
             "headers": {"x-hub-signature-256": format!("sha256={hex}"), "x-github-event": "secret_scanning_alert"},
