@@ -267,6 +267,24 @@ mod tests {
     }
 
     #[test]
+    fn a_key_that_another_one_hides_is_none() {
+        let secret = secret();
+        let whole = set(&secret, 5);
+        let kid = &secret.current.as_ref().unwrap().kid;
+        let mut public = PublicSince::default();
+        public.add(&whole, &secret, NOW);
+        let error = compare(&whole, &secret, &public, |_, _| false, NOW).unwrap_err();
+        assert_eq!((error.code(), error.fact(Fact::KeyId)), (Code::ServedSetDiffers, Some(kid.as_str())));
+        for first in [true, false] {
+            let mut value: serde_json::Value = serde_json::from_str(&whole.text()).unwrap();
+            let keys = value["keys"].as_array_mut().unwrap();
+            keys.insert(if first { 0 } else { keys.len() }, key().material().jwk(kid, Algorithm::Es256));
+            let doubled = PublishedSet::read(&value.to_string()).unwrap();
+            assert_eq!(compared(&doubled, &secret, 5), Err(kid.clone()), "a second entry with its id");
+        }
+    }
+
+    #[test]
     fn the_last_place_counts_and_without_one_the_rotation() {
         let secret = secret();
         let kid = &secret.next.as_ref().unwrap().kid;

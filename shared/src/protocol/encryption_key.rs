@@ -89,6 +89,90 @@ pub(crate) async fn findings(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::error::Result;
+    use crate::protocol::store::{Description, ListedVersion, PutOutcome, Version, VersionSelector};
+    use crate::secret::{RotationToken, SecretText};
+    use async_trait::async_trait;
+    use std::sync::Mutex;
+
+    /// KMS keys that answer by their names, in a store that is asked for nothing else. It notes for which keys.
+    #[derive(Default)]
+    struct Keys(Mutex<Vec<String>>);
+
+    #[async_trait]
+    impl SecretStore for Keys {
+        async fn encryption_key(&self, key: &str, _: Deadline) -> Result<Option<EncryptionKey>> {
+            self.0.lock().unwrap().push(key.to_owned());
+            match key.split('-').next().unwrap_or_default() {
+                "denied" => Err(Error::new(Code::ServiceDenied)),
+                "silent" => Err(Error::new(Code::ServiceUnavailable)),
+                state => Ok(Some(EncryptionKey { arn: key.to_owned(), state: state.to_owned(), rotates: Some(false) })),
+            }
+        }
+        async fn describe(&self, _: &str, _: Deadline) -> Result<Description> {
+            unreachable!()
+        }
+        async fn value(&self, _: &str, _: VersionSelector<'_>, _: Deadline) -> Result<Option<Version>> {
+            unreachable!()
+        }
+        async fn versions(&self, _: &str, _: Deadline) -> Result<Vec<ListedVersion>> {
+            unreachable!()
+        }
+        async fn put_pending(
+            &self,
+            _: &str,
+            _: &str,
+            _: Option<&RotationToken>,
+            _: &SecretText,
+            _: Deadline,
+        ) -> Result<PutOutcome> {
+            unreachable!()
+        }
+        async fn promote(&self, _: &str, _: &str, _: &str, _: Deadline) -> Result<()> {
+            unreachable!()
+        }
+        async fn mark(&self, _: &str, _: &str, _: &str, _: Option<&str>, _: Deadline) -> Result<()> {
+            unreachable!()
+        }
+        async fn served(&self, _: &str, _: Deadline) -> Result<Vec<RotatedSecret>> {
+            unreachable!()
+        }
+    }
+
+    /// The codes of what is found of secrets with these keys, each with its key, and the keys that were asked for.
+    async fn found(keys: &[&str]) -> (Vec<(Code, String)>, Vec<String>) {
+        let secret = |key: &&str| RotatedSecret {
+            arn: "s".to_owned(),
+            kms_key: Some((*key).to_owned()),
+            ..RotatedSecret::default()
+        };
+        let secrets: Vec<_> = keys.iter().map(secret).chain([RotatedSecret::default()]).collect();
+        let store = Keys::default();
+        let found = findings(&store, &secrets, Deadline::after(Duration::from_secs(60))).await;
+        let key = |error: &Error| error.fact(Fact::KeyId).unwrap_or_default().to_owned();
+        (found.iter().map(|error| (error.code(), key(error))).collect(), store.0.into_inner().unwrap())
+    }
+
+    #[tokio::test]
+    async fn each_key_of_a_person_is_asked_for_once_and_keys_that_are_denied_are_told_once() {
+        let aws = "arn:aws:kms:eu-central-1:1:alias/aws/secretsmanager";
+        let (told, asked) = found(&["Enabled-a", "denied-a", "Enabled-a", "denied-b", "Disabled-a", aws]).await;
+        let is = |code, key: &str| (code, key.to_owned());
+        let expected = [
+            is(Code::KmsKeyPendingDeletion, "Disabled-a"),
+            is(Code::KmsRotationOff, "Enabled-a"),
+            is(Code::ServiceDenied, "denied-a"),
+        ];
+        assert_eq!(told, expected);
+        assert_eq!(asked, ["Disabled-a", "Enabled-a", "denied-a", "denied-b"]);
+    }
+
+    #[tokio::test]
+    async fn without_a_route_to_kms_no_further_key_is_asked_for() {
+        let (told, asked) = found(&["silent-a", "silent-b"]).await;
+        assert_eq!(told, [(Code::ServiceUnavailable, "silent-a".to_owned())]);
+        assert_eq!(asked, ["silent-a"]);
+    }
 
     fn key(state: &str, rotates: Option<bool>) -> Option<Code> {
         let key =

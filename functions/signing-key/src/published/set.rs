@@ -217,6 +217,23 @@ mod tests {
         PublishedSet { keys: vec![jwk], ..PublishedSet::default() }.is_of(owner(&secret)).unwrap();
     }
 
+    /// https://docs.aws.amazon.com/AmazonCloudFront/latest/DeveloperGuide/cloudfront-limits.html
+    #[test]
+    fn a_key_group_holds_five_keys_of_two_kinds() {
+        let group = Place::read("cloudfront:a-1").unwrap();
+        let fits = |algorithm: Algorithm, number: usize| {
+            let kids = (0..number).map(|number| format!("key-{number}"));
+            let keys = kids.map(|kid| key().material().jwk(&kid, algorithm)).collect();
+            PublishedSet::of(keys, None, |_| None).fits(&group).map_err(|error| error.code())
+        };
+        for algorithm in [Algorithm::Es256, Algorithm::Rs256] {
+            assert_eq!((fits(algorithm, 5), fits(algorithm, 6)), (Ok(()), Err(Code::OutletRefused)));
+        }
+        for algorithm in [Algorithm::Es384, Algorithm::EdDsa, Algorithm::Ps256] {
+            assert_eq!(fits(algorithm, 1), Err(Code::OutletRefused), "{algorithm:?}");
+        }
+    }
+
     #[test]
     fn a_set_that_a_place_cannot_hold_is_refused_with_both_times() {
         let (object, parameter) = (Place::read("s3://bucket/a").unwrap(), Place::read("ssm:/a").unwrap());
