@@ -148,7 +148,7 @@ mod tests {
         };
         let secrets: Vec<_> = keys.iter().map(secret).chain([RotatedSecret::default()]).collect();
         let store = Keys::default();
-        let found = findings(&store, &secrets, Deadline::after(Duration::from_secs(60))).await;
+        let found = findings(&store, &secrets, Duration::ZERO, Deadline::after(Duration::from_secs(60))).await;
         let key = |error: &Error| error.fact(Fact::KeyId).unwrap_or_default().to_owned();
         (found.iter().map(|error| (error.code(), key(error))).collect(), store.0.into_inner().unwrap())
     }

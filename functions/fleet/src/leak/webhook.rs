@@ -84,8 +84,7 @@ fn header<'a>(request: &'a Value, name: &str) -> Option<&'a str> {
 
 /// The signature of a request, which nobody has checked.
 pub(super) fn signature(request: &Value) -> Result<Vec<u8>, Refusal> {
-    let signature =
-        header(request, "x-hub-signature-256").and_then(|it| it.strip_prefix("sha256=")).and_then(from_hex);
+    let signature = header(request, "x-hub-signature-256").and_then(|it| it.strip_prefix("sha256=")).and_then(from_hex);
     signature.filter(|signature| signature.len() == 32).ok_or(Refusal::Because(401, "no signature"))
 }
 
