@@ -23,6 +23,11 @@ pub fn since_epoch() -> Duration {
     SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default()
 }
 
+/// The same, in whole milliseconds.
+pub fn since_epoch_millis() -> u64 {
+    u64::try_from(since_epoch().as_millis()).unwrap_or(u64::MAX)
+}
+
 /// A clock that stands still until it is set, for simulations that run for simulated days. No function is deployed with it.
 #[cfg(feature = "simulated-time")]
 pub mod simulated {

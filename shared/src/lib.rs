@@ -16,6 +16,7 @@ pub mod aws;
 pub mod clock;
 pub mod database;
 pub mod document;
+pub mod encoding;
 pub mod environment;
 pub mod error;
 pub mod lambda;

@@ -14,7 +14,7 @@ use crate::run::progress::Outcome;
 use crate::run::report;
 use crate::run::state::{Selected, State};
 use crate::service::{Aws, Flag};
-use rotation::clock::{Deadline, date, since_epoch};
+use rotation::clock::{Deadline, date, since_epoch, since_epoch_millis};
 use rotation::environment::Environment;
 use rotation::error::{Code, Error, Fact, Result};
 use rotation::lambda::{Answers, Invocation, Metric, measure, record};
@@ -168,7 +168,7 @@ impl Fleet {
             let expected = "500 waves at most: an execution of Step Functions has 25,000 events";
             return Err(invalid("waves", &format!("{waves} waves"), expected));
         }
-        let state = State::new(order, execution, &selected, milliseconds());
+        let state = State::new(order, execution, &selected, since_epoch_millis());
         let about = json!({
             "event": "begun", "run": state.order.name, "mode": state.order.mode.as_str(), "why": state.order.why,
             "askedBy": state.order.asked_by, "execution": state.execution, "select": state.order.select,
@@ -191,7 +191,7 @@ impl Fleet {
             record("fleet", invocation, &json!({"event": "flag", "run": state.order.name, "error": error.to_string()}));
         }
         state.gate(flag.ok().map(|flag| flag == Flag::Stop));
-        if let Some(size) = state.part(milliseconds()) {
+        if let Some(size) = state.part(since_epoch_millis()) {
             let members = if state.selects_anew() {
                 self.selected(&state.order, state.began / 1_000, deadline).await?.members
             } else {
@@ -202,13 +202,13 @@ impl Fleet {
             let part = self.with_values(state.after_cursor(members, size), deadline).await?;
             // Reading does not keep the order.
             let part = state.after_cursor(part, size);
-            state.plan(&part, milliseconds());
+            state.plan(&part, since_epoch_millis());
         }
         written(&state)
     }
 
     fn report(state: &State, invocation: &Invocation) -> Value {
-        let mut report = report::report(state, milliseconds());
+        let mut report = report::report(state, since_epoch_millis());
         let brief = report::brief(&report);
         record("fleet", invocation, &json!({"event": "ended", "report": brief}));
         // A state machine that fails has no output. Its cause may have 32,768 characters.
@@ -389,10 +389,6 @@ impl Fleet {
 fn no_machine() -> Error {
     let error = Error::new(Code::ConfigurationInvalid).with(Fact::Field, "STATE_MACHINE_ARN");
     error.with(Fact::Found, "nothing").with(Fact::Expected, "the ARN of the fleet's state machine")
-}
-
-fn milliseconds() -> u64 {
-    u64::try_from(since_epoch().as_millis()).unwrap_or(u64::MAX)
 }
 
 fn field<T: DeserializeOwned>(payload: &Value, name: &'static str) -> Result<T> {

@@ -3,6 +3,7 @@
 use crate::encoding::{encoded, pem};
 use rcgen::{CertificateParams, DistinguishedName, KeyPair};
 use rotation::clock::since_epoch;
+use rotation::encoding::hex;
 use rotation::net::tls::Verifier;
 use rotation::protocol::target::Lifetime;
 use rotation::secret::SecretText;
@@ -191,10 +192,9 @@ impl Chain {
         // serial number has at most 20 (RFC 5280, section 4.1.2.2).
         let serial = body.serial_number.to_der().map_err(|_| unreadable())?;
         let serial = serial.get(2..).unwrap_or_default();
-        let hexadecimal: String = serial.iter().map(|byte| format!("{byte:02x}")).collect();
         Ok(Facts {
             names: names.collect(),
-            serial: hexadecimal.trim_start_matches('0').to_owned(),
+            serial: hex(serial).trim_start_matches('0').to_owned(),
             not_before: body.validity.not_before.to_unix_duration(),
             not_after: body.validity.not_after.to_unix_duration(),
             renewal_id: authority.map(|key| format!("{}.{}", encoded(key.as_bytes()), encoded(serial))),

@@ -3,6 +3,7 @@
 use aws_lc_rs::digest::{SHA256, digest};
 use base64::Engine as _;
 use base64::prelude::{BASE64_STANDARD, BASE64_URL_SAFE_NO_PAD};
+use rotation::encoding::hex;
 
 /// base64url without padding (RFC 7515, section 2).
 pub(crate) fn encoded(bytes: &[u8]) -> String {
@@ -11,7 +12,7 @@ pub(crate) fn encoded(bytes: &[u8]) -> String {
 
 /// The first bytes of a text's hash, in hexadecimal digits.
 pub(crate) fn fingerprint(text: &str, bytes: usize) -> String {
-    digest(&SHA256, text.as_bytes()).as_ref().iter().take(bytes).map(|byte| format!("{byte:02x}")).collect()
+    hex(digest(&SHA256, text.as_bytes()).as_ref()).chars().take(2 * bytes).collect()
 }
 
 /// PEM text of one block (RFC 7468).

@@ -2,6 +2,7 @@
 
 use super::html::Html;
 use crate::clock::{date, moment};
+use crate::encoding::percent_encoded;
 use serde_json::{Value, json};
 use std::time::Duration;
 
@@ -188,18 +189,6 @@ fn seconds_east(text: &str) -> Option<i64> {
         digits.parse::<i64>().ok().filter(|number| *number <= most)
     };
     Some(sign * (number(hours, 14)? * 3_600 + number(minutes, 59)? * 60))
-}
-
-/// A text as a value in a query (RFC 3986).
-fn percent_encoded(text: &str) -> String {
-    let mut encoded = String::new();
-    for byte in text.bytes() {
-        match byte {
-            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => encoded.push(byte.into()),
-            other => encoded.push_str(&format!("%{other:02X}")),
-        }
-    }
-    encoded
 }
 
 #[cfg(test)]

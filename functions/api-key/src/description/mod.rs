@@ -23,7 +23,7 @@ pub use operations::{Create, CursorInto, Find, Further, Pages, Revoke, Roll, Set
 pub use predicate::{Answer, Pointer, Predicate, Predicates};
 pub use problem::Problem;
 pub use read::read;
-pub use template::{Escape, Expiry, ExpiryFormat, Key, Placeholder, Scope, Template, VarValue, percent_encoded};
+pub use template::{Escape, Expiry, ExpiryFormat, Key, Placeholder, Scope, Template, VarValue};
 pub use var::Var;
 pub use when::{Length, rfc3339};
 pub use written::{Admin, Checksum, OwnId, Role, SendClient, Strategy, ValueKind, VarKind, VarSource};

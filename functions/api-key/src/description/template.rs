@@ -2,6 +2,7 @@
 
 use crate::description::rfc3339;
 use rotation::clock::since_epoch;
+use rotation::encoding::percent_encoded;
 use rotation::secret::SecretText;
 use rotation::{Code, Error, Fact, Result};
 use serde::de::{self, Deserialize, Deserializer};
@@ -274,15 +275,6 @@ pub enum Escape {
     Host,
     /// A header's value: control characters, which could begin another header, are refused (RFC 9110, section 5.5).
     Header,
-}
-
-/// All characters but the unreserved ones of RFC 3986.
-const ENCODED: &percent_encoding::AsciiSet =
-    &percent_encoding::NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
-
-/// Percent-encodes all but unreserved characters.
-pub fn percent_encoded(text: &str) -> String {
-    percent_encoding::utf8_percent_encode(text, ENCODED).to_string()
 }
 
 impl Escape {

@@ -2,11 +2,12 @@
 
 use crate::description::{
     Address, Auth, Body, Call, Escape, FormValue, Issuer, JsonTemplate, Placeholder, RequestTarget, Role, Scheme,
-    Scope, SendClient, Template, VarValue, percent_encoded, written,
+    Scope, SendClient, Template, VarValue, written,
 };
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use rotation::aws::sigv4;
+use rotation::encoding::percent_encoded;
 use rotation::secret::SecretText;
 use rotation::{Code, Error, Fact, Result};
 use serde_json::json;

@@ -4,6 +4,7 @@
 use crate::description::VarValue;
 use aws_lc_rs::{digest, hmac};
 use rotation::document::Document;
+use rotation::encoding::hex;
 use rotation::secret::SecretText;
 use rotation::{Code, Error, Fact, Result};
 use serde::{Deserialize, Serialize};
@@ -138,7 +139,7 @@ impl Prover {
     fn tag(&self, key: &hmac::Key, id: &str) -> String {
         let tag = hmac::sign(key, format!("{}{id}", self.context).as_bytes());
         // 128 bits.
-        crate::target::value::hex(tag.as_ref().get(..16).unwrap_or_default())
+        hex(tag.as_ref().get(..16).unwrap_or_default())
     }
 }
 
@@ -157,7 +158,7 @@ fn key_of(fields: &BTreeMap<String, SecretText>) -> hmac::Key {
 /// The beginning of the names of all keys of a secret.
 pub fn name_prefix(secret: &str) -> String {
     let digest = digest::digest(&digest::SHA256, secret.as_bytes());
-    format!("lockstep-{}-", crate::target::value::hex(digest.as_ref().get(..8).unwrap_or_default()))
+    format!("lockstep-{}-", hex(digest.as_ref().get(..8).unwrap_or_default()))
 }
 
 /// The name of a new key: the prefix, the version that the key is for, and the time in milliseconds, because some issuers take a

@@ -4,6 +4,7 @@ use crate::description::{Checksum, KeyValue, ValueKind};
 use base64::Engine as _;
 use base64::prelude::{BASE64_STANDARD, BASE64_URL_SAFE_NO_PAD};
 use rotation::Result;
+use rotation::encoding::hex;
 use rotation::password::{Entropy, Policy};
 use rotation::secret::SecretText;
 
@@ -54,11 +55,6 @@ fn bytes(size: usize, entropy: &dyn Entropy) -> Result<Vec<u8>> {
     let mut bytes = vec![0; size];
     entropy.fill(&mut bytes)?;
     Ok(bytes)
-}
-
-/// Lower-case hexadecimal.
-pub fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// The CRC-32 (IEEE 802.3, as in zip and PNG) of a text, as six characters in base62: 62^6 is more than 2^32. GitHub's tokens

@@ -5,6 +5,7 @@ use crate::plan::invalid::invalid;
 use crate::plan::member::is_credential;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use rotation::encoding::percent_decoded;
 use rotation::error::Result;
 use rotation::secret::SecretText;
 use serde_json::Value;
@@ -154,7 +155,7 @@ pub(super) fn parts(value: &str) -> (Vec<String>, bool) {
             && let Some((credential, _)) = rest.rsplit_once('@')
             && let Some((_, password)) = credential.split_once(':')
         {
-            decoded(password).iter().for_each(|password| add(password));
+            percent_decoded(password).iter().for_each(|password| add(password));
             add(password);
         } else if let Some((name, credential)) = text.split_once(':') {
             // An id and its secret, as trufflehog joins them.
@@ -170,7 +171,7 @@ pub(super) fn parts(value: &str) -> (Vec<String>, bool) {
                 && is_credential(name)
             {
                 let setting = setting.trim_matches(['"', '\'']);
-                decoded(setting).iter().for_each(|setting| add(setting));
+                percent_decoded(setting).iter().for_each(|setting| add(setting));
                 add(setting);
             }
         }
@@ -192,23 +193,6 @@ fn strings_inside(value: &Value, add: &mut impl FnMut(&str)) {
         Value::String(text) => add(text),
         other => strings(other, add),
     }
-}
-
-/// Percent-decoding.
-fn decoded(text: &str) -> Option<String> {
-    let mut bytes = Vec::new();
-    let mut rest = text.bytes();
-    while let Some(byte) = rest.next() {
-        bytes.push(match byte {
-            b'%' => {
-                let digit =
-                    |byte: Option<u8>| char::from(byte?).to_digit(16).and_then(|digit| u8::try_from(digit).ok());
-                digit(rest.next())? * 16 + digit(rest.next())?
-            }
-            other => other,
-        });
-    }
-    String::from_utf8(bytes).ok()
 }
 
 #[cfg(test)]
@@ -309,6 +293,6 @@ mod tests {
         let many: Vec<_> = (0..100).map(|number| format!("key{number}=value-{number}")).collect();
         let (parts, all) = parts(&many.join("&"));
         assert_eq!((parts.len(), all), (MOST_PARTS, false), "and what is left out is told");
-        assert!(decoded("%zz").is_none() && decoded("%4").is_none());
+        assert!(percent_decoded("%zz").is_none() && percent_decoded("%4").is_none());
     }
 }

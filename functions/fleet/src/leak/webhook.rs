@@ -8,6 +8,7 @@ use aws_lc_rs::hmac;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use rotation::clock::moment;
+use rotation::encoding::from_hex;
 use rotation::error::Error;
 use rotation::secret::SecretText;
 use serde_json::Value;
@@ -85,8 +86,7 @@ fn header<'a>(request: &'a Value, name: &str) -> Option<&'a str> {
 
 /// The signature of a request, which nobody has checked.
 pub(super) fn signature(request: &Value) -> Result<Vec<u8>, Refusal> {
-    let signature =
-        header(request, "x-hub-signature-256").and_then(|it| it.strip_prefix("sha256=")).and_then(hexadecimal);
+    let signature = header(request, "x-hub-signature-256").and_then(|it| it.strip_prefix("sha256=")).and_then(from_hex);
     signature.filter(|signature| signature.len() == 32).ok_or(Refusal::Because(401, "no signature"))
 }
 
@@ -188,15 +188,6 @@ impl Delivery {
     }
 }
 
-fn hexadecimal(text: &str) -> Option<Vec<u8>> {
-    let digits: Vec<_> = text.chars().map(|c| c.to_digit(16)).collect::<Option<_>>()?;
-    let pairs = digits.chunks_exact(2);
-    if !pairs.remainder().is_empty() {
-        return None;
-    }
-    pairs.map(|pair| u8::try_from(pair.iter().fold(0, |byte, digit| byte * 16 + digit)).ok()).collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -209,7 +200,7 @@ mod tests {
     fn request(body: &Value, secret: &str) -> Value {
         let body = body.to_string();
         let signature = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, secret.as_bytes()), body.as_bytes());
-        let hex: String = signature.as_ref().iter().map(|byte| format!("{byte:02x}")).collect();
+        let hex: String = rotation::encoding::hex(signature.as_ref());
         json!({
             "requestContext": {"http": {"method": "POST"}},
             "headers": {"x-hub-signature-256": format!("sha256={hex}"), "x-github-event": "secret_scanning_alert"},

@@ -44,7 +44,10 @@ fn months(rules: &Rules, number: u64) -> Option<String> {
     }
     let days = interval(rules.days, expression)?.as_secs() / 86_400;
     // A month has 28 days at least, and 30 or 31 mostly.
-    let is_of = |months: u64| (30 * months..=31 * months).contains(&days) || (months == 1 && (28..=31).contains(&days));
+    let is_of = |months: u64| {
+        let least = if months == 1 { 28 } else { 30 * months };
+        (least..=31 * months).contains(&days)
+    };
     let every = MONTHS.into_iter().find(|months| is_of(*months))?;
     if every == 1 {
         return Some("*".to_owned());

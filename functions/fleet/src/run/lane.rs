@@ -8,7 +8,7 @@ use super::token::token;
 use crate::plan::lanes::Item;
 use crate::plan::order::Mode;
 use crate::service::{Aws, Flag};
-use rotation::clock::{Deadline, since_epoch};
+use rotation::clock::{Deadline, since_epoch_millis};
 use rotation::error::{Class, Error, Result};
 use rotation::lambda::{Invocation, record};
 use serde::{Deserialize, Serialize};
@@ -29,7 +29,7 @@ const LATER: u64 = 5;
 /// What the state machine does next with the lane.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Doing {
+pub enum LaneDoing {
     /// Invokes this function again.
     #[default]
     Look,
@@ -58,7 +58,7 @@ pub struct Lane {
     pub done: Vec<Done>,
     /// What comes next.
     #[serde(default)]
-    pub doing: Doing,
+    pub doing: LaneDoing,
     /// How long to wait.
     #[serde(default)]
     pub seconds: u64,
@@ -109,24 +109,21 @@ fn is_zero(number: &usize) -> bool {
     *number == 0
 }
 
-fn now() -> u64 {
-    u64::try_from(since_epoch().as_millis()).unwrap_or(u64::MAX)
-}
-
 /// Takes a lane further.
 pub async fn work(aws: &Aws, mut lane: Lane, invocation: &Invocation) -> Lane {
     let until = invocation.deadline.less(Duration::from_secs(2)).within(LOOKS);
     (lane.seconds, lane.ask) = (0, Value::Null);
     let answer = std::mem::take(&mut lane.answer);
     if let (Some(progress), false) = (&mut lane.progress, answer.is_null()) {
-        hear(progress, &answer, now());
+        hear(progress, &answer, since_epoch_millis());
     }
     // A run of days is stopped between two secrets, not only between two parts. A flag that cannot be read is the matter of the next part.
     let name = lane.job.run.rsplit('/').next().unwrap_or_default();
     let stopped = aws.flag(name, until).await.is_ok_and(|flag| flag == Flag::Stop);
     loop {
-        if lane.progress.is_none() && (stopped || lane.job.closes.is_some_and(|closes| now() >= closes)) {
-            lane.doing = Doing::End;
+        if lane.progress.is_none() && (stopped || lane.job.closes.is_some_and(|closes| since_epoch_millis() >= closes))
+        {
+            lane.doing = LaneDoing::End;
             return lane;
         }
         let failed = lane.done.iter().filter(|done| done.outcome == Outcome::Failed).count();
@@ -136,7 +133,7 @@ pub async fn work(aws: &Aws, mut lane: Lane, invocation: &Invocation) -> Lane {
             lane.done.extend(skipped);
         }
         let Some(item) = lane.todo.first().cloned() else {
-            lane.doing = Doing::End;
+            lane.doing = LaneDoing::End;
             return lane;
         };
         match take(aws, &mut lane, &item, invocation, until).await {
@@ -146,14 +143,14 @@ pub async fn work(aws: &Aws, mut lane: Lane, invocation: &Invocation) -> Lane {
                 lane.progress = None;
             }
             Taken::Ask(payload) => {
-                lane.doing = Doing::Ask;
+                lane.doing = LaneDoing::Ask;
                 lane.ask = json!({"function": item.function, "payload": payload});
                 return lane;
             }
             Taken::Later(pause) => {
                 if until.left() <= pause {
                     let seconds = pause.as_secs().max(if pause > PAUSE { 1 } else { LATER });
-                    (lane.doing, lane.seconds) = (Doing::Wait, seconds);
+                    (lane.doing, lane.seconds) = (LaneDoing::Wait, seconds);
                     return lane;
                 }
                 tokio::time::sleep(pause).await;
@@ -174,13 +171,20 @@ enum Taken {
 async fn take(aws: &Aws, lane: &mut Lane, item: &Item, invocation: &Invocation, until: Deadline) -> Taken {
     let job = &lane.job;
     let begins = job.part_began + item.after;
-    if lane.progress.is_none() && begins > now() {
-        return Taken::Later(Duration::from_millis(begins - now()));
+    if lane.progress.is_none() && begins > since_epoch_millis() {
+        return Taken::Later(Duration::from_millis(begins - since_epoch_millis()));
     }
-    let progress = lane.progress.get_or_insert_with(|| Progress { began: now(), since: now(), ..Progress::default() });
+    let progress = lane.progress.get_or_insert_with(|| Progress {
+        began: since_epoch_millis(),
+        since: since_epoch_millis(),
+        ..Progress::default()
+    });
     match step(aws, job, item, progress, (invocation, until)).await {
         Ok(taken) => taken,
-        Err(error) if error.class() == Class::Retryable && now().saturating_sub(progress.since) <= job.patience => {
+        Err(error)
+            if error.class() == Class::Retryable
+                && since_epoch_millis().saturating_sub(progress.since) <= job.patience =>
+        {
             progress.repeats += 1;
             Taken::Later(PAUSE.max(Duration::from_millis(pause(progress.repeats) / 2)))
         }
@@ -225,7 +229,7 @@ async fn step(
     {
         progress.before = before(&aws.created(&item.secret, until).await?, replaced);
     }
-    match next(job, item, progress, &seen, now()) {
+    match next(job, item, progress, &seen, since_epoch_millis()) {
         Next::Rotate(token) => {
             // The labels do not show it. It had them once, and lost them to later rotations, or somebody has given it up. RotateSecret
             // must not bring an old credential back.
@@ -238,7 +242,7 @@ async fn step(
                 return Ok(Taken::Ended(Done { rounds, ..ended }));
             }
             if aws.rotate(&item.secret, &token, until).await? {
-                (progress.asked, progress.since, progress.repeats) = (rounds + 1, now(), 0);
+                (progress.asked, progress.since, progress.repeats) = (rounds + 1, since_epoch_millis(), 0);
                 return Ok(Taken::Later(PAUSE));
             }
             progress.repeats += 1;
@@ -261,7 +265,7 @@ async fn step(
         Next::Diagnose(version) => {
             let same = |said: &Said| said.round == rounds && said.version == version;
             progress.repeats = if progress.said.as_ref().is_some_and(same) { progress.repeats + 1 } else { 0 };
-            let (at, labels) = (now(), seen.labels());
+            let (at, labels) = (since_epoch_millis(), seen.labels());
             let said = Said { round: rounds, at, labels, version: version.clone(), ..Said::default() };
             (progress.said, progress.awaits) = (Some(said), Some(Awaits::Diagnosis));
             let mut payload = json!({"Step": "diagnose", "SecretId": item.secret});
@@ -277,7 +281,8 @@ async fn step(
         }
         Next::EndSessions(version) => {
             let asked = progress.sessions.as_ref().map_or(0, |sessions| sessions.asked) + 1;
-            progress.sessions = Some(Sessions { asked, at: now(), ..progress.sessions.take().unwrap_or_default() });
+            progress.sessions =
+                Some(Sessions { asked, at: since_epoch_millis(), ..progress.sessions.take().unwrap_or_default() });
             progress.awaits = Some(Awaits::Sessions);
             Ok(Taken::Ask(json!({"Step": "endSessions", "SecretId": item.secret, "VersionId": version})))
         }
@@ -346,7 +351,7 @@ impl Done {
     }
 
     fn since(self, progress: &Progress) -> Self {
-        Self { took: now().saturating_sub(progress.began), ..self }
+        Self { took: since_epoch_millis().saturating_sub(progress.began), ..self }
     }
 }
 

@@ -24,7 +24,7 @@ const PLACE: usize = 16;
 /// What the state machine does next.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Doing {
+pub enum RunDoing {
     /// Invokes this function again.
     #[default]
     Next,
@@ -79,7 +79,7 @@ pub struct State {
     /// The longest time from the beginning to a credential's death.
     pub longest: u64,
     /// What comes next.
-    pub doing: Doing,
+    pub doing: RunDoing,
     /// How long to wait.
     pub seconds: u64,
     /// The lanes to work on.
@@ -133,7 +133,7 @@ impl State {
             old_key: Vec::new(),
             named: 0,
             longest: 0,
-            doing: Doing::Next,
+            doing: RunDoing::Next,
             seconds: 0,
             lanes: Vec::new(),
             concurrency: 0,
@@ -222,7 +222,7 @@ impl State {
     }
 
     fn finish(&mut self, outcome: &str) {
-        (self.doing, self.outcome) = (Doing::Report, outcome.to_owned());
+        (self.doing, self.outcome) = (RunDoing::Report, outcome.to_owned());
     }
 
     /// Everybody who is there has had a turn.
@@ -252,7 +252,7 @@ impl State {
         let window = self.order.window.as_ref().filter(|_| self.order.mode != Mode::Emergency);
         let wait = window.map_or(0, |window| window.opens_in((now / 1_000) + pause)) + pause;
         if wait > 0 {
-            (self.doing, self.seconds) = (Doing::Wait, wait);
+            (self.doing, self.seconds) = (RunDoing::Wait, wait);
             return None;
         }
         if !self.again.is_empty() {
@@ -342,12 +342,12 @@ impl State {
             todo,
             progress: None,
             done: Vec::new(),
-            doing: super::lane::Doing::Look,
+            doing: super::lane::LaneDoing::Look,
             seconds: 0,
             ask: Value::Null,
             answer: Value::Null,
         };
-        (self.lanes, self.doing) = (lanes.into_iter().map(lane).collect(), Doing::Work);
+        (self.lanes, self.doing) = (lanes.into_iter().map(lane).collect(), RunDoing::Work);
     }
 }
 

@@ -6,6 +6,7 @@
 //! after each crash, and a credential that consumers hold dies early. Test: `a_repeated_item_is_the_same_rotation`.
 
 use crate::digest;
+use rotation::encoding::hex;
 
 /// The most rounds that a run makes of one secret.
 pub(crate) const MOST_ROUNDS: u32 = 3;
@@ -13,8 +14,7 @@ pub(crate) const MOST_ROUNDS: u32 = 3;
 /// The client request token of a round, in the form of a UUID: the service takes 32 to 64 characters, and people know the form.
 pub fn token(run: &str, secret: &str, round: u32) -> String {
     let bytes = digest::of(&["token", run, secret, &round.to_string()]);
-    let hex: Vec<String> = bytes.iter().take(16).map(|byte| format!("{byte:02x}")).collect();
-    let part = |from: usize, to: usize| hex.get(from..to).unwrap_or_default().concat();
+    let part = |from: usize, to: usize| bytes.get(from..to).map(hex).unwrap_or_default();
     // Version 8 of RFC 9562 is for ids of one's own making.
     let (version, variant) = (part(6, 8), part(8, 10));
     let (version, variant) = (version.get(1..).unwrap_or_default(), variant.get(1..).unwrap_or_default());

@@ -27,6 +27,10 @@ const LEAVES: [&str; 8] = ["Id", "Name", "Comment", "PublicKey", "EncodedKey", "
 /// An account has ten public keys unless AWS has raised its quota.
 const MOST_PAGES: usize = 20;
 
+/// The set in a key group, and its mark.
+///
+/// # Errors
+/// Those of [`Outlets::read`](super::Outlets::read).
 pub(super) async fn read(cloudfront: &Service, group: &str, deadline: Deadline) -> Result<Found> {
     let answer = call(cloudfront, "GetKeyGroup", get(format!("{VERSION}/key-group/{group}")), deadline).await?;
     let read = || {
@@ -52,6 +56,10 @@ pub(super) async fn read(cloudfront: &Service, group: &str, deadline: Deadline) 
     Ok(Found { set, mark: Mark::Group(Group { tag, name, ids, keys }) })
 }
 
+/// Writes a set, if the key group is as it was read.
+///
+/// # Errors
+/// Those of [`Outlets::write`](super::Outlets::write).
 pub(super) async fn write(
     cloudfront: &Service,
     group: &str,

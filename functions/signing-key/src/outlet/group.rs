@@ -66,12 +66,13 @@ fn short(kid: &str) -> String {
 }
 
 impl GroupNote {
+    /// What a group's comment is to say about a set.
     pub(super) fn of(set: &PublishedSet) -> Self {
         let since = |jwk: &Value| Some((short(kid_of(jwk)), set.noted(kid_of(jwk))?));
         Self { owner: set.owner().map(str::to_owned), since: set.keys().iter().filter_map(since).collect() }
     }
 
-    /// Any other comment says nothing.
+    /// What a group's comment says. Any other comment says nothing.
     pub(super) fn read(text: &str) -> Self {
         let mut words = text.split(' ');
         if words.next() != Some(WORD) {
@@ -85,6 +86,7 @@ impl GroupNote {
         Self { owner, since: words.filter_map(entry).collect() }
     }
 
+    /// The comment.
     pub(super) fn text(&self) -> String {
         let mut text = format!("{WORD} {}", self.owner.as_deref().unwrap_or_default());
         for (short, since) in &self.since {

@@ -11,6 +11,10 @@ use rotation::clock::Deadline;
 /// RFC 7517, section 8.5.2.
 const MEDIA: &str = "application/jwk-set+json";
 
+/// The set in an object, and its mark.
+///
+/// # Errors
+/// Those of [`Outlets::read`](super::Outlets::read).
 pub(super) async fn read(s3: &Service, bucket: &str, key: &str, deadline: Deadline) -> Result<Found> {
     let request = request("GET", (bucket, key), Vec::new(), String::new());
     let answer = s3.call(&request, deadline).await.map_err(|failure| unanswered("GetObject", failure))?;
@@ -27,6 +31,10 @@ pub(super) async fn read(s3: &Service, bucket: &str, key: &str, deadline: Deadli
     }
 }
 
+/// Writes a set, if the object is as it was read.
+///
+/// # Errors
+/// Those of [`Outlets::write`](super::Outlets::write).
 pub(super) async fn write(
     s3: &Service,
     object: (&str, &str),

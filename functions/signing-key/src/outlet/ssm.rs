@@ -16,6 +16,10 @@ use serde_json::{Value, json};
 
 const MEDIA: &str = "application/x-amz-json-1.1";
 
+/// The set in a parameter, and its mark.
+///
+/// # Errors
+/// Those of [`Outlets::read`](super::Outlets::read).
 pub(super) async fn read(ssm: &Service, name: &str, deadline: Deadline) -> Result<Found> {
     match value(ssm, name, deadline).await? {
         Some((text, version)) => Ok(Found { set: set_of(&text)?, mark: Mark::Version(version) }),
@@ -36,6 +40,10 @@ async fn value(ssm: &Service, name: &str, deadline: Deadline) -> Result<Option<(
     }
 }
 
+/// Writes a set, and finds out whether somebody else has written since the read.
+///
+/// # Errors
+/// Those of [`Outlets::write`](super::Outlets::write).
 pub(super) async fn write(
     ssm: &Service,
     name: &str,

@@ -5,6 +5,7 @@ pub(super) use rotation::aws::xml::Element;
 use rotation::aws::xml::{self, escaped};
 
 const NAMESPACE: &str = "https://route53.amazonaws.com/doc/2013-04-01/";
+
 /// The whole answer. `None` if it is no XML.
 pub(super) fn parsed(bytes: &[u8]) -> Option<Element> {
     xml::parsed(bytes, &LEAVES)

@@ -20,6 +20,7 @@ use std::time::Duration;
 const TO_CLEAN_UP: Duration = Duration::from_secs(4);
 /// By how much a CA's clock is perhaps ahead. Most CAs date a certificate back by an hour.
 const CLOCKS_DIFFER: Duration = Duration::from_secs(60);
+
 /// What issuing needs.
 pub(crate) struct Issuing<'a> {
     pub(crate) client: &'a Client,

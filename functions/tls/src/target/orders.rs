@@ -42,6 +42,7 @@ pub(super) struct Added {
 }
 
 impl Added {
+    /// None yet, at a moment since the Unix epoch.
     pub(super) fn at(since: Duration) -> Self {
         Self { records: Vec::new(), since, changes: Vec::new() }
     }
@@ -58,6 +59,7 @@ pub(super) struct Wanted {
 }
 
 impl Wanted {
+    /// What this version of a secret asks for.
     pub(super) fn by(secret: &CertificateSecret) -> Self {
         Self {
             directory: secret.directory.as_str().to_owned(),
@@ -81,6 +83,7 @@ impl Orders {
         known.filter(|unfinished| unfinished.wanted == *wanted)
     }
 
+    /// Keeps the order for this version, in place of an earlier one. The oldest order makes room.
     pub(super) fn keep(&self, version: &str, unfinished: Unfinished) {
         let mut all = self.all();
         all.retain(|(known, _)| known != version);
@@ -103,10 +106,12 @@ impl Orders {
         all.iter().find(|(known, _)| known == version).and_then(|(_, unfinished)| unfinished.added.clone())
     }
 
+    /// The values that were added for this version's order are in Route 53.
     pub(super) fn remember(&self, version: &str, added: &Added) {
         self.set(version, Some(added.clone()));
     }
 
+    /// The values of this version's order are gone from Route 53.
     pub(super) fn removed(&self, version: &str) {
         self.set(version, None);
     }

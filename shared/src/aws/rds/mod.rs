@@ -27,6 +27,7 @@ pub(crate) use tags::{ManagedServer, managed_for};
 
 use crate::aws::service::{Answer, Codes, Failure, Request, Service};
 use crate::clock::Deadline;
+use crate::encoding::percent_encoded;
 use crate::error::{Code, Error, Fact, Result};
 use answer::{Page, code_of, page};
 use server::{Arn, Server, ServerId, belongs, one_database};
@@ -172,15 +173,10 @@ impl ServerId {
         let mut body = format!("Action={action}&Version=2014-10-31&{parameter}={id}");
         if let Some(marker) = marker {
             body.push_str("&Marker=");
-            body.extend(marker.bytes().map(escaped));
+            body.push_str(&percent_encoded(marker));
         }
         Request::post("application/x-www-form-urlencoded", &[], body)
     }
-}
-
-/// A byte in a form body.
-fn escaped(byte: u8) -> String {
-    if byte.is_ascii_alphanumeric() { char::from(byte).to_string() } else { format!("%{byte:02X}") }
 }
 
 /// Reads an answer; `None` if RDS has no such server.

@@ -31,10 +31,10 @@ fn run(state: &mut State, all: &[Member], mut fails: impl FnMut(&Item) -> bool) 
             let part = state.after_cursor(there, size);
             state.plan(&part, 0);
         }
-        if state.doing == Doing::Report {
+        if state.doing == RunDoing::Report {
             return turns;
         }
-        if state.doing == Doing::Wait {
+        if state.doing == RunDoing::Wait {
             continue;
         }
         let lanes = state.lanes.clone().into_iter().map(|mut lane| {
@@ -111,7 +111,7 @@ fn a_lost_lane_costs_one_secret() {
     state.gate(None);
     state.outcome.clear();
     assert_eq!(state.part(0), None);
-    assert_eq!((state.doing, state.lanes.len()), (Doing::Work, 1));
+    assert_eq!((state.doing, state.lanes.len()), (RunDoing::Work, 1));
     state.results = vec![json!({"Error": "States.DataLimitExceeded"})];
     assert!(state.fold().is_empty());
     assert_eq!(state.again.len(), 2, "one by one");
@@ -133,7 +133,7 @@ fn what_was_held_has_its_turn_later() {
     lane.done.push(Done::of(&first, Outcome::Rotated, ""));
     state.results = vec![serde_json::to_value(lane).unwrap()];
     assert_eq!(state.fold().len(), 1);
-    assert_eq!((state.part(0), state.doing), (None, Doing::Work));
+    assert_eq!((state.part(0), state.doing), (None, RunDoing::Work));
     assert_eq!(state.lanes[0].todo.len(), 3);
     assert_eq!(state.count(Outcome::Failed), 0);
 }
@@ -183,10 +183,10 @@ fn a_flag_and_a_window_hold_the_run() {
     let all = members(10);
     let mut state = State::new(order(&json!({"window": {"fromHour": 2, "hours": 1}})), Value::Null, &selected(&all), 0);
     assert_eq!(state.part(0), None);
-    assert_eq!((state.doing, state.seconds), (Doing::Wait, 7_200));
+    assert_eq!((state.doing, state.seconds), (RunDoing::Wait, 7_200));
     assert_eq!(state.part(7_200_000), Some(1));
     state.gate(Some(true));
-    assert_eq!((state.doing, state.outcome.as_str()), (Doing::Report, "stopped-by-flag"));
+    assert_eq!((state.doing, state.outcome.as_str()), (RunDoing::Report, "stopped-by-flag"));
 }
 
 /// A pause between waves is one.
