@@ -116,6 +116,12 @@ mod tests {
     }
 
     #[test]
+    fn a_share_is_rounded_up() {
+        assert_eq!((Share::Percent(5).of(21), Share::Percent(5).of(20), Share::Percent(0).of(20)), (2, 1, 0));
+        assert_eq!((Share::Count(3).of(20), Share::Count(3).of(2)), (3, 2));
+    }
+
+    #[test]
     fn a_share_is_written_as_people_write_it() {
         let share = |text: &str| serde_json::from_str::<Share>(text).ok();
         assert_eq!(share(r#""5%""#), Some(Share::Percent(5)));

@@ -190,6 +190,9 @@ fn the_credential_before_the_current_one_is_tried_too() {
         let said = said(1, "healthy", credential).map(|said| Said { version: before.clone(), ..said });
         Progress { before: before.clone(), dead: dead(1, refused), said, ..progress(1) }
     };
+    // First the one that was current: its death is what the report counts from.
+    let neither = Progress { said: None, ..with("", &[]) };
+    assert_eq!(next(&job, &one, &neither, &once, NOW), Next::Diagnose(Some("old".to_owned())));
     let first = Progress { said: said(1, "healthy", "rejected"), ..with("", &["old"]) };
     assert_eq!(next(&job, &one, &first, &once, NOW), Next::Diagnose(before.clone()));
     assert_eq!(next(&job, &one, &with("rejected", &["old", "older"]), &once, NOW), end(Outcome::Rotated, ""));

@@ -83,6 +83,47 @@ fn the_run_stops_after_the_wave_in_which_too_many_fail() {
     assert_eq!(report["failures"].as_array().unwrap().len(), 2);
 }
 
+/// A lane ends once the whole run has too many failures, and not only once it has too many itself.
+#[test]
+fn failures_of_earlier_parts_count_in_the_lanes_of_the_next() {
+    let all = members(4);
+    let two_by_two = json!({"tolerate": 2, "waves": {"canary": 2, "growth": 1, "pauseSeconds": 0}});
+    let mut state = State::new(order(&two_by_two), Value::Null, &selected(&all), 0);
+    let plan = |state: &mut State| {
+        let size = state.part(0).unwrap();
+        let part = state.after_cursor(all.clone(), size);
+        state.plan(&part, 0);
+    };
+    plan(&mut state);
+    assert_eq!(state.lanes[0].job.stops_at, 3);
+    let mut lane = state.lanes[0].clone();
+    lane.done = std::mem::take(&mut lane.todo).iter().map(|item| Done::of(item, Outcome::Failed, "")).collect();
+    state.results = vec![serde_json::to_value(lane).unwrap()];
+    state.fold();
+    plan(&mut state);
+    assert_eq!(state.lanes[0].job.stops_at, 1);
+}
+
+/// Time begins at midnight in UTC.
+#[test]
+fn a_window_is_waited_for_and_lanes_know_its_end_but_an_emergency_has_none() {
+    let (all, hour) = (members(1), 3_600_000);
+    let begun = |mode: &str| {
+        let windowed = json!({"mode": mode, "window": {"fromHour": 2, "hours": 2}});
+        State::new(order(&windowed), Value::Null, &selected(&all), 0)
+    };
+    let mut regular = begun("rotate");
+    assert_eq!(regular.part(0), None);
+    assert_eq!((regular.doing, regular.seconds), (Doing::Wait, 2 * 3_600));
+    assert_eq!(regular.part(2 * hour + 1), Some(1));
+    regular.plan(&all, 2 * hour + 1);
+    assert_eq!(regular.lanes[0].job.closes, Some(4 * hour));
+    let mut urgent = begun("emergency");
+    assert_eq!(urgent.part(0), Some(1));
+    urgent.plan(&all, 0);
+    assert_eq!(urgent.lanes[0].job.closes, None);
+}
+
 #[test]
 fn a_tolerated_failure_and_an_emergency_go_on() {
     let all = members(50);
