@@ -63,11 +63,17 @@ class Accounts(unittest.TestCase):
             found[account] = [it["status"] for it in self.client("stepfunctions", account, region).list_executions(stateMachineArn=machine)["executions"]]
         return found
 
-    def run_script(self, *arguments, order=ORDER):
+    def run_script(self, *arguments, order=ORDER, refused=None):
         with tempfile.TemporaryDirectory() as directory:
             Path(directory, "order.json").write_text(json.dumps(order), encoding="utf-8")
+            tools = Path(sys.executable).parent
+            if refused:
+                # moto lets everybody assume every role.
+                cli = Path(directory, "aws")
+                cli.write_text(f'#!/bin/sh\ncase "$*" in *assume-role*::{refused}:*) echo AccessDenied >&2; exit 254 ;; esac\nexec {tools}/aws "$@"\n')
+                cli.chmod(0o755)
             environment = {name: value for name, value in os.environ.items() if name.startswith("AWS_")}
-            environment |= {"PATH": f"{Path(sys.executable).parent}:/usr/local/bin:/usr/bin:/bin", "HOME": directory, "AWS_ENDPOINT_URL": self.url, "POLL": "1"}
+            environment |= {"PATH": f"{directory}:{tools}:/usr/local/bin:/usr/bin:/bin", "HOME": directory, "AWS_ENDPOINT_URL": self.url, "POLL": "1"}
             places = "# a comment\n" + "".join(f"{account} {region}\n" for account, region in PLACES)
             return subprocess.run([EXAMPLE / "run-accounts", *arguments, "order.json"], cwd=directory, env=environment, input=places,
                                   capture_output=True, text=True, timeout=240, check=False)
@@ -106,7 +112,26 @@ class Accounts(unittest.TestCase):
         self.assertEqual(done.returncode, 1)
         self.assertEqual(self.executions(), {account: ["FAILED"] for account, _ in PLACES})
 
-    def test_an_order_that_could_not_go_on_is_refused(self):
+    def test_an_emergency_does_not_wait_for_an_account_that_refuses(self):
+        (first, region), (second, _) = PLACES
+        with functions() as invoked:
+            done = self.run_script("--at-once", order=ORDER | {"mode": "emergency"}, refused=first)
+        self.assertEqual((done.returncode, done.stdout.splitlines()[0]), (1, f"{first} {region} NOT_STARTED"), done.stderr)
+        self.assertEqual(self.executions(), {first: [], second: ["SUCCEEDED"]})
+        # Nothing was called with the operator's own rights instead.
+        self.assertEqual({arn.split(":")[4] for arn, payload in invoked if payload.get("Do")}, {second})
+
+    def test_it_goes_on_where_the_runs_were(self):
+        with functions() as invoked:
+            done = self.run_script("--continue")
+        self.assertEqual(done.returncode, 0, done.stderr)
+        begun = [payload["Order"] for _, payload in invoked if payload.get("Do") == "begin"]
+        self.assertEqual(begun, [ORDER | {"continue": True}] * 2)
+
+    def test_what_could_not_go_on_does_not_begin(self):
+        done = self.run_script(refused=PLACES[0][0])
+        self.assertEqual(done.returncode, 1)
+        self.assertIn("start it again with --continue", done.stderr)
         for order, said in ((ORDER | {"name": None}, "needs a name"), (ORDER | {"run": False}, "only make a plan")):
             done = self.run_script(order=order)
             self.assertEqual(done.returncode, 2)

@@ -155,7 +155,7 @@ MUTATIONS = [
     ),
     Mutation(
         "takes a key away before its time",
-        "functions/signing-key/src/published.rs",
+        "functions/signing-key/src/published/growth.rs",
         "let public: Vec<_> = signers.chain(still_public(secret, now, dates).into_iter().map(|one| one.kid)).collect();",
         "let _ = dates;\n        let public: Vec<_> = signers.collect();",
         "signing-key",

@@ -120,6 +120,14 @@ impl World {
     pub fn secret_of(&self, arn: &str) -> Secret<'_> {
         Secret::new(&self.lab, &self.pebble, arn.to_owned())
     }
+
+    /// Deactivates the account at the CA, as whoever has its key can.
+    pub async fn deactivate_account(&self) {
+        let key = self.secret_of(&self.account).field("AWSCURRENT", "accountKey").await;
+        let environment = [("DIRECTORY", self.directory()), ("TRUSTED", self.pebble.ca_pem().to_owned()), ("KEY", key)];
+        let status = python_with(include_str!("deactivate.py"), environment).await;
+        assert_eq!(status.trim(), "deactivated");
+    }
 }
 
 fn directory(port: u16) -> String {

@@ -19,7 +19,9 @@ use rotation::protocol::observation::PreviousCredential;
 use rotation::protocol::observation::{Attempt, Observation};
 use rotation::protocol::recover::{Action, RecoverReport, Recovery};
 use rotation::protocol::schedule::RotatedSecret;
-use rotation::protocol::store::{Description, ListedVersion, PutOutcome, SecretStore, Version, VersionSelector};
+use rotation::protocol::store::{
+    Description, EncryptionKey, ListedVersion, PutOutcome, SecretStore, Version, VersionSelector,
+};
 use rotation::protocol::target::{
     Applied, Change, Helper, HelperSecret, OlderVersion, Proof, Proposal, Retired, Target, VersionWithAge, Versions,
 };
@@ -31,6 +33,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::time::Instant;
 
+const FUNCTION: &str = "arn:aws:lambda:us-east-1:000000000000:function:f";
 const FIRST: &str = "aaaaaaaa-0000-4000-8000-000000000000";
 const TOKEN: &str = "aaaaaaaa-0000-4000-8000-000000000001";
 /// After this many attempts, the lock tries no older version.
@@ -153,8 +156,23 @@ impl SecretStore for Store {
         let entries = answer["SecretList"].as_array().unwrap().iter();
         Ok(entries
             .filter(|entry| entry["RotationLambdaARN"] == function)
-            .map(|entry| RotatedSecret { arn: entry["ARN"].as_str().unwrap().to_owned(), ..RotatedSecret::default() })
+            .map(|entry| RotatedSecret {
+                arn: entry["ARN"].as_str().unwrap().to_owned(),
+                rotation_enabled: entry["RotationEnabled"] == true,
+                kms_key: entry["KmsKeyId"].as_str().map(str::to_owned),
+                ..RotatedSecret::default()
+            })
             .collect())
+    }
+
+    /// The name of a key says what KMS answers.
+    async fn encryption_key(&self, key: &str, _: Deadline) -> Result<Option<EncryptionKey>> {
+        let state = match key.rsplit('-').next() {
+            Some("refused") => return Err(Error::new(Code::ServiceRefused)),
+            Some("silent") => return Err(Error::new(Code::ServiceUnavailable)),
+            state => state.unwrap().to_owned(),
+        };
+        Ok(Some(EncryptionKey { arn: key.to_owned(), state, rotates: None }))
     }
 }
 
@@ -196,6 +214,8 @@ struct State {
     companion_cannot_be_tried: bool,
     /// How often the helper's credential was to be tried.
     companion_tried: u32,
+    /// The secrets that the daily look has looked after.
+    looked_after: Vec<String>,
 }
 
 impl Lock {
@@ -209,8 +229,18 @@ impl Target for Lock {
     type Made = String;
     type Held = ();
 
+    const LOOKS_AFTER: bool = true;
     const SEARCHES_OLDER_VERSIONS: bool = true;
     const SUPERUSER_SETS_CURRENT: bool = true;
+
+    /// A secret whose name says so is slow.
+    async fn look_on(&self, context: &StepContext<'_>, _: &Document, _: Option<&Document>) -> Result<()> {
+        if context.secret().contains(":slow-") {
+            tokio::time::sleep(Duration::from_secs(3_600)).await;
+        }
+        self.0.lock().unwrap().looked_after.push(context.secret().to_owned());
+        Ok(())
+    }
 
     fn helper_secret(&self, _: &Document) -> Option<Helper> {
         self.0.lock().unwrap().helper.clone().map(|secret| Helper { secret, verifies: true })
@@ -341,11 +371,25 @@ impl Bench {
         let value = json!({"password": "old"}).to_string();
         let secret = json!({"Name": "s", "SecretString": value, "ClientRequestToken": FIRST});
         store.call("CreateSecret", secret).await.unwrap();
-        let function = "arn:aws:lambda:us-east-1:000000000000:function:f";
-        let staged = store.service.stage_rotation("s", function, TOKEN).unwrap();
+        let staged = store.service.stage_rotation("s", FUNCTION, TOKEN).unwrap();
         let rotation_token = staged.rotation_token;
         let rotation = Rotation::new(store.clone(), lock.clone()).with_recover(true);
         Self { store, lock, rotation, rotation_token }
+    }
+
+    /// Further secrets of the function, each with a KMS key.
+    async fn with_secrets(&self, secrets: impl IntoIterator<Item = (String, &str)>) {
+        for (name, key) in secrets {
+            let secret = json!({"Name": name, "SecretString": r#"{"password":"old"}"#, "KmsKeyId": key, "ClientRequestToken": FIRST});
+            self.store.call("CreateSecret", secret).await.unwrap();
+            self.store.service.stage_rotation(&name, FUNCTION, TOKEN).unwrap();
+        }
+    }
+
+    /// What the daily look notices.
+    async fn noticed(&self, day: u64) -> Vec<Error> {
+        let now = Duration::from_secs(day * 86_400);
+        self.rotation.watch(FUNCTION, now, Deadline::after(Duration::from_secs(60))).await.unwrap().noticed
     }
 
     fn event(&self, step: &str) -> Event {
@@ -405,6 +449,58 @@ async fn a_rotation_and_its_critical_path() {
     assert_eq!(puts.len(), 1);
     assert_eq!(puts[0]["RotationToken"], json!(bench.rotation_token), "the event's token is handed on");
     assert!(!bench.store.calls.lock().unwrap().iter().any(|call| call == "GetRandomPassword"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_secret_that_is_slow_holds_up_the_look_at_no_other() {
+    let bench = Bench::new().await;
+    let slow = (0..4).map(|number| (format!("slow-{number}"), "key-Enabled"));
+    let others = (0..20).map(|number| (format!("t-{number}"), "key-PendingDeletion"));
+    bench.with_secrets(slow.chain(others)).await;
+    let noticed = bench.noticed(20_000).await;
+    let codes = |code| noticed.iter().filter(move |error| error.code() == code).count();
+    assert_eq!((codes(Code::TimeSpent), codes(Code::KmsKeyPendingDeletion)), (4, 1), "{noticed:?}");
+    assert!(
+        noticed.iter().all(|error| error.fact(Fact::What) != Some("the daily look had no time for 1 of 25 secrets"))
+    );
+    assert_eq!(bench.lock.0.lock().unwrap().looked_after.len(), 21);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_secret_that_was_not_looked_at_is_told_and_another_day_it_is() {
+    let bench = Bench::new().await;
+    bench.with_secrets((0..60).map(|number| (format!("slow-{number}"), "key-Enabled"))).await;
+    let mut left_out = Vec::new();
+    for day in 0..9 {
+        let noticed = bench.noticed(day).await;
+        let told = |error: &&Error| error.fact(Fact::What).is_some_and(|what| what.contains("had no time for"));
+        let told: Vec<_> = noticed.iter().filter(told).collect();
+        assert_eq!((told.len(), told[0].code()), (1, Code::TimeSpent), "{noticed:?}");
+        left_out.push(told[0].fact(Fact::Secret).unwrap().to_owned());
+    }
+    left_out.sort();
+    left_out.dedup();
+    assert!(left_out.len() > 3, "the same ones are left out each day: {left_out:?}");
+    assert!(!bench.lock.0.lock().unwrap().looked_after.is_empty(), "the secret that answers was looked at on no day");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_key_that_is_refused_or_gone_hides_no_other() {
+    let bench = Bench::new().await;
+    let keys = ["a-refused", "b-Gone", "c-Disabled", "d-refused", "e-PendingDeletion"];
+    bench.with_secrets(keys.iter().map(|key| (format!("of-{key}"), *key))).await;
+    for day in 0..keys.len() as u64 {
+        let noticed = bench.noticed(day).await;
+        let lost = noticed.iter().filter(|error| error.code() == Code::KmsKeyPendingDeletion).count();
+        assert_eq!((noticed.len(), lost), (5, 3), "{noticed:?}");
+    }
+    // Without an answer of KMS the others would wait as well, but not the same ones each day.
+    bench.with_secrets([("of-0".to_owned(), "0-silent")]).await;
+    let mut most = 0;
+    for day in 0..12 {
+        most = most.max(bench.noticed(day).await.len());
+    }
+    assert!(most > 1, "the key that is not answered for comes first each day");
 }
 
 #[tokio::test(start_paused = true)]

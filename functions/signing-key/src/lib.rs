@@ -6,6 +6,8 @@
 //! there, [`outside`] reads what verifiers fetch, [`each`] lets a bad place stop nothing in the others, [`target`] is what the four steps of a
 //! rotation do with all of them, and `proof` shows that verifiers verify what the keys sign.
 
+mod asked;
+mod change;
 pub mod each;
 pub mod follow;
 pub mod key;

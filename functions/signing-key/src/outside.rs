@@ -4,6 +4,7 @@
 //! Whoever writes the secret chooses the address, so the deployer lists the hosts. Of an answer nothing is printed but its status and the
 //! ids of keys that the secret names.
 
+use crate::asked::Asked;
 use crate::key::SigningKey;
 use crate::plan::still_public_by_itself;
 use crate::public_address::PublicAddress;
@@ -29,12 +30,23 @@ const MAX_ANSWER: usize = 256 * 1024;
 const LIMIT: Duration = Duration::from_secs(5);
 /// The time for connecting to one address.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
+
 /// Reads sets from outside. By default it reads none.
 #[derive(Default)]
 pub struct Outside {
     hosts: Vec<String>,
     /// `None` if no host is allowed.
     tls: Option<TlsConnector>,
+    asked: Asked,
+}
+
+/// Who wants to know what is served.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Asks {
+    /// A step of a rotation, or somebody who diagnoses: about one secret, now.
+    Step,
+    /// The daily look: about one secret of many.
+    Look,
 }
 
 impl Outside {
@@ -47,7 +59,7 @@ impl Outside {
         let extra: Vec<_> = settings.ca_bundle.iter().map(|pem| ("CA_BUNDLE", pem.as_str())).collect();
         let verifier = || Verifier::with_roots(webpki_roots::TLS_SERVER_ROOTS, &extra);
         let tls = if hosts.is_empty() { None } else { Some(TlsConnector::from(verifier()?.config())) };
-        Ok(Self { hosts, tls })
+        Ok(Self { hosts, tls, asked: Asked::default() })
     }
 
     /// Checks that the deployer allows the host.
@@ -72,9 +84,20 @@ impl Outside {
     /// # Errors
     /// [`Code::HostDenied`]; those of reaching the host; [`Code::AnswerTooLarge`]; [`Code::ServedSetDiffers`] if the answer is none or no
     /// set. A redirect is none, and is not followed.
-    pub async fn fetch(&self, address: &PublicAddress, deadline: Deadline) -> Result<PublishedSet> {
+    pub async fn fetch(&self, address: &PublicAddress, asks: Asks, deadline: Deadline) -> Result<PublishedSet> {
         let connector = self.connector(address)?;
-        self.fetched(connector, address, deadline.within(LIMIT)).await.map_err(|error| address.placed(error))
+        // The time counts from when the host is asked, not from when others began to wait for it.
+        let fetch = async { self.fetched(connector, address, deadline.within(LIMIT)).await };
+        let fetched = match asks {
+            Asks::Step => fetch.await,
+            Asks::Look => self.asked.once(address.authority(), (deadline, LIMIT), fetch).await,
+        };
+        fetched.map_err(|error| address.placed(error))
+    }
+
+    /// A daily look begins: what an earlier one has found is of no use any more.
+    pub fn look_begins(&self) {
+        self.asked.forget();
     }
 
     async fn fetched(&self, connector: &TlsConnector, at: &PublicAddress, deadline: Deadline) -> Result<PublishedSet> {
@@ -241,6 +264,24 @@ mod tests {
         assert_eq!(compared(&whole, &secret, 5), Ok(Vec::new()));
         let previous = &secret.previous[0].kid;
         assert_eq!(compared(&without(&whole, previous), &secret, NOW), Err(previous.clone()), "its tokens live");
+    }
+
+    #[test]
+    fn a_key_that_another_one_hides_is_none() {
+        let secret = secret();
+        let whole = set(&secret, 5);
+        let kid = &secret.current.as_ref().unwrap().kid;
+        let mut public = PublicSince::default();
+        public.add(&whole, &secret, NOW);
+        let error = compare(&whole, &secret, &public, |_, _| false, NOW).unwrap_err();
+        assert_eq!((error.code(), error.fact(Fact::KeyId)), (Code::ServedSetDiffers, Some(kid.as_str())));
+        for first in [true, false] {
+            let mut value: serde_json::Value = serde_json::from_str(&whole.text()).unwrap();
+            let keys = value["keys"].as_array_mut().unwrap();
+            keys.insert(if first { 0 } else { keys.len() }, key().material().jwk(kid, Algorithm::Es256));
+            let doubled = PublishedSet::read(&value.to_string()).unwrap();
+            assert_eq!(compared(&doubled, &secret, 5), Err(kid.clone()), "a second entry with its id");
+        }
     }
 
     #[test]

@@ -5,7 +5,7 @@ use crate::key::SigningKey;
 use crate::key::jwk::Material;
 use crate::moment::{dates, now};
 use crate::outlet::Mark;
-use crate::outside::{PublicSince, compare};
+use crate::outside::{Asks, PublicSince, compare};
 use crate::place::Place;
 use crate::plan::still_public_by_itself;
 use crate::published::PublishedSet;
@@ -31,7 +31,7 @@ impl SigningKeys {
                 since.add(&set, secret, now());
             }
         }
-        each.keep_outside(self.is_served(context, secret, &since).await);
+        each.keep_outside(self.is_served(context, secret, &since, Asks::Step).await);
         each.end(|warning| context.warn(warning))
     }
 
@@ -83,10 +83,11 @@ impl SigningKeys {
         context: &StepContext<'_>,
         secret: &SigningSecret,
         since: &PublicSince,
+        asks: Asks,
     ) -> Result<()> {
         let Some(address) = &secret.verify_at else { return Ok(()) };
         self.outside.allow(address)?;
-        let served = match self.outside.fetch(address, context.deadline()).await {
+        let served = match self.outside.fetch(address, asks, context.deadline()).await {
             Ok(served) => served,
             Err(error) if since.any_is_known(secret, now()) => return Err(error),
             Err(error) => {

@@ -121,6 +121,9 @@ mod tests {
             ("app/token=ssm:/a", TOKENS, "ssm:/a", false),
             ("app/*=ssm:/app/*", TOKENS, "ssm:/app/jwks", true),
             ("ap/*=ssm:/app/*", TOKENS, "ssm:/app/jwks", false),
+            // A secret's name may have an equals sign.
+            ("app=eu/*=ssm:/a", "app=eu/tokens", "ssm:/a", true),
+            ("app=eu/*=ssm:/a", "app", "ssm:/a", false),
             ("", TOKENS, "cloudfront:a-1", false),
             ("app/tokens=cloudfront:a-1", TOKENS, "cloudfront:a-1", true),
             ("other=ssm:/a,app/tokens=ssm:/b", TOKENS, "ssm:/a", false),

@@ -21,24 +21,19 @@
 //! **Invariant:** a set only grows until AWSCURRENT has moved. Otherwise a rotation that is given up would leave tokens that nobody can
 //! verify. Test: `a_rotation_that_is_given_up_takes_no_key_away`.
 //!
-//! **Invariant:** each write depends on what was read before the labels were asked. An invocation that was held up finds that it is not
-//! wanted, or that the place has changed. Otherwise it would bring back a leaked key, or take away a key of a later rotation. A parameter
-//! of Systems Manager cannot refuse a late write: it stands until its writer sees, from the versions between, that it was late, and puts back
-//! what it overwrote. A writer that dies in between leaves that to the next step or to the daily look. Test:
-//! `a_writer_that_was_held_up_changes_nothing`.
-//!
 //! **Invariant:** the next key is added to a place only once the key that is about to sign has been there for `maxCache`. Otherwise a place
 //! that was emptied, or named just now, would have a key for the first time as it signs. Test: `a_place_that_was_emptied_is_filled_first`.
 
+use crate::change::Guard;
 use crate::each::EachPlace;
 use crate::follow::{ended, ends_tokens, followed, is_emergency, made};
 use crate::key::SigningKey;
 use crate::moment::{dates, now};
-use crate::outlet::{Found, Written};
+use crate::outside::Asks;
 use crate::place::Place;
 use crate::plan::{Dates, Plan, Source, in_time, plan};
 use crate::proof::{public_since, verifies};
-use crate::published::{Owner, PublishedSet};
+use crate::published::{Change as SetChange, Owner, PublishedSet};
 use crate::secret::SigningSecret;
 pub use crate::signing_keys::SigningKeys;
 use aws_lc_rs::digest;
@@ -55,78 +50,10 @@ use rotation::protocol::target::{
 use rotation::{Code, Error, Fact, Result};
 use std::sync::Arc;
 
-/// How often a place is written again because others write, too. Each of them has published its keys meanwhile.
-const MOST_WRITES: usize = 6;
-
-/// Who may write now.
-#[derive(Clone, Copy)]
-enum Guard {
-    /// A step whose version is still wanted.
-    Wanted,
-    /// finishSecret, after the promotion.
-    Promoted,
-    /// Whoever finds that no rotation is under way.
-    Settled,
-}
-
 impl SigningKeys {
-    /// Changes the set in a place, whoever else writes there. False if nothing had to change, or nobody may change it now.
-    async fn change(
-        &self,
-        context: &StepContext<'_>,
-        place: &Place,
-        (owner, guard): (Owner<'_>, Guard),
-        changed: &(dyn Fn(&PublishedSet) -> Option<PublishedSet> + Sync),
-    ) -> Result<bool> {
-        // So that the caches of a network and those of verifiers together take no longer than `maxCache`.
-        let max_age = owner.secret.max_cache / 2;
-        let mut overwritten: Option<Found> = None;
-        for _ in 0..MOST_WRITES {
-            // The order counts: a later rotation either is known to the labels, or changes the place after this read.
-            let found = match overwritten.take() {
-                Some(found) => found,
-                None => self.read(context, place).await?,
-            };
-            found.set.is_of(owner).map_err(|error| error.with(Fact::Field, place))?;
-            let Some(set) = changed(&found.set) else { return Ok(false) };
-            if !guard.allows(context).await? {
-                return Ok(false);
-            }
-            if set.is_larger(&found.set) {
-                set.fits(place)?;
-            }
-            match self.outlets.write(place, &set, &found.mark, max_age, context.deadline()).await? {
-                Written::Done => return Ok(true),
-                Written::Conflict => {}
-                Written::Overwrote(between) => {
-                    let allowed = guard.allows(context).await;
-                    if changed(&between.set).is_none() || !matches!(allowed, Ok(true)) {
-                        // What they wrote is all that is needed, or more than this invocation knows.
-                        self.put_back(context, place, between, max_age).await?;
-                        return allowed;
-                    }
-                    overwritten = Some(between);
-                }
-            }
-        }
-        Err(Error::new(Code::WriteConflict).with(Fact::Field, place))
-    }
-
-    /// Writes what somebody else had written back to a place, or what a third one has written since.
-    async fn put_back(&self, context: &StepContext<'_>, place: &Place, theirs: Found, max_age: u64) -> Result<()> {
-        let mut theirs = theirs;
-        for _ in 0..MOST_WRITES {
-            match self.outlets.write(place, &theirs.set, &theirs.mark, max_age, context.deadline()).await? {
-                Written::Done | Written::Conflict => return Ok(()),
-                Written::Overwrote(later) => theirs = later,
-            }
-        }
-        Err(Error::new(Code::WriteConflict).with(Fact::Field, place))
-    }
-
     /// Adds the keys of a version to a place, for a step whose version is still wanted.
-    async fn grow(&self, context: &StepContext<'_>, place: &Place, owner: Owner<'_>, dates: Dates) -> Result<bool> {
-        self.change(context, place, (owner, Guard::Wanted), &|set| set.grown(owner, now(), dates)).await
+    async fn grow(&self, context: &StepContext<'_>, place: &Place, owner: Owner<'_>, dates: Dates) -> Result<()> {
+        self.change(context, place, (owner, Guard::Wanted), &|set| set.grown(owner, now(), dates)).await.map(drop)
     }
 
     /// Checks, before anything is made, that the deployer allows each place and the address of verifiers, and that each place can hold the
@@ -176,17 +103,20 @@ impl SigningKeys {
         for place in &secret.places {
             let trimmed = |set: &PublishedSet| set.trimmed(owner, now(), dates);
             let work = async {
-                self.compare(context, place, owner, dates, others).await?;
-                self.change(context, place, (owner, Guard::Promoted), &trimmed).await
+                let found = self.read(context, place).await?.set;
+                let written = self.change(context, place, (owner, Guard::Promoted), &trimmed).await;
+                tell(context, place, &found, &|set| set.changes(owner, now(), dates, others), &written);
+                written
             };
-            if each.keep(work.await) == Some(true) {
+            if each.keep(work.await).flatten().is_some() {
                 retired = Retired::Previous;
             }
         }
         each.end(|warning| context.warn(warning)).map(|()| retired)
     }
 
-    /// Tells what somebody else has changed in a place, and returns its set. `others` are further ids that a version of the secret names.
+    /// Tells what somebody else has changed in a place while nobody may write there, and returns its set. `others` are further ids that a
+    /// version of the secret names.
     async fn compare(
         &self,
         context: &StepContext<'_>,
@@ -195,11 +125,10 @@ impl SigningKeys {
         dates: Dates,
         others: &[String],
     ) -> Result<PublishedSet> {
-        let found = self.read(context, place).await?;
-        for change in found.set.changes(owner, now(), dates, others) {
-            context.warn(change.warning().with(Fact::Field, place));
-        }
-        Ok(found.set)
+        let found = self.read(context, place).await?.set;
+        let changes = |set: &PublishedSet| set.changes(owner, now(), dates, others);
+        tell(context, place, &found, &changes, &Ok(None));
+        Ok(found)
     }
 
     /// The daily look at one place. Returns the set as it was.
@@ -210,13 +139,15 @@ impl SigningKeys {
         owner: Owner<'_>,
         dates: Dates,
     ) -> Result<PublishedSet> {
-        let found = self.compare(context, place, owner, dates, &[]).await?;
+        let found = self.read(context, place).await?.set;
         let kept = |set: &PublishedSet| {
             let grown = set.grown(owner, now(), dates);
             let trimmed = grown.as_ref().unwrap_or(set).trimmed(owner, now(), dates);
             trimmed.or(grown).filter(|kept| kept != set)
         };
-        self.change(context, place, (owner, Guard::Settled), &kept).await.map(|_| found)
+        let written = self.change(context, place, (owner, Guard::Settled), &kept).await;
+        tell(context, place, &found, &|set| set.changes(owner, now(), dates, &[]), &written);
+        written.map(|_| found)
     }
 
     /// Fills one place up to what AWSCURRENT says, and checks that the key that is about to sign was there for long enough.
@@ -228,8 +159,8 @@ impl SigningKeys {
     ) -> Result<()> {
         let (Some(signs), Some(next)) = (awaited(current, pending), &pending.next) else { return Ok(()) };
         let found = self.read(context, place).await?;
-        // An earlier run has passed this check.
-        if found.set.has(&next.jwk()) {
+        // An earlier run has passed this check. If somebody has changed the key since, it is put back, and has to wait once more.
+        if found.set.has(&next.jwk()) && found.set.has(&signs.jwk()) {
             return Ok(());
         }
         let fingerprint = fingerprint(context);
@@ -247,15 +178,18 @@ impl SigningKeys {
     }
 }
 
-impl Guard {
-    /// Whether the change may be made now.
-    async fn allows(self, context: &StepContext<'_>) -> Result<bool> {
-        match self {
-            Self::Wanted => context.still_wanted().await.map(|()| true),
-            Self::Settled => context.is_settled().await,
-            Self::Promoted if context.is_current(context.token()).await? && context.is_settled().await? => Ok(true),
-            Self::Promoted => Err(Error::new(Code::WriteConflict).with(Fact::Labels, "AWSCURRENT, AWSPENDING")),
-        }
+/// Tells of the changes that somebody else has made in a set, and which of them stand after a write.
+fn tell(
+    context: &StepContext<'_>,
+    place: &Place,
+    found: &PublishedSet,
+    changes: &dyn Fn(&PublishedSet) -> Vec<SetChange>,
+    written: &Result<Option<PublishedSet>>,
+) {
+    let left = written.as_ref().ok().and_then(Option::as_ref).map(changes);
+    for change in changes(found) {
+        let is_mended = left.as_ref().is_some_and(|left| !left.contains(&change));
+        context.warn(change.warning(is_mended).with(Fact::Field, place));
     }
 }
 
@@ -290,6 +224,10 @@ impl Target for SigningKeys {
     /// No place has a lock.
     type Held = ();
 
+    fn look_begins(&self) {
+        self.outside.look_begins();
+    }
+
     fn throttles(&self) -> u32 {
         self.outlets.throttles()
     }
@@ -299,7 +237,7 @@ impl Target for SigningKeys {
         let signs = secret.current.as_ref().map(|key| key.kid.as_str());
         let strategy = format!("signing key, {}", secret.algorithm.as_str());
         let places: Vec<String> = secret.places.iter().map(ToString::to_string).collect();
-        let opens = if places.is_empty() { "published by nobody".to_owned() } else { places.join(", ") };
+        let opens = if places.is_empty() { "in the secret alone".to_owned() } else { places.join(", ") };
         Ok(Portrait::new(signs, &strategy, &opens))
     }
 
@@ -336,7 +274,7 @@ impl Target for SigningKeys {
             is_known.then(|| set.grown(owner, now(), promoted_later)).flatten()
         };
         for place in &pending.places {
-            changed |= each.keep(self.change(context, place, (owner, Guard::Wanted), &grown).await) == Some(true);
+            changed |= each.keep(self.change(context, place, (owner, Guard::Wanted), &grown).await).flatten().is_some();
         }
         each.end(|warning| context.warn(warning))?;
         if changed {
@@ -416,7 +354,7 @@ impl Target for SigningKeys {
                 since.add(&set, &secret, now());
             }
         }
-        each.keep_outside(self.is_served(context, &secret, &since).await);
+        each.keep_outside(self.is_served(context, &secret, &since, Asks::Look).await);
         each.end(|warning| context.warn(warning))
     }
 
@@ -434,7 +372,7 @@ impl Target for SigningKeys {
                 since.add(&set, &secret, now());
             }
         }
-        each.keep_outside(self.is_served(context, &secret, &since).await);
+        each.keep_outside(self.is_served(context, &secret, &since, Asks::Look).await);
         each.end(|warning| context.warn(warning))
     }
 }

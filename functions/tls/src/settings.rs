@@ -1,6 +1,8 @@
 //! What the deployer decides for certificates.
 
+use crate::http::Url;
 use rotation::environment::Environment;
+use rotation::error::is_host;
 use rotation::{Code, Error, Fact, Result};
 
 /// The function's settings.
@@ -33,21 +35,51 @@ impl Settings {
     pub fn read(environment: &Environment) -> Result<Self> {
         // The template sets these, empty where the deployer has no limit.
         let limit = |name| environment.list(name).map(|list| list.filter(|list| !list.is_empty()));
+        let invalid = |field: &str, found: &str, expected: &str| {
+            let error = Error::new(Code::ConfigurationInvalid).with(Fact::Field, field);
+            error.with(Fact::Found, found).with(Fact::Expected, expected)
+        };
         let domains = limit("ALLOWED_DOMAINS")?;
         if let Some(wrong) = domains.iter().flatten().find(|domain| !is_domain(domain)) {
-            let error = Error::new(Code::ConfigurationInvalid).with(Fact::Field, "ALLOWED_DOMAINS");
-            return Err(error.with(Fact::Found, wrong).with(Fact::Expected, "domains like example.com, without *"));
+            return Err(invalid("ALLOWED_DOMAINS", wrong, "domains like example.com, without *"));
+        }
+        let directories = limit("DIRECTORIES")?;
+        if directories.iter().flatten().any(|directory| Url::parse(directory).is_none()) {
+            // A URL may have a password.
+            let expected = "URLs that begin with https://, without a user and without #";
+            return Err(invalid("DIRECTORIES", "something that is no such URL", expected));
+        }
+        let endpoint_hosts = environment.list("ENDPOINT_HOSTS")?.unwrap_or_default();
+        if let Some(wrong) = endpoint_hosts.iter().find(|host| !is_host(host)) {
+            return Err(invalid(
+                "ENDPOINT_HOSTS",
+                wrong,
+                "host names or addresses, without https:// and without a port",
+            ));
         }
         Ok(Self {
             ca_bundle: environment.ca_bundle()?,
             account_secrets: environment.list("ACCOUNT_SECRET_ARNS")?,
-            directories: limit("DIRECTORIES")?,
+            directories,
             domains,
-            endpoint_hosts: environment.list("ENDPOINT_HOSTS")?.unwrap_or_default(),
+            endpoint_hosts: endpoint_hosts.iter().map(|host| bare(host)).collect(),
             route53_endpoint: environment.text("AWS_ENDPOINT_URL_ROUTE_53")?,
             acm_endpoint: environment.text("AWS_ENDPOINT_URL_ACM")?,
             s3_endpoint: environment.text("AWS_ENDPOINT_URL_S3")?,
         })
+    }
+
+    /// Whether the deployer lists a host for `rotation.endpoint`.
+    pub(crate) fn lists_endpoint(&self, host: &str) -> bool {
+        self.endpoint_hosts.contains(&bare(host))
+    }
+
+    /// Whether the deployer has named a host. Its address may be a private one.
+    ///
+    /// **Invariant:** the name in a secret lets nobody connect to a private address: whoever writes the secret may own the name, and let it
+    /// lead there. Test: `a_name_that_the_secret_alone_has_leads_to_no_private_address`.
+    pub(crate) fn names_host(&self, host: &str) -> bool {
+        self.lists_endpoint(host) || (self.domains.is_some() && self.allows(&bare(host)))
     }
 
     /// Whether the deployer allows certificates for a name, which may begin with `*.`.
@@ -58,6 +90,11 @@ impl Settings {
         };
         self.domains.as_ref().is_none_or(|domains| domains.iter().any(within))
     }
+}
+
+/// A host as it is compared: in small letters, an address of IPv6 without brackets.
+fn bare(host: &str) -> String {
+    host.trim_start_matches('[').trim_end_matches(']').to_ascii_lowercase()
 }
 
 /// Whether a text is a domain in lower case, without a wildcard and without a dot at its end (RFC 5890, section 2.3.1).
@@ -87,6 +124,35 @@ mod tests {
             assert!(!settings.allows(name), "{name}");
         }
         assert!(Settings::read(&Environment::of(&[]).unwrap()).unwrap().allows("anything.example"));
+    }
+
+    #[test]
+    fn settings_that_mean_nothing_are_named() {
+        for (name, wrong) in [
+            ("DIRECTORIES", "https://ca.example/dir,ca.example"),
+            ("DIRECTORIES", "http://ca.example/dir"),
+            ("ENDPOINT_HOSTS", "balancer.example:443"),
+            ("ENDPOINT_HOSTS", "a.example,https://balancer.example"),
+        ] {
+            let error = Settings::read(&Environment::of(&[(name, wrong)]).unwrap()).unwrap_err();
+            assert_eq!((error.code(), error.fact(Fact::Field)), (Code::ConfigurationInvalid, Some(name)), "{wrong}");
+        }
+        let secret = Settings::read(&Environment::of(&[("DIRECTORIES", "https://user:hunter2@ca.example/")]).unwrap());
+        assert!(!format!("{:?}", secret.unwrap_err()).contains("hunter2"));
+    }
+
+    #[test]
+    fn the_deployer_names_hosts_in_any_letters() {
+        let of = |list: &[(&str, &str)]| Settings::read(&Environment::of(list).unwrap()).unwrap();
+        let listed = of(&[("ENDPOINT_HOSTS", "LB.example,10.0.0.7,::1")]);
+        for host in ["lb.example", "Lb.Example", "10.0.0.7", "[::1]"] {
+            assert!(listed.lists_endpoint(host) && listed.names_host(host), "{host}");
+        }
+        assert!(!listed.names_host("a.lb.example") && !listed.names_host("example.com"));
+        let below = of(&[("ALLOWED_DOMAINS", "example.com")]);
+        assert!(below.names_host("a.example.com") && !below.lists_endpoint("a.example.com"));
+        assert!(!below.names_host("a.evil.test"));
+        assert!(!of(&[]).names_host("a.example.com"), "without a list the deployer has named nobody");
     }
 
     #[test]

@@ -80,6 +80,38 @@ async fn an_account_that_the_ca_has_forgotten_is_told() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_account_that_was_deactivated_is_replaced_as_the_error_advises() {
+    let world = World::start(Options::default()).await;
+    let (account, secret) = (world.secret_of(&world.account), world.secret(&["example.com"], json!({})).await);
+    secret.rotated().await;
+    let first = account.field("AWSCURRENT", "accountKey").await;
+    world.deactivate_account().await;
+    let error = secret.refused().await;
+    assert_eq!(error.error_type, "admin-rejected");
+    let advice = "remove `accountKey` from the account secret and rotate it";
+    assert!(error.error_message.contains(advice), "{}", error.error_message);
+    let error = account.refused().await;
+    assert_eq!(error.error_type, "current-rejected");
+    let outcome = world.lab.invoke(&json!({"Step": "diagnose", "SecretId": account.arn})).await;
+    let diagnosis: serde_json::Value = serde_json::from_slice(&outcome.payload).expect("an answer");
+    let told = &diagnosis["versions"][0]["error"];
+    assert!(told["code"] == "current-rejected" && told.to_string().contains(advice), "{diagnosis}");
+    assert!(
+        ["deactivated", "unauthorized", advice].iter().all(|part| error.error_message.contains(part)),
+        "{}",
+        error.error_message
+    );
+
+    let mut value = account.at("AWSCURRENT").await;
+    value.as_object_mut().unwrap().remove("accountKey");
+    account.put(&value).await;
+    account.rotated().await;
+    assert_ne!(account.field("AWSCURRENT", "accountKey").await, first);
+    secret.rotated().await;
+    account.rotated().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_rotation_that_is_given_up_after_set_secret_loses_no_account() {
     let world = World::start(Options::default()).await;
     let account = world.secret_of(&world.account);

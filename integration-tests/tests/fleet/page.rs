@@ -57,8 +57,8 @@ async fn a_run_is_planned_started_and_stopped_from_the_page() {
 
         fill(&mut browser, "names", "load/*");
         click(&mut browser, "Plan");
-        browser.wait(&said("3 secrets on"));
-        assert_eq!(browser.value(&said("Waves: 1 2 secrets")), true);
+        browser.wait(&said("Secrets: 3"));
+        assert_eq!(browser.value(&said("Secrets in each wave: 1, 2")), true);
         let planned = browser.value("document.querySelector('#widget tbody th').textContent");
         if let Some(file) = picture("page-fleet-plan") {
             browser.picture(&file, true);
@@ -66,7 +66,7 @@ async fn a_run_is_planned_started_and_stopped_from_the_page() {
         // Without a reason nothing is started, and the plan stays.
         click(&mut browser, "Run");
         let question = confirm(&mut browser, "yes");
-        assert!(question.contains("of 3 secrets?"), "{question}");
+        assert!(question.ends_with("Secrets: 3."), "{question}");
         browser.wait("document.getElementById('popup').open && document.getElementById('answer').innerText.includes('the reason, for the record')");
         browser.value("document.getElementById('popup').close()");
         fill(&mut browser, "why", "a test of the <b>page</b>");

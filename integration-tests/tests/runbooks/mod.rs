@@ -1,6 +1,7 @@
 //! The runbooks: each page's commands are typed in a lab in which the page's trouble was arranged, they print what stands there,
 //! and afterwards the trouble is over.
 
+mod accounts;
 mod failed;
 mod issuers;
 mod leaked;
@@ -137,6 +138,7 @@ situations! {
     "code-issuer-unavailable" => issuers::issuer_down,
     "code-admin-rejected" => superusers::admin_outdated,
     "code-key-not-revoked" => issuers::journal_not_draining,
+    "code-current-rejected" => accounts::account_deactivated,
 }
 
 macro_rules! pages {
@@ -195,6 +197,7 @@ pages! {
     issuer_unavailable_is_mended: "codes/issuer-unavailable.md",
     admin_rejected_is_mended: "codes/admin-rejected.md",
     key_not_revoked_is_mended: "codes/key-not-revoked.md",
+    current_rejected_is_mended: "codes/current-rejected.md",
 }
 
 /// Blocks that no lab can run: they ask a person, wait, or call what the lab is not. Whoever adds one says so here.

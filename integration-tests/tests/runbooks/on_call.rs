@@ -218,7 +218,7 @@ fn what_no_lab_plays_is_played_on_another_page() {
 /// Whether a filter makes another object of a secret's value.
 fn changed(filter: &str) -> bool {
     let value = json!({"engine": "-", "host": "-", "port": 1, "dbname": "-", "username": "-", "password": "-", "ssl": false,
-        "masterarn": "-", "rotation": {"superuserRescu": true, "caBundle": "-", "revokeSuperseded": "-", "revokeSerial": "-"}});
+        "masterarn": "-", "accountKey": "-", "rotation": {"superuserRescu": true, "caBundle": "-", "revokeSuperseded": "-", "revokeSerial": "-"}});
     let mut jq = Command::new("jq");
     jq.args(["-cn", "--argjson", "value", &value.to_string()]).arg(format!("$value | {filter}"));
     let output = jq.env("KEY", "key").env("ID", "id").env("NEW", "new").output().expect("jq runs");

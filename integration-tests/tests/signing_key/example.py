@@ -1,4 +1,5 @@
-"""Drives examples/signing-keys/python: for each line of standard input it signs a token, and verifies all of them."""
+"""Drives examples/signing-keys/python: for each line of standard input it signs a token, and verifies all of
+them. It prints how many these are, and the id of the key that signed the last one."""
 
 import json, sys
 
@@ -26,7 +27,7 @@ for line in sys.stdin:
     signed.append(signer.sign({"sub": "somebody"}, 60))
     claims = [verifier.verify(token) for token in signed]
     assert all(one["sub"] == "somebody" for one in claims)
-    print(len(claims), flush=True)
+    print(len(claims), example.jwt.get_unverified_header(signed[-1])["kid"], flush=True)
 refused = 0
 for bad in (lambda: signer.sign({}, 10**9), lambda: verifier.verify(signed[-1][:-8] + "AAAAAAAA")):
     try:

@@ -117,6 +117,81 @@ async fn a_key_that_somebody_added_is_told_during_a_rotation_and_whatever_the_no
     assert_eq!(world.look().await["noticed"], looked["noticed"], "nothing is changed during a rotation");
 }
 
+/// The look tells what it did, and each way out that it names leads out.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_key_that_somebody_replaced_during_a_rotation_stands_until_the_advice_is_followed() {
+    let world = World::start().await;
+    for gives_up in [false, true] {
+        let (object, lab) = (format!("replaced-{gives_up}.json"), &world.lab);
+        let place = format!("s3://tokens.example.com/{object}");
+        let secret = world.secret(&[&place], json!({"maxTokenLifetime": 9, "maxCache": 1})).await;
+        secret.rotated().await;
+        cache().await;
+        // The rotation is not finished, as long as the label cannot be moved.
+        lab.disturb().on_every("UpdateSecretVersionStage", Fault::Fail(403));
+        secret.refused().await;
+        lab.disturb().restart();
+        let token = secret.version("AWSPENDING").await;
+        let signs = id(&secret.at("AWSPENDING").await, "current");
+        let (_, mut set) = world.object(&object).await;
+        let entry = set["keys"].as_array_mut().expect("a list").iter_mut().find(|key| key["kid"] == signs.as_str());
+        let evil =
+            json!({"kty": "OKP", "crv": "Ed25519", "kid": signs, "x": "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"});
+        *entry.expect("the key that is about to sign is public") = evil;
+        world.write(&object, &set).await;
+
+        let told = world.look().await["noticed"].to_string();
+        assert!(told.contains(&signs) && told.contains("was not put right"), "{told}");
+        assert!(told.contains("Nothing was written") && !told.contains("is as it was"), "{told}");
+        assert_eq!(world.object(&object).await.1, set);
+
+        if gives_up {
+            let strip = json!({"SecretId": secret.arn, "VersionStage": "AWSPENDING", "RemoveFromVersionId": token});
+            lab.call("UpdateSecretVersionStage", strip).await.expect("it is given up");
+            let told = world.look().await["noticed"].to_string();
+            assert!(told.contains(&signs) && told.contains("is as it was"), "{told}");
+        } else {
+            let again = lab.invoke_step("setSecret", &secret.arn, &token).await.result();
+            assert_eq!(again.expect_err("verifiers do not know the key again yet").error_type, "too-soon");
+            cache().await;
+            secret.steps(&["setSecret", "testSecret", "finishSecret"], &token).await;
+        }
+        let expected = ids(&secret.at("AWSCURRENT").await["jwks"]);
+        let after = world.object(&object).await.1;
+        assert!(expected.iter().all(|kid| ids(&after).contains(kid)), "{after}");
+        assert!(!after.to_string().contains("Ed25519"), "{after}");
+        assert_eq!(world.look().await["noticed"], Value::Null);
+    }
+}
+
+/// Whoever can write one place all the time must not keep a leaked key in the others.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_place_that_others_keep_writing_stops_no_emergency() {
+    const OTHERS: &str = "s3://tokens.example.com/contested.json";
+    let world = World::start().await;
+    let secret = world.secret(&[OTHERS, PARAMETER], json!({"maxTokenLifetime": 1, "maxCache": 1})).await;
+    secret.rotated().await;
+    cache().await;
+    let before = secret.at("AWSCURRENT").await;
+    let leaked = id(&before, "current");
+    let rotation = json!({"publish": [OTHERS, PARAMETER], "emergency": {"leaked": leaked}});
+    secret.put(&merged(before, json!({"rotation": rotation}))).await;
+    let (_, set) = world.object("contested.json").await;
+    let contest = async {
+        for number in 0_u64.. {
+            world.write("contested.json", &merged(set.clone(), json!({"changed": number}))).await;
+        }
+    };
+    tokio::select! {
+        () = contest => unreachable!("it goes on for ever"),
+        () = async {
+            let token = secret.registered().await;
+            secret.steps(&["createSecret", "setSecret", "testSecret"], &token).await;
+        } => {}
+    }
+    assert!(world.lab.function_output().contains("others keep changing it"), "the place was not contested");
+}
+
 /// Whoever can spoil one place must not keep a leaked key in the others.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_bad_place_stops_nothing_in_the_others() {

@@ -34,7 +34,7 @@ fn named(method: &Method, path: &str, body: Option<&[u8]>) -> (&'static str, Kin
         "revoke" => "revokeCert",
         _ => "renewalInfo",
     };
-    // An empty payload reads (RFC 8555, section 6.3), and so does the question for an account that exists.
+    // An empty payload reads (RFC 8555, section 6.3).
     let body = body.map(String::from_utf8_lossy).unwrap_or_default();
     let reads = *method != Method::POST || body.contains(r#""payload":"""#);
     (resource, if reads { Kind::Get } else { Kind::Signed })

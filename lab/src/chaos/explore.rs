@@ -109,7 +109,12 @@ pub fn explore(plan: &Plan, progress: &(dyn Fn(usize, usize) + Sync)) -> io::Res
             Ok(())
         };
         let handles: Vec<_> = (0..threads).map(|_| scope.spawn(work)).collect();
-        handles.into_iter().map(|handle| handle.join().unwrap_or(Ok(()))).collect()
+        let ended = |handle: std::thread::ScopedJoinHandle<'_, _>| {
+            handle
+                .join()
+                .unwrap_or_else(|_| Err(io::Error::other("a history ended in a panic, which is printed above")))
+        };
+        handles.into_iter().map(ended).collect()
     });
     outcomes.into_iter().collect::<io::Result<()>>()?;
     progress(roots.len(), roots.len());

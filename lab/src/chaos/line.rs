@@ -1,5 +1,6 @@
 //! The product's requests to AWS services besides Secrets Manager, in memory.
 
+use super::acm::Operation;
 use super::places::is_write;
 use super::world::{Kind, Process, Verdict};
 use axum::body::{Body, to_bytes};
@@ -40,7 +41,12 @@ fn named(aws: Aws, request: &Request) -> (&'static str, Kind) {
         (Aws::Route53, "GET") if request.path.contains("type=CNAME") => ("ListResourceRecordSets CNAME", Kind::Get),
         (Aws::Route53, "GET") => ("ListResourceRecordSets", Kind::Get),
         (Aws::Route53, _) => ("ChangeResourceRecordSets", Kind::Put),
-        (Aws::Acm, _) => ("ImportCertificate", Kind::Put),
+        (Aws::Acm, _) => match Operation::of(request) {
+            Some(Operation::ListTags) => ("ListTagsForCertificate", Kind::Get),
+            Some(Operation::AddTags) => ("AddTagsToCertificate", Kind::Put),
+            Some(Operation::Get) => ("GetCertificate", Kind::Get),
+            Some(Operation::Import) | None => ("ImportCertificate", Kind::Put),
+        },
     }
 }
 
@@ -70,7 +76,7 @@ impl AwsLine {
         match self.1 {
             Aws::S3 => Some(world.inner().places.s3(request)),
             Aws::Ssm => Some(world.inner().places.ssm(request)),
-            Aws::Acm => Some(world.inner().pki.acm(request)),
+            Aws::Acm => Some(world.inner().pki.acm.answer(request)),
             Aws::Route53 => {
                 let router = world.inner().pki.router.clone();
                 let message = axum::http::Request::builder().method(request.method).uri(&request.path);

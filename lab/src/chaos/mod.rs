@@ -31,6 +31,7 @@
 //! | `simulated` | a simulated server by itself, to be compared with a real one |
 //! | `explore` | all histories of a depth, or a sample of them |
 
+mod acm;
 mod acme_line;
 mod by_hand;
 mod ca;

@@ -161,9 +161,13 @@ pub(super) async fn follow(world: &Arc<World>, error: &Error) -> Option<&'static
             let _ = world.look().await;
             Some("the daily look is invoked")
         }
+        Code::OutletTaken if world.case.strategy == Strategy::Certificate => {
+            world.inner().pki.acm.untag();
+            Some("the other secret's tag is taken from the certificate in ACM")
+        }
         Code::OutletTaken => {
-            person_keys::delete_published(world);
-            Some("what is in the place is deleted")
+            world.inner().places.clear();
+            Some("what is in the places is deleted")
         }
         Code::KeyUnproven => store_working_key(world).await,
         Code::KeySuperseded => {

@@ -1,17 +1,15 @@
 //! What certificates and accounts at a CA are judged by: the CA, the zone with TXT records, and ACM, which certificates are handed to.
 
+use super::acm::Acm;
 use super::ca::Ca;
-use super::case::{ACM, Owned, Strategy, TLS_NAMES, ZONE};
+use super::case::{Owned, Strategy, TLS_NAMES, ZONE};
 use super::jose::jwk_of;
 use super::time::Time;
 use crate::route53::Route53;
 use axum::Router;
-use base64::Engine as _;
-use base64::prelude::BASE64_STANDARD;
-use rotation::aws::service::{Answer, Request};
 use rotation::net::tls::Verifier;
 use rotation::secret::SecretText;
-use serde_json::{Value, json};
+use serde_json::Value;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -34,11 +32,9 @@ pub(super) struct Pki {
     /// Its API.
     pub(super) router: Router,
     time: Arc<Time>,
-    /// The certificate in ACM.
-    imported: Option<String>,
-    imports: u64,
-    /// The TXT values that invocations have added: for each, how many calls there were before its invocation.
-    added: BTreeMap<String, u32>,
+    pub(super) acm: Acm,
+    /// The TXT values that invocations have added: for each, how many calls there were before its invocation. `None` once that has ended.
+    added: BTreeMap<String, Option<u32>>,
     /// When the certificates of versions are valid, if they serve their names. A version's value never changes.
     proved: Mutex<BTreeMap<(String, String), Option<Validity>>>,
 }
@@ -61,15 +57,14 @@ impl Pki {
             router: route53.router(),
             route53,
             time,
-            imported: None,
-            imports: 0,
+            acm: Acm::new(),
             added: BTreeMap::new(),
             proved: Mutex::default(),
         }
     }
 
     pub(super) fn changes(&self) -> u64 {
-        self.ca.changes() + u64::from(self.route53.batches()) + self.imports
+        self.ca.changes() + u64::from(self.route53.batches()) + self.acm.changes()
     }
 
     /// Registers an account by hand, or gives it another key. Returns the key.
@@ -120,7 +115,7 @@ impl Pki {
     /// What a completed step must not add to: TXT values, and what ACM has.
     pub(super) fn living(&self) -> Vec<Owned> {
         let owned = |secret: String| Owned { id: String::new(), secret };
-        self.values().into_iter().chain(self.imported.clone()).map(owned).collect()
+        self.values().into_iter().chain(self.acm.handed().map(str::to_owned)).map(owned).collect()
     }
 
     /// Removes all TXT values of the names by hand, but for the stranger's.
@@ -134,47 +129,37 @@ impl Pki {
         let values = self.values();
         self.added.retain(|value, _| values.contains(value));
         for value in values.into_iter().filter(|value| value != STRANGERS) {
-            self.added.entry(value).or_insert(began);
+            self.added.entry(value).or_insert(Some(began));
         }
     }
 
-    /// An invocation has ended, and says or does not say that it could not remove its values.
-    pub(super) fn ended(&mut self, began: u32, told: bool) -> Vec<Seen> {
-        let before = self.added.len();
-        self.added.retain(|_, by| *by != began);
-        if before == self.added.len() || told {
-            return Vec::new();
-        }
-        vec![("txt-left", "a step has ended, and a TXT value of its order is still there".to_owned())]
+    /// The values of an invocation that has ended.
+    pub(super) fn left_by(&mut self, began: u32) -> Vec<String> {
+        let left = self.added.iter_mut().filter(|(_, by)| **by == Some(began));
+        let left = left.map(|(value, by)| {
+            *by = None;
+            value.clone()
+        });
+        left.collect()
+    }
+
+    /// Whether a value is there.
+    pub(super) fn has(&self, value: &str) -> bool {
+        self.values().iter().any(|there| there == value)
     }
 
     /// A step has called the rotation done, whose certificate this is.
     pub(super) fn done(&self, chain: &str) -> Vec<Seen> {
+        // A person may have gone back to the version before the first certificate: nothing can be handed on then.
         let own = Chain::read(chain).ok();
-        let there = self.imported.as_deref().and_then(|pem| Chain::read(pem).ok());
+        let there = self.acm.handed().and_then(|pem| Chain::read(pem).ok());
         let same = own.as_ref().map(Chain::own) == there.as_ref().map(Chain::own);
-        if same || self.strategy != Strategy::Certificate {
+        if same || own.is_none() || self.strategy != Strategy::Certificate {
             return Vec::new();
         }
         vec![(
             "handed-on-differs",
             "a step called the rotation done, and ACM has another certificate than AWSCURRENT".to_owned(),
         )]
-    }
-
-    /// What ACM answers.
-    pub(super) fn acm(&mut self, request: &Request) -> Answer {
-        let body: Value = serde_json::from_str(&request.body).unwrap_or_default();
-        let certificate = body.get("Certificate").and_then(Value::as_str);
-        let certificate = certificate.and_then(|text| BASE64_STANDARD.decode(text).ok()).map(String::from_utf8);
-        let (status, body) = match certificate {
-            Some(Ok(certificate)) if body.get("CertificateArn") == Some(&json!(ACM)) => {
-                self.imports += 1;
-                self.imported = Some(certificate);
-                (200, json!({"CertificateArn": ACM}))
-            }
-            _ => (400, json!({"__type": "ValidationException"})),
-        };
-        Answer { status, headers: Vec::new(), body: body.to_string().into() }
     }
 }

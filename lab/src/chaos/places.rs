@@ -121,6 +121,14 @@ impl Places {
         self.added = kids.filter(|kid| kid.starts_with(STRANGER)).cloned().collect();
     }
 
+    /// Deletes the sets of all places by hand.
+    pub(super) fn clear(&mut self) {
+        self.object = None;
+        self.parameter.clear();
+        self.changed();
+        self.added.clear();
+    }
+
     /// What S3 answers.
     pub(super) fn s3(&mut self, request: &Request) -> Answer {
         if request.path != format!("/{OBJECT}") {

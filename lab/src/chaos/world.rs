@@ -22,13 +22,13 @@ use rotation::protocol::watch::Watched;
 use rotation::protocol::{Outcome, StepReport};
 use rotation::{Code, Error, Fact};
 use serde_json::{Value, json};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 use tokio::sync::{Notify, oneshot};
-use tokio::task::JoinHandle;
+use tokio::task::{JoinError, JoinHandle};
 
 /// Lambda's longest timeout. No step waits that long for anything but an invocation that is held up.
 const TIMEOUT: Duration = Duration::from_secs(900);
@@ -199,6 +199,8 @@ struct ProcessState {
     began: u32,
     /// The number of its last question to Secrets Manager.
     asked: u32,
+    /// The TXT values that a createSecret which failed has left for the next one.
+    values: BTreeSet<String>,
     end: Option<oneshot::Sender<End>>,
 }
 
@@ -421,7 +423,7 @@ impl World {
                     Work::Step(event) => {
                         let report = lambda.steps.run(&event, deadline).await;
                         if tracked {
-                            world.reported(&event, &report, began);
+                            world.reported(&lambda.process, &event, &report, began);
                         }
                         report.outcome.map(drop).map_err(|error| error.code().to_string())
                     }
@@ -452,7 +454,7 @@ impl World {
     ) -> Result<(), String> {
         let end = tokio::select! {
             biased;
-            ended = &mut task => return ended.map_err(|error| error.to_string())?,
+            ended = &mut task => return ended.unwrap_or_else(|error| self.panicked(&error)),
             end = ended => end,
         };
         if let Ok(End::HeldUp(release)) = end {
@@ -463,6 +465,14 @@ impl World {
         // The task's sessions end only when it is dropped.
         let _ = task.await;
         Err("crashed".to_owned())
+    }
+
+    /// An invocation has no result. A panic of the function is a violation, although its step can be repeated.
+    fn panicked(&self, error: &JoinError) -> Result<(), String> {
+        if error.is_panic() {
+            self.inner().judge.violated("panic", "a step panicked");
+        }
+        Err("the process ended".to_owned())
     }
 
     /// Lets every invocation that is held up go on, and waits for all that is under way.
@@ -523,18 +533,26 @@ impl World {
         inner.judge.printed(&format!("{looked:?}"));
     }
 
-    /// What must hold of a certificate after a step.
-    fn certified(&self, report: &StepReport, began: u32) {
+    /// What must hold of a certificate after a step. While an order is tried again its TXT values stay, so a createSecret that fails leaves
+    /// them to the next one of the same process.
+    fn certified(&self, process: &Process, step: Step, report: &StepReport, began: u32) {
         let told = report.notes.warnings.iter().chain(report.outcome.as_ref().err());
         let told = told.map(Error::code).any(|code| matches!(code, Code::DnsUnavailable | Code::DnsRefused));
         let done = matches!(&report.outcome, Ok(Outcome::Promoted(Ok(_)) | Outcome::AlreadyPromoted(Ok(_))));
+        let mut state = process.state();
         let mut inner = self.inner();
         let Inner { judge, pki, .. } = &mut *inner;
-        let mut seen = pki.ended(began, told);
-        if done {
-            seen.extend(pki.done(&judge.current_user()));
+        state.values.extend(pki.left_by(began));
+        state.values.retain(|value| pki.has(value));
+        if told {
+            state.values.clear();
+        } else if step == Step::Create && report.outcome.is_ok() && !std::mem::take(&mut state.values).is_empty() {
+            judge.violated("txt-left", "createSecret has ended, and a TXT value of its order is still there");
         }
-        seen.into_iter().for_each(|(kind, what)| judge.violated(kind, what));
+        if done {
+            let seen = pki.done(&judge.current_user());
+            seen.into_iter().for_each(|(kind, what)| judge.violated(kind, what));
+        }
     }
 
     fn ended(&self, began: u32, failed: bool) {
@@ -543,10 +561,10 @@ impl World {
         verifiers.ended(began, failed).into_iter().for_each(|(kind, what)| judge.violated(kind, what));
     }
 
-    fn reported(&self, event: &Event, report: &StepReport, began: u32) {
+    fn reported(&self, process: &Process, event: &Event, report: &StepReport, began: u32) {
         self.judge_call(false, None, began, began);
         self.ended(began, report.outcome.is_err());
-        self.certified(report, began);
+        self.certified(process, event.step, report, began);
         let mut inner = self.inner();
         let word = match &report.outcome {
             Ok(outcome) => outcome.as_str().to_owned(),
@@ -615,8 +633,19 @@ impl Process {
     fn begin(&self, label: String, payload: Value, tracked: bool, began: u32) -> oneshot::Receiver<End> {
         let (sender, ended) = oneshot::channel();
         let end = Some(sender);
-        *self.state() =
-            ProcessState { label, payload, tracked, again: false, first: true, refused: 0, began, asked: began, end };
+        let mut state = self.state();
+        let values = std::mem::take(&mut state.values);
+        *state = ProcessState {
+            label,
+            payload,
+            tracked,
+            first: true,
+            began,
+            asked: began,
+            values,
+            end,
+            ..ProcessState::default()
+        };
         ended
     }
 
@@ -665,23 +694,18 @@ impl Process {
             inner.events.retain(|event| event.at != number);
             now
         };
-        let mut held = None;
+        let mut is_held = false;
         for what in events {
             world.note(|| format!("    ! {}", what.name()));
             match what {
                 What::Act(act) => (world.hooks.act)(&world, act).await,
-                What::Fault(Fault::HeldUp) => {
-                    world.inner().judge.faulted = true;
-                    self.note_beside(&world);
-                    held = Some(());
-                }
                 What::Fault(fault) => {
                     world.inner().judge.faulted = true;
-                    self.suffer(&world, fault, &mut pass).await;
+                    is_held |= self.suffer(&world, fault, &mut pass).await;
                 }
             }
         }
-        if held.is_some() {
+        if is_held {
             self.hold().await;
         }
         Ok(pass)
@@ -693,7 +717,8 @@ impl Process {
         world.inner().judge.created_at_once |= creates;
     }
 
-    async fn suffer(self: &Arc<Self>, world: &Arc<World>, fault: Fault, pass: &mut Pass) {
+    /// Returns whether the invocation is held up here once all events of the call have happened.
+    async fn suffer(self: &Arc<Self>, world: &Arc<World>, fault: Fault, pass: &mut Pass) -> bool {
         match fault {
             Fault::CrashBefore => self.crash().await,
             Fault::CrashAfter => pass.crash_after = true,
@@ -716,8 +741,9 @@ impl Process {
                 let task = tokio::spawn(async move { drop(twin.deliver(payload).await) });
                 together(world, task).await;
             }
-            Fault::HeldUp => self.hold().await,
+            Fault::HeldUp => self.note_beside(world),
         }
+        fault == Fault::HeldUp
     }
 
     /// Ends a call whose effect has happened.

@@ -67,7 +67,7 @@ struct Line<'a> {
 
 fn one(screen: &Screen, text: &str) -> Result<(), Stop> {
     let history = History::parse(text).map_err(Stop::Usage)?;
-    let Judged { violations, journal, stated, .. } = replay(&history, None).map_err(threads)?;
+    let Judged { violations, journal, stated, .. } = replay(&history, None).map_err(untried)?;
     journal.iter().for_each(|line| screen.line(line));
     for violation in &violations {
         screen.settle(false, &format!("{}: {} (after call {})", violation.kind, violation.what, violation.at));
@@ -84,8 +84,8 @@ fn one(screen: &Screen, text: &str) -> Result<(), Stop> {
 }
 
 #[expect(clippy::needless_pass_by_value, reason = "for map_err")]
-fn threads(error: std::io::Error) -> Stop {
-    Stop::Setup(format!("no threads could be started: {error}"))
+fn untried(error: std::io::Error) -> Stop {
+    Stop::Setup(format!("the histories could not be tried: {error}"))
 }
 
 fn all(screen: &Screen, arguments: &Chaos) -> Result<(), Stop> {
@@ -109,7 +109,7 @@ fn all(screen: &Screen, arguments: &Chaos) -> Result<(), Stop> {
         seed: arguments.seed,
     };
     let (began, bar) = (Instant::now(), Bar::default());
-    let explored = explore(&plan, &|done, of| bar.show(done, of)).map_err(threads)?;
+    let explored = explore(&plan, &|done, of| bar.show(done, of)).map_err(untried)?;
     show(screen, &explored, began.elapsed())?;
     if explored.found.is_empty() { Ok(()) } else { Err(Stop::Failed) }
 }
@@ -157,7 +157,7 @@ const WITH_JOURNAL: usize = 3;
 fn kinds(explored: &Explored) -> Result<Vec<Kind<'_>>, Stop> {
     let with_journal = explored.found.iter().enumerate().map(|(index, ((target, strategy, kind), found))| {
         let journal =
-            if index < WITH_JOURNAL { replay(&found.history, None).map_err(threads)?.journal } else { Vec::new() };
+            if index < WITH_JOURNAL { replay(&found.history, None).map_err(untried)?.journal } else { Vec::new() };
         Ok(Kind {
             target: target.name(),
             strategy: strategy.name(),

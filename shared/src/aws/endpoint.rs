@@ -150,6 +150,8 @@ pub(super) fn variable(service: &str) -> &'static str {
         "cloudfront" => "AWS_ENDPOINT_URL_CLOUDFRONT",
         "route53" => "AWS_ENDPOINT_URL_ROUTE_53",
         "kms" => "AWS_ENDPOINT_URL_KMS",
+        "secretsmanager" => "AWS_ENDPOINT_URL_SECRETS_MANAGER",
+        "states" => "AWS_ENDPOINT_URL_SFN",
         _ => "AWS_ENDPOINT_URL",
     }
 }

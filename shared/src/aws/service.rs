@@ -7,6 +7,7 @@ use crate::aws::endpoint::{BadEndpoint, Place, signing_region, variable};
 use crate::aws::sigv4::{Call, signature};
 use crate::aws::throttle::is_throttle;
 use crate::clock::{Deadline, since_epoch};
+use crate::error::{Code, Error, Fact};
 use aws_config::SdkConfig;
 use aws_credential_types::provider::ProvideCredentials;
 use aws_smithy_http_client::Connector;
@@ -31,6 +32,11 @@ const FIRST_PAUSE: Duration = Duration::from_millis(200);
 const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 /// The description of a database instance has some thousands of bytes, a parameter 8 KB at most.
 const MAX_ANSWER: usize = 1024 * 1024;
+
+/// Whether a text is a word, as the names of AWS's errors are: some letters and digits.
+pub fn is_word(text: &str) -> bool {
+    (1..=64).contains(&text.len()) && text.chars().all(|c| c.is_ascii_alphanumeric())
+}
 
 /// A request that is under way.
 pub type Sending<'a> = Pin<Box<dyn Future<Output = Result<Answer, Failure>> + Send + 'a>>;
@@ -114,6 +120,36 @@ pub enum CallError {
     Throttled,
     /// The service kept answering with this status, a server error.
     Unavailable(u16),
+}
+
+/// The codes of the errors that a [`Failure`] becomes.
+#[derive(Clone, Copy, Debug)]
+pub struct Codes {
+    /// What passes by itself: no connection, no answer, server errors.
+    pub passes: Code,
+    /// Throttling, which lasted until the time was spent.
+    pub throttled: Code,
+    /// What stays until somebody changes something: no credentials, or an answer that is too large.
+    pub stays: Code,
+}
+
+impl Failure {
+    /// The error of a call by this name. A setting for the service's address that is not followed is
+    /// [`Code::ConfigurationInvalid`], whatever the codes are: it must not look like an outage.
+    pub fn error(self, call: &str, codes: Codes) -> Error {
+        let code = match self.trouble {
+            CallError::BadEndpoint(misplaced) => return misplaced.error().with(Fact::Call, call),
+            CallError::NotConfigured | CallError::TooLarge => codes.stays,
+            CallError::Throttled => codes.throttled,
+            CallError::NoConnection | CallError::Silent | CallError::Unavailable(_) => codes.passes,
+        };
+        let error = Error::new(code).with(Fact::Call, call).with(Fact::What, self.trouble.as_str());
+        let error = match self.trouble {
+            CallError::Unavailable(status) => error.with(Fact::Status, status),
+            _ => error,
+        };
+        error.with(Fact::Attempts, self.attempts)
+    }
 }
 
 impl CallError {
@@ -260,6 +296,17 @@ impl Answer {
         Some(name.rsplit('#').next().unwrap_or(name).to_owned())
     }
 
+    /// The same name, if it is a word as AWS's names are. What is none is printed nowhere.
+    pub fn shown_error_name(&self) -> Option<String> {
+        self.error_name().filter(|name| is_word(name))
+    }
+
+    /// The error of an answer that is neither a success nor one that its reader expects.
+    pub fn refused(&self, call: &str, code: Code) -> Error {
+        let error = Error::new(code).with(Fact::Call, call).with(Fact::Status, self.status);
+        self.shown_error_name().into_iter().fold(error, |error, name| error.with(Fact::ServiceCode, name))
+    }
+
     /// Why the answer is not useful.
     fn trouble(&self) -> Option<CallError> {
         let asks_to_slow_down = || is_throttle(error_name(&String::from_utf8_lossy(&self.body)));
@@ -329,5 +376,49 @@ mod tests {
         );
         assert_eq!(trouble(400, "Throttling"), Some(CallError::Throttled));
         assert_eq!(trouble(404, ""), None);
+    }
+
+    #[test]
+    fn each_failure_has_the_code_that_says_whether_it_passes() {
+        let codes =
+            Codes { passes: Code::OutletUnavailable, throttled: Code::ServiceThrottled, stays: Code::OutletRefused };
+        let of = |trouble| Failure { trouble, attempts: 3 }.error("PutObject", codes);
+        for (trouble, code) in [
+            (CallError::NoConnection, Code::OutletUnavailable),
+            (CallError::Silent, Code::OutletUnavailable),
+            (CallError::Unavailable(503), Code::OutletUnavailable),
+            (CallError::Throttled, Code::ServiceThrottled),
+            (CallError::NotConfigured, Code::OutletRefused),
+            (CallError::TooLarge, Code::OutletRefused),
+        ] {
+            let error = of(trouble);
+            let facts = (error.fact(Fact::Call), error.fact(Fact::What), error.fact(Fact::Attempts));
+            assert_eq!(error.code(), code, "{trouble:?}");
+            assert_eq!(facts, (Some("PutObject"), Some(trouble.as_str()), Some("3")));
+        }
+        assert_eq!(of(CallError::Unavailable(503)).fact(Fact::Status), Some("503"));
+        let misplaced = BadEndpoint { field: "AWS_ENDPOINT_URL_S3", found: "a", expected: "b" };
+        let error = of(CallError::BadEndpoint(misplaced));
+        assert_eq!((error.code(), error.fact(Fact::Field)), (Code::ConfigurationInvalid, Some("AWS_ENDPOINT_URL_S3")));
+    }
+
+    #[test]
+    fn only_a_name_is_shown_of_a_refusal() {
+        let refused = |body: &str| {
+            let answer = Answer { status: 403, headers: Vec::new(), body: body.into() };
+            answer.refused("PutObject", Code::OutletRefused)
+        };
+        let named = refused("<Error><Code>AccessDenied</Code><Message>hunter2</Message></Error>");
+        assert_eq!((named.fact(Fact::ServiceCode), named.fact(Fact::Status)), (Some("AccessDenied"), Some("403")));
+        let json = refused(r#"{"__type":"com.amazonaws.ssm#ParameterNotFound","message":"hunter2"}"#);
+        assert_eq!(json.fact(Fact::ServiceCode), Some("ParameterNotFound"));
+        let long = format!("<Error><Code>{}</Code></Error>", "a".repeat(65));
+        for strange in
+            ["<Error><Code>hunter2 is it</Code></Error>", r#"{"__type":"the key is hunter2"}"#, "hunter2", &long]
+        {
+            let error = refused(strange);
+            assert_eq!(error.fact(Fact::ServiceCode), None, "{strange}");
+            assert!(!format!("{error} {error:?}").contains("hunter2"));
+        }
     }
 }

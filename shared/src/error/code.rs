@@ -541,7 +541,7 @@ codes! {
     /// What is published is not what a rotation has published.
     PublishedSetChanged = "published-set-changed", Permanent,
         "the published keys are not those of the secret",
-        "Find out who changed them. The daily look puts missing keys back; a key that stands there and is not this secret's lets its owner sign tokens: remove it unless you know whose it is.";
+        "Find out who changed them. The daily look puts the secret's keys back unless a rotation is unfinished: then start that rotation again, or give it up, and have the daily look run after it. A key that stands there and is not this secret's lets its owner sign tokens: remove it unless you know whose it is.";
     /// What verifiers fetch is not what is published.
     ServedSetDiffers = "served-set-differs", Permanent,
         "what verifiers fetch at `rotation.verifyAt` is not the set of this secret's keys",

@@ -365,9 +365,9 @@ fn percent(part: Duration, whole: Duration) -> f64 {
 }
 
 /// Whether the alarm for permanent failures rings for a notice of the daily look: somebody can sign tokens who should not, verifiers do not
-/// know a key, or a secret is about to be lost.
+/// know a key, a secret is about to be lost, or nobody knows, because there was no time to look.
 fn rings(code: Code) -> bool {
-    matches!(code, Code::PublishedSetChanged | Code::ServedSetDiffers | Code::KmsKeyPendingDeletion)
+    matches!(code, Code::PublishedSetChanged | Code::ServedSetDiffers | Code::KmsKeyPendingDeletion | Code::TimeSpent)
 }
 
 #[cfg(test)]
@@ -408,7 +408,8 @@ mod tests {
 
     #[test]
     fn a_notice_that_cannot_wait_rings_the_alarm() {
-        for (code, rings) in [(Code::PublishedSetChanged, true), (Code::KmsRotationOff, false)] {
+        for (code, rings) in [(Code::PublishedSetChanged, true), (Code::TimeSpent, true), (Code::KmsRotationOff, false)]
+        {
             let watch = log(&json!({"Step": "watch"}));
             let mut line = watch.line();
             let noticed = vec![Error::new(code).with(Fact::Secret, "one")];

@@ -4,6 +4,7 @@
 
 use crate::clock::Deadline;
 use crate::error::{Code, Error, Fact};
+use crate::protocol::looks::beginning_elsewhere;
 use crate::protocol::schedule::RotatedSecret;
 use crate::protocol::store::{EncryptionKey, SecretStore};
 use std::collections::BTreeMap;
@@ -11,6 +12,8 @@ use std::time::Duration;
 
 /// The AWS managed key, which AWS rotates.
 const AWS_MANAGED: &str = "alias/aws/secretsmanager";
+/// The state of a key that KMS does not know. KMS itself has no word for it.
+pub(crate) const GONE: &str = "Gone";
 /// The time for all keys. Two calls for a key take some tens of milliseconds.
 const LIMIT: Duration = Duration::from_secs(8);
 
@@ -26,13 +29,26 @@ impl EncryptionKey {
         };
         let is_word = self.state.len() <= 32 && self.state.chars().all(|c| c.is_ascii_alphanumeric());
         let state = if is_word { self.state.as_str() } else { "an unknown state" };
-        Some(Error::new(code).with(Fact::KeyId, &self.arn).with(Fact::Found, state))
+        let error = Error::new(code).with(Fact::KeyId, &self.arn).with(Fact::Found, state);
+        if self.state != GONE {
+            return Some(error);
+        }
+        let next = "KMS does not know the key any more, and nothing brings it back. Versions under it are lost: give the secret another key with \
+                    UpdateSecret, and store a credential that works as its value.";
+        Some(error.with(Fact::NextAction, next))
     }
 }
 
 /// What there is to say about the keys of these secrets. Each key is asked for once, and a key that may not be asked for is told once, for
 /// all such keys: whoever does not want these findings leaves the permission out.
-pub(crate) async fn findings(store: &dyn SecretStore, secrets: &[RotatedSecret], deadline: Deadline) -> Vec<Error> {
+///
+/// **Invariant:** a key that is refused, or gone, hides no other. Test: `a_key_that_is_refused_or_gone_hides_no_other`.
+pub(crate) async fn findings(
+    store: &dyn SecretStore,
+    secrets: &[RotatedSecret],
+    now: Duration,
+    deadline: Deadline,
+) -> Vec<Error> {
     let mut keys: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
     for secret in secrets {
         if let Some(key) = secret.kms_key.as_deref().filter(|key| !key.ends_with(AWS_MANAGED)) {
@@ -41,7 +57,7 @@ pub(crate) async fn findings(store: &dyn SecretStore, secrets: &[RotatedSecret],
     }
     let deadline = deadline.within(LIMIT);
     let (mut found, mut denied) = (Vec::new(), None);
-    for (key, users) in keys {
+    for (key, users) in beginning_elsewhere(keys.into_iter().collect(), now) {
         let users = |error: Error| match users.as_slice() {
             [] => error,
             [only] => error.with(Fact::Secret, only),
@@ -56,10 +72,13 @@ pub(crate) async fn findings(store: &dyn SecretStore, secrets: &[RotatedSecret],
                             (the template's KmsKeyArns). Rotations do not need it.";
                 denied.get_or_insert_with(|| users(error).with(Fact::KeyId, key).with(Fact::NextAction, next));
             }
-            // Without a route to KMS each further key would cost the same time.
             Err(error) => {
+                // Without a route to KMS, or while it throttles, each further key would cost the same time.
+                let is_the_key = !matches!(error.code(), Code::ServiceUnavailable | Code::ServiceThrottled);
                 found.push(users(error).with(Fact::KeyId, key));
-                break;
+                if !is_the_key {
+                    break;
+                }
             }
         }
     }
@@ -70,6 +89,90 @@ pub(crate) async fn findings(store: &dyn SecretStore, secrets: &[RotatedSecret],
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::error::Result;
+    use crate::protocol::store::{Description, ListedVersion, PutOutcome, Version, VersionSelector};
+    use crate::secret::{RotationToken, SecretText};
+    use async_trait::async_trait;
+    use std::sync::Mutex;
+
+    /// KMS keys that answer by their names, in a store that is asked for nothing else. It notes for which keys.
+    #[derive(Default)]
+    struct Keys(Mutex<Vec<String>>);
+
+    #[async_trait]
+    impl SecretStore for Keys {
+        async fn encryption_key(&self, key: &str, _: Deadline) -> Result<Option<EncryptionKey>> {
+            self.0.lock().unwrap().push(key.to_owned());
+            match key.split('-').next().unwrap_or_default() {
+                "denied" => Err(Error::new(Code::ServiceDenied)),
+                "silent" => Err(Error::new(Code::ServiceUnavailable)),
+                state => Ok(Some(EncryptionKey { arn: key.to_owned(), state: state.to_owned(), rotates: Some(false) })),
+            }
+        }
+        async fn describe(&self, _: &str, _: Deadline) -> Result<Description> {
+            unreachable!()
+        }
+        async fn value(&self, _: &str, _: VersionSelector<'_>, _: Deadline) -> Result<Option<Version>> {
+            unreachable!()
+        }
+        async fn versions(&self, _: &str, _: Deadline) -> Result<Vec<ListedVersion>> {
+            unreachable!()
+        }
+        async fn put_pending(
+            &self,
+            _: &str,
+            _: &str,
+            _: Option<&RotationToken>,
+            _: &SecretText,
+            _: Deadline,
+        ) -> Result<PutOutcome> {
+            unreachable!()
+        }
+        async fn promote(&self, _: &str, _: &str, _: &str, _: Deadline) -> Result<()> {
+            unreachable!()
+        }
+        async fn mark(&self, _: &str, _: &str, _: &str, _: Option<&str>, _: Deadline) -> Result<()> {
+            unreachable!()
+        }
+        async fn served(&self, _: &str, _: Deadline) -> Result<Vec<RotatedSecret>> {
+            unreachable!()
+        }
+    }
+
+    /// The codes of what is found of secrets with these keys, each with its key, and the keys that were asked for.
+    async fn found(keys: &[&str]) -> (Vec<(Code, String)>, Vec<String>) {
+        let secret = |key: &&str| RotatedSecret {
+            arn: "s".to_owned(),
+            kms_key: Some((*key).to_owned()),
+            ..RotatedSecret::default()
+        };
+        let secrets: Vec<_> = keys.iter().map(secret).chain([RotatedSecret::default()]).collect();
+        let store = Keys::default();
+        let found = findings(&store, &secrets, Deadline::after(Duration::from_secs(60))).await;
+        let key = |error: &Error| error.fact(Fact::KeyId).unwrap_or_default().to_owned();
+        (found.iter().map(|error| (error.code(), key(error))).collect(), store.0.into_inner().unwrap())
+    }
+
+    #[tokio::test]
+    async fn each_key_of_a_person_is_asked_for_once_and_keys_that_are_denied_are_told_once() {
+        let aws = "arn:aws:kms:eu-central-1:1:alias/aws/secretsmanager";
+        let (told, asked) = found(&["Enabled-a", "denied-a", "Enabled-a", "denied-b", "Disabled-a", aws]).await;
+        let is = |code, key: &str| (code, key.to_owned());
+        let expected = [
+            is(Code::KmsKeyPendingDeletion, "Disabled-a"),
+            is(Code::KmsRotationOff, "Enabled-a"),
+            is(Code::ServiceDenied, "denied-a"),
+        ];
+        assert_eq!(told, expected);
+        assert_eq!(asked, ["Disabled-a", "Enabled-a", "denied-a", "denied-b"]);
+    }
+
+    #[tokio::test]
+    async fn without_a_route_to_kms_no_further_key_is_asked_for() {
+        let (told, asked) = found(&["silent-a", "silent-b"]).await;
+        assert_eq!(told, [(Code::ServiceUnavailable, "silent-a".to_owned())]);
+        assert_eq!(asked, ["silent-a"]);
+    }
 
     fn key(state: &str, rotates: Option<bool>) -> Option<Code> {
         let key =

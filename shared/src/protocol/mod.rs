@@ -18,6 +18,7 @@ pub mod encryption_key;
 pub mod event;
 pub mod history;
 pub mod label;
+mod looks;
 pub mod notes;
 pub mod observation;
 pub mod portrait;

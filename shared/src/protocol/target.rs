@@ -32,8 +32,8 @@ pub trait Target: Send + Sync {
     /// What keeps other invocations from changing the credential after `verify`: a session with a lock, for example.
     type Held: Send;
 
-    /// The daily look begins, and [`lifetime`](Self::lifetime) follows for each secret, for several at a time. What is remembered of an
-    /// earlier look is of no use any more.
+    /// The daily look begins. [`look_after`](Self::look_after), [`look_on`](Self::look_on) and [`lifetime`](Self::lifetime) follow, for
+    /// several secrets at a time. What is remembered of an earlier look is of no use any more.
     fn look_begins(&self) {}
 
     /// How many throttled answers the target got from AWS services that it calls itself, since the process began. A target that

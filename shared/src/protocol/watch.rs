@@ -11,18 +11,19 @@ use crate::error::{Code, Error, Fact, Result};
 use crate::protocol::Rotation;
 use crate::protocol::context::StepContext;
 use crate::protocol::encryption_key;
+use crate::protocol::looks::{Looks, side_by_side};
 use crate::protocol::notes::StepNotes;
 use crate::protocol::schedule::{Late, RotatedSecret};
 use crate::protocol::store::{RotationState, SecretStore, VersionSelector};
 use crate::protocol::target::{Lifetime, Target, VersionWithAge};
 use serde_json::{Map, Value, json};
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 const DAY: Duration = Duration::from_secs(86_400);
-/// What one secret's look takes at most. Without as much time, the rest waits for the next day's look.
+/// What a look at one credential's lifetime takes at most. A look for which there is less time waits for the next day.
 const ONE_LOOK: Duration = Duration::from_secs(5);
+/// What a target takes at most to look after one secret: it may have several places to read, and a host that answers late.
+const LOOKING_AFTER: Duration = Duration::from_secs(10);
 
 /// The state of all secrets that this function rotates.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -113,21 +114,38 @@ impl<S: SecretStore, T: Target> Rotation<S, T> {
         let late = |secret: &RotatedSecret| Some((secret.arn.clone(), secret.late(now)?));
         let mut watched =
             Watched { served: served.len(), late: served.iter().filter_map(late).collect(), ..Watched::default() };
-        if T::LOOKS_AFTER {
-            for secret in served.iter().filter(|secret| secret.rotation_enabled) {
-                let noticed = self.look_after(&secret.arn, deadline).await;
-                watched.noticed.extend(noticed.into_iter().map(|error| error.with_default(Fact::Secret, &secret.arn)));
-            }
-        }
-        watched.noticed.extend(encryption_key::findings(self.store(), &served, deadline).await);
+        self.target().look_begins();
+        let (noticed, findings) = tokio::join!(
+            self.look_after_all(&served, now, deadline),
+            encryption_key::findings(self.store(), &served, now, deadline),
+        );
+        watched.noticed.extend(noticed.into_iter().chain(findings));
         if T::RENEWS {
-            watched.renewals = Some(self.renew(&served, now, deadline).await);
+            let (renewals, left_out) = self.renew(&served, now, deadline).await;
+            watched.noticed.extend(left_out);
+            watched.renewals = Some(renewals);
         }
         Ok(watched)
     }
 
+    /// Has the target look after each secret whose rotation is turned on.
+    async fn look_after_all(&self, served: &[RotatedSecret], now: Duration, deadline: Deadline) -> Vec<Error> {
+        if !T::LOOKS_AFTER {
+            return Vec::new();
+        }
+        let enabled: Vec<_> = served.iter().filter(|secret| secret.rotation_enabled).collect();
+        let look = |secret: &'_ RotatedSecret| self.look_after(secret.arn.clone(), deadline.within(LOOKING_AFTER));
+        let looks = side_by_side(&enabled, now, deadline, ONE_LOOK, look).await;
+        let left_out = left_out(&looks);
+        let named = |(secret, noticed): (&RotatedSecret, Vec<Error>)| {
+            noticed.into_iter().map(|error| error.with_default(Fact::Secret, &secret.arn)).collect::<Vec<_>>()
+        };
+        looks.brought.into_iter().flat_map(named).chain(left_out).collect()
+    }
+
     /// Has the target look after one secret. A failure is one more thing that was noticed: the other secrets come next.
-    async fn look_after(&self, secret: &str, deadline: Deadline) -> Vec<Error> {
+    async fn look_after(&self, secret: String, deadline: Deadline) -> Vec<Error> {
+        let secret = secret.as_str();
         let notes = StepNotes::default();
         let work = async {
             let (description, current) = tokio::join!(
@@ -159,34 +177,17 @@ impl<S: SecretStore, T: Target> Rotation<S, T> {
         noticed
     }
 
-    /// Looks at the lifetime of each secret's credential, several at a time: who answers late holds up few others.
-    async fn renew(&self, served: &[RotatedSecret], now: Duration, deadline: Deadline) -> Renewals {
-        self.target().look_begins();
-        let (next, looks) = (AtomicUsize::new(0), Mutex::new(Vec::new()));
-        let lane = || async {
-            loop {
-                let number = next.fetch_add(1, Ordering::Relaxed);
-                let Some(secret) = served.get(number) else { break };
-                let has_time = deadline.left() > ONE_LOOK;
-                let looked = match has_time {
-                    true => self.looked_at(secret, now, deadline.within(ONE_LOOK)).await,
-                    false => Err(Error::new(Code::TimeSpent)),
-                };
-                looks.lock().unwrap_or_else(PoisonError::into_inner).push((number, secret, looked));
-                // One is told. The others wait for the next day as well.
-                if !has_time {
-                    next.store(served.len(), Ordering::Relaxed);
-                }
-            }
-        };
-        tokio::join!(lane(), lane(), lane(), lane(), lane(), lane());
-        let mut looks = looks.into_inner().unwrap_or_else(PoisonError::into_inner);
-        looks.sort_by_key(|(number, ..)| *number);
+    /// Looks at the lifetime of each secret's credential. The error says which secrets there was no time for.
+    async fn renew(&self, served: &[RotatedSecret], now: Duration, deadline: Deadline) -> (Renewals, Option<Error>) {
+        let all: Vec<_> = served.iter().collect();
+        let look = |secret| self.looked_at(secret, now, deadline.within(ONE_LOOK));
+        let looks = side_by_side(&all, now, deadline, ONE_LOOK, look).await;
+        let left_out = left_out(&looks);
         let mut renewals = Renewals::default();
-        for (_, secret, looked) in looks {
+        for (secret, looked) in looks.brought {
             renewals.add(&secret.arn, looked);
         }
-        renewals
+        (renewals, left_out)
     }
 
     /// The lifetime of a secret's credential, and whether a rotation was begun because of it.
@@ -204,6 +205,16 @@ impl<S: SecretStore, T: Target> Rotation<S, T> {
         let begun = may && self.store().rotate(&secret.arn, deadline).await?;
         Ok(Some((lifetime, begun)))
     }
+}
+
+/// What there is to say about secrets for which a look had no time.
+fn left_out<R>(looks: &Looks<'_, RotatedSecret, R>) -> Option<Error> {
+    let (first, all) = (looks.left_out.first()?, looks.left_out.len() + looks.brought.len());
+    let what = format!("the daily look had no time for {} of {all} secrets", looks.left_out.len());
+    let next = "Raise the function's timeout (the template's parameter Timeout), and mend what is slow: other errors of this look name it. \
+                Tomorrow's look begins at another secret.";
+    let error = Error::new(Code::TimeSpent).with(Fact::Secret, &first.arn).with(Fact::What, what);
+    Some(error.with(Fact::NextAction, next))
 }
 
 #[cfg(test)]

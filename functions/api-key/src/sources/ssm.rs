@@ -2,7 +2,7 @@
 //!
 //! <https://docs.aws.amazon.com/systems-manager/latest/APIReference/API_GetParameter.html>
 
-use rotation::aws::service::{CallError, Failure, Request, Service};
+use rotation::aws::service::{Codes, Failure, Request, Service};
 use rotation::clock::Deadline;
 use rotation::{Code, Error, Fact, Result};
 use serde_json::{Value, json};
@@ -40,33 +40,23 @@ impl Parameters {
         let text = |pointer: &str| body.pointer(pointer).and_then(Value::as_str);
         match (answer.status, text("/Parameter/Value")) {
             (200, Some(value)) => Ok(value.to_owned()),
-            (status, _) => {
-                let kind = text("/__type").unwrap_or_default().rsplit('#').next().unwrap_or_default();
-                let error = of_parameter(Code::DescriptionUnreadable, name).with(Fact::What, "refused");
-                Err(error.with(Fact::Status, status).with(Fact::ServiceCode, kind))
+            _ => {
+                let refused = answer.refused("ssm:GetParameter", Code::DescriptionUnreadable);
+                Err(placed(refused.with(Fact::What, "refused"), name))
             }
         }
     }
 }
 
-fn of_parameter(code: Code, name: &str) -> Error {
-    Error::new(code).with(Fact::Field, "ISSUERS").with(Fact::Found, format_args!("ssm:{name}"))
+/// The error with where the parameter is named.
+fn placed(error: Error, name: &str) -> Error {
+    error.with_default(Fact::Field, "ISSUERS").with_default(Fact::Found, format_args!("ssm:{name}"))
 }
 
-/// Throttling and outages are retryable; missing configuration and oversized answers are not.
 fn unanswered(name: &str, failure: Failure) -> Error {
-    let code = match failure.trouble {
-        CallError::Throttled | CallError::NoConnection | CallError::Silent | CallError::Unavailable(_) => {
-            Code::DescriptionUnavailable
-        }
-        CallError::NotConfigured | CallError::TooLarge => Code::DescriptionUnreadable,
-        CallError::BadEndpoint(misplaced) => return misplaced.error(),
-    };
-    let mut error = of_parameter(code, name).with(Fact::What, failure.trouble.as_str());
-    if let CallError::Unavailable(status) = failure.trouble {
-        error = error.with(Fact::Status, status);
-    }
-    error.with(Fact::Attempts, failure.attempts)
+    let unavailable = Code::DescriptionUnavailable;
+    let codes = Codes { passes: unavailable, throttled: unavailable, stays: Code::DescriptionUnreadable };
+    placed(failure.error("ssm:GetParameter", codes), name)
 }
 
 #[cfg(test)]
@@ -74,24 +64,20 @@ mod tests {
     use super::*;
     use rotation::Class;
     use rotation::aws::endpoint::BadEndpoint;
+    use rotation::aws::service::CallError;
 
     #[test]
-    fn only_what_passes_by_itself_is_tried_again() {
+    fn an_error_names_the_setting_and_the_parameter() {
         let of = |trouble| unanswered("/a", Failure { trouble, attempts: 3 });
-        for trouble in [CallError::Throttled, CallError::NoConnection, CallError::Silent, CallError::Unavailable(503)] {
-            let error = of(trouble);
-            assert_eq!((error.code(), error.class()), (Code::DescriptionUnavailable, Class::Retryable), "{trouble:?}");
-            let facts = (error.fact(Fact::Field), error.fact(Fact::Found), error.fact(Fact::Attempts));
-            assert_eq!(facts, (Some("ISSUERS"), Some("ssm:/a"), Some("3")));
-        }
-        assert_eq!(of(CallError::Unavailable(503)).fact(Fact::Status), Some("503"));
+        let silent = of(CallError::Silent);
+        assert_eq!((silent.code(), silent.class()), (Code::DescriptionUnavailable, Class::Retryable));
+        assert_eq!((silent.fact(Fact::Field), silent.fact(Fact::Found)), (Some("ISSUERS"), Some("ssm:/a")));
+        assert_eq!(of(CallError::TooLarge).class(), Class::Permanent);
         let misplaced = BadEndpoint { field: "AWS_ENDPOINT_URL_SSM", found: "a", expected: "b" };
-        for (trouble, code) in [
-            (CallError::NotConfigured, Code::DescriptionUnreadable),
-            (CallError::TooLarge, Code::DescriptionUnreadable),
-            (CallError::BadEndpoint(misplaced), Code::ConfigurationInvalid),
-        ] {
-            assert_eq!((of(trouble).code(), of(trouble).class()), (code, Class::Permanent), "{trouble:?}");
-        }
+        let misplaced = of(CallError::BadEndpoint(misplaced));
+        assert_eq!(
+            (misplaced.code(), misplaced.fact(Fact::Field)),
+            (Code::ConfigurationInvalid, Some("AWS_ENDPOINT_URL_SSM"))
+        );
     }
 }

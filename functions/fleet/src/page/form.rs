@@ -98,14 +98,14 @@ mod tests {
     use crate::plan::order::Order;
     use rotation::error::{Code, Fact};
 
-    fn of(fields: Value) -> Value {
+    fn of(fields: &Value) -> Value {
         order(&json!({"widgetContext": {"forms": {"all": fields}}}), "n")
     }
 
     #[test]
     fn what_is_written_becomes_an_order() {
         let order =
-            of(json!({"names": "shop/*, billing/a", "functions": "lockstep-postgres", "tags": "env=prod, team",
+            of(&json!({"names": "shop/*, billing/a", "functions": "lockstep-postgres", "tags": "env=prod, team",
             "olderThanDays": " 30 ", "except": "", "mode": "rotate"}));
         let select = json!({"names": ["shop/*", "billing/a"], "functions": ["lockstep-postgres"],
             "tags": {"env": "prod", "team": ""}, "olderThanDays": 30});
@@ -128,11 +128,11 @@ mod tests {
             json!({"names": "*", "olderThanDays": "a month"}),
             json!({"names": "*", "mode": "x"}),
         ] {
-            let error = Order::read(&of(wrong.clone()), "page").unwrap_err();
+            let error = Order::read(&of(&wrong), "page").unwrap_err();
             assert_eq!(error.code(), Code::OrderInvalid, "{wrong}");
             assert!(error.fact(Fact::Field).is_some(), "{wrong}");
         }
-        let text = of(json!({"names": 7}));
+        let text = of(&json!({"names": 7}));
         assert_eq!(text["select"], json!({}), "CloudWatch sends texts");
     }
 }

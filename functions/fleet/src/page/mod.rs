@@ -32,7 +32,7 @@ pub(crate) fn page(answer: &Value, view: &View) -> String {
 }
 
 const STYLE: &str = "<style>\
-.lockstep form{display:flex;flex-wrap:wrap;gap:8px;margin:4px 0}.lockstep label{display:flex;flex-direction:column;max-width:100%;color:var(--dim)}\
+.lockstep .acts{margin:4px 0}.lockstep form{display:flex;flex-wrap:wrap;gap:8px;margin:4px 0}.lockstep label{display:flex;flex-direction:column;max-width:100%;color:var(--dim)}\
 .lockstep input,.lockstep select{font:inherit;color:var(--ink);background:var(--paper);border:1px solid var(--dim);border-radius:4px;padding:3px 6px;\
 max-width:100%}\
 .lockstep input:focus-visible,.lockstep select:focus-visible{outline:3px solid var(--warn);outline-offset:2px}\

@@ -27,34 +27,34 @@ pub(super) fn body(answer: &Value, plan: &Value, view: &View, html: &mut Html) {
 }
 
 fn summary(plan: &Value, html: &mut Html) {
-    html.markup("<ul><li><strong>").number(number(plan, "secrets")).markup(" secrets</strong> on ");
-    html.number(number(plan, "hosts"))
-        .markup(" servers or issuers; the busiest has ")
-        .number(number(plan, "busiestHost"));
-    html.markup(" of them.</li><li>Waves:");
-    for wave in list(plan, "waves").filter_map(Value::as_u64) {
-        html.markup(" ").number(wave);
+    html.markup("<ul><li><strong>Secrets: ")
+        .number(number(plan, "secrets"))
+        .markup("</strong></li><li>Servers or issuers: ");
+    html.number(number(plan, "hosts")).markup("; secrets of the busiest one: ").number(number(plan, "busiestHost"));
+    html.markup("</li><li>Secrets in each wave: ");
+    for (at, wave) in list(plan, "waves").filter_map(Value::as_u64).enumerate() {
+        html.markup(if at > 0 { ", " } else { "" }).number(wave);
     }
-    html.markup(" secrets.</li>");
+    html.markup("</li>");
     if let Some(rotations) = plan.get("rotations").filter(|it| it.is_object()) {
         html.markup("<li>Rotations: ").number(number(rotations, "least"));
         if number(rotations, "least") != number(rotations, "most") {
             html.markup(" to ").number(number(rotations, "most"));
         }
-        html.markup(".</li>");
+        html.markup("</li>");
     }
     html.markup("<li>It takes ").text(&age(number(plan, "secondsAtLeast")));
     html.markup(" at least, beside the pauses between waves.</li>");
     match plan.get("stopsAtFailures").and_then(Value::as_u64) {
-        Some(failures) => html.markup("<li>It stops at ").number(failures).markup(" failure(s).</li>"),
-        None => html.markup("<li>It stops at no failure.</li>"),
+        Some(failures) => html.markup("<li>Failures that stop it: ").number(failures).markup("</li>"),
+        None => html.markup("<li>No failure stops it.</li>"),
     };
     if number(plan, "opensInSeconds") > 0 {
         html.markup("<li>Its window opens in ").text(&age(number(plan, "opensInSeconds"))).markup(".</li>");
     }
     if number(plan, "rotationOff") > 0 {
-        html.markup("<li class=\"bad\">").number(number(plan, "rotationOff"));
-        html.markup(" of them would fail, because their rotation is off.</li>");
+        html.markup("<li class=\"bad\">Would fail, because their rotation is off: ");
+        html.number(number(plan, "rotationOff")).markup("</li>");
     }
     html.markup("</ul>");
 }
@@ -69,7 +69,8 @@ fn left_out(plan: &Value, html: &mut Html) {
         }
     }
     let Some(left_out) = plan.get("leftOut") else { return };
-    html.markup("<details><summary>").number(number(left_out, "secrets")).markup(" secrets are left out</summary><ul>");
+    html.markup("<details><summary>Secrets that are left out: ").number(number(left_out, "secrets"));
+    html.markup("</summary><ul>");
     for (why, count) in left_out.get("why").and_then(Value::as_object).into_iter().flatten() {
         html.markup("<li>").number(count.as_u64().unwrap_or_default()).markup(": ").markup(words(why)).markup("</li>");
     }
@@ -111,7 +112,7 @@ fn run(plan: &Value, order: &Value, view: &View, html: &mut Html) {
     let call = Call {
         label: "Run",
         name: "Run this plan",
-        confirmation: Some(format!("{what} Start the run {name} of {secrets} secrets?")),
+        confirmation: Some(format!("{what} Start the run {name}? Secrets: {secrets}.")),
         // In a window: whoever forgot the reason does not lose the plan.
         in_place: false,
         payload: json!({"Do": "run", "Order": order}),

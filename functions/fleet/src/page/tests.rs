@@ -56,16 +56,16 @@ fn payloads(page: &str) -> Vec<Value> {
 fn a_plan_says_what_will_happen_and_who_is_left_out() {
     let page = page(&planned(true), &view());
     for shown in [
-        "2 secrets",
-        "Waves: 1 1",
+        "Secrets: 2",
+        "Secrets in each wave: 1, 1",
         "It takes 3 min",
-        "It stops at 1 failure",
+        "Failures that stop it: 1",
         "opens in 2 h",
-        "their rotation is off",
+        "their rotation is off: 1",
         "shop/a",
         "db1",
         "1 to 2",
-        "3 secrets are left out",
+        "Secrets that are left out: 3",
         "2: rotated lately",
         "1: without the tag",
         "old/one (rotated lately)",
@@ -85,7 +85,7 @@ fn a_plan_is_run_with_its_own_order_after_a_confirmation() {
     assert_eq!(run["Order"], planned(true)["order"]);
     assert!(
         page.contains(
-            "confirmation=\"The credentials will be replaced by new ones. Start the run page-1 of 2 secrets?\""
+            "confirmation=\"The credentials will be replaced by new ones. Start the run page-1? Secrets: 2.\""
         ),
         "{page}"
     );

@@ -20,10 +20,23 @@ pub struct Member {
     pub changed: Option<u64>,
     /// The ids of the versions that have labels.
     pub versions: Vec<String>,
+    /// How often it rotates.
+    pub rules: Rules,
     /// The labels, each with the id of its version.
     pub labels: BTreeMap<String, String>,
     /// What its value says. `None` if the value was not read, or is no JSON object.
     pub value: Option<Facts>,
+}
+
+/// The rules of a secret's rotation, as Secrets Manager has them: `AutomaticallyAfterDays`, or an expression.
+///
+/// <https://docs.aws.amazon.com/secretsmanager/latest/apireference/API_RotationRulesType.html>
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Rules {
+    /// A number of days. It means nothing beside an expression.
+    pub days: Option<i64>,
+    /// `rate(…)` or `cron(…)`.
+    pub expression: Option<String>,
 }
 
 /// What a plan takes from a secret's value.

@@ -136,7 +136,7 @@ fn name_of(function: &str) -> Option<&str> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::plan::member::Facts;
+    use crate::plan::member::{Facts, Rules};
 
     const DAY: u64 = 86_400;
 
@@ -150,6 +150,7 @@ mod tests {
             tags: [("env".to_owned(), "prod".to_owned()), (OWNER.to_owned(), "anna".to_owned())].into(),
             changed: Some(100 * DAY),
             versions: Vec::new(),
+            rules: Rules::default(),
             value: Some(Facts { host: "db1".to_owned(), database: "orders".to_owned(), ..Facts::default() }),
         }
     }

@@ -3,9 +3,9 @@
 mod others;
 mod runs;
 
-use crate::plan::member::{Facts, Member};
+use crate::plan::member::{Facts, Member, Rules};
 use crate::run::progress::Seen;
-use rotation::aws::service::{Answer, CallError, Failure, Request, Service};
+use rotation::aws::service::{CallError, Codes, Failure, Request, Service};
 use rotation::clock::Deadline;
 use rotation::environment::Environment;
 use rotation::error::{Code, Error, Fact, Result};
@@ -85,21 +85,26 @@ struct Refused {
 }
 
 impl Aws {
-    /// Reads `SECRETS_MANAGER_ENDPOINT`, `SSM_ENDPOINT`, `STEP_FUNCTIONS_ENDPOINT`, `KMS_ENDPOINT`: other addresses than the usual ones; and
-    /// `STOP_PARAMETER`, the name of the parameter with the stop flag.
+    /// Reads `SECRETS_MANAGER_ENDPOINT`, and `AWS_ENDPOINT_URL_SECRETS_MANAGER`, `AWS_ENDPOINT_URL_SSM`, `AWS_ENDPOINT_URL_SFN` and
+    /// `AWS_ENDPOINT_URL_KMS`: other addresses than the usual ones; and `STOP_PARAMETER`, the name of the parameter with the stop flag.
     ///
     /// # Errors
     /// [`Code::ConfigurationInvalid`].
     pub fn new(environment: &Environment) -> Result<Self> {
-        let service = |name, own: &str, usual: &str| {
-            let endpoint = environment.service(own)?.map_or_else(|| environment.service(usual), |url| Ok(Some(url)))?;
+        // The service itself checks the usual ones, and names them.
+        let service = |name, usual: &str| {
+            let endpoint = environment.text(usual)?;
             Ok::<_, Error>(Service::new(name, endpoint.as_deref()))
         };
+        let secrets = match environment.service("SECRETS_MANAGER_ENDPOINT")? {
+            Some(own) => Service::new("secretsmanager", Some(&own)),
+            None => service("secretsmanager", "AWS_ENDPOINT_URL_SECRETS_MANAGER")?,
+        };
         Ok(Self {
-            secrets: service("secretsmanager", "SECRETS_MANAGER_ENDPOINT", "AWS_ENDPOINT_URL_SECRETS_MANAGER")?,
-            parameters: service("ssm", "SSM_ENDPOINT", "AWS_ENDPOINT_URL_SSM")?,
-            machines: service("states", "STEP_FUNCTIONS_ENDPOINT", "AWS_ENDPOINT_URL_SFN")?,
-            keys: service("kms", "KMS_ENDPOINT", "AWS_ENDPOINT_URL_KMS")?,
+            secrets,
+            parameters: service("ssm", "AWS_ENDPOINT_URL_SSM")?,
+            machines: service("states", "AWS_ENDPOINT_URL_SFN")?,
+            keys: service("kms", "AWS_ENDPOINT_URL_KMS")?,
             stop: environment.text("STOP_PARAMETER")?,
         })
     }
@@ -113,16 +118,12 @@ impl Aws {
         let media = if operation.contains("Execution") { "application/x-amz-json-1.0" } else { JSON };
         let request = Request::post(media, headers(operation), body.to_string());
         let answer = service.call(&request, deadline.within(PATIENCE)).await;
-        let Answer { status, body, .. } = answer.map_err(|failure| unanswered(operation, failure))?;
-        let read: Value = serde_json::from_slice(&body).unwrap_or_default();
-        if status == 200 {
+        let answer = answer.map_err(|failure| unanswered(operation, failure))?;
+        let read: Value = serde_json::from_slice(&answer.body).unwrap_or_default();
+        if answer.status == 200 {
             return Ok(Ok(read));
         }
-        let name = read.get("__type").and_then(Value::as_str).unwrap_or_default();
-        let name = name.rsplit('#').next().unwrap_or_default();
-        // A name is a word. What is none is not repeated.
-        let is_word = name.len() <= 64 && name.chars().all(|c| c.is_ascii_alphanumeric());
-        Ok(Err(Refused { name: if is_word { name.to_owned() } else { String::new() } }))
+        Ok(Err(Refused { name: answer.shown_error_name().unwrap_or_default() }))
     }
 
     async fn ask(&self, operation: &'static str, body: &Value, deadline: Deadline) -> Result<Result<Value, Refused>> {
@@ -358,13 +359,9 @@ impl Refused {
 }
 
 fn unanswered(operation: &'static str, failure: Failure) -> Error {
-    let code = match failure.trouble {
-        CallError::BadEndpoint(place) => return place.error(),
-        CallError::Throttled => Code::ServiceThrottled,
-        _ => Code::ServiceUnavailable,
-    };
-    let error = Error::new(code).with(Fact::Call, operation).with(Fact::What, failure.trouble.as_str());
-    error.with(Fact::Attempts, failure.attempts)
+    let codes =
+        Codes { passes: Code::ServiceUnavailable, throttled: Code::ServiceThrottled, stays: Code::ServiceRefused };
+    failure.error(operation, codes)
 }
 
 fn milliseconds(entry: &Value, name: &str) -> Option<u64> {
@@ -390,6 +387,11 @@ fn member(entry: &Value, labels: &str) -> Option<Member> {
     let tags = entry.get("Tags").and_then(Value::as_array);
     let tag = |tag: &Value| Some((tag.get("Key")?.as_str()?.to_owned(), tag.get("Value")?.as_str()?.to_owned()));
     let versions = entry.get(labels).and_then(Value::as_object);
+    let rule = |name: &str| entry.get("RotationRules").and_then(|rules| rules.get(name));
+    let rules = Rules {
+        days: rule("AutomaticallyAfterDays").and_then(Value::as_i64),
+        expression: rule("ScheduleExpression").and_then(Value::as_str).map(str::to_owned),
+    };
     let of_version = |(version, labels): (&String, &Value)| {
         let labels = labels.as_array().into_iter().flatten().filter_map(Value::as_str);
         labels.map(|label| (label.to_owned(), version.clone())).collect::<Vec<_>>()
@@ -403,6 +405,7 @@ fn member(entry: &Value, labels: &str) -> Option<Member> {
         // The date of the last change is that of a tag, too.
         changed: seconds(entry, "LastRotatedDate").or_else(|| seconds(entry, "CreatedDate")),
         versions: versions.into_iter().flatten().map(|(version, _)| version.clone()).collect(),
+        rules,
         labels: versions.into_iter().flatten().flat_map(of_version).collect(),
         value: None,
     })

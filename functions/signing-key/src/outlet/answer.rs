@@ -2,7 +2,7 @@
 
 use super::group::Group;
 use crate::published::PublishedSet;
-use rotation::aws::service::{Answer, CallError, Failure};
+use rotation::aws::service::{Answer, Codes, Failure};
 use rotation::{Code, Error, Fact, Result};
 
 /// What was read in a place.
@@ -50,45 +50,11 @@ pub(super) fn set_of(text: &str) -> Result<PublishedSet> {
 
 /// An answer that is neither a success nor one that its reader expects.
 pub(super) fn refused(call: &'static str, answer: &Answer) -> Error {
-    let error = Error::new(Code::OutletRefused).with(Fact::Call, call).with(Fact::Status, answer.status);
-    match answer.error_name() {
-        Some(name) if name.len() <= 64 && name.chars().all(|c| c.is_ascii_alphanumeric()) => {
-            error.with(Fact::ServiceCode, name)
-        }
-        _ => error,
-    }
+    answer.refused(call, Code::OutletRefused)
 }
 
 /// A call without a useful answer.
 pub(super) fn unanswered(call: &'static str, failure: Failure) -> Error {
-    let code = match failure.trouble {
-        CallError::BadEndpoint(misplaced) => return misplaced.error(),
-        CallError::NotConfigured | CallError::TooLarge => Code::OutletRefused,
-        CallError::NoConnection | CallError::Silent | CallError::Throttled | CallError::Unavailable(_) => {
-            Code::OutletUnavailable
-        }
-    };
-    let error = Error::new(code).with(Fact::Call, call).with(Fact::What, failure.trouble.as_str());
-    error.with(Fact::Attempts, failure.attempts)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn only_what_passes_by_itself_is_tried_again() {
-        use rotation::Class;
-        for (trouble, class) in [
-            (CallError::Silent, Class::Retryable),
-            (CallError::Throttled, Class::Retryable),
-            (CallError::Unavailable(503), Class::Retryable),
-            (CallError::NotConfigured, Class::Permanent),
-        ] {
-            assert_eq!(unanswered("PutObject", Failure { trouble, attempts: 2 }).class(), class, "{trouble:?}");
-        }
-        let answer =
-            Answer { status: 403, headers: Vec::new(), body: b"<Error><Code>AccessDenied</Code></Error>".to_vec() };
-        assert_eq!(refused("PutObject", &answer).fact(Fact::ServiceCode), Some("AccessDenied"));
-    }
+    let unavailable = Code::OutletUnavailable;
+    failure.error(call, Codes { passes: unavailable, throttled: unavailable, stays: Code::OutletRefused })
 }

@@ -153,6 +153,15 @@ mod tests {
     }
 
     #[test]
+    fn of_two_keys_with_the_same_beginning_the_later_time_counts() {
+        let short = short("a");
+        for times in [[5, 9], [9, 5]] {
+            let text = format!("lockstep {OWNER} {short}{} {short}{}", times[0], times[1]);
+            assert_eq!(GroupNote::read(&text).since("a"), Some(9), "{text}");
+        }
+    }
+
+    #[test]
     fn only_keys_of_this_secret_are_deleted() {
         let key = |comment: &str, name: &str| PublicKey {
             id: "K1".to_owned(),

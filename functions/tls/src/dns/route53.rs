@@ -5,7 +5,7 @@
 use super::Record;
 use super::plan::{self, Owner, RecordSet, Wish};
 use super::xml::{self, Element};
-use rotation::aws::service::{CallError, Failure, Request, Service};
+use rotation::aws::service::{Codes, Failure, Request, Service, is_word};
 use rotation::clock::{Deadline, since_epoch};
 use rotation::{Code, Error, Fact, Result};
 use std::collections::{BTreeMap, BTreeSet};
@@ -280,9 +280,9 @@ impl Refusal {
     }
 
     fn error(&self, call: &'static str, about: &str) -> Error {
-        let kind: String = self.kind().chars().filter(char::is_ascii_alphanumeric).take(64).collect();
         let error = Error::new(Code::DnsRefused).with(Fact::Call, call).with(Fact::Status, self.status);
-        let error = error.with(Fact::ServiceCode, kind);
+        let kind = Some(self.kind()).filter(|kind| is_word(kind));
+        let error = kind.into_iter().fold(error, |error, kind| error.with(Fact::ServiceCode, kind));
         match self.reason() {
             Some((reason, next)) => {
                 error.with(Fact::What, format_args!("{about}: {reason}")).with(Fact::NextAction, next)
@@ -323,15 +323,8 @@ fn unknown(name: &str) -> Error {
 }
 
 fn unanswered(call: &'static str, failure: Failure) -> Error {
-    let code = match failure.trouble {
-        CallError::Throttled | CallError::NoConnection | CallError::Silent | CallError::Unavailable(_) => {
-            Code::DnsUnavailable
-        }
-        CallError::NotConfigured | CallError::TooLarge => Code::DnsRefused,
-        CallError::BadEndpoint(misplaced) => return misplaced.error(),
-    };
-    let error = Error::new(code).with(Fact::Call, call).with(Fact::What, failure.trouble.as_str());
-    error.with(Fact::Attempts, failure.attempts)
+    let unavailable = Code::DnsUnavailable;
+    failure.error(call, Codes { passes: unavailable, throttled: unavailable, stays: Code::DnsRefused })
 }
 
 #[cfg(test)]

@@ -21,6 +21,10 @@ use serde_json::Value;
 const WRITTEN: [&str; 1] = ["accountKey"];
 /// How many older versions are looked at: each rotation that is given up leaves one.
 const MOST_OLDER: usize = 10;
+/// What leads out when the CA knows neither the current key nor an older one.
+const ANOTHER_ACCOUNT: &str = "If `directory` was changed, change it back. Otherwise the CA has deactivated the account or has forgotten it: \
+                               remove `accountKey` from the account secret and rotate it, which registers a new account. If the CA wants an \
+                               external account binding, it may want a new one first.";
 
 /// The content of a version of an account secret.
 #[derive(Debug)]
@@ -189,13 +193,14 @@ pub(crate) async fn verify(
     session.find_account().await.map_err(|error| refused(error, Code::PendingRejected))
 }
 
-/// The error of a key that the CA does not know, in the words of a rotation.
-fn refused(error: Error, code: Code) -> Error {
-    if error.code() == Code::AdminRejected {
-        Error::new(code).with(Fact::ServiceCode, "accountDoesNotExist")
-    } else {
-        error
+/// The error of a key that the CA refuses, in the words of a rotation.
+pub(crate) fn refused(error: Error, code: Code) -> Error {
+    if error.code() != Code::AdminRejected {
+        return error;
     }
+    let kept = [Fact::ServiceCode, Fact::What].into_iter().filter_map(|fact| Some((fact, error.fact(fact)?)));
+    let told = kept.fold(Error::new(code), |told, (fact, text)| told.with(fact, text));
+    if code == Code::CurrentRejected { told.with(Fact::NextAction, ANOTHER_ACCOUNT) } else { told }
 }
 
 #[cfg(test)]

@@ -310,14 +310,15 @@ fn bucket(name: String, prefix: Option<String>) -> Result<Bucket> {
 /// The endpoint that serves the certificate.
 ///
 /// **Invariant:** only a host that the certificate is for, or that the deployer lists, gets a connection. Otherwise the writer of a secret
-/// could find out which hosts and ports of the function's network answer. Test: `only_hosts_of_the_certificate_are_connected_to`.
+/// could find out which hosts and ports of the function's network answer. A host that only the certificate is for may have a public address alone.
+/// Test: `only_hosts_of_the_certificate_are_connected_to`.
 fn endpoint(text: &str, names: &[String], settings: &Settings) -> Result<Url> {
     let url = Url::parse(&format!("https://{text}")).filter(|url| url.as_str().matches('/').count() == 2);
     let url = url.ok_or_else(|| invalid("endpoint", "a host, or a host, a colon and a port"))?;
     let host = url.host();
     let below = host.split_once('.').map_or("", |(_, above)| above);
     let covers = |name: &String| name == host || name.strip_prefix("*.") == Some(below);
-    if names.iter().any(covers) || settings.endpoint_hosts.iter().any(|allowed| allowed == host) {
+    if names.iter().any(covers) || settings.lists_endpoint(host) {
         return Ok(url);
     }
     Err(invalid("endpoint", "a host that one of the names is for, or that ENDPOINT_HOSTS lists").with(Fact::Host, host))

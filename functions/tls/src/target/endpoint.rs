@@ -38,7 +38,8 @@ pub(super) async fn serves_one_of(
         return Ok(());
     }
     let placed = |error: Error| error.with_default(Fact::Host, url.host()).with_default(Fact::Port, url.port());
-    let served = served(&pending.names, url, context.deadline().within(LIMIT)).await.map_err(placed)?;
+    let private = settings.names_host(url.host());
+    let served = served(&pending.names, url, private, context.deadline().within(LIMIT)).await.map_err(placed)?;
     if is_expected(&served, pending, current, settings).map_err(placed)? {
         return Ok(());
     }
@@ -80,13 +81,13 @@ fn is_of(served: &Chain, version: &Document) -> bool {
     chain.is_some_and(|chain| chain.own() == served.own())
 }
 
-/// The chain that an endpoint serves for one of the names.
-async fn served(names: &[String], url: &Url, deadline: Deadline) -> Result<Chain> {
+/// The chain that an endpoint serves for one of the names. `private` says whether its address may be a private one: a balancer of one's own
+/// may be inside. What clouds keep at link-local addresses is none.
+async fn served(names: &[String], url: &Url, private: bool, deadline: Deadline) -> Result<Chain> {
     // The name that a client would ask for: the endpoint's own, if the certificate is for it.
     let own = names.iter().find(|name| *name == url.host());
     let name = own.or(names.first()).map_or_else(String::new, |name| name.replacen('*', "lockstep-test", 1));
-    // A balancer of one's own may be inside; what clouds keep at link-local addresses is none.
-    let tcp = connect(url, true, deadline).await?;
+    let tcp = connect(url, private, deadline).await.map_err(denied)?;
     let connector = TlsConnector::from(Arc::new(unverified()?));
     let stream = match deadline.limit(connector.connect(tls::server_name(&name)?, tcp)).await {
         Ok(Ok(stream)) => stream,
@@ -95,6 +96,16 @@ async fn served(names: &[String], url: &Url, deadline: Deadline) -> Result<Chain
     };
     let (_, session) = stream.get_ref();
     Ok(Chain::sent(session.peer_certificates().unwrap_or_default()))
+}
+
+/// What to do about an address that is not allowed.
+fn denied(error: Error) -> Error {
+    if error.code() != Code::HostDenied {
+        return error;
+    }
+    let next = "If the host is yours and its address is a private one, add it to ENDPOINT_HOSTS (the template's parameter EndpointHosts). \
+                Otherwise correct `rotation.endpoint`.";
+    error.with(Fact::NextAction, next)
 }
 
 /// A client that takes any certificate, and sends nothing: what it is shown is compared with what the secret holds.
@@ -187,6 +198,21 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_name_that_the_secret_alone_has_leads_to_no_private_address() {
+        let ca = Ca::new();
+        let url = serving(&ca.issues(&["localhost"], 90)).await;
+        let url = Url::parse(&url.as_str().replace("127.0.0.1", "localhost")).unwrap();
+        let closed = Url::parse("https://localhost:9").unwrap();
+        let names = ["localhost".to_owned()];
+        for url in [&closed, &url] {
+            let error = served(&names, url, false, Deadline::after(LIMIT)).await.err().unwrap();
+            assert_eq!(error.code(), Code::HostDenied, "an open port and a closed one look the same");
+            assert!(error.fact(Fact::NextAction).unwrap().contains("ENDPOINT_HOSTS"));
+        }
+        served(&names, &url, true, Deadline::after(LIMIT)).await.unwrap();
+    }
+
+    #[tokio::test]
     async fn a_served_certificate_that_has_expired_is_still_the_current_one() {
         let (ca, other) = (Ca::new(), Ca::new());
         let [expired, new, previous] = [-1, 90, -2].map(|days| ca.issues(&["example.com"], days));
@@ -195,7 +221,7 @@ mod tests {
         let expected = async |it: &(Chain, SecretText), pending: &CertificateSecret| {
             let url = serving(it).await;
             let names = ["example.com".to_owned()];
-            let served = served(&names, &url, Deadline::after(LIMIT)).await.unwrap();
+            let served = served(&names, &url, true, Deadline::after(LIMIT)).await.unwrap();
             is_expected(&served, pending, &current, &settings()).map_err(|error| error.code())
         };
         assert_eq!(expected(&expired, &pending).await, Ok(true));

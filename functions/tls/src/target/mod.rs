@@ -301,9 +301,12 @@ impl Target for Certificates {
             return Err(Error::new(Code::PendingMismatch).with(Fact::Field, "names"));
         }
         if !is_certificate(versions.pending) {
-            return AccountSecret::read(versions.pending, &self.settings)?
-                .attempt(&self.client, context.deadline())
-                .await;
+            let account = AccountSecret::read(versions.pending, &self.settings)?;
+            let mut tried = account.attempt(&self.client, context.deadline()).await?;
+            if label == Label::Current {
+                tried.error = tried.error.map(|error| account::refused(error, Code::CurrentRejected));
+            }
+            return Ok(tried);
         }
         let secret = CertificateSecret::read(versions.pending, &self.settings)?;
         Ok(match secret.prove(&self.settings) {

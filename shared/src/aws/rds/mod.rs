@@ -25,7 +25,7 @@ mod tags;
 pub(crate) use server::Address;
 pub(crate) use tags::{ManagedServer, managed_for};
 
-use crate::aws::service::{Answer, CallError, Failure, Request, Service};
+use crate::aws::service::{Answer, Codes, Failure, Request, Service};
 use crate::clock::Deadline;
 use crate::error::{Code, Error, Fact, Result};
 use answer::{Page, code_of, page};
@@ -205,16 +205,9 @@ fn read_answer(name: &ServerId, answer: &Answer) -> Result<Option<Page>> {
 }
 
 fn of_failed_call(name: &ServerId, failure: Failure) -> Error {
-    // A wrong setting must not look like an outage: PostgreSQL goes on without RDS after an outage.
-    if let CallError::BadEndpoint(misplaced) = failure.trouble {
-        return misplaced.error().with(Fact::Call, name.action());
-    }
-    let code = if failure.trouble == CallError::Throttled { Code::RdsThrottled } else { Code::RdsUnavailable };
-    let mut error = Error::new(code).with(Fact::Call, name.action()).with(Fact::What, failure.trouble.as_str());
-    if let CallError::Unavailable(status) = failure.trouble {
-        error = error.with(Fact::Status, status);
-    }
-    error.with(Fact::Attempts, failure.attempts)
+    // What stays is told as an outage, too: PostgreSQL goes on without RDS then.
+    let codes = Codes { passes: Code::RdsUnavailable, throttled: Code::RdsThrottled, stays: Code::RdsUnavailable };
+    failure.error(name.action(), codes)
 }
 
 fn unavailable(name: &ServerId, what: &str) -> Error {
@@ -226,6 +219,7 @@ mod tests {
     use super::server::tests::{arn, instance};
     use super::*;
     use crate::aws::endpoint::BadEndpoint;
+    use crate::aws::service::CallError;
 
     #[test]
     fn a_server_of_the_same_name_elsewhere_is_not_the_superusers() {
