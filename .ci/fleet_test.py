@@ -86,6 +86,31 @@ class Policies(unittest.TestCase):
         asked, = [it["Resource"] for it in machine if it["Sid"] == "AskWhetherASecretIsWell"]
         self.assertEqual(set(asked), expected)
 
+    def test_a_secret_of_another_stack_needs_the_tag_as_well(self):
+        resources = resolved(**ALL)
+        attached = resources["FleetRole"]["Properties"]["ManagedPolicyArns"]
+        documents = [resources[it.removeprefix("policy ")]["Properties"]["PolicyDocument"] for it in attached]
+        denied, = [it for document in documents for it in deployed.statements(document) if it[0] == "SecretsWithoutTheTag"]
+        functions, = [values for _, key, values in denied[5] if key == "secretsmanager:resource/AllowRotationLambdaArn"]
+        self.assertIn(ALL["FleetFunctionArns"], functions)
+        self.assertEqual(len(functions), len(make_template.functions()) + 1)
+
+    def test_the_schedule_selects_what_the_role_may_tag(self):
+        target, = resolved(**ALL)["FingerprintRule"]["Properties"]["Targets"]
+        select = json.loads(target["Input"])["Select"]
+        self.assertEqual(set(select["functions"]), {ALL["FleetFunctionArns"], *(f"arn:aws:lambda:{REGION}:{ACCOUNT}:function:lockstep-{it['name']}" for it in make_template.functions())})
+        self.assertEqual((select["names"], select["tags"]), (["prod/*"], {ALL["SecretTagKey"]: ALL["SecretTagValue"]}))
+        plain, = resolved(**PLAIN_FLEET | {"FingerprintKeySecretArn": ALL["FingerprintKeySecretArn"]})["FingerprintRule"]["Properties"]["Targets"]
+        self.assertEqual({it: json.loads(plain["Input"])["Select"].get(it) for it in ("names", "tags")}, {"names": ["*"], "tags": None})
+
+    def test_every_notice_of_a_leak_rings(self):
+        resources = resolved(**ALL)
+        for name in ("FleetNoticeFilter", "LeaksNoticeFilter"):
+            self.assertEqual(resources[name]["Properties"]["FilterPattern"], '{ $.target = "rotation::notice" }', name)
+        # Only what is about leaks is a notice in these functions.
+        sources = [it for it in (ROOT / "functions/fleet/src").rglob("*.rs") if re.search(r"\bnotice\(", it.read_text(encoding="utf-8"))]
+        self.assertEqual({it.parent.name for it in sources}, {"leak"})
+
     def test_everything_but_the_fleet_is_off_by_default(self):
         resources = resolved(**PLAIN_FLEET)
         made = {name for name in resources if re.match("Fleet|Leak|Webhook|Finger|Health|GuardDuty|Credential", name)}

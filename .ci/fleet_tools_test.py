@@ -115,7 +115,7 @@ def of_cloudformation(resources, prefix, statements_of_managed=lambda _: []):
     for name, p in rules.items():
         it.rules |= {name: words(p["Description"]), f"rule {name}": words(p["Description"])}
         target, = p["Targets"]
-        it.put("rule", words(p["Description"]), value=(p["Description"], p.get("ScheduleExpression"), p.get("EventPattern"), target["Arn"], json.loads(target.get("Input", "null"))))
+        it.put("rule", words(p["Description"]), value=(p["Description"], p.get("ScheduleExpression"), p.get("EventPattern"), target["Arn"], asked(target.get("Input"))))
     for _, p in of("AWS::Lambda::Permission"):
         function = p["FunctionName"].split(":")[-1]
         if about_fleet(function):
@@ -145,6 +145,14 @@ def of_cloudformation(resources, prefix, statements_of_managed=lambda _: []):
             it.alarm(p["AlarmName"], p["AlarmDescription"], [TOPIC if a == "TOPIC" else a for a in p["AlarmActions"]], metrics, p["Threshold"],
                      p["ComparisonOperator"], p["EvaluationPeriods"], p["TreatMissingData"])
     return it.found
+
+
+def asked(text):
+    """What a rule hands to its function. The order of functions means nothing."""
+    given = json.loads(text or "null")
+    if given and "functions" in given.get("Select", {}):
+        given["Select"]["functions"].sort()
+    return given
 
 
 def with_resource(document):
@@ -189,7 +197,7 @@ def of_plan(plan, prefix):
         it.rules |= {p["name"]: words(p["description"]), p["arn"]: words(p["description"])}
         target, = [t for t in of("aws_cloudwatch_event_target") if t["rule"] == p["name"]]
         pattern = json.loads(p["event_pattern"]) if p["event_pattern"] else None
-        it.put("rule", words(p["description"]), value=(p["description"], p["schedule_expression"], pattern, target["arn"], json.loads(target["input"] or "null")))
+        it.put("rule", words(p["description"]), value=(p["description"], p["schedule_expression"], pattern, target["arn"], asked(target["input"])))
     for p in of("aws_lambda_permission"):
         source = "API" if "execute-api" in p["source_arn"] else it.rules[p["source_arn"]]
         it.put("permission", source, value=(p["action"], p["function_name"], p["principal"]))

@@ -384,7 +384,7 @@ class Template(unittest.TestCase):
             if fleet(parameters):
                 expected |= {"fleet-run-failed", "fleet-errors", "fleet-throttled"}
             if "Leaks" in fleet(parameters):
-                expected |= {"fleet-credential-leaked", "fleet-rule-broken", "fleet-webhook-refused"}
+                expected |= {"fleet-credential-leaked", "fleet-fingerprints-missing", "fleet-rule-broken", "fleet-webhook-refused"}
             for function in deployed(parameters):
                 own = {"rotation-failed", "errors"} | ({"look-missing"} if watched else set())
                 expected |= {f"{SUFFIXES[function]}-{it}" for it in own}

@@ -1,6 +1,7 @@
 //! Waves: the plan, the canary, the stop, and going on.
 
 use super::support::{DUAL, MYSQL, PAIR, POSTGRES, again, fleet, order, run, values, versions};
+use lab::disturb::Fault;
 use serde_json::json;
 use std::time::Duration;
 
@@ -136,5 +137,17 @@ async fn an_order_that_selects_nothing_or_not_all_is_no_success() {
     let failure = &ended.answer["failures"][0];
     assert_eq!((&failure["secret"], &failure["reason"]), (&json!("load/app7"), &json!("not-selected")));
     assert_eq!((versions(&fleet, &all[0]).await, versions(&fleet, &all[1]).await), (2, 1), "the other one is rotated");
+    fleet.shutdown().await;
+}
+
+/// A role that allows secrets by what they are refuses one that is not there, and one of another function.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_secret_that_may_not_be_seen_keeps_no_other_from_rotating() {
+    let fleet = fleet(2, &[POSTGRES], 50, &[]).await;
+    let secrets: Vec<_> = fleet.secrets().map(|(secret, _)| secret.to_owned()).collect();
+    fleet.lab().disturb().on_next("DescribeSecret", Fault::Fail(403));
+    let order = json!({"mode": "emergency", "select": {"secrets": secrets}});
+    let plan = fleet.ask(&json!({"Do": "plan", "Order": order})).await.unwrap();
+    assert_eq!((&plan["secrets"], plan["notSelected"].as_array().map(Vec::len)), (&json!(1), Some(1)), "{plan}");
     fleet.shutdown().await;
 }
