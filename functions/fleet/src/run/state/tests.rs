@@ -114,7 +114,7 @@ fn a_window_is_waited_for_and_lanes_know_its_end_but_an_emergency_has_none() {
     };
     let mut regular = begun("rotate");
     assert_eq!(regular.part(0), None);
-    assert_eq!((regular.doing, regular.seconds), (Doing::Wait, 2 * 3_600));
+    assert_eq!((regular.doing, regular.seconds), (RunDoing::Wait, 2 * 3_600));
     assert_eq!(regular.part(2 * hour + 1), Some(1));
     regular.plan(&all, 2 * hour + 1);
     assert_eq!(regular.lanes[0].job.closes, Some(4 * hour));
