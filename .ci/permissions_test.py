@@ -33,7 +33,7 @@ class Permissions(unittest.TestCase):
             self.assertEqual("states:StartExecution" in actions, function == "lockstep-fleet")
             self.assertIn("secretsmanager:ListSecrets", actions, f"{function}: CommonPolicy")
             self.assertEqual("ssm:GetParameter" in actions, function in ("lockstep-api-key", "lockstep-signing-key", "lockstep-fleet"))
-            self.assertEqual("ssm:PutParameter" in actions, function == "lockstep-signing-key")
+            self.assertEqual("ssm:PutParameter" in actions, function in ("lockstep-signing-key", "lockstep-fleet"))
             self.assertEqual("rds:DescribeDBInstances" in actions, function in ("lockstep-postgres", "lockstep-mysql"))
 
     def test_no_difference_is_not_reported(self):
