@@ -39,7 +39,7 @@ async fn a_run_is_planned_started_and_stopped_from_the_page() {
     fleet.lab().create_secret("<img src=x onerror=alert(1)>-other", "a secret that no function rotates").await.ok();
     let dashboard = Dashboard::of(fleet.lab()).await;
     let url = dashboard.widget(fleet.function(), json!({}), json!({}));
-    let (planned, run) = spawn_blocking(move || {
+    let (mut browser, planned) = spawn_blocking(move || {
         let mut browser = Browser::start(1280, 900);
         browser.open(&url);
         browser.wait("window.shown === true");
@@ -86,6 +86,18 @@ async fn a_run_is_planned_started_and_stopped_from_the_page() {
         browser.wait("document.getElementById('popup').open && document.getElementById('answer').innerText.includes('page-')");
         browser.value("document.getElementById('popup').close(); document.getElementById('answer').innerHTML = ''");
 
+        (browser, planned)
+    })
+    .await
+    .expect("the browser's part");
+    // The canary is the secret that the plan named first.
+    for _ in 0..600 {
+        if versions(&fleet, planned.as_str().expect("a name")).await > 1 {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    let run = spawn_blocking(move || {
         click(&mut browser, "Back");
         browser.wait(&said("a test of the <b>page</b>"));
         assert_eq!(browser.value("document.querySelectorAll('#widget tbody tr').length"), 1, "one run");
@@ -99,22 +111,16 @@ async fn a_run_is_planned_started_and_stopped_from_the_page() {
             browser.picture(&file, true);
         }
         browser.resize(400, 800);
-        let wide = browser.value("[document.documentElement.scrollWidth, document.getElementById('widget').scrollWidth]");
+        let wide =
+            browser.value("[document.documentElement.scrollWidth, document.getElementById('widget').scrollWidth]");
         assert_eq!(wide, json!([400, 400]), "nothing is beside the screen");
         assert!(browser.events.is_empty(), "{:?}", browser.events);
-        let run = question.rsplit(' ').next().expect("a name").trim_end_matches('?').to_owned();
-        (planned, run)
+        question.rsplit(' ').next().expect("a name").trim_end_matches('?').to_owned()
     })
     .await
     .expect("the browser's part");
     assert_eq!(fleet.flagged(), Some(run.clone()), "the flag stops this run");
-    // The canary is the secret that the plan named first, and no other has begun.
-    for _ in 0..300 {
-        if versions(&fleet, planned.as_str().expect("a name")).await > 1 {
-            break;
-        }
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
+    // No other has begun.
     let mut rotated = Vec::new();
     for (secret, _) in fleet.secrets() {
         if versions(&fleet, secret).await > 1 {

@@ -92,10 +92,11 @@ impl GitHub {
     /// [`Code::ConfigurationInvalid`] for a token that GitHub refuses; [`Code::AlertUnread`]; those of reaching the host.
     pub(super) async fn value(&self, alert: &Alert, token: &SecretText, deadline: Deadline) -> Result<SecretText> {
         let placed = |error: Error| {
+            let error = error.with_default(Fact::Host, &self.host).with_default(Fact::Port, self.port);
             let next = "Nothing was rotated. Read the value in the alert, and hand it over as docs/fleet.md says (Leaks). Then correct the \
                         cause: the function needs a way to this host, and a token that may read the alerts of secret scanning.";
-            let error = error.with_default(Fact::Host, &self.host).with_default(Fact::Port, self.port);
-            error.with_default(Fact::NextAction, next)
+            // The code's own advice is this one already.
+            if error.code() == Code::AlertUnread { error } else { error.with_default(Fact::NextAction, next) }
         };
         self.fetched(alert, token, deadline.within(LIMIT)).await.map_err(placed)
     }
