@@ -3,7 +3,8 @@
 import json
 import re
 
-from template import PLACEHOLDER, walk
+from deployed import Resolver
+from template import PLACEHOLDER, sub_parts, walk
 
 # Resource types that moto's CloudFormation does not create (version 5.2.1). It has to create all others.
 NOT_IN_MOTO = {
@@ -48,11 +49,19 @@ def with_texts(body, unknown, parameters):
             for name in unknown:
                 part["Fn::Sub"] = re.sub(rf"\$\{{{name}\.\w+\}}", f"arn-of-{name}", part["Fn::Sub"]).replace(f"${{{name}}}", f"ref-of-{name}")
         if "Fn::Sub" in part.get("PolicyDocument", {}):
-            part["PolicyDocument"] = json.loads(filled_in(part["PolicyDocument"]["Fn::Sub"], parameters))
+            text, own = sub_parts(part["PolicyDocument"]["Fn::Sub"])
+            part["PolicyDocument"] = json.loads(filled_in(text, parameters | with_lists(body, parameters, own)))
     return body
 
 
+def with_lists(body, parameters, own):
+    """The variables of a Fn::Sub, made of parameters alone, some of which are lists."""
+    is_list = {name for name, it in body["Parameters"].items() if it["Type"] == "CommaDelimitedList"}
+    given = {name: [it for it in value.split(",") if it] if name in is_list else value for name, value in parameters.items()}
+    return Resolver(body["Resources"], given)(own)
+
+
 def filled_in(text, parameters):
-    """The result of Fn::Sub for a text that refers only to parameters."""
+    """The result of Fn::Sub for a text that refers only to parameters and its own variables."""
     pseudo = {"AWS::Partition": "aws", "AWS::Region": "eu-central-1", "AWS::AccountId": "123456789012"}
     return PLACEHOLDER.sub(lambda name: (parameters | pseudo)[name[1]], text)

@@ -178,7 +178,8 @@ async fn an_emergency_that_cannot_be_started_is_told_and_not_lost() {
     let answer = fleet.report(&json!({"Do": "leak", "Report": [{"Secret": password(&leaked)}]})).await.unwrap();
     assert_eq!((&answer["started"], answer["notStarted"].as_array().map(Vec::len)), (&json!([]), Some(1)), "{answer}");
     assert_eq!(answer["notStarted"][0]["code"], "service-refused", "{answer}");
-    assert_eq!(answer["proposals"][0]["select"]["secrets"], json!([secret]));
+    assert_eq!(answer["notStarted"][0]["order"]["select"]["secrets"], json!([secret]));
+    assert_eq!(answer["proposals"], json!([]), "nobody starts it twice");
     assert_eq!(versions(&fleet, &secret).await, 1, "nothing was rotated");
     fleet.shutdown().await;
 }
@@ -208,7 +209,7 @@ async fn an_emergency_that_failed_is_started_once_more() {
     fleet.intercept(move |operation, _| if operation == "StartExecution" { there() } else { status("RUNNING") });
     let answer = fleet.report(&leak).await.unwrap();
     let first = answer["alreadyStarted"][0].as_str().unwrap().to_owned();
-    assert!(fleet.printed().contains("an emergency runs: do not start its proposal"));
+    assert!(fleet.printed().contains("an emergency runs for a leaked credential"));
 
     let before = first.clone();
     fleet.intercept(move |operation, request| match operation {

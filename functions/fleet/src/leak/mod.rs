@@ -253,7 +253,10 @@ impl Leaks {
             }
         };
         // Half of the time is for what is to be started.
-        let found = find(&key, &members, &report.leaked, deadline.within(deadline.left() / 2));
+        let mut found = find(&key, &members, &report.leaked, deadline.within(deadline.left() / 2));
+        for one in &mut found.matches {
+            one.starts = self.starts(one);
+        }
         let mut answer = report.answer(&found);
         // First people are told: no call is made before that. Whatever fails afterwards, they know.
         if !found.matches.is_empty() || !report.notices.is_empty() {
@@ -269,7 +272,7 @@ impl Leaks {
         }
         if !started.begun.is_empty() || !started.there.is_empty() {
             let about = json!({"started": started.begun, "alreadyStarted": started.there});
-            notice("an emergency runs: do not start its proposal", &about);
+            notice("an emergency runs for a leaked credential", &about);
         }
         let about = json!({
             "event": "reported", "matches": found.matches.len(), "unknown": found.unknown, "notLookedFor": answer.get("notLookedFor"),
@@ -284,38 +287,43 @@ impl Leaks {
         Ok(answer)
     }
 
-    /// Starts the emergencies that their owners have allowed, some at a time.
+    /// Whether the emergency of a match is started here: its owner has allowed it, and an old value that somebody finds makes no credential
+    /// rotate by itself.
+    fn starts(&self, one: &Match<'_>) -> bool {
+        let allowed = one.member.tags.get(ON_LEAK).map(String::as_str) == Some("rotate");
+        let alive = one.is_for_an_emergency() && one.age != Age::Unknown && one.leaked.sure;
+        self.starts && self.machine.is_some() && allowed && alive
+    }
+
+    /// Starts emergencies, some at a time. Those that could not be started are orders for people.
     async fn start(&self, aws: &Arc<Aws>, matches: &[Match<'_>], deadline: Deadline) -> Started {
-        let Some(machine) = self.machine.as_ref().filter(|_| self.starts) else { return Started::default() };
-        let allowed = |one: &&Match<'_>| one.member.tags.get(ON_LEAK).map(String::as_str) == Some("rotate");
-        // An old value that somebody finds makes no credential rotate by itself.
-        let alive = |one: &&Match<'_>| one.is_for_an_emergency() && one.age != Age::Unknown && one.leaked.sure;
-        let orders: Vec<_> =
-            matches.iter().filter(allowed).filter(alive).map(|one| order(&one.name(), &[one])).collect();
+        let Some(machine) = &self.machine else { return Started::default() };
+        let orders: Vec<_> = matches.iter().filter(|one| one.starts).map(|one| order(&one.name(), &[one])).collect();
         let one = |order: Value| {
             let (aws, machine) = (Arc::clone(aws), machine.clone());
             async move {
-                let name = order.get("name").and_then(Value::as_str).unwrap_or_default().to_owned();
-                let begun = begun(&aws, &machine, &name, order, deadline).await;
-                Ok((name, begun))
+                let name = order.get("name").and_then(Value::as_str).unwrap_or_default();
+                let begun = begun(&aws, &machine, name, order.clone(), deadline).await;
+                Ok((order, begun))
             }
         };
         let mut started = Started::default();
         match each(orders, one).await {
             Err(error) => started.failed.push(json!({"code": error.code().as_str(), "message": error.to_string()})),
             Ok(all) => {
-                for (name, begun) in all {
+                for (order, begun) in all {
                     match begun {
                         Ok(Begun::Now(name)) => started.begun.push(name),
                         Ok(Begun::Before(name)) => started.there.push(name),
                         Ok(Begun::Never) => {
                             let message =
                                 "five emergencies for it have failed: look at them, and end the credential by hand";
-                            started.failed.push(json!({"run": name, "message": message}));
+                            started.failed.push(json!({"run": order.get("name"), "message": message}));
                         }
                         Err(error) => {
                             let (code, message) = (error.code().as_str(), error.to_string());
-                            started.failed.push(json!({"run": name, "code": code, "message": message}));
+                            let name = order.get("name").cloned();
+                            started.failed.push(json!({"run": name, "code": code, "message": message, "order": order}));
                         }
                     }
                 }

@@ -25,6 +25,8 @@ pub(super) struct Match<'a> {
     pub(super) kind: Kind,
     pub(super) leaked: &'a Leaked,
     pub(super) fingerprint: String,
+    /// Its emergency is started here, and is in no proposal.
+    pub(super) starts: bool,
 }
 
 /// What a search found.
@@ -72,7 +74,7 @@ pub(super) fn find<'a>(key: &Key, members: &'a [Member], leaked: &'a [Leaked], u
                 let Some((fingerprint, age)) = hit else { continue };
                 known = true;
                 if !found.matches.iter().any(|one| one.fingerprint == fingerprint) {
-                    found.matches.push(Match { member, age, kind: tag.kind, leaked, fingerprint });
+                    found.matches.push(Match { member, age, kind: tag.kind, leaked, fingerprint, starts: false });
                 }
             }
         }
@@ -119,9 +121,10 @@ pub(super) fn order(name: &str, matches: &[&Match<'_>]) -> Value {
     json!({"run": true, "name": name, "mode": Mode::Emergency, "why": why, "askedBy": "leak", "select": {"secrets": secrets}})
 }
 
-/// Orders that have all these secrets, each of which can be started as it stands; and how many secrets have no place in them.
+/// Orders that have all these secrets but those whose emergencies are started here. Each can be started as it stands; and how many secrets
+/// have no place in them.
 fn proposals(matches: &[Match<'_>]) -> (Vec<Value>, usize) {
-    let mut known = HashSet::new();
+    let mut known: HashSet<_> = matches.iter().filter(|one| one.starts).map(|one| one.member.arn.as_str()).collect();
     let alive = matches.iter().filter(|one| one.is_for_an_emergency() && known.insert(one.member.arn.as_str()));
     let mut left: &[&Match<'_>] = &alive.collect::<Vec<_>>();
     let mut proposals = Vec::new();

@@ -183,6 +183,18 @@ fn a_key_that_ends_by_its_name_is_told_and_not_proposed() {
     }
 }
 
+/// Of two secrets the emergency of one is started here. The proposal is for the other one, and has a name of its own.
+#[test]
+fn what_is_started_here_is_not_proposed() {
+    let members = [member("one", VALUE, None, ""), member("copy", VALUE, None, "")];
+    let report = gitleaks("hunter2-hunter2-hunter2");
+    let mut found = find(&key(), &members, &report.leaked);
+    found.matches[0].starts = true;
+    let (started, answer) = (found.matches[0].name(), report.answer(&found));
+    assert_eq!(answer["proposals"][0]["select"]["secrets"], json!([found.matches[1].member.arn]));
+    assert_ne!(answer["proposals"][0]["name"], started);
+}
+
 #[test]
 fn an_answer_of_a_search_names_no_fingerprint() {
     let tag = key().in_tag(&member("mine", VALUE, None, "")).unwrap();
