@@ -137,3 +137,27 @@ async fn a_run_is_planned_started_and_stopped_from_the_page() {
     assert_eq!(gone["flag"], Value::from("go"));
     fleet.shutdown().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_the_deployers_consent_the_page_plans_and_has_no_other_button() {
+    let fleet = fleet(1, &[POSTGRES], 50, &[]).await;
+    let dashboard = Dashboard::of(fleet.lab()).await;
+    let url = dashboard.widget(fleet.function(), json!({}), json!({}));
+    let buttons = spawn_blocking(move || {
+        let mut browser = Browser::start(1280, 900);
+        browser.open(&url);
+        browser.wait("window.shown === true");
+        click(&mut browser, "Plan");
+        browser.wait(&said("Secrets: 1"));
+        browser.value("[...document.querySelectorAll('#widget button')].map(b => b.textContent)")
+    });
+    assert_eq!(buttons.await.expect("the browser's part"), json!(["Back", "Plan"]));
+    // Neither does it help to ask by hand.
+    let order = json!({"name": "by-hand", "why": "a test", "select": {"names": ["*"]}});
+    for asks in [json!({"Do": "run", "Order": order}), json!({"Do": "stop", "Run": "by-hand"})] {
+        let refused = fleet.ask(&asks).await.expect_err("it is not allowed").to_string();
+        assert!(refused.contains("page-runs-off") && refused.contains("AllowPageRuns"), "{refused}");
+    }
+    assert_eq!(fleet.flagged(), None);
+    fleet.shutdown().await;
+}
