@@ -88,6 +88,18 @@ impl Distribution {
         names
     }
 
+    /// A public key of an old rotation of the group's secret, which no group has. Returns its name.
+    fn left_key(&self) -> String {
+        let mut groups = self.cloudfront.groups();
+        let group = groups.group(&self.group).expect("the group").config.clone();
+        let owner = group.comment.split(' ').nth(1).expect("an owner").to_owned();
+        let encoded_key = groups.key(&group.items[0]).expect("a key").config.encoded_key.clone();
+        let (name, comment) = ("left".to_owned(), format!("lockstep {owner} 5"));
+        let config = KeyConfig { caller_reference: name.clone(), name: name.clone(), encoded_key, comment };
+        groups.create_key(config).expect("a key");
+        name
+    }
+
     /// Whether CloudFront would let a URL pass that an application signs with this version: botocore signs, openssl verifies.
     async fn lets_in(&self, version: &Value) -> bool {
         let current = &version["current"];
@@ -149,7 +161,9 @@ async fn signs_on(algorithm: &str, key: &[&str]) {
     // Once its time is over, a key leaves the group, and is deleted if a rotation has made it.
     cache().await;
     cache().await;
+    let left = here.left_key();
     assert_eq!(world.look().await["noticed"], Value::Null);
+    assert!(!here.names().contains(&left), "a rotation that was given up long ago has made it");
     assert!(here.lets_in(last).await && !here.lets_in(&versions[1]).await);
     assert_eq!(here.items().len(), 2);
     assert!(here.names().contains(&"video-2024".to_owned()), "a key of somebody's own stays");
@@ -217,6 +231,14 @@ async fn a_leaked_key_leaves_the_group_and_what_somebody_adds_is_told() {
     assert!(told.contains("evil") && told.contains("a key was missing, and is back"), "{looked}");
     assert!(here.items().contains(&signs) && here.items().contains(&evil));
     assert!(here.lets_in(&secret.at("AWSCURRENT").await).await);
+
+    // Signed URLs name the id that stands in the secret.
+    let mut edited = secret.at("AWSCURRENT").await;
+    edited["current"]["keyPairId"] = evil.into();
+    secret.put(&edited).await;
+    let diagnose = json!({"Step": "diagnose", "SecretId": secret.arn});
+    let found = world.lab.invoke(&diagnose).await.result().expect("a diagnosis");
+    assert!(found.to_string().contains("another id at CloudFront"), "{found}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

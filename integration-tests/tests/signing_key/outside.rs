@@ -128,10 +128,11 @@ async fn an_answer_that_is_no_set_stops_the_rotation_and_is_not_repeated() {
     secret.rotated().await;
     let before = secret.at("AWSCURRENT").await;
     let mut other = world.object(OBJECT).await.1;
+    let set = other.to_string();
     let keys = other["keys"].as_array_mut().expect("keys");
     keys[0]["x"] = keys[1]["x"].clone();
     for shown in [
-        Shown::Other(302, String::new()),
+        Shown::Other(302, set),
         Shown::Other(403, MARK.to_owned()),
         Shown::Other(200, format!("<html>{MARK}</html>")),
         Shown::Other(200, "{\"keys\":[]}".to_owned()),
@@ -143,6 +144,10 @@ async fn an_answer_that_is_no_set_stops_the_rotation_and_is_not_repeated() {
     }
     site.show(Shown::Other(200, " ".repeat(300_000)));
     assert_eq!(secret.refused().await.error_type, "answer-too-large");
+    // The rotation is under way still, and the daily look asks all the same.
+    assert_ne!(secret.holders("AWSPENDING").await, secret.holders("AWSCURRENT").await);
+    let looked = world.look().await;
+    assert!(looked["noticed"].to_string().contains("answer-too-large"), "{looked}");
     assert_eq!(secret.at("AWSCURRENT").await, before);
     assert!(!world.lab.function_output().contains(MARK));
 }
@@ -207,12 +212,22 @@ async fn a_secret_publishes_only_where_the_deployer_lets_it() {
         if works {
             secret.rotated().await;
         } else {
-            let error = secret.refused().await;
+            let report = secret.rotate().await;
+            let error = report.error().expect("it is refused");
             assert!(error.error_type == "outlet-refused" && error.error_message.contains("PLACES"), "{error:?}");
+            assert_eq!(report.steps.len(), 1, "nothing is made");
             assert!(secret.at("AWSCURRENT").await.get("current").is_none());
         }
     }
     let value = json!({"algorithm": "ES256", "maxTokenLifetime": 9, "maxCache": 1, "rotation": {"publish": [PLACE]}});
     let arn = world.lab.create_secret(&format!("test/allowed-{}", uuid()), &value.to_string()).await.expect("a secret");
-    world.secret_of(arn).rotated().await;
+    let secret = world.secret_of(arn);
+    secret.rotated().await;
+    // Whoever edits a secret whose keys are there already gets no further.
+    let value = secret.at("AWSCURRENT").await;
+    secret.put(&merged(value, json!({"rotation": {"publish": ["ssm:/other"]}}))).await;
+    let looked = world.look().await;
+    assert!(looked["noticed"].to_string().contains("PLACES"), "{looked}");
+    let parameters = world.ssm("DescribeParameters", json!({})).await.to_string();
+    assert!(parameters.contains("/app/jwks") && !parameters.contains("/other"), "{parameters}");
 }

@@ -106,10 +106,7 @@ async fn a_key_that_somebody_added_is_told_during_a_rotation_and_whatever_the_no
     assert_eq!(world.look().await["noticed"], Value::Null);
     let (_, set) = world.object(OBJECT).await;
     let mut changed = set.clone();
-    let evil =
-        json!({"kty": "OKP", "crv": "Ed25519", "kid": "evil", "x": "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"});
-    changed["keys"].as_array_mut().expect("a list").push(evil);
-    changed["lockstep"]["since"]["evil"] = json!(5);
+    add_evil(&mut changed);
     world.write(OBJECT, &changed).await;
     let looked = world.look().await;
     let noticed = looked["noticed"].as_array().expect("a list");
@@ -191,6 +188,33 @@ async fn a_place_that_others_keep_writing_stops_no_emergency() {
         } => {}
     }
     assert!(world.lab.function_output().contains("others keep changing it"), "the place was not contested");
+}
+
+/// A key that somebody has added and noted as one of a rotation.
+fn add_evil(set: &mut Value) {
+    let evil =
+        json!({"kty": "OKP", "crv": "Ed25519", "kid": "evil", "x": "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"});
+    set["keys"].as_array_mut().expect("a list").push(evil);
+    set["lockstep"]["since"]["evil"] = json!(5);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn after_a_rotation_a_key_of_somebody_else_is_told_and_an_old_one_is_not() {
+    let world = World::start().await;
+    let secret = world.secret(&[PLACE], json!({"maxTokenLifetime": 1, "maxCache": 1})).await;
+    for _ in 0..4 {
+        secret.rotated().await;
+        cache().await;
+    }
+    assert!(!world.lab.function_output().contains("published-set-changed"));
+    let token = secret.registered().await;
+    secret.steps(&["createSecret", "setSecret", "testSecret"], &token).await;
+    let mut set = world.object(OBJECT).await.1;
+    add_evil(&mut set);
+    world.write(OBJECT, &set).await;
+    let ended = secret.step("finishSecret", &token).await.expect("it succeeds");
+    assert!(ended["warnings"].to_string().contains("evil"), "{ended}");
+    assert!(!ids(&world.object(OBJECT).await.1).contains(&"evil".to_owned()));
 }
 
 /// Whoever can spoil one place must not keep a leaked key in the others.

@@ -9,7 +9,7 @@ pub use groups::{GroupConfig, Groups, Kept, KeyConfig, Refusal};
 
 use crate::xml::{elements, escaped, unescaped};
 use axum::Router;
-use axum::extract::{Path, State};
+use axum::extract::{Path, RawQuery, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::{get, post};
@@ -19,6 +19,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 const XMLNS: &str = "xmlns=\"http://cloudfront.amazonaws.com/doc/2020-05-31/\"";
 /// The moment of every change.
 const MOMENT: &str = "2026-01-01T00:00:00Z";
+
+/// The keys of a page: so few that who rotates needs two.
+const PAGE: usize = 3;
 
 /// CloudFront. Clones are the same.
 #[derive(Clone, Debug, Default)]
@@ -76,10 +79,16 @@ fn key_answer(groups: &Groups, id: &str, status: StatusCode) -> Response {
     answer(status, Some(tag.as_str()), &body)
 }
 
-async fn list_keys(State(cloudfront): State<CloudFront>) -> Response {
+/// A page after the key that the marker names, which is the last one of the page before.
+///
+/// <https://docs.aws.amazon.com/cloudfront/latest/APIReference/API_ListPublicKeys.html>
+async fn list_keys(State(cloudfront): State<CloudFront>, RawQuery(query): RawQuery) -> Response {
     let groups = cloudfront.groups();
+    let marker = query.as_deref().unwrap_or_default().split('&').find_map(|part| part.strip_prefix("Marker="));
+    let first = marker.map_or(0, |marker| groups.keys().take_while(|(id, _)| *id != marker).count() + 1);
+    let page: Vec<_> = groups.keys().skip(first).take(PAGE).collect();
     let mut items = String::new();
-    for (id, Kept { config, .. }) in groups.keys() {
+    for (id, Kept { config, .. }) in &page {
         let _ = write!(
             items,
             "<PublicKeySummary><Id>{id}</Id><Name>{}</Name><CreatedTime>{MOMENT}</CreatedTime><EncodedKey>{}</EncodedKey>\
@@ -89,9 +98,11 @@ async fn list_keys(State(cloudfront): State<CloudFront>) -> Response {
             escaped(&config.comment),
         );
     }
-    let count = groups.keys().count();
+    let more = groups.keys().count() > first + page.len();
+    let next = page.last().filter(|_| more).map(|(id, _)| format!("<NextMarker>{id}</NextMarker>")).unwrap_or_default();
+    let count = page.len();
     let body = format!(
-        "<PublicKeyList {XMLNS}><MaxItems>100</MaxItems><Quantity>{count}</Quantity><Items>{items}</Items></PublicKeyList>"
+        "<PublicKeyList {XMLNS}>{next}<MaxItems>100</MaxItems><Quantity>{count}</Quantity><Items>{items}</Items></PublicKeyList>"
     );
     answer(StatusCode::OK, None, &body)
 }

@@ -89,6 +89,7 @@ mod tests {
     use super::*;
     use crate::key::algorithm::Algorithm;
     use crate::published::testing::{NOW, dates, holds, key, owner, secret};
+    use crate::secret::Revoked;
     use serde_json::json;
 
     #[test]
@@ -149,6 +150,17 @@ mod tests {
         set.since.insert("evil".to_owned(), NOW - 9);
         assert_eq!(set.changes(owner(&secret), NOW, dates(), &[]), [Change::Unnamed("evil".to_owned())]);
         assert!(!holds(&set.trimmed(owner(&secret), NOW, dates()).unwrap(), "evil"));
+    }
+
+    /// It is this secret's, and leaves by itself.
+    #[test]
+    fn a_leaked_key_is_not_told_as_somebody_elses() {
+        let mut secret = secret();
+        let set = PublishedSet::default().grown(owner(&secret), NOW, dates()).unwrap();
+        secret.previous.clear();
+        secret.revoked.push(Revoked { kid: "old".to_owned(), revoked_at: NOW });
+        assert!(holds(&set, "old"));
+        assert_eq!(set.changes(owner(&secret), NOW, dates(), &[]), []);
     }
 
     /// Verifiers go by the members beside the mathematics, too.

@@ -161,7 +161,7 @@ impl<'a> Session<'a> {
     /// # Errors
     /// [`Code::AdminRejected`] if the CA knows no account with this key; those of reaching the CA.
     pub async fn find_account(&mut self) -> Result<()> {
-        self.account(&json!({"onlyReturnExisting": true})).await
+        self.account(&json!({"onlyReturnExisting": true}), Doing::Account).await
     }
 
     /// Registers the key. If it is registered already, the CA says which account it has.
@@ -179,13 +179,13 @@ impl<'a> Session<'a> {
                 fields.insert("externalAccountBinding".to_owned(), binding);
             }
         }
-        self.account(&request).await
+        self.account(&request, Doing::Registration).await
     }
 
-    async fn account(&mut self, request: &Value) -> Result<()> {
+    async fn account(&mut self, request: &Value, doing: Doing) -> Result<()> {
         self.account = None;
         let url = self.directory.new_account.clone();
-        let answer = self.told(&url, &request.to_string(), Doing::Account).await?;
+        let answer = self.told(&url, &request.to_string(), doing).await?;
         // A deactivated account is still found (RFC 8555, section 7.3.6).
         let body: Value = serde_json::from_slice(&answer.body).unwrap_or_default();
         if text(&body, "/status").is_some_and(|status| status != "valid") {

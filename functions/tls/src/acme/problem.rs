@@ -59,6 +59,8 @@ pub struct Problem {
 pub enum Doing {
     /// A request about the account.
     Account,
+    /// The registration of an account.
+    Registration,
     /// A new order, its finalization, or its certificate.
     Order,
     /// The validation of a name.
@@ -109,10 +111,12 @@ impl Problem {
     fn code(&self, doing: Doing) -> Code {
         match (self.kind, doing) {
             (Some("accountDoesNotExist"), _) => Code::AdminRejected,
+            // There is no account yet whose key could be refused. Pebble says so of a binding whose key it does not know.
+            (Some("unauthorized"), Doing::Registration) => Code::BindingRequired,
             (Some("unauthorized"), Doing::Account | Doing::Order | Doing::Other) => Code::AdminRejected,
             (Some("externalAccountRequired"), _) => Code::BindingRequired,
             // Pebble and Boulder say so of a binding that they do not accept.
-            (Some("malformed"), Doing::Account) => Code::BindingRequired,
+            (Some("malformed"), Doing::Account | Doing::Registration) => Code::BindingRequired,
             (Some("rateLimited"), _) => Code::CaRateLimited,
             (Some("caa"), _) => Code::CaaForbids,
             (Some("invalidProfile"), _) => Code::ProfileUnknown,
@@ -149,6 +153,9 @@ mod tests {
         for (kind, doing, code) in [
             ("accountDoesNotExist", Doing::Account, Code::AdminRejected),
             ("unauthorized", Doing::Order, Code::AdminRejected),
+            ("unauthorized", Doing::Account, Code::AdminRejected),
+            ("unauthorized", Doing::Registration, Code::BindingRequired),
+            ("malformed", Doing::Registration, Code::BindingRequired),
             ("unauthorized", Doing::Validation, Code::ValidationFailed),
             ("dns", Doing::Validation, Code::ValidationFailed),
             ("dns", Doing::Order, Code::ValidationFailed),
