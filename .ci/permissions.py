@@ -50,9 +50,6 @@ PAST_THE_LAB = {
         "s3:GetObject": "tests write to an S3 of their own",
         "s3:PutObject": "tests write to an S3 of their own",
     },
-    "lockstep-fleet": {
-        "secretsmanager:UpdateSecret": "tests of a rekey ask moto",
-    },
 }
 
 # Actions that only the common crate calls, for an event that each function answers alike: the call of one function is enough.
