@@ -36,7 +36,8 @@ pub(crate) async fn side_by_side<'a, T: Sync, R: Send, F: Future<Output = R>>(
     let lane = || async {
         while deadline.left() > least {
             let Some((number, one)) = order.get(next.fetch_add(1, Ordering::Relaxed)) else { break };
-            let seen = look(one).await;
+            // On the heap, because all lanes would be as large as a look.
+            let seen = Box::pin(look(one)).await;
             brought.lock().unwrap_or_else(PoisonError::into_inner).push((*number, *one, seen));
         }
     };
