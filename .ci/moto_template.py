@@ -55,7 +55,7 @@ def with_texts(body, unknown, parameters):
 
 
 def with_lists(body, parameters, own):
-    """The variables of a Fn::Sub, made of parameters alone, some of which are lists."""
+    """The values of a Fn::Sub's own variables. They refer to parameters alone, and a parameter may be a list."""
     is_list = {name for name, it in body["Parameters"].items() if it["Type"] == "CommaDelimitedList"}
     given = {name: [it for it in value.split(",") if it] if name in is_list else value for name, value in parameters.items()}
     return Resolver(body["Resources"], given)(own)

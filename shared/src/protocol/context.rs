@@ -425,46 +425,9 @@ mod tests {
     use super::*;
     use crate::clock::since_epoch;
     use crate::protocol::label::{CURRENT, PENDING};
-    use crate::protocol::schedule::RotatedSecret;
-    use crate::protocol::store::{ListedVersion, PutOutcome};
-    use crate::secret::RotationToken;
-    use async_trait::async_trait;
+    use crate::protocol::testing::Store;
 
-    /// A helper secret whose version `old` was read, and what DescribeSecret says about it afterwards.
-    struct Store(Result<Description>);
-
-    #[async_trait]
-    impl SecretStore for Store {
-        async fn describe(&self, _: &str, _: Deadline) -> Result<Description> {
-            self.0.clone()
-        }
-        async fn value(&self, _: &str, _: VersionSelector<'_>, _: Deadline) -> Result<Option<Version>> {
-            Ok(Some(Version { id: "old".to_owned(), text: "{}".into(), age: None }))
-        }
-        async fn versions(&self, _: &str, _: Deadline) -> Result<Vec<ListedVersion>> {
-            unreachable!()
-        }
-        async fn put_pending(
-            &self,
-            _: &str,
-            _: &str,
-            _: Option<&RotationToken>,
-            _: &SecretText,
-            _: Deadline,
-        ) -> Result<PutOutcome> {
-            unreachable!()
-        }
-        async fn promote(&self, _: &str, _: &str, _: &str, _: Deadline) -> Result<()> {
-            unreachable!()
-        }
-        async fn mark(&self, _: &str, _: &str, _: &str, _: Option<&str>, _: Deadline) -> Result<()> {
-            unreachable!()
-        }
-        async fn served(&self, _: &str, _: Deadline) -> Result<Vec<RotatedSecret>> {
-            unreachable!()
-        }
-    }
-
+    /// The helper secret's version `old` was read. `described` is what DescribeSecret says about it afterwards.
     #[tokio::test(start_paused = true)]
     async fn a_refusal_passes_by_itself_only_while_the_helper_secret_is_being_rotated() {
         let described = |current: &str, pending: Option<&str>, age: Duration| {
@@ -482,13 +445,13 @@ mod tests {
             (described("new", None, moment), Code::CompanionRotating),
             (Err(Error::new(Code::ServiceDenied)), Code::SuperuserRejected),
         ] {
-            let (store, notes, deadline) = (Store(described), StepNotes::default(), Deadline::after(hour));
+            let (store, notes, deadline) = (Store::new(described), StepNotes::default(), Deadline::after(hour));
             let context = StepContext::new(&store, "s", "token", Description::default(), &notes, deadline);
             let refusal = || Error::new(Code::SuperuserRejected);
             assert_eq!(context.explained(refusal()).await, refusal(), "no helper secret was read");
             context.other_secret("helper").await.unwrap();
             let error = context.explained(refusal()).await;
-            assert_eq!((error.code(), error.fact(Fact::OtherSecret)), (code, Some("helper")), "{:?}", store.0);
+            assert_eq!((error.code(), error.fact(Fact::OtherSecret)), (code, Some("helper")), "{:?}", store.described);
         }
     }
 }

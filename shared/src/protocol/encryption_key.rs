@@ -89,55 +89,8 @@ pub(crate) async fn findings(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::error::Result;
-    use crate::protocol::store::{Description, ListedVersion, PutOutcome, Version, VersionSelector};
-    use crate::secret::{RotationToken, SecretText};
-    use async_trait::async_trait;
-    use std::sync::Mutex;
-
-    /// KMS keys that answer by their names, in a store that is asked for nothing else. It notes for which keys.
-    #[derive(Default)]
-    struct Keys(Mutex<Vec<String>>);
-
-    #[async_trait]
-    impl SecretStore for Keys {
-        async fn encryption_key(&self, key: &str, _: Deadline) -> Result<Option<EncryptionKey>> {
-            self.0.lock().unwrap().push(key.to_owned());
-            match key.split('-').next().unwrap_or_default() {
-                "denied" => Err(Error::new(Code::ServiceDenied)),
-                "silent" => Err(Error::new(Code::ServiceUnavailable)),
-                state => Ok(Some(EncryptionKey { arn: key.to_owned(), state: state.to_owned(), rotates: Some(false) })),
-            }
-        }
-        async fn describe(&self, _: &str, _: Deadline) -> Result<Description> {
-            unreachable!()
-        }
-        async fn value(&self, _: &str, _: VersionSelector<'_>, _: Deadline) -> Result<Option<Version>> {
-            unreachable!()
-        }
-        async fn versions(&self, _: &str, _: Deadline) -> Result<Vec<ListedVersion>> {
-            unreachable!()
-        }
-        async fn put_pending(
-            &self,
-            _: &str,
-            _: &str,
-            _: Option<&RotationToken>,
-            _: &SecretText,
-            _: Deadline,
-        ) -> Result<PutOutcome> {
-            unreachable!()
-        }
-        async fn promote(&self, _: &str, _: &str, _: &str, _: Deadline) -> Result<()> {
-            unreachable!()
-        }
-        async fn mark(&self, _: &str, _: &str, _: &str, _: Option<&str>, _: Deadline) -> Result<()> {
-            unreachable!()
-        }
-        async fn served(&self, _: &str, _: Deadline) -> Result<Vec<RotatedSecret>> {
-            unreachable!()
-        }
-    }
+    use crate::protocol::store::Description;
+    use crate::protocol::testing::Store;
 
     /// The codes of what is found of secrets with these keys, each with its key, and the keys that were asked for.
     async fn found(keys: &[&str]) -> (Vec<(Code, String)>, Vec<String>) {
@@ -147,10 +100,10 @@ mod tests {
             ..RotatedSecret::default()
         };
         let secrets: Vec<_> = keys.iter().map(secret).chain([RotatedSecret::default()]).collect();
-        let store = Keys::default();
+        let store = Store::new(Ok(Description::default()));
         let found = findings(&store, &secrets, Duration::ZERO, Deadline::after(Duration::from_secs(60))).await;
         let key = |error: &Error| error.fact(Fact::KeyId).unwrap_or_default().to_owned();
-        (found.iter().map(|error| (error.code(), key(error))).collect(), store.0.into_inner().unwrap())
+        (found.iter().map(|error| (error.code(), key(error))).collect(), store.keys.into_inner().unwrap())
     }
 
     #[tokio::test]

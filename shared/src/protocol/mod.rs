@@ -30,6 +30,8 @@ pub mod schedule;
 pub mod status;
 pub mod store;
 pub mod target;
+#[cfg(test)]
+mod testing;
 pub mod watch;
 
 use crate::clock::{Deadline, since_epoch};

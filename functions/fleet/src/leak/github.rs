@@ -183,7 +183,7 @@ fn place(url: &str) -> Option<(String, u16, String)> {
     if authority.as_str().contains('@') || authority.host().is_empty() || !base.chars().all(plain) {
         return None;
     }
-    // A port that is none would count as 443.
+    // Without this question, a text that is no port would count as 443.
     let has_port = authority.as_str().len() > authority.host().len();
     let port = if has_port { authority.port_u16()? } else { 443 };
     Some((authority.host().to_owned(), port, base.to_owned()))

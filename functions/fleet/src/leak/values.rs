@@ -112,8 +112,8 @@ fn one(value: &Value, is_credential: bool, depth: usize, found: &mut Vec<(bool, 
     }
 }
 
-/// The form of a text of which a fingerprint is made: without white space around it. Of PEM the base64 alone, because scanners, editors and
-/// languages break its lines differently; nothing of blocks that are public.
+/// The form in which a text gets its fingerprint. White space around the text is removed. PEM is reduced to its base64, because scanners,
+/// editors and languages break its lines differently. Public blocks of PEM are removed.
 pub(super) fn canonical(text: &str) -> String {
     let text = text.trim();
     let Some((before, block)) = text.split_once("-----BEGIN ") else { return text.to_owned() };

@@ -49,7 +49,7 @@ impl PublishedSet {
         })
     }
 
-    /// A set of these keys, of which a place says whose it is and since when each key is in it.
+    /// A set of these keys. `owner` is whose it is, and `since` tells since when each key is in it, as the place says.
     pub fn of(keys: Vec<Value>, owner: Option<String>, since: impl Fn(&str) -> Option<u64>) -> Self {
         let noted = keys.iter().map(kid_of).filter_map(|kid| Some((kid.to_owned(), since(kid)?))).collect();
         Self { keys, owner, since: noted, others: Map::new() }

@@ -22,7 +22,7 @@ impl Holder {
         Self(fingerprint(secret, HOLDER_BYTES))
     }
 
-    /// Whether the place is this secret's, by what is written there. `None` if nobody's.
+    /// Whether this secret owns the place, according to the mark that is written there. False if there is no mark.
     ///
     /// # Errors
     /// [`Code::OutletTaken`] if it is another secret's.
