@@ -11,5 +11,6 @@ mod page;
 pub mod plan;
 pub mod run;
 pub mod service;
+pub mod token;
 
 pub use answers::Fleet;

@@ -3,7 +3,7 @@
 use super::member::{Facts, Member, Strategy};
 use super::order::{Mode, Order};
 use super::rounds::Rounds;
-use crate::run::token::{MOST_ROUNDS, token};
+use crate::token::{MOST_ROUNDS, token};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 

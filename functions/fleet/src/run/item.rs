@@ -1,9 +1,9 @@
 //! What to do next with one secret. A pure function decides from what DescribeSecret and `diagnose` said.
 
 use super::progress::{Job, Outcome, Progress, Said, Seen, Sessions};
-use super::token::{MOST_ROUNDS, token};
 use crate::plan::lanes::Item;
 use crate::plan::order::Mode;
+use crate::token::{MOST_ROUNDS, token};
 
 /// After this time a rotation that another has begun is not under way any more: the longest time of a Lambda invocation.
 const LEFT_BEHIND: u64 = 15 * 60 * 1_000;

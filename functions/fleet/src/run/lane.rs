@@ -4,10 +4,10 @@
 use super::answer::hear;
 use super::item::{Next, next, pause, replaced, rounds_done};
 use super::progress::{Awaits, Job, Outcome, Progress, Said, Seen, Sessions};
-use super::token::token;
 use crate::plan::lanes::Item;
 use crate::plan::order::Mode;
 use crate::service::{Aws, Flag};
+use crate::token::token;
 use rotation::clock::{Deadline, since_epoch_millis};
 use rotation::error::{Class, Error, Result};
 use rotation::lambda::{Invocation, record};
@@ -117,11 +117,10 @@ pub async fn work(aws: &Aws, mut lane: Lane, invocation: &Invocation) -> Lane {
     if let (Some(progress), false) = (&mut lane.progress, answer.is_null()) {
         hear(progress, &answer, since_epoch_millis());
     }
-    // A run of days is stopped between two secrets, not only between two parts. A flag that cannot be read is the matter of the next part.
-    let name = lane.job.run.rsplit('/').next().unwrap_or_default();
-    let stopped = aws.flag(name, until).await.is_ok_and(|flag| flag == Flag::Stop);
+    let mut stopped = None;
     loop {
-        if lane.progress.is_none() && (stopped || lane.job.closes.is_some_and(|closes| since_epoch_millis() >= closes))
+        let begins = lane.progress.is_none();
+        if begins && (lane.job.is_closed(since_epoch_millis()) || is_stopped(aws, &lane.job, &mut stopped, until).await)
         {
             lane.doing = LaneDoing::End;
             return lane;
@@ -158,6 +157,16 @@ pub async fn work(aws: &Aws, mut lane: Lane, invocation: &Invocation) -> Lane {
             Taken::More => {}
         }
     }
+}
+
+/// Whether the stop flag stops this run. A run of days is stopped between two secrets, not only between two parts. An invocation asks once, because
+/// Systems Manager answers 40 questions a second. A flag that cannot be read is the matter of the next part.
+async fn is_stopped(aws: &Aws, job: &Job, known: &mut Option<bool>, until: Deadline) -> bool {
+    if known.is_none() {
+        let name = job.run.rsplit('/').next().unwrap_or_default();
+        *known = Some(aws.flag(name, until).await.is_ok_and(|flag| flag == Flag::Stop));
+    }
+    *known == Some(true)
 }
 
 /// What came of one step.
@@ -214,6 +223,18 @@ fn before(created: &BTreeMap<String, u64>, replaced: &str) -> Option<String> {
     older.max_by_key(|(_, at)| **at).map(|(version, _)| version.clone())
 }
 
+/// A secret's turn, as far as one look at its labels takes it.
+struct Turn<'a> {
+    aws: &'a Aws,
+    job: &'a Job,
+    item: &'a Item,
+    progress: &'a mut Progress,
+    until: Deadline,
+    seen: Seen,
+    /// How many of the run's rotations the secret has had.
+    rounds: u32,
+}
+
 async fn step(
     aws: &Aws,
     job: &Job,
@@ -229,102 +250,131 @@ async fn step(
     {
         progress.before = before(&aws.created(&item.secret, until).await?, replaced);
     }
-    match next(job, item, progress, &seen, since_epoch_millis()) {
-        Next::Rotate(token) => {
-            // The labels do not show it. It had them once, and lost them to later rotations, or somebody has given it up. RotateSecret
-            // must not bring an old credential back.
-            if aws.created(&item.secret, until).await?.contains_key(&token) {
-                // The labels may be older than the list: the answer to an earlier RotateSecret may have been lost.
-                if aws.labels(&item.secret, until).await?.carries(&token) {
-                    return Ok(Taken::More);
-                }
-                let ended = Done::of(item, Outcome::Failed, "version-without-label").since(progress);
-                return Ok(Taken::Ended(Done { rounds, ..ended }));
-            }
-            if aws.rotate(&item.secret, &token, until).await? {
-                (progress.asked, progress.since, progress.repeats) = (rounds + 1, since_epoch_millis(), 0);
-                return Ok(Taken::Later(PAUSE));
-            }
-            progress.repeats += 1;
-            Ok(Taken::Later(Duration::from_millis(pause(progress.repeats))))
-        }
+    let next = next(job, item, progress, &seen, since_epoch_millis());
+    let mut turn = Turn { aws, job, item, progress, until, seen, rounds };
+    match next {
+        Next::Rotate(token) => turn.rotate(&token).await,
         Next::Nudge => {
             aws.rotate(&item.secret, &token(&job.run, &item.secret, rounds + 1), until).await?;
-            progress.nudged = true;
+            turn.progress.nudged = true;
             Ok(Taken::Later(PAUSE))
         }
         Next::Wait => Ok(Taken::Later(PAUSE)),
-        Next::Compare => {
-            let created = aws.created(&item.secret, until).await?;
-            let own = seen.previous.as_ref().and_then(|own| created.get(own));
-            let current = seen.current.as_ref().and_then(|current| created.get(current));
-            // What the list does not tell counts as moved: a person looks at it.
-            progress.moved_back = Some(current.zip(own).is_none_or(|(current, own)| current < own));
-            Ok(Taken::More)
-        }
-        Next::Diagnose(version) => {
-            let same = |said: &Said| said.round == rounds && said.version == version;
-            progress.repeats = if progress.said.as_ref().is_some_and(same) { progress.repeats + 1 } else { 0 };
-            let (at, labels) = (since_epoch_millis(), seen.labels());
-            let said = Said { round: rounds, at, labels, version: version.clone(), ..Said::default() };
-            (progress.said, progress.awaits) = (Some(said), Some(Awaits::Diagnosis));
-            let mut payload = json!({"Step": "diagnose", "SecretId": item.secret});
-            if let (Some(version), Some(payload)) = (version, payload.as_object_mut()) {
-                payload.insert("VersionId".to_owned(), version.into());
-            }
-            Ok(Taken::Ask(payload))
-        }
-        Next::Retire(version) => {
-            (progress.retired, progress.awaits) = (rounds, Some(Awaits::Retirement));
-            progress.not_early.clear();
-            Ok(Taken::Ask(json!({"Step": "retire", "SecretId": item.secret, "VersionId": version})))
-        }
-        Next::EndSessions(version) => {
-            let asked = progress.sessions.as_ref().map_or(0, |sessions| sessions.asked) + 1;
-            progress.sessions =
-                Some(Sessions { asked, at: since_epoch_millis(), ..progress.sessions.take().unwrap_or_default() });
-            progress.awaits = Some(Awaits::Sessions);
-            Ok(Taken::Ask(json!({"Step": "endSessions", "SecretId": item.secret, "VersionId": version})))
-        }
-        Next::Promote { to, from } => {
-            progress.moved = aws.promote(&item.secret, &to, &from, until).await?;
-            if progress.moved {
+        Next::Compare => turn.compare().await,
+        Next::Diagnose(version) => Ok(turn.diagnose(version)),
+        Next::Retire(version) => Ok(turn.retire(&version)),
+        Next::EndSessions(version) => Ok(turn.end_sessions(&version)),
+        Next::Promote { to, from } => turn.promote(&to, &from).await,
+        Next::Rekey => turn.rekey(invocation).await,
+        Next::End { outcome, reason } => Ok(Taken::Ended(turn.ended(outcome, reason))),
+    }
+}
+
+impl Turn<'_> {
+    async fn rotate(&mut self, token: &str) -> Result<Taken, Error> {
+        let secret = &self.item.secret;
+        // The labels do not show it. It had them once, and lost them to later rotations, or somebody has given it up. RotateSecret
+        // must not bring an old credential back.
+        if self.aws.created(secret, self.until).await?.contains_key(token) {
+            // The labels may be older than the list: the answer to an earlier RotateSecret may have been lost.
+            if self.aws.labels(secret, self.until).await?.carries(token) {
                 return Ok(Taken::More);
             }
-            progress.repeats += 1;
-            Ok(Taken::Later(Duration::from_millis(pause(progress.repeats))))
+            let ended = Done::of(self.item, Outcome::Failed, "version-without-label").since(self.progress);
+            return Ok(Taken::Ended(Done { rounds: self.rounds, ..ended }));
         }
-        Next::Rekey => {
-            if seen.key.as_deref() != Some(job.kms_key.as_str()) {
-                aws.rekey(&item.secret, &job.kms_key, until).await?;
-                progress.asked = 1;
-            }
-            let old = aws.under_another_key(&item.secret, &job.kms_key, until).await?;
-            // Here are all of them; the state has room for a few.
-            record(
-                "fleet",
-                invocation,
-                &json!({"event": "rekeyed", "secret": item.secret, "versionsUnderAnOldKey": old}),
-            );
-            (progress.old_keys, progress.moved) = (old.len(), true);
-            progress.old_key = old.into_iter().take(OLD_KEYS).collect();
-            Ok(Taken::More)
+        if self.aws.rotate(secret, token, self.until).await? {
+            (self.progress.asked, self.progress.since) = (self.rounds + 1, since_epoch_millis());
+            self.progress.repeats = 0;
+            return Ok(Taken::Later(PAUSE));
         }
-        Next::End { outcome, reason } => {
-            let leaked = progress.replaced.clone().filter(|_| job.mode == Mode::Emergency);
-            let died = progress.dead.iter().rfind(|dead| Some(&dead.version) == leaked.as_ref());
-            let dead_after = died.filter(|dead| dead.round == rounds).map(|dead| dead.at.saturating_sub(job.run_began));
-            let sessions = progress.sessions.as_ref().and_then(|sessions| sessions.ended);
-            // A person should know why the end took longer than it could have.
-            let reason = if reason.is_empty() && !progress.not_early.is_empty() {
-                format!("not-ended-early: {}", progress.not_early)
-            } else {
-                reason
-            };
-            let (old_key, old_keys) = (std::mem::take(&mut progress.old_key), progress.old_keys);
-            let done = Done::of(item, outcome, &reason).since(progress);
-            Ok(Taken::Ended(Done { rounds, dead_after, sessions, leaked, old_key, old_keys, ..done }))
+        Ok(self.repeat())
+    }
+
+    /// The service refused for now.
+    fn repeat(&mut self) -> Taken {
+        self.progress.repeats += 1;
+        Taken::Later(Duration::from_millis(pause(self.progress.repeats)))
+    }
+
+    async fn compare(&mut self) -> Result<Taken, Error> {
+        let created = self.aws.created(&self.item.secret, self.until).await?;
+        let date = |version: &Option<String>| version.as_ref().and_then(|version| created.get(version));
+        let (own, current) = (date(&self.seen.previous), date(&self.seen.current));
+        // What the list does not tell counts as moved: a person looks at it.
+        self.progress.moved_back = Some(current.zip(own).is_none_or(|(current, own)| current < own));
+        Ok(Taken::More)
+    }
+
+    fn diagnose(&mut self, version: Option<String>) -> Taken {
+        let rounds = self.rounds;
+        let same = |said: &Said| said.round == rounds && said.version == version;
+        let repeats = self.progress.repeats;
+        self.progress.repeats = if self.progress.said.as_ref().is_some_and(same) { repeats + 1 } else { 0 };
+        let (at, labels) = (since_epoch_millis(), self.seen.labels());
+        let said = Said { round: rounds, at, labels, version: version.clone(), ..Said::default() };
+        self.progress.said = Some(said);
+        self.ask("diagnose", version, Awaits::Diagnosis)
+    }
+
+    fn retire(&mut self, version: &str) -> Taken {
+        self.progress.retired = self.rounds;
+        self.progress.not_early.clear();
+        self.ask("retire", Some(version.to_owned()), Awaits::Retirement)
+    }
+
+    fn end_sessions(&mut self, version: &str) -> Taken {
+        let before = self.progress.sessions.take().unwrap_or_default();
+        self.progress.sessions = Some(Sessions { asked: before.asked + 1, at: since_epoch_millis(), ..before });
+        self.ask("endSessions", Some(version.to_owned()), Awaits::Sessions)
+    }
+
+    /// Asks the secret's own function.
+    fn ask(&mut self, step: &str, version: Option<String>, awaits: Awaits) -> Taken {
+        self.progress.awaits = Some(awaits);
+        let mut payload = json!({"Step": step, "SecretId": self.item.secret});
+        if let (Some(version), Some(payload)) = (version, payload.as_object_mut()) {
+            payload.insert("VersionId".to_owned(), version.into());
         }
+        Taken::Ask(payload)
+    }
+
+    async fn promote(&mut self, to: &str, from: &str) -> Result<Taken, Error> {
+        self.progress.moved = self.aws.promote(&self.item.secret, to, from, self.until).await?;
+        Ok(if self.progress.moved { Taken::More } else { self.repeat() })
+    }
+
+    async fn rekey(&mut self, invocation: &Invocation) -> Result<Taken, Error> {
+        let (secret, key) = (&self.item.secret, &self.job.kms_key);
+        if self.seen.key.as_deref() != Some(key.as_str()) {
+            self.aws.rekey(secret, key, self.until).await?;
+            self.progress.asked = 1;
+        }
+        let old = self.aws.under_another_key(secret, key, self.until).await?;
+        // Here are all of them; the state has room for a few.
+        let about = json!({"event": "rekeyed", "secret": secret, "versionsUnderAnOldKey": old});
+        record("fleet", invocation, &about);
+        (self.progress.old_keys, self.progress.moved) = (old.len(), true);
+        self.progress.old_key = old.into_iter().take(OLD_KEYS).collect();
+        Ok(Taken::More)
+    }
+
+    fn ended(&mut self, outcome: Outcome, reason: String) -> Done {
+        let (rounds, progress) = (self.rounds, &mut *self.progress);
+        let leaked = progress.replaced.clone().filter(|_| self.job.mode == Mode::Emergency);
+        let died = progress.dead.iter().rfind(|dead| Some(&dead.version) == leaked.as_ref());
+        let died = died.filter(|dead| dead.round == rounds);
+        let dead_after = died.map(|dead| dead.at.saturating_sub(self.job.run_began));
+        let sessions = progress.sessions.as_ref().and_then(|sessions| sessions.ended);
+        // A person should know why the end took longer than it could have.
+        let reason = if reason.is_empty() && !progress.not_early.is_empty() {
+            format!("not-ended-early: {}", progress.not_early)
+        } else {
+            reason
+        };
+        let (old_key, old_keys) = (std::mem::take(&mut progress.old_key), progress.old_keys);
+        let done = Done::of(self.item, outcome, &reason).since(progress);
+        Done { rounds, dead_after, sessions, leaked, old_key, old_keys, ..done }
     }
 }
 

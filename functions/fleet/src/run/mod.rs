@@ -6,4 +6,3 @@ pub mod lane;
 pub mod progress;
 pub mod report;
 pub mod state;
-pub mod token;

@@ -36,6 +36,13 @@ pub struct Job {
     pub stops_at: usize,
 }
 
+impl Job {
+    /// Whether the window has closed by now, in milliseconds since the Unix epoch.
+    pub fn is_closed(&self, now: u64) -> bool {
+        self.closes.is_some_and(|closes| now >= closes)
+    }
+}
+
 /// What the labels of a secret say.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Seen {
