@@ -71,6 +71,25 @@ class Policies(unittest.TestCase):
         self.assertEqual(allowed["secretsmanager:GetSecretValue"], [ALL[it] for it in ("FingerprintKeySecretArn", "WebhookSecretArn", "GitHubTokenSecretArn")])
         self.assertNotIn("states:", json.dumps(resolved(**ALL | {"StartOnLeak": "false"})["LeaksRole"]))
 
+    def test_whoever_sees_the_page_invokes_a_function_that_rotates_nothing(self):
+        resources = resolved(**ALL)
+        self.assertEqual(resources["FleetPageFunction"]["Properties"]["Environment"]["Variables"]["SERVES"], "page")
+        statements = resources["FleetPageRole"]["Properties"]["Policies"][0]["PolicyDocument"]["Statement"]
+        allowed = {action for it in statements for action in deployed.as_list(it["Action"])}
+        looks = {"secretsmanager:DescribeSecret", "secretsmanager:GetSecretValue", "ssm:GetParameter", "states:ListExecutions", "states:DescribeExecution"}
+        logs = {"logs:CreateLogStream", "logs:PutLogEvents"}
+        self.assertEqual(allowed, looks | logs | {"states:StartExecution", "ssm:PutParameter"})
+        without = resolved(**ALL | {"AllowPageRuns": "false"})["FleetPageRole"]["Properties"]["Policies"][0]["PolicyDocument"]["Statement"]
+        self.assertEqual({action for it in without for action in deployed.as_list(it["Action"])}, looks | logs)
+        on_call = {it["Sid"]: it for it in resources["FleetOnCallPolicy"]["Properties"]["PolicyDocument"]["Statement"]}
+        invoked = [it.rsplit(":", 1)[1] for sid, it in on_call.items() if "lambda:InvokeFunction" in deployed.as_list(it["Action"]) for it in it["Resource"]]
+        self.assertEqual(invoked, ["lockstep-fleet-page", "lockstep-fleet-leaks"])
+        # The dashboard invokes no other function of the fleet, and nothing but the page starts runs by hand.
+        board = str(resources["Dashboard"]["Properties"]["DashboardBody"])
+        self.assertIn(":function:lockstep-fleet-page", board)
+        self.assertNotIn(':function:lockstep-fleet"', board)
+        self.assertNotIn("states:", str(resources["FleetRole"]["Properties"]["Policies"]))
+
     def test_the_fleet_touches_only_secrets_of_these_functions(self):
         resources = resolved(**ALL)
         own = [f"arn:aws:lambda:{REGION}:{ACCOUNT}:function:lockstep-{it['name']}" for it in make_template.functions()]
@@ -81,7 +100,7 @@ class Policies(unittest.TestCase):
         for statement in of_secrets:
             self.assertEqual(set(statement["Condition"]["StringEquals"]["secretsmanager:resource/AllowRotationLambdaArn"]), expected)
         written = {it for statement in statements for it in deployed.as_list(statement["Action"]) if re.search(":(Put|Create|Delete)", it)}
-        self.assertEqual(written, {"logs:CreateLogStream", "logs:PutLogEvents", "ssm:PutParameter"})
+        self.assertEqual(written, {"logs:CreateLogStream", "logs:PutLogEvents"})
         machine = resources["FleetMachineRole"]["Properties"]["Policies"][0]["PolicyDocument"]["Statement"]
         asked, = [it["Resource"] for it in machine if it["Sid"] == "AskWhetherASecretIsWell"]
         self.assertEqual(set(asked), expected)
@@ -105,9 +124,8 @@ class Policies(unittest.TestCase):
 
     def test_every_notice_of_a_leak_rings(self):
         resources = resolved(**ALL)
-        for name in ("FleetNoticeFilter", "LeaksNoticeFilter"):
-            self.assertEqual(resources[name]["Properties"]["FilterPattern"], '{ $.target = "rotation::notice" }', name)
-        # Only what is about leaks is a notice in these functions.
+        self.assertEqual(resources["LeaksNoticeFilter"]["Properties"]["FilterPattern"], '{ $.target = "rotation::notice" }')
+        # Only what is about leaks is a notice, and only that function answers it.
         sources = [it for it in (ROOT / "functions/fleet/src").rglob("*.rs") if re.search(r"\bnotice\(", it.read_text(encoding="utf-8"))]
         self.assertEqual({it.parent.name for it in sources}, {"leak"})
 
@@ -115,10 +133,10 @@ class Policies(unittest.TestCase):
         resources = resolved(**PLAIN_FLEET)
         made = {name for name in resources if re.match("Fleet|Leak|Webhook|Finger|Health|GuardDuty|Credential", name)}
         self.assertEqual(made, {
-            "FleetFunction", "FleetLogGroup", "FleetRole", "FleetStopParameter", "FleetMachine", "FleetMachineRole", "FleetOnCallPolicy",
+            "FleetFunction", "FleetLogGroup", "FleetRole", "FleetPageFunction", "FleetPageLogGroup", "FleetPageRole", "FleetStopParameter", "FleetMachine", "FleetMachineRole", "FleetOnCallPolicy",
             "FleetRunFailed", "FleetErrors", "FleetThrottled",
         })
-        actions = str(resources["FleetRole"])
+        actions = str([resources["FleetRole"], resources["FleetPageRole"]])
         for absent in ("UpdateSecret'", "TagResource", "kms:", "states:StartExecution", "ssm:PutParameter"):
             self.assertNotIn(absent, actions)
         self.assertFalse([it for it in resolved() if it.startswith(("Fleet", "Leak"))])

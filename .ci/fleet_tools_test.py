@@ -62,7 +62,7 @@ class Normal:
 
     def statements(self, document):
         """Denials concern more functions in a stack than in a construct."""
-        own = {f"arn:aws:lambda:{REGION}:{ACCOUNT}:function:{self.prefix}-{it}" for it in ("fleet", "fleet-leaks")}
+        own = {f"arn:aws:lambda:{REGION}:{ACCOUNT}:function:{self.prefix}-{it}" for it in ("fleet", "fleet-page", "fleet-leaks")}
         for sid, effect, actions, resources, principals, conditions in statements(document):
             if effect == "Deny":
                 rotation = {f"arn:aws:lambda:{REGION}:{ACCOUNT}:function:{self.prefix}-{kind}" for kind in FUNCTIONS}

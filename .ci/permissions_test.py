@@ -12,7 +12,7 @@ from template import ROOT, load
 
 TEMPLATE = load(ROOT / "template.yaml")
 # One program, and a role for each of its functions.
-FLEET = ("lockstep-fleet", "lockstep-fleet-leaks")
+FLEET = ("lockstep-fleet", "lockstep-fleet-page", "lockstep-fleet-leaks")
 
 
 def perfect_calls():
@@ -32,11 +32,11 @@ class Permissions(unittest.TestCase):
         self.assertEqual(sorted(allows), sorted([*FLEET, *(f"lockstep-{it['name']}" for it in make_template.functions())]))
         for function, actions in allows.items():
             self.assertEqual("secretsmanager:PutSecretValue" in actions, function not in FLEET)
-            self.assertEqual("states:StartExecution" in actions, function in FLEET)
+            self.assertEqual("states:StartExecution" in actions, function in ("lockstep-fleet-page", "lockstep-fleet-leaks"))
             self.assertEqual("secretsmanager:RotateSecret" in actions and function in FLEET, function == "lockstep-fleet")
             self.assertIn("secretsmanager:ListSecrets", actions, f"{function}: CommonPolicy")
-            self.assertEqual("ssm:GetParameter" in actions, function in ("lockstep-api-key", "lockstep-signing-key", "lockstep-fleet"))
-            self.assertEqual("ssm:PutParameter" in actions, function in ("lockstep-signing-key", "lockstep-fleet"))
+            self.assertEqual("ssm:GetParameter" in actions, function in ("lockstep-api-key", "lockstep-signing-key", "lockstep-fleet", "lockstep-fleet-page"))
+            self.assertEqual("ssm:PutParameter" in actions, function in ("lockstep-signing-key", "lockstep-fleet-page"))
             self.assertEqual("rds:DescribeDBInstances" in actions, function in ("lockstep-postgres", "lockstep-mysql"))
 
     def test_no_difference_is_not_reported(self):
@@ -83,7 +83,7 @@ class Permissions(unittest.TestCase):
         for called in calls.values():
             called.discard("secretsmanager:RotateSecret")
         found = permissions.differences(permissions.allowed(TEMPLATE), calls)
-        self.assertEqual(found, [f"{it} may call secretsmanager:RotateSecret, but no test called it" for it in sorted(calls) if it != "lockstep-fleet-leaks"])
+        self.assertEqual(found, [f"{it} may call secretsmanager:RotateSecret, but no test called it" for it in sorted(calls) if it not in ("lockstep-fleet-leaks", "lockstep-fleet-page")])
         calls["lockstep-postgres"].add("secretsmanager:RotateSecret")
         self.assertEqual(permissions.differences(permissions.allowed(TEMPLATE), calls), [])
 

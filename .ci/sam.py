@@ -59,15 +59,16 @@ ANSWERS = [
     ("test_secret", "already-current"),
     ("finish_secret", "already-current"),
 ]
-# The same for the fleet's function, which has no secret with a key and none of a webhook here. A word that is no code is a field of the answer.
+# The same for the fleet's functions, which have no secret with a key and none of a webhook here. A word that is no code is a field of the answer.
 FLEET_ANSWERS = [
-    ("plan", "items"),
-    ("spread", "schedules"),
-    ("fingerprints", "configuration-invalid"),
-    ("gitleaks", "configuration-invalid"),
-    ("health", "configuration-invalid"),
-    ("guardduty", "configuration-invalid"),
-    ("webhook-unsigned", "statusCode"),
+    ("plan", "FleetPageFunction", "items"),
+    ("runs", "FleetPageFunction", "runs"),
+    ("spread", "FleetPageFunction", "schedules"),
+    ("fingerprints", "FleetFunction", "configuration-invalid"),
+    ("gitleaks", "LeaksFunction", "configuration-invalid"),
+    ("health", "LeaksFunction", "configuration-invalid"),
+    ("guardduty", "LeaksFunction", "configuration-invalid"),
+    ("webhook-unsigned", "LeaksFunction", "statusCode"),
 ]
 KINDS = [("postgres", "PostgresFunction"), ("mysql", "MySqlFunction"), ("api-key", "ApiKeyFunction")]
 
@@ -281,7 +282,7 @@ def send_all(terminal):
     files = {it.stem for it in (ROOT / "events").glob("*.json")}
     if known != files or {name for name, _ in malformed()} != {it.stem for it in (ROOT / "events/malformed").glob("*.json")}:
         refuse("This does not know each file of events/.")
-    if {name for name, _ in FLEET_ANSWERS} != {it.stem for it in (ROOT / "events/fleet").glob("*.json")}:
+    if {name for name, _, _ in FLEET_ANSWERS} != {it.stem for it in (ROOT / "events/fleet").glob("*.json")}:
         refuse("This does not know each file of events/fleet/.")
     sent = 0
     for kind, function in KINDS:
@@ -293,8 +294,8 @@ def send_all(terminal):
                 expected = "already-in-effect"
             terminal.type(f"sam local invoke {function} --config-file target/lab/sam.toml --event events/{name}.json # {expected}")
             sent += 1
-        for name, expected in FLEET_ANSWERS if kind == "postgres" else []:
-            terminal.type(f"sam local invoke FleetFunction --config-file target/lab/sam.toml --event events/fleet/{name}.json # {expected}")
+        for name, asked, expected in FLEET_ANSWERS if kind == "postgres" else []:
+            terminal.type(f"sam local invoke {asked} --config-file target/lab/sam.toml --event events/fleet/{name}.json # {expected}")
             sent += 1
         for line in ("sam local start-lambda --config-file target/lab/sam.toml",
                      f"aws secretsmanager rotate-secret --secret-id lab/{kind}", f"cargo lab diagnose lab/{kind}"):

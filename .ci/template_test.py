@@ -37,7 +37,7 @@ DEPLOY_PAGE = ROOT / "docs/deploy.md"
 SUFFIXES = {it["id"]: it["name"] for it in make_template.functions()}
 FUNCTIONS = {f"Deploy{it}": it for it in SUFFIXES}
 # The fleet's functions rotate nothing themselves: .ci/fleet_test.py looks at what only they have.
-FLEET = {"Fleet": "fleet", "Leaks": "fleet-leaks"}
+FLEET = {"Fleet": "fleet", "FleetPage": "fleet-page", "Leaks": "fleet-leaks"}
 SECRET = "arn:aws:secretsmanager:eu-central-1:123456789012:secret:{}-AbCdEf"
 KEY = "arn:aws:kms:eu-central-1:123456789012:key/1234abcd-12ab-34cd-56ef-1234567890ab"
 # Turns on everything that is off by default.
@@ -115,7 +115,7 @@ def deployed(parameters):
 def fleet(parameters):
     """The same, of the fleet's functions."""
     leaks = {"Leaks"} if parameters.get("FingerprintKeySecretArn") else set()
-    return sorted({"Fleet"} | leaks) if parameters.get("DeployFleet") == "true" else []
+    return sorted({"Fleet", "FleetPage"} | leaks) if parameters.get("DeployFleet") == "true" else []
 
 
 def groups(template):

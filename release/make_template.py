@@ -15,8 +15,8 @@ import yaml
 ROOT = Path(__file__).resolve().parent.parent
 SOURCES = ROOT / "release/template"
 # The fleet is no rotation function: its parts are in release/template/fleet/.
-FLEET = ("fleet/function.yaml", "fleet/machine.yaml", "fleet/leaks.yaml", "fleet/on-call.yaml", "fleet/alarms.yaml")
-FLEET_NAMES = ("fleet", "fleet-leaks")
+FLEET = ("fleet/function.yaml", "fleet/machine.yaml", "fleet/page.yaml", "fleet/leaks.yaml", "fleet/on-call.yaml", "fleet/alarms.yaml")
+FLEET_NAMES = ("fleet", "fleet-page", "fleet-leaks")
 DEFINITION = ROOT / "functions/fleet/state-machine.asl.json"
 TEMPLATE = ROOT / "template.yaml"
 # The groups of parameters in the console, in this order.

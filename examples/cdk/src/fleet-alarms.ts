@@ -38,10 +38,10 @@ export class FleetAlarms extends Construct {
       first: executions(' --status-filter FAILED --max-items 5'),
       metric: this.most({ failed: states('ExecutionsFailed'), timedout: states('ExecutionsTimedOut') }),
     });
-    this.alarm('errors', [name, `${name}-leaks`], `${name} or ${name}-leaks crashed, ran out of time or ended with an error three times within an hour.`, {
-      first: each('fleet fleet-leaks', tail(`${prefix}-$f`, '1d', '?ERROR ?error ?timeout')),
+    this.alarm('errors', [name, `${name}-page`, `${name}-leaks`], `${name}, ${name}-page or ${name}-leaks crashed, ran out of time or ended with an error three times within an hour.`, {
+      first: each('fleet fleet-page fleet-leaks', tail(`${prefix}-$f`, '1d', '?ERROR ?error ?timeout')),
       metric: this.most(
-        { fleet: this.errors(name), leaks: this.errors(`${name}-leaks`) },
+        { fleet: this.errors(name), page: this.errors(`${name}-page`), leaks: this.errors(`${name}-leaks`) },
         Duration.hours(1),
       ),
       atLeast: 3,
@@ -55,8 +55,8 @@ export class FleetAlarms extends Construct {
       }),
     });
     if (props.fingerprintKeySecret) {
-      this.alarm('credential-leaked', [`${name}-leaks`, name], 'A credential of a secret has leaked, or may have. The line in the log names the secret and proposes an order; it has no value.', {
-        first: each('fleet-leaks fleet', tail(`${prefix}-$f`, '1d', '{ $.target = "rotation::notice" }')),
+      this.alarm('credential-leaked', `${name}-leaks`, 'A credential of a secret has leaked, or may have. The line in the log names the secret and proposes an order; it has no value.', {
+        first: tail(`${name}-leaks`, '1d', '{ $.target = "rotation::notice" }'),
         metric: this.metric(`Lockstep/${prefix}`, 'LeakNotices', {}),
       });
     }
@@ -85,11 +85,13 @@ export class FleetAlarms extends Construct {
 
   private alarm(suffix: string, logs: string | string[], says: string, rings: { first: string; metric: cloudwatch.IMetric; atLeast?: number }) {
     const groups = [logs].flat().map((it) => `/aws/lambda/${it}`);
+    const last = groups.slice(-1).join('');
+    const others = groups.slice(0, -1).join(', ');
     new cloudwatch.Alarm(this, suffix, {
       alarmName: `${this.watched.name}-${suffix}`,
       alarmDescription: [
         says,
-        `Log group${groups.length > 1 ? 's' : ''}: ${groups.join(' and ')}`,
+        `Log group${groups.length > 1 ? 's' : ''}: ${others ? `${others} and ` : ''}${last}`,
         `First command: ${rings.first}`,
         `What to do: ${this.props.runbookUrl ?? RUNBOOKS}/alarms/fleet-${suffix}.md`,
       ].join('\n'),

@@ -25,12 +25,10 @@ export class FleetRoles {
     this.stopParameter = `/${props.namePrefix ?? 'lockstep'}/fleet/stop`;
   }
 
-  /** Of the function that plans, and takes each step. */
+  /** Of the function that takes each step. */
   fleet(logGroupArn: string): Statement[] {
-    const { allowPageRuns, fingerprintKeySecret, rekeyKeys = [], secretTag } = this.props;
-    const flag = arn(this.stack, 'ssm', `parameter${this.stopParameter}`);
-    const watch = ['states:ListExecutions', 'states:DescribeExecution'];
-    const served = { 'secretsmanager:resource/AllowRotationLambdaArn': this.functions };
+    const { fingerprintKeySecret, rekeyKeys = [] } = this.props;
+    const served = this.ofTheseFunctions();
     const read = ['DescribeSecret', 'GetSecretValue', 'ListSecretVersionIds', 'RotateSecret'].map((it) => `secretsmanager:${it}`);
     const statements = [
       ...this.common(),
@@ -41,11 +39,7 @@ export class FleetRoles {
         StringEquals: served,
         'ForAnyValue:StringEquals': { 'secretsmanager:VersionStage': 'AWSCURRENT' },
       }),
-      allow('StopFlag', 'ssm:GetParameter', flag),
-      allow('RunsForThePage', watch, [this.machineArn, arn(this.stack, 'states', `execution:${this.name}:*`)]),
-      ...(allowPageRuns
-        ? [allow('RunFromThePage', 'states:StartExecution', this.machineArn), allow('StopFromThePage', 'ssm:PutParameter', flag)]
-        : []),
+      allow('StopFlag', 'ssm:GetParameter', this.flag()),
       ownLogs(logGroupArn),
     ];
     if (fingerprintKeySecret) {
@@ -70,17 +64,24 @@ export class FleetRoles {
         allow('WhetherAKeyCanBeUsed', 'kms:DescribeKey', keys),
       );
     }
-    if (secretTag) {
-      const calls = ['DescribeSecret', 'ListSecretVersionIds', 'GetSecretValue', 'PutSecretValue', 'RotateSecret', 'TagResource', 'UpdateSecret'];
-      statements.push({
-        ...allow('SecretsWithoutTheTag', [...calls, 'UpdateSecretVersionStage'].map((it) => `secretsmanager:${it}`), '*', {
-          StringEquals: served,
-          StringNotEquals: { [`secretsmanager:ResourceTag/${secretTag.key}`]: secretTag.value },
-        }),
-        Effect: 'Deny',
-      });
-    }
-    return statements;
+    return [...statements, ...this.onlyTagged()];
+  }
+
+  /** Of the function that whoever sees the page may invoke. It rotates nothing. */
+  page(logGroupArn: string): Statement[] {
+    const read = ['secretsmanager:DescribeSecret', 'secretsmanager:GetSecretValue'];
+    const watch = ['states:ListExecutions', 'states:DescribeExecution'];
+    return [
+      ...this.common(),
+      allow('SecretsOfThePlans', read, this.served, { StringEquals: this.ofTheseFunctions() }),
+      allow('StopFlag', 'ssm:GetParameter', this.flag()),
+      allow('RunsForThePage', watch, [this.machineArn, arn(this.stack, 'states', `execution:${this.name}:*`)]),
+      ...(this.props.allowPageRuns
+        ? [allow('RunFromThePage', 'states:StartExecution', this.machineArn), allow('StopFromThePage', 'ssm:PutParameter', this.flag())]
+        : []),
+      ownLogs(logGroupArn),
+      ...this.onlyTagged(),
+    ];
   }
 
   /** Of the function that strangers can send requests to. */
@@ -118,14 +119,15 @@ export class FleetRoles {
   /** Of the people who may begin and stop runs. */
   onCall(): Statement[] {
     const states = ['StartExecution', 'StopExecution', 'ListExecutions', 'DescribeExecution', 'GetExecutionHistory'];
-    const names = [this.name, `${this.name}-leaks`];
-    const ask = ['InvokeFunction', 'GetFunctionConfiguration', 'GetFunctionConcurrency', 'GetPolicy'];
+    const look = ['GetFunctionConfiguration', 'GetFunctionConcurrency', 'GetPolicy'];
     return [
       // An emergency after a leak, and any other order: IAM does not see what is in it.
       allow('RunTheFleet', states.map((it) => `states:${it}`), [this.machineArn, arn(this.stack, 'states', `execution:${this.name}:*`)]),
-      allow('StopTheFleet', ['ssm:GetParameter', 'ssm:PutParameter'], arn(this.stack, 'ssm', `parameter${this.stopParameter}`)),
-      allow('AskTheFleet', ask.map((it) => `lambda:${it}`), names.map((it) => arn(this.stack, 'lambda', `function:${it}`))),
-      allow('ReadTheFleetsLogs', ['logs:FilterLogEvents', 'logs:StartQuery'], names.map((it) => arn(this.stack, 'logs', `log-group:/aws/lambda/${it}:*`))),
+      allow('StopTheFleet', ['ssm:GetParameter', 'ssm:PutParameter'], this.flag()),
+      // Not the function that takes the state of a run from whoever invokes it.
+      allow('AskTheFleet', 'lambda:InvokeFunction', ['page', 'leaks'].map((it) => arn(this.stack, 'lambda', `function:${this.name}-${it}`))),
+      allow('LookAtTheFleet', look.map((it) => `lambda:${it}`), this.names().map((it) => arn(this.stack, 'lambda', `function:${it}`))),
+      allow('ReadTheFleetsLogs', ['logs:FilterLogEvents', 'logs:StartQuery'], this.names().map((it) => arn(this.stack, 'logs', `log-group:/aws/lambda/${it}:*`))),
     ];
   }
 
@@ -133,7 +135,32 @@ export class FleetRoles {
     return this.props.tracing === lambda.Tracing.ACTIVE;
   }
 
-  /** What both functions may do. */
+  /** The names of the functions. */
+  private names(): string[] {
+    return [this.name, `${this.name}-page`, `${this.name}-leaks`];
+  }
+
+  private flag(): string {
+    return arn(this.stack, 'ssm', `parameter${this.stopParameter}`);
+  }
+
+  private ofTheseFunctions() {
+    return { 'secretsmanager:resource/AllowRotationLambdaArn': this.functions };
+  }
+
+  /** Denies what secrets without the tag would allow. */
+  private onlyTagged(): Statement[] {
+    const { secretTag } = this.props;
+    if (!secretTag) return [];
+    const calls = ['DescribeSecret', 'ListSecretVersionIds', 'GetSecretValue', 'PutSecretValue', 'RotateSecret', 'TagResource', 'UpdateSecret'];
+    const denied = allow('SecretsWithoutTheTag', [...calls, 'UpdateSecretVersionStage'].map((it) => `secretsmanager:${it}`), '*', {
+      StringEquals: this.ofTheseFunctions(),
+      StringNotEquals: { [`secretsmanager:ResourceTag/${secretTag.key}`]: secretTag.value },
+    });
+    return [{ ...denied, Effect: 'Deny' }];
+  }
+
+  /** What all functions may do. */
   private common(): Statement[] {
     const { encryptionKeys = [], vpc } = this.props;
     const statements = [allow('FindOverdueRotations', 'secretsmanager:ListSecrets', '*')];
@@ -148,7 +175,7 @@ export class FleetRoles {
     if (vpc) {
       const calls = ['CreateNetworkInterface', 'DeleteNetworkInterface', 'DescribeNetworkInterfaces', 'DescribeSubnets'];
       const actions = [...calls, 'AssignPrivateIpAddresses', 'UnassignPrivateIpAddresses'].map((it) => `ec2:${it}`);
-      const own = [this.name, `${this.name}-leaks`].map((it) => arn(this.stack, 'lambda', `function:${it}`));
+      const own = this.names().map((it) => arn(this.stack, 'lambda', `function:${it}`));
       statements.push(allow('NetworkInterfacesForLambda', actions, '*'), {
         ...allow('NetworkInterfacesNotForTheCode', actions, '*', { ArnEquals: { 'lambda:SourceFunctionArn': own } }),
         Effect: 'Deny',

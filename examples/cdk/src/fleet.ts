@@ -18,14 +18,16 @@ import { reachable, releasedCode } from './rotation';
 const LEAKED = '{ $.target = "rotation::notice" }';
 
 /**
- * Rotates the secrets of rotation functions in waves, or at once after a leak: a state machine, its function, and a second function that finds
- * the secret of a leaked credential. docs/fleet.md says how to start a run.
+ * Rotates the secrets of rotation functions in waves, or at once after a leak: a state machine, its function, a function for a page that plans
+ * and shows runs, and one that finds the secret of a leaked credential. docs/fleet.md says how to start a run.
  */
 export class Fleet extends Construct {
   /** The state machine: `aws stepfunctions start-execution --state-machine-arn`. */
   readonly stateMachineArn: string;
-  /** The function that plans, and takes each step of a run. */
+  /** The function that takes each step of a run. Only the state machine needs to invoke it: it takes the state of a run from its caller. */
   readonly function: lambda.IFunction;
+  /** The function that plans and shows runs, for a custom widget of a dashboard. */
+  readonly page: lambda.IFunction;
   /** The function that finds the secret of a leaked credential, with `fingerprintKeySecret`. */
   readonly leaks?: lambda.IFunction;
   /** For people who may begin and stop runs. */
@@ -54,11 +56,16 @@ export class Fleet extends Construct {
     const key = { FINGERPRINT_KEY_SECRET: fingerprintKeySecret?.secretArn ?? '' };
     this.function = this.made('Fleet', this.name, 'Plans the rotation of many secrets and takes each step of it', Duration.seconds(900), (log) => this.roles.fleet(log), {
       AWS_ENDPOINT_URL_SSM: props.ssmEndpoint ?? '',
+      STOP_PARAMETER: this.roles.stopParameter,
+      ...key,
+    });
+    this.page = this.made('Page', `${this.name}-page`, 'Plans the rotation of many secrets for a dashboard, and shows the runs', Duration.seconds(900), (log) => this.roles.page(log), {
+      SERVES: 'page',
+      AWS_ENDPOINT_URL_SSM: props.ssmEndpoint ?? '',
       AWS_ENDPOINT_URL_SFN: props.stepFunctionsEndpoint ?? '',
       STATE_MACHINE_ARN: this.roles.machineArn,
       STOP_PARAMETER: this.roles.stopParameter,
       ALLOW_PAGE_RUNS: String(props.allowPageRuns ?? false),
-      ...key,
     });
     new ssm.CfnParameter(this, 'Stop', {
       name: this.roles.stopParameter,
@@ -70,7 +77,7 @@ export class Fleet extends Construct {
     const rules: string[] = [];
     let apiId: string | undefined;
     if (fingerprintKeySecret) {
-      this.leaks = this.made('Leaks', `${this.name}-leaks`, 'Finds the secret of a leaked credential', props.timeout ?? Duration.seconds(60), (log) => this.roles.leaks(log), {
+      const leaks = this.made('Leaks', `${this.name}-leaks`, 'Finds the secret of a leaked credential', props.timeout ?? Duration.seconds(60), (log) => this.roles.leaks(log), {
         AWS_ENDPOINT_URL_SFN: props.stepFunctionsEndpoint ?? '',
         ...key,
         WEBHOOK_SECRET: webhookSecret?.secretArn ?? '',
@@ -80,11 +87,17 @@ export class Fleet extends Construct {
         STATE_MACHINE_ARN: this.roles.machineArn,
         START_ON_LEAK: String(startOnLeak),
         // Whoever may report a leak may not rotate.
-        ONLY_LEAKS: 'true',
+        SERVES: 'leaks',
       });
+      new logs.CfnMetricFilter(this, 'LeaksNotices', {
+        logGroupName: leaks.logGroup.logGroupName,
+        filterPattern: LEAKED,
+        metricTransformations: [{ metricNamespace: `Lockstep/${props.namePrefix ?? 'lockstep'}`, metricName: 'LeakNotices', metricValue: '1' }],
+      });
+      this.leaks = leaks;
       if (fingerprintSchedule !== 'never') rules.push(this.fingerprints(fingerprintSchedule ?? events.Schedule.rate(Duration.days(1))));
-      if (hearAwsFindings) rules.push(...this.findings(this.leaks));
-      if (webhookSecret) apiId = this.webhook(this.leaks);
+      if (hearAwsFindings) rules.push(...this.findings(leaks));
+      if (webhookSecret) apiId = this.webhook(leaks);
     }
     new FleetAlarms(this, 'Alarms', props, { name: this.name, machineArn: this.stateMachineArn, rules, ...(apiId !== undefined && { apiId }) });
     this.onCallPolicy = new iam.ManagedPolicy(this, 'OnCall', {
@@ -96,7 +109,7 @@ export class Fleet extends Construct {
     new CfnOutput(this, 'FleetOnCallPolicyArn', { description: 'Policy for those who may begin and stop runs', value: this.onCallPolicy.managedPolicyArn });
   }
 
-  /** One of the two functions. They are the same program. */
+  /** One of the functions. They are the same program. */
   private made(id: string, name: string, does: string, timeout: Duration, allows: (logGroupArn: string) => Statement[], environment: Record<string, string>) {
     const { props } = this;
     const logGroup = new logs.LogGroup(this, `${id}Logs`, {
@@ -105,13 +118,6 @@ export class Fleet extends Construct {
       removalPolicy: RemovalPolicy.DESTROY,
       ...(props.logEncryptionKey && { encryptionKey: props.logEncryptionKey }),
     });
-    if (props.fingerprintKeySecret) {
-      new logs.CfnMetricFilter(this, `${id}Notices`, {
-        logGroupName: logGroup.logGroupName,
-        filterPattern: LEAKED,
-        metricTransformations: [{ metricNamespace: `Lockstep/${props.namePrefix ?? 'lockstep'}`, metricName: 'LeakNotices', metricValue: '1' }],
-      });
-    }
     const role = this.role(`${id}Role`, `Role of the function ${name}`, new iam.ServicePrincipal('lambda.amazonaws.com'), allows(logGroup.logGroupArn));
     const { vpc, vpcSubnets, securityGroups } = props;
     return new lambda.Function(this, id, {

@@ -4,6 +4,7 @@ locals {
   list = "aws stepfunctions list-executions --region ${local.region} --state-machine-arn ${aws_sfn_state_machine.fleet.arn}"
   tail = "aws logs tail /aws/lambda/${var.name_prefix}-$f --region ${local.region}"
   both = "Log groups: /aws/lambda/${local.name} and /aws/lambda/${local.name}-leaks"
+  all  = "Log groups: /aws/lambda/${local.name}, /aws/lambda/${local.name}-page and /aws/lambda/${local.name}-leaks"
 
   of_machine_metric = { StateMachineArn = aws_sfn_state_machine.fleet.arn }
 
@@ -23,13 +24,14 @@ locals {
     }
     errors = {
       when   = true
-      says   = "${local.name} or ${local.name}-leaks crashed, ran out of time or ended with an error three times within an hour."
-      log    = local.both
-      first  = "for f in fleet fleet-leaks; do ${local.tail} --since 1d --filter-pattern '?ERROR ?error ?timeout'; done"
+      says   = "${local.name}, ${local.name}-page or ${local.name}-leaks crashed, ran out of time or ended with an error three times within an hour."
+      log    = local.all
+      first  = "for f in fleet fleet-page fleet-leaks; do ${local.tail} --since 1d --filter-pattern '?ERROR ?error ?timeout'; done"
       least  = 3
       period = 3600
       metrics = {
         fleet = { namespace = "AWS/Lambda", name = "Errors", dimensions = { FunctionName = local.name } }
+        page  = { namespace = "AWS/Lambda", name = "Errors", dimensions = { FunctionName = "${local.name}-page" } }
         leaks = { namespace = "AWS/Lambda", name = "Errors", dimensions = { FunctionName = "${local.name}-leaks" } }
       }
     }
@@ -49,8 +51,8 @@ locals {
     credential-leaked = {
       when    = local.finds_leaks
       says    = "A credential of a secret has leaked, or may have. The line in the log names the secret and proposes an order; it has no value."
-      log     = "Log groups: /aws/lambda/${local.name}-leaks and /aws/lambda/${local.name}"
-      first   = "for f in fleet-leaks fleet; do ${local.tail} --since 1d --filter-pattern '{ $.target = \"rotation::notice\" }'; done"
+      log     = "Log group: /aws/lambda/${local.name}-leaks"
+      first   = "aws logs tail /aws/lambda/${local.name}-leaks --region ${local.region} --since 1d --filter-pattern '{ $.target = \"rotation::notice\" }'"
       least   = 1
       period  = 300
       metrics = { notices = { namespace = "Lockstep/${var.name_prefix}", name = "LeakNotices", dimensions = {} } }

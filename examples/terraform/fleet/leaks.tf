@@ -67,9 +67,9 @@ resource "aws_lambda_permission" "rule" {
   source_arn    = aws_cloudwatch_event_rule.of_the_fleet[each.key].arn
 }
 
-# Counts the lines that tell of a leak, whatever they say, of both functions, because people can hand a report to either.
+# Counts the lines that tell of a leak, whatever they say.
 resource "aws_cloudwatch_log_metric_filter" "notices" {
-  for_each = { for key, it in local.functions : key => it.name if local.finds_leaks }
+  for_each = { for key, it in local.functions : key => it.name if key == "leaks" }
 
   name           = "${each.value}-notices"
   log_group_name = aws_cloudwatch_log_group.of_a_function[each.key].name

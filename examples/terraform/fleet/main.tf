@@ -39,7 +39,8 @@ locals {
   writes_prints      = local.finds_leaks && var.fingerprint_schedule != "never"
   hears_aws_findings = local.finds_leaks && var.hear_aws_findings
 
-  # The two functions are the same program. Strangers can send requests to the second one, so it has a role of its own.
+  # The functions are the same program, each with a role of its own: whoever sees the page may invoke the second one, and strangers can send requests to the
+  # third one.
   functions = merge({
     fleet = {
       name        = local.name
@@ -48,6 +49,18 @@ locals {
       timeout    = 900
       statements = local.of_fleet
       variables = {
+        AWS_ENDPOINT_URL_SSM   = var.ssm_endpoint
+        STOP_PARAMETER         = local.stop_parameter
+        FINGERPRINT_KEY_SECRET = var.fingerprint_key_secret_arn
+      }
+    }
+    page = {
+      name        = "${local.name}-page"
+      description = "Plans the rotation of many secrets for a dashboard, and shows the runs (Lockstep)"
+      timeout     = 900
+      statements  = local.of_page
+      variables = {
+        SERVES               = "page"
         AWS_ENDPOINT_URL_SSM = var.ssm_endpoint
         AWS_ENDPOINT_URL_SFN = var.step_functions_endpoint
         STATE_MACHINE_ARN    = local.machine_arn
@@ -62,15 +75,16 @@ locals {
       timeout     = var.timeout
       statements  = local.of_leaks
       variables = {
-        AWS_ENDPOINT_URL_SFN = var.step_functions_endpoint
-        WEBHOOK_SECRET       = var.webhook_secret_arn
-        GITHUB_TOKEN_SECRET  = var.github_token_secret_arn
-        GITHUB_API_URL       = var.github_api_url
-        CA_BUNDLE            = var.ca_bundle
-        STATE_MACHINE_ARN    = local.machine_arn
-        START_ON_LEAK        = tostring(var.start_on_leak)
+        AWS_ENDPOINT_URL_SFN   = var.step_functions_endpoint
+        FINGERPRINT_KEY_SECRET = var.fingerprint_key_secret_arn
+        WEBHOOK_SECRET         = var.webhook_secret_arn
+        GITHUB_TOKEN_SECRET    = var.github_token_secret_arn
+        GITHUB_API_URL         = var.github_api_url
+        CA_BUNDLE              = var.ca_bundle
+        STATE_MACHINE_ARN      = local.machine_arn
+        START_ON_LEAK          = tostring(var.start_on_leak)
         # Whoever may report a leak may not rotate.
-        ONLY_LEAKS = "true"
+        SERVES = "leaks"
       }
     }
   } : {})
@@ -97,7 +111,6 @@ resource "aws_lambda_function" "of_the_fleet" {
     variables = merge({
       LOG_LEVEL                = var.log_level
       SECRETS_MANAGER_ENDPOINT = var.secrets_manager_endpoint
-      FINGERPRINT_KEY_SECRET   = var.fingerprint_key_secret_arn
     }, each.value.variables)
   }
 

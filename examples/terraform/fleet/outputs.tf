@@ -8,8 +8,18 @@ output "function_arn" {
   value       = aws_lambda_function.of_the_fleet["fleet"].arn
 }
 
-output "role_arn" {
+output "page_function_arn" {
+  description = "The function of the page, for a custom widget of a dashboard. Whoever is to see the page has to be allowed to invoke it."
+  value       = aws_lambda_function.of_the_fleet["page"].arn
+}
+
+output "page_role_arn" {
   description = "The ARN of that function's role, for the policies of keys and secrets."
+  value       = aws_iam_role.of_a_function["page"].arn
+}
+
+output "role_arn" {
+  description = "The ARN of the fleet's role, for the policies of keys and secrets."
   value       = aws_iam_role.of_a_function["fleet"].arn
 }
 

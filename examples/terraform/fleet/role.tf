@@ -2,7 +2,7 @@
 
 locals {
   of_these_functions = { "secretsmanager:resource/AllowRotationLambdaArn" = var.function_arns }
-  own_functions      = [for it in ["", "-leaks"] : "${local.arns}:lambda:${local.region}:${local.account}:function:${local.name}${it}"]
+  own_functions      = [for it in ["", "-page", "-leaks"] : "${local.arns}:lambda:${local.region}:${local.account}:function:${local.name}${it}"]
   # In China the service's name may end in either.
   through_secrets_manager = {
     StringEquals = { "kms:ViaService" = ["secretsmanager.${local.region}.amazonaws.com", "secretsmanager.${local.region}.${data.aws_partition.current.dns_suffix}"] }
@@ -17,7 +17,7 @@ locals {
     "ec2:UnassignPrivateIpAddresses",
   ]
 
-  # What both functions may do.
+  # What all functions may do.
   common = flatten([
     { Sid = "FindOverdueRotations", Effect = "Allow", Action = "secretsmanager:ListSecrets", Resource = "*" },
     [for keys in [var.kms_key_arns] : {
@@ -43,6 +43,22 @@ locals {
     Sid = "KeyOfTheFingerprints", Effect = "Allow", Action = "secretsmanager:GetSecretValue", Resource = secret
   }]
 
+  stop_flag = {
+    Sid      = "StopFlag", Effect = "Allow", Action = "ssm:GetParameter"
+    Resource = "${local.arns}:ssm:${local.region}:${local.account}:parameter${local.stop_parameter}"
+  }
+
+  # Denies what secrets without the tag would allow.
+  only_tagged = [for key in compact([var.secret_tag_key]) : {
+    Sid    = "SecretsWithoutTheTag"
+    Effect = "Deny"
+    Action = [for it in [
+      "DescribeSecret", "ListSecretVersionIds", "GetSecretValue", "PutSecretValue", "RotateSecret", "TagResource", "UpdateSecret", "UpdateSecretVersionStage",
+    ] : "secretsmanager:${it}"]
+    Resource  = "*"
+    Condition = { StringEquals = local.of_these_functions, StringNotEquals = { "secretsmanager:ResourceTag/${key}" = var.secret_tag_value } }
+  }]
+
   of_fleet = flatten([
     local.common,
     {
@@ -61,21 +77,7 @@ locals {
       Resource  = local.served
       Condition = { StringEquals = local.of_these_functions, "ForAnyValue:StringEquals" = { "secretsmanager:VersionStage" = "AWSCURRENT" } }
     },
-    {
-      Sid      = "StopFlag", Effect = "Allow", Action = "ssm:GetParameter"
-      Resource = "${local.arns}:ssm:${local.region}:${local.account}:parameter${local.stop_parameter}"
-    },
-    {
-      Sid      = "RunsForThePage", Effect = "Allow", Action = ["states:ListExecutions", "states:DescribeExecution"]
-      Resource = [local.machine_arn, "${local.arns}:states:${local.region}:${local.account}:execution:${local.name}:*"]
-    },
-    [for machine in [local.machine_arn] : {
-      Sid = "RunFromThePage", Effect = "Allow", Action = "states:StartExecution", Resource = machine
-    } if var.allow_page_runs],
-    [for parameter in [local.stop_parameter] : {
-      Sid      = "StopFromThePage", Effect = "Allow", Action = "ssm:PutParameter"
-      Resource = "${local.arns}:ssm:${local.region}:${local.account}:parameter${parameter}"
-    } if var.allow_page_runs],
+    local.stop_flag,
     local.fingerprint_key,
     # No other tag: one could allow an emergency, or access.
     [for it in local.fingerprint_key : {
@@ -94,15 +96,30 @@ locals {
     [for keys in [var.rekey_kms_key_arns] : {
       Sid = "WhetherAKeyCanBeUsed", Effect = "Allow", Action = "kms:DescribeKey", Resource = keys
     } if length(keys) > 0],
-    [for key in compact([var.secret_tag_key]) : {
-      Sid    = "SecretsWithoutTheTag"
-      Effect = "Deny"
-      Action = [for it in [
-        "DescribeSecret", "ListSecretVersionIds", "GetSecretValue", "PutSecretValue", "RotateSecret", "TagResource", "UpdateSecret", "UpdateSecretVersionStage",
-      ] : "secretsmanager:${it}"]
-      Resource  = "*"
-      Condition = { StringEquals = local.of_these_functions, StringNotEquals = { "secretsmanager:ResourceTag/${key}" = var.secret_tag_value } }
-    }],
+    local.only_tagged,
+  ])
+
+  # Whoever sees the page may invoke this one. It rotates nothing.
+  of_page = flatten([
+    local.common,
+    {
+      Sid       = "SecretsOfThePlans", Effect = "Allow", Action = ["secretsmanager:DescribeSecret", "secretsmanager:GetSecretValue"]
+      Resource  = local.served
+      Condition = { StringEquals = local.of_these_functions }
+    },
+    local.stop_flag,
+    {
+      Sid      = "RunsForThePage", Effect = "Allow", Action = ["states:ListExecutions", "states:DescribeExecution"]
+      Resource = [local.machine_arn, "${local.arns}:states:${local.region}:${local.account}:execution:${local.name}:*"]
+    },
+    [for machine in [local.machine_arn] : {
+      Sid = "RunFromThePage", Effect = "Allow", Action = "states:StartExecution", Resource = machine
+    } if var.allow_page_runs],
+    [for parameter in [local.stop_parameter] : {
+      Sid      = "StopFromThePage", Effect = "Allow", Action = "ssm:PutParameter"
+      Resource = "${local.arns}:ssm:${local.region}:${local.account}:parameter${parameter}"
+    } if var.allow_page_runs],
+    local.only_tagged,
   ])
 
   of_leaks = flatten([
@@ -154,17 +171,19 @@ locals {
       Action   = ["ssm:GetParameter", "ssm:PutParameter"]
       Resource = "${local.arns}:ssm:${local.region}:${local.account}:parameter${local.stop_parameter}"
     },
+    # Not the function that takes the state of a run from whoever invokes it.
+    { Sid = "AskTheFleet", Effect = "Allow", Action = "lambda:InvokeFunction", Resource = slice(local.own_functions, 1, 3) },
     {
-      Sid      = "AskTheFleet"
+      Sid      = "LookAtTheFleet"
       Effect   = "Allow"
-      Action   = [for it in ["InvokeFunction", "GetFunctionConfiguration", "GetFunctionConcurrency", "GetPolicy"] : "lambda:${it}"]
+      Action   = [for it in ["GetFunctionConfiguration", "GetFunctionConcurrency", "GetPolicy"] : "lambda:${it}"]
       Resource = local.own_functions
     },
     {
       Sid      = "ReadTheFleetsLogs"
       Effect   = "Allow"
       Action   = ["logs:FilterLogEvents", "logs:StartQuery"]
-      Resource = [for it in ["", "-leaks"] : "${local.arns}:logs:${local.region}:${local.account}:log-group:/aws/lambda/${local.name}${it}:*"]
+      Resource = [for it in ["", "-page", "-leaks"] : "${local.arns}:logs:${local.region}:${local.account}:log-group:/aws/lambda/${local.name}${it}:*"]
     },
   ]
 }

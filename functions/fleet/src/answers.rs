@@ -13,6 +13,7 @@ use crate::run::lane::{self, Lane};
 use crate::run::progress::Outcome;
 use crate::run::report;
 use crate::run::state::{Selected, State};
+use crate::serves::Serves;
 use crate::service::{Aws, Flag};
 use rotation::clock::{Deadline, date, since_epoch, since_epoch_millis};
 use rotation::environment::Environment;
@@ -31,8 +32,8 @@ const MOST_WAVES: usize = 500;
 pub struct Fleet {
     aws: Arc<Aws>,
     leaks: Leaks,
-    /// `ONLY_LEAKS`: whoever may report a leak may do nothing else here.
-    only_leaks: bool,
+    /// `SERVES`: which function of the stack this is.
+    serves: Serves,
     /// `STATE_MACHINE_ARN`: whose executions the page shows.
     machine: Option<String>,
     /// `ALLOW_PAGE_RUNS`: whether the page starts and stops runs.
@@ -48,7 +49,7 @@ impl Fleet {
         Ok(Self {
             aws: Arc::new(Aws::new(environment)?),
             leaks: Leaks::new(environment)?,
-            only_leaks: environment.flag("ONLY_LEAKS", false)?,
+            serves: Serves::new(environment)?,
             machine: environment.text("STATE_MACHINE_ARN")?,
             page_runs: environment.flag("ALLOW_PAGE_RUNS", false)?,
         })
@@ -244,10 +245,10 @@ fn is_for(mode: Mode, member: &Member) -> bool {
 
 impl Answers for Fleet {
     async fn answer(&self, payload: Value, invocation: Invocation) -> Result<Value> {
-        let view = View::of_widget(&payload, &invocation.function).filter(|_| !self.only_leaks);
-        if !self.only_leaks && payload.get("describe").and_then(Value::as_bool) == Some(true) {
+        if self.serves == Serves::Page && payload.get("describe").and_then(Value::as_bool) == Some(true) {
             return Ok(json!({"markdown": page::HELP}));
         }
+        let view = View::of_widget(&payload, &invocation.function).filter(|_| self.serves != Serves::Leaks);
         let Some(view) = view else { return self.answered(&payload, &invocation).await };
         // The console would show an error of a function without what it says.
         Ok(match self.paged(&payload, &invocation).await {
@@ -264,6 +265,9 @@ impl Answers for Fleet {
 impl Fleet {
     /// The answers that have a page.
     async fn paged(&self, payload: &Value, invocation: &Invocation) -> Result<Value> {
+        if self.serves != Serves::Page {
+            return Err(invalid("widgetContext", "a widget", "a widget that invokes the function with SERVES=page"));
+        }
         match payload.get("Do").and_then(Value::as_str) {
             Some("plan") => {
                 let now = date(since_epoch()).unwrap_or_default();
@@ -346,42 +350,35 @@ impl Fleet {
 
     async fn answered(&self, payload: &Value, invocation: &Invocation) -> Result<Value> {
         let deadline = invocation.deadline;
-        if leak::is_event(payload) {
+        if self.serves == Serves::Leaks && leak::is_event(payload) {
             return self.leaks.event(&self.aws, payload, invocation).await;
         }
-        match payload.get("Do").and_then(Value::as_str) {
-            Some("leak") => {
-                self.leaks.report(&self.aws, payload.get("Report").unwrap_or(&Value::Null), invocation).await
-            }
-            _ if self.only_leaks => Err(invalid("Do", "another word", "leak: this function takes nothing else")),
-            Some("plan") => {
+        match self.serves.word(payload)? {
+            "plan" => {
                 let order = Order::read(payload.get("Order").unwrap_or(&Value::Null), "plan")?;
                 self.plan(&order, deadline).await
             }
-            Some("begin") => self.begin(payload, invocation).await,
-            Some("next") => self.next(field(payload, "State")?, invocation).await,
-            Some("lane") => written(&lane::work(&self.aws, field::<Lane>(payload, "Lane")?, invocation).await),
-            Some("report") => Ok(Self::report(&field(payload, "State")?, invocation)),
-            Some("spread") => {
+            "begin" => self.begin(payload, invocation).await,
+            "next" => self.next(field(payload, "State")?, invocation).await,
+            "lane" => written(&lane::work(&self.aws, field::<Lane>(payload, "Lane")?, invocation).await),
+            "report" => Ok(Self::report(&field(payload, "State")?, invocation)),
+            "spread" => {
                 let hours = spread::hours(payload.get("Hours"))?;
                 Ok(spread::spread(&self.meant(field(payload, "Select")?, deadline).await?, &hours))
             }
-            Some("fingerprints") => {
+            "fingerprints" => {
                 let members = self.meant(field(payload, "Select")?, deadline).await?;
                 self.leaks.tag(&self.aws, &members, invocation).await
             }
-            Some("runs") => self.runs(json!({"does": "runs"}), deadline).await,
-            Some("run") => self.run(payload.get("Order").cloned().unwrap_or_default(), invocation).await,
-            Some("stop") => {
+            "leak" => self.leaks.report(&self.aws, payload.get("Report").unwrap_or(&Value::Null), invocation).await,
+            "run" => self.run(payload.get("Order").cloned().unwrap_or_default(), invocation).await,
+            "stop" => {
                 let run = payload.get("Run").and_then(Value::as_str).filter(|run| !run.is_empty());
                 let expected = "the name of a run, or stop for all";
                 self.flag(Some(run.ok_or_else(|| invalid("Run", "nothing", expected))?), invocation).await
             }
-            Some("go") => self.flag(None, invocation).await,
-            _ => {
-                let expected = "plan, begin, next, lane, report, spread, fingerprints, runs, run, stop, go or leak";
-                Err(invalid("Do", "another word", expected))
-            }
+            "go" => self.flag(None, invocation).await,
+            _ => self.runs(json!({"does": "runs"}), deadline).await,
         }
     }
 }
@@ -414,6 +411,11 @@ mod tests {
         Fleet::new(&Environment::of(settings)?)?.answer(payload, invocation()).await
     }
 
+    /// The settings of the page's function, and these.
+    fn page<'a>(settings: &[(&'a str, &'a str)]) -> Vec<(&'a str, &'a str)> {
+        [&[("SERVES", "page")], settings].concat()
+    }
+
     #[tokio::test]
     async fn nothing_is_started_or_stopped_without_the_deployers_consent() {
         let order = json!({"name": "n", "why": "w", "select": {"names": ["*"]}});
@@ -421,31 +423,64 @@ mod tests {
         for settings in
             [&[][..], &[("ALLOW_PAGE_RUNS", "false"), ("STATE_MACHINE_ARN", "arn"), ("STOP_PARAMETER", "/stop")]]
         {
+            let settings = page(settings);
             for asks in [json!({"Do": "run", "Order": order}), json!({"Do": "stop", "Run": "n"}), json!({"Do": "go"})] {
-                assert_eq!(asked(settings, asks.clone()).await.unwrap_err().code(), Code::PageRunsOff, "{asks}");
+                assert_eq!(asked(&settings, asks.clone()).await.unwrap_err().code(), Code::PageRunsOff, "{asks}");
                 // A widget shows the error.
                 let mut asks = asks;
                 asks["widgetContext"] = forms.clone();
-                let page = asked(settings, asks.clone()).await.unwrap();
+                let page = asked(&settings, asks.clone()).await.unwrap();
                 assert!(page.as_str().unwrap().contains("page-runs-off"), "{page}");
             }
         }
     }
 
     #[tokio::test]
-    async fn who_may_report_leaks_gets_no_page_and_starts_nothing() {
-        let settings = [("ONLY_LEAKS", "true"), ("ALLOW_PAGE_RUNS", "true")];
+    async fn only_the_pages_function_has_a_page() {
+        let settings = [("SERVES", "leaks"), ("ALLOW_PAGE_RUNS", "true")];
         for asks in ["runs", "plan", "run", "stop", "go"] {
-            let error = asked(&settings, json!({"Do": asks, "Run": "n", "widgetContext": {}})).await.unwrap_err();
-            assert_eq!(error.code(), Code::OrderInvalid, "{asks}");
+            let asks = json!({"Do": asks, "Run": "n", "widgetContext": {}});
+            assert_eq!(asked(&settings, asks.clone()).await.unwrap_err().code(), Code::OrderInvalid, "{asks}");
+            // People see this one, where a dashboard of their own names the wrong function.
+            let page = asked(&[("ALLOW_PAGE_RUNS", "true")], asks).await.unwrap();
+            assert!(page.as_str().unwrap().contains("SERVES=page"), "{page}");
         }
-        assert!(asked(&settings, json!({"describe": true})).await.is_err());
-        assert!(asked(&[], json!({"describe": true})).await.unwrap()["markdown"].is_string());
+        for settings in [&settings[..], &[]] {
+            assert!(asked(settings, json!({"describe": true})).await.is_err());
+        }
+        assert!(asked(&page(&[]), json!({"describe": true})).await.unwrap()["markdown"].is_string());
+    }
+
+    /// Whoever sees the page may invoke its function. A forged state would have AWSCURRENT moved back.
+    #[tokio::test]
+    async fn the_pages_function_takes_no_state_of_a_run() {
+        for context in [Value::Null, json!({})] {
+            for asks in [
+                json!({"Do": "begin", "Order": {}}),
+                json!({"Do": "next", "State": {}}),
+                json!({"Do": "lane", "Lane": {}}),
+                json!({"Do": "report", "State": {}}),
+                json!({"Do": "fingerprints", "Select": {"names": ["*"]}}),
+                json!({"Do": "leak", "Report": []}),
+                json!({"source": "aws.health", "detail-type": "AWS Health Event", "detail": {}}),
+            ] {
+                let mut asks = asks;
+                asks["widgetContext"] = context.clone();
+                let answer = asked(&page(&[("ALLOW_PAGE_RUNS", "true")]), asks.clone()).await;
+                if context.is_null() {
+                    let error = answer.unwrap_err();
+                    assert_eq!((error.code(), error.fact(Fact::Field)), (Code::OrderInvalid, Some("Do")), "{asks}");
+                } else {
+                    // The page shows the runs instead.
+                    assert!(answer.unwrap().as_str().unwrap().contains("<h3>Runs</h3>"), "{asks}");
+                }
+            }
+        }
     }
 
     #[tokio::test]
     async fn a_run_needs_a_reason_and_a_selection_before_anything_is_started() {
-        let settings = [("ALLOW_PAGE_RUNS", "true"), ("STATE_MACHINE_ARN", "arn")];
+        let settings = page(&[("ALLOW_PAGE_RUNS", "true"), ("STATE_MACHINE_ARN", "arn")]);
         for (order, field) in [
             (json!({"name": "n", "select": {"names": ["*"]}}), "why"),
             (json!({"name": "n", "why": " ", "select": {"names": ["*"]}}), "why"),

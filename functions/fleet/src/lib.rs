@@ -10,6 +10,7 @@ pub mod leak;
 mod page;
 pub mod plan;
 pub mod run;
+mod serves;
 pub mod service;
 pub mod token;
 

@@ -16,14 +16,15 @@ fn event(name: &str) -> Value {
     serde_json::from_str(&text).expect(name)
 }
 
-/// The files of the table, each with the field that its answer has.
-fn table() -> Vec<(String, String)> {
+/// The files of the table, each with the function that it is for, and the field that its answer has.
+fn table() -> Vec<(String, String, String)> {
     let page = std::fs::read_to_string(directory().join("README.md")).expect("the page is there");
     let part =
         page.split("## The fleet's").nth(1).and_then(|rest| rest.split("\n## ").next()).expect("the part is there");
     let row = |line: &str| {
         let cells: Vec<_> = line.split('|').map(|cell| cell.trim().trim_matches('`').to_owned()).collect();
-        cells.get(1).filter(|file| file.ends_with(".json")).cloned().zip(cells.get(4).cloned())
+        let file = cells.get(1).filter(|file| file.ends_with(".json"))?;
+        Some((file.clone(), cells.get(2)?.clone(), cells.get(5)?.clone()))
     };
     part.lines().filter_map(row).collect()
 }
@@ -34,22 +35,31 @@ async fn each_event_is_answered_as_the_page_says_and_rotates_nothing() {
     let files: BTreeSet<_> =
         entries.map(|it| it.expect("an entry").file_name().to_string_lossy().into_owned()).collect();
     let table = table();
-    assert_eq!(table.iter().map(|(file, _)| file.clone()).collect::<BTreeSet<_>>(), files);
+    assert_eq!(table.iter().map(|(file, _, _)| file.clone()).collect::<BTreeSet<_>>(), files);
 
     let fleet = fleet(2, &[POSTGRES], 50, &SETTINGS).await;
     for name in ["plan.json", "spread.json"] {
-        assert!(fleet.ask(&event(name)).await.is_ok(), "{name} needs no key");
+        assert!(fleet.ask_page(&event(name)).await.is_ok(), "{name} needs no key");
     }
-    let missing = fleet.ask(&event("gitleaks.json")).await.expect_err("the key is not there").to_string();
+    let missing = fleet.report(&event("gitleaks.json")).await.expect_err("the key is not there").to_string();
     assert!(missing.contains("configuration-invalid"), "{missing}");
     fleet.lab().create_secret("fleet/key", "a key of fingerprints, which is long enough").await.unwrap();
     fleet.lab().create_secret("fleet/webhook", "a secret of a webhook").await.unwrap();
-    for (file, field) in &table {
-        let answer = fleet.ask(&event(file)).await.unwrap_or_else(|error| panic!("{file}: {error}"));
-        assert!(answer.get(field).is_some(), "{file}: {answer}");
+    let functions = ["lockstep-fleet", "lockstep-fleet-page", "lockstep-fleet-leaks"];
+    for (file, function, field) in &table {
+        for other in functions {
+            let answer = fleet.ask_function(other, &event(file)).await;
+            if other == function {
+                let answer = answer.unwrap_or_else(|error| panic!("{file}: {error}"));
+                assert!(answer.get(field).is_some(), "{file}: {answer}");
+            } else {
+                let error = answer.expect_err("it is for another function").to_string();
+                assert!(error.contains("order-invalid") && error.contains("Do"), "{file} {other}: {error}");
+            }
+        }
     }
-    assert_eq!(fleet.ask(&event("gitleaks.json")).await.unwrap()["matched"], 0);
-    assert_eq!(fleet.ask(&event("webhook-unsigned.json")).await.unwrap()["statusCode"], json!(401));
+    assert_eq!(fleet.report(&event("gitleaks.json")).await.unwrap()["matched"], 0);
+    assert_eq!(fleet.report(&event("webhook-unsigned.json")).await.unwrap()["statusCode"], json!(401));
     for (secret, _) in fleet.secrets() {
         assert_eq!(versions(&fleet, secret).await, 1, "{secret}");
     }

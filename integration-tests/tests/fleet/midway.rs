@@ -90,7 +90,7 @@ async fn a_secret_that_is_deleted_during_a_run_is_no_success_and_keeps_no_other_
             "waves": {"canary": 2, "growth": 1, "pauseSeconds": 1}, "pace": {"perHost": 1, "perSecond": 1}, "tolerate": 1,
         }),
     );
-    let plan = fleet.ask(&json!({"Do": "plan", "Order": wanted})).await.unwrap();
+    let plan = fleet.ask_page(&json!({"Do": "plan", "Order": wanted})).await.unwrap();
     let names: Vec<_> =
         plan["items"].as_array().unwrap().iter().map(|item| item["secret"].as_str().unwrap().to_owned()).collect();
     let execution = fleet.execute("deleted", &wanted).await.unwrap();

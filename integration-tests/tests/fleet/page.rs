@@ -38,7 +38,7 @@ async fn a_run_is_planned_started_and_stopped_from_the_page() {
     let fleet = fleet(3, &[POSTGRES], 50, &[("ALLOW_PAGE_RUNS", "true")]).await;
     fleet.lab().create_secret("<img src=x onerror=alert(1)>-other", "a secret that no function rotates").await.ok();
     let dashboard = Dashboard::of(fleet.lab()).await;
-    let url = dashboard.widget(fleet.function(), json!({}), json!({}));
+    let url = dashboard.widget(fleet.page(), json!({}), json!({}));
     let (mut browser, planned) = spawn_blocking(move || {
         let mut browser = Browser::start(1280, 900);
         browser.open(&url);
@@ -131,9 +131,9 @@ async fn a_run_is_planned_started_and_stopped_from_the_page() {
     assert!(fleet.printed().contains("\\\"event\\\":\\\"asked\\\"") && fleet.printed().contains("anna"), "the record");
 
     // The same for programs. A second run is stopped with all, and the flag is taken away.
-    let stopped = fleet.ask(&json!({"Do": "stop", "Run": "another"})).await.expect("an answer");
+    let stopped = fleet.ask_page(&json!({"Do": "stop", "Run": "another"})).await.expect("an answer");
     assert_eq!((&stopped["flag"], &stopped["runs"][0]["run"]), (&json!("stop"), &json!(run)), "{stopped}");
-    let gone = fleet.ask(&json!({"Do": "go"})).await.expect("an answer");
+    let gone = fleet.ask_page(&json!({"Do": "go"})).await.expect("an answer");
     assert_eq!(gone["flag"], Value::from("go"));
     fleet.shutdown().await;
 }
@@ -142,7 +142,7 @@ async fn a_run_is_planned_started_and_stopped_from_the_page() {
 async fn without_the_deployers_consent_the_page_plans_and_has_no_other_button() {
     let fleet = fleet(1, &[POSTGRES], 50, &[]).await;
     let dashboard = Dashboard::of(fleet.lab()).await;
-    let url = dashboard.widget(fleet.function(), json!({}), json!({}));
+    let url = dashboard.widget(fleet.page(), json!({}), json!({}));
     let buttons = spawn_blocking(move || {
         let mut browser = Browser::start(1280, 900);
         browser.open(&url);
@@ -155,7 +155,7 @@ async fn without_the_deployers_consent_the_page_plans_and_has_no_other_button() 
     // Neither does it help to ask by hand.
     let order = json!({"name": "by-hand", "why": "a test", "select": {"names": ["*"]}});
     for asks in [json!({"Do": "run", "Order": order}), json!({"Do": "stop", "Run": "by-hand"})] {
-        let refused = fleet.ask(&asks).await.expect_err("it is not allowed").to_string();
+        let refused = fleet.ask_page(&asks).await.expect_err("it is not allowed").to_string();
         assert!(refused.contains("page-runs-off") && refused.contains("AllowPageRuns"), "{refused}");
     }
     assert_eq!(fleet.flagged(), None);

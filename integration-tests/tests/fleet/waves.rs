@@ -147,7 +147,7 @@ async fn a_secret_that_may_not_be_seen_keeps_no_other_from_rotating() {
     let secrets: Vec<_> = fleet.secrets().map(|(secret, _)| secret.to_owned()).collect();
     fleet.lab().disturb().on_next("DescribeSecret", Fault::Fail(403));
     let order = json!({"mode": "emergency", "select": {"secrets": secrets}});
-    let plan = fleet.ask(&json!({"Do": "plan", "Order": order})).await.unwrap();
+    let plan = fleet.ask_page(&json!({"Do": "plan", "Order": order})).await.unwrap();
     assert_eq!((&plan["secrets"], plan["notSelected"].as_array().map(Vec::len)), (&json!(1), Some(1)), "{plan}");
     fleet.shutdown().await;
 }

@@ -23,7 +23,8 @@ use way::Way;
 const DEFINITION: &str = include_str!("../../../functions/fleet/state-machine.asl.json");
 /// The function's name here.
 const FUNCTION: &str = "lockstep-fleet";
-/// The same program as the function that takes reports of leaks and nothing else.
+/// The same program as the function of the page, and as the one that takes reports of leaks.
+const PAGE: &str = "lockstep-fleet-page";
 const LEAKS: &str = "lockstep-fleet-leaks";
 /// The parameter with the stop flag.
 const STOP: &str = "/lockstep/fleet/stop";
@@ -37,6 +38,7 @@ pub struct FleetLab {
     account: Account,
     members: Vec<Member>,
     function: String,
+    page: String,
     leaks: String,
     way: Way,
 }
@@ -74,8 +76,9 @@ impl FleetLab {
             builder = builder.env(name, *value);
         }
         account.lab.deploy(builder.clone());
-        let leaks = account.lab.deploy(builder.name(LEAKS).env("ONLY_LEAKS", "true"));
-        Ok(Self { machine, account, members, function, leaks, way })
+        let page = account.lab.deploy(builder.clone().name(PAGE).env("SERVES", "page"));
+        let leaks = account.lab.deploy(builder.name(LEAKS).env("SERVES", "leaks"));
+        Ok(Self { machine, account, members, function, page, leaks, way })
     }
 
     /// The local AWS.
@@ -93,6 +96,11 @@ impl FleetLab {
         &self.function
     }
 
+    /// The ARN of the page's function.
+    pub fn page(&self) -> &str {
+        &self.page
+    }
+
     /// What the stop flag holds.
     pub fn flagged(&self) -> Option<String> {
         self.account.lab.parameters().get(STOP)
@@ -104,6 +112,14 @@ impl FleetLab {
     /// The function failed: its error.
     pub async fn ask(&self, payload: &Value) -> Result<Value, Error> {
         self.ask_function(&self.function, payload).await
+    }
+
+    /// Invokes the function of the page, as a program does.
+    ///
+    /// # Errors
+    /// The function failed: its error.
+    pub async fn ask_page(&self, payload: &Value) -> Result<Value, Error> {
+        self.ask_function(&self.page, payload).await
     }
 
     /// Invokes the function for leaks.
@@ -129,10 +145,10 @@ impl FleetLab {
         outcome.result().map_err(|error| Error::Rotation(format!("{}: {}", error.error_type, error.error_message)))
     }
 
-    /// Everything that the fleet's two functions have printed.
+    /// Everything that the fleet's functions have printed.
     pub fn printed(&self) -> String {
         let host = self.account.lab.host();
-        host.output(&self.function) + &host.output(&self.leaks)
+        [&self.function, &self.page, &self.leaks].map(|function| host.output(function)).concat()
     }
 
     /// Sets or clears the stop flag.
