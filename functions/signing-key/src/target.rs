@@ -93,20 +93,21 @@ impl SigningKeys {
         each.end(|warning| context.warn(warning)).map(|()| pending)
     }
 
-    /// Takes away, everywhere, the keys whose time is over. It tells of those that neither version names.
+    /// Takes away, everywhere, the keys whose time is over, and puts back what is missing. It tells of those that neither version names.
     async fn trim(&self, context: &StepContext<'_>, secret: &SigningSecret, others: &[String]) -> Result<Retired> {
         // It was promoted a moment ago, so the latest of the keys that have signed counts from now.
         let dates = Dates { rotated: Some(now()), changed: Some(now()) };
         let fingerprint = fingerprint(context);
         let owner = Owner { fingerprint: &fingerprint, secret };
         let (mut retired, mut each) = (Retired::Nothing, EachPlace::default());
+        // An emergency is promoted, even if somebody has emptied a place: its keys are put back at once.
+        let kept = |set: &PublishedSet| set.kept(owner, now(), dates);
         for place in &secret.places {
-            let trimmed = |set: &PublishedSet| set.trimmed(owner, now(), dates);
             let work = async {
                 let found = self.read(context, place).await?.set;
-                let written = self.change(context, place, (owner, Guard::Promoted), &trimmed).await;
+                let written = self.change(context, place, (owner, Guard::Promoted), &kept).await;
                 tell(context, place, &found, &|set| set.changes(owner, now(), dates, others), &written);
-                written
+                written.map(|written| written.filter(|_| found.trimmed(owner, now(), dates).is_some()))
             };
             if each.keep(work.await).flatten().is_some() {
                 retired = Retired::Previous;
@@ -140,11 +141,7 @@ impl SigningKeys {
         dates: Dates,
     ) -> Result<PublishedSet> {
         let found = self.read(context, place).await?.set;
-        let kept = |set: &PublishedSet| {
-            let grown = set.grown(owner, now(), dates);
-            let trimmed = grown.as_ref().unwrap_or(set).trimmed(owner, now(), dates);
-            trimmed.or(grown).filter(|kept| kept != set)
-        };
+        let kept = |set: &PublishedSet| set.kept(owner, now(), dates);
         let written = self.change(context, place, (owner, Guard::Settled), &kept).await;
         tell(context, place, &found, &|set| set.changes(owner, now(), dates, &[]), &written);
         written.map(|_| found)
@@ -157,10 +154,9 @@ impl SigningKeys {
         place: &Place,
         (current, pending): (&SigningSecret, &SigningSecret),
     ) -> Result<()> {
-        let (Some(signs), Some(next)) = (awaited(current, pending), &pending.next) else { return Ok(()) };
+        let Some(signs) = awaited(current, pending) else { return Ok(()) };
         let found = self.read(context, place).await?;
-        // An earlier run has passed this check. If somebody has changed the key since, it is put back, and has to wait once more.
-        if found.set.has(&next.jwk()) && found.set.has(&signs.jwk()) {
+        if passed(&found.set, signs, pending) {
             return Ok(());
         }
         let fingerprint = fingerprint(context);
@@ -198,6 +194,18 @@ fn awaited<'a>(current: &SigningSecret, pending: &'a SigningSecret) -> Option<&'
     let signs = pending.current.as_ref()?;
     let is_promoted = current.next.as_ref().is_some_and(|next| next.kid == signs.kid);
     (is_promoted && !ends_tokens(current, pending)).then_some(signs)
+}
+
+/// Whether an earlier run has found the key there for long enough: it has added the next one. If somebody has changed the key since, it is put
+/// back, and has to wait once more.
+fn passed(set: &PublishedSet, signs: &SigningKey, pending: &SigningSecret) -> bool {
+    set.has(&signs.jwk()) && pending.next.as_ref().is_some_and(|next| set.has(&next.jwk()))
+}
+
+/// Whether the key was in the set for `maxCache`.
+fn was_public(set: &PublishedSet, signs: &SigningKey, pending: &SigningSecret) -> bool {
+    let since = set.since(&signs.kid, now()).filter(|_| set.has(&signs.jwk()));
+    since.is_some_and(|since| in_time(since, pending.max_cache, now(), &signs.kid).is_ok())
 }
 
 /// Whose set it is, without saying so to everybody: an ARN has the number of an account.
@@ -265,12 +273,13 @@ impl Target for SigningKeys {
         let fingerprint = fingerprint(context);
         let owner = Owner { fingerprint: &fingerprint, secret: &pending };
         // It is not promoted yet, so the key that signs now goes on until then. A key that has leaked stays for so long, too.
-        let promoted_later = Dates { rotated: None, changed: Some(now()) };
+        let promoted_later = Dates { rotated: Some(now()), changed: Some(now()) };
         let (mut changed, mut each) = (false, EachPlace::new(is_emergency(&current, &pending)));
-        // Somebody may empty a place after `opened` has looked. Then testSecret finds it so, and the next run begins there again.
-        let awaited = awaited(&current, &pending).map(|key| key.jwk());
+        // Somebody may empty a place after `opened` has looked, and another invocation may fill it since. Then testSecret finds it so, and the
+        // next run begins there again.
+        let awaited = awaited(&current, &pending);
         let grown = |set: &PublishedSet| {
-            let is_known = awaited.as_ref().is_none_or(|jwk| set.has(jwk));
+            let is_known = awaited.is_none_or(|signs| passed(set, signs, &pending) || was_public(set, signs, &pending));
             is_known.then(|| set.grown(owner, now(), promoted_later)).flatten()
         };
         for place in &pending.places {

@@ -212,6 +212,11 @@ impl Strategy {
         matches!(self, Self::CreateRevoke | Self::CreateRevokeNow | Self::CreateStored)
     }
 
+    /// Whether a write that was held up takes effect, whoever has written since: its place has neither a lock nor a condition.
+    pub(super) fn takes_late_writes(self) -> bool {
+        matches!(self, Self::SetValue | Self::Parameter | Self::TwoPlaces)
+    }
+
     /// Where keys are published, as the secret names it.
     fn places(self) -> Vec<String> {
         let (object, parameter) = (format!("s3://{OBJECT}"), format!("ssm:{PARAMETER}"));

@@ -154,8 +154,8 @@ pub(super) struct Judge {
     pub(super) faulted: bool,
     /// Whether an invocation of createSecret ran beside another one.
     pub(super) created_at_once: bool,
-    /// Whether a value that an issuer got too late has taken effect, and was not replaced yet.
-    late: bool,
+    /// The invocation whose write has taken effect too late, and was not replaced yet: how many calls there were before it.
+    late: Option<u32>,
     /// Whether the last step that called the rotation done said that old credentials have ended.
     retired: bool,
     seen: Option<(u64, Labels)>,
@@ -189,7 +189,7 @@ impl Judge {
             done: None,
             faulted: false,
             created_at_once: false,
-            late: false,
+            late: None,
             retired: true,
             seen: None,
             current_user: String::new(),
@@ -293,9 +293,9 @@ impl Judge {
                 // A person acted between the last question and its effect, where nothing can be asked, or the answer was outdated.
                 // What counts is that the next rotation finds the way back.
                 self.at_limit = true;
-            } else if self.case.strategy == Strategy::SetValue && call < calls && !covered {
-                // An issuer has no lock. The invocation whose request was held up puts AWSCURRENT's value back before it ends.
-                self.late = true;
+            } else if self.case.strategy.takes_late_writes() && call < calls && !covered {
+                // There is no lock. The invocation whose request was held up puts back what AWSCURRENT needs before it ends.
+                self.late = Some(began);
             } else if self.case.never_interrupts() {
                 self.violated(kind, "AWSCURRENT stopped opening the target");
             } else if covered {
@@ -382,10 +382,11 @@ impl Judge {
         self.strangers = Some(others);
     }
 
-    /// Looks for passwords in what a step has put out.
-    pub(super) fn reported(&mut self, report: &StepReport) {
-        if std::mem::take(&mut self.late) && !self.open {
-            self.violated("late-value", "a value that an issuer got too late was not replaced by AWSCURRENT's");
+    /// Looks for passwords in what a step has put out, and for what it has written too late. `began` is the number of calls before its
+    /// invocation.
+    pub(super) fn reported(&mut self, report: &StepReport, began: u32) {
+        if self.late.take_if(|late| *late == began).is_some() && !self.open {
+            self.violated("late-value", "what was written too late was not replaced by what AWSCURRENT needs");
         }
         let text = match &report.outcome {
             Ok(_) => format!("{report:?}"),

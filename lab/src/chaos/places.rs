@@ -95,9 +95,9 @@ impl Places {
         self.living().into_iter().filter(|key| key.secret.starts_with(STRANGER) && is_object(key)).collect()
     }
 
-    /// Whether a key is gone that people have added to the first place and not removed.
-    pub(super) fn has_lost_strangers(&self) -> bool {
-        self.added.iter().any(|kid| !self.kids.first().is_some_and(|kids| kids.contains(kid)))
+    /// The keys that people have added to the first place and not removed, and that are gone.
+    pub(super) fn lost_strangers(&self) -> impl Iterator<Item = &String> {
+        self.added.iter().filter(|kid| !self.kids.first().is_some_and(|kids| kids.contains(*kid)))
     }
 
     /// All keys: each has its place as its id.

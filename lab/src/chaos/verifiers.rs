@@ -14,6 +14,8 @@ use std::time::Duration;
 struct Keys {
     signs: Option<String>,
     next: Option<String>,
+    /// The one that has signed last.
+    latest: Option<String>,
     previous: BTreeSet<String>,
     revoked: BTreeSet<String>,
 }
@@ -43,6 +45,10 @@ struct Doubt {
     seen: Seen,
 }
 
+fn stranger_touched() -> Seen {
+    ("stranger-touched", "a key of somebody else is gone from a published set".to_owned())
+}
+
 /// What verifiers have seen.
 #[derive(Debug, Default)]
 pub(super) struct Verifiers {
@@ -53,11 +59,15 @@ pub(super) struct Verifiers {
     signs: Option<String>,
     /// The keys that have signed, and when each one stopped.
     signed: BTreeMap<String, Option<Duration>>,
+    /// Of these, the keys that have signed again because a person has moved AWSCURRENT back.
+    again: BTreeSet<String>,
     /// Since when a key is in a place.
     public: BTreeMap<(usize, String), Duration>,
     /// Leaked keys that have left a place.
     gone: BTreeSet<(usize, String)>,
     doubts: BTreeMap<(usize, String), Doubt>,
+    /// Keys of strangers that an invocation has overwritten which failed then.
+    lost: BTreeSet<String>,
     /// Since when a key was public that a person has taken out of a place.
     taken: BTreeMap<(usize, String), Duration>,
     /// Whether a person has published or signed what no rotation had.
@@ -67,10 +77,10 @@ pub(super) struct Verifiers {
 impl Keys {
     fn of(value: &Value) -> Self {
         let kid = |key: &Value| key.get("kid").and_then(Value::as_str).map(str::to_owned);
-        let kids =
-            |name: &str| value.get(name).and_then(Value::as_array).into_iter().flatten().filter_map(kid).collect();
+        let kids = |name: &str| value.get(name).and_then(Value::as_array).into_iter().flatten().filter_map(kid);
         let own = |name: &str| value.get(name).and_then(kid);
-        Self { signs: own("current"), next: own("next"), previous: kids("previous"), revoked: kids("revoked") }
+        let (signs, next, latest) = (own("current"), own("next"), kids("previous").next());
+        Self { signs, next, latest, previous: kids("previous").collect(), revoked: kids("revoked").collect() }
     }
 
     fn public(&self) -> BTreeSet<&String> {
@@ -89,6 +99,7 @@ impl Verifiers {
         let published = places.kids();
         self.note_missing(places, published, &keys, moment, &mut seen);
         self.note_leaked(places, published, &keys, moment, &mut seen);
+        self.note_strangers(places, moment);
         for (place, kids) in published.iter().enumerate() {
             for kid in kids {
                 let at = (place, kid.clone());
@@ -206,6 +217,17 @@ impl Verifiers {
         }
     }
 
+    /// Keys of strangers that have left a parameter.
+    fn note_strangers(&mut self, places: &Places, moment: Moment) {
+        if moment.by_person || places.kinds().first() != Some(&Kept::Parameter) {
+            return;
+        }
+        for kid in places.lost_strangers().filter(|kid| !self.lost.contains(*kid)) {
+            let doubt = Doubt { began: moment.began, since: None, seen: stranger_touched() };
+            self.doubts.entry((0, kid.clone())).or_insert(doubt);
+        }
+    }
+
     /// Another key signs.
     fn note_signer(&mut self, places: &Places, keys: &Keys, moment: Moment, seen: &mut Vec<Seen>) {
         let before = std::mem::replace(&mut self.signs, keys.signs.clone());
@@ -218,11 +240,21 @@ impl Verifiers {
             let known = self.signed.len();
             self.signed.retain(|kid, _| public.contains(kid));
             self.at_limit |= self.signed.len() < known;
+            self.again.extend(keys.signs.iter().filter(|kid| self.signed.contains_key(*kid)).cloned());
+        } else {
+            // The version was made before somebody moved AWSCURRENT back. It does not know that this key has signed again.
+            for kid in std::mem::take(&mut self.again) {
+                if keys.signs.as_ref() == Some(&kid) || keys.latest.as_ref() == Some(&kid) {
+                    self.again.insert(kid);
+                } else {
+                    self.at_limit |= self.signed.remove(&kid).is_some();
+                }
+            }
         }
         let Some(signs) = &keys.signs else { return };
         self.signed.insert(signs.clone(), None);
         // The first key of a secret has no verifiers yet, and the tokens of a leaked key are refused anyway.
-        if before.is_none_or(|before| keys.revoked.contains(&before)) || moment.by_person {
+        if before.as_ref().is_none_or(|before| keys.revoked.contains(before)) || moment.by_person {
             return;
         }
         if moment.acted {
@@ -242,12 +274,15 @@ impl Verifiers {
     /// An invocation has ended. What is in doubt because of it stays as it is now, unless it says that it failed.
     pub(super) fn ended(&mut self, began: u32, failed: bool) -> Vec<Seen> {
         let mut seen = Vec::new();
-        self.doubts.retain(|_, doubt| {
+        self.doubts.retain(|(_, kid), doubt| {
             let is_due = doubt.began == began;
             if is_due && !failed {
                 seen.push(doubt.seen.clone());
             }
             self.at_limit |= is_due && failed;
+            if is_due && failed && kid.starts_with(STRANGER) {
+                self.lost.insert(kid.clone());
+            }
             !is_due
         });
         seen
@@ -257,8 +292,9 @@ impl Verifiers {
     pub(super) fn at_the_end(&self, places: &Places) -> Vec<Seen> {
         let Some(keys) = self.current.as_ref().and_then(|id| self.versions.get(id)) else { return Vec::new() };
         let mut seen = Vec::new();
-        if places.has_lost_strangers() {
-            seen.push(("stranger-touched", "a key of somebody else is gone from a published set".to_owned()));
+        // Of a parameter, the invocation that overwrote them has the last word: see `doubts`.
+        if places.kinds().first() == Some(&Kept::Object) && places.lost_strangers().next().is_some() {
+            seen.push(stranger_touched());
         }
         for kids in places.kids() {
             if keys.signs.iter().chain(&keys.next).any(|kid| !kids.contains(kid)) {

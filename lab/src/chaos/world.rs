@@ -570,7 +570,7 @@ impl World {
             Ok(outcome) => outcome.as_str().to_owned(),
             Err(error) => format!("[{}] {}", error.code(), error.fact(Fact::What).unwrap_or_default()),
         };
-        inner.judge.reported(report);
+        inner.judge.reported(report, began);
         match &report.outcome {
             // createSecret says no more than that there is nothing to make.
             Ok(Outcome::AlreadyCurrent) if event.step == Step::Create => {}

@@ -123,6 +123,30 @@ fn histories_that_ended_badly_end_well() {
         ("issuer/create-revoke-now+1 1:revoke-key 15:revoke-pending-key", "the same where the issuer makes the key"),
         ("signing-key/s3-object+1 9:empty-published", "a key signed that was back in its place for a moment only"),
         (
+            "signing-key/s3-object+1 7:leak-next 31:delete-published",
+            "an emergency called a rotation done whose keys somebody had removed",
+        ),
+        (
+            "signing-key/s3-object+1 10:at-once 13:delete-published",
+            "a key signed that another invocation had put back a moment before",
+        ),
+        (
+            "signing-key/two-places+2 4:current-to-previous 27:current-to-pending",
+            "a key left that had signed again because AWSCURRENT was moved back",
+        ),
+        (
+            "signing-key/s3-object+1 21:held-up 59:current-to-previous",
+            "a limit: AWSCURRENT was moved back and on again after a version was made",
+        ),
+        (
+            "signing-key/parameter+1 10:add-published 12:throttle",
+            "a limit: a parameter was written at once by somebody else, and its writer could not look back",
+        ),
+        (
+            "signing-key/parameter+1 11:held-up 42:current-to-pending",
+            "a limit: a write of a parameter that was held up stands for a moment",
+        ),
+        (
             "issuer/create-revoke-now+1 21:rotate-admin 22:rotate-admin",
             "a key without a proof has to end two rotations later",
         ),

@@ -24,6 +24,14 @@ impl PublishedSet {
         (set != *self).then_some(set)
     }
 
+    /// The set that AWSCURRENT asks for: what is missing comes back, and keys whose time is over leave. `None` if nothing changes.
+    #[must_use]
+    pub fn kept(&self, owner: Owner<'_>, now: u64, dates: Dates) -> Option<Self> {
+        let grown = self.grown(owner, now, dates);
+        let trimmed = grown.as_ref().unwrap_or(self).trimmed(owner, now, dates);
+        trimmed.or(grown).filter(|kept| kept != self)
+    }
+
     /// The set without keys whose time is over: those that have leaked, that have signed long ago, and that were never promoted.
     /// A key that this function did not add stays. `None` if nothing changes.
     #[must_use]
