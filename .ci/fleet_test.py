@@ -76,6 +76,13 @@ class Policies(unittest.TestCase):
         self.assertEqual(resources["FleetPageFunction"]["Properties"]["Environment"]["Variables"]["SERVES"], "page")
         statements = resources["FleetPageRole"]["Properties"]["Policies"][0]["PolicyDocument"]["Statement"]
         allowed = {action for it in statements for action in deployed.as_list(it["Action"])}
+        self.assertEqual(resources["FleetPageRole"]["Properties"]["ManagedPolicyArns"], resources["FleetRole"]["Properties"]["ManagedPolicyArns"])
+        for it in statements:
+            self.assertNotIn("*", deployed.as_list(it["Resource"]), it["Sid"])
+        # It reads the values of the same secrets as the fleet.
+        whose = {it["Sid"]: (it["Resource"], it["Condition"]["StringEquals"]) for it in statements + resources["FleetRole"]["Properties"]["Policies"][0]["PolicyDocument"]["Statement"]
+                 if it["Sid"].startswith("SecretsOf")}
+        self.assertEqual(whose["SecretsOfThePlans"], whose["SecretsOfTheFleet"])
         looks = {"secretsmanager:DescribeSecret", "secretsmanager:GetSecretValue", "ssm:GetParameter", "states:ListExecutions", "states:DescribeExecution"}
         logs = {"logs:CreateLogStream", "logs:PutLogEvents"}
         self.assertEqual(allowed, looks | logs | {"states:StartExecution", "ssm:PutParameter"})
@@ -84,7 +91,7 @@ class Policies(unittest.TestCase):
         on_call = {it["Sid"]: it for it in resources["FleetOnCallPolicy"]["Properties"]["PolicyDocument"]["Statement"]}
         invoked = [it.rsplit(":", 1)[1] for sid, it in on_call.items() if "lambda:InvokeFunction" in deployed.as_list(it["Action"]) for it in it["Resource"]]
         self.assertEqual(invoked, ["lockstep-fleet-page", "lockstep-fleet-leaks"])
-        # The dashboard invokes no other function of the fleet, and nothing but the page starts runs by hand.
+        # The dashboard invokes no other function of the fleet, and the fleet's own role starts no run.
         board = str(resources["Dashboard"]["Properties"]["DashboardBody"])
         self.assertIn(":function:lockstep-fleet-page", board)
         self.assertNotIn(':function:lockstep-fleet"', board)

@@ -19,7 +19,7 @@ import make_template
 from elftools.elf.elffile import ELFFile
 
 ROTATION = tuple(it["name"] for it in make_template.functions())
-# The fleet's program is two functions of the template.
+# The fleet's program is three functions of the template.
 FUNCTIONS = (*ROTATION, "fleet")
 USES = dict.fromkeys(ROTATION, 1) | {"fleet": len(make_template.FLEET_NAMES)}
 MACHINES = {"x86_64": "EM_X86_64", "arm64": "EM_AARCH64"}

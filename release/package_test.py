@@ -20,7 +20,7 @@ from samcli.yamlhelper import yaml_parse
 from template import ROOT, load
 
 TEXT = (ROOT / "template.yaml").read_text(encoding="utf-8")
-FUNCTIONS = {f"{it['id']}Function": it["name"] for it in make_template.functions()} | {"FleetFunction": "fleet", "LeaksFunction": "fleet"}
+FUNCTIONS = {f"{it['id']}Function": it["name"] for it in make_template.functions()} | {"FleetFunction": "fleet", "FleetPageFunction": "fleet", "LeaksFunction": "fleet"}
 
 
 def elf_machine(name):

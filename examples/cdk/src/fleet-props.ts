@@ -56,7 +56,7 @@ export interface FleetProps extends Shared {
   readonly hearAwsFindings?: boolean;
   /** Start the emergency by itself for a leaked secret that has the tag lockstep:on-leak with the value rotate. Default: false. */
   readonly startOnLeak?: boolean;
-  /** Let people start and stop runs from the fleet's page. Default: false. */
+  /** Let people start and stop runs from the fleet's page. Whoever may invoke its function can then start every run. Default: false. */
   readonly allowPageRuns?: boolean;
   /** The URL of Step Functions. Default: the regional endpoint. */
   readonly stepFunctionsEndpoint?: string;

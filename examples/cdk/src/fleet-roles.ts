@@ -119,7 +119,7 @@ export class FleetRoles {
   /** Of the people who may begin and stop runs. */
   onCall(): Statement[] {
     const states = ['StartExecution', 'StopExecution', 'ListExecutions', 'DescribeExecution', 'GetExecutionHistory'];
-    const look = ['GetFunctionConfiguration', 'GetFunctionConcurrency', 'GetPolicy'];
+    const look = ['GetFunction', 'GetFunctionConfiguration', 'GetFunctionConcurrency', 'GetPolicy'];
     return [
       // An emergency after a leak, and any other order: IAM does not see what is in it.
       allow('RunTheFleet', states.map((it) => `states:${it}`), [this.machineArn, arn(this.stack, 'states', `execution:${this.name}:*`)]),

@@ -54,7 +54,8 @@ export class Fleet extends Construct {
     this.roles = new FleetRoles(Stack.of(this), this.name, props);
 
     const key = { FINGERPRINT_KEY_SECRET: fingerprintKeySecret?.secretArn ?? '' };
-    this.function = this.made('Fleet', this.name, 'Plans the rotation of many secrets and takes each step of it', Duration.seconds(900), (log) => this.roles.fleet(log), {
+    this.function = this.made('Fleet', this.name, 'Takes each step of a run of the fleet', Duration.seconds(900), (log) => this.roles.fleet(log), {
+      SERVES: 'runs',
       AWS_ENDPOINT_URL_SSM: props.ssmEndpoint ?? '',
       STOP_PARAMETER: this.roles.stopParameter,
       ...key,

@@ -44,11 +44,12 @@ locals {
   functions = merge({
     fleet = {
       name        = local.name
-      description = "Plans the rotation of many secrets and takes each step of it (Lockstep)"
+      description = "Takes each step of a run of the fleet (Lockstep)"
       # It may have to read the values of all secrets.
       timeout    = 900
       statements = local.of_fleet
       variables = {
+        SERVES                 = "runs"
         AWS_ENDPOINT_URL_SSM   = var.ssm_endpoint
         STOP_PARAMETER         = local.stop_parameter
         FINGERPRINT_KEY_SECRET = var.fingerprint_key_secret_arn

@@ -14,7 +14,7 @@ output "page_function_arn" {
 }
 
 output "page_role_arn" {
-  description = "The ARN of that function's role, for the policies of keys and secrets."
+  description = "The ARN of the role of the page's function, for the policies of keys and secrets."
   value       = aws_iam_role.of_a_function["page"].arn
 }
 

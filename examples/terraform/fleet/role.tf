@@ -2,7 +2,7 @@
 
 locals {
   of_these_functions = { "secretsmanager:resource/AllowRotationLambdaArn" = var.function_arns }
-  own_functions      = [for it in ["", "-page", "-leaks"] : "${local.arns}:lambda:${local.region}:${local.account}:function:${local.name}${it}"]
+  own_functions      = { for it in ["", "-page", "-leaks"] : "fleet${it}" => "${local.arns}:lambda:${local.region}:${local.account}:function:${local.name}${it}" }
   # In China the service's name may end in either.
   through_secrets_manager = {
     StringEquals = { "kms:ViaService" = ["secretsmanager.${local.region}.amazonaws.com", "secretsmanager.${local.region}.${data.aws_partition.current.dns_suffix}"] }
@@ -35,7 +35,7 @@ locals {
     } if local.in_vpc],
     [for effect in ["Deny"] : {
       Sid       = "NetworkInterfacesNotForTheCode", Effect = effect, Action = local.network_interfaces, Resource = "*"
-      Condition = { ArnEquals = { "lambda:SourceFunctionArn" = local.own_functions } }
+      Condition = { ArnEquals = { "lambda:SourceFunctionArn" = values(local.own_functions) } }
     } if local.in_vpc],
   ])
 
@@ -141,7 +141,7 @@ locals {
   ])
 
   of_machine = flatten([
-    { Sid = "TakeEachStep", Effect = "Allow", Action = "lambda:InvokeFunction", Resource = local.own_functions[0] },
+    { Sid = "TakeEachStep", Effect = "Allow", Action = "lambda:InvokeFunction", Resource = local.own_functions["fleet"] },
     { Sid = "AskWhetherASecretIsWell", Effect = "Allow", Action = "lambda:InvokeFunction", Resource = var.function_arns },
     # A distributed Map runs each lane as an execution of the same machine.
     { Sid = "BeginLanes", Effect = "Allow", Action = "states:StartExecution", Resource = local.machine_arn },
@@ -172,12 +172,12 @@ locals {
       Resource = "${local.arns}:ssm:${local.region}:${local.account}:parameter${local.stop_parameter}"
     },
     # Not the function that takes the state of a run from whoever invokes it.
-    { Sid = "AskTheFleet", Effect = "Allow", Action = "lambda:InvokeFunction", Resource = slice(local.own_functions, 1, 3) },
+    { Sid = "AskTheFleet", Effect = "Allow", Action = "lambda:InvokeFunction", Resource = [for it in ["fleet-page", "fleet-leaks"] : local.own_functions[it]] },
     {
       Sid      = "LookAtTheFleet"
       Effect   = "Allow"
-      Action   = [for it in ["GetFunctionConfiguration", "GetFunctionConcurrency", "GetPolicy"] : "lambda:${it}"]
-      Resource = local.own_functions
+      Action   = [for it in ["GetFunction", "GetFunctionConfiguration", "GetFunctionConcurrency", "GetPolicy"] : "lambda:${it}"]
+      Resource = values(local.own_functions)
     },
     {
       Sid      = "ReadTheFleetsLogs"

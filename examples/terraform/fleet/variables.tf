@@ -207,7 +207,7 @@ variable "tracing" {
 }
 
 variable "allow_page_runs" {
-  description = "Let people start and stop runs from the fleet's page."
+  description = "Let people start and stop runs from the fleet's page. Whoever may invoke its function can then start every run."
   type        = bool
   default     = false
 }

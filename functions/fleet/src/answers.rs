@@ -1,19 +1,19 @@
 //! The function's questions.
 
 use crate::each::each;
+use crate::function::{Function, Word};
 use crate::leak::{self, Leaks};
 use crate::page::{self, form};
 use crate::plan::invalid::invalid;
 use crate::plan::lanes::is_of_run;
 use crate::plan::member::Member;
-use crate::plan::order::{Mode, Order};
+use crate::plan::order::{Mode, Order, is_name};
 use crate::plan::select::Select;
 use crate::plan::{self, spread};
 use crate::run::lane::{self, Lane};
 use crate::run::progress::Outcome;
 use crate::run::report;
 use crate::run::state::{Selected, State};
-use crate::serves::Serves;
 use crate::service::{Aws, Flag};
 use rotation::clock::{Deadline, date, since_epoch, since_epoch_millis};
 use rotation::environment::Environment;
@@ -33,7 +33,7 @@ pub struct Fleet {
     aws: Arc<Aws>,
     leaks: Leaks,
     /// `SERVES`: which function of the stack this is.
-    serves: Serves,
+    function: Function,
     /// `STATE_MACHINE_ARN`: whose executions the page shows.
     machine: Option<String>,
     /// `ALLOW_PAGE_RUNS`: whether the page starts and stops runs.
@@ -49,7 +49,7 @@ impl Fleet {
         Ok(Self {
             aws: Arc::new(Aws::new(environment)?),
             leaks: Leaks::new(environment)?,
-            serves: Serves::new(environment)?,
+            function: Function::new(environment)?,
             machine: environment.text("STATE_MACHINE_ARN")?,
             page_runs: environment.flag("ALLOW_PAGE_RUNS", false)?,
         })
@@ -245,10 +245,10 @@ fn is_for(mode: Mode, member: &Member) -> bool {
 
 impl Answers for Fleet {
     async fn answer(&self, payload: Value, invocation: Invocation) -> Result<Value> {
-        if self.serves == Serves::Page && payload.get("describe").and_then(Value::as_bool) == Some(true) {
+        if self.function == Function::Page && payload.get("describe").and_then(Value::as_bool) == Some(true) {
             return Ok(json!({"markdown": page::HELP}));
         }
-        let view = View::of_widget(&payload, &invocation.function).filter(|_| self.serves != Serves::Leaks);
+        let view = View::of_widget(&payload, &invocation.function).filter(|_| self.function != Function::Leaks);
         let Some(view) = view else { return self.answered(&payload, &invocation).await };
         // The console would show an error of a function without what it says.
         Ok(match self.paged(&payload, &invocation).await {
@@ -265,8 +265,9 @@ impl Answers for Fleet {
 impl Fleet {
     /// The answers that have a page.
     async fn paged(&self, payload: &Value, invocation: &Invocation) -> Result<Value> {
-        if self.serves != Serves::Page {
-            return Err(invalid("widgetContext", "a widget", "a widget that invokes the function with SERVES=page"));
+        if self.function != Function::Page {
+            let expected = format!("a widget that invokes {}", Function::Page.deployed());
+            return Err(invalid("widgetContext", "a widget", &expected));
         }
         match payload.get("Do").and_then(Value::as_str) {
             Some("plan") => {
@@ -350,35 +351,39 @@ impl Fleet {
 
     async fn answered(&self, payload: &Value, invocation: &Invocation) -> Result<Value> {
         let deadline = invocation.deadline;
-        if self.serves == Serves::Leaks && leak::is_event(payload) {
+        if self.function == Function::Leaks && leak::is_event(payload) {
             return self.leaks.event(&self.aws, payload, invocation).await;
         }
-        match self.serves.word(payload)? {
-            "plan" => {
+        match self.function.word(payload)? {
+            Word::Plan => {
                 let order = Order::read(payload.get("Order").unwrap_or(&Value::Null), "plan")?;
                 self.plan(&order, deadline).await
             }
-            "begin" => self.begin(payload, invocation).await,
-            "next" => self.next(field(payload, "State")?, invocation).await,
-            "lane" => written(&lane::work(&self.aws, field::<Lane>(payload, "Lane")?, invocation).await),
-            "report" => Ok(Self::report(&field(payload, "State")?, invocation)),
-            "spread" => {
+            Word::Begin => self.begin(payload, invocation).await,
+            Word::Next => self.next(field(payload, "State")?, invocation).await,
+            Word::Lane => written(&lane::work(&self.aws, field::<Lane>(payload, "Lane")?, invocation).await),
+            Word::Report => Ok(Self::report(&field(payload, "State")?, invocation)),
+            Word::Spread => {
                 let hours = spread::hours(payload.get("Hours"))?;
                 Ok(spread::spread(&self.meant(field(payload, "Select")?, deadline).await?, &hours))
             }
-            "fingerprints" => {
+            Word::Fingerprints => {
                 let members = self.meant(field(payload, "Select")?, deadline).await?;
                 self.leaks.tag(&self.aws, &members, invocation).await
             }
-            "leak" => self.leaks.report(&self.aws, payload.get("Report").unwrap_or(&Value::Null), invocation).await,
-            "run" => self.run(payload.get("Order").cloned().unwrap_or_default(), invocation).await,
-            "stop" => {
+            Word::Leak => self.leaks.report(&self.aws, payload.get("Report").unwrap_or(&Value::Null), invocation).await,
+            Word::Run => self.run(payload.get("Order").cloned().unwrap_or_default(), invocation).await,
+            Word::Stop => {
                 let run = payload.get("Run").and_then(Value::as_str).filter(|run| !run.is_empty());
                 let expected = "the name of a run, or stop for all";
-                self.flag(Some(run.ok_or_else(|| invalid("Run", "nothing", expected))?), invocation).await
+                let run = run.ok_or_else(|| invalid("Run", "nothing", expected))?;
+                if run != "stop" && !is_name(run) {
+                    return Err(invalid("Run", "no name of a run", expected));
+                }
+                self.flag(Some(run), invocation).await
             }
-            "go" => self.flag(None, invocation).await,
-            _ => self.runs(json!({"does": "runs"}), deadline).await,
+            Word::Go => self.flag(None, invocation).await,
+            Word::Runs => self.runs(json!({"does": "runs"}), deadline).await,
         }
     }
 }
@@ -417,6 +422,19 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn the_stop_flag_gets_the_name_of_a_run_or_stops_all() {
+        let settings = page(&[("ALLOW_PAGE_RUNS", "true")]);
+        for run in ["", "go", "a run", "*"] {
+            let error = asked(&settings, json!({"Do": "stop", "Run": run})).await.unwrap_err();
+            assert_eq!((error.code(), error.fact(Fact::Field)), (Code::OrderInvalid, Some("Run")), "{run}");
+        }
+        for run in ["stop", "november"] {
+            let error = asked(&settings, json!({"Do": "stop", "Run": run})).await.unwrap_err();
+            assert_eq!(error.fact(Fact::Field), Some("STOP_PARAMETER"), "{run}");
+        }
+    }
+
+    #[tokio::test]
     async fn nothing_is_started_or_stopped_without_the_deployers_consent() {
         let order = json!({"name": "n", "why": "w", "select": {"names": ["*"]}});
         let forms = json!({"forms": {"all": {"why": "w"}}});
@@ -437,16 +455,17 @@ mod tests {
 
     #[tokio::test]
     async fn only_the_pages_function_has_a_page() {
-        let settings = [("SERVES", "leaks"), ("ALLOW_PAGE_RUNS", "true")];
+        let leaks = [("SERVES", "leaks"), ("ALLOW_PAGE_RUNS", "true")];
+        let runs = [("SERVES", "runs"), ("ALLOW_PAGE_RUNS", "true")];
         for asks in ["runs", "plan", "run", "stop", "go"] {
             let asks = json!({"Do": asks, "Run": "n", "widgetContext": {}});
-            assert_eq!(asked(&settings, asks.clone()).await.unwrap_err().code(), Code::OrderInvalid, "{asks}");
+            assert_eq!(asked(&leaks, asks.clone()).await.unwrap_err().code(), Code::OrderInvalid, "{asks}");
             // People see this one, where a dashboard of their own names the wrong function.
-            let page = asked(&[("ALLOW_PAGE_RUNS", "true")], asks).await.unwrap();
+            let page = asked(&runs, asks).await.unwrap();
             assert!(page.as_str().unwrap().contains("SERVES=page"), "{page}");
         }
-        for settings in [&settings[..], &[]] {
-            assert!(asked(settings, json!({"describe": true})).await.is_err());
+        for settings in [leaks, runs] {
+            assert!(asked(&settings, json!({"describe": true})).await.is_err());
         }
         assert!(asked(&page(&[]), json!({"describe": true})).await.unwrap()["markdown"].is_string());
     }

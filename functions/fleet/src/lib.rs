@@ -6,11 +6,11 @@
 mod answers;
 mod digest;
 mod each;
+mod function;
 pub mod leak;
 mod page;
 pub mod plan;
 pub mod run;
-mod serves;
 pub mod service;
 pub mod token;
 

@@ -41,7 +41,7 @@ async fn each_event_is_answered_as_the_page_says_and_rotates_nothing() {
     for name in ["plan.json", "spread.json"] {
         assert!(fleet.ask_page(&event(name)).await.is_ok(), "{name} needs no key");
     }
-    let missing = fleet.report(&event("gitleaks.json")).await.expect_err("the key is not there").to_string();
+    let missing = fleet.ask_leaks(&event("gitleaks.json")).await.expect_err("the key is not there").to_string();
     assert!(missing.contains("configuration-invalid"), "{missing}");
     fleet.lab().create_secret("fleet/key", "a key of fingerprints, which is long enough").await.unwrap();
     fleet.lab().create_secret("fleet/webhook", "a secret of a webhook").await.unwrap();
@@ -58,8 +58,8 @@ async fn each_event_is_answered_as_the_page_says_and_rotates_nothing() {
             }
         }
     }
-    assert_eq!(fleet.report(&event("gitleaks.json")).await.unwrap()["matched"], 0);
-    assert_eq!(fleet.report(&event("webhook-unsigned.json")).await.unwrap()["statusCode"], json!(401));
+    assert_eq!(fleet.ask_leaks(&event("gitleaks.json")).await.unwrap()["matched"], 0);
+    assert_eq!(fleet.ask_leaks(&event("webhook-unsigned.json")).await.unwrap()["statusCode"], json!(401));
     for (secret, _) in fleet.secrets() {
         assert_eq!(versions(&fleet, secret).await, 1, "{secret}");
     }

@@ -64,10 +64,10 @@ async fn the_value_of_an_alert_is_fetched_and_leads_to_its_secret() {
 
     // Without a token people are told, and the delivery may come again.
     let first = delivery("octo-org/octo-repo", 1);
-    let missing = fleet.report(&first).await.expect_err("there is no token").to_string();
+    let missing = fleet.ask_leaks(&first).await.expect_err("there is no token").to_string();
     assert!(missing.contains("GITHUB_TOKEN_SECRET"), "{missing}");
     fleet.lab().create_secret("fleet/token", "another token").await.unwrap();
-    let refused = fleet.report(&first).await.expect_err("the token is refused").to_string();
+    let refused = fleet.ask_leaks(&first).await.expect_err("the token is refused").to_string();
     assert!(refused.contains("GITHUB_TOKEN_SECRET") && refused.contains("401"), "{refused}");
     assert!(fleet.printed().contains("a credential may have leaked"), "{}", fleet.printed());
     let token = json!({"SecretId": "fleet/token", "SecretString": format!("{TOKEN}\n")});
@@ -83,7 +83,7 @@ async fn the_value_of_an_alert_is_fetched_and_leads_to_its_secret() {
         (4, "alert-unread", "a limit of requests"),
         (5, "configuration-invalid", "404"),
     ] {
-        let error = fleet.report(&delivery("octo-org/octo-repo", number)).await.expect_err(words).to_string();
+        let error = fleet.ask_leaks(&delivery("octo-org/octo-repo", number)).await.expect_err(words).to_string();
         assert!(error.contains(code) && error.contains(words), "{error}");
         assert!(error.contains("hand it over"), "{error}");
     }

@@ -55,7 +55,7 @@ async fn a_password_that_gitleaks_finds_is_rotated_until_it_is_dead() {
     let (secret, kind, leaked) = all.iter().find(|(_, kind, _)| *kind == DUAL).unwrap();
     let report = gitleaks(format!("DB_PASSWORD = \"{}\"\n", password(leaked))).await;
     assert!(!report.as_array().unwrap().is_empty(), "gitleaks finds it");
-    let answer = fleet.report(&json!({"Do": "leak", "Report": report})).await.unwrap();
+    let answer = fleet.ask_leaks(&json!({"Do": "leak", "Report": report})).await.unwrap();
     assert_eq!((&answer["matched"], &answer["matches"][0]["arn"]), (&json!(1), &json!(secret)), "{answer}");
     assert!(!answer.to_string().contains(&password(leaked)) && !fleet.printed().contains(&password(leaked)));
     // It proposes, and starts nothing: the secret has no tag that allows it.
@@ -73,7 +73,7 @@ async fn a_password_that_gitleaks_finds_is_rotated_until_it_is_dead() {
     }
 
     let unknown = gitleaks("DB_PASSWORD = \"q8Zt4nVx2LwP9sKd7HrB3mYc6TfG1jQe\"\n".to_owned()).await;
-    let answer = fleet.report(&json!({"Do": "leak", "Report": unknown})).await.unwrap();
+    let answer = fleet.ask_leaks(&json!({"Do": "leak", "Report": unknown})).await.unwrap();
     assert_eq!((&answer["matched"], &answer["proposals"]), (&json!(0), &json!([])), "{answer}");
     assert!(answer["unknown"].as_u64().unwrap() > 0);
     fleet.shutdown().await;
@@ -104,7 +104,7 @@ pub(super) fn date() -> String {
 }
 
 pub(super) async fn status(fleet: &FleetLab, request: &Value) -> (u64, Value) {
-    let answer = fleet.report(request).await.unwrap();
+    let answer = fleet.ask_leaks(request).await.unwrap();
     let body = serde_json::from_str(answer["body"].as_str().unwrap()).unwrap();
     (answer["statusCode"].as_u64().unwrap(), body)
 }
@@ -175,7 +175,7 @@ async fn an_emergency_that_cannot_be_started_is_told_and_not_lost() {
         assert!(printed.contains(told), "{told} is not in {printed}");
     }
     // Who reports it by hand reads it in the answer, beside the order to start.
-    let answer = fleet.report(&json!({"Do": "leak", "Report": [{"Secret": password(&leaked)}]})).await.unwrap();
+    let answer = fleet.ask_leaks(&json!({"Do": "leak", "Report": [{"Secret": password(&leaked)}]})).await.unwrap();
     assert_eq!((&answer["started"], answer["notStarted"].as_array().map(Vec::len)), (&json!([]), Some(1)), "{answer}");
     assert_eq!(answer["notStarted"][0]["code"], "service-refused", "{answer}");
     assert_eq!(answer["notStarted"][0]["order"]["select"]["secrets"], json!([secret]));
@@ -203,11 +203,11 @@ async fn an_emergency_that_failed_is_started_once_more() {
     let started = |answer: &Value, field: &str| answer[field].as_array().map_or(0, Vec::len);
 
     fleet.intercept(move |operation, _| if operation == "StartExecution" { there() } else { refused() });
-    let answer = fleet.report(&leak).await.unwrap();
+    let answer = fleet.ask_leaks(&leak).await.unwrap();
     assert_eq!((started(&answer, "alreadyStarted"), &answer["notStarted"][0]["code"]), (0, &json!("service-denied")));
 
     fleet.intercept(move |operation, _| if operation == "StartExecution" { there() } else { status("RUNNING") });
-    let answer = fleet.report(&leak).await.unwrap();
+    let answer = fleet.ask_leaks(&leak).await.unwrap();
     let first = answer["alreadyStarted"][0].as_str().unwrap().to_owned();
     assert!(fleet.printed().contains("an emergency runs for a leaked credential"));
 
@@ -217,11 +217,11 @@ async fn an_emergency_that_failed_is_started_once_more() {
         "StartExecution" => Sent::Answered(200, json!({"executionArn": "arn", "startDate": 1})),
         _ => status("FAILED"),
     });
-    let answer = fleet.report(&leak).await.unwrap();
+    let answer = fleet.ask_leaks(&leak).await.unwrap();
     assert_eq!(answer["started"], json!([format!("{first}-2")]), "{answer}");
 
     fleet.intercept(move |operation, _| if operation == "StartExecution" { there() } else { status("ABORTED") });
-    let answer = fleet.report(&leak).await.unwrap();
+    let answer = fleet.ask_leaks(&leak).await.unwrap();
     assert_eq!((started(&answer, "started"), started(&answer, "alreadyStarted")), (0, 0));
     assert!(answer["notStarted"][0]["message"].as_str().unwrap().contains("by hand"), "{answer}");
     fleet.shutdown().await;
@@ -234,7 +234,7 @@ async fn people_are_told_before_the_next_call() {
     let (secret, leak) = allowed(&fleet).await;
     fleet.intercept(|_, _| Sent::Nowhere);
     let began = Instant::now();
-    let reported = fleet.report(&leak);
+    let reported = fleet.ask_leaks(&leak);
     let told = async {
         while !fleet.printed().contains("a credential has leaked") {
             tokio::time::sleep(Duration::from_millis(50)).await;
@@ -257,7 +257,7 @@ async fn the_age_of_a_value_follows_the_labels() {
     let rotated = json!({"run": true, "why": "a test", "select": {"secrets": [secret]}, "pace": {"perSecond": 25}});
     assert_eq!(run(&fleet, "rotated", &rotated).await.status, "SUCCEEDED");
     fleet.intercept(|_, _| Sent::Answered(200, json!({"executionArn": "arn", "startDate": 1})));
-    let answer = fleet.report(&leak).await.unwrap();
+    let answer = fleet.ask_leaks(&leak).await.unwrap();
     assert_eq!(answer["matches"][0]["value"], "previous", "{answer}");
     fleet.shutdown().await;
 }

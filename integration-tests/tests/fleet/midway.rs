@@ -80,6 +80,31 @@ async fn a_window_that_closes_in_the_middle_holds_the_rest_until_it_opens() {
     fleet.shutdown().await;
 }
 
+/// The stop flag is set while the first secret of a lane rotates: that one is finished, and the other one is not begun.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_flag_stops_a_lane_between_two_secrets() {
+    let fleet = fleet(2, &[POSTGRES], 50, &[]).await;
+    let wanted = order(
+        "flagged",
+        json!({"waves": {"canary": "100%", "pauseSeconds": 0}, "pace": {"perHost": 1, "perSecond": 25}}),
+    );
+    let begun = fleet.ask(&json!({"Do": "begin", "Order": wanted, "Execution": {"Name": "flagged"}})).await.unwrap();
+    let state = fleet.ask(&json!({"Do": "next", "State": begun})).await.unwrap();
+    let mut one = fleet.ask(&json!({"Do": "lane", "Lane": state["lanes"][0]})).await.unwrap();
+    assert_eq!((&one["doing"], one["todo"].as_array().map(Vec::len)), (&json!("ask"), Some(2)), "{one}");
+    let function = one["ask"]["function"].as_str().unwrap().to_owned();
+    one["answer"] = fleet.ask_function(&function, &one["ask"]["payload"]).await.unwrap();
+    fleet.flag("flagged");
+    let ended = lane(&fleet, one).await;
+    assert_eq!(
+        (ended["done"].as_array().map(Vec::len), ended["todo"].as_array().map(Vec::len)),
+        (Some(1), Some(1)),
+        "{ended}"
+    );
+    assert_eq!(ended["done"][0]["outcome"], "rotated");
+    fleet.shutdown().await;
+}
+
 /// Somebody deletes a secret that waits for its turn, and one whose turn it is.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_secret_that_is_deleted_during_a_run_is_no_success_and_keeps_no_other_from_rotating() {

@@ -21,10 +21,11 @@ use way::Way;
 
 /// The state machine that the template deploys.
 const DEFINITION: &str = include_str!("../../../functions/fleet/state-machine.asl.json");
-/// The function's name here.
-const FUNCTION: &str = "lockstep-fleet";
-/// The same program as the function of the page, and as the one that takes reports of leaks.
+/// The function that takes the steps of runs.
+const RUNS: &str = "lockstep-fleet";
+/// The same program as the function of the page.
 const PAGE: &str = "lockstep-fleet-page";
+/// The same program as the function that takes reports of leaks.
 const LEAKS: &str = "lockstep-fleet-leaks";
 /// The parameter with the stop flag.
 const STOP: &str = "/lockstep/fleet/stop";
@@ -64,7 +65,7 @@ impl FleetLab {
             attached.map_err(|error| Error::Setup(error.message))?;
         }
         let port = account.lab.url().rsplit(':').next().and_then(|port| port.parse().ok()).unwrap_or_default();
-        let builder = Lab::builder(fleet).name(FUNCTION).timeout(TIMEOUT).env("STOP_PARAMETER", STOP);
+        let builder = Lab::builder(fleet).name(RUNS).timeout(TIMEOUT).env("SERVES", "runs").env("STOP_PARAMETER", STOP);
         let function = account.lab.deploy(builder.clone());
         let machine = Machine::start(&DEFINITION.replace("${FleetFunctionArn}", &function), port).await?;
         // One for what the function starts by itself.
@@ -126,7 +127,7 @@ impl FleetLab {
     ///
     /// # Errors
     /// The function failed: its error.
-    pub async fn report(&self, payload: &Value) -> Result<Value, Error> {
+    pub async fn ask_leaks(&self, payload: &Value) -> Result<Value, Error> {
         self.ask_function(&self.leaks, payload).await
     }
 

@@ -132,7 +132,7 @@ pub(crate) fn emergency_key(name: &str) -> String {
 
 /// Whether it is the name of a run. The parameter with the stop flag rests on `go`, and `stop` stops all runs. Step Functions allows 80
 /// characters in an execution's name.
-fn is_name(name: &str) -> bool {
+pub(crate) fn is_name(name: &str) -> bool {
     let plain = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
     (1..=80).contains(&name.len()) && name.chars().all(plain) && !matches!(name, "go" | "stop")
 }

@@ -120,10 +120,12 @@ pub async fn work(aws: &Aws, mut lane: Lane, invocation: &Invocation) -> Lane {
     let mut stopped = None;
     loop {
         let begins = lane.progress.is_none();
-        if begins && (lane.job.is_closed(since_epoch_millis()) || is_stopped(aws, &lane.job, &mut stopped, until).await)
-        {
-            lane.doing = LaneDoing::End;
-            return lane;
+        if begins {
+            let is_closed = lane.job.is_closed(since_epoch_millis());
+            if is_closed || is_stopped(aws, &lane.job, &mut stopped, invocation.deadline).await {
+                lane.doing = LaneDoing::End;
+                return lane;
+            }
         }
         let failed = lane.done.iter().filter(|done| done.outcome == Outcome::Failed).count();
         if failed >= lane.job.stops_at {
@@ -140,6 +142,11 @@ pub async fn work(aws: &Aws, mut lane: Lane, invocation: &Invocation) -> Lane {
                 lane.done.push(done);
                 lane.todo.remove(0);
                 lane.progress = None;
+                // The next one begins in the next invocation, which has the time for it.
+                if until.left() <= PAUSE && !lane.todo.is_empty() {
+                    lane.doing = LaneDoing::Look;
+                    return lane;
+                }
             }
             Taken::Ask(payload) => {
                 lane.doing = LaneDoing::Ask;
@@ -159,12 +166,12 @@ pub async fn work(aws: &Aws, mut lane: Lane, invocation: &Invocation) -> Lane {
     }
 }
 
-/// Whether the stop flag stops this run. A run of days is stopped between two secrets, not only between two parts. An invocation asks once, because
+/// Whether the stop flag stops this run. A run of days is stopped between two secrets, not only between two parts. An invocation reads it once, because
 /// Systems Manager answers 40 questions a second. A flag that cannot be read is the matter of the next part.
-async fn is_stopped(aws: &Aws, job: &Job, known: &mut Option<bool>, until: Deadline) -> bool {
+async fn is_stopped(aws: &Aws, job: &Job, known: &mut Option<bool>, deadline: Deadline) -> bool {
     if known.is_none() {
         let name = job.run.rsplit('/').next().unwrap_or_default();
-        *known = Some(aws.flag(name, until).await.is_ok_and(|flag| flag == Flag::Stop));
+        *known = aws.flag(name, deadline).await.ok().map(|flag| flag == Flag::Stop);
     }
     *known == Some(true)
 }
@@ -254,11 +261,7 @@ async fn step(
     let mut turn = Turn { aws, job, item, progress, until, seen, rounds };
     match next {
         Next::Rotate(token) => turn.rotate(&token).await,
-        Next::Nudge => {
-            aws.rotate(&item.secret, &token(&job.run, &item.secret, rounds + 1), until).await?;
-            turn.progress.nudged = true;
-            Ok(Taken::Later(PAUSE))
-        }
+        Next::Nudge => turn.nudge().await,
         Next::Wait => Ok(Taken::Later(PAUSE)),
         Next::Compare => turn.compare().await,
         Next::Diagnose(version) => Ok(turn.diagnose(version)),
@@ -289,6 +292,14 @@ impl Turn<'_> {
             return Ok(Taken::Later(PAUSE));
         }
         Ok(self.repeat())
+    }
+
+    /// The service goes on with a rotation that another has left behind.
+    async fn nudge(&mut self) -> Result<Taken, Error> {
+        let secret = &self.item.secret;
+        self.aws.rotate(secret, &token(&self.job.run, secret, self.rounds + 1), self.until).await?;
+        self.progress.nudged = true;
+        Ok(Taken::Later(PAUSE))
     }
 
     /// The service refused for now.
