@@ -156,21 +156,13 @@ impl SigningKeys {
     ) -> Result<()> {
         let Some(signs) = awaited(current, pending) else { return Ok(()) };
         let found = self.read(context, place).await?;
-        if passed(&found.set, signs, pending) {
-            return Ok(());
-        }
         let fingerprint = fingerprint(context);
         let owner = Owner { fingerprint: &fingerprint, secret: current };
         found.set.is_of(owner).map_err(|error| error.with(Fact::Field, place))?;
-        let since = found.set.since(&signs.kid, now()).filter(|_| found.set.has(&signs.jwk()));
-        let since = match since {
-            Some(since) => since,
-            None => {
-                self.grow(context, place, owner, dates(context)).await?;
-                now()
-            }
-        };
-        in_time(since, pending.max_cache, now(), &signs.kid).map_err(|error| error.with(Fact::Field, place))
+        if public_in(&found.set, signs).is_none() {
+            self.grow(context, place, owner, dates(context)).await?;
+        }
+        is_known(&found.set, signs, pending).map_err(|error| error.with(Fact::Field, place))
     }
 }
 
@@ -196,16 +188,14 @@ fn awaited<'a>(current: &SigningSecret, pending: &'a SigningSecret) -> Option<&'
     (is_promoted && !ends_tokens(current, pending)).then_some(signs)
 }
 
-/// Whether an earlier run has found the key there for long enough: it has added the next one. If somebody has changed the key since, it is put
-/// back, and has to wait once more.
-fn passed(set: &PublishedSet, signs: &SigningKey, pending: &SigningSecret) -> bool {
-    set.has(&signs.jwk()) && pending.next.as_ref().is_some_and(|next| set.has(&next.jwk()))
+/// Since when the key is in the set.
+fn public_in(set: &PublishedSet, signs: &SigningKey) -> Option<u64> {
+    set.since(&signs.kid, now()).filter(|_| set.has(&signs.jwk()))
 }
 
-/// Whether the key was in the set for `maxCache`.
-fn was_public(set: &PublishedSet, signs: &SigningKey, pending: &SigningSecret) -> bool {
-    let since = set.since(&signs.kid, now()).filter(|_| set.has(&signs.jwk()));
-    since.is_some_and(|since| in_time(since, pending.max_cache, now(), &signs.kid).is_ok())
+/// Whether the key was in the set for `maxCache`. One that is missing is put back now.
+fn is_known(set: &PublishedSet, signs: &SigningKey, pending: &SigningSecret) -> Result<()> {
+    in_time(public_in(set, signs).unwrap_or_else(now), pending.max_cache, now(), &signs.kid)
 }
 
 /// Whose set it is, without saying so to everybody: an ARN has the number of an account.
@@ -279,7 +269,7 @@ impl Target for SigningKeys {
         // next run begins there again.
         let awaited = awaited(&current, &pending);
         let grown = |set: &PublishedSet| {
-            let is_known = awaited.is_none_or(|signs| passed(set, signs, &pending) || was_public(set, signs, &pending));
+            let is_known = awaited.is_none_or(|signs| is_known(set, signs, &pending).is_ok());
             is_known.then(|| set.grown(owner, now(), promoted_later)).flatten()
         };
         for place in &pending.places {

@@ -382,6 +382,11 @@ impl Judge {
         self.strangers = Some(others);
     }
 
+    /// Whether a write that came too late stands, because its invocation was killed.
+    pub(super) fn is_late(&self) -> bool {
+        self.late.is_some()
+    }
+
     /// Looks for passwords in what a step has put out, and for what it has written too late. `began` is the number of calls before its
     /// invocation.
     pub(super) fn reported(&mut self, report: &StepReport, began: u32) {

@@ -286,13 +286,19 @@ async fn next_rotation(world: &Arc<World>) -> bool {
 /// Completed steps run again, and a new rotation.
 async fn afterwards(world: &Arc<World>) {
     let before = State::of(world);
+    // What was handed on too late stands until a step or the daily look finds it.
+    let is_handed_on = {
+        let inner = world.inner();
+        inner.pki.done(&inner.judge.current_user()).is_empty()
+    };
     let token = before.labels.holder(CURRENT).map(str::to_owned);
     world.note(|| "  the steps of the completed rotation are delivered again".to_owned());
     for step in STEPS {
         let payload: Value = json!({"SecretId": SECRET, "ClientRequestToken": token, "Step": step.as_str()});
         let _ = world.deliver(payload).await;
     }
-    if !before.may_become(&State::of(world)) {
+    world.inner().judge.at_limit |= !is_handed_on;
+    if is_handed_on && !before.may_become(&State::of(world)) {
         world.inner().judge.violated("rerun-changes", "a completed step, delivered again, has changed something");
     }
     look_for_survivors(world);
@@ -310,8 +316,8 @@ async fn afterwards(world: &Arc<World>) {
         }
         return;
     }
-    if !world.inner().judge.acts.is_empty() {
-        // The first rotation did not need what a person has taken away or stored.
+    if !world.inner().judge.acts.is_empty() || world.inner().judge.is_late() {
+        // The first rotation did not need what a person has taken away or stored, or what a write that was held up has undone.
         if !converges(world).await {
             advise(world).await;
         }

@@ -219,6 +219,8 @@ impl Verifiers {
 
     /// Keys of strangers that have left a parameter.
     fn note_strangers(&mut self, places: &Places, moment: Moment) {
+        let is_lost = |kid: &String| places.lost_strangers().any(|lost| lost == kid);
+        self.doubts.retain(|(_, kid), _| !kid.starts_with(STRANGER) || is_lost(kid));
         if moment.by_person || places.kinds().first() != Some(&Kept::Parameter) {
             return;
         }
@@ -240,16 +242,17 @@ impl Verifiers {
             let known = self.signed.len();
             self.signed.retain(|kid, _| public.contains(kid));
             self.at_limit |= self.signed.len() < known;
-            self.again.extend(keys.signs.iter().filter(|kid| self.signed.contains_key(*kid)).cloned());
-        } else {
-            // The version was made before somebody moved AWSCURRENT back. It does not know that this key has signed again.
-            for kid in std::mem::take(&mut self.again) {
-                if keys.signs.as_ref() == Some(&kid) || keys.latest.as_ref() == Some(&kid) {
-                    self.again.insert(kid);
-                } else {
-                    self.at_limit |= self.signed.remove(&kid).is_some();
-                }
+        }
+        // The version was made before somebody moved AWSCURRENT back. It does not know that this key has signed again.
+        for kid in std::mem::take(&mut self.again) {
+            if keys.signs.as_ref() == Some(&kid) || keys.latest.as_ref() == Some(&kid) {
+                self.again.insert(kid);
+            } else {
+                self.at_limit |= self.signed.remove(&kid).is_some();
             }
+        }
+        if moment.by_person {
+            self.again.extend(keys.signs.iter().filter(|kid| self.signed.contains_key(*kid)).cloned());
         }
         let Some(signs) = &keys.signs else { return };
         self.signed.insert(signs.clone(), None);

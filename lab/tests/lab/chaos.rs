@@ -131,12 +131,20 @@ fn histories_that_ended_badly_end_well() {
             "a key signed that another invocation had put back a moment before",
         ),
         (
-            "signing-key/two-places+2 4:current-to-previous 27:current-to-pending",
-            "a key left that had signed again because AWSCURRENT was moved back",
+            "signing-key/s3-object+1 20:delete-published 26:current-to-previous",
+            "a key signed that finishSecret had put back a moment before",
         ),
         (
-            "signing-key/s3-object+1 21:held-up 59:current-to-previous",
-            "a limit: AWSCURRENT was moved back and on again after a version was made",
+            "signing-key/two-places+2 4:current-to-previous 27:current-to-pending",
+            "a limit: AWSCURRENT was moved back, and on to a version that was made before",
+        ),
+        (
+            "tls/certificate+0 33:held-up 115:throttle",
+            "a limit: a certificate was handed on too late, and that could not be undone",
+        ),
+        (
+            "tls/certificate+0 19:throttle 21:held-up",
+            "a limit: a TXT value stays for the next rotation if another process gets the certificate",
         ),
         (
             "signing-key/parameter+1 10:add-published 12:throttle",
