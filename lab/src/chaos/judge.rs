@@ -11,6 +11,7 @@ use super::places::Places;
 use super::server::{Server, User, Users};
 
 use crate::secretsmanager::Service;
+use rotation::Code;
 use rotation::protocol::StepReport;
 use rotation::protocol::label::{CURRENT, PENDING, PREVIOUS};
 use serde_json::Value;
@@ -141,6 +142,12 @@ pub(super) struct Judge {
     /// Whether an event came between the last question and its effect, and AWSCURRENT was refused by it. This is a documented limit.
     pub(super) at_limit: bool,
     window: Option<u32>,
+    /// Whether a person has made AWSCURRENT stop opening the target, and it does not open it yet.
+    broken: bool,
+    /// How many calls there were when AWSCURRENT opened the target again after that.
+    mended_at: Option<u32>,
+    /// Whether a key stays because nothing proves that it is the secret's, after a person's act.
+    not_ours: bool,
     /// How many calls there were at the last act that can destroy a credential.
     destroyed_at: Option<u32>,
     calls: u32,
@@ -182,6 +189,9 @@ impl Judge {
             longest_window: 0,
             at_limit: false,
             window: None,
+            broken: false,
+            mended_at: None,
+            not_ours: false,
             destroyed_at: None,
             calls: 0,
             acted_at: None,
@@ -289,8 +299,10 @@ impl Judge {
             let since_act = |done: Done| self.acted_at.is_none_or(|acted| done.began >= acted);
             let overtaken = self.done.is_some_and(|done| done.at >= call && since_act(done));
             let kind = if overtaken { "overtaken: current-refused" } else { "current-refused" };
-            if !overtaken && (acted || misled) {
-                // A person acted between the last question and its effect, where nothing can be asked, or the answer was outdated.
+            let mended = self.mended_at.is_some_and(|at| at > began);
+            if !overtaken && (acted || misled || mended) {
+                // A person acted between the last question and its effect, where nothing can be asked, or the answer was outdated. Or a
+                // person had broken AWSCURRENT, and it was mended behind the back of this invocation, which had looked before.
                 // What counts is that the next rotation finds the way back.
                 self.at_limit = true;
             } else if self.case.strategy.takes_late_writes() && call < calls && !covered {
@@ -304,8 +316,13 @@ impl Judge {
                 self.violated(kind, "AWSCURRENT stopped opening the target, and AWSPENDING does not open it");
             }
         }
+        let was_broken = self.broken;
         if open && let Some(since) = self.window.take() {
             self.longest_window = self.longest_window.max(calls.saturating_sub(since));
+        }
+        self.broken = !open && (self.broken || self.open && by_person);
+        if open && !self.open && was_broken {
+            self.mended_at = Some(calls);
         }
         self.open = open;
         if let Outside::Server(server) = outside
@@ -393,6 +410,8 @@ impl Judge {
         if self.late.take_if(|late| *late == began).is_some() && !self.open {
             self.violated("late-value", "what was written too late was not replaced by what AWSCURRENT needs");
         }
+        let not_ours = report.notes.warnings.iter().any(|warning| warning.code() == Code::KeyNotOurs);
+        self.not_ours |= not_ours && !self.acts.is_empty();
         let text = match &report.outcome {
             Ok(_) => format!("{report:?}"),
             Err(error) => format!("{report:?} {error}"),
@@ -466,7 +485,13 @@ impl Judge {
             }
             _ => false,
         };
-        if survives && self.retired {
+        // The rotation that is under way ends it.
+        let goes_on = labels.holder(PENDING).is_some_and(|pending| labels.holder(CURRENT) != Some(pending));
+        if survives && (self.misled_at.is_some() || self.not_ours) {
+            // An outdated list of the issuer lacked a key whose version had lost its label: the next rotation finds it. Or nothing proves whose
+            // key it is.
+            self.at_limit = true;
+        } else if survives && self.retired && !goes_on {
             self.violated("previous-lives-on", "the previous credential should have ended, and it still works");
         }
     }
@@ -489,7 +514,7 @@ impl Judge {
         let orphans = issuer.living().0.iter().filter(|key| !kept.contains(&key.id.as_str())).count();
         // The proof of a key that a person has made is by the admin's credential, and holds for that and the one before it.
         let replaced_twice = self.acts.iter().filter(|act| **act == Act::RotateAdmin).count() > 1;
-        if orphans > 0 && replaced_twice {
+        if orphans > 0 && (replaced_twice || self.not_ours) {
             self.at_limit = true;
         } else if orphans > 0 {
             self.violated("orphan", "after two more rotations, a key still works that no label leads to");
