@@ -274,6 +274,8 @@ async fn a_secret_without_fingerprints_is_told() {
     assert_eq!(answer["unread"], json!([{"secret": "load/binary", "code": "secret-not-found"}]), "{answer}");
     let printed = fleet.printed();
     assert!(printed.contains("\"FingerprintsUnread\":1"), "{printed}");
+    // The alarm for notices hears the other function alone.
+    assert!(!printed.contains("rotation::notice"), "{printed}");
     assert!(
         printed.lines().any(|line| line.contains("\"audit\":\"leak\"") && line.contains("load/binary")),
         "{printed}"

@@ -404,8 +404,8 @@ impl Judge {
         self.late.is_some()
     }
 
-    /// Looks for passwords in what a step has put out, and for what it has written too late. `began` is the number of calls before its
-    /// invocation.
+    /// Looks for passwords in a step's report. A write of the step that came too late has to be replaced by now. `began` is the number of calls
+    /// before the step's invocation.
     pub(super) fn reported(&mut self, report: &StepReport, began: u32) {
         if self.late.take_if(|late| *late == began).is_some() && !self.open {
             self.violated("late-value", "what was written too late was not replaced by what AWSCURRENT needs");
@@ -487,7 +487,7 @@ impl Judge {
         };
         // The rotation that is under way ends it.
         let goes_on = labels.holder(PENDING).is_some_and(|pending| labels.holder(CURRENT) != Some(pending));
-        if survives && (self.misled_at.is_some() || self.not_ours) {
+        if survives && self.case.strategy.mints() && (self.misled_at.is_some() || self.not_ours) {
             // An outdated list of the issuer lacked a key whose version had lost its label: the next rotation finds it. Or nothing proves whose
             // key it is.
             self.at_limit = true;
